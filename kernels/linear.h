@@ -1,0 +1,17 @@
+// Matrix products with a weight in whatever storage residency chose.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace wan::kernels {
+
+using at::Tensor;
+
+enum class Activation { None, GeluTanh, Silu };
+
+/// y = activation(x W^T + b) in x's dtype; the weight is converted at use where its dtype differs (CPU, mapped files).
+///   x [..., in]; weight [out, in]; bias [out] or undefined.
+/// The GELU is the tanh form on every device.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation = Activation::None);
+
+}  // namespace wan::kernels

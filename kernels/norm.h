@@ -1,0 +1,49 @@
+// Norms, modulation and gated residuals: the elementwise half of a transformer block.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+namespace wan::kernels {
+
+using at::Tensor;
+
+/// Ends of the segments of tokens that share one modulation row: {L} normally, {noisy, L} with speech.
+using Segments = std::vector<int64_t>;
+
+/// y = x / sqrt(mean(x^2) + eps) * weight over the last axis, sums in float32.
+///   x [..., C] float32 or bfloat16 (float64 on the CPU); weight [C], any float dtype; returns x's shape and dtype.
+/// Source: WanRMSNorm (wan/modules/model.py), T5LayerNorm (wan/modules/t5.py).
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
+
+/// LayerNorm with affine weight and bias over the last axis, in float32; returns `dtype`.
+///   x [..., C] float32; weight, bias [C] float32 or undefined.
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, at::ScalarType dtype);
+
+/// LayerNorm without affine, then modulation: y = norm(x) * (1 + scale) + shift, in float32; returns `dtype`.
+///   x [B, L, C] float32; shift, scale [S, C] float32, one row for each segment; ends [S], ends.back() == L.
+/// Throws c10::Error on other shapes or dtypes. Source: WanAttentionBlock, norm1 and norm2.
+Tensor modulated_layer_norm(const Tensor& x, const Tensor& shift, const Tensor& scale, const Segments& ends, double eps,
+                            at::ScalarType dtype);
+
+/// x += gate * y in place, in float32: the residual stream. An undefined gate is 1 (cross-attention).
+///   x [B, L, C] float32; y [B, L, C] float32 or bfloat16; gate [S, C] float32 or undefined.
+void gated_residual_(Tensor& x, const Tensor& y, const Tensor& gate, const Segments& ends);
+
+/// gated_residual_ and the norm of the next sub-layer in one pass over x.
+/// With `shift` and `scale`: modulated_layer_norm of the new x; else layer_norm with `weight` and `bias`.
+struct NextNorm {
+  Tensor weight, bias;  // affine, or
+  Tensor shift, scale;  // modulation rows [S, C]
+  double eps;
+};
+Tensor gated_residual_norm_(Tensor& x, const Tensor& y, const Tensor& gate, const NextNorm& next, const Segments& ends,
+                            at::ScalarType dtype);
+
+/// The VAE's norm and activation: silu(x / max(||x||_2, 1e-12) * sqrt(C) * gamma), the norm over channels, per pixel.
+///   x [N, C, ...] float; gamma [C]. `activate` false leaves SiLU out (the attention's norm).
+/// Source: RMS_norm, wan/modules/vae2_1.py.
+Tensor channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate);
+
+}  // namespace wan::kernels

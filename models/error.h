@@ -1,0 +1,18 @@
+// What can be wrong with the files of a model.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace wan {
+
+/// A model folder or one of its files is absent, incomplete, hostile or another than asked. `subject` is the file, and the
+/// tensor in it where there is one. The text is one line: `[subject] what is wanted, what came; the way out`.
+struct ModelError : std::runtime_error {
+  ModelError(std::string subject, const std::string& what)
+      : std::runtime_error("[" + subject + "] " + what), subject(std::move(subject)) {}
+  std::string subject;
+};
+
+}  // namespace wan

@@ -41,9 +41,4 @@ struct NextNorm {
 Tensor gated_residual_norm_(Tensor& x, const Tensor& y, const Tensor& gate, const NextNorm& next, const Segments& ends,
                             at::ScalarType dtype);
 
-/// The VAE's norm and activation: silu(x / max(||x||_2, 1e-12) * sqrt(C) * gamma), the norm over channels, per pixel.
-///   x [N, C, ...] float; gamma [C]. `activate` false leaves SiLU out (the attention's norm).
-/// Source: RMS_norm, wan/modules/vae2_1.py.
-Tensor channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate);
-
 }  // namespace wan::kernels

@@ -20,8 +20,9 @@ at::Tensor Guidance::operator()(const Step& step, const at::Tensor& x) {
   bool guided = step.guidance != 1;
   prepare(expert, guided);
   at::Tensor latent = conditioning_.image.defined() ? at::cat({x, conditioning_.image}) : x;
-  if (!guided) return expert(latent, step.t, {&*positive_})[0];
-  std::vector<at::Tensor> velocity = expert(latent, step.t, {&*positive_, &*negative_});
+  if (!rope_) rope_ = expert.rope(latent);
+  if (!guided) return expert(latent, *rope_, step.t, {&*positive_})[0];
+  std::vector<at::Tensor> velocity = expert(latent, *rope_, step.t, {&*positive_, &*negative_});
   return velocity[1] + step.guidance * (velocity[0] - velocity[1]);
 }
 

@@ -28,6 +28,7 @@ class Guidance {
   Conditioning conditioning_;
   std::optional<bool> high_;                     // whose contexts these are
   std::optional<Context> positive_, negative_;
+  std::optional<kernels::Rope> rope_;  // of the job's grid, the same for both experts
 };
 
 }  // namespace wan

@@ -47,17 +47,29 @@ std::filesystem::path path_of(Network network, const ModelFolder& folder) {
   return {};
 }
 
-template <typename Model, typename... Arguments>
-std::unique_ptr<Model> build(Checkpoint checkpoint, const Place& place, const Arguments&... arguments) {
+/// Builds a network from a checkpoint whose every tensor it must use.
+template <typename Make>
+auto build(Checkpoint checkpoint, const Place& place, Make make) {
   Weights weights(std::move(checkpoint), place);
-  auto model = std::make_unique<Model>(weights.root(), arguments...);
+  auto model = make(weights);
   weights.finish();
   return model;
 }
 
+std::unique_ptr<Umt5Encoder> build_text_encoder(Checkpoint checkpoint, const Place& place, at::ScalarType compute) {
+  return build(std::move(checkpoint), place,
+               [&](Weights& weights) { return std::make_unique<Umt5Encoder>(weights.root(), compute); });
+}
+
 std::unique_ptr<WanModel> build_expert(const std::filesystem::path& folder, Checkpoint checkpoint, const Place& place,
                                        at::ScalarType compute) {
-  return build<WanModel>(std::move(checkpoint), place, WanConfig::read(folder / "config.json"), compute);
+  WanConfig config = WanConfig::read(folder / "config.json");
+  return build(std::move(checkpoint), place,
+               [&](Weights& weights) { return std::make_unique<WanModel>(weights.root(), config, compute); });
+}
+
+std::unique_ptr<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place) {
+  return build(std::move(checkpoint), place, [](Weights& weights) { return std::make_unique<vae::Vae>(weights); });
 }
 
 }  // namespace
@@ -83,8 +95,8 @@ uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& 
     return meta;
   };
   switch (network) {
-    case Network::TextEncoder: build<Umt5Encoder>(std::move(names), count, target.dtype); break;
-    case Network::Vae: build<vae::Vae>(std::move(names), count, at::kFloat); break;
+    case Network::TextEncoder: build_text_encoder(std::move(names), count, target.dtype); break;
+    case Network::Vae: build_vae(std::move(names), count); break;
     default: build_expert(path, std::move(names), count, target.dtype);
   }
   return bytes;
@@ -116,7 +128,7 @@ const Model& Models::get(std::unique_ptr<Model>& slot, Network network, Load loa
 
 const Umt5Encoder& Models::text_encoder() {
   return get(text_encoder_, Network::TextEncoder,
-             [&](Checkpoint file) { return build<Umt5Encoder>(std::move(file), place_for(target_), target_.dtype); });
+             [&](Checkpoint file) { return build_text_encoder(std::move(file), place_for(target_), target_.dtype); });
 }
 
 const WanModel& Models::expert(bool high) {
@@ -128,8 +140,7 @@ const WanModel& Models::expert(bool high) {
 }
 
 const vae::Vae& Models::vae() {
-  return get(vae_, Network::Vae,
-             [&](Checkpoint file) { return build<vae::Vae>(std::move(file), place_for(target_), at::kFloat); });
+  return get(vae_, Network::Vae, [&](Checkpoint file) { return build_vae(std::move(file), place_for(target_)); });
 }
 
 void Models::drop(Network network) {

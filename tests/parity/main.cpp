@@ -9,7 +9,11 @@
 namespace wan::parity {
 namespace {
 
-const Handler* const kHandlers[] = {&kVae};
+const Handler* const kHandlers[] = {
+#ifndef WAN_CORE_ONLY
+    &kTokenizer,
+#endif
+    &kVae};
 
 const Handler* handler_of(const Case& golden) {
   for (const Handler* handler : kHandlers)

@@ -9,11 +9,8 @@
 namespace wan::parity {
 namespace {
 
-const Handler* const kHandlers[] = {
-#ifndef WAN_CORE_ONLY
-    &kTokenizer,
-#endif
-    &kVae};
+const Handler* const kHandlers[] = {&kTokenizer, &kVae,        &kTransformer, &kTextEncoder,
+                                    &kRope,      &kSchedulers, &kRng,         &kEndToEnd};
 
 const Handler* handler_of(const Case& golden) {
   for (const Handler* handler : kHandlers)

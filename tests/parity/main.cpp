@@ -9,7 +9,8 @@
 namespace wan::parity {
 namespace {
 
-const Handler* const kHandlers[] = {&kVae, &kImageSizes, &kSpeechSizes};
+const Handler* const kHandlers[] = {&kVae,        &kTransformer, &kTextEncoder, &kRope,       &kImageSizes,
+                                    &kSchedulers, &kRng,         &kEndToEnd,    &kSpeechSizes};
 
 const Handler* handler_of(const Case& golden) {
   for (const Handler* handler : kHandlers)

@@ -2,14 +2,14 @@
 
 #include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
-#include <stdexcept>
+
+#include "models/checkpoint.h"
 
 namespace wan {
 
 std::string media_file(const std::string& name) {
-  return std::string(WAN_SOURCE_DIR) + "/tests/golden/media/" + name;
+  return WAN_SOURCE_DIR "/tests/golden/media/" + name;
 }
 
 std::string bytes_of(const std::string& path) {
@@ -25,30 +25,20 @@ void write_bytes(const std::string& path, const std::string& bytes) {
 
 namespace {
 
-struct Goldens {
-  std::string bytes = bytes_of(media_file("expected.safetensors"));
-  uint64_t length = *reinterpret_cast<const uint64_t*>(bytes.data());
-  nlohmann::json header = nlohmann::json::parse(bytes.substr(8, length));
-};
-
-Goldens& goldens() {
-  static Goldens loaded;
+const Checkpoint& goldens() {
+  static const Checkpoint loaded = Checkpoint::open(media_file("expected.safetensors"));
   return loaded;
 }
 
 }  // namespace
 
 at::Tensor expected(const std::string& name) {
-  Goldens& all = goldens();
-  const nlohmann::json& entry = all.header.at(name);
-  char* data = all.bytes.data() + 8 + all.length + entry["data_offsets"][0].get<uint64_t>();
-  std::vector<int64_t> shape = entry["shape"];
-  return at::from_blob(data, shape, entry["dtype"] == "U8" ? at::kByte : at::kFloat).clone();
+  return goldens().map(name);
 }
 
 std::vector<std::string> expected_names(const std::string& prefix) {
   std::vector<std::string> names;
-  for (const auto& [name, entry] : goldens().header.items()) {
+  for (const auto& [name, stored] : goldens().tensors()) {
     if (name.compare(0, prefix.size(), prefix) == 0) names.push_back(name.substr(prefix.size()));
   }
   return names;

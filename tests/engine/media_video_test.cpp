@@ -26,11 +26,11 @@ void write_video(const std::string& path, const at::Tensor& frames, VideoFormat 
   writer.finish();
 }
 
-// The grey level of frame k in the fixtures is 40 + 20 k in limited range; which frame is this?
+// The grey level of frame k in the fixtures is 40 + 20 k; which frame is this?
 int64_t number_of(const VideoFrame& frame) {
   int64_t height = frame.rgb.size(0), width = frame.rgb.size(1);
   double level = frame.rgb[height / 2][width / 2][1].item<double>();
-  return std::llround((level * 219 / 255 + 16 - 40) / 20);
+  return std::llround((level - 40) / 20);
 }
 
 std::vector<int64_t> numbers_of(const std::vector<VideoFrame>& frames) {
@@ -180,7 +180,7 @@ TEST(Sound, OfAnotherFileIsKeptAndCut) {
     writer.write(moving_picture(8, 64, 64));  // half a second of a sound of one
     writer.finish();
     at::Tensor got = read_audio(path, "audio_url", 16000).samples;
-    EXPECT_NEAR(double(got.numel()), 8000, 16000 * 0.03);
+    EXPECT_NEAR(double(got.numel()), 8000, 16000 * 0.1);  // 1,024 samples of AAC at 11,025 Hz
     at::Tensor want = read_audio(media_file(name), "audio_url", 16000).samples.narrow(0, 0, 7000);
     got = got.narrow(0, 0, 7000);
     double together = (got * want).mean().item<double>();
@@ -194,10 +194,9 @@ TEST(VideoReader, TurnsPicturesUpright) {
   at::Tensor want = plain.next()->rgb;
   EXPECT_EQ(want.sizes(), (std::vector<int64_t>{18, 32, 3}));
   EXPECT_GT(want[2][3][0].item<int>(), 200);  // the block in the top left corner
-  // rotate=90: turn clockwise by 90 degrees to see it upright.
   for (int turns = 1; turns <= 3; ++turns) {
     VideoReader turned(media_file("rotated" + std::to_string(90 * turns) + ".mp4"), "video_url");
-    EXPECT_EQ(max_abs_difference(turned.next()->rgb, at::rot90(want, -turns, {0, 1}).contiguous()), 0) << turns;
+    EXPECT_EQ(max_abs_difference(turned.next()->rgb, at::rot90(want, turns, {0, 1}).contiguous()), 0) << turns;
     EXPECT_EQ(turned.info().width, turns == 2 ? 32 : 18);
   }
 }

@@ -1,5 +1,7 @@
 """Makes the files of this folder: tiny pictures, sounds and videos, and in expected.safetensors what other libraries make of
-them (Pillow 13.0, torch 2.11, librosa 0.11 with soxr 1.1). Needs ffmpeg. Usage: python make.py"""
+them (Pillow 11.3, torch 2.11, librosa 0.11 with soxr 1.1). Needs ffmpeg. Usage: python make.py
+
+Pillow 13 resizes rows first in some shapes; the reference was made by older ones, which always take columns first."""
 import pathlib
 import struct
 import subprocess
@@ -70,8 +72,8 @@ def images():
         lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
         (HERE / name).write_bytes(png(24, 16, 16, kind, zlib.compress(lines)))
         keep(name, np.broadcast_to((values >> 8).astype(np.uint8), (16, 24, 3)))
-    # 400 million pixels claimed in a hundred bytes.
-    (HERE / "huge.png").write_bytes(png(20000, 20000, 8, 2, zlib.compress(bytes(64))))
+    # 240 million pixels claimed in a hundred bytes.
+    (HERE / "huge.png").write_bytes(png(16000, 15000, 8, 2, zlib.compress(bytes(64))))
     # The animation's first frame as a part of a larger canvas.
     animated = bytearray((HERE / "animated.webp").read_bytes())
     animated[24:27], animated[27:30] = (32 - 1).to_bytes(3, "little"), (20 - 1).to_bytes(3, "little")
@@ -148,6 +150,7 @@ def videos():
     base = "color=black:s=32x18:r=10:d=0.8,format=gray,geq=lum='if(lt(X,8)*lt(Y,6),255,40+20*N)',format=yuv444p"
     lossless = ["-c:v", "libx264", "-qp", "0", "-pix_fmt", "yuv444p"]
     ffmpeg("-f", "lavfi", "-i", base, *lossless, "upright.mp4")
+    # ffmpeg 5's own players turn these by that many degrees, against the clock.
     for degrees in (90, 180, 270):
         ffmpeg("-i", str(HERE / "upright.mp4"), "-c", "copy", "-metadata:s:v:0", f"rotate={degrees}", f"rotated{degrees}.mp4")
     # Frames at 0, 0.1, 0.2, 0.3 s, then 0.8, 1.3, 1.8, 2.3 s.

@@ -82,7 +82,15 @@ class Block {
   void wait(Fiber::State state, const char* what, std::source_location place);
   Fiber* lane(int i) { return &fibers_[(fiber_ - fibers_.data()) / 32 * 32 + i]; }
 
+  /// The lanes of one warp that wait for the others, and where.
+  struct Gathering {
+    int arrived = 0;
+    const char* name = nullptr;
+    unsigned line = 0;
+  };
+
   std::vector<Fiber> fibers_;
+  std::vector<Gathering> gatherings_;
   Order order_;
   ucontext_t scheduler_;
   Fiber* fiber_ = nullptr;
@@ -180,6 +188,7 @@ inline void Block::start_all() {
   static_shared_.clear();
   std::memset(dynamic_storage_.data(), int(kPoison), dynamic_storage_.size());
   error_ = nullptr;
+  gatherings_.assign(fibers_.size() / 32, {});
   for (Fiber& fiber : fibers_) {
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
@@ -257,17 +266,16 @@ inline void Block::collective(const char* name, void* payload, void (*combine)(v
                               std::source_location place) {
   Fiber& self = *fiber_;
   self.payload = payload;
-  int arrived = 1;
-  for (int i = 0; i < 32; ++i) {
-    const Fiber& other = *lane(i);
-    // The compiler may merge or split call sites of one inlined function, so the line is compared, not the address.
-    arrived += &other != &self && other.state == Fiber::State::Collective && !std::strcmp(other.waits_for, name) &&
-               other.place.line() == place.line();
-  }
+  Gathering& warp = gatherings_[size_t(fiber_ - fibers_.data()) / 32];
+  if (warp.arrived == 0) warp = {0, name, place.line()};
+  // A lane that comes to another place waits for ever, and so do the others: begin() then says who is where.
+  if (warp.name != name || warp.line != place.line()) return wait(Fiber::State::Collective, name, place);
+  const int arrived = ++warp.arrived;
   if (arrived < 32) return wait(Fiber::State::Collective, name, place);
   void* payloads[32];
   for (int i = 0; i < 32; ++i) payloads[i] = lane(i)->payload;
   combine(payloads, argument);
+  warp.arrived = 0;
   for (int i = 0; i < 32; ++i) lane(i)->state = Fiber::State::Ready;
 }
 

@@ -73,6 +73,13 @@ WAN_DEVICE float exp2_fast(float x) {
 WAN_DEVICE float reciprocal_sqrt(float x) {
   return rsqrtf(x);
 }
+/// Rounded products and sums that the compiler may not fuse.
+WAN_DEVICE float multiply(float a, float b) {
+  return __fmul_rn(a, b);
+}
+WAN_DEVICE float add(float a, float b) {
+  return __fadd_rn(a, b);
+}
 
 #else
 
@@ -122,6 +129,12 @@ WAN_DEVICE float exp2_fast(float x) {
 }
 WAN_DEVICE float reciprocal_sqrt(float x) {
   return 1.0f / std::sqrt(x);
+}
+WAN_DEVICE float multiply(float a, float b) {
+  return a * b;
+}
+WAN_DEVICE float add(float a, float b) {
+  return a + b;
 }
 
 #endif

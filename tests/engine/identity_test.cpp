@@ -1,4 +1,4 @@
-#include "engine/identity.h"
+#include "engine/job/identity.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

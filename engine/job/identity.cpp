@@ -1,4 +1,4 @@
-#include "engine/identity.h"
+#include "engine/job/identity.h"
 
 #include <array>
 #include <memory>

@@ -38,8 +38,9 @@ TEST(Geometry, SpeechSizeByArea) {
   EXPECT_EQ(speech_size_by_area(1280, 720, 720896), (Size{1088, 640}));
   EXPECT_EQ(speech_size_by_area(1920, 1080, 720896), (Size{1088, 640}));
   EXPECT_EQ(speech_size_by_area(2271, 603, 921600), (Size{1792, 512}));
-  EXPECT_EQ(speech_size_by_area(100, 150, 399360), (Size{128, 192}));  // never enlarged beyond the next 64
-  EXPECT_NO_THROW(speech_size_by_area(20000, 20000, 100));             // the square root has no real value there
+  EXPECT_EQ(speech_size_by_area(1758, 1427, 921600), (Size{1024, 832}));  // 1088x832 with 4ac
+  EXPECT_EQ(speech_size_by_area(100, 150, 399360), (Size{128, 192}));     // never enlarged beyond the next 64
+  EXPECT_NO_THROW(speech_size_by_area(20000, 20000, 100));                // the square root has no real value there
 }
 
 TEST(Geometry, VideoSizeIsTheRequestsOrFollowsTheInput) {

@@ -7,33 +7,56 @@
 
 #include "models/checkpoint_index.h"
 #include "models/error.h"
+#include "models/headers.h"
 
 namespace wan {
 
 namespace {
 
-/// From the first to the last element of a view, in elements.
+/// From the first to the last element of a view that has some, in elements.
 int64_t extent(const StoredTensor& tensor) {
-  if (tensor.elements() == 0) return 0;
   int64_t last = 0;
   for (size_t i = 0; i < tensor.shape.size(); ++i) last += (tensor.shape[i] - 1) * tensor.strides[i];
   return last + 1;
 }
 
-std::map<std::string, StoredTensor> read_file(const std::shared_ptr<const MappedFile>& file) {
-  const std::string_view bytes = file->bytes();
-  const std::string extension = file->path().extension().string();
-  if (extension == ".safetensors") return read_safetensors(file);
+enum class Format { Safetensors, Torch, Other };
+
+Format format_of(const MappedFile& file) {
+  const std::string extension = file.path().extension().string();
+  if (extension == ".safetensors") return Format::Safetensors;
   for (const char* torch : {".pth", ".pt", ".bin", ".pkl"}) {
-    if (extension == torch) return read_pth(file);
+    if (extension == torch) return Format::Torch;
   }
   // A cache may have taken the name away: look at the content.
-  if (bytes.size() > 8 && bytes[8] == '{') return read_safetensors(file);
-  if (bytes.starts_with("PK\x03\x04") || bytes.starts_with("\x80\x02")) return read_pth(file);
-  throw ModelError(file->path().string(), "must be a .safetensors file or a torch archive (.pth)");
+  const std::string_view bytes = file.bytes();
+  if (bytes.size() > 8 && bytes[8] == '{') return Format::Safetensors;
+  return bytes.starts_with("PK\x03\x04") || bytes.starts_with("\x80\x02") ? Format::Torch : Format::Other;
+}
+
+std::map<std::string, StoredTensor> read_file(const std::shared_ptr<const MappedFile>& file) {
+  switch (format_of(*file)) {
+    case Format::Safetensors:
+      return read_safetensors(file);
+    case Format::Torch:
+      return read_pth(file);
+    default:
+      throw ModelError(file->path().string(), "must be a .safetensors file or a torch archive (.pth)");
+  }
 }
 
 }  // namespace
+
+std::vector<std::string_view> header_of(const std::shared_ptr<const MappedFile>& file) {
+  switch (format_of(*file)) {
+    case Format::Safetensors:
+      return {safetensors_header(*file)};
+    case Format::Torch:
+      return pth_header(file);
+    default:
+      return {file->bytes()};
+  }
+}
 
 int64_t StoredTensor::elements() const {
   int64_t product = 1;
@@ -95,6 +118,7 @@ at::Tensor Checkpoint::map(const std::string& name) const {
   const StoredTensor& stored = found->second;
   const auto options = at::TensorOptions().dtype(stored.dtype);
   if (!stored.file) return at::empty_strided(stored.shape, stored.strides, options.device(at::kMeta));
+  if (stored.elements() == 0) return at::empty_strided(stored.shape, stored.strides, options);
   const char* data = stored.file->bytes().data() + stored.offset;
   if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(stored.dtype) == 0) {
     return at::from_blob(

@@ -48,7 +48,9 @@ std::string shown(const nlohmann::json& value, size_t longest) {
   return text;
 }
 
-std::string shown_path(const std::string& path) { return shown(path, 4096); }
+std::string shown_path(const std::string& path) {
+  return shown(path, 4096);
+}
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
   constexpr size_t kLongest = 64;  // no name is longer, and a hostile one must not cost time

@@ -46,9 +46,9 @@ struct VideoFormat {
   Rational rate{16, 1};           // frames a second
   std::string quality = "high";   // a name of kQualities
   std::string write_mode = "balanced";
-  std::string metadata;              // JSON text, UTF-8, kept in the file for read_metadata(); empty: none
-  std::optional<AudioFormat> audio;  // sound that write_audio() will bring
-  std::string audio_from;            // or: a file whose sound is kept, from its first picture to the video's end
+  std::string metadata = {};              // JSON text, UTF-8, kept in the file for read_metadata(); empty: none
+  std::optional<AudioFormat> audio = {};  // sound that write_audio() will bring
+  std::string audio_from = {};            // or: a file whose sound is kept, from its first picture to the video's end
 };
 
 /// The file appears under its name at finish(); until then it is `path`.part, which is removed when the writer goes

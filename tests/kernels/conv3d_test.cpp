@@ -11,11 +11,21 @@ namespace {
 /// float64 everywhere: only the order of sums differs.
 constexpr double kExact = 1e-11;
 
-Tensor randn(at::IntArrayRef shape) { return at::randn(shape, at::kDouble); }
-Tensor first(const Tensor& clip) { return clip.permute({3, 0, 1, 2}).unsqueeze(0); }         // [1, C, T, H, W]
-Tensor last(const Tensor& batch) { return batch.squeeze(0).permute({1, 2, 3, 0}); }
-Tensor frames_first(const Tensor& clip) { return clip.permute({0, 3, 1, 2}).contiguous(); }  // [T, C, H, W]
-Tensor frames_last(const Tensor& frames) { return frames.permute({0, 2, 3, 1}); }
+Tensor randn(at::IntArrayRef shape) {
+  return at::randn(shape, at::kDouble);
+}
+Tensor first(const Tensor& clip) {
+  return clip.permute({3, 0, 1, 2}).unsqueeze(0);
+}  // [1, C, T, H, W]
+Tensor last(const Tensor& batch) {
+  return batch.squeeze(0).permute({1, 2, 3, 0});
+}
+Tensor frames_first(const Tensor& clip) {
+  return clip.permute({0, 3, 1, 2}).contiguous();
+}  // [T, C, H, W]
+Tensor frames_last(const Tensor& frames) {
+  return frames.permute({0, 2, 3, 1});
+}
 
 struct Size {
   int64_t frames, height, width;

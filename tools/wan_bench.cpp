@@ -12,7 +12,8 @@
 namespace {
 
 constexpr char kUsage[] =
-    "wan-bench cpu [--runs N] [--threads N] [ROW...]   the networks on the CPU; tools/bench_cpu_baseline.py is the other side\n";
+    "wan-bench cpu [--runs N] [--threads N] [ROW...]   the networks on the CPU; tools/bench_cpu_baseline.py is the "
+    "other side\n";
 
 int positive(const std::string& flag, const std::string& text) {
   size_t used = 0;
@@ -21,12 +22,14 @@ int positive(const std::string& flag, const std::string& text) {
     value = std::stoi(text, &used);
   } catch (const std::exception&) {
   }
-  if (used != text.size() || value < 1) throw std::invalid_argument("[" + flag + "] must be 1 or more, got '" + text + "'");
+  if (used != text.size() || value < 1)
+    throw std::invalid_argument("[" + flag + "] must be 1 or more, got '" + text + "'");
   return value;
 }
 
 void run(const std::vector<std::string>& arguments) {
-  if (arguments.empty() || arguments[0] != "cpu") throw std::invalid_argument("[wan-bench] what to measure must be given: cpu");
+  if (arguments.empty() || arguments[0] != "cpu")
+    throw std::invalid_argument("[wan-bench] what to measure must be given: cpu");
   int runs = 5;
   std::vector<std::string> rows;
   for (size_t i = 1; i < arguments.size(); ++i) {
@@ -37,8 +40,10 @@ void run(const std::vector<std::string>& arguments) {
     }
     if (++i == arguments.size()) throw std::invalid_argument("[" + word + "] needs a number");
     const int value = positive(word, arguments[i]);
-    if (word == "--runs") runs = value;
-    else at::set_num_threads(value);
+    if (word == "--runs")
+      runs = value;
+    else
+      at::set_num_threads(value);
   }
   wan::bench::cpu(rows, runs, std::cout);
 }

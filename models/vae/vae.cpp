@@ -27,7 +27,8 @@ Widths read_widths(Weights& weights) {
                                 std::to_string(widths.base) + " in encoder.conv1.weight");
   if (widths.latent != kLatentChannels)
     throw ModelError(label, "the latent must have " + std::to_string(kLatentChannels) + " channels, got " +
-                                std::to_string(widths.latent) + " in conv2.weight; its statistics are known for no other");
+                                std::to_string(widths.latent) +
+                                " in conv2.weight; its statistics are known for no other");
   return widths;
 }
 
@@ -36,6 +37,7 @@ Widths read_widths(Weights& weights) {
 Vae::Vae(Weights& weights, const Options& options) : Vae(weights.root(), read_widths(weights), options) {}
 
 Vae::Vae(const Scope& root, const Widths& widths, const Options& options)
-    : encoder(root, widths.base, widths.latent, options.dtype), decoder(root, widths.base, widths.latent, options.dtype) {}
+    : encoder(root, widths.base, widths.latent, options.dtype),
+      decoder(root, widths.base, widths.latent, options.dtype) {}
 
 }  // namespace wan::vae

@@ -7,9 +7,9 @@
 
 namespace wan::bench {
 
-/// Runs the rows of these names (all where empty) and writes one JSON line for each: name, seconds (median of `runs` after
-/// one warm-up), peak_rss_mb (peak of the process so far), threads. Weights are random, float32.
-/// Throws std::invalid_argument for an unknown name.
+/// Runs the rows of these names (all where empty) and writes one JSON line for each: name, seconds (median of `runs`
+/// after one warm-up), peak_rss_mb (peak of the process so far), threads. Weights are random, float32. Throws
+/// std::invalid_argument for an unknown name.
 void cpu(const std::vector<std::string>& rows, int runs, std::ostream& out);
 
 }  // namespace wan::bench

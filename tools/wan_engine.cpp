@@ -98,4 +98,6 @@ int exit_code(int argc, char** argv) {
 }  // namespace
 }  // namespace wan
 
-int main(int argc, char** argv) { return wan::exit_code(argc, argv); }
+int main(int argc, char** argv) {
+  return wan::exit_code(argc, argv);
+}

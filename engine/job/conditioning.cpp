@@ -70,20 +70,25 @@ Encoded encode(Models& models, TextStates& text, const Request& request, const s
   if (inputs.image.defined())
     encoded.conditioning.image =
         image_condition(models.vae(), inputs.image, inputs.last_image, request.rendered_frames(), progress, job);
-  if (inputs.video.defined() && !schedule.empty()) encoded.clean = video_latent(models.vae(), inputs.video, progress, job);
+  if (inputs.video.defined() && !schedule.empty())
+    encoded.clean = video_latent(models.vae(), inputs.video, progress, job);
   return encoded;
+}
+
+at::Tensor noised(const at::Tensor& noise, const at::Tensor& clean, const std::vector<Step>& schedule) {
+  if (!clean.defined()) return noise;
+  float sigma = schedule.front().sigma;
+  return (1 - sigma) * clean + sigma * noise;
 }
 
 at::Tensor first_sample(const Request& request, const std::vector<Step>& schedule, const Encoded& encoded,
                         const Target& target) {
   constexpr int64_t kTimes = 4, kPixels = vae::kPixels;
   at::Tensor noise = Noise(uint64_t(request.seed), target.noise)
-                         .draw({vae::kLatentChannels, (request.rendered_frames() - 1) / kTimes + 1, request.height / kPixels,
-                                request.width / kPixels})
+                         .draw({vae::kLatentChannels, (request.rendered_frames() - 1) / kTimes + 1,
+                                request.height / kPixels, request.width / kPixels})
                          .to(target.device);
-  if (!encoded.clean.defined()) return noise;
-  float sigma = schedule.front().sigma;
-  return (1 - sigma) * encoded.clean + sigma * noise;
+  return noised(noise, encoded.clean, schedule);
 }
 
 void save_encoded(const std::filesystem::path& path, const Encoded& encoded) {

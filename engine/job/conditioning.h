@@ -29,7 +29,9 @@ at::Tensor image_condition(const vae::Vae& vae, const at::Tensor& image, const a
 /// uint8 [F, H, W, 3], F = 4n + 1 -> normalised latent [16, n + 1, H/8, W/8].
 at::Tensor video_latent(const vae::Vae& vae, const at::Tensor& frames, Progress& progress, const std::string& job = "");
 
-/// The sample that the first step starts from: the seed's noise, or for video to video the input noised to that step.
+/// What the first step starts from: noise itself, or with `clean` (video to video) that latent noised to this step.
+at::Tensor noised(const at::Tensor& noise, const at::Tensor& clean, const std::vector<Step>& schedule);
+/// The same with the request's seed, on the target's device.
 at::Tensor first_sample(const Request& request, const std::vector<Step>& schedule, const Encoded& encoded,
                         const Target& target);
 

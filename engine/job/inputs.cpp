@@ -58,12 +58,11 @@ void load_video(Request& request, Inputs& inputs, const Log& log) {
   at::Tensor frames = read_frames(request, request.rendered_frames());
   if (frames.size(0) < request.num_frames) {
     if (request.num_frames_given)
-      throw InvalidRequest("num_frames", "must be at most " + std::to_string(frames.size(0)) + ", the frames that " +
-                                             request.video_url + " has" +
-                                             (request.resample_fps ? " at " + std::to_string(request.frames_per_second) +
-                                                                         " a second"
-                                                                   : "") +
-                                             ", got " + std::to_string(request.num_frames));
+      throw InvalidRequest(
+          "num_frames",
+          "must be at most " + std::to_string(frames.size(0)) + ", the frames that " + request.video_url + " has" +
+              (request.resample_fps ? " at " + std::to_string(request.frames_per_second) + " a second" : "") +
+              ", got " + std::to_string(request.num_frames));
     request.num_frames = frames.size(0);
     log("input", {{"video", request.video_url}, {"num_frames", request.num_frames}});
   }

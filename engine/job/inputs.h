@@ -17,8 +17,8 @@ struct Inputs {
   std::string keep_audio_from;   // video file whose sound goes into the result; empty: none
 };
 
-/// Reads the media of a request and settles in it what follows from them: width and height under `auto`, num_frames where
-/// it was not given. Throws InvalidRequest naming the field.
+/// Reads the media of a request and settles in it what follows from them: width and height under `auto`, num_frames
+/// where it was not given. Throws InvalidRequest naming the field.
 Inputs load_inputs(Request& request, const Log& log);
 
 }  // namespace wan

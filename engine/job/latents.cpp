@@ -8,12 +8,15 @@
 
 namespace wan {
 
-std::filesystem::path latents_path(const std::filesystem::path& out) { return out.string() + ".latents.safetensors"; }
+std::filesystem::path latents_path(const std::filesystem::path& out) {
+  return out.string() + ".latents.safetensors";
+}
 
 void save_latents(const std::filesystem::path& path, const SavedLatents& saved) {
-  write_safetensors(path, {{"latents", saved.latents}}, {{"wan_infer", to_text(saved.record)},
-                                                     {"frames", std::to_string(saved.frames)},
-                                                     {"audio_from", saved.audio_from}});
+  write_safetensors(path, {{"latents", saved.latents}},
+                    {{"wan_infer", to_text(saved.record)},
+                     {"frames", std::to_string(saved.frames)},
+                     {"audio_from", saved.audio_from}});
 }
 
 SavedLatents load_latents(const std::filesystem::path& path) {
@@ -28,7 +31,9 @@ SavedLatents load_latents(const std::filesystem::path& path) {
                      .record = parse_record(metadata.at("wan_infer"), "latents")};
   bool latent = saved.latents.dim() == 4 && saved.latents.size(0) == vae::kLatentChannels;
   if (!latent || saved.frames < 1 || saved.frames > 4 * saved.latents.size(1) - 3)
-    throw InvalidRequest("latents", "must hold a latent of 16 channels and its number of frames, got something else in " + path.string());
+    throw InvalidRequest(
+        "latents",
+        "must hold a latent of 16 channels and its number of frames, got something else in " + path.string());
   return saved;
 }
 

@@ -17,7 +17,9 @@ std::vector<FileIdentity> identities(const ModelFolder& folder) {
   return files;
 }
 
-std::string word(at::Device device) { return device.is_cuda() ? "cuda" : "cpu"; }
+std::string word(at::Device device) {
+  return device.is_cuda() ? "cuda" : "cpu";
+}
 
 }  // namespace
 
@@ -75,7 +77,8 @@ void check_same_files(const Record& record, const ModelFolder& folder) {
       note(want.name + " has another header");
   }
   if (!others.empty())
-    throw ModelError(folder.root.string(), "is not the model this was made with: " + others + "; --model names another folder");
+    throw ModelError(folder.root.string(),
+                     "is not the model this was made with: " + others + "; --model names another folder");
 }
 
 }  // namespace wan

@@ -14,7 +14,7 @@ namespace wan {
 /// Nothing in it varies between equal runs on equal hardware: no times, hosts or output paths.
 struct Record {
   std::string version;
-  Request request;  // as asked: what followed from the inputs is found again in them
+  Request request;                          // as asked: what followed from the inputs is found again in them
   std::string device, dtype, noise_device;  // what `auto` became: "cpu" or "cuda", "float32" or "bf16"
   std::vector<FileIdentity> files;
 };

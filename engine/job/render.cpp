@@ -46,7 +46,9 @@ class StageClock {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-Extent extent_of(const Request& request) { return {request.rendered_frames(), request.height, request.width}; }
+Extent extent_of(const Request& request) {
+  return {request.rendered_frames(), request.height, request.width};
+}
 
 VideoFormat format_of(const SavedLatents& saved) {
   const Request& request = saved.record.request;
@@ -71,7 +73,9 @@ at::Tensor sample(Models& models, const Request& request, const std::vector<Step
 /// Video to video at a strength that keeps no step: the endpoint defines this as the input, at the output's geometry.
 void write_input(const Request& request, const Inputs& inputs, const Record& record) {
   SavedLatents nothing{.latents = at::empty({0, 0, request.height / vae::kPixels, request.width / vae::kPixels}),
-                       .frames = request.num_frames, .audio_from = inputs.keep_audio_from, .record = record};
+                       .frames = request.num_frames,
+                       .audio_from = inputs.keep_audio_from,
+                       .record = record};
   VideoWriter writer(request.out, format_of(nothing));
   writer.write(inputs.video.narrow(0, 0, request.num_frames).contiguous());
   writer.finish();
@@ -88,8 +92,13 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   MemoryNeed need = memory_need(folder, extent_of(request), target);
   check_fits(need, extent_of(request), target);
   Record record = make_record(asked, target, folder);
-  log("job", {{"task", task_name(request.task)}, {"seed", request.seed}, {"width", request.width}, {"height", request.height},
-              {"frames", request.num_frames}, {"device", target.device.str()}, {"dtype", record.dtype}});
+  log("job", {{"task", task_name(request.task)},
+              {"seed", request.seed},
+              {"width", request.width},
+              {"height", request.height},
+              {"frames", request.num_frames},
+              {"device", target.device.str()},
+              {"dtype", record.dtype}});
 
   std::vector<Step> schedule = make_schedule(request);
   if (schedule.empty()) {
@@ -101,7 +110,8 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   TextStates text(models);
   Encoded encoded = encode(models, text, request, schedule, inputs, progress);
   clock.end("encode");
-  SavedLatents saved{sample(models, request, schedule, encoded, progress), request.num_frames, inputs.keep_audio_from, record};
+  SavedLatents saved{sample(models, request, schedule, encoded, progress), request.num_frames, inputs.keep_audio_from,
+                     record};
   std::filesystem::path kept = latents_path(request.out);
   save_latents(kept, saved);
   clock.end("denoise", {{"steps", schedule.size()}, {"expert_loads", models.expert_loads()}});
@@ -114,7 +124,8 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
 void decode_saved(const SavedLatents& saved, const std::string& out, const Target& target, const ModelFolder& folder,
                   const RenderOptions& options, const Log& log, Progress& progress) {
   StageClock clock(log, target);
-  Extent extent{4 * saved.latents.size(1) - 3, saved.latents.size(2) * vae::kPixels, saved.latents.size(3) * vae::kPixels};
+  Extent extent{4 * saved.latents.size(1) - 3, saved.latents.size(2) * vae::kPixels,
+                saved.latents.size(3) * vae::kPixels};
   Models models(folder, target, memory_need(folder, extent, target).working, log);
   write_video(models.vae(), saved, out, options, progress);
   clock.end("decode");

@@ -413,7 +413,7 @@ std::optional<Task> task_named(const std::string& name) {
 }
 
 bool is_served(Task task) {
-  return task == T2V;
+  return task != S2V;
 }
 
 std::string number_text(double value) {

@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-
 #include "kernels/check.h"
 
 namespace wan::kernels {

@@ -48,6 +48,6 @@ struct Handler {
 };
 
 // One file each; listed in main.cpp.
-extern const Handler kTokenizer, kTextEncoder, kTransformer, kVae, kRope, kSchedulers, kRng, kImageSizes, kEndToEnd;
+extern const Handler kTokenizer, kTextEncoder, kTransformer, kVae, kRope, kSchedulers, kRng, kImageSizes, kSpeechSizes, kEndToEnd;
 
 }  // namespace wan::parity

@@ -4,7 +4,7 @@
 #include "engine/denoise.h"
 #include "engine/guidance.h"
 #include "engine/request/params.h"
-#include "engine/text_states.h"
+#include "engine/job/text_states.h"
 #include "tests/parity/case.h"
 #include "tests/support.h"
 

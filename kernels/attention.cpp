@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/policy.h"
 
 namespace wan::kernels {
 namespace {
@@ -24,6 +26,9 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale
     check_shape("attention", "bias", bias, {k.size(1)});
   else if (bias.defined())
     check_shape("attention", "bias", bias, {q.size(2), q.size(1), k.size(1)});
+  if constexpr (kFusedBuilt) {
+    if (use_fused(q) && q.numel() > 0 && k.size(1) > 0) return attention_selector()(q, k, v, scale, bias);
+  }
   if (!q.is_cpu() || q.numel() == 0 || k.size(1) == 0) return reference::attention(q, k, v, scale, bias);
   // ATen's blockwise CPU attention: no [Lq, Lk] matrix, strided heads read in place.
   std::optional<Tensor> mask;

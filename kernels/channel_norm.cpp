@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cuda.h"
+#include "kernels/policy.h"
+
 namespace wan::kernels {
 namespace {
 
@@ -23,6 +26,9 @@ void channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, cons
   TORCH_CHECK(x.is_contiguous() && out.is_contiguous(), "[channel_norm_silu] x and out must be contiguous, got strides ",
               x.strides(), " and ", out.strides());
   if (x.numel() == 0) return;
+  if constexpr (kFusedBuilt) {
+    if (cuda::channel_norm_silu(x, gamma, activate, out)) return;
+  }
   if (!x.is_cpu()) return reference::channel_norm_silu(x, gamma, activate, out);
   const Tensor pixels = x.view({-1, channels}), result = out.view({-1, channels});
   at::parallel_for(0, pixels.size(0), std::max<int64_t>(kBlock / channels, 1), [&](int64_t begin, int64_t end) {

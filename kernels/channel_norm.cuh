@@ -1,4 +1,4 @@
-// The VAE's norm over the channels of a pixel with SiLU behind it, in one pass over NDHWC and two over NCDHW.
+// The VAE's norm over the channels of a pixel with SiLU behind it, in one pass. Contract: launch.h, channel_norm.h.
 // Memory-bound: two bytes in and two out per element at 16 bits.
 #pragma once
 
@@ -14,15 +14,15 @@ WAN_DEVICE float channel_factor(float sum_of_squares, int channels) {
   return sqrtf(float(channels)) / fmaxf(sqrtf(sum_of_squares), kSmallestNorm);
 }
 
-/// Channels last: one warp per pixel, its channels in registers.
-template <typename T, typename Tile>
+/// One warp per pixel, its channels in registers, so `out` may be `x`.
+template <typename In, typename Out, typename Tile>
 WAN_BOUNDED_KERNEL(kPixelThreads, 1)
-channel_norm_last_kernel(ChannelNormArguments a) {
+channel_norm_kernel(ChannelNormArguments a) {
   const int64_t pixel = int64_t(blockIdx.x) * (kPixelThreads / simt::kWarp) + threadIdx.x / simt::kWarp;
-  if (pixel >= a.images * a.pixels) return;  // a whole warp
+  if (pixel >= a.pixels) return;  // a whole warp
   const int lane = threadIdx.x % simt::kWarp;
-  const T* from = static_cast<const T*>(a.x) + pixel * a.channels;
-  T* to = static_cast<T*>(a.out) + pixel * a.channels;
+  const In* from = static_cast<const In*>(a.x) + pixel * a.channels;
+  Out* to = static_cast<Out*>(a.out) + pixel * a.channels;
   float value[Tile::kSteps][Tile::kPack];
   float sum = 0;
   WAN_UNROLL
@@ -50,39 +50,6 @@ channel_norm_last_kernel(ChannelNormArguments a) {
   }
 }
 
-/// Channels first: a block takes 32 neighbouring pixels, each warp every eighth channel; the second reading finds the
-/// values in the cache.
-template <typename T>
-WAN_BOUNDED_KERNEL(kPixelThreads, 1)
-channel_norm_first_kernel(ChannelNormArguments a) {
-  constexpr int kWarps = kPixelThreads / simt::kWarp;
-  WAN_SHARED(float, sums, [kWarps][simt::kWarp]);
-  const int lane = threadIdx.x % simt::kWarp, warp = threadIdx.x / simt::kWarp;
-  const int64_t pixel = int64_t(blockIdx.x) * simt::kWarp + lane;
-  const int64_t begin = int64_t(blockIdx.y) * a.channels * a.pixels + pixel;
-  const bool inside = pixel < a.pixels;
-  const T* from = static_cast<const T*>(a.x) + begin;
-  T* to = static_cast<T*>(a.out) + begin;
-  float sum = 0;
-  for (int channel = warp; inside && channel < a.channels; channel += kWarps) {
-    const float value = simt::to_float(from[channel * a.pixels]);
-    sum += value * value;
-  }
-  sums[warp][lane] = sum;
-  simt::sync_block();
-  sum = 0;
-  WAN_UNROLL
-  for (int i = 0; i < kWarps; ++i) sum += sums[i][lane];
-  const float factor = channel_factor(sum, a.channels);
-  for (int channel = warp; inside && channel < a.channels; channel += kWarps) {
-    const float y = simt::to_float(from[channel * a.pixels]) * factor * a.gamma[channel];
-    to[channel * a.pixels] = simt::from_float<T>(a.activate ? silu(y) : y);
-  }
-}
-
-/// Widest pixel that a warp holds in its registers; the networks have 96, 192, 384.
-constexpr int kMaxPixelChannels = 1024;
-
 /// choose(Tile) for the fewest registers that hold `channels` in one warp.
 template <typename Choose>
 auto with_pixel_tile(int channels, Choose choose) {
@@ -93,18 +60,23 @@ auto with_pixel_tile(int channels, Choose choose) {
   return choose(simt::Tile<4, 8>{});
 }
 
+/// choose(Type<In>, Type<Out>) for the pairs in use: the same type, or float32 narrowed for the convolution behind.
+template <typename Choose>
+cudaError_t with_elements(Element in, Element out, Choose choose) {
+  if (in == out) return simt::with_element(in, [&](auto type) { return choose(type, type); });
+  if (in != Element::Float) return cudaErrorInvalidValue;
+  return simt::with_element(out, [&](auto type) { return choose(simt::Type<float>{}, type); });
+}
+
 template <typename Run>
-cudaError_t run_channel_norm(const ChannelNormArguments& a, Element element, Run run) {
-  return simt::with_element(element, [&](auto type) {
-    using T = typename decltype(type)::type;
-    if (!a.channels_last) {
-      const dim3 grid(unsigned((a.pixels + simt::kWarp - 1) / simt::kWarp), unsigned(a.images));
-      return run(grid, kPixelThreads, 0, channel_norm_first_kernel<T>, a);
-    }
-    constexpr int kPixels = kPixelThreads / simt::kWarp;
-    const dim3 grid(unsigned((a.images * a.pixels + kPixels - 1) / kPixels));
+cudaError_t run_channel_norm(const ChannelNormArguments& a, Element in, Element out, Run run) {
+  constexpr int kPixels = kPixelThreads / simt::kWarp;
+  const dim3 grid(unsigned((a.pixels + kPixels - 1) / kPixels));
+  return with_elements(in, out, [&](auto from, auto to) {
+    using In = typename decltype(from)::type;
+    using Out = typename decltype(to)::type;
     return with_pixel_tile(a.channels, [&](auto tile) {
-      return run(grid, kPixelThreads, 0, channel_norm_last_kernel<T, decltype(tile)>, a);
+      return run(grid, kPixelThreads, 0, channel_norm_kernel<In, Out, decltype(tile)>, a);
     });
   });
 }

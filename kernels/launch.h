@@ -66,16 +66,19 @@ struct RopeArguments {
 };
 cudaError_t launch_norm_rope(const RopeArguments& arguments, Element element, cudaStream_t stream);
 
-/// out = x / max(|x|, 1e-12) * sqrt(channels) * gamma over the channels of each pixel, then SiLU.
+/// Widest pixel whose channels one warp holds in its registers; the networks have 96, 192, 384.
+constexpr int kMaxPixelChannels = 1024;
+/// out = x / max(|x|, 1e-12) * sqrt(channels) * gamma over the channels of each pixel, then SiLU. `out` may be `x`.
 struct ChannelNormArguments {
-  const void* x;       // [images, channels, pixels], or [images, pixels, channels] where channels are last
+  const void* x;       // [pixels, channels] of `in`
   const float* gamma;  // [channels]
-  void* out;           // as x
-  int64_t images, pixels;
+  void* out;           // [pixels, channels] of `out`
+  int64_t pixels;
   int channels;
-  bool channels_last, activate;
+  bool activate;
 };
-cudaError_t launch_channel_norm(const ChannelNormArguments& arguments, Element element, cudaStream_t stream);
+/// `out` is `in`, or `in` is Float; other pairs give cudaErrorInvalidValue.
+cudaError_t launch_channel_norm(const ChannelNormArguments& arguments, Element in, Element out, cudaStream_t stream);
 
 /// x = gelu_tanh(x + bias) in place; bias may be null.
 struct BiasGeluArguments {

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include "kernels/check.h"
+#include "kernels/cuda.h"
+#include "kernels/policy.h"
 
 namespace wan::kernels {
 
@@ -10,6 +12,11 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activat
   check_shape("linear", "weight", weight, {kAny, kAny});
   check_trailing("linear", "x", x, {weight.size(1)});
   if (bias.defined()) check_shape("linear", "bias", bias, {weight.size(0)});
+  if constexpr (kFusedBuilt) {
+    if (activation == Activation::GeluTanh) {
+      if (auto out = cuda::linear_gelu(x, weight, bias)) return *out;
+    }
+  }
   return reference::linear(x, weight, bias, activation);
 }
 

@@ -25,22 +25,22 @@ bias_gelu_kernel(BiasGeluArguments a) {
   }
 }
 
-/// One thread per element. Products and sums are rounded one by one, as the operations of the reference are: a fused
-/// multiply-add here would make a step depend on the path that computed it.
+/// One thread per element; latents are small, so what this saves is launches.
 WAN_BOUNDED_KERNEL(kPointThreads, 1) combine_kernel(CombineArguments a) {
   const int64_t i = int64_t(blockIdx.x) * kPointThreads + threadIdx.x;
   if (i >= a.size) return;
-  if (a.guidance) {
-    const float base = a.x[0][i];
-    a.out[i] = simt::add(base, simt::multiply(a.factor[1], simt::add(a.x[1][i], -base)));
-    return;
-  }
-  float sum = simt::multiply(a.factor[0], a.x[0][i]);
+  float sum = a.factor[0] * a.x[0][i];
   WAN_UNROLL
   for (int term = 1; term < kMaxTerms; ++term) {
-    if (term < a.terms) sum = simt::add(sum, simt::multiply(a.factor[term], a.x[term][i]));
+    if (term < a.terms) sum = fmaf(a.factor[term], a.x[term][i], sum);
   }
   a.out[i] = sum;
+}
+
+/// x0 + factor1 * (x1 - x0): the difference first, since both are large and alike.
+WAN_BOUNDED_KERNEL(kPointThreads, 1) guide_kernel(CombineArguments a) {
+  const int64_t i = int64_t(blockIdx.x) * kPointThreads + threadIdx.x;
+  if (i < a.size) a.out[i] = fmaf(a.factor[1], a.x[1][i] - a.x[0][i], a.x[0][i]);
 }
 
 template <typename Run>
@@ -54,7 +54,8 @@ cudaError_t run_bias_gelu(const BiasGeluArguments& a, Element element, Run run) 
 
 template <typename Run>
 cudaError_t run_combine(const CombineArguments& a, Run run) {
-  return run(dim3(unsigned((a.size + kPointThreads - 1) / kPointThreads)), kPointThreads, 0, combine_kernel, a);
+  return run(dim3(unsigned((a.size + kPointThreads - 1) / kPointThreads)), kPointThreads, 0,
+             a.guidance ? guide_kernel : combine_kernel, a);
 }
 
 }  // namespace wan::kernels

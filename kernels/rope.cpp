@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 
 #include "kernels/check.h"
+#include "kernels/cuda.h"
 #include "kernels/norm.h"
+#include "kernels/policy.h"
 
 namespace wan::kernels {
 namespace {
@@ -41,6 +43,9 @@ Tensor grid_positions(int64_t frames, int64_t rows, int64_t columns) {
 Tensor apply_rope(const Tensor& x, const Rope& rope) {
   check_shape("apply_rope", "x", x, {kAny, kAny, kAny, kAny});
   check_rope("apply_rope", x.size(1), x.size(3), rope);
+  if constexpr (kFusedBuilt) {
+    if (auto out = cuda::apply_rope(x, rope)) return *out;
+  }
   return reference::apply_rope(x, rope);
 }
 
@@ -53,6 +58,9 @@ std::pair<Tensor, Tensor> qk_norm_rope(const Tensor& q, const Tensor& k, const T
   check_shape("qk_norm_rope", "weight_q", weight_q, {q.size(2)});
   check_shape("qk_norm_rope", "weight_k", weight_k, {q.size(2)});
   check_rope("qk_norm_rope", q.size(1), q.size(2) / heads, rope);
+  if constexpr (kFusedBuilt) {
+    if (auto out = cuda::qk_norm_rope(q, k, weight_q, weight_k, rope, heads, eps)) return *out;
+  }
   return reference::qk_norm_rope(q, k, weight_q, weight_k, rope, heads, eps);
 }
 

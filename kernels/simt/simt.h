@@ -27,8 +27,9 @@
 #define WAN_UNROLL _Pragma("unroll")
 #else
 #include "kernels/simt/host.h"
-#define WAN_KERNEL inline void
-#define WAN_BOUNDED_KERNEL(threads, blocks) inline void
+// Internal linkage: nvcc's launch stub of a kernel has the same name, and a program may hold both.
+#define WAN_KERNEL [[maybe_unused]] static void
+#define WAN_BOUNDED_KERNEL(threads, blocks) [[maybe_unused]] static void
 #define WAN_DEVICE inline
 #define WAN_HOST_DEVICE constexpr
 #define WAN_SHARED(type, name, extent) auto& name = ::wan::simt::shared_variable<type extent>([] {})
@@ -72,13 +73,6 @@ WAN_DEVICE float exp2_fast(float x) {
 }
 WAN_DEVICE float reciprocal_sqrt(float x) {
   return rsqrtf(x);
-}
-/// Rounded products and sums that the compiler may not fuse.
-WAN_DEVICE float multiply(float a, float b) {
-  return __fmul_rn(a, b);
-}
-WAN_DEVICE float add(float a, float b) {
-  return __fadd_rn(a, b);
 }
 
 #else
@@ -129,12 +123,6 @@ WAN_DEVICE float exp2_fast(float x) {
 }
 WAN_DEVICE float reciprocal_sqrt(float x) {
   return 1.0f / std::sqrt(x);
-}
-WAN_DEVICE float multiply(float a, float b) {
-  return a * b;
-}
-WAN_DEVICE float add(float a, float b) {
-  return a + b;
 }
 
 #endif

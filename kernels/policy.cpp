@@ -1,0 +1,63 @@
+#include "kernels/policy.h"
+
+#include <ATen/ATen.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <string_view>
+
+#include "kernels/launch.h"
+
+namespace wan::kernels {
+namespace {
+
+Policy policy_of_environment() {
+  const char* value = std::getenv("WAN_KERNELS");
+  return value && std::string_view(value) == "reference" ? Policy::Reference : Policy::Fused;
+}
+
+std::atomic<Policy>& current() {
+  static std::atomic<Policy> policy = policy_of_environment();
+  return policy;
+}
+
+bool is_half(at::ScalarType dtype) {
+  return dtype == at::kBFloat16 || dtype == at::kHalf;
+}
+
+}  // namespace
+
+void set_policy(Policy policy) {
+  current() = policy;
+}
+
+Policy policy() {
+  return current();
+}
+
+bool use_fused(const at::Tensor& x) {
+  return kFusedBuilt && x.is_cuda() && policy() == Policy::Fused && !x.requires_grad();
+}
+
+bool takes_dtype(at::ScalarType dtype) {
+  return dtype == at::kFloat || is_half(dtype);
+}
+
+bool takes_row(int64_t channels, at::ScalarType dtype) {
+  return takes_dtype(dtype) && channels >= 1 && channels <= kMaxRowChannels;
+}
+
+bool takes_rope(int64_t heads, int64_t head_dim, at::ScalarType dtype) {
+  return takes_row(heads * head_dim, dtype) && head_dim % 2 == 0;
+}
+
+bool takes_pixel(int64_t channels, at::ScalarType in, at::ScalarType out) {
+  return takes_dtype(in) && takes_dtype(out) && (in == out || in == at::kFloat) && channels >= 1 &&
+         channels <= kMaxPixelChannels;
+}
+
+bool takes_head(int64_t head_dim, at::ScalarType dtype) {
+  return head_dim == kAttentionHeadDim && is_half(dtype);
+}
+
+}  // namespace wan::kernels

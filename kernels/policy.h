@@ -1,0 +1,36 @@
+// Fused or reference: decided in one place, from the tensor, the build and the user's switch.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace wan::kernels {
+
+/// Whether this build holds the CUDA kernels (nvcc was there). Names in kernels/cuda.h exist only then.
+#ifdef WAN_CUDA_KERNELS
+inline constexpr bool kFusedBuilt = true;
+#else
+inline constexpr bool kFusedBuilt = false;
+#endif
+
+enum class Policy { Fused, Reference };
+/// The process-wide switch. It begins as Reference where the environment has WAN_KERNELS=reference, else as Fused.
+void set_policy(Policy policy);
+Policy policy();
+
+/// True for a tensor on a GPU while the policy is Fused and x takes no part in a gradient.
+bool use_fused(const at::Tensor& x);
+
+// What the kernels take, as pure functions of widths and dtypes. What they do not take the reference does.
+
+/// Dtypes of activations: float32, bfloat16, float16.
+bool takes_dtype(at::ScalarType dtype);
+/// Rows of RMSNorm, LayerNorm and residual.
+bool takes_row(int64_t channels, at::ScalarType dtype);
+/// Rows of q and k, normed over all heads and rotated in pairs.
+bool takes_rope(int64_t heads, int64_t head_dim, at::ScalarType dtype);
+/// Pixels of the VAE, from dtype to dtype.
+bool takes_pixel(int64_t channels, at::ScalarType in, at::ScalarType out);
+/// Heads of our own attention (kernels/attention_mma.cuh).
+bool takes_head(int64_t head_dim, at::ScalarType dtype);
+
+}  // namespace wan::kernels

@@ -1,0 +1,40 @@
+// Which shapes take the fused path: decided without a GPU, so that A14B cannot fall off it unseen.
+#include "kernels/policy.h"
+
+#include "tests/support.h"
+
+namespace wan::kernels {
+namespace {
+
+TEST(Policy, TheShapesOfA14BAreTaken) {
+  for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    EXPECT_TRUE(takes_row(5120, dtype));       // the residual stream, q and k
+    EXPECT_TRUE(takes_rope(40, 128, dtype));   // 40 heads of 128
+    EXPECT_TRUE(takes_row(4096, dtype));       // the text encoder
+    for (int64_t channels : {96, 192, 384}) {  // the VAE, float32 into what the convolutions read
+      EXPECT_TRUE(takes_pixel(channels, dtype, dtype));
+      EXPECT_TRUE(takes_pixel(channels, at::kFloat, dtype));
+    }
+  }
+  EXPECT_TRUE(takes_head(128, at::kBFloat16));
+  EXPECT_TRUE(takes_head(128, at::kHalf));
+}
+
+TEST(Policy, WhatNoKernelReadsIsNotTaken) {
+  EXPECT_FALSE(takes_row(5120, at::kDouble));
+  EXPECT_FALSE(takes_row(16385, at::kFloat));
+  EXPECT_FALSE(takes_row(0, at::kFloat));
+  EXPECT_FALSE(takes_rope(40, 127, at::kFloat));
+  EXPECT_FALSE(takes_rope(256, 128, at::kFloat));
+  EXPECT_FALSE(takes_pixel(1025, at::kHalf, at::kHalf));
+  EXPECT_FALSE(takes_pixel(96, at::kHalf, at::kFloat));
+  EXPECT_FALSE(takes_head(64, at::kBFloat16));
+  EXPECT_FALSE(takes_head(128, at::kFloat));
+}
+
+TEST(Policy, TensorsOfTheCpuTakeTheReference) {
+  EXPECT_FALSE(use_fused(at::zeros({1, 5120})));
+}
+
+}  // namespace
+}  // namespace wan::kernels

@@ -1,0 +1,84 @@
+// What the compiler said of every kernel on every architecture: nothing spilled, nothing in local memory, and the
+// tensor cores in use. A kernel that no longer fits its registers is seen here and not on somebody's GPU.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <sstream>
+
+#include "kernels/policy.h"
+
+namespace wan::kernels {
+namespace {
+
+std::vector<std::filesystem::path> files_ending_in(const std::string& extension) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(std::string(WAN_BINARY_DIR) + "/kernels")) {
+    if (entry.path().extension() == extension) files.push_back(entry.path());
+  }
+  return files;
+}
+
+std::string content_of(const std::filesystem::path& file) {
+  std::ostringstream content;
+  content << std::ifstream(file).rdbuf();
+  return content.str();
+}
+
+int64_t count(const std::string& text, const std::string& part) {
+  int64_t found = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+  return found;
+}
+
+TEST(Resources, NoKernelSpillsOnAnyArchitecture) {
+  if (!kFusedBuilt) GTEST_SKIP() << "built without kernels: no nvcc, or WAN_CUDA=OFF";
+  const std::regex entry(R"(Compiling entry function '(\w+)' for '(sm_\w+)')");
+  const std::regex frame(
+      R"(Function properties for (\w+)\s+(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads)");
+  std::map<std::string, std::set<std::string>> architectures;  // of each kernel
+  for (const auto& file : files_ending_in(".report")) {
+    const std::string report = content_of(file);
+    for (std::sregex_iterator at(report.begin(), report.end(), entry), end; at != end; ++at)
+      architectures[(*at)[1]].insert((*at)[2]);
+    int64_t frames = 0;
+    for (std::sregex_iterator at(report.begin(), report.end(), frame), end; at != end; ++at, ++frames) {
+      EXPECT_EQ((*at)[2], "0") << file << ": local memory in " << (*at)[1];
+      EXPECT_EQ((*at)[3], "0") << file << ": spills in " << (*at)[1];
+      EXPECT_EQ((*at)[4], "0") << file << ": spills in " << (*at)[1];
+    }
+    EXPECT_GT(frames, 0) << file << " reports nothing; build it anew";
+    EXPECT_EQ(frames, count(report, "bytes stack frame")) << file << " is not understood";
+    EXPECT_EQ(count(report, "C7510") + count(report, "C7512"), 0) << file << ": serialised wgmma";
+  }
+  std::set<std::string> all;
+  for (const auto& [kernel, own] : architectures) all.insert(own.begin(), own.end());
+  for (const char* wanted : {"sm_80", "sm_86", "sm_89", "sm_90a", "sm_100", "sm_120"})
+    EXPECT_EQ(all.count(wanted), 1u) << wanted;
+  // Kernels of one architecture alone carry its name.
+  for (const auto& [kernel, own] : architectures) {
+    if (kernel.find("sm90") == std::string::npos) {
+      EXPECT_EQ(own.size(), all.size()) << kernel;
+    }
+  }
+  EXPECT_GT(architectures.size(), 100u);
+}
+
+TEST(Resources, TheAttentionsProductsAreTensorCoreInstructions) {
+  if (!kFusedBuilt) GTEST_SKIP() << "built without kernels: no nvcc, or WAN_CUDA=OFF";
+  std::string ptx;
+  for (const auto& file : files_ending_in(".ptx")) {
+    if (file.filename() == "attention_mma.ptx") ptx = content_of(file);
+  }
+  // Each of the two kernels of a type: 8 steps of depth by 8 key tiles, and 4 steps of keys by 16 tiles of channels.
+  EXPECT_EQ(count(ptx, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"), 2 * (64 + 64));
+  EXPECT_EQ(count(ptx, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"), 2 * (64 + 64));
+  EXPECT_GT(count(ptx, "ldmatrix.sync.aligned.m8n8.x4.trans"), 0);
+  EXPECT_GT(count(ptx, "cp.async.cg.shared.global"), 0);
+}
+
+}  // namespace
+}  // namespace wan::kernels

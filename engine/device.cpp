@@ -1,0 +1,85 @@
+#include "engine/device.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/CachingDeviceAllocator.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <optional>
+#include <sstream>
+
+#include "engine/request/error.h"
+
+namespace wan {
+
+namespace {
+
+at::Device parse_device(const std::string& text, const char* field) {
+  if (text == "auto") return at::hasCUDA() ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+  at::Device device(text);
+  if (device.is_cuda()) {
+    if (!at::hasCUDA())
+      throw InvalidRequest(field, "asks for " + text + ", but no usable NVIDIA device or driver is here; use cpu");
+    if (!device.has_index()) device = at::Device(at::kCUDA, 0);
+    int64_t count = at::detail::getCUDAHooks().deviceCount();
+    if (device.index() >= count)
+      throw InvalidRequest(field, "asks for " + text + ", but there are " + std::to_string(count) + " devices, from cuda:0");
+  }
+  return device;
+}
+
+/// The number of kB after `key` in a /proc file.
+std::optional<uint64_t> proc_kilobytes(const char* path, const std::string& key) {
+  std::ifstream in(path);
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with(key)) return std::stoull(line.substr(key.size())) * 1024;
+  return std::nullopt;
+}
+
+std::optional<uint64_t> read_number(const char* path) {
+  std::ifstream in(path);
+  uint64_t value;
+  if (in >> value) return value;
+  return std::nullopt;  // absent, or "max"
+}
+
+/// What the control group leaves: its limit less what it holds, page cache not counted.
+uint64_t cgroup_headroom() {
+  auto limit = read_number("/sys/fs/cgroup/memory.max");
+  auto used = read_number("/sys/fs/cgroup/memory.current");
+  if (!limit || !used) return std::numeric_limits<uint64_t>::max();
+  std::ifstream stat("/sys/fs/cgroup/memory.stat");
+  uint64_t cache = 0, value;
+  for (std::string key; stat >> key >> value;)
+    if (key == "inactive_file" || key == "active_file") cache += value;
+  return *limit - std::min(*limit, *used - std::min(*used, cache));
+}
+
+}  // namespace
+
+Target resolve_target(const Request& request) {
+  Target target;
+  target.device = parse_device(request.device, "device");
+  target.dtype = request.dtype == "bf16" || (request.dtype == "auto" && target.device.is_cuda()) ? at::kBFloat16 : at::kFloat;
+  target.noise = request.noise_device == "auto" ? target.device : parse_device(request.noise_device, "noise_device");
+  return target;
+}
+
+uint64_t available_memory(at::Device device) {
+  if (device.is_cuda()) return c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
+  return std::min(proc_kilobytes("/proc/meminfo", "MemAvailable:").value_or(std::numeric_limits<uint64_t>::max()),
+                  cgroup_headroom());
+}
+
+uint64_t peak_memory(at::Device device) {
+  if (!device.is_cuda()) return proc_kilobytes("/proc/self/status", "VmHWM:").value_or(0);
+  auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+  return stats.reserved_bytes[size_t(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+}
+
+void release_cached(at::Device device) {
+  if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
+}
+
+}  // namespace wan

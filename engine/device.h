@@ -1,0 +1,30 @@
+// The machine: which device and precision a request runs in, and how much memory there is.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "engine/request/request.h"
+
+namespace wan {
+
+/// Where a job computes and in which precision its matrix products run; `noise` is where the seed's generator lives.
+struct Target {
+  at::Device device = at::kCPU;
+  at::ScalarType dtype = at::kFloat;
+  at::Device noise = at::kCPU;
+};
+
+/// Resolves `auto`: the first CUDA device where there is one, bf16 there and float32 on the CPU.
+/// Throws InvalidRequest where a CUDA device is asked for and none is usable.
+Target resolve_target(const Request& request);
+
+/// Bytes a job could still take: MemAvailable capped by the cgroup's limit; on CUDA what the driver says is free.
+uint64_t available_memory(at::Device device);
+/// Bytes taken at most so far: resident set of the process, or the caching allocator's peak of reserved memory.
+uint64_t peak_memory(at::Device device);
+/// Gives cached blocks back to the driver. Nothing on the CPU.
+void release_cached(at::Device device);
+
+}  // namespace wan

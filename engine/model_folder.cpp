@@ -1,0 +1,58 @@
+#include "engine/model_folder.h"
+
+#include <algorithm>
+
+#include "models/error.h"
+
+namespace wan {
+
+namespace fs = std::filesystem;
+
+ModelFolder open_model_folder(const fs::path& root, Task task) {
+  std::error_code error;
+  if (!fs::is_directory(root, error))
+    throw ModelError(root.string(), "is no folder; --model names the folder of a Wan 2.2 checkpoint, see weights.md");
+  ModelFolder folder{.root = root,
+                     .high_noise = task == Task::S2V ? root : root / "high_noise_model",
+                     .low_noise = task == Task::S2V ? root : root / "low_noise_model",
+                     .text_encoder = root / "models_t5_umt5-xxl-enc-bf16.pth",
+                     .vae = root / "Wan2.1_VAE.pth",
+                     .tokenizer = root / "google" / "umt5-xxl",
+                     .audio_encoder = task == Task::S2V ? root / "wav2vec2-large-xlsr-53-english" : fs::path()};
+  std::string missing;
+  auto want = [&](const fs::path& path) {
+    if (!fs::exists(path, error)) missing += (missing.empty() ? "" : ", ") + fs::relative(path, root).string();
+  };
+  want(folder.high_noise / "config.json");
+  if (folder.low_noise != folder.high_noise) want(folder.low_noise / "config.json");
+  want(folder.text_encoder);
+  want(folder.vae);
+  if (!fs::exists(folder.tokenizer / "tokenizer.json", error)) want(folder.tokenizer / "spiece.model");
+  if (task == Task::S2V) want(folder.audio_encoder / "config.json");
+  if (!missing.empty()) throw ModelError(root.string(), "lacks " + missing + "; weights.md lists what each task needs");
+  return folder;
+}
+
+std::vector<fs::path> ModelFolder::files() const {
+  std::vector<fs::path> found;
+  auto add_folder = [&](const fs::path& folder) {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      std::string name = entry.path().filename().string();
+      bool weights = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+      if (entry.is_regular_file() && (weights || name == "config.json")) found.push_back(fs::relative(entry.path(), root));
+    }
+  };
+  add_folder(high_noise);
+  if (low_noise != high_noise) add_folder(low_noise);
+  found.push_back(fs::relative(text_encoder, root));
+  found.push_back(fs::relative(vae, root));
+  for (const char* name : {"tokenizer.json", "spiece.model"})
+    if (fs::exists(tokenizer / name)) found.push_back(fs::relative(tokenizer / name, root));
+  if (!audio_encoder.empty())
+    for (const char* name : {"config.json", "model.safetensors", "pytorch_model.bin"})
+      if (fs::exists(audio_encoder / name)) found.push_back(fs::relative(audio_encoder / name, root));
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+}  // namespace wan

@@ -1,0 +1,138 @@
+#include "tools/console.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+
+#include "engine/request/error.h"
+
+namespace wan {
+
+namespace {
+
+std::atomic<bool> g_stop{false};
+
+void on_signal(int number) {
+  if (g_stop.exchange(true)) {
+    // The second signal: the step takes too long for the user.
+    std::signal(number, SIG_DFL);
+    raise(number);
+  }
+}
+
+std::string clock_text(double seconds) {
+  char text[32];
+  int64_t whole = int64_t(seconds + 0.5);
+  if (whole >= 3600)
+    std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", long(whole / 3600), long(whole / 60 % 60), long(whole % 60));
+  else
+    std::snprintf(text, sizeof text, "%ld:%02ld", long(whole / 60), long(whole % 60));
+  return text;
+}
+
+}  // namespace
+
+const char* name(Stage stage) {
+  switch (stage) {
+    case Stage::Load: return "load";
+    case Stage::Encode: return "encode";
+    case Stage::Denoise: return "denoise";
+    case Stage::Decode: return "decode";
+    case Stage::Write: return "write";
+  }
+  return "";
+}
+
+Console::Console(Format format) : format_(format), terminal_(format == Format::Text && isatty(STDERR_FILENO)) {
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+  // A full disk or a closed pipe is an error to report, not a reason to die.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+}
+
+Console::~Console() { clear_bar(); }
+
+void Console::at(const Report& report) {
+  if (g_stop) throw Cancelled();
+  auto now = Clock::now();
+  if (report.stage != stage_ || report.job != job_ || report.step < stage_first_ || stage_start_ == Clock::time_point{}) {
+    clear_bar();
+    stage_ = report.stage;
+    job_ = report.job;
+    stage_start_ = now;
+    stage_first_ = report.step;
+  }
+  expert_ = report.expert;
+  int64_t done = report.step - stage_first_;
+  double each = done > 0 ? std::chrono::duration<double>(now - stage_start_).count() / double(done) : 0;
+  draw(report, each, each * double(report.steps - report.step));
+}
+
+void Console::draw(const Report& report, double seconds_each, double remaining) {
+  if (format_ == Format::Json) {
+    Log::Fields fields = {{"event", "progress"}, {"stage", name(report.stage)}, {"step", report.step}, {"steps", report.steps}};
+    if (!report.expert.empty()) fields["expert"] = report.expert;
+    if (!report.job.empty()) fields["job"] = report.job;
+    if (seconds_each > 0) fields["seconds_per_step"] = seconds_each, fields["eta_seconds"] = remaining;
+    std::fprintf(stderr, "%s\n", fields.dump().c_str());
+    return;
+  }
+  char line[256], rate[64] = "";
+  if (seconds_each > 0) std::snprintf(rate, sizeof rate, "  %.2f s/step  ETA %s", seconds_each, clock_text(remaining).c_str());
+  std::string label = report.job.empty() ? name(report.stage) : report.job + " " + name(report.stage);
+  std::string expert = report.expert.empty() ? "" : "  " + report.expert + " noise";
+  if (!terminal_) {
+    std::fprintf(stderr, "%s %ld/%ld%s%s\n", label.c_str(), long(report.step), long(report.steps), expert.c_str(), rate);
+    return;
+  }
+  constexpr int kWidth = 30;
+  int filled = report.steps > 0 ? int(kWidth * report.step / report.steps) : 0;
+  std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
+  std::snprintf(line, sizeof line, "%-8s [%s] %ld/%ld%s%s", label.c_str(), bar.c_str(), long(report.step), long(report.steps),
+                expert.c_str(), rate);
+  std::fprintf(stderr, "\r\033[K%s", line);
+  std::fflush(stderr);
+  bar_shown_ = true;
+}
+
+void Console::clear_bar() {
+  if (bar_shown_) std::fprintf(stderr, "\n");
+  bar_shown_ = false;
+}
+
+Log Console::log() {
+  return Log{[this](std::string_view event, const Log::Fields& fields) {
+    clear_bar();
+    if (format_ == Format::Json) {
+      Log::Fields line = {{"event", event}};
+      line.update(fields);
+      std::fprintf(stderr, "%s\n", line.dump(-1, ' ', false, Log::Fields::error_handler_t::replace).c_str());
+      return;
+    }
+    std::string text(event);
+    for (const auto& [key, value] : fields.items()) {
+      std::string shown = value.dump(-1, ' ', false, Log::Fields::error_handler_t::replace);
+      if (value.is_string() && shown.find(' ') == std::string::npos) shown = shown.substr(1, shown.size() - 2);
+      if (value.is_number_float()) {
+        char number[32];
+        std::snprintf(number, sizeof number, "%.4g", value.get<double>());
+        shown = number;
+      }
+      text += " " + key + "=" + shown;
+    }
+    std::fprintf(stderr, "%s\n", text.c_str());
+  }};
+}
+
+void Console::say(const std::string& text) {
+  clear_bar();
+  if (format_ == Format::Json)
+    std::fprintf(stderr, "%s\n", Log::Fields{{"event", "message"}, {"text", text}}.dump().c_str());
+  else
+    std::fprintf(stderr, "%s\n", text.c_str());
+}
+
+}  // namespace wan

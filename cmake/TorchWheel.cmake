@@ -12,7 +12,7 @@ target_include_directories(torch_headers SYSTEM INTERFACE
   ${TORCH_ROOT}/include ${TORCH_ROOT}/include/torch/csrc/api/include)
 add_library(torch_cpu INTERFACE IMPORTED)
 target_link_libraries(torch_cpu INTERFACE torch_headers
-  ${TORCH_ROOT}/lib/libtorch.so ${TORCH_ROOT}/lib/libtorch_cpu.so ${TORCH_ROOT}/lib/libc10.so)
+  ${TORCH_ROOT}/lib/libtorch_cpu.so ${TORCH_ROOT}/lib/libc10.so)
 target_link_options(torch_cpu INTERFACE LINKER:--as-needed LINKER:--allow-shlib-undefined)
 
 add_library(torch_all INTERFACE IMPORTED)

@@ -14,4 +14,10 @@ using at::Tensor;
 /// Memory on the CPU is bounded: queries are processed in blocks.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias = {});
 
+/// The same written out (products, softmax) over blocks of queries: any device, the oracle of the tests and the
+/// fallback.
+namespace reference {
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias = {});
+}  // namespace reference
+
 }  // namespace wan::kernels

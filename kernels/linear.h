@@ -14,4 +14,9 @@ enum class Activation { None, GeluTanh, Silu };
 /// The GELU is the tanh form on every device.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation = Activation::None);
 
+/// The same in ATen (see norm.h).
+namespace reference {
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation = Activation::None);
+}  // namespace reference
+
 }  // namespace wan::kernels

@@ -28,7 +28,8 @@ Tensor modulated_layer_norm(const Tensor& x, const Tensor& shift, const Tensor& 
                             at::ScalarType dtype);
 
 /// x += gate * y in place, in float32: the residual stream. An undefined gate is 1 (cross-attention).
-///   x [B, L, C] float32; y [B, L, C] float32 or bfloat16; gate [S, C] float32 or undefined.
+/// Where x takes part in a gradient, x becomes a new tensor instead, since its norm has kept the old one.
+///   x [B, L, C] float32 (float64 on the CPU); y [B, L, C] float32 or bfloat16; gate [S, C] float32 or undefined.
 void gated_residual_(Tensor& x, const Tensor& y, const Tensor& gate, const Segments& ends);
 
 /// gated_residual_ and the norm of the next sub-layer in one pass over x.
@@ -45,5 +46,18 @@ Tensor gated_residual_norm_(Tensor& x, const Tensor& y, const Tensor& gate, cons
 ///   x [N, C, ...] float; gamma [C]. `activate` false leaves SiLU out (the attention's norm).
 /// Source: RMS_norm, wan/modules/vae2_1.py.
 Tensor channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate);
+
+/// The same operations in ATen: the CPU path, the oracle of the tests, and the fallback for what a fused kernel does
+/// not take.
+namespace reference {
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, at::ScalarType dtype);
+Tensor modulated_layer_norm(const Tensor& x, const Tensor& shift, const Tensor& scale, const Segments& ends, double eps,
+                            at::ScalarType dtype);
+void gated_residual_(Tensor& x, const Tensor& y, const Tensor& gate, const Segments& ends);
+Tensor gated_residual_norm_(Tensor& x, const Tensor& y, const Tensor& gate, const NextNorm& next, const Segments& ends,
+                            at::ScalarType dtype);
+Tensor channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate);
+}  // namespace reference
 
 }  // namespace wan::kernels

@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <utility>
+
 namespace wan::kernels {
 
 using at::Tensor;
@@ -26,5 +28,12 @@ Tensor apply_rope(const Tensor& x, const Rope& rope);
 ///   q, k [B, L, C]; weight_q, weight_k [C]; returns {q, k} [B, L, heads, C / heads] in q's dtype.
 std::pair<Tensor, Tensor> qk_norm_rope(const Tensor& q, const Tensor& k, const Tensor& weight_q, const Tensor& weight_k,
                                        const Rope& rope, int64_t heads, double eps);
+
+/// The same operations in ATen (see norm.h).
+namespace reference {
+Tensor apply_rope(const Tensor& x, const Rope& rope);
+std::pair<Tensor, Tensor> qk_norm_rope(const Tensor& q, const Tensor& k, const Tensor& weight_q, const Tensor& weight_k,
+                                       const Rope& rope, int64_t heads, double eps);
+}  // namespace reference
 
 }  // namespace wan::kernels

@@ -39,7 +39,7 @@ Tensor FeatureExtractor::operator()(const Tensor& samples) const {
     Tensor h = samples.narrow(0, start * config_.hop(), config_.samples(count)).view({1, 1, -1});
     for (const Layer& layer : conv_layers_) {
       h = at::conv1d(h, layer.weight, layer.bias, layer.stride);
-      h = at::gelu(layer.layer_norm(h.transpose(1, 2))).transpose(1, 2);
+      h = at::gelu(layer.layer_norm(h.transpose(1, 2), at::kFloat)).transpose(1, 2);
     }
     features.narrow(0, start, count).copy_(h[0].t());
   }

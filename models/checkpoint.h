@@ -8,16 +8,19 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace wan {
 
-/// A read-only mapping of a whole file. The pages stay evictable; the file is not copied.
+/// A read-only mapping of a whole file. The pages stay evictable; the file is not copied. Its size is that of the
+/// moment of opening: a file that another program cuts short afterwards ends the process (SIGBUS), as with every
+/// memory-mapping loader.
 class MappedFile {
  public:
-  /// Throws ModelError where the file is absent, unreadable or not a regular file.
+  /// Follows symbolic links. Throws ModelError where the file is absent, unreadable or not a regular file.
   static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
@@ -27,7 +30,8 @@ class MappedFile {
   std::string_view bytes() const { return {data_, size_}; }
 
  private:
-  MappedFile(std::filesystem::path path, const char* data, size_t size) : path_(std::move(path)), data_(data), size_(size) {}
+  MappedFile(std::filesystem::path path, const char* data, size_t size)
+      : path_(std::move(path)), data_(data), size_(size) {}
   std::filesystem::path path_;
   const char* data_;
   size_t size_;
@@ -37,19 +41,27 @@ class MappedFile {
 struct StoredTensor {
   at::ScalarType dtype;
   std::vector<int64_t> shape;
-  std::vector<int64_t> strides;              // in elements; row-major for safetensors
-  std::shared_ptr<const MappedFile> file;    // null: a name without data, for the meta device
-  uint64_t offset = 0;                       // of the first element, in bytes from the start of the file
+  std::vector<int64_t> strides;            // in elements; row-major for safetensors
+  std::shared_ptr<const MappedFile> file;  // null: a name without data, for the meta device
+  uint64_t offset = 0;                     // of the first element, in bytes from the start of the file
 
+  /// Neither overflows for a tensor that came from a reader: its data lies in the file.
   int64_t elements() const;
   uint64_t bytes() const;
 };
 
+/// What safetensors calls a type: "F32", "BF16", "F8_E4M3"; "?" where it has no word for it.
+std::string_view dtype_name(at::ScalarType dtype);
+/// Row-major strides in elements.
+std::vector<int64_t> row_major_strides(at::IntArrayRef shape);
+
 /// The tensors of one network, by the names in the file.
 class Checkpoint {
  public:
-  /// `path` is a folder with `diffusion_pytorch_model.safetensors[.index.json]`, a `.safetensors` file or a `.pth` file.
-  /// Reads headers only. Throws ModelError for files that are absent, truncated, hostile or contradict their index.
+  /// `path` is a folder with `diffusion_pytorch_model.safetensors[.index.json]`, `model.safetensors` or
+  /// `pytorch_model.bin` (the first of these counts), a `.safetensors` file or a torch archive (`.pth`, `.pt`, `.bin`,
+  /// `.pkl`). Reads headers only. Throws ModelError for files that are absent, truncated, hostile or contradict their
+  /// index.
   static Checkpoint open(const std::filesystem::path& path);
   /// Names and shapes without data: builds a network on the meta device, at no memory.
   static Checkpoint names_only(std::map<std::string, StoredTensor> tensors, std::string label);
@@ -61,7 +73,9 @@ class Checkpoint {
   const std::string& label() const { return label_; }
   uint64_t bytes() const;
 
-  /// A read-only view of the mapping (meta where there is no file). Never write to it. Throws ModelError for unknown names.
+  /// A read-only view of the mapping, which it keeps alive (meta where there is no file). Never write to it. Only a
+  /// tensor whose address in the file is no multiple of its element size is copied. Throws ModelError for unknown
+  /// names.
   at::Tensor map(const std::string& name) const;
 
  private:
@@ -70,16 +84,18 @@ class Checkpoint {
   std::string label_;
 };
 
-/// Reads a `.safetensors` file. Throws ModelError (see formats: header size, JSON, dtype, offsets, overlaps, gaps).
+/// Reads the header of a `.safetensors` file. As strict as the format's own library: throws ModelError for a header
+/// over 100 MB, bad or ambiguous JSON, unknown dtypes, sizes that contradict shapes, overlaps, gaps and trailing bytes.
 std::map<std::string, StoredTensor> read_safetensors(const std::shared_ptr<const MappedFile>& file);
 /// The `__metadata__` of a `.safetensors` file; empty where there is none.
 std::map<std::string, std::string> read_safetensors_metadata(const std::shared_ptr<const MappedFile>& file);
-/// Writes tensors (any device, made contiguous) and metadata, in the order of the names: equal input gives equal bytes.
-/// Written beside and renamed. Throws std::runtime_error where the disk refuses.
+/// Writes tensors (any device, made contiguous) and metadata, wide elements first and then by name, as the format's own
+/// library does, so that all are aligned and equal input gives equal bytes. Written beside, synced and renamed.
+/// Throws std::runtime_error where the disk refuses; `path` is then as it was.
 void write_safetensors(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
-/// Reads a zip-format `.pth` that holds a state dict. Knows the opcodes and globals such a file needs, executes nothing and
-/// refuses the rest by name. Throws ModelError.
+/// Reads a `.pth` that holds a state dict: the zip archive of torch 1.6 and later, or the older row of pickles. Knows
+/// the opcodes and globals such a file needs, executes nothing and refuses the rest by name. Throws ModelError.
 std::map<std::string, StoredTensor> read_pth(const std::shared_ptr<const MappedFile>& file);
 
 /// What a weight is used for, which decides the precision that residency gives it.
@@ -101,8 +117,9 @@ class Scope {
  public:
   Scope operator/(std::string_view segment) const;
   Scope operator/(int64_t index) const;
-  /// Takes `<path>.<leaf>` and crosses it off. Where it is missing or of another shape this is noted for `Weights::finish`
-  /// and an undefined tensor comes back, so that one error can list all.
+  /// Takes `<path>.<leaf>` and crosses it off. Where it is missing or of another shape this is noted for
+  /// `Weights::finish` and an undefined tensor comes back, so that one error can list all. Taking a name twice is
+  /// std::logic_error.
   at::Tensor take(std::string_view leaf, at::IntArrayRef shape, Role role) const;
   /// Whether `<path>.<leaf>` exists.
   bool has(std::string_view leaf) const;
@@ -125,15 +142,15 @@ class Weights {
   Scope root() { return Scope(this, ""); }
   const Checkpoint& checkpoint() const { return checkpoint_; }
   std::vector<std::string> unused() const;
-  /// Throws one ModelError that lists what is missing, wrongly shaped and unused (each list cut after ten names, with its
-  /// length). Call it once the network is built.
+  /// Throws one ModelError that lists what is missing, wrongly shaped and unused (each list cut after ten names, with
+  /// its length). Call it once the network is built.
   void finish() const;
 
  private:
   friend class Scope;
   Checkpoint checkpoint_;
   Place place_;
-  std::map<std::string, int> used_;
+  std::set<std::string> used_;
   std::vector<std::string> missing_, misshapen_;
 };
 

@@ -1,0 +1,84 @@
+#include "models/layers.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "kernels/check.h"
+#include "kernels/norm.h"
+
+namespace wan {
+
+at::ScalarType island_dtype(at::ScalarType compute) {
+  return kernels::accumulation(compute);
+}
+
+Linear::Linear(const Scope& at, int64_t in, int64_t out, at::ScalarType compute, Bias with, Role role)
+    : compute(compute),
+      weight(at.take("weight", {out, in}, role)),
+      bias(with == Bias::Yes ? at.take("bias", {out}, role) : Tensor()) {}
+
+Tensor Linear::operator()(const Tensor& x, Activation activation) const {
+  return kernels::linear(x.to(compute), weight, bias, activation);
+}
+
+MergedLinear::MergedLinear(const Scope& at, const std::vector<std::string_view>& names, int64_t in, int64_t out,
+                           at::ScalarType compute, Bias with)
+    : compute(compute), out(out) {
+  for (std::string_view name : names) parts.emplace_back(at / name, in, out, compute, with);
+  bool placed = std::all_of(parts.begin(), parts.end(),
+                            [](const Linear& part) { return part.weight.defined() && part.weight.is_cuda(); });
+  if (!placed) return;
+  std::vector<Tensor> weights, biases;
+  for (const Linear& part : parts) {
+    weights.push_back(part.weight);
+    if (part.bias.defined()) biases.push_back(part.bias);
+  }
+  weight = at::cat(weights);
+  if (biases.size() == weights.size()) bias = at::cat(biases);
+  parts.clear();
+}
+
+std::vector<Tensor> MergedLinear::operator()(const Tensor& x) const {
+  if (weight.defined()) return kernels::linear(x.to(compute), weight, bias).split(out, -1);
+  std::vector<Tensor> results;
+  Tensor input = x.to(compute);
+  for (const Linear& part : parts) results.push_back(part(input));
+  return results;
+}
+
+Mlp::Mlp(const Scope& at, int64_t in, int64_t hidden, int64_t out, Activation activation, at::ScalarType compute,
+         Role role)
+    : first(at / 0, in, hidden, compute, Bias::Yes, role),
+      second(at / 2, hidden, out, compute, Bias::Yes, role),
+      activation(activation) {}
+
+Tensor Mlp::operator()(const Tensor& x) const {
+  return second(first(x, activation));
+}
+
+RmsNorm::RmsNorm(const Scope& at, int64_t width, double eps)
+    : weight(at.take("weight", {width}, Role::Island)), eps(eps) {}
+
+Tensor RmsNorm::operator()(const Tensor& x) const {
+  return kernels::rms_norm(x, weight, eps);
+}
+
+LayerNorm::LayerNorm(const Scope& at, int64_t width, double eps)
+    : weight(at.take("weight", {width}, Role::Island)), bias(at.take("bias", {width}, Role::Island)), eps(eps) {}
+
+Tensor LayerNorm::operator()(const Tensor& x, at::ScalarType dtype) const {
+  return kernels::layer_norm(x, weight, bias, eps, dtype);
+}
+
+Embedding::Embedding(const Scope& at, int64_t rows, int64_t width)
+    : weight(at.take("weight", {rows, width}, Role::Table)) {}
+
+Tensor Embedding::operator()(at::IntArrayRef ids, at::Device device, at::ScalarType dtype) const {
+  for (int64_t id : ids)
+    TORCH_CHECK(id >= 0 && id < weight.size(0), "[embedding] ids must be from 0 to ", weight.size(0) - 1, ", got ", id);
+  Tensor index = at::tensor(ids, at::kLong).to(weight.device());
+  return weight.index_select(0, index).to(device, dtype);
+}
+
+}  // namespace wan

@@ -1,0 +1,89 @@
+// The layers that networks are made of. Each takes its weights from the Scope where they lie and says what they are
+// for; residency decides where they end up and in which dtype. `compute` is the arithmetic of the matrix products:
+// float32, bfloat16 (autocast: inputs and weights are rounded, sums are float32, the result is rounded) or, on the CPU,
+// float64.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string_view>
+#include <vector>
+
+#include "kernels/linear.h"
+#include "models/checkpoint.h"
+
+namespace wan {
+
+using at::Tensor;
+using kernels::Activation;
+
+/// What norms, modulation, time embedding, head and the residual stream compute in: float32, or float64 where all does.
+at::ScalarType island_dtype(at::ScalarType compute);
+
+enum class Bias { Yes, No };
+
+/// y = activation(x W^T + b) in `compute`. Weight [out, in], bias [out].
+struct Linear {
+  Linear(const Scope& at, int64_t in, int64_t out, at::ScalarType compute, Bias with = Bias::Yes,
+         Role role = Role::Matmul);
+  /// x [..., in], any dtype -> [..., out] in `compute`.
+  Tensor operator()(const Tensor& x, Activation activation = Activation::None) const;
+
+  at::ScalarType compute;
+  Tensor weight, bias;
+};
+
+/// Several linears of the same input. On CUDA they become one matrix once they are placed; mapped weights stay apart,
+/// because joining them would copy the file into memory.
+struct MergedLinear {
+  MergedLinear(const Scope& at, const std::vector<std::string_view>& names, int64_t in, int64_t out,
+               at::ScalarType compute, Bias with = Bias::Yes);
+  /// x [..., in] -> one [..., out] for each name: views of one product where merged.
+  std::vector<Tensor> operator()(const Tensor& x) const;
+
+  at::ScalarType compute;
+  std::vector<Linear> parts;  // empty where merged
+  Tensor weight, bias;        // [names * out, in], [names * out]; undefined where not
+  int64_t out;
+};
+
+/// Two linears with an activation between: feed-forward, text and time embedding. The names are the official indices.
+struct Mlp {
+  Mlp(const Scope& at, int64_t in, int64_t hidden, int64_t out, Activation activation, at::ScalarType compute,
+      Role role = Role::Matmul);
+  /// x [..., in] -> [..., out] in `compute`.
+  Tensor operator()(const Tensor& x) const;
+
+  Linear first, second;  // "0" and "2"
+  Activation activation;
+};
+
+/// x / sqrt(mean(x^2) + eps) * weight, sums in float32, in x's dtype.
+struct RmsNorm {
+  RmsNorm(const Scope& at, int64_t width, double eps);
+  Tensor operator()(const Tensor& x) const;
+
+  Tensor weight;
+  double eps;
+};
+
+/// Affine LayerNorm in float32.
+struct LayerNorm {
+  LayerNorm(const Scope& at, int64_t width, double eps);
+  /// x [..., width] float32 -> the same in `dtype`.
+  Tensor operator()(const Tensor& x, at::ScalarType dtype) const;
+
+  Tensor weight, bias;
+  double eps;
+};
+
+/// Rows of a table, which stays where it is stored: only the rows of a prompt are read.
+struct Embedding {
+  Embedding(const Scope& at, int64_t rows, int64_t width);
+  /// ids, each from 0 to rows - 1 -> [ids, width] in `dtype` on `device`. Throws c10::Error for other ids.
+  Tensor operator()(at::IntArrayRef ids, at::Device device, at::ScalarType dtype) const;
+
+  Tensor weight;
+};
+
+}  // namespace wan

@@ -1,0 +1,42 @@
+// The two attentions of a transformer block. Source: WanSelfAttention and WanT2VCrossAttention, wan/modules/model.py.
+#pragma once
+
+#include "kernels/rope.h"
+#include "models/layers.h"
+#include "models/wan/config.h"
+
+namespace wan {
+
+using kernels::Rope;
+
+/// Attention among the video tokens.
+struct SelfAttention {
+  SelfAttention(const Scope& at, const WanConfig& config, at::ScalarType compute);
+  /// x [B, L, dim] -> [B, L, dim] in `compute`. By value: moved in, it is freed once q, k and v are made from it.
+  Tensor operator()(Tensor x, const Rope& rope) const;
+
+  int64_t heads;
+  MergedLinear qkv;
+  Linear o;
+  RmsNorm norm_q, norm_k;
+};
+
+/// Keys (normed) and values of a text or an audio, [B, Lk, heads, head_dim] in `compute`.
+struct KeyValue {
+  Tensor key, value;
+};
+
+/// Attention from video tokens to text (or audio): no rotation, no mask, all rows of the padded text count.
+struct CrossAttention {
+  CrossAttention(const Scope& at, const WanConfig& config, at::ScalarType compute);
+  /// context [B, Lk, dim] -> its keys and values, which stay the same for all steps of a prompt.
+  KeyValue key_value(const Tensor& context) const;
+  /// x [B, L, dim] -> [B, L, dim] in `compute`.
+  Tensor operator()(const Tensor& x, const KeyValue& context) const;
+
+  int64_t heads;
+  Linear q, k, v, o;
+  RmsNorm norm_q, norm_k;
+};
+
+}  // namespace wan

@@ -1,0 +1,38 @@
+// One transformer block. Source: WanAttentionBlock, wan/modules/model.py.
+#pragma once
+
+#include "kernels/norm.h"
+#include "models/wan/attention.h"
+
+namespace wan {
+
+using kernels::Segments;
+
+/// The six modulation rows of a block, each [S, dim] float32: one row for each segment of tokens.
+struct Modulation {
+  Tensor shift_attn, scale_attn, gate_attn, shift_ffn, scale_ffn, gate_ffn;
+};
+
+/// x += gate * self_attn(norm1(x) modulated); x += cross_attn(norm3(x)), without a gate; x += gate * ffn(norm2(x)
+/// modulated). In two halves, because the first one does not see the text: guidance branches that still share x share
+/// its result.
+struct AttentionBlock {
+  AttentionBlock(const Scope& at, const WanConfig& config, at::ScalarType compute);
+
+  /// e0 [6, S, dim] (of the time) plus the block's own rows.
+  Modulation modulate(const Tensor& e0) const;
+  /// Self-attention into x [B, L, dim] float32, in place. Returns norm3(x), what the second half starts from.
+  Tensor attend_video(Tensor& x, const Modulation& rows, const Rope& rope, const Segments& ends) const;
+  /// Cross-attention and feed-forward into x, in place. `normed` is what attend_video returned for this x.
+  void attend_text(Tensor& x, Tensor normed, const Modulation& rows, const KeyValue& text, const Segments& ends) const;
+
+  at::ScalarType compute;
+  double eps;         // of norm1 and norm2, which have no parameters
+  Tensor modulation;  // [1, 6, dim]
+  SelfAttention self_attn;
+  LayerNorm norm3;
+  CrossAttention cross_attn;
+  Mlp ffn;
+};
+
+}  // namespace wan

@@ -1,0 +1,33 @@
+// Sizes of a Wan 2.2 diffusion transformer. Source: config.json of the checkpoint; WanModel, wan/modules/model.py.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+
+namespace wan {
+
+struct WanConfig {
+  int64_t dim, ffn_dim, freq_dim, in_dim, out_dim, num_heads, num_layers, text_len;
+  double eps;
+  /// Latent pixels of a token along (t, y, x).
+  static constexpr std::array<int64_t, 3> kPatch = {1, 2, 2};
+
+  int64_t head_dim() const { return dim / num_heads; }
+  /// Values of one channel set in a token.
+  static constexpr int64_t patch_values() { return kPatch[0] * kPatch[1] * kPatch[2]; }
+
+  /// Throws ModelError, which names file, key, range and value, where a size is missing, out of range or does not fit
+  /// the others.
+  static WanConfig read(const std::filesystem::path& config_json);
+  /// The same from parsed JSON; `label` is what messages call it.
+  static WanConfig parse(const nlohmann::json& json, const std::string& label);
+};
+
+/// Wan 2.2 A14B: 16 input channels for text to video; 36 (noise, mask, image latent) for image to video.
+inline constexpr WanConfig kWanT2vA14b = {5120, 13824, 256, 16, 16, 40, 40, 512, 1e-6};
+inline constexpr WanConfig kWanI2vA14b = {5120, 13824, 256, 36, 16, 40, 40, 512, 1e-6};
+
+}  // namespace wan

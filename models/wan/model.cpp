@@ -1,0 +1,108 @@
+#include "models/wan/model.h"
+
+#include <ATen/ATen.h>
+
+#include "kernels/check.h"
+
+namespace wan {
+namespace {
+
+/// The width of the text states: no config states it.
+int64_t text_dim(const Scope& root) {
+  std::vector<int64_t> shape = (root / "text_embedding" / 0).shape("weight");
+  return shape.size() == 2 ? shape[1] : 0;
+}
+
+}  // namespace
+
+WanHead::WanHead(const Scope& at, const WanConfig& config, at::ScalarType compute)
+    : eps(config.eps),
+      modulation(at.take("modulation", {1, 2, config.dim}, Role::Island)),
+      head(at / "head", config.dim, config.out_dim * config.patch_values(), island_dtype(compute), Bias::Yes,
+           Role::Island) {}
+
+Tensor WanHead::operator()(const Tensor& x, const Tensor& e, const Segments& ends) const {
+  // The same row e is added to both rows: shift, then scale.
+  std::vector<Tensor> rows = (modulation[0].unsqueeze(1) + e).unbind(0);
+  return head(kernels::modulated_layer_norm(x, rows[0], rows[1], ends, eps, head.compute));
+}
+
+Tensor embed_text(const Mlp& text_embedding, const Tensor& states, int64_t text_len) {
+  kernels::check_shape("embed_text", "states", states, {kernels::kAny, text_embedding.first.weight.size(1)});
+  TORCH_CHECK(states.size(0) <= text_len, "[embed_text] a prompt must have at most ", text_len, " rows, got ",
+              states.size(0));
+  return text_embedding(at::constant_pad_nd(states, {0, 0, 0, text_len - states.size(0)})).unsqueeze(0);
+}
+
+WanModel::WanModel(const Scope& root, const WanConfig& config, at::ScalarType compute)
+    : config(config),
+      patch_embedding(root / "patch_embedding", config.in_dim, config.dim, config.kPatch, compute),
+      text_embedding(root / "text_embedding", text_dim(root), config.dim, config.dim, Activation::GeluTanh, compute),
+      time(root, config, compute),
+      head(root / "head", config, compute) {
+  blocks.reserve(size_t(config.num_layers));
+  for (int64_t i = 0; i < config.num_layers; ++i) blocks.emplace_back(root / "blocks" / i, config, compute);
+}
+
+Context WanModel::context(const Tensor& states) const {
+  return {embed_text(text_embedding, states, config.text_len), std::vector<std::optional<KeyValue>>(blocks.size())};
+}
+
+Rope WanModel::rope(const Tensor& latent) const {
+  const auto& [pt, py, px] = config.kPatch;
+  Tensor positions = kernels::grid_positions(latent.size(1) / pt, latent.size(2) / py, latent.size(3) / px);
+  return kernels::make_rope(positions, config.head_dim(), device(), head.head.compute);
+}
+
+Pass WanModel::begin(const Rope& rope, double t) const {
+  return {rope, {rope.tokens()}, time(t)};
+}
+
+Tensor WanModel::embed(const Tensor& latent) const {
+  kernels::check_shape("embed", "latent", latent, {config.in_dim, kernels::kAny, kernels::kAny, kernels::kAny});
+  return patch_embedding(latent);
+}
+
+void WanModel::block(int64_t i, std::span<Branch> branches, const Pass& pass) const {
+  const AttentionBlock& block = blocks.at(size_t(i));
+  const Modulation rows = block.modulate(pass.time.e0);
+  // The text sees x only after this block's self-attention, so branches that have not parted yet compute it together.
+  bool together = true;
+  for (const Branch& branch : branches) together = together && branch.x.is_same(branches[0].x);
+  Tensor shared, normed;
+  if (together) {
+    shared = std::move(branches[0].x);
+    for (Branch& branch : branches) branch.x.reset();
+    normed = block.attend_video(shared, rows, pass.rope, pass.ends);
+  }
+  for (size_t k = 0; k < branches.size(); ++k) {
+    Branch& branch = branches[k];
+    std::optional<KeyValue>& text = branch.context->layers.at(size_t(i));
+    if (!text) text = block.cross_attn.key_value(branch.context->text);
+    if (together)
+      branch.x = k + 1 < branches.size() ? shared.clone() : shared;
+    else
+      normed = block.attend_video(branch.x, rows, pass.rope, pass.ends);
+    block.attend_text(branch.x, normed, rows, *text, pass.ends);
+  }
+}
+
+Tensor WanModel::velocity(const Tensor& x, const Pass& pass, const Tensor& latent) const {
+  return unpatchify(head(x, pass.time.e, pass.ends).squeeze(0), config.kPatch, latent.size(1), latent.size(2),
+                    latent.size(3));
+}
+
+std::vector<Tensor> WanModel::operator()(const Tensor& latent, const Rope& rope, double t,
+                                         at::ArrayRef<Context*> contexts) const {
+  Pass pass = begin(rope, t);
+  std::vector<Branch> branches;
+  Tensor x = embed(latent);
+  for (Context* context : contexts) branches.push_back({x, context});
+  x.reset();
+  for (size_t i = 0; i < blocks.size(); ++i) block(int64_t(i), branches, pass);
+  std::vector<Tensor> velocities;
+  for (const Branch& branch : branches) velocities.push_back(velocity(branch.x, pass, latent));
+  return velocities;
+}
+
+}  // namespace wan

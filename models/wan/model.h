@@ -1,0 +1,82 @@
+// The Wan 2.2 diffusion transformer of text, image and video to video. Source: WanModel, wan/modules/model.py.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "models/wan/block.h"
+#include "models/wan/embedding.h"
+
+namespace wan {
+
+/// A prompt as one transformer sees it: made by WanModel::context, filled layer by layer when a block first needs it.
+struct Context {
+  Tensor text;  // [1, text_len, dim] in the compute dtype, after the text MLP
+  std::vector<std::optional<KeyValue>> layers;
+};
+
+/// One guidance branch on its way through the blocks.
+struct Branch {
+  Tensor x;          // the residual stream [1, L, dim] float32; blocks write into it
+  Context* context;  // of the branch's prompt
+};
+
+/// What the blocks of one step share.
+struct Pass {
+  Rope rope;
+  Segments ends;
+  TimeRows time;
+};
+
+/// Modulated norm and the linear to patches, outside of autocast.
+struct WanHead {
+  WanHead(const Scope& at, const WanConfig& config, at::ScalarType compute);
+  /// x [1, L, dim] float32, e [S, dim] -> [1, L, out_dim * 4] float32, channel fastest.
+  Tensor operator()(const Tensor& x, const Tensor& e, const Segments& ends) const;
+
+  double eps;
+  Tensor modulation;  // [1, 2, dim]
+  Linear head;
+};
+
+/// The text MLP on a prompt padded with zeros to text_len rows, all of which are attended to. `states` [n, text_dim].
+/// Throws c10::Error for more than text_len rows.
+Tensor embed_text(const Mlp& text_embedding, const Tensor& states, int64_t text_len);
+
+struct WanModel {
+  /// Takes every tensor of the transformer from `root`; Weights::finish then tells what was missing or left over.
+  WanModel(const Scope& root, const WanConfig& config, at::ScalarType compute);
+
+  /// Where the weights are; inputs must be there.
+  at::Device device() const { return head.modulation.device(); }
+
+  /// States of the text encoder [n, text_dim], n <= text_len -> the prompt's context.
+  Context context(const Tensor& states) const;
+  /// Rotations of a latent's grid [*, T, h, w]; the same for all steps and both experts.
+  Rope rope(const Tensor& latent) const;
+  /// `t` is 1000 sigma.
+  Pass begin(const Rope& rope, double t) const;
+
+  /// Latent [in_dim, T, h, w], h and w even -> tokens [1, L, dim] float32. Image to video's 20 channels come after the
+  /// noise's.
+  Tensor embed(const Tensor& latent) const;
+  /// Block i of all branches, so that its weights are needed once. Branches whose x is one and the same tensor, as
+  /// before block 0, share the self-attention and part afterwards; the result is the same.
+  void block(int64_t i, std::span<Branch> branches, const Pass& pass) const;
+  /// x [1, L, dim] -> velocity [out_dim, T, h, w] float32 on the grid of `latent`.
+  Tensor velocity(const Tensor& x, const Pass& pass, const Tensor& latent) const;
+
+  /// embed, all blocks, head: a velocity for each context.
+  std::vector<Tensor> operator()(const Tensor& latent, const Rope& rope, double t,
+                                 at::ArrayRef<Context*> contexts) const;
+
+  WanConfig config;
+  PatchEmbedding patch_embedding;
+  Mlp text_embedding;
+  TimeEmbedding time;
+  std::vector<AttentionBlock> blocks;
+  WanHead head;
+};
+
+}  // namespace wan

@@ -72,6 +72,11 @@ std::vector<int64_t> Scope::shape(std::string_view leaf) const {
 
 Weights::Weights(Checkpoint checkpoint, Place place) : checkpoint_(std::move(checkpoint)), place_(std::move(place)) {}
 
+void Weights::ignore(std::string_view prefix) {
+  for (const auto& entry : checkpoint_.tensors())
+    if (entry.first.starts_with(prefix)) used_.insert(entry.first);
+}
+
 std::vector<std::string> Weights::unused() const {
   std::vector<std::string> names;
   for (const auto& entry : checkpoint_.tensors()) {

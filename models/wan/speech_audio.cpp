@@ -78,7 +78,7 @@ InjectedAudio AudioInjector::prepare(const AudioTokens& audio) const {
 
 Tensor AudioInjector::adain(const Tensor& noisy, const InjectedAudio& audio) const {
   const int64_t frames = audio.shift.size(0), tokens = noisy.size(1) / frames;
-  Segments ends;
+  kernels::Segments ends;
   for (int64_t frame = 1; frame <= frames; ++frame) ends.push_back(frame * tokens);
   return kernels::modulated_layer_norm(noisy, audio.shift, audio.scale, ends, kAdainEps, compute)
       .view({frames, tokens, -1});

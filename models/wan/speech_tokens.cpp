@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include "kernels/check.h"
 #include "kernels/rope.h"
 
 namespace wan {
@@ -14,26 +13,6 @@ Tensor positions(const std::vector<int64_t>& t, const std::vector<int64_t>& y, c
 }
 
 }  // namespace
-
-PatchConvolution::PatchConvolution(const Scope& at, int64_t channels, int64_t dim, std::array<int64_t, 3> kernel,
-                                   at::ScalarType compute)
-    : kernel(kernel),
-      compute(compute),
-      weight(at.take("weight", {dim, channels, kernel[0], kernel[1], kernel[2]}, Role::Matmul)),
-      bias(at.take("bias", {dim}, Role::Matmul)) {}
-
-Tensor PatchConvolution::operator()(const Tensor& x) const {
-  kernels::check_shape("PatchConvolution", "x", x, {weight.size(1), kernels::kAny, kernels::kAny, kernels::kAny});
-  Tensor patches = x.to(compute);
-  for (int64_t axis = 0; axis < 3; ++axis) {
-    TORCH_CHECK(x.size(axis + 1) % kernel[axis] == 0, "[PatchConvolution] the latent must be a multiple of patches of ",
-                at::IntArrayRef(kernel), ", got ", x.sizes());
-    patches = patches.unfold(axis + 1, kernel[axis], kernel[axis]);
-  }
-  // [C, T, Y, X, t, y, x] -> a row [C * t * y * x] for each token, as the weight has it.
-  patches = patches.permute({1, 2, 3, 0, 4, 5, 6}).flatten(3).flatten(0, 2);
-  return kernels::linear(patches.unsqueeze(0), weight.flatten(1), bias);
-}
 
 FramePacker::FramePacker(const Scope& at, const WanConfig& config, at::ScalarType compute)
     : proj(at / "proj", config.out_dim, config.dim, {1, 2, 2}, compute),

@@ -2,8 +2,7 @@
 // Source: WanModel_S2V.forward, FramePackMotioner (wan/modules/s2v/model_s2v.py, motioner.py).
 #pragma once
 
-#include "models/layers.h"
-#include "models/wan/config.h"
+#include "models/wan/embedding.h"
 
 namespace wan {
 
@@ -12,25 +11,14 @@ inline constexpr int64_t kMotionFrames = 73, kMotionLatents = 19;
 /// The reference image's place on the time axis; so a clip has at most this many latent frames.
 inline constexpr int64_t kReferenceTime = 30;
 
-/// A convolution whose stride is its kernel, as a linear over patches.
-struct PatchConvolution {
-  PatchConvolution(const Scope& at, int64_t channels, int64_t dim, std::array<int64_t, 3> kernel, at::ScalarType compute);
-  /// x [channels, T, h, w], each a multiple of the kernel -> [1, tokens, dim] in `compute`: frames, then rows, then columns.
-  Tensor operator()(const Tensor& x) const;
-
-  std::array<int64_t, 3> kernel;
-  at::ScalarType compute;
-  Tensor weight, bias;
-};
-
 /// The past, the coarser the older: the newest latent in patches of 1x2x2, the two before it in 2x4x4, sixteen in 4x8x8.
 struct FramePacker {
   FramePacker(const Scope& at, const WanConfig& config, at::ScalarType compute);
   /// motion [16, up to 19, h, w], oldest first, h and w multiples of 8; zeros stand for what is missing
-  /// -> [1, tokens, dim], in the order 1x, 2x, 4x.
+  /// -> [1, tokens, dim] in the island dtype, in the order 1x, 2x, 4x.
   Tensor operator()(const Tensor& motion) const;
 
-  PatchConvolution proj, proj_2x, proj_4x;
+  PatchEmbedding proj, proj_2x, proj_4x;
 };
 
 /// Which fine index each of `coarse` tokens along an axis of `fine` stands at: numpy's linspace(0, fine - 1, coarse), truncated.

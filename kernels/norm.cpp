@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
 
 #include "kernels/check.h"
 
@@ -60,11 +59,6 @@ Tensor gated_residual_norm_(Tensor& x, const Tensor& y, const Tensor& gate, cons
   return reference::gated_residual_norm_(x, y, gate, next, ends, dtype);
 }
 
-Tensor channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate) {
-  check_shape("channel_norm_silu", "gamma", gamma, {x.size(1)});
-  return reference::channel_norm_silu(x, gamma, activate);
-}
-
 namespace reference {
 namespace {
 
@@ -113,17 +107,6 @@ Tensor gated_residual_norm_(Tensor& x, const Tensor& y, const Tensor& gate, cons
   gated_residual_(x, y, gate, ends);
   return next.shift.defined() ? modulated_layer_norm(x, next.shift, next.scale, ends, next.eps, dtype)
                               : layer_norm(x, next.weight, next.bias, next.eps, dtype);
-}
-
-Tensor channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate) {
-  const int64_t channels = x.size(1);
-  Tensor wide = x.to(accumulation(x.scalar_type()));
-  std::vector<int64_t> per_channel(x.dim(), 1);
-  per_channel[1] = channels;
-  Tensor factor = (as_dtype_of(gamma, wide) * std::sqrt(double(channels))).reshape(per_channel);
-  Tensor y = (wide / at::linalg_vector_norm(wide, 2, {1}, true).clamp_min(1e-12)).mul_(factor);
-  if (activate) at::silu_(y);
-  return y.to(x.scalar_type());
 }
 
 }  // namespace reference

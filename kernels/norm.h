@@ -42,11 +42,6 @@ struct NextNorm {
 Tensor gated_residual_norm_(Tensor& x, const Tensor& y, const Tensor& gate, const NextNorm& next, const Segments& ends,
                             at::ScalarType dtype);
 
-/// The VAE's norm and activation: silu(x / max(||x||_2, 1e-12) * sqrt(C) * gamma), the norm over channels, per pixel.
-///   x [N, C, ...] float; gamma [C]. `activate` false leaves SiLU out (the attention's norm).
-/// Source: RMS_norm, wan/modules/vae2_1.py.
-Tensor channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate);
-
 /// The same operations in ATen: the CPU path, the oracle of the tests, and the fallback for what a fused kernel does
 /// not take.
 namespace reference {
@@ -57,7 +52,6 @@ Tensor modulated_layer_norm(const Tensor& x, const Tensor& shift, const Tensor& 
 void gated_residual_(Tensor& x, const Tensor& y, const Tensor& gate, const Segments& ends);
 Tensor gated_residual_norm_(Tensor& x, const Tensor& y, const Tensor& gate, const NextNorm& next, const Segments& ends,
                             at::ScalarType dtype);
-Tensor channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate);
 }  // namespace reference
 
 }  // namespace wan::kernels

@@ -9,7 +9,7 @@
 namespace wan::parity {
 namespace {
 
-const Handler* const kHandlers[] = {};
+const Handler* const kHandlers[] = {&kVae};
 
 const Handler* handler_of(const Case& golden) {
   for (const Handler* handler : kHandlers)

@@ -1,0 +1,20 @@
+// Paths of a request: what they are relative to, and whether they can be read or written before hours of work begin.
+#pragma once
+
+#include <string>
+
+namespace wan {
+
+/// http://, https:// or data:. Everything else is a path, other schemes too.
+bool is_url(const std::string& text);
+
+/// `path`, or where it is relative and `folder` is not empty, folder/path.
+std::string from_folder(const std::string& folder, const std::string& path);
+
+/// Throws InvalidRequest unless `path` is a file that can be read.
+void check_readable(const std::string& field, const std::string& path);
+
+/// Throws InvalidRequest unless a file can be made at `path`: its folder exists and is writable, and it is no folder.
+void check_writable(const std::string& field, const std::string& path);
+
+}  // namespace wan

@@ -1,0 +1,247 @@
+#include "engine/request/parse.h"
+
+#include <random>
+
+#include "engine/request/files.h"
+#include "engine/request/geometry.h"
+#include "engine/request/params.h"
+#include "engine/request/values.h"
+#include "engine/request/wording.h"
+
+namespace wan {
+namespace {
+
+using nlohmann::json;
+
+template <class... Functions>
+struct Overload : Functions... {
+  using Functions::operator()...;
+};
+
+class Parser {
+ public:
+  Parser(Task task, const json& fields, const ParseOptions& options) : fields_(fields), options_(options) {
+    request_.task = task;
+  }
+
+  Request run() {
+    if (!is_served(request_.task) && !options_.unserved_tasks)
+      fail("task", std::string(task_name(request_.task)) + " is not available in this build", "not_available");
+    refuse_unknown();
+    for (const Parameter& parameter : parameters()) {
+      const Accepts* accepts = parameter.accepts(request_.task);
+      if (accepts) collect([&] { take(parameter, *accepts); });
+    }
+    collect([&] { settle_sigmas(); });
+    collect([&] { settle_size(); });
+    if (!request_.seed_given) request_.seed = int64_t(std::random_device()() & 0x7FFFFFFF);  // fits every endpoint
+    collect([&] { settle_output(); });
+    if (!errors_.empty()) throw InvalidRequest(errors_);
+    return request_;
+  }
+
+ private:
+  bool from_flags() const { return options_.source == Source::Flags; }
+  bool engine_ranges() const { return request_.unlocked || request_.preset == "reference"; }
+
+  void fail(const std::string& field, const std::string& wrong, const char* type, const std::string& limits = "",
+            const json& input = nullptr) {
+    errors_.push_back({field, wrong, type, limits, shown(input)});
+  }
+
+  template <class Function>
+  void collect(Function function) {
+    try {
+      function();
+    } catch (const InvalidRequest& invalid) {
+      errors_.insert(errors_.end(), invalid.errors.begin(), invalid.errors.end());
+    }
+  }
+
+  void refuse_unknown() {
+    for (const auto& [name, value] : fields_.items()) {
+      const Parameter* known = find_parameter(name);
+      if (name == "task" || (known && known->accepts(request_.task))) continue;
+      std::vector<std::string> names;
+      if (known) {
+        for (const auto& [task, accepts] : known->tasks) names.push_back(task_name(task));
+        fail(name, std::string("is not a parameter of ") + task_name(request_.task) + "; of " + either(names, " and "),
+             "unknown", "", value);
+      } else {
+        for (const Parameter& parameter : parameters())
+          if (parameter.accepts(request_.task)) names.push_back(parameter.name);
+        std::string field = shown(name);
+        fail(field.substr(1, field.size() - 2), "is not a known field; the nearest is " + nearest(name, names), "unknown",
+             "", value);
+      }
+    }
+  }
+
+  void take(const Parameter& parameter, const Accepts& accepts) {
+    auto found = fields_.find(parameter.name);
+    bool given = found != fields_.end() && !(parameter.nullable && found->is_null());
+    if (parameter.given) request_.*parameter.given = given;
+    if (!given) return take_default(parameter, accepts);
+    std::visit(Overload{[&](int64_t Request::* field) {
+                          request_.*field = read_integer(parameter, *found, from_flags());
+                          check_range(parameter, accepts, double(request_.*field), *found);
+                        },
+                        [&](double Request::* field) {
+                          request_.*field = read_number(parameter, *found, from_flags());
+                          check_range(parameter, accepts, request_.*field, *found);
+                        },
+                        [&](bool Request::* field) { request_.*field = read_boolean(parameter, *found, from_flags()); },
+                        [&](std::string Request::* field) {
+                          request_.*field = read_text(parameter, *found);
+                          check_word(parameter, accepts, request_.*field);
+                          if (parameter.path) settle_path(parameter, request_.*field);
+                        },
+                        [&](std::vector<double> Request::* field) {
+                          request_.*field = read_numbers(parameter, *found, from_flags());
+                          for (double value : request_.*field) check_range(parameter, accepts, value, value);
+                        }},
+               parameter.field);
+    check_served(parameter, accepts, *found);
+  }
+
+  void take_default(const Parameter& parameter, const Accepts& accepts) {
+    if (parameter.required && (parameter.field != Field(&Request::model) || options_.need_model)) {
+      std::string way = from_flags() ? "is required; give it with " + parameter.flag() + " " + parameter.metavar
+                                     : std::string("is required and absent");
+      return fail(parameter.name, way, "missing");
+    }
+    const json& preset = request_.preset == "reference" && !accepts.reference.is_null() ? accepts.reference : accepts.value;
+    if (preset.is_null()) return;
+    std::visit([&](auto field) { preset.get_to(request_.*field); }, parameter.field);
+  }
+
+  void check_range(const Parameter& parameter, const Accepts& accepts, double value, const json& input) {
+    const Range& range = engine_ranges() ? accepts.engine : accepts.hosted;
+    // With an explicit list of sigmas the number of steps is its length, which settle_sigmas compares.
+    bool derived = parameter.field == Field(&Request::num_inference_steps) && fields_.contains("sigmas");
+    if (range.contains(value) || derived) return;
+    std::string came = input.is_string() ? input.get<std::string>() : shown(input);
+    std::string wrong = "must be " + range.text() + ", got " + came;
+    if (!engine_ranges() && accepts.engine.contains(value))
+      wrong += from_flags() ? "; --unlocked allows more" : "; \"unlocked\": true allows more";
+    const char* type = value < range.least || (range.above && value == range.least) ? "greater_than_equal"
+                       : value > range.most                                         ? "less_than_equal"
+                                                                                    : "multiple_of";
+    fail(parameter.name, wrong, type, number_text(range.least) + ".." + number_text(range.most), input);
+  }
+
+  void check_word(const Parameter& parameter, const Accepts& accepts, const std::string& word) {
+    if (accepts.words.empty()) return;
+    for (const std::string& known : accepts.words)
+      if (word == known || (parameter.numbered && known == "cuda" && is_numbered(word))) return;
+    std::string limits;
+    for (const std::string& known : accepts.words) limits += (limits.empty() ? "" : "|") + known;
+    fail(parameter.name, "must be " + either(accepts.words) + ", got " + shown(word), "literal_error", limits, word);
+  }
+
+  /// cuda:0 to cuda:99.
+  static bool is_numbered(const std::string& word) {
+    return word.starts_with("cuda:") && word.size() > 5 && word.size() <= 7 &&
+           word.find_first_not_of("0123456789", 5) == std::string::npos;
+  }
+
+  /// What is not served is refused where it would change the video, never ignored.
+  void check_served(const Parameter& parameter, const Accepts& accepts, const json& input) {
+    if (!parameter.unserved) return;
+    bool is_default = std::visit([&](auto field) { return json(request_.*field) == accepts.value; }, parameter.field);
+    if (is_default || is_switched_off(parameter)) return;
+    fail(parameter.name, shown(input) + " " + parameter.unserved, "not_available", shown(accepts.value), input);
+  }
+
+  bool is_switched_off(const Parameter& parameter) const {
+    if (!parameter.switched_by) return false;
+    const Parameter* key = find_parameter(parameter.switched_by);
+    auto found = fields_.find(parameter.switched_by);
+    return found != fields_.end() && *found == key->accepts(request_.task)->value;
+  }
+
+  void settle_path(const Parameter& parameter, std::string& path) {
+    if (parameter.media && is_url(path)) return;
+    path = from_folder(options_.folder, path);
+    if (parameter.media && options_.check_files) check_readable(parameter.name, path);
+  }
+
+  void settle_sigmas() {
+    const std::vector<double>& sigmas = request_.sigmas;
+    if (!fields_.contains("sigmas")) return;
+    for (size_t i = 1; i < sigmas.size(); ++i)
+      if (!(sigmas[i] < sigmas[i - 1]))
+        throw InvalidRequest("sigmas", "must fall from each to the next, got " + number_text(sigmas[i - 1]) + " before " +
+                                           number_text(sigmas[i]));
+    constexpr size_t kMost = 1000;
+    if (sigmas.size() > kMost) throw InvalidRequest("sigmas", "must be at most 1000, got " + std::to_string(sigmas.size()));
+    if (sigmas.empty()) return;
+    if (fields_.contains("num_inference_steps") && request_.num_inference_steps != int64_t(sigmas.size()))
+      throw InvalidRequest("num_inference_steps", "must be the number of sigmas, " + std::to_string(sigmas.size()) +
+                                                      ", got " + std::to_string(request_.num_inference_steps) +
+                                                      "; leave it out");
+    request_.num_inference_steps = int64_t(sigmas.size());
+  }
+
+  void settle_size() {
+    bool width = fields_.contains("width"), height = fields_.contains("height");
+    if (width != height)
+      throw InvalidRequest(width ? "height" : "width",
+                           std::string("is required together with ") + (width ? "width" : "height"));
+    if (width || request_.task == Task::S2V || request_.aspect_ratio == "auto") return;
+    Size size = size_of(request_.resolution, request_.aspect_ratio);
+    request_.width = size.width;
+    request_.height = size.height;
+  }
+
+  void settle_output() {
+    if (!fields_.contains("out"))
+      request_.out = from_folder(options_.folder,
+                                 std::string(task_name(request_.task)) + "-" + std::to_string(request_.seed) + ".mp4");
+    if (options_.check_files && !request_.out.empty()) check_writable("out", request_.out);
+  }
+
+  const json& fields_;
+  const ParseOptions& options_;
+  Request request_;
+  std::vector<FieldError> errors_;
+};
+
+void check_object(const json& fields) {
+  if (!fields.is_object())
+    throw InvalidRequest("request", "must be a JSON object of parameters, got " + shown(fields));
+}
+
+}  // namespace
+
+Request parse(Task task, const json& fields, const ParseOptions& options) {
+  check_object(fields);
+  return Parser(task, fields, options).run();
+}
+
+Request parse(const json& fields, const ParseOptions& options) {
+  check_object(fields);
+  std::vector<std::string> names;
+  for (Task task : kTasks) names.push_back(task_name(task));
+  auto found = fields.find("task");
+  if (found == fields.end()) throw InvalidRequest("task", "is required and absent; " + either(names));
+  std::optional<Task> task = found->is_string() ? task_named(found->get<std::string>()) : std::nullopt;
+  if (!task) throw InvalidRequest("task", "must be " + either(names) + ", got " + shown(*found));
+  return parse(*task, fields, options);
+}
+
+nlohmann::ordered_json to_json(const Request& request) {
+  nlohmann::ordered_json result = {{"task", task_name(request.task)}};
+  for (const Parameter& parameter : parameters()) {
+    const Accepts* accepts = parameter.accepts(request.task);
+    if (!accepts || !parameter.stored) continue;
+    if (accepts->from_input && !(request.*parameter.given)) continue;
+    nlohmann::ordered_json value = std::visit([&](auto field) { return nlohmann::ordered_json(request.*field); }, parameter.field);
+    bool unset = (parameter.path && value == "") || (value.is_array() && value.empty()) ||
+                 (value.is_number() && !accepts->engine.contains(value.get<double>()));
+    if (!unset) result[parameter.name] = value;
+  }
+  return result;
+}
+
+}  // namespace wan

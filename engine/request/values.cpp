@@ -1,0 +1,100 @@
+#include "engine/request/values.h"
+
+#include <charconv>
+#include <cmath>
+
+#include "engine/request/error.h"
+#include "engine/request/wording.h"
+
+namespace wan {
+namespace {
+
+using nlohmann::json;
+
+[[noreturn]] void refuse(const Parameter& parameter, const json& value, const char* type, const std::string& wanted) {
+  throw InvalidRequest({{parameter.name, wanted + ", got " + shown(value), type, "", shown(value)}});
+}
+
+/// The whole text as a T; nothing where it is anything more, less or else.
+template <class T>
+std::optional<T> number_in(std::string_view text) {
+  T number{};
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+}  // namespace
+
+int64_t read_integer(const Parameter& parameter, const json& value, bool text) {
+  const char* const kWanted = "must be a whole number";
+  if (value.is_number_unsigned() && value.get<uint64_t>() > uint64_t(INT64_MAX))
+    refuse(parameter, value, "int_parsing_size", "must be a whole number of at most 2^63 - 1");
+  if (value.is_number_integer()) return value.get<int64_t>();
+  std::optional<double> real;
+  if (value.is_number_float()) real = value.get<double>();
+  if (value.is_string() && text) {
+    const std::string& digits = value.get_ref<const std::string&>();
+    if (auto number = number_in<int64_t>(digits)) return *number;
+    real = number_in<double>(digits);
+    if (!real) refuse(parameter, value, "int_parsing", kWanted);
+  }
+  if (!real) refuse(parameter, value, "int_type", kWanted);
+  if (!std::isfinite(*real) || std::trunc(*real) != *real) refuse(parameter, value, "int_from_float", kWanted);
+  if (std::abs(*real) >= 0x1p63)
+    refuse(parameter, value, "int_parsing_size", "must be a whole number of at most 2^63 - 1");
+  return int64_t(*real);
+}
+
+double read_number(const Parameter& parameter, const json& value, bool text) {
+  const char* const kWanted = "must be a number";
+  std::optional<double> number;
+  if (value.is_number()) number = value.get<double>();
+  if (value.is_string() && text) {
+    number = number_in<double>(value.get_ref<const std::string&>());
+    if (!number) refuse(parameter, value, "float_parsing", kWanted);
+  }
+  if (!number) refuse(parameter, value, "float_type", kWanted);
+  if (!std::isfinite(*number)) refuse(parameter, value, "finite_number", "must be a finite number");
+  return *number;
+}
+
+bool read_boolean(const Parameter& parameter, const json& value, bool text) {
+  if (value.is_boolean()) return value.get<bool>();
+  if (!value.is_string() || !text) refuse(parameter, value, "bool_type", "must be true or false");
+  const std::string& word = value.get_ref<const std::string&>();
+  for (const char* yes : {"true", "yes", "on", "1"})
+    if (word == yes) return true;
+  for (const char* no : {"false", "no", "off", "0"})
+    if (word == no) return false;
+  refuse(parameter, value, "bool_parsing", "must be true or false");
+}
+
+std::string read_text(const Parameter& parameter, const json& value) {
+  constexpr size_t kLongest = 1 << 20;
+  if (!value.is_string()) refuse(parameter, value, "string_type", "must be a text");
+  const std::string& text = value.get_ref<const std::string&>();
+  if (text.size() > kLongest) refuse(parameter, value, "string_too_long", "must be at most 1 MiB of text");
+  if (!is_utf8(text)) refuse(parameter, value, "string_unicode", "must be UTF-8");
+  if (parameter.path && text.empty()) refuse(parameter, value, "string_too_short", "must name a file or folder");
+  if (parameter.path && text.find('\0') != std::string::npos)
+    refuse(parameter, value, "value_error", "must be a path without a NUL character");
+  return text;
+}
+
+std::vector<double> read_numbers(const Parameter& parameter, const json& value, bool text) {
+  std::vector<double> numbers;
+  if (value.is_string() && text) {
+    std::string_view rest = value.get_ref<const std::string&>();
+    for (size_t comma = 0; comma != std::string_view::npos; rest.remove_prefix(std::min(comma + 1, rest.size()))) {
+      comma = rest.find(',');
+      numbers.push_back(read_number(parameter, rest.substr(0, comma), text));
+    }
+    return numbers;
+  }
+  if (!value.is_array()) refuse(parameter, value, "list_type", "must be a list of numbers");
+  for (const json& item : value) numbers.push_back(read_number(parameter, item, text));
+  return numbers;
+}
+
+}  // namespace wan

@@ -1,0 +1,22 @@
+// One value of a request, from JSON or a flag's text to the type its field has. Each function throws InvalidRequest with
+// one error that carries the parameter's name. `text` allows numbers and booleans to come as text, as flags do.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "engine/request/params.h"
+
+namespace wan {
+
+/// 81, 81.0, and with `text` "81"; nothing else.
+int64_t read_integer(const Parameter& parameter, const nlohmann::json& value, bool text);
+/// A finite number.
+double read_number(const Parameter& parameter, const nlohmann::json& value, bool text);
+/// true or false; with `text` also true, yes, on, 1 and their opposites as words.
+bool read_boolean(const Parameter& parameter, const nlohmann::json& value, bool text);
+/// Well-formed UTF-8, at most 1 MiB; a path is neither empty nor holds a NUL.
+std::string read_text(const Parameter& parameter, const nlohmann::json& value);
+/// A list of finite numbers; with `text` also "1,0.9,0.5".
+std::vector<double> read_numbers(const Parameter& parameter, const nlohmann::json& value, bool text);
+
+}  // namespace wan

@@ -1,0 +1,26 @@
+// How an error quotes what came and names what may have been meant.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace wan {
+
+/// The value on one line, cut after `longest` bytes: text in quotes, control characters and broken UTF-8 escaped.
+std::string shown(const nlohmann::json& value, size_t longest = 60);
+/// A path, cut only where no file system would take it.
+std::string shown_path(const std::string& path);
+
+/// The candidate with the fewest letters to insert, delete, replace or swap; the first of equals. Never empty for a
+/// list that is not.
+std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
+
+/// "a, b or c".
+std::string either(const std::vector<std::string>& words, const char* last = " or ");
+
+/// Whether it is well-formed UTF-8.
+bool is_utf8(const std::string& text);
+
+}  // namespace wan

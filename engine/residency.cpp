@@ -1,0 +1,156 @@
+#include "engine/residency.h"
+
+#include <ATen/ATen.h>
+
+#include <chrono>
+
+namespace wan {
+
+namespace {
+
+constexpr int64_t kPieceBytes = 64 << 20;
+
+at::ScalarType placed_dtype(Role role, at::ScalarType stored, at::ScalarType compute) {
+  switch (role) {
+    case Role::Matmul: return compute;
+    case Role::Island: return at::kFloat;
+    case Role::Table: return stored;
+  }
+  return stored;
+}
+
+/// Converts piece by piece on the way to the device, so that the host never holds more than one piece.
+Place upload_to(const Target& target) {
+  return [target](const at::Tensor& mapped, Role role) {
+    if (role == Role::Table) return mapped;
+    at::ScalarType dtype = placed_dtype(role, mapped.scalar_type(), target.dtype);
+    at::Tensor placed = at::empty(mapped.sizes(), mapped.options().device(target.device).dtype(dtype));
+    at::Tensor from = mapped.reshape({-1}), to = placed.view({-1});
+    int64_t piece = kPieceBytes / int64_t(std::max(mapped.itemsize(), placed.itemsize()));
+    for (int64_t start = 0; start < from.numel(); start += piece) {
+      int64_t length = std::min(piece, from.numel() - start);
+      to.narrow(0, start, length).copy_(from.narrow(0, start, length).to(dtype));
+    }
+    return placed;
+  };
+}
+
+Place place_for(const Target& target) { return target.device.is_cpu() ? Place(keep_mapped) : upload_to(target); }
+
+std::filesystem::path path_of(Network network, const ModelFolder& folder) {
+  switch (network) {
+    case Network::TextEncoder: return folder.text_encoder;
+    case Network::HighNoise: return folder.high_noise;
+    case Network::LowNoise: return folder.low_noise;
+    case Network::Vae: return folder.vae;
+  }
+  return {};
+}
+
+/// Builds a network from a checkpoint whose every tensor it must use.
+template <typename Make>
+auto build(Checkpoint checkpoint, const Place& place, Make make) {
+  Weights weights(std::move(checkpoint), place);
+  auto model = make(weights);
+  weights.finish();
+  return model;
+}
+
+std::unique_ptr<Umt5Encoder> build_text_encoder(Checkpoint checkpoint, const Place& place, at::ScalarType compute) {
+  return build(std::move(checkpoint), place,
+               [&](Weights& weights) { return std::make_unique<Umt5Encoder>(weights.root(), compute); });
+}
+
+std::unique_ptr<WanModel> build_expert(const std::filesystem::path& folder, Checkpoint checkpoint, const Place& place,
+                                       at::ScalarType compute) {
+  WanConfig config = WanConfig::read(folder / "config.json");
+  return build(std::move(checkpoint), place,
+               [&](Weights& weights) { return std::make_unique<WanModel>(weights.root(), config, compute); });
+}
+
+std::unique_ptr<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place) {
+  return build(std::move(checkpoint), place, [](Weights& weights) { return std::make_unique<vae::Vae>(weights); });
+}
+
+}  // namespace
+
+const char* name(Network network) {
+  switch (network) {
+    case Network::TextEncoder: return "text encoder";
+    case Network::HighNoise: return "high-noise expert";
+    case Network::LowNoise: return "low-noise expert";
+    case Network::Vae: return "VAE";
+  }
+  return "";
+}
+
+uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& target) {
+  if (target.device.is_cpu()) return 0;
+  std::filesystem::path path = path_of(network, folder);
+  Checkpoint names = Checkpoint::names_only(Checkpoint::open(path).tensors(), path.string());
+  uint64_t bytes = 0;
+  Place count = [&](const at::Tensor& meta, Role role) {
+    at::ScalarType dtype = placed_dtype(role, meta.scalar_type(), target.dtype);
+    if (role != Role::Table) bytes += uint64_t(meta.numel()) * c10::elementSize(dtype);
+    return meta;
+  };
+  switch (network) {
+    case Network::TextEncoder: build_text_encoder(std::move(names), count, target.dtype); break;
+    case Network::Vae: build_vae(std::move(names), count); break;
+    default: build_expert(path, std::move(names), count, target.dtype);
+  }
+  return bytes;
+}
+
+Models::Models(ModelFolder folder, const Target& target, uint64_t working, Log log)
+    : folder_(std::move(folder)), target_(target), log_(std::move(log)) {
+  uint64_t all = working;
+  for (Network network : kNetworks) all += placed_bytes(network, folder_, target_);
+  all_stay_ = target_.device.is_cpu() || all <= available_memory(target_.device);
+}
+
+template <typename Model, typename Load>
+const Model& Models::get(std::unique_ptr<Model>& slot, Network network, Load load) {
+  if (slot) return *slot;
+  if (!all_stay_) {
+    for (Network other : kNetworks)
+      if (other != network) drop(other);
+  }
+  auto start = std::chrono::steady_clock::now();
+  Checkpoint checkpoint = Checkpoint::open(path_of(network, folder_));
+  uint64_t bytes = checkpoint.bytes();
+  slot = load(std::move(checkpoint));
+  log_("load", {{"network", name(network)},
+                {"bytes", bytes},
+                {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}});
+  return *slot;
+}
+
+const Umt5Encoder& Models::text_encoder() {
+  return get(text_encoder_, Network::TextEncoder,
+             [&](Checkpoint file) { return build_text_encoder(std::move(file), place_for(target_), target_.dtype); });
+}
+
+const WanModel& Models::expert(bool high) {
+  std::unique_ptr<WanModel>& slot = high ? high_ : low_;
+  if (!slot) ++expert_loads_;
+  return get(slot, high ? Network::HighNoise : Network::LowNoise, [&](Checkpoint file) {
+    return build_expert(high ? folder_.high_noise : folder_.low_noise, std::move(file), place_for(target_), target_.dtype);
+  });
+}
+
+const vae::Vae& Models::vae() {
+  return get(vae_, Network::Vae, [&](Checkpoint file) { return build_vae(std::move(file), place_for(target_)); });
+}
+
+void Models::drop(Network network) {
+  switch (network) {
+    case Network::TextEncoder: text_encoder_.reset(); break;
+    case Network::HighNoise: high_.reset(); break;
+    case Network::LowNoise: low_.reset(); break;
+    case Network::Vae: vae_.reset(); break;
+  }
+  release_cached(target_.device);
+}
+
+}  // namespace wan

@@ -1,0 +1,58 @@
+// The networks of a model folder, and the one place that decides where their weights lie.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "engine/device.h"
+#include "engine/log.h"
+#include "engine/model_folder.h"
+#include "models/umt5/encoder.h"
+#include "models/vae/vae.h"
+#include "models/wan/model.h"
+
+namespace wan {
+
+enum class Network { TextEncoder, HighNoise, LowNoise, Vae };
+inline constexpr Network kNetworks[] = {Network::TextEncoder, Network::HighNoise, Network::LowNoise, Network::Vae};
+/// "text encoder", "high-noise expert" and so on.
+const char* name(Network network);
+
+/// Bytes a network's weights take on the target once they are placed; 0 on the CPU, where the mapped files serve.
+/// Reads headers only. Throws ModelError.
+uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& target);
+
+/// Loads networks when they are first asked for. On the CPU all of them stay: they are mappings. On CUDA they all stay where
+/// they fit beside `working` bytes of activations; else one at a time is on the device.
+class Models {
+ public:
+  Models(ModelFolder folder, const Target& target, uint64_t working, Log log);
+
+  const ModelFolder& folder() const { return folder_; }
+  const Target& target() const { return target_; }
+
+  /// Each throws ModelError where the files are not what the network needs. A reference holds until another network is asked for.
+  const Umt5Encoder& text_encoder();
+  const WanModel& expert(bool high);
+  const vae::Vae& vae();
+
+  /// How often an expert was brought in: a batch in phases needs each once.
+  int64_t expert_loads() const { return expert_loads_; }
+  /// Drops a network that is not needed again.
+  void drop(Network network);
+
+ private:
+  template <typename Model, typename Load>
+  const Model& get(std::unique_ptr<Model>& slot, Network network, Load load);
+
+  ModelFolder folder_;
+  Target target_;
+  Log log_;
+  bool all_stay_;
+  int64_t expert_loads_ = 0;
+  std::unique_ptr<Umt5Encoder> text_encoder_;
+  std::unique_ptr<WanModel> high_, low_;
+  std::unique_ptr<vae::Vae> vae_;
+};
+
+}  // namespace wan

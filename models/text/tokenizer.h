@@ -1,0 +1,36 @@
+// Prompts to the token ids that the text encoder takes. Follows wan/modules/tokenizers.py, HuggingfaceTokenizer, with
+// transformers 4.51's T5TokenizerFast under it: tokenizer.json decides, whatever spiece.model beside it says.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+namespace wan::text {
+
+constexpr int64_t kMostTokens = 512;  // the official text_len, `</s>` included
+
+class Tokenizer {
+ public:
+  /// `folder` is google/umt5-xxl of a checkpoint. Where it has no tokenizer.json, its spiece.model is used: the ids
+  /// agree for ordinary text, but sentinels such as `<extra_id_5>` are no tokens there and byte pieces stand for
+  /// unknown characters where the model has them. Throws ModelError for files that are absent, damaged or not
+  /// understood.
+  static Tokenizer open(const std::filesystem::path& folder);
+
+  /// Ids of a prompt as typed: cleaned, at most kMostTokens, `</s>` at the end, no padding. Throws
+  /// std::invalid_argument where it is not UTF-8, ModelError where the file's tables turn out to be damaged.
+  std::vector<int64_t> encode(std::string_view prompt) const;
+
+  /// The same for text that is taken as it is.
+  std::vector<int64_t> encode_cleaned(std::string_view text) const;
+
+ private:
+  using Encode = std::function<std::vector<int64_t>(std::string_view)>;
+  explicit Tokenizer(Encode encode) : encode_(std::move(encode)) {}
+  Encode encode_;
+};
+
+}  // namespace wan::text

@@ -12,7 +12,9 @@ constexpr int64_t kImageFrames = 6;
 /// Frames at the start of the first clip that the reference throws away.
 constexpr int64_t kDropped = 3;
 
-bool has_motion(int64_t number, const ChainOptions& options) { return number > 0 || options.start_from_image; }
+bool has_motion(int64_t number, const ChainOptions& options) {
+  return number > 0 || options.start_from_image;
+}
 
 }  // namespace
 

@@ -1,5 +1,5 @@
-// The chain of clips: each is denoised after the last frames of the one before it, so that a video goes on as long as its
-// sound. Source: wan/speech2video.py, generate.
+// The chain of clips: each is denoised after the last frames of the one before it, so that a video goes on as long as
+// its sound. Source: wan/speech2video.py, generate.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -36,8 +36,8 @@ class MotionBuffer {
 struct ClipTurn {
   int64_t number;
   Clip clip;
-  uint64_t seed;         // of its noise: the video's seed + number
-  Tensor motion_latents; // [16, 19, h, w]; undefined where the clip has no motion tokens (drop_motion_frames)
+  uint64_t seed;          // of its noise: the video's seed + number
+  Tensor motion_latents;  // [16, 19, h, w]; undefined where the clip has no motion tokens (drop_motion_frames)
 };
 
 struct ChainOptions {
@@ -71,8 +71,8 @@ void chain_clips(const std::vector<Clip>& clips, int64_t first, const Tensor& re
 /// Frames of the video that `clips` give: three fewer than they hold where the first clip's are dropped and not held.
 int64_t chained_frames(const std::vector<Clip>& clips, const ChainOptions& options);
 
-/// The pose condition of a clip [16, frames / 4, h, w] from the frames [3, T, H, W] of a pose video, T >= 0; frames past its
-/// end are black (-1). Source: WanS2V.load_pose_cond.
+/// The pose condition of a clip [16, frames / 4, h, w] from the frames [3, T, H, W] of a pose video, T >= 0; frames
+/// past its end are black (-1). Source: WanS2V.load_pose_cond.
 Tensor pose_latents(const Tensor& pose, const Clip& clip, const std::function<Tensor(const Tensor& pixels)>& encode);
 
 }  // namespace wan

@@ -10,7 +10,9 @@ namespace {
 
 constexpr int64_t kCore = kWholeFileFrames - 2 * kWindowContext;
 
-int64_t round_up_to_four(int64_t n) { return (n + 3) / 4 * 4; }
+int64_t round_up_to_four(int64_t n) {
+  return (n + 3) / 4 * 4;
+}
 
 }  // namespace
 

@@ -21,25 +21,27 @@ int64_t feature_frames_30(int64_t frames_50);
 /// for the zero vector. Depends on the total number of frames, as numpy's linspace does; any fps.
 std::vector<int64_t> feature_index(int64_t frames_30, int64_t fps, int64_t frames);
 
-/// The reference's clips, each of `clip_frames`: as many as hold the features, and one more where they fill the last one
-/// exactly; `limit` can only lower their number.
-std::vector<Clip> reference_clips(int64_t frames_30, int64_t fps, int64_t clip_frames, std::optional<int64_t> limit = {});
+/// The reference's clips, each of `clip_frames`: as many as hold the features, and one more where they fill the last
+/// one exactly; `limit` can only lower their number.
+std::vector<Clip> reference_clips(int64_t frames_30, int64_t fps, int64_t clip_frames,
+                                  std::optional<int64_t> limit = {});
 
 /// Video frames that last at least `samples` at `rate`: the smallest n with n / fps >= samples / rate.
 /// Throws std::invalid_argument where a number is not positive or the product overflows.
 int64_t frames_for(int64_t samples, int64_t rate, int64_t fps);
 
-/// The shortest clip that the model makes well, and the longest that its time axis holds (the reference image sits at 30).
+/// The shortest clip that the model makes well, and the longest that its time axis holds (the reference image sits at
+/// 30).
 inline constexpr int64_t kShortestClip = 40, kLongestClip = 120;
 
-/// Clips that hold `frames` video frames with little waste: all of `clip_frames`, the rest in the last one; where that would
-/// be shorter than kShortestClip, the last two share their frames. Lengths are multiples of four. They hold more than `frames`
-/// by the rounding to four, or where no split keeps kShortestClip.
-/// `clip_frames` is a multiple of four from kShortestClip to kLongestClip; std::invalid_argument otherwise.
+/// Clips that hold `frames` video frames with little waste: all of `clip_frames`, the rest in the last one; where that
+/// would be shorter than kShortestClip, the last two share their frames. Lengths are multiples of four. They hold more
+/// than `frames` by the rounding to four, or where no split keeps kShortestClip. `clip_frames` is a multiple of four
+/// from kShortestClip to kLongestClip; std::invalid_argument otherwise.
 std::vector<Clip> shared_clips(int64_t frames, int64_t clip_frames);
 
-/// A stretch of a long file that the audio encoder sees at once, in its frames at 50 a second: it reads [first, last) and
-/// answers for [core_first, core_last).
+/// A stretch of a long file that the audio encoder sees at once, in its frames at 50 a second: it reads [first, last)
+/// and answers for [core_first, core_last).
 struct AudioWindow {
   int64_t first, last, core_first, core_last;
 };
@@ -49,8 +51,8 @@ inline constexpr int64_t kWholeFileFrames = 6000;
 /// Frames on each side of a core that are encoded and thrown away (10 s).
 inline constexpr int64_t kWindowContext = 500;
 
-/// The window of a file of `frames_50` encoder frames whose core holds frame `frame`. A short file is one window; else cores
-/// of 100 s follow each other, each in a window of 120 s.
+/// The window of a file of `frames_50` encoder frames whose core holds frame `frame`. A short file is one window; else
+/// cores of 100 s follow each other, each in a window of 120 s.
 AudioWindow audio_window(int64_t frames_50, int64_t frame);
 
 }  // namespace wan

@@ -45,8 +45,9 @@ void SpeechFeatures::encode(int64_t frame) {
     weights.push_back(float(position(j) - double(below)));
   }
   const Tensor from = at::tensor(lower), to = at::tensor(upper), weight = at::tensor(weights).unsqueeze(1);
-  const Tensor samples = wave_.read(window.first * encoder_.config().hop(), encoder_.config().samples(window.last - window.first));
-  features_ = {};  // before the next window's are made: one window's features at a time
+  const Tensor samples =
+      wave_.read(window.first * encoder_.config().hop(), encoder_.config().samples(window.last - window.first));
+  features_.reset();  // before the next window's are made: one window's features at a time
   Tensor features = at::empty({encoder_.states(), int64_t(lower.size()), encoder_.config().hidden_size}, at::kFloat);
   encoder_.hidden_states(statistics_.normalise(samples), [&](int64_t index, const Tensor& state) {
     const Tensor frames = state.cpu();

@@ -14,26 +14,27 @@ namespace wan {
 
 using at::Tensor;
 
-/// A mono sound at 16 kHz, read by position: [count] float32 on the CPU. It is read once from start to end, for its mean and
-/// variance, then window by window: each begins after the one before it and overlaps it by up to 20 s.
+/// A mono sound at 16 kHz, read by position: [count] float32 on the CPU. It is read once from start to end, for its
+/// mean and variance, then window by window: each begins after the one before it and overlaps it by up to 20 s.
 struct Waveform {
   int64_t samples;
   std::function<Tensor(int64_t start, int64_t count)> read;
 };
 
-/// Every hidden state of the encoder at 30 frames a second. Up to 120 s the encoder sees the whole file, as in the reference.
-/// Longer files are encoded in windows of 120 s whose middle 100 s are kept; mean, variance and the 30 fps grid are the
-/// whole file's, so a window's result differs by the attention that does not reach beyond it, and by nothing else.
+/// Every hidden state of the encoder at 30 frames a second. Up to 120 s the encoder sees the whole file, as in the
+/// reference. Longer files are encoded in windows of 120 s whose middle 100 s are kept; mean, variance and the 30 fps
+/// grid are the whole file's, so a window's result differs by the attention that does not reach beyond it, and by
+/// nothing else.
 class SpeechFeatures {
  public:
-  /// Reads the file once. `encoder` must outlive this. Throws std::invalid_argument where the sound is too short for a feature
-  /// (under 45 ms).
+  /// Reads the file once. `encoder` must outlive this. Throws std::invalid_argument where the sound is too short for a
+  /// feature (under 45 ms).
   SpeechFeatures(const Wav2Vec2& encoder, Waveform wave);
 
   /// Features at 30 a second.
   int64_t frames() const { return frames_30_; }
-  /// The features `index` (ascending, as feature_index gives them; -1 is the zero vector) -> [states, hidden, n] float32 on
-  /// the CPU. Encodes a window when it is first needed and keeps the last one: ask for clips in their order.
+  /// The features `index` (ascending, as feature_index gives them; -1 is the zero vector) -> [states, hidden, n]
+  /// float32 on the CPU. Encodes a window when it is first needed and keeps the last one: ask for clips in their order.
   Tensor at(const std::vector<int64_t>& index);
 
  private:

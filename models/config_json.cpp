@@ -21,13 +21,16 @@ bool is_size(const nlohmann::json& value, int64_t least, int64_t most) {
   return value.is_number_integer() && value.get<int64_t>() >= least && value.get<int64_t>() <= most;
 }
 
-std::string range(int64_t least, int64_t most) { return std::to_string(least) + " to " + std::to_string(most); }
+std::string range(int64_t least, int64_t most) {
+  return std::to_string(least) + " to " + std::to_string(most);
+}
 
 }  // namespace
 
 ConfigJson ConfigJson::read(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
-  if (!in) throw ModelError(file.string(), "must be the network's config.json, is absent or unreadable; complete the folder");
+  if (!in)
+    throw ModelError(file.string(), "must be the network's config.json, is absent or unreadable; complete the folder");
   std::string text(kLongest + 1, '\0');
   in.read(text.data(), std::streamsize(text.size()));
   text.resize(size_t(in.gcount()));
@@ -67,7 +70,8 @@ std::vector<int64_t> ConfigJson::sizes(const char* key, size_t longest, int64_t 
 
 double ConfigJson::epsilon(const char* key) const {
   const nlohmann::json& value = member(key);
-  if (!value.is_number() || !(value.get<double>() > 0 && value.get<double>() < 1)) wrong(key, "a number between 0 and 1");
+  if (!value.is_number() || !(value.get<double>() > 0 && value.get<double>() < 1))
+    wrong(key, "a number between 0 and 1");
   return value.get<double>();
 }
 

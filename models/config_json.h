@@ -10,8 +10,8 @@
 
 namespace wan {
 
-/// A config.json and the words for what is wrong with it. Every accessor throws ModelError, which names file, key, what is
-/// wanted and what came.
+/// A config.json and the words for what is wrong with it. Every accessor throws ModelError, which names file, key, what
+/// is wanted and what came.
 class ConfigJson {
  public:
   /// Reads an object of at most 1 MB.

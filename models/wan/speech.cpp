@@ -20,7 +20,8 @@ SpeechModel::SpeechModel(const Scope& root, const SpeechConfig& config, at::Scal
       cond_encoder(root / "cond_encoder", config.cond_dim, config.wan.dim, WanConfig::kPatch, compute),
       frame_packer(root / "frame_packer", config.wan, compute),
       trainable_cond_mask((root / "trainable_cond_mask").take("weight", {kKinds, config.wan.dim}, Role::Island)),
-      text_embedding(root / "text_embedding", text_dim(root), config.wan.dim, config.wan.dim, Activation::GeluTanh, compute),
+      text_embedding(root / "text_embedding", text_dim(root), config.wan.dim, config.wan.dim, Activation::GeluTanh,
+                     compute),
       time(root, config.wan, compute),
       casual_audio_encoder(root / "casual_audio_encoder", config, compute),
       head(root / "head", config.wan, compute) {

@@ -1,5 +1,5 @@
-// The speech-to-video transformer: the blocks of the other tasks over noisy, reference and motion tokens, with sound injected
-// between them. Source: WanModel_S2V, wan/modules/s2v/model_s2v.py.
+// The speech-to-video transformer: the blocks of the other tasks over noisy, reference and motion tokens, with sound
+// injected between them. Source: WanModel_S2V, wan/modules/s2v/model_s2v.py.
 #pragma once
 
 #include "models/wan/model.h"
@@ -27,11 +27,12 @@ struct SpeechModel {
 
   /// States of the text encoder [n, text_dim], n <= text_len -> the prompt's context.
   Context context(const Tensor& states) const;
-  /// Hidden states of the clip's video frames [states, audio_dim, 4 F] -> its sound. Zeros are silence (not the absence of
-  /// tokens: the biases speak).
+  /// Hidden states of the clip's video frames [states, audio_dim, 4 F] -> its sound. Zeros are silence (not the absence
+  /// of tokens: the biases speak).
   AudioContext audio(const Tensor& features) const;
-  /// reference [16, 1, h, w]; motion [16, up to 19, h, w] oldest first, or undefined for a first clip, which has no motion
-  /// tokens; pose [cond_dim, F, h, w] or undefined; `frames` F <= 30. h and w are multiples of 8 where there is motion.
+  /// reference [16, 1, h, w]; motion [16, up to 19, h, w] oldest first, or undefined for a first clip, which has no
+  /// motion tokens; pose [cond_dim, F, h, w] or undefined; `frames` F <= 30. h and w are multiples of 8 where there is
+  /// motion.
   SpeechClip clip(const Tensor& reference, const Tensor& motion, const Tensor& pose, int64_t frames) const;
   /// `t` is 1000 sigma; it is the noisy tokens' time, all others stand at 0.
   Pass begin(const SpeechClip& clip, double t) const;
@@ -44,8 +45,8 @@ struct SpeechModel {
   Tensor velocity(const Tensor& x, const Pass& pass, const Tensor& latent) const;
 
   /// embed, all blocks, head: a velocity for each context and sound.
-  std::vector<Tensor> operator()(const Tensor& latent, const SpeechClip& clip, double t, at::ArrayRef<Context*> contexts,
-                                 at::ArrayRef<const AudioContext*> audio) const;
+  std::vector<Tensor> operator()(const Tensor& latent, const SpeechClip& clip, double t,
+                                 at::ArrayRef<Context*> contexts, at::ArrayRef<const AudioContext*> audio) const;
 
   SpeechConfig config;
   PatchEmbedding patch_embedding, cond_encoder;

@@ -35,7 +35,8 @@ CausalAudioEncoder::CausalAudioEncoder(const Scope& at, const SpeechConfig& conf
     : num_audio_token_(config.num_audio_token),
       dtype_(island_dtype(compute)),
       // How many hidden states are mixed no config says.
-      weights_(at.take("weights", {1, at.shape("weights").size() == 4 ? at.shape("weights")[1] : 1, 1, 1}, Role::Island)),
+      weights_(
+          at.take("weights", {1, at.shape("weights").size() == 4 ? at.shape("weights")[1] : 1, 1, 1}, Role::Island)),
       conv1_local_(at / "encoder" / "conv1_local", config.audio_dim, config.wan.dim / 4 * num_audio_token_, 1),
       conv1_global_(at / "encoder" / "conv1_global", config.audio_dim, config.wan.dim / 4, 1),
       conv2_(at / "encoder" / "conv2", config.wan.dim / 4, config.wan.dim / 2, 2),

@@ -1,5 +1,6 @@
-// How sound enters the speech-to-video transformer: tokens and a global vector for each latent frame, injected after some
-// blocks. Source: CausalAudioEncoder and MotionEncoder_tc (wan/modules/s2v/audio_utils.py, auxi_blocks.py), AudioInjector_WAN.
+// How sound enters the speech-to-video transformer: tokens and a global vector for each latent frame, injected after
+// some blocks. Source: CausalAudioEncoder and MotionEncoder_tc (wan/modules/s2v/audio_utils.py, auxi_blocks.py),
+// AudioInjector_WAN.
 #pragma once
 
 #include "kernels/norm.h"
@@ -18,7 +19,8 @@ struct AudioTokens {
 struct CausalAudioEncoder {
   CausalAudioEncoder(const Scope& at, const SpeechConfig& config, at::ScalarType compute);
 
-  /// Hidden states of video frames, after 73 copies of the first: [states, audio_dim, N] -> their mix [audio_dim, 73 + N].
+  /// Hidden states of video frames, after 73 copies of the first: [states, audio_dim, N] -> their mix [audio_dim, 73 +
+  /// N].
   Tensor mix(const Tensor& features) const;
   /// The same -> tokens of 19 + N / 4 latent frames, the first 19 of them of the copies. N a multiple of 4.
   AudioTokens operator()(const Tensor& features) const;
@@ -50,8 +52,8 @@ struct InjectedAudio {
   Tensor shift, scale;  // [F, dim] float32
 };
 
-/// After a block: x += attention from the video tokens of each latent frame, modulated by the global vector, to that frame's
-/// audio tokens.
+/// After a block: x += attention from the video tokens of each latent frame, modulated by the global vector, to that
+/// frame's audio tokens.
 struct AudioInjector {
   /// Injector `index` under `at`, which is "audio_injector".
   AudioInjector(const Scope& at, int64_t index, const WanConfig& config, at::ScalarType compute);

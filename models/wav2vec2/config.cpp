@@ -30,9 +30,11 @@ Wav2Vec2Config Wav2Vec2Config::read(const std::filesystem::path& file) {
       .num_conv_pos_embedding_groups = json.size("num_conv_pos_embedding_groups", 1, kLargest),
       .layer_norm_eps = json.epsilon("layer_norm_eps"),
   };
-  json.require(config.conv_kernel.size() == config.conv_dim.size() && config.conv_stride.size() == config.conv_dim.size(),
-               "conv_dim, conv_kernel and conv_stride must be equally long");
-  json.require(config.hidden_size % config.num_attention_heads == 0, "hidden_size must be a multiple of num_attention_heads");
+  json.require(
+      config.conv_kernel.size() == config.conv_dim.size() && config.conv_stride.size() == config.conv_dim.size(),
+      "conv_dim, conv_kernel and conv_stride must be equally long");
+  json.require(config.hidden_size % config.num_attention_heads == 0,
+               "hidden_size must be a multiple of num_attention_heads");
   json.require(config.hidden_size % config.num_conv_pos_embedding_groups == 0,
                "hidden_size must be a multiple of num_conv_pos_embedding_groups");
   return config;

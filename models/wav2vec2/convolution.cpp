@@ -7,8 +7,8 @@
 namespace wan {
 namespace {
 
-/// Two seconds. Measured at the real size on two cores: 10 s of audio take 0.20 s in stretches of 50 to 100 frames, 0.29 s
-/// as one.
+/// Two seconds. Measured at the real size on two cores: 10 s of audio take 0.20 s in stretches of 50 to 100 frames,
+/// 0.29 s as one.
 constexpr int64_t kStretch = 100;
 
 Tensor take_float(const Scope& at, std::string_view leaf, at::IntArrayRef shape) {

@@ -12,12 +12,13 @@ namespace wan {
 
 using at::Tensor;
 
-/// Convolutions, each with a layer norm over channels and GELU after it: 400 samples make a frame, the next starts 320 later.
+/// Convolutions, each with a layer norm over channels and GELU after it: 400 samples make a frame, the next starts 320
+/// later.
 struct FeatureExtractor {
   FeatureExtractor(const Scope& at, const Wav2Vec2Config& c);
 
-  /// samples [N] float32, N >= config.samples(1) -> [T, conv_dim.back()]. Computed in stretches of frames, which fits the
-  /// processor's cache and bounds memory: the first convolution is 400 times as large as the result.
+  /// samples [N] float32, N >= config.samples(1) -> [T, conv_dim.back()]. Computed in stretches of frames, which fits
+  /// the processor's cache and bounds memory: the first convolution is 400 times as large as the result.
   Tensor operator()(const Tensor& samples) const;
 
  private:
@@ -30,8 +31,9 @@ struct FeatureExtractor {
   std::vector<Layer> conv_layers_;
 };
 
-/// Position as a wide grouped convolution over the frames themselves. Its weight is stored weight-normed over the kernel
-/// axis: g * v / |v|, as weight_g and weight_v or, from newer writers, parametrizations.weight.original0 and original1.
+/// Position as a wide grouped convolution over the frames themselves. Its weight is stored weight-normed over the
+/// kernel axis: g * v / |v|, as weight_g and weight_v or, from newer writers, parametrizations.weight.original0 and
+/// original1.
 struct PositionalConvolution {
   PositionalConvolution(const Scope& at, const Wav2Vec2Config& c);
 

@@ -24,8 +24,10 @@ Wav2Vec2Layer::Wav2Vec2Layer(const Scope& at, const Wav2Vec2Config& c)
       k_proj(at / "attention" / "k_proj", c.hidden_size, c.hidden_size, at::kFloat, Bias::Yes, Role::Island),
       v_proj(at / "attention" / "v_proj", c.hidden_size, c.hidden_size, at::kFloat, Bias::Yes, Role::Island),
       out_proj(at / "attention" / "out_proj", c.hidden_size, c.hidden_size, at::kFloat, Bias::Yes, Role::Island),
-      intermediate_dense(at / "feed_forward" / "intermediate_dense", c.hidden_size, c.intermediate_size, at::kFloat, Bias::Yes, Role::Island),
-      output_dense(at / "feed_forward" / "output_dense", c.intermediate_size, c.hidden_size, at::kFloat, Bias::Yes, Role::Island) {}
+      intermediate_dense(at / "feed_forward" / "intermediate_dense", c.hidden_size, c.intermediate_size, at::kFloat,
+                         Bias::Yes, Role::Island),
+      output_dense(at / "feed_forward" / "output_dense", c.intermediate_size, c.hidden_size, at::kFloat, Bias::Yes,
+                   Role::Island) {}
 
 Tensor Wav2Vec2Layer::operator()(const Tensor& h) const {
   auto split = [&](const Tensor& x) { return x.view({1, x.size(0), heads, -1}); };
@@ -44,12 +46,13 @@ Wav2Vec2::Wav2Vec2(Weights& weights, const Scope& at, const Wav2Vec2Config& c)
     : config_(c),
       feature_extractor_(at / "feature_extractor", c),
       projection_norm_(at / "feature_projection" / "layer_norm", c.conv_dim.back(), c.layer_norm_eps),
-      projection_(at / "feature_projection" / "projection", c.conv_dim.back(), c.hidden_size, at::kFloat, Bias::Yes, Role::Island),
+      projection_(at / "feature_projection" / "projection", c.conv_dim.back(), c.hidden_size, at::kFloat, Bias::Yes,
+                  Role::Island),
       pos_conv_embed_(at / "encoder" / "pos_conv_embed" / "conv", c),
       layer_norm_(at / "encoder" / "layer_norm", c.hidden_size, c.layer_norm_eps) {
   for (int64_t i = 0; i < c.num_hidden_layers; ++i) layers_.emplace_back(at / "encoder" / "layers" / i, c);
-  weights.ignore("lm_head.");                                   // letters, for transcription
-  weights.ignore((at / "masked_spec_embed").path());            // stands for masked frames in training
+  weights.ignore("lm_head.");                         // letters, for transcription
+  weights.ignore((at / "masked_spec_embed").path());  // stands for masked frames in training
 }
 
 Tensor Wav2Vec2::feature_projection(const Tensor& conv_features) const {

@@ -29,8 +29,8 @@ struct Wav2Vec2Layer {
 
 class Wav2Vec2 {
  public:
-  /// `root` is the root of a Wav2Vec2Model or of a Wav2Vec2ForCTC, whose names begin with "wav2vec2.". Crosses off what the
-  /// encoder does not use (masked_spec_embed, lm_head).
+  /// `root` is the root of a Wav2Vec2Model or of a Wav2Vec2ForCTC, whose names begin with "wav2vec2.". Crosses off what
+  /// the encoder does not use (masked_spec_embed, lm_head).
   Wav2Vec2(Weights& weights, const Wav2Vec2Config& c);
 
   const Wav2Vec2Config& config() const { return config_; }
@@ -44,9 +44,9 @@ class Wav2Vec2 {
 
   /// Called with the number of a hidden state and the state [T, hidden].
   using Visitor = std::function<void(int64_t index, const Tensor& state)>;
-  /// Visits every hidden state of samples [N] (float32, normalised): 0 is the projection with positions, i the output of
-  /// layer i, and the last one that output after the final LayerNorm. One state is in memory at a time: at 120 s all of
-  /// them are 0.6 GB. `unnormalised` receives the last layer's output before the norm where it is given.
+  /// Visits every hidden state of samples [N] (float32, normalised): 0 is the projection with positions, i the output
+  /// of layer i, and the last one that output after the final LayerNorm. One state is in memory at a time: at 120 s all
+  /// of them are 0.6 GB. `unnormalised` receives the last layer's output before the norm where it is given.
   void hidden_states(const Tensor& samples, const Visitor& visit, Tensor* unnormalised = nullptr) const;
 
  private:

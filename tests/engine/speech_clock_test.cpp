@@ -66,7 +66,7 @@ TEST(SpeechClock, LastTwoClipsShareWhatIsLeft) {
   EXPECT_EQ(lengths(shared_clips(81, 80)), (Lengths{44, 40}));
   EXPECT_EQ(lengths(shared_clips(245, 80)), (Lengths{80, 80, 44, 44}));
   EXPECT_EQ(lengths(shared_clips(48, 80)), (Lengths{48}));
-  EXPECT_EQ(lengths(shared_clips(7, 80)), (Lengths{40}));     // rendered and cut
+  EXPECT_EQ(lengths(shared_clips(7, 80)), (Lengths{40}));       // rendered and cut
   EXPECT_EQ(lengths(shared_clips(44, 40)), (Lengths{40, 40}));  // no split keeps 40
 }
 

@@ -9,7 +9,8 @@
 namespace wan::parity {
 namespace {
 
-const Handler* const kHandlers[] = {&kVae};
+const Handler* const kHandlers[] = {
+    &kVae, &kWav2Vec2, &kSpeechClock, &kSpeechTransformer, &kSpeechAudioTokens, &kSpeechMotionTokens, &kSpeechSpread};
 
 const Handler* handler_of(const Case& golden) {
   for (const Handler* handler : kHandlers)

@@ -7,6 +7,7 @@
 
 #include "models/checkpoint_index.h"
 #include "models/error.h"
+#include "models/headers.h"
 
 namespace wan {
 
@@ -20,20 +21,43 @@ int64_t extent(const StoredTensor& tensor) {
   return last + 1;
 }
 
-std::map<std::string, StoredTensor> read_file(const std::shared_ptr<const MappedFile>& file) {
-  const std::string_view bytes = file->bytes();
-  const std::string extension = file->path().extension().string();
-  if (extension == ".safetensors") return read_safetensors(file);
+enum class Format { Safetensors, Torch, Other };
+
+Format format_of(const MappedFile& file) {
+  const std::string extension = file.path().extension().string();
+  if (extension == ".safetensors") return Format::Safetensors;
   for (const char* torch : {".pth", ".pt", ".bin", ".pkl"}) {
-    if (extension == torch) return read_pth(file);
+    if (extension == torch) return Format::Torch;
   }
   // A cache may have taken the name away: look at the content.
-  if (bytes.size() > 8 && bytes[8] == '{') return read_safetensors(file);
-  if (bytes.starts_with("PK\x03\x04") || bytes.starts_with("\x80\x02")) return read_pth(file);
-  throw ModelError(file->path().string(), "must be a .safetensors file or a torch archive (.pth)");
+  const std::string_view bytes = file.bytes();
+  if (bytes.size() > 8 && bytes[8] == '{') return Format::Safetensors;
+  return bytes.starts_with("PK\x03\x04") || bytes.starts_with("\x80\x02") ? Format::Torch : Format::Other;
+}
+
+std::map<std::string, StoredTensor> read_file(const std::shared_ptr<const MappedFile>& file) {
+  switch (format_of(*file)) {
+    case Format::Safetensors:
+      return read_safetensors(file);
+    case Format::Torch:
+      return read_pth(file);
+    default:
+      throw ModelError(file->path().string(), "must be a .safetensors file or a torch archive (.pth)");
+  }
 }
 
 }  // namespace
+
+std::vector<std::string_view> header_of(const std::shared_ptr<const MappedFile>& file) {
+  switch (format_of(*file)) {
+    case Format::Safetensors:
+      return {safetensors_header(*file)};
+    case Format::Torch:
+      return pth_header(file);
+    default:
+      return {file->bytes()};
+  }
+}
 
 int64_t StoredTensor::elements() const {
   int64_t product = 1;

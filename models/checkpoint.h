@@ -98,6 +98,10 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
 /// the opcodes and globals such a file needs, executes nothing and refuses the rest by name. Throws ModelError.
 std::map<std::string, StoredTensor> read_pth(const std::shared_ptr<const MappedFile>& file);
 
+/// The bytes that say what a checkpoint file holds, without its data: length and JSON of a safetensors file; the table
+/// and data.pkl of an archive; the pickles of an older torch file; the whole of any other file. Throws ModelError.
+std::vector<std::string_view> header_of(const std::shared_ptr<const MappedFile>& file);
+
 /// What a weight is used for, which decides the precision that residency gives it.
 enum class Role {
   Matmul,  // the reference autocasts it: bf16 on CUDA

@@ -7,20 +7,16 @@ namespace wan {
 std::string printable(std::string_view text) {
   constexpr size_t kLongest = 120;
   std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const bool continues_a_character = (byte & 0xC0) == 0x80;
-    if (i >= kLongest && !continues_a_character) return out + "...";
-    if (i >= kLongest + 4) return out + "...";  // not UTF-8
-    if (byte >= 0x20 && byte != 0x7F) {
-      out += text[i];
+  for (unsigned char byte : text.substr(0, kLongest)) {
+    if (byte >= 0x20 && byte < 0x7F) {
+      out += static_cast<char>(byte);
     } else {
       char escaped[5];
       std::snprintf(escaped, sizeof escaped, "\\x%02X", byte);
       out += escaped;
     }
   }
-  return out;
+  return text.size() > kLongest ? out + "..." : out;
 }
 
 }  // namespace wan

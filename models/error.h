@@ -16,7 +16,7 @@ struct ModelError : std::runtime_error {
   std::string subject;
 };
 
-/// A string out of a file, fit to stand in a one-line message: control characters as \xNN, cut after 120 bytes.
+/// A string out of a file, fit to stand in a one-line message: all but printable ASCII as \xNN, cut after 120 bytes.
 std::string printable(std::string_view text);
 
 }  // namespace wan

@@ -1,5 +1,7 @@
 #include "models/pickle.h"
 
+#include <nlohmann/json.hpp>
+
 #include "models/error.h"
 #include "models/pickle_machine.h"
 
@@ -35,7 +37,13 @@ const Value& state_dict_in(const PickleMachine& machine, const Value& outermost)
 /// A tensor's name, which messages and JSON will show.
 std::string name_of(const PickleMachine& machine, const Value& key) {
   if (key.kind != Kind::String) machine.refuse("must be a plain state dict, has a tensor without a name");
-  return std::string(key.text);
+  const std::string name(key.text);
+  try {
+    (void)nlohmann::json(name).dump();
+  } catch (const nlohmann::json::type_error&) {
+    machine.refuse("must name its tensors in UTF-8, names one " + printable(name));
+  }
+  return name;
 }
 
 void strip_common_prefix(std::map<std::string, PickledTensor>& tensors) {

@@ -3,6 +3,7 @@
 #include "models/bytes.h"
 #include "models/checkpoint.h"
 #include "models/error.h"
+#include "models/headers.h"
 #include "models/pickle.h"
 #include "models/zip.h"
 
@@ -69,34 +70,47 @@ std::map<std::string, StoredTensor> read_archive(const std::shared_ptr<const Map
   return place(file, pickled, storages);
 }
 
+/// An older file: what its pickles say, and the storages behind them.
+struct LegacyFile {
+  PickledStateDict pickled;
+  std::vector<std::string> keys;  // of the storages, as they lie
+  std::string_view data;
+};
+
+LegacyFile read_legacy_pickles(const MappedFile& file) {
+  const std::string subject = file.path().string();
+  std::string_view rest = file.bytes().substr(kLegacyStart.size());
+  if (!take_pickled_flag(rest, "little_endian", subject)) throw ModelError(subject, "must be little-endian, is not");
+  LegacyFile legacy{read_pickled_state_dict(rest, subject), {}, {}};
+  rest.remove_prefix(legacy.pickled.end);
+  legacy.keys = take_pickled_strings(rest, subject);
+  legacy.data = rest;
+  return legacy;
+}
+
 std::map<std::string, StoredTensor> read_legacy(const std::shared_ptr<const MappedFile>& file) {
   const std::string subject = file->path().string();
-  std::string_view rest = file->bytes().substr(kLegacyStart.size());
-  if (!take_pickled_flag(rest, "little_endian", subject)) throw ModelError(subject, "must be little-endian, is not");
-  const PickledStateDict pickled = read_pickled_state_dict(rest, subject);
-  rest.remove_prefix(pickled.end);
-  std::map<std::string, size_t> index_of;
-  for (size_t i = 0; i < pickled.storages.size(); ++i) index_of[pickled.storages[i].key] = i;
-
-  // The storages lie behind the list of their keys, in its order and each behind its number of elements.
-  std::vector<std::string_view> storages(pickled.storages.size());
-  const std::vector<std::string> keys = take_pickled_strings(rest, subject);
-  ByteReader data(rest, subject);
-  for (const std::string& key : keys) {
+  const LegacyFile legacy = read_legacy_pickles(*file);
+  const std::vector<PickledStorage>& wanted = legacy.pickled.storages;
+  std::map<std::string_view, size_t> index_of;
+  for (size_t i = 0; i < wanted.size(); ++i) index_of[wanted[i].key] = i;
+  std::vector<std::string_view> storages(wanted.size());
+  ByteReader data(legacy.data, subject);
+  for (const std::string& key : legacy.keys) {  // each storage behind its number of elements
     const auto found = index_of.find(key);
     const auto elements = data.number<int64_t>();
-    if (found == index_of.end() || elements != pickled.storages[found->second].elements) {
-      throw ModelError(subject + ": " + printable(key),
-                       "must be as large as its pickle says, is not; download it again");
+    if (found == index_of.end() || elements != wanted[found->second].elements) {
+      throw ModelError(subject,
+                       "must hold the storage " + printable(key) + " as its pickle describes it; download it again");
     }
     storages[found->second] =
-        data.take(static_cast<uint64_t>(elements) * c10::elementSize(pickled.storages[found->second].dtype));
+        data.take(static_cast<uint64_t>(elements) * c10::elementSize(wanted[found->second].dtype));
   }
   for (size_t i = 0; i < storages.size(); ++i) {
     if (!storages[i].data())
-      throw ModelError(subject, "must hold the storage " + printable(pickled.storages[i].key) + ", does not");
+      throw ModelError(subject, "must hold the storage " + printable(wanted[i].key) + ", does not");
   }
-  return place(file, pickled, storages);
+  return place(file, legacy.pickled, storages);
 }
 
 }  // namespace
@@ -106,6 +120,13 @@ std::map<std::string, StoredTensor> read_pth(const std::shared_ptr<const MappedF
   if (bytes.starts_with("PK")) return read_archive(file);
   if (bytes.starts_with(kLegacyStart)) return read_legacy(file);
   throw ModelError(file->path().string(), "must be a file that torch.save wrote, is not; download it again");
+}
+
+std::vector<std::string_view> pth_header(const std::shared_ptr<const MappedFile>& file) {
+  const std::string_view bytes = file->bytes();
+  if (bytes.starts_with(kLegacyStart)) return {bytes.substr(0, bytes.size() - read_legacy_pickles(*file).data.size())};
+  const ZipTable table = read_zip(bytes, file->path().string());
+  return {table.directory, find_pickle(table, file->path().string()).second};
 }
 
 }  // namespace wan

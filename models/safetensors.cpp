@@ -1,11 +1,12 @@
 // Reads the header of a safetensors file: eight bytes of length, a JSON object, the data.
 #include <algorithm>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "models/bytes.h"
 #include "models/checkpoint.h"
 #include "models/dtype.h"
 #include "models/error.h"
+#include "models/headers.h"
 
 namespace wan {
 
@@ -167,14 +168,23 @@ class Header final : public nlohmann::json_sax<nlohmann::json> {
 };
 
 Header read_header(const std::shared_ptr<const MappedFile>& file) {
-  const std::string_view bytes = file->bytes();
-  const std::string label = file->path().string();
+  const std::string_view bytes = safetensors_header(*file);
+  Header header(file, bytes.size());
+  nlohmann::json::sax_parse(bytes.begin() + 8, bytes.end(), &header);
+  header.check_coverage();
+  return header;
+}
+
+}  // namespace
+
+std::string_view safetensors_header(const MappedFile& file) {
+  const std::string_view bytes = file.bytes();
+  const std::string label = file.path().string();
   if (bytes.size() < 8) {
     throw ModelError(
         label, "must be a safetensors file, has only " + std::to_string(bytes.size()) + " bytes; download it again");
   }
-  uint64_t length;  // little-endian, as all machines that CUDA runs on
-  std::memcpy(&length, bytes.data(), sizeof length);
+  const auto length = ByteReader(bytes, label).number<uint64_t>();
   if (length > kLongestHeader) {
     throw ModelError(label, "must be a safetensors file with a header of at most 100 MB, its first bytes say " +
                                 std::to_string(length));
@@ -183,14 +193,8 @@ Header read_header(const std::shared_ptr<const MappedFile>& file) {
     throw ModelError(label, "must have a header of " + std::to_string(length) + " bytes, ends after " +
                                 std::to_string(bytes.size() - 8) + "; download it again");
   }
-  Header header(file, 8 + length);
-  const std::string_view text = bytes.substr(8, length);
-  nlohmann::json::sax_parse(text.begin(), text.end(), &header);
-  header.check_coverage();
-  return header;
+  return bytes.substr(0, 8 + length);
 }
-
-}  // namespace
 
 std::map<std::string, StoredTensor> read_safetensors(const std::shared_ptr<const MappedFile>& file) {
   return read_header(file).tensors;

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "kernels/attention.h"
+#include "models/error.h"
 
 namespace wan {
 namespace {
@@ -41,6 +42,12 @@ Umt5Config Umt5Config::of(const Scope& root) {
       .layers = 0,
   };
   while ((root / "blocks" / config.layers / "norm1").has("weight")) ++config.layers;
+  // At least one is asked for, so that the names of an empty file are told as missing.
+  config.layers = std::max<int64_t>(config.layers, 1);
+  if (config.heads > 0 && config.inner % config.heads != 0)
+    throw ModelError(first.path() + ".attn.q.weight", "must have a multiple of " + std::to_string(config.heads) +
+                                                          " rows, the heads of pos_embedding, got " +
+                                                          std::to_string(config.inner));
   return config;
 }
 

@@ -12,6 +12,7 @@ int64_t umt5_bucket(int64_t distance);
 /// Sizes, which no file states: read off the shapes of the tensors.
 struct Umt5Config {
   int64_t vocabulary, dim, inner, heads, hidden, layers;
+  /// Absent tensors give 0, for Weights::finish to tell. Throws ModelError where the heads do not divide the width.
   static Umt5Config of(const Scope& root);
 };
 

@@ -10,7 +10,19 @@ namespace wan::parity {
 namespace {
 
 const Handler* const kHandlers[] = {
-    &kVae, &kWav2Vec2, &kSpeechClock, &kSpeechTransformer, &kSpeechAudioTokens, &kSpeechMotionTokens, &kSpeechSpread};
+    &kTextEncoder,
+    &kTransformer,
+    &kVae,
+    &kRope,
+    &kSchedulers,
+    &kRng,
+    &kWav2Vec2,
+    &kSpeechClock,
+    &kSpeechTransformer,
+    &kSpeechAudioTokens,
+    &kSpeechMotionTokens,
+    &kSpeechSpread,
+};
 
 const Handler* handler_of(const Case& golden) {
   for (const Handler* handler : kHandlers)

@@ -9,6 +9,8 @@ namespace {
 
 /// A chain without networks: every frame is one pixel that holds its number, a clip's latents hold the clip's number.
 struct FakeChain {
+  explicit FakeChain(std::vector<Clip> clips, ChainOptions options = {}) : clips(std::move(clips)), options(options) {}
+
   std::vector<Clip> clips;
   ChainOptions options;
   int64_t piece = 4;
@@ -62,7 +64,7 @@ std::vector<double> counting(double from, double to) {
 }
 
 TEST(SpeechChain, ReferenceDropsThreeFramesAndGoesOnFromTheBuffer) {
-  FakeChain chain{.clips = {{0, 40}, {40, 40}, {80, 40}}, .options = {.seed = 7, .hold_first_frame = false}};
+  FakeChain chain({{0, 40}, {40, 40}, {80, 40}}, {.seed = 7, .hold_first_frame = false});
   chain.run();
   EXPECT_EQ(chain.shown, counting(3, 120));
   EXPECT_EQ(int64_t(chain.shown.size()), chained_frames(chain.clips, chain.options));
@@ -77,7 +79,7 @@ TEST(SpeechChain, ReferenceDropsThreeFramesAndGoesOnFromTheBuffer) {
 }
 
 TEST(SpeechChain, HeldFrameKeepsEveryFrameAtItsTime) {
-  FakeChain chain{.clips = {{0, 80}, {80, 40}}};
+  FakeChain chain({{0, 80}, {80, 40}});
   chain.run();
   ASSERT_EQ(chain.shown.size(), 120u);
   EXPECT_EQ(int64_t(chain.shown.size()), chained_frames(chain.clips, chain.options));
@@ -86,7 +88,7 @@ TEST(SpeechChain, HeldFrameKeepsEveryFrameAtItsTime) {
 }
 
 TEST(SpeechChain, StartingFromTheImageUsesMotionAtOnceAndDropsNothing) {
-  FakeChain chain{.clips = {{0, 80}}, .options = {.start_from_image = true}};
+  FakeChain chain({{0, 80}}, {.start_from_image = true});
   chain.run(0, MotionBuffer(1, 1, at::ones({3, 1, 1, 1})));
   EXPECT_EQ(chain.shown, counting(0, 80));
   EXPECT_EQ(chained_frames(chain.clips, chain.options), 80);
@@ -96,7 +98,7 @@ TEST(SpeechChain, StartingFromTheImageUsesMotionAtOnceAndDropsNothing) {
 }
 
 TEST(SpeechChain, PiecesOfAnySizeGiveTheSameBuffer) {
-  FakeChain whole{.clips = {{0, 76}, {76, 120}}}, cut = whole;
+  FakeChain whole({{0, 76}, {76, 120}}), cut = whole;
   whole.piece = 1000;
   cut.piece = 3;
   whole.run();
@@ -106,7 +108,7 @@ TEST(SpeechChain, PiecesOfAnySizeGiveTheSameBuffer) {
 }
 
 TEST(SpeechChain, GoesOnFromASavedBuffer) {
-  FakeChain whole{.clips = {{0, 40}, {40, 40}, {80, 40}}}, resumed = whole;
+  FakeChain whole({{0, 40}, {40, 40}, {80, 40}}), resumed = whole;
   whole.run();
   resumed.run(2, MotionBuffer(whole.buffers[1]));
   EXPECT_TRUE(at::equal(resumed.motion[0], whole.motion[2]));

@@ -8,6 +8,7 @@ static std::string join(const std::vector<FieldError>& errors) {
   return text;
 }
 
-InvalidRequest::InvalidRequest(std::vector<FieldError> list) : std::runtime_error(join(list)), errors(std::move(list)) {}
+InvalidRequest::InvalidRequest(std::vector<FieldError> list)
+    : std::runtime_error(join(list)), errors(std::move(list)) {}
 
 }  // namespace wan

@@ -9,8 +9,9 @@ namespace wan {
 
 /// One bad field of a request.
 struct FieldError {
-  std::string field;   // as the table spells it: num_frames; or the argument: --foo
-  std::string wrong;   // what is wanted, what came, the way out: "must be from 17 to 121, got 122; --unlocked allows more"
+  std::string field;  // as the table spells it: num_frames; or the argument: --foo
+  std::string
+      wrong;  // what is wanted, what came, the way out: "must be from 17 to 121, got 122; --unlocked allows more"
   std::string type;    // machine-readable kind, e.g. "greater_than_equal", "missing", "unknown"
   std::string limits;  // "17..121", "film|rife|none" or empty
   std::string input;   // what came, as text

@@ -12,8 +12,12 @@ void check_sides(int64_t width, int64_t height, int64_t area) {
   if (width < 1 || height < 1 || area < 1) throw std::invalid_argument("a size needs sides and an area above 0");
 }
 
-int64_t rounded_up(double side, int64_t step) { return (int64_t(side) + step - 1) / step * step; }
-int64_t rounded_down(double side, int64_t step) { return int64_t(side / double(step)) * step; }
+int64_t rounded_up(double side, int64_t step) {
+  return (int64_t(side) + step - 1) / step * step;
+}
+int64_t rounded_down(double side, int64_t step) {
+  return int64_t(side / double(step)) * step;
+}
 
 }  // namespace
 

@@ -19,8 +19,8 @@ int64_t area_of(const std::string& resolution);
 /// Size class by shape (16:9, 9:16, 1:1).
 Size size_of(const std::string& resolution, const std::string& aspect_ratio);
 
-/// The input's shape in at most `max_area` pixels, sides multiples of 16; a side is 0 where the shape is too long for it.
-/// Source: wan/image2video.py, generate.
+/// The input's shape in at most `max_area` pixels, sides multiples of 16; a side is 0 where the shape is too long for
+/// it. Source: wan/image2video.py, generate.
 Size size_by_area(int64_t image_width, int64_t image_height, int64_t max_area);
 
 /// The same for speech: multiples of 64, and never enlarged beyond the next of them.

@@ -14,7 +14,8 @@ const Words kResolutions = {"480p", "580p", "720p"};
 const Words kShapes = {"16:9", "9:16", "1:1"};
 const Words kShapesOrAuto = {"auto", "16:9", "9:16", "1:1"};
 
-// The rotary table of the transformer has 1024 positions for each axis: latent frames, and pairs of latent rows and columns.
+// The rotary table of the transformer has 1024 positions for each axis: latent frames, and pairs of latent rows and
+// columns.
 constexpr Range kFrames = {1, 4 * 1023 + 1};
 constexpr Range kPixels = {16, 16 * 1024, 16};
 constexpr Range kSpeechPixels = {64, 16 * 1024, 64};
@@ -24,11 +25,14 @@ constexpr Range kUnit = {0, 1};
 
 // wan/configs: sample_neg_prompt of shared_config and of wan_s2v_14B.
 const char* const kNegative =
-    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，"
-    "残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，"
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
+    "丑陋的，"
+    "残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱"
+    "的背景，"
     "三条腿，背景人很多，倒着走";
 const char* const kSpeechNegative =
-    "画面模糊，最差质量，画面模糊，细节模糊不清，情绪激动剧烈，手快速抖动，字幕，丑陋的，残缺的，多余的手指，画得不好的手部，"
+    "画面模糊，最差质量，画面模糊，细节模糊不清，情绪激动剧烈，手快速抖动，字幕，丑陋的，残缺的，多余的手指，画得不好的"
+    "手部，"
     "画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走";
 
 const char* const kNotHere = "is not available in this build";
@@ -41,7 +45,9 @@ std::map<Task, Accepts> each(const std::vector<Task>& tasks, const Accepts& acce
   return result;
 }
 
-std::map<Task, Accepts> every(const Accepts& accepts) { return each({T2V, I2V, V2V, S2V}, accepts); }
+std::map<Task, Accepts> every(const Accepts& accepts) {
+  return each({T2V, I2V, V2V, S2V}, accepts);
+}
 
 std::vector<Parameter> make_table() {
   return {
@@ -61,7 +67,7 @@ std::vector<Parameter> make_table() {
        .field = &Request::prompt,
        .tasks = every({}),
        .group = "Input",
-       .help = "What the video should show. Required; an empty text is accepted.",
+       .help = "What the video should show; an empty text is accepted.",
        .metavar = "TEXT",
        .required = true},
       {.name = "negative_prompt",
@@ -72,12 +78,13 @@ std::vector<Parameter> make_table() {
                  {S2V, {.value = "", .reference = kSpeechNegative}}},
        .group = "Input",
        .help = "What the video should avoid. Empty: an empty text, or under --preset reference the official text.",
-       .metavar = "TEXT"},
+       .metavar = "TEXT",
+       .empty_is_unset = true},
       {.name = "image_url",
        .field = &Request::image_url,
        .tasks = each({I2V, S2V}, {}),
        .group = "Input",
-       .help = "The picture to start from. Required.",
+       .help = "The picture to start from.",
        .metavar = "FILE|URL",
        .required = true,
        .path = true,
@@ -94,7 +101,7 @@ std::vector<Parameter> make_table() {
        .field = &Request::video_url,
        .tasks = each({V2V}, {}),
        .group = "Input",
-       .help = "The video to change. Required.",
+       .help = "The video to change.",
        .metavar = "FILE|URL",
        .required = true,
        .path = true,
@@ -103,7 +110,7 @@ std::vector<Parameter> make_table() {
        .field = &Request::audio_url,
        .tasks = each({S2V}, {}),
        .group = "Input",
-       .help = "The speech. Required.",
+       .help = "The speech.",
        .metavar = "FILE|URL",
        .required = true,
        .path = true,
@@ -282,7 +289,7 @@ std::vector<Parameter> make_table() {
        .field = &Request::model,
        .tasks = every({}),
        .group = "Run",
-       .help = "Folder of the checkpoint, in the official layout. Required.",
+       .help = "Folder of the checkpoint, in the official layout.",
        .metavar = "DIR",
        .required = true,
        .path = true},
@@ -363,10 +370,11 @@ bool Range::contains(double value) const {
          (step == 1 || std::fmod(value, double(step)) == 0);
 }
 
-std::string Range::text() const {
+std::string Range::text(const std::string& unit) const {
   std::string text = above ? "above " + number_text(least) + ", at most " + number_text(most)
                            : "from " + number_text(least) + " to " + number_text(most);
-  return step == 1 ? text : text + " and a multiple of " + number_text(double(step));
+  if (!unit.empty()) text += " " + unit;
+  return step == 1 ? text : text + ", a multiple of " + number_text(double(step));
 }
 
 const Accepts* Parameter::accepts(Task task) const {
@@ -404,7 +412,9 @@ std::optional<Task> task_named(const std::string& name) {
   return std::nullopt;
 }
 
-bool is_served(Task task) { return task == T2V; }
+bool is_served(Task task) {
+  return task == T2V;
+}
 
 std::string number_text(double value) {
   if (value == 0x1p63) return "2^63 - 1";

@@ -21,18 +21,18 @@ struct Range {
   bool above = false;
 
   bool contains(double value) const;
-  /// "from 17 to 121", "above 0, at most 1000".
-  std::string text() const;
+  /// "from 17 to 121 frames", "above 0, at most 1000", "from 40 to 120 frames, a multiple of 4".
+  std::string text(const std::string& unit = "") const;
 };
 
 /// What one task takes for a parameter.
 struct Accepts {
-  nlohmann::json value = nullptr;      // the default; null where there is none
-  Range hosted = {};                   // the endpoint's
-  Range engine = {};                   // what the mathematics allows: --unlocked, --preset reference
-  nlohmann::json reference = nullptr;  // the default under --preset reference; null: `value`
+  nlohmann::json value = nullptr;       // the default; null where there is none
+  Range hosted = {};                    // the endpoint's
+  Range engine = {};                    // what the mathematics allows: --unlocked, --preset reference
+  nlohmann::json reference = nullptr;   // the default under --preset reference; null: `value`
   std::vector<std::string> words = {};  // the choices, where it is a choice
-  bool from_input = false;             // unset, it follows the input's length; `value` is only where to start
+  bool from_input = false;              // unset, it follows the input's length; `value` is only where to start
 };
 
 using Field = std::variant<std::string Request::*, int64_t Request::*, double Request::*, bool Request::*,
@@ -45,16 +45,17 @@ struct Parameter {
   const char* group = "";              // heading in --help
   const char* unit = "";
   const char* help = "";
-  const char* metavar = "";               // what stands for the value in --help
-  bool required = false;                  // must come, though it may be an empty text
-  bool nullable = false;                  // null means unset
-  bool path = false;                      // a file or folder: never empty, relative ones start at the manifest
-  bool media = false;                     // a path that is read, or an http(s) or data URL
-  bool numbered = false;                  // the word cuda may carry a device number: cuda:1
-  bool stored = true;                     // part of a video's metadata
-  bool Request::* given = nullptr;        // notes whether it came
-  const char* unserved = nullptr;         // why every value but the default is refused in this build
-  const char* switched_by = nullptr;      // with this field at its default by the user's own word, the value is idle
+  const char* metavar = "";           // what stands for the value in --help
+  bool required = false;              // must come, though it may be an empty text
+  bool nullable = false;              // null means unset
+  bool empty_is_unset = false;        // an empty text takes the default
+  bool path = false;                  // a file or folder: never empty, relative ones start at the manifest
+  bool media = false;                 // a path that is read, or an http(s) or data URL
+  bool numbered = false;              // the word cuda may carry a device number: cuda:1
+  bool stored = true;                 // part of a video's metadata
+  bool Request::*given = nullptr;     // notes whether it came
+  const char* unserved = nullptr;     // why every value but the default is refused in this build
+  const char* switched_by = nullptr;  // with this field at its default by the user's own word, the value is idle
 
   /// Null where the task does not take it.
   const Accepts* accepts(Task task) const;

@@ -71,32 +71,33 @@ class Parser {
         for (const Parameter& parameter : parameters())
           if (parameter.accepts(request_.task)) names.push_back(parameter.name);
         std::string field = shown(name);
-        fail(field.substr(1, field.size() - 2), "is not a known field; the nearest is " + nearest(name, names), "unknown",
-             "", value);
+        fail(field.substr(1, field.size() - 2), "is not a known field; the nearest is " + nearest(name, names),
+             "unknown", "", value);
       }
     }
   }
 
   void take(const Parameter& parameter, const Accepts& accepts) {
     auto found = fields_.find(parameter.name);
-    bool given = found != fields_.end() && !(parameter.nullable && found->is_null());
+    bool given = found != fields_.end() && !(parameter.nullable && found->is_null()) &&
+                 !(parameter.empty_is_unset && *found == "");
     if (parameter.given) request_.*parameter.given = given;
     if (!given) return take_default(parameter, accepts);
-    std::visit(Overload{[&](int64_t Request::* field) {
+    std::visit(Overload{[&](int64_t Request::*field) {
                           request_.*field = read_integer(parameter, *found, from_flags());
                           check_range(parameter, accepts, double(request_.*field), *found);
                         },
-                        [&](double Request::* field) {
+                        [&](double Request::*field) {
                           request_.*field = read_number(parameter, *found, from_flags());
                           check_range(parameter, accepts, request_.*field, *found);
                         },
-                        [&](bool Request::* field) { request_.*field = read_boolean(parameter, *found, from_flags()); },
-                        [&](std::string Request::* field) {
+                        [&](bool Request::*field) { request_.*field = read_boolean(parameter, *found, from_flags()); },
+                        [&](std::string Request::*field) {
                           request_.*field = read_text(parameter, *found);
                           check_word(parameter, accepts, request_.*field);
                           if (parameter.path) settle_path(parameter, request_.*field);
                         },
-                        [&](std::vector<double> Request::* field) {
+                        [&](std::vector<double> Request::*field) {
                           request_.*field = read_numbers(parameter, *found, from_flags());
                           for (double value : request_.*field) check_range(parameter, accepts, value, value);
                         }},
@@ -110,7 +111,8 @@ class Parser {
                                      : std::string("is required and absent");
       return fail(parameter.name, way, "missing");
     }
-    const json& preset = request_.preset == "reference" && !accepts.reference.is_null() ? accepts.reference : accepts.value;
+    const json& preset =
+        request_.preset == "reference" && !accepts.reference.is_null() ? accepts.reference : accepts.value;
     if (preset.is_null()) return;
     std::visit([&](auto field) { preset.get_to(request_.*field); }, parameter.field);
   }
@@ -134,9 +136,11 @@ class Parser {
     if (accepts.words.empty()) return;
     for (const std::string& known : accepts.words)
       if (word == known || (parameter.numbered && known == "cuda" && is_numbered(word))) return;
+    std::vector<std::string> words = accepts.words;
+    if (parameter.numbered) words.push_back("cuda:N");
     std::string limits;
-    for (const std::string& known : accepts.words) limits += (limits.empty() ? "" : "|") + known;
-    fail(parameter.name, "must be " + either(accepts.words) + ", got " + shown(word), "literal_error", limits, word);
+    for (const std::string& known : words) limits += (limits.empty() ? "" : "|") + known;
+    fail(parameter.name, "must be " + either(words) + ", got " + shown(word), "literal_error", limits, word);
   }
 
   /// cuda:0 to cuda:99.
@@ -171,10 +175,11 @@ class Parser {
     if (!fields_.contains("sigmas")) return;
     for (size_t i = 1; i < sigmas.size(); ++i)
       if (!(sigmas[i] < sigmas[i - 1]))
-        throw InvalidRequest("sigmas", "must fall from each to the next, got " + number_text(sigmas[i - 1]) + " before " +
-                                           number_text(sigmas[i]));
+        throw InvalidRequest("sigmas", "must fall from each to the next, got " + number_text(sigmas[i - 1]) +
+                                           " before " + number_text(sigmas[i]));
     constexpr size_t kMost = 1000;
-    if (sigmas.size() > kMost) throw InvalidRequest("sigmas", "must be at most 1000, got " + std::to_string(sigmas.size()));
+    if (sigmas.size() > kMost)
+      throw InvalidRequest("sigmas", "must be at most 1000, got " + std::to_string(sigmas.size()));
     if (sigmas.empty()) return;
     if (fields_.contains("num_inference_steps") && request_.num_inference_steps != int64_t(sigmas.size()))
       throw InvalidRequest("num_inference_steps", "must be the number of sigmas, " + std::to_string(sigmas.size()) +
@@ -188,7 +193,7 @@ class Parser {
     if (width != height)
       throw InvalidRequest(width ? "height" : "width",
                            std::string("is required together with ") + (width ? "width" : "height"));
-    if (width || request_.task == Task::S2V || request_.aspect_ratio == "auto") return;
+    if (width || request_.task == Task::S2V || request_.aspect_ratio == "auto" || !errors_.empty()) return;
     Size size = size_of(request_.resolution, request_.aspect_ratio);
     request_.width = size.width;
     request_.height = size.height;
@@ -208,8 +213,7 @@ class Parser {
 };
 
 void check_object(const json& fields) {
-  if (!fields.is_object())
-    throw InvalidRequest("request", "must be a JSON object of parameters, got " + shown(fields));
+  if (!fields.is_object()) throw InvalidRequest("request", "must be a JSON object of parameters, got " + shown(fields));
 }
 
 }  // namespace
@@ -236,7 +240,8 @@ nlohmann::ordered_json to_json(const Request& request) {
     const Accepts* accepts = parameter.accepts(request.task);
     if (!accepts || !parameter.stored) continue;
     if (accepts->from_input && !(request.*parameter.given)) continue;
-    nlohmann::ordered_json value = std::visit([&](auto field) { return nlohmann::ordered_json(request.*field); }, parameter.field);
+    nlohmann::ordered_json value =
+        std::visit([&](auto field) { return nlohmann::ordered_json(request.*field); }, parameter.field);
     bool unset = (parameter.path && value == "") || (value.is_array() && value.empty()) ||
                  (value.is_number() && !accepts->engine.contains(value.get<double>()));
     if (!unset) result[parameter.name] = value;

@@ -28,8 +28,8 @@ Request parse(Task task, const nlohmann::json& fields, const ParseOptions& optio
 /// The same with the task taken from the field "task", as manifests and metadata have it.
 Request parse(const nlohmann::json& fields, const ParseOptions& options = {});
 
-/// "task" and every parameter that the task takes, except `out`; what is unset (no last image, a length that follows the
-/// input) is absent. `parse` of it gives an equal request, with seed_given set.
+/// "task" and every parameter that the task takes, except `out`; what is unset (no last image, a length that follows
+/// the input) is absent. `parse` of it gives an equal request, with seed_given set.
 nlohmann::ordered_json to_json(const Request& request);
 
 }  // namespace wan

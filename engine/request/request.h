@@ -13,36 +13,36 @@ enum class Task { T2V, I2V, V2V, S2V };
 /// Members carry the endpoints' field names (shared vocabulary of CLI, manifest, HTTP and metadata).
 struct Request {
   Task task = Task::T2V;
-  std::string model;                 // folder as given
-  std::string out;                   // path of the video as given; not part of the metadata
-  std::string preset;                // hosted | reference
-  bool unlocked = false;             // engine ranges instead of the endpoint's
+  std::string model;      // folder as given
+  std::string out;        // path of the video as given; not part of the metadata
+  std::string preset;     // hosted | reference
+  bool unlocked = false;  // engine ranges instead of the endpoint's
 
   std::string prompt;
-  std::string negative_prompt;       // literal: already the preset's default where unset
+  std::string negative_prompt;  // literal: already the preset's default where unset
   std::string image_url, last_image_url, video_url, audio_url, pose_video_url;
 
-  int64_t num_frames = 0;            // what the file holds; the model renders the next 4n + 1 (4n for speech)
-  bool num_frames_given = false;     // unset has its own meaning for video and speech input
+  int64_t num_frames = 0;         // what the file holds; the model renders the next 4n + 1 (4n for speech)
+  bool num_frames_given = false;  // unset has its own meaning for video and speech input
   int64_t frames_per_second = 16;
-  int64_t seed = 0;                  // drawn where it was absent
+  int64_t seed = 0;  // drawn where it was absent
   bool seed_given = false;
-  std::string resolution;            // 480p | 580p | 720p
-  std::string aspect_ratio;          // 16:9 | 9:16 | 1:1 | auto
-  int64_t width = 0, height = 0;     // exact pixels, multiples of 16; 0 with aspect auto: follows the input
+  std::string resolution;         // 480p | 580p | 720p
+  std::string aspect_ratio;       // 16:9 | 9:16 | 1:1 | auto
+  int64_t width = 0, height = 0;  // exact pixels, multiples of 16; 0 with aspect auto: follows the input
 
   int64_t num_inference_steps = 0;
   double shift = 0, guidance_scale = 0, guidance_scale_2 = 0;  // first: high-noise expert, second: low-noise
-  double boundary = 0;               // in units of t / 1000
-  double strength = 0;               // V2V
-  std::string solver;                // unipc | dpm++ | euler
-  std::vector<double> sigmas;        // explicit list from high to low without the final 0; empty: from steps and shift
+  double boundary = 0;                                         // in units of t / 1000
+  double strength = 0;                                         // V2V
+  std::string solver;                                          // unipc | dpm++ | euler
+  std::vector<double> sigmas;  // explicit list from high to low without the final 0; empty: from steps and shift
 
   bool resample_fps = false, keep_audio = true, start_from_image = false;
-  double max_seconds = 0;            // S2V; 0: no cap
+  double max_seconds = 0;  // S2V; 0: no cap
 
-  std::string device, dtype, noise_device;   // auto | cpu | cuda[:n]; auto | float32 | bf16; auto | cpu | cuda
-  std::string precision;                     // exact | balanced | fast
+  std::string device, dtype, noise_device;  // auto | cpu | cuda[:n]; auto | float32 | bf16; auto | cpu | cuda
+  std::string precision;                    // exact | balanced | fast
   std::string video_quality, video_write_mode;
 
   bool enable_safety_checker = false, enable_output_safety_checker = false, enable_prompt_expansion = false;

@@ -11,10 +11,10 @@ namespace wan {
 
 /// One denoising step, from noise level `sigma` to `sigma_next`.
 struct Step {
-  int64_t index = 0;             // in the whole schedule, also where video to video skips its beginning
-  double t = 0;                  // what the transformer is told: 1000 sigma, truncated; float32 for euler
+  int64_t index = 0;  // in the whole schedule, also where video to video skips its beginning
+  double t = 0;       // what the transformer is told: 1000 sigma, truncated; float32 for euler
   float sigma = 0, sigma_next = 0;
-  bool high = true;              // the high-noise expert: t >= 1000 boundary
+  bool high = true;  // the high-noise expert: t >= 1000 boundary
   double guidance = 1;
 };
 

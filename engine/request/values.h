@@ -1,5 +1,5 @@
-// One value of a request, from JSON or a flag's text to the type its field has. Each function throws InvalidRequest with
-// one error that carries the parameter's name. `text` allows numbers and booleans to come as text, as flags do.
+// One value of a request, from JSON or a flag's text to the type its field has. Each function throws InvalidRequest
+// with one error that carries the parameter's name. `text` allows numbers and booleans to come as text, as flags do.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -18,9 +18,7 @@ int64_t width(Weights& weights, const Scope& at, const std::string& wanted) {
   return shape[0];
 }
 
-}  // namespace
-
-Vae::Widths Vae::read_widths(Weights& weights) {
+Widths read_widths(Weights& weights) {
   const Widths widths = {width(weights, weights.root() / "encoder" / "conv1", "[base, 3, 3, 3, 3]"),
                          width(weights, weights.root() / "conv2", "[latent, latent, 1, 1, 1]")};
   const std::string& label = weights.checkpoint().label();
@@ -33,9 +31,11 @@ Vae::Widths Vae::read_widths(Weights& weights) {
   return widths;
 }
 
+}  // namespace
+
 Vae::Vae(Weights& weights, const Options& options) : Vae(weights.root(), read_widths(weights), options) {}
 
-Vae::Vae(const Scope& root, Widths widths, const Options& options)
+Vae::Vae(const Scope& root, const Widths& widths, const Options& options)
     : encoder(root, widths.base, widths.latent, options.dtype), decoder(root, widths.base, widths.latent, options.dtype) {}
 
 }  // namespace wan::vae

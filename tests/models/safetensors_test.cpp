@@ -130,6 +130,8 @@ TEST(Safetensors, CopiesATensorAtAnOddAddress) {
     EXPECT_EQ(mapped.const_data_ptr() == stored.file->bytes().data() + stored.offset, stored.offset % 4 == 0);
     EXPECT_TRUE(at::equal(mapped, at::zeros({2})));
   }
+  const std::string empty = R"({"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}})";
+  EXPECT_EQ(Checkpoint::open(file_with(folder, empty + " ", 0)).map("a").numel(), 0);
   const Checkpoint odd = Checkpoint::open(kSamples / "safetensors_ok/odd_alignment.safetensors");
   EXPECT_EQ(odd.map("a").item<float>(), 2.5f);
   EXPECT_EQ(odd.map("p").item<uint8_t>(), 9);

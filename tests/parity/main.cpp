@@ -10,18 +10,11 @@ namespace wan::parity {
 namespace {
 
 const Handler* const kHandlers[] = {
-    &kTextEncoder,
-    &kTransformer,
-    &kVae,
-    &kRope,
-    &kSchedulers,
-    &kRng,
-    &kWav2Vec2,
-    &kSpeechClock,
-    &kSpeechTransformer,
-    &kSpeechAudioTokens,
-    &kSpeechMotionTokens,
-    &kSpeechSpread,
+    &kVae,  &kTransformer, &kTextEncoder, &kRope, &kSchedulers, &kRng, &kImageSizes, &kSpeechSizes,
+    &kWav2Vec2, &kSpeechClock, &kSpeechTransformer, &kSpeechAudioTokens, &kSpeechMotionTokens, &kSpeechSpread,
+#ifndef WAN_CORE_ONLY
+    &kTokenizer, &kEndToEnd,
+#endif
 };
 
 const Handler* handler_of(const Case& golden) {

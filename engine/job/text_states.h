@@ -1,0 +1,29 @@
+// Prompts to states of the text encoder; each text is encoded once.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "engine/residency.h"
+#include "models/text/tokenizer.h"
+
+namespace wan {
+
+class TextStates {
+ public:
+  explicit TextStates(Models& models) : models_(models) {}
+
+  /// States [n, text_dim] of the prompt's tokens, `</s>` included, in the target's dtype and on its device.
+  /// Throws ModelError for a damaged tokenizer or encoder.
+  at::Tensor operator()(const std::string& prompt);
+  /// How often the encoder ran.
+  int64_t runs() const { return int64_t(states_.size()); }
+
+ private:
+  Models& models_;
+  std::optional<text::Tokenizer> tokenizer_;
+  std::map<std::string, at::Tensor> states_;
+};
+
+}  // namespace wan

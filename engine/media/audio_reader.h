@@ -1,0 +1,62 @@
+// Sound files, and the sound of video files, to tensors: piece by piece, so that an hour costs the memory of a second.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace wan {
+
+constexpr int64_t kMostAudioSeconds = 4 * 3600;
+
+/// What is made of a file's channels.
+enum class Mix {
+  Mono,    // their mean, as librosa does
+  Stereo,  // one or two stay as they are, more are mixed down to two
+};
+
+/// Reads WAV (8 to 64 bits, float), MP3, M4A/AAC, FLAC, OGG and whatever else libav* decodes, as float32 in about [-1,
+/// 1].
+///
+/// With Mix::Mono and another rate the samples are those of librosa.load(path, sr=rate): channel mean in float32, then
+/// soxr at 20 bits, cut or padded to ceil(n * rate / own rate). A libswresample built without soxr uses its own
+/// resampler, and resampler() says so: its result differs (SNR 28 to 54 dB). Source: S2V's
+/// wan/modules/s2v/audio_encoder.py.
+///
+/// All errors are InvalidRequest naming `field`: no sound, an unknown codec, nothing decodable, more than the limit
+/// above, a rate that changes midway. A file that is cut off yields what lies before the cut.
+class AudioReader {
+ public:
+  /// `rate` 0 keeps the file's own.
+  AudioReader(const std::string& path, const std::string& field, Mix mix, int64_t rate = 0);
+  ~AudioReader();
+  AudioReader(AudioReader&&) noexcept;
+
+  int64_t rate() const;      // samples a second of what next() gives
+  int64_t channels() const;  // 1 or 2
+  /// "none" where the rate is kept, "soxr", or "swr (libswresample has no soxr)".
+  const std::string& resampler() const;
+  /// The next piece [channels, n] float32, n > 0; undefined after the last.
+  at::Tensor next();
+  /// How many packets could not be decoded so far.
+  int64_t damaged_packets() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// A whole sound in memory.
+struct Audio {
+  at::Tensor samples;  // float32 [n]
+  int64_t rate = 0;
+  std::string resampler;  // as AudioReader::resampler()
+  int64_t damaged_packets = 0;
+};
+
+/// The whole file as mono at `rate`: 230 MB for an hour at 16 kHz. Errors as AudioReader's.
+Audio read_audio(const std::string& path, const std::string& field, int64_t rate);
+
+}  // namespace wan

@@ -1,0 +1,176 @@
+#include "engine/media/audio_track.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+
+namespace wan::av {
+namespace {
+
+constexpr int64_t kAacRates[] = {7350,  8000,  11025, 12000, 16000, 22050, 24000,
+                                 32000, 44100, 48000, 64000, 88200, 96000};
+constexpr int64_t kBitsPerChannel = 96'000;  // a second
+
+double start_of(const AVStream& stream) {
+  return stream.start_time == AV_NOPTS_VALUE ? 0 : double(stream.start_time) * av_q2d(stream.time_base);
+}
+
+}  // namespace
+
+int64_t aac_rate(int64_t rate) {
+  return *std::lower_bound(std::begin(kAacRates), std::end(kAacRates) - 4, rate);
+}
+
+AacTrack::AacTrack(Muxer& muxer, int64_t rate, int64_t channels)
+    : muxer_(muxer), waiting_(at::empty({channels, 0}, at::kFloat)) {
+  if (std::find(std::begin(kAacRates), std::end(kAacRates), rate) == std::end(kAacRates) || channels < 1 ||
+      channels > 2) {
+    throw std::invalid_argument("[VideoWriter] sound must be mono or stereo at one of AAC's rates, got " +
+                                std::to_string(channels) + " channels at " + std::to_string(rate) + " Hz");
+  }
+  const AVCodec* encoder = avcodec_find_encoder(AV_CODEC_ID_AAC);
+  if (!encoder) throw std::runtime_error("this libavcodec has no AAC encoder");
+  codec_.reset(avcodec_alloc_context3(encoder));
+  if (!codec_) throw std::bad_alloc();
+  codec_->sample_rate = int(rate);
+  codec_->sample_fmt = AV_SAMPLE_FMT_FLTP;
+  codec_->bit_rate = std::min(kBitsPerChannel, rate * 6) * channels;  // 6 bits a sample is the format's limit
+  codec_->time_base = {1, int(rate)};
+  codec_->thread_count = 1;
+  codec_->flags |= AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_BITEXACT;  // no version text in the stream
+  av_channel_layout_default(&codec_->ch_layout, int(channels));
+  check(avcodec_open2(codec_.get(), nullptr, nullptr), "opening the AAC encoder");
+  Parameters parameters(avcodec_parameters_alloc());
+  if (!parameters) throw std::bad_alloc();
+  check(avcodec_parameters_from_context(parameters.get(), codec_.get()), "opening the AAC encoder");
+  stream_ = &muxer.add(*parameters, codec_->time_base);
+}
+
+void AacTrack::write(const at::Tensor& samples) {
+  if (samples.dim() != 2 || samples.size(0) != waiting_.size(0) || samples.scalar_type() != at::kFloat) {
+    throw std::invalid_argument("[VideoWriter] sound must be float32 [" + std::to_string(waiting_.size(0)) +
+                                ", n], got " + samples.toString() + c10::str(samples.sizes()));
+  }
+  at::Tensor all = waiting_.size(1) ? at::cat({waiting_, samples}, 1) : samples;
+  int64_t at = 0;
+  for (; at + codec_->frame_size <= all.size(1); at += codec_->frame_size)
+    encode(all.narrow(1, at, codec_->frame_size));
+  waiting_ = all.narrow(1, at, all.size(1) - at).clone();  // not a view, which would keep the whole piece
+}
+
+void AacTrack::encode(const at::Tensor& samples) {
+  Frame frame = new_frame();
+  frame->nb_samples = int(samples.size(1));
+  frame->format = AV_SAMPLE_FMT_FLTP;
+  frame->sample_rate = codec_->sample_rate;
+  check(av_channel_layout_copy(&frame->ch_layout, &codec_->ch_layout), "encoding sound");
+  check(av_frame_get_buffer(frame.get(), 0), "encoding sound");
+  frame->pts = encoded_;
+  encoded_ += samples.size(1);
+  // The encoder rejects NaN with an error of its own; what lies outside [-1, 1] clips as in any player.
+  at::Tensor clipped = samples.clamp(-1, 1).contiguous();
+  for (int64_t c = 0; c < clipped.size(0); ++c) {
+    std::memcpy(frame->extended_data[c], clipped[c].data_ptr<float>(), size_t(clipped.size(1)) * sizeof(float));
+  }
+  check(avcodec_send_frame(codec_.get(), frame.get()), "encoding sound");
+  drain();
+}
+
+void AacTrack::drain() {
+  Packet packet = new_packet();
+  for (;;) {
+    int code = avcodec_receive_packet(codec_.get(), packet.get());
+    if (code == AVERROR(EAGAIN) || code == AVERROR_EOF) return;
+    check(code, "encoding sound");
+    muxer_.write(*packet, codec_->time_base, *stream_);
+  }
+}
+
+void AacTrack::finish() {
+  if (waiting_.size(1) > 0) encode(waiting_);
+  check(avcodec_send_frame(codec_.get(), nullptr), "encoding sound");
+  drain();
+}
+
+KeptTrack::KeptTrack(Muxer& muxer, const std::string& path, const std::string& field) : muxer_(muxer) {
+  input_ = std::make_unique<Input>(Source{path, field, "a video with sound"}, AVMEDIA_TYPE_AUDIO);
+  AVFormatContext& format = input_->format();
+  int picture = av_find_best_stream(&format, AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
+  origin_ = picture >= 0 ? start_of(*format.streams[picture]) : start_of(input_->stream());
+  const AVCodecParameters& parameters = *input_->stream().codecpar;
+  if (avformat_query_codec(muxer.format().oformat, parameters.codec_id, FF_COMPLIANCE_NORMAL) == 1) {
+    stream_ = &muxer.add(parameters, input_->stream().time_base);
+    return;
+  }
+  const double late = start_of(input_->stream()) - origin_;
+  input_.reset();
+  const int64_t rate = AudioReader(path, field, Mix::Stereo).rate();
+  reader_ = std::make_unique<AudioReader>(path, field, Mix::Stereo, aac_rate(rate));
+  encoded_ = std::make_unique<AacTrack>(muxer, reader_->rate(), reader_->channels());
+  // Sound that begins before the first picture is skipped, sound that begins after it is preceded by silence.
+  skip_ = std::max<int64_t>(0, std::llround(-late * double(reader_->rate())));
+  const auto silence = std::clamp<int64_t>(std::llround(late * double(reader_->rate())), 0, 60 * reader_->rate());
+  piece_ = at::zeros({reader_->channels(), silence}, at::kFloat);
+}
+
+void KeptTrack::advance(double seconds) {
+  if (copies()) {
+    copy_until(seconds);
+  } else {
+    encode_until(seconds);
+  }
+}
+
+void KeptTrack::copy_until(double seconds) {
+  const AVRational base = input_->stream().time_base;
+  const auto origin = std::llround(origin_ / av_q2d(base));
+  while (!ended_) {
+    if (!waiting_ && !input_->read(*packet_)) {
+      ended_ = true;
+      return;
+    }
+    waiting_ = true;
+    const double at = double(packet_->pts) * av_q2d(base) - origin_, length = double(packet_->duration) * av_q2d(base);
+    // Packets without a time, or wholly before the first picture, have no place; times that stand still would be
+    // refused.
+    const bool usable = packet_->pts != AV_NOPTS_VALUE && std::abs(at) < 1e6 && at + length > 0 && packet_->pts > last_;
+    if (usable && at >= seconds) return;  // not yet due
+    waiting_ = false;
+    if (!usable) continue;
+    last_ = packet_->pts;
+    packet_->pts -= origin;
+    packet_->dts = packet_->pts;
+    muxer_.write(*packet_, base, *stream_);
+  }
+}
+
+void KeptTrack::encode_until(double seconds) {
+  for (;;) {
+    const auto due = std::llround(seconds * double(reader_->rate())) - written_;
+    if (due <= 0 || ended_) return;
+    if (piece_.size(1) == 0) {
+      piece_ = reader_->next();
+      if (!piece_.defined()) {
+        ended_ = true;
+        return;
+      }
+      const int64_t skipped = std::min(skip_, piece_.size(1));
+      skip_ -= skipped;
+      piece_ = piece_.narrow(1, skipped, piece_.size(1) - skipped);
+    }
+    const int64_t count = std::min<int64_t>(due, piece_.size(1));
+    encoded_->write(piece_.narrow(1, 0, count));
+    written_ += count;
+    piece_ = piece_.narrow(1, count, piece_.size(1) - count);
+  }
+}
+
+void KeptTrack::finish() {
+  if (encoded_) encoded_->finish();
+}
+
+}  // namespace wan::av

@@ -1,0 +1,178 @@
+#include "engine/media/input.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <new>
+#include <system_error>
+
+#include "engine/request/error.h"
+
+namespace wan::av {
+namespace {
+
+// 16 GB holds hours of any camera's video. What is decoded is bounded separately, by pixels and by seconds.
+constexpr int64_t kMostBytes = int64_t(16) << 30;
+constexpr int kBufferBytes = 64 << 10;
+// Containers of pictures and sound in one file. Not here: hls, dash, concat, image2, lavfi and all devices.
+constexpr const char* kDemuxers =
+    "mov,matroska,webm,avi,asf,flv,mpegts,mpeg,mpegvideo,ogg,gif,apng,ivf,h264,hevc,m4v,mxf,nut,dv,yuv4mpegpipe,"
+    "wav,w64,aiff,au,caf,flac,mp3,aac,ac3,eac3,amr,wv,tta";
+
+// Hostile timestamps near the ends of int64 would overflow in sums; none that is real comes near.
+bool sane(int64_t ticks) {
+  return ticks > -(int64_t(1) << 61) && ticks < (int64_t(1) << 61);
+}
+
+int read_bytes(void* opaque, uint8_t* buffer, int size) {
+  int file = *static_cast<int*>(opaque);
+  for (;;) {
+    ssize_t got = read(file, buffer, size_t(size));
+    if (got > 0) return int(got);
+    if (got == 0) return AVERROR_EOF;
+    if (errno != EINTR) return AVERROR(errno);
+  }
+}
+
+int64_t seek_bytes(void* opaque, int64_t offset, int whence) {
+  int file = *static_cast<int*>(opaque);
+  if (whence & AVSEEK_SIZE) {
+    struct stat state;
+    return fstat(file, &state) == 0 ? int64_t(state.st_size) : AVERROR(errno);
+  }
+  off_t at = lseek(file, offset, whence & ~AVSEEK_FORCE);
+  return at < 0 ? AVERROR(errno) : int64_t(at);
+}
+
+int refuse_to_open(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) {
+  return AVERROR(EPERM);
+}
+
+}  // namespace
+
+void Source::refuse(const std::string& why) const {
+  throw InvalidRequest(field, std::string("must be ") + wanted + ", got '" + path + "': " + why);
+}
+
+int64_t checked_size(const Source& source, int64_t most) {
+  struct stat state;
+  if (stat(source.path.c_str(), &state) != 0) source.refuse(std::generic_category().message(errno));
+  if (!S_ISREG(state.st_mode)) source.refuse("not a regular file");
+  if (state.st_size == 0) source.refuse("the file is empty");
+  if (state.st_size > most) {
+    source.refuse("it has " + std::to_string(state.st_size) + " bytes, at most " + std::to_string(most) + " are read");
+  }
+  return state.st_size;
+}
+
+Input::Input(const Source& source, AVMediaType type) {
+  silence();
+  checked_size(source, kMostBytes);
+  try {
+    open(source);
+    int index = av_find_best_stream(format_, type, -1, -1, nullptr, 0);
+    // A cover picture in a sound file is listed as a video stream of one frame.
+    if (index < 0 || (format_->streams[index]->disposition & AV_DISPOSITION_ATTACHED_PIC)) {
+      source.refuse(std::string("it has no ") + av_get_media_type_string(type) + " stream");
+    }
+    stream_ = format_->streams[index];
+    for (unsigned i = 0; i < format_->nb_streams; ++i) {
+      if (int(i) != index) format_->streams[i]->discard = AVDISCARD_ALL;
+    }
+  } catch (...) {
+    close();
+    throw;
+  }
+}
+
+void Input::open(const Source& source) {
+  file_ = ::open(source.path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file_ < 0) source.refuse(std::generic_category().message(errno));
+  auto* buffer = static_cast<uint8_t*>(av_malloc(kBufferBytes));
+  if (!buffer) throw std::bad_alloc();
+  bytes_ = avio_alloc_context(buffer, kBufferBytes, 0, &file_, read_bytes, nullptr, seek_bytes);
+  format_ = avformat_alloc_context();
+  if (!bytes_ || !format_) throw std::bad_alloc();
+  format_->pb = bytes_;
+  format_->io_open = refuse_to_open;
+  AVDictionary* options = nullptr;
+  av_dict_set(&options, "format_whitelist", kDemuxers, 0);
+  int code = avformat_open_input(&format_, nullptr, nullptr, &options);  // frees format_ where it fails
+  av_dict_free(&options);
+  if (code < 0) source.refuse(code == AVERROR(EINVAL) ? "a kind of file that is not read" : error_text(code));
+  code = avformat_find_stream_info(format_, nullptr);
+  if (code < 0) source.refuse(error_text(code));
+}
+
+void Input::close() {
+  avformat_close_input(&format_);
+  if (bytes_) av_freep(&bytes_->buffer);
+  avio_context_free(&bytes_);
+  if (file_ >= 0) ::close(file_);
+}
+
+Input::~Input() {
+  close();
+}
+
+bool Input::has(AVMediaType type) {
+  return av_find_best_stream(format_, type, -1, -1, nullptr, 0) >= 0;
+}
+
+bool Input::read(AVPacket& packet) {
+  for (;;) {
+    av_packet_unref(&packet);
+    if (av_read_frame(format_, &packet) < 0) return false;
+    if (packet.stream_index == stream_->index) return true;
+  }
+}
+
+Decoder::Decoder(Source source, AVMediaType type, int64_t most_pixels)
+    : source_(std::move(source)), input_(source_, type), limit_{.pixels = most_pixels} {
+  const AVCodecParameters* parameters = input_.stream().codecpar;
+  codec_ = new_decoder(parameters->codec_id, parameters);
+  if (!codec_) source_.refuse(std::string("no decoder for ") + avcodec_get_name(parameters->codec_id));
+  codec_->pkt_timebase = input_.stream().time_base;
+  // Frames in flight cost memory, and four threads decode faster than anything here consumes.
+  codec_->thread_count = type == AVMEDIA_TYPE_VIDEO ? 4 : 1;
+  if (type == AVMEDIA_TYPE_VIDEO) limit_pictures(*codec_, limit_);
+  int code = avcodec_open2(codec_.get(), nullptr, nullptr);
+  if (code < 0) source_.refuse(error_text(code));
+}
+
+bool Decoder::next(AVFrame& frame) {
+  for (;;) {
+    av_frame_unref(&frame);
+    int code = avcodec_receive_frame(codec_.get(), &frame);
+    if (code == 0) {
+      if (!sane(frame.best_effort_timestamp)) frame.best_effort_timestamp = AV_NOPTS_VALUE;
+      return true;
+    }
+    if (limit_.width > 0) {
+      source_.refuse("its pictures have " + std::to_string(limit_.width) + "x" + std::to_string(limit_.height) +
+                     " pixels, at most " + std::to_string(limit_.pixels) + " are read");
+    }
+    if (code == AVERROR_EOF) return false;
+    if (code == AVERROR(EAGAIN)) {
+      feed();
+    } else {
+      ++damaged_;
+      if (drained_) return false;
+    }
+  }
+}
+
+void Decoder::feed() {
+  if (!input_.read(*packet_)) {
+    drained_ = true;
+    avcodec_send_packet(codec_.get(), nullptr);
+    return;
+  }
+  if (sane(packet_->pts) && sane(packet_->duration)) end_ = std::max(end_, packet_->pts + packet_->duration);
+  if (avcodec_send_packet(codec_.get(), packet_.get()) < 0) ++damaged_;
+}
+
+}  // namespace wan::av

@@ -1,0 +1,76 @@
+// Files from strangers: opened without libav*'s protocols, only through known demuxers, within limits.
+// Included by this folder's .cpp files only.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/media/av.h"
+
+namespace wan::av {
+
+/// What a caller says about a file it hands in: the request's field, for messages, and the kind of thing wanted.
+struct Source {
+  std::string path, field;
+  const char* wanted;  // "a video", "a sound file"
+
+  /// Throws InvalidRequest "[field] must be <wanted>, got 'path': <why>".
+  [[noreturn]] void refuse(const std::string& why) const;
+};
+
+/// Size of a regular file in bytes. Refuses folders, pipes, devices, empty files and files above `most` bytes.
+int64_t checked_size(const Source& source, int64_t most);
+
+/// An opened container. Bytes come through this process's own file descriptor: no name reaches libav*, so no playlist,
+/// concat list, image pattern or URL can be followed, and what a file asks to be opened beside it is refused.
+class Input {
+ public:
+  /// Throws InvalidRequest where the file is none of the known containers or has no such stream.
+  Input(const Source& source, AVMediaType type);
+  ~Input();
+  Input(const Input&) = delete;
+  Input& operator=(const Input&) = delete;
+
+  AVFormatContext& format() { return *format_; }
+  AVStream& stream() { return *stream_; }
+  bool has(AVMediaType type);
+  /// The next packet of the chosen stream; false at the end, or where the rest of the file cannot be read.
+  bool read(AVPacket& packet);
+
+ private:
+  void open(const Source& source);
+  void close();
+  int file_ = -1;
+  AVIOContext* bytes_ = nullptr;
+  AVFormatContext* format_ = nullptr;
+  AVStream* stream_ = nullptr;
+};
+
+/// The chosen stream, decoded.
+class Decoder {
+ public:
+  /// `most_pixels` bounds each picture; pass 0 for sound. Throws InvalidRequest where the codec is unknown.
+  Decoder(Source source, AVMediaType type, int64_t most_pixels);
+
+  /// The next frame, in order of display; false at the end. Damaged packets are skipped and counted.
+  /// Throws InvalidRequest where a picture is larger than allowed.
+  bool next(AVFrame& frame);
+
+  Input& input() { return input_; }
+  const Source& source() const { return source_; }
+  int64_t damaged_packets() const { return damaged_; }
+  /// Where the packets read so far end, in the stream's time base; AV_NOPTS_VALUE where the file does not say.
+  int64_t end() const { return end_; }
+
+ private:
+  void feed();
+  Source source_;
+  Input input_;
+  PictureLimit limit_;
+  Codec codec_;
+  Packet packet_ = new_packet();
+  int64_t damaged_ = 0, end_ = AV_NOPTS_VALUE;
+  bool drained_ = false;
+};
+
+}  // namespace wan::av

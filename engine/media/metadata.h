@@ -1,0 +1,12 @@
+// The request inside a video that this engine wrote.
+#pragma once
+
+#include <string>
+
+namespace wan {
+
+/// The JSON text that VideoFormat::metadata kept in the file (its comment, ©cmt). Throws InvalidRequest naming `field`
+/// where the file is no video, or carries no JSON object.
+std::string read_metadata(const std::string& path, const std::string& field);
+
+}  // namespace wan

@@ -1,0 +1,37 @@
+// An MP4 file in the making: streams are added, packets written, and at the end it appears under its name.
+// Included by this folder's .cpp files only.
+#pragma once
+
+#include <string>
+
+#include "engine/media/av.h"
+#include "engine/media/part_file.h"
+
+namespace wan::av {
+
+class Muxer {
+ public:
+  /// Creates `path`.part. `comment` becomes the file's comment (©cmt); empty: none.
+  Muxer(std::string path, const std::string& comment);
+  ~Muxer();
+  Muxer(const Muxer&) = delete;
+  Muxer& operator=(const Muxer&) = delete;
+
+  AVFormatContext& format() { return *format_; }
+  /// A new stream with these parameters; all streams come before start().
+  AVStream& add(const AVCodecParameters& parameters, AVRational time_base);
+  /// Writes the header.
+  void start();
+  /// Takes the packet over; its times are in `time_base`.
+  void write(AVPacket& packet, AVRational time_base, const AVStream& stream);
+  /// Moves the index to the front, flushes to the disk and renames.
+  void finish();
+
+ private:
+  void check(int code) const;  // throws std::runtime_error with path and errno text
+  std::string path_;
+  PartFile file_;
+  AVFormatContext* format_ = nullptr;
+};
+
+}  // namespace wan::av

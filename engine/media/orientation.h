@@ -1,0 +1,21 @@
+// How a picture was held: the Exif tag of images and the display matrix of videos, as one of Exif's eight orientations.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace wan {
+
+/// The Exif orientation (1 to 8) stated in a JPEG, PNG, WebP or TIFF file; 1 where none or nonsense is stated.
+int exif_orientation(const uint8_t* file, size_t size);
+
+/// The orientation that an MP4 display matrix (3x3, row vectors, 16.16 fixed point) describes; null: 1. Turns that are
+/// no multiple of 90 degrees count as none.
+int matrix_orientation(const int32_t* matrix);
+
+/// rgb [H, W, 3] turned upright, contiguous: 5 to 8 exchange H and W. Same numbers as PIL's ImageOps.exif_transpose.
+at::Tensor upright(const at::Tensor& rgb, int orientation);
+
+}  // namespace wan

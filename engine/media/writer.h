@@ -1,0 +1,81 @@
+// Frames and sound to an MP4 file: H.264 and AAC, encoded while the decoder still works.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "engine/media/rational.h"
+
+namespace wan {
+
+/// `video_quality` as x264's constant rate factor. `maximum` is the official writer's (imageio quality 8).
+/// Bytes of a sample: 49 frames of 832x480, moving gradients with film grain, `balanced`.
+struct Quality {
+  std::string_view name;
+  int rate_factor;
+};
+constexpr Quality kQualities[] = {
+    {"low", 28},      // SIZE_low
+    {"medium", 23},   // SIZE_medium
+    {"high", 18},     // SIZE_high
+    {"maximum", 10},  // SIZE_maximum
+};
+
+/// `video_write_mode` as x264's preset; the sample above at `high`, seconds on two cores.
+struct WriteMode {
+  std::string_view name;
+  const char* preset;
+};
+constexpr WriteMode kWriteModes[] = {
+    {"fast", "veryfast"},    // SIZE_fast
+    {"balanced", "medium"},  // SIZE_balanced
+    {"small", "slow"},       // SIZE_small
+};
+
+struct AudioFormat {
+  int64_t rate = 0, channels = 0;
+};
+
+struct VideoFormat {
+  int64_t height = 0, width = 0;  // pixels, multiples of 2
+  Rational rate{16, 1};           // frames a second
+  std::string quality = "high";   // a name of kQualities
+  std::string write_mode = "balanced";
+  std::string metadata = {};              // JSON text, UTF-8, kept in the file for read_metadata(); empty: none
+  std::optional<AudioFormat> audio = {};  // sound that write_audio() will bring
+  std::string audio_from = {};            // or: a file whose sound is kept, from its first picture to the video's end
+};
+
+/// The file appears under its name at finish(); until then it is `path`.part, which is removed when the writer goes
+/// without finish(). Equal input gives equal bytes on any number of cores: the thread count is fixed, and nothing that
+/// names versions, times or hosts is written. Memory does not grow with the video's length.
+///
+/// Colour: BT.709, limited range, 4:2:0, stated in the stream. The index comes first (faststart).
+/// Throws std::runtime_error "[path] cannot be written: <errno text>" from any call, std::invalid_argument on misuse.
+class VideoWriter {
+ public:
+  VideoWriter(const std::string& path, const VideoFormat& format);
+  ~VideoWriter();
+  VideoWriter(VideoWriter&&) noexcept;
+
+  /// uint8 [t, H, W, 3] RGB, CPU. x264's own threads work on while this returns.
+  void write(const at::Tensor& frames);
+  /// float32 [channels, n] in [-1, 1], from time zero on, in pieces of any length. Pieces and frames of about the same
+  /// time should come about together: what is far ahead of the other waits in memory.
+  void write_audio(const at::Tensor& samples);
+  /// How the sound of `audio_from` is kept: "none", "copied" or "encoded as AAC".
+  std::string audio_kept() const;
+  /// Completes the file and puts it in its place.
+  void finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace wan

@@ -1,0 +1,119 @@
+// The tensor-core attention, executed through the shim with emulated mma.sync, against softmax attention in float64.
+#include "kernels/attention_mma.cuh"
+
+#include "kernels/attention.h"
+#include "tests/kernels/fused.h"
+
+namespace wan::kernels {
+namespace {
+
+// bfloat16 rounding of the result is 1.66e-3, of the weights 0.1e-3 more; half has three bits more.
+constexpr double kBFloat16Tolerance = 2.5e-3, kHalfTolerance = 4e-4;
+constexpr int64_t kWidth = kAttentionHeadDim;
+
+AttentionArguments::Strided strided(const Tensor& x) {
+  return {x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)};
+}
+
+Tensor run(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias = {},
+           simt::Order order = simt::Order::Forward, const Tensor& list = {}, const Tensor& count = {}) {
+  Tensor out = poisoned(q.sizes(), q.scalar_type());
+  AttentionArguments a{};
+  a.q = strided(q);
+  a.k = strided(k);
+  a.v = strided(v);
+  a.bias = floats(bias);
+  a.out = out.data_ptr();
+  if (list.defined()) {
+    a.block_list = list.const_data_ptr<int>();
+    a.block_count = count.const_data_ptr<int>();
+    a.list_stride = int(list.size(2));
+  }
+  a.batch = int(q.size(0));
+  a.heads = int(q.size(2));
+  a.queries = int(q.size(1));
+  a.keys = int(k.size(1));
+  a.scale = float(scale);
+  attention_mma::run_attention(a, q.scalar_type() == at::kHalf ? Element::Half : Element::BFloat16,
+                               simt::HostRunner{order});
+  return out;
+}
+
+Tensor wanted(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias = {}) {
+  return reference::attention(q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble), scale,
+                              bias.defined() ? bias.to(at::kDouble) : bias);
+}
+
+TEST(AttentionMma, SelfAttentionAtEveryTail) {
+  for (int64_t length : {1, 7, 63, 64, 65, 127, 129, 191, 193}) {
+    for (int64_t heads : {1, 3}) {
+      if (heads == 3 && length % 64 != 1) continue;  // keeps the quick suite quick
+      SCOPED_TRACE(testing::Message() << length << " tokens, " << heads << " heads");
+      at::manual_seed(length);
+      // q, k and v are slices of one merged product, as in the transformer.
+      Tensor qkv = at::randn({1, length, heads, 3 * kWidth}).to(at::kBFloat16);
+      Tensor q = qkv.narrow(3, 0, kWidth), k = qkv.narrow(3, kWidth, kWidth), v = qkv.narrow(3, 2 * kWidth, kWidth);
+      double scale = 1 / std::sqrt(double(kWidth));
+      EXPECT_LT(relative_rms(run(q, k, v, scale), wanted(q, k, v, scale)), kBFloat16Tolerance);
+    }
+  }
+}
+
+TEST(AttentionMma, CrossAttentionInHalfWithBatchAndOtherLengths) {
+  at::manual_seed(2);
+  for (auto [queries, keys] : {std::pair{130, 17}, {5, 126}, {1, 130}}) {
+    Tensor q = at::randn({2, queries, 2, kWidth}).to(at::kHalf), k = at::randn({2, keys, 2, kWidth}).to(at::kHalf);
+    Tensor v = at::randn({2, keys, 2, kWidth}).to(at::kHalf);
+    EXPECT_LT(relative_rms(run(q, k, v, 0.1), wanted(q, k, v, 0.1)), kHalfTolerance);
+  }
+}
+
+TEST(AttentionMma, ALogitForEachKey) {
+  at::manual_seed(3);
+  Tensor q = at::randn({1, 9, 1, kWidth}).to(at::kBFloat16), k = at::randn({1, 130, 1, kWidth}).to(at::kBFloat16);
+  Tensor v = at::randn({1, 130, 1, kWidth}).to(at::kBFloat16), bias = at::randn({130}) * 3;
+  bias[129] = std::log(383.0);  // one key for 383 equal ones of the padded text
+  bias.narrow(0, 0, 64).fill_(-std::numeric_limits<float>::infinity());  // a whole tile closed
+  EXPECT_LT(relative_rms(run(q, k, v, 0.09, bias), wanted(q, k, v, 0.09, bias)), kBFloat16Tolerance);
+  EXPECT_EQ(max_abs_difference(run(q, k, v, 0.09, at::full({130}, -std::numeric_limits<float>::infinity())),
+                               at::zeros(q.sizes())),
+            0);
+}
+
+TEST(AttentionMma, PeakedRowsAndGrowingMaximaInBothOrders) {
+  at::manual_seed(4);
+  // Key j is larger than all before it, so that the maximum moves in every tile; logits reach the hundreds.
+  Tensor q = at::randn({1, 20, 1, kWidth}), k = at::randn({1, 200, 1, kWidth});
+  k = k + q.narrow(1, 0, 1) * at::linspace(0, 1, 200).view({1, 200, 1, 1}) * 3;
+  Tensor v = at::randn({1, 200, 1, kWidth}).to(at::kBFloat16);
+  q = q.to(at::kBFloat16);
+  k = k.to(at::kBFloat16);
+  for (simt::Order order : kOrders) {
+    EXPECT_LT(relative_rms(run(q, k, v, 0.5, {}, order), wanted(q, k, v, 0.5)), kBFloat16Tolerance);
+  }
+}
+
+TEST(AttentionMma, ABlockListVisitsOnlyItsKeys) {
+  at::manual_seed(5);
+  const int64_t queries = 140, keys = 250, heads = 2;
+  Tensor q = at::randn({1, queries, heads, kWidth}).to(at::kBFloat16);
+  Tensor k = at::randn({1, keys, heads, kWidth}).to(at::kBFloat16), v = at::randn_like(k);
+  // Per head and block of 128 queries: which blocks of 64 keys, in any order. The last list is empty.
+  Tensor list = at::tensor({3, 0, -1, 2, -1, -1, 1, 3, 0, -1, -1, -1}, at::kInt).view({heads, 2, 3});
+  Tensor count = at::tensor({2, 1, 3, 0}, at::kInt).view({heads, 2});
+  Tensor open = at::full({heads, queries, keys}, -std::numeric_limits<float>::infinity());
+  for (int64_t head = 0; head < heads; ++head) {
+    for (int64_t block = 0; block < 2; ++block) {
+      for (int i = 0; i < count[head][block].item<int>(); ++i) {
+        int64_t key = list[head][block][i].item<int>() * 64;
+        open[head].slice(0, block * 128, (block + 1) * 128).slice(1, key, key + 64).zero_();
+      }
+    }
+  }
+  Tensor want = wanted(q, k, v, 0.09, open);
+  want.select(2, 1).narrow(1, 128, 12).zero_();
+  EXPECT_LT(relative_rms(run(q, k, v, 0.09, {}, simt::Order::Forward, list, count), want), kBFloat16Tolerance);
+}
+
+}  // namespace
+}  // namespace wan::kernels

@@ -1,0 +1,36 @@
+// What was typed, understood: shared by wan-infer, which answers in milliseconds, and wan-engine, which does the work.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "engine/request/request.h"
+
+namespace wan {
+
+struct Command {
+  std::string name;    // t2v i2v v2v s2v batch show replay decode inspect; empty where `answer` is all
+  std::string answer;  // --help, --version: print it and stop
+  Request request;     // of t2v, i2v, v2v and s2v
+
+  // Of the other commands.
+  std::string input;      // manifest, video, latents or model folder
+  nlohmann::json fields;  // request fields given as flags, by name: batch's defaults for lines that lack them; what
+                          // replaces the stored value in replay and decode. Texts, as typed; `parse` with Source::Flags
+  std::string work;       // batch: the work folder, MANIFEST.work where it is absent
+  std::string order;      // batch: phases | given
+  bool fail_fast = false;  // batch
+
+  std::string log_format;     // text | json
+  std::string contact_sheet;  // PNG beside the video; empty: none
+  int64_t threads = 0;        // CPU threads; 0: as many as the machine has
+  bool dry_run = false;       // print the steps and stop
+
+  bool is_render() const { return name == "t2v" || name == "i2v" || name == "v2v" || name == "s2v"; }
+};
+
+/// Throws InvalidRequest with everything that is wrong: flags, values and ranges.
+Command parse_command_line(int argc, const char* const* argv);
+
+}  // namespace wan

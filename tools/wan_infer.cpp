@@ -1,0 +1,42 @@
+// The front program: answers --help, --dry-run and every wrong flag without loading libtorch, which costs half a
+// second; for real work it becomes wan-engine, its sibling, which reads the same command line with the same code.
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+
+#include "engine/request/error.h"
+#include "tools/command_line.h"
+#include "tools/dry_run.h"
+
+namespace {
+
+/// Returns only where wan-engine cannot be started.
+int become_engine(char** argv) {
+  const std::string engine = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "wan-engine";
+  execv(engine.c_str(), argv);
+  std::cerr << "wan-infer: [wan-engine] must lie beside this program: " << engine << ": " << std::strerror(errno)
+            << "; ./run build makes it\n";
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const wan::Command command = wan::parse_command_line(argc, argv);
+    if (command.answer.empty() && !command.dry_run) return become_engine(argv);
+    std::cout << (!command.answer.empty()        ? command.answer
+                  : command.log_format == "json" ? wan::dry_run_json(command.request)
+                                                 : wan::dry_run_text(command.request));
+    return std::cout.flush() ? 0 : 1;
+  } catch (const wan::InvalidRequest& invalid) {
+    for (const wan::FieldError& error : invalid.errors) std::cerr << "wan-infer: " << error.line() << "\n";
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << "wan-infer: " << error.what() << "\n";
+    return 1;
+  }
+}

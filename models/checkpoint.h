@@ -151,6 +151,8 @@ class Weights {
   Scope root() { return Scope(this, ""); }
   const Checkpoint& checkpoint() const { return checkpoint_; }
   std::vector<std::string> unused() const;
+  /// Crosses off the names that begin with `prefix`: tensors that this use of the network is known not to need.
+  void ignore(std::string_view prefix);
   /// Throws one ModelError that lists what is missing, wrongly shaped and unused (each list cut after ten names, with
   /// its length). Call it once the network is built.
   void finish() const;

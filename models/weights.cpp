@@ -75,6 +75,11 @@ Weights::Weights(Checkpoint checkpoint, Place place) : checkpoint_(std::move(che
 
 Weights::Weights(Draw draw) : draw_(std::move(draw)) {}
 
+void Weights::ignore(std::string_view prefix) {
+  for (const auto& entry : checkpoint_.tensors())
+    if (entry.first.starts_with(prefix)) used_.insert(entry.first);
+}
+
 std::vector<std::string> Weights::unused() const {
   std::vector<std::string> names;
   for (const auto& entry : checkpoint_.tensors()) {

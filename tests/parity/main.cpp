@@ -11,6 +11,7 @@ namespace {
 
 const Handler* const kHandlers[] = {
     &kVae,  &kTransformer, &kTextEncoder, &kRope, &kSchedulers, &kRng, &kImageSizes, &kSpeechSizes,
+    &kWav2Vec2, &kSpeechClock, &kSpeechTransformer, &kSpeechAudioTokens, &kSpeechMotionTokens, &kSpeechSpread,
 #ifndef WAN_CORE_ONLY
     &kTokenizer, &kEndToEnd,
 #endif

@@ -49,7 +49,7 @@ struct Handler {
 
 // One file each; listed in main.cpp.
 extern const Handler kTokenizer, kTextEncoder, kTransformer, kVae, kRope, kSchedulers, kRng, kImageSizes, kSpeechSizes,
-    kEndToEnd;
+    kEndToEnd, kEndToEndSpeech;
 extern const Handler kWav2Vec2, kResampling, kSpeechClock, kSpeechTransformer, kSpeechAudioTokens, kSpeechMotionTokens,
     kSpeechSpread;
 

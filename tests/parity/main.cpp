@@ -28,6 +28,7 @@ const Handler* const kHandlers[] = {
 #ifndef WAN_CORE_ONLY
     &kTokenizer,
     &kEndToEnd,
+    &kEndToEndSpeech,
 #endif
 };
 

@@ -18,8 +18,8 @@ std::vector<float> sigmas_of(const std::vector<Step>& schedule) {
 
 void check_finite(const at::Tensor& x, const Step& step, int64_t position, size_t steps) {
   if (x.isfinite().all().item<bool>()) return;
-  throw std::runtime_error("[denoise] step " + std::to_string(position + 1) + " of " + std::to_string(steps) + " (t = " +
-                           std::to_string(step.t) + ", " + (step.high ? "high" : "low") +
+  throw std::runtime_error("[denoise] step " + std::to_string(position + 1) + " of " + std::to_string(steps) +
+                           " (t = " + std::to_string(step.t) + ", " + (step.high ? "high" : "low") +
                            "-noise expert) gave NaN or Inf; the checkpoint may be damaged, or try --dtype float32");
 }
 
@@ -46,8 +46,8 @@ Sampling load_sampling(const std::filesystem::path& path, const std::string& sol
   return state;
 }
 
-void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const Velocity& velocity, Progress& progress,
-             const std::string& job, const AfterStep& after_step) {
+void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const Velocity& velocity,
+             Progress& progress, const std::string& job, const AfterStep& after_step) {
   int64_t steps = int64_t(schedule.size());
   while (state.next() < end) {
     int64_t position = state.next();

@@ -34,8 +34,8 @@ using AfterStep = std::function<void(const Sampling&)>;
 
 /// Makes the steps up to `end` (an index into `schedule`). Progress is asked before each step and may throw Cancelled;
 /// the state then stands between two steps. Throws std::runtime_error naming step and expert where NaN or Inf comes.
-void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const Velocity& velocity, Progress& progress,
-             const std::string& job = "", const AfterStep& after_step = {});
+void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const Velocity& velocity,
+             Progress& progress, const std::string& job = "", const AfterStep& after_step = {});
 
 /// The first index at which the low-noise expert works: where the two phases of a batch part.
 int64_t first_low_step(const std::vector<Step>& schedule);

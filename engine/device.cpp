@@ -24,7 +24,8 @@ at::Device parse_device(const std::string& text, const char* field) {
     if (!device.has_index()) device = at::Device(at::kCUDA, 0);
     int64_t count = at::detail::getCUDAHooks().deviceCount();
     if (device.index() >= count)
-      throw InvalidRequest(field, "asks for " + text + ", but there are " + std::to_string(count) + " devices, from cuda:0");
+      throw InvalidRequest(field,
+                           "asks for " + text + ", but there are " + std::to_string(count) + " devices, from cuda:0");
   }
   return device;
 }
@@ -61,7 +62,8 @@ uint64_t cgroup_headroom() {
 Target resolve_target(const Request& request) {
   Target target;
   target.device = parse_device(request.device, "device");
-  target.dtype = request.dtype == "bf16" || (request.dtype == "auto" && target.device.is_cuda()) ? at::kBFloat16 : at::kFloat;
+  target.dtype =
+      request.dtype == "bf16" || (request.dtype == "auto" && target.device.is_cuda()) ? at::kBFloat16 : at::kFloat;
   target.noise = request.noise_device == "auto" ? target.device : parse_device(request.noise_device, "noise_device");
   return target;
 }

@@ -17,8 +17,8 @@ class Guidance {
  public:
   Guidance(Models& models, Conditioning conditioning) : models_(models), conditioning_(std::move(conditioning)) {}
 
-  /// x [16, T, h, w] float32 -> velocity of the same shape: uncond + guidance * (cond - uncond), and cond alone where the
-  /// guidance is exactly 1. Source: wan/text2video.py, generate.
+  /// x [16, T, h, w] float32 -> velocity of the same shape: uncond + guidance * (cond - uncond), and cond alone where
+  /// the guidance is exactly 1. Source: wan/text2video.py, generate.
   at::Tensor operator()(const Step& step, const at::Tensor& x);
 
  private:
@@ -26,7 +26,7 @@ class Guidance {
 
   Models& models_;
   Conditioning conditioning_;
-  std::optional<bool> high_;                     // whose contexts these are
+  std::optional<bool> high_;  // whose contexts these are
   std::optional<Context> positive_, negative_;
   std::optional<kernels::Rope> rope_;  // of the job's grid, the same for both experts
 };

@@ -8,6 +8,8 @@ namespace wan {
 
 namespace fs = std::filesystem;
 
+// Paths are compared as they are written: download caches are symbolic links whose targets have other names.
+
 ModelFolder open_model_folder(const fs::path& root, Task task) {
   std::error_code error;
   if (!fs::is_directory(root, error))
@@ -21,7 +23,7 @@ ModelFolder open_model_folder(const fs::path& root, Task task) {
                      .audio_encoder = task == Task::S2V ? root / "wav2vec2-large-xlsr-53-english" : fs::path()};
   std::string missing;
   auto want = [&](const fs::path& path) {
-    if (!fs::exists(path, error)) missing += (missing.empty() ? "" : ", ") + fs::relative(path, root).string();
+    if (!fs::exists(path, error)) missing += (missing.empty() ? "" : ", ") + path.lexically_relative(root).string();
   };
   want(folder.high_noise / "config.json");
   if (folder.low_noise != folder.high_noise) want(folder.low_noise / "config.json");
@@ -39,18 +41,19 @@ std::vector<fs::path> ModelFolder::files() const {
     for (const auto& entry : fs::directory_iterator(folder)) {
       std::string name = entry.path().filename().string();
       bool weights = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
-      if (entry.is_regular_file() && (weights || name == "config.json")) found.push_back(fs::relative(entry.path(), root));
+      if (entry.is_regular_file() && (weights || name == "config.json"))
+        found.push_back(entry.path().lexically_relative(root));
     }
   };
   add_folder(high_noise);
   if (low_noise != high_noise) add_folder(low_noise);
-  found.push_back(fs::relative(text_encoder, root));
-  found.push_back(fs::relative(vae, root));
+  found.push_back(text_encoder.lexically_relative(root));
+  found.push_back(vae.lexically_relative(root));
   for (const char* name : {"tokenizer.json", "spiece.model"})
-    if (fs::exists(tokenizer / name)) found.push_back(fs::relative(tokenizer / name, root));
+    if (fs::exists(tokenizer / name)) found.push_back((tokenizer / name).lexically_relative(root));
   if (!audio_encoder.empty())
     for (const char* name : {"config.json", "model.safetensors", "pytorch_model.bin"})
-      if (fs::exists(audio_encoder / name)) found.push_back(fs::relative(audio_encoder / name, root));
+      if (fs::exists(audio_encoder / name)) found.push_back((audio_encoder / name).lexically_relative(root));
   std::sort(found.begin(), found.end());
   return found;
 }

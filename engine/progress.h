@@ -12,8 +12,8 @@ enum class Stage { Load, Encode, Denoise, Decode, Write };
 struct Report {
   Stage stage;
   int64_t step = 0, steps = 0;
-  std::string expert;      // "high" or "low" while denoising
-  std::string job;         // label in a batch, else empty
+  std::string expert;  // "high" or "low" while denoising
+  std::string job;     // label in a batch, else empty
 };
 
 /// Implementations draw or forward; the engine calls `at` from one thread only.

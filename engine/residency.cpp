@@ -12,9 +12,12 @@ constexpr int64_t kPieceBytes = 64 << 20;
 
 at::ScalarType placed_dtype(Role role, at::ScalarType stored, at::ScalarType compute) {
   switch (role) {
-    case Role::Matmul: return compute;
-    case Role::Island: return at::kFloat;
-    case Role::Table: return stored;
+    case Role::Matmul:
+      return compute;
+    case Role::Island:
+      return at::kFloat;
+    case Role::Table:
+      return stored;
   }
   return stored;
 }
@@ -35,14 +38,20 @@ Place upload_to(const Target& target) {
   };
 }
 
-Place place_for(const Target& target) { return target.device.is_cpu() ? Place(keep_mapped) : upload_to(target); }
+Place place_for(const Target& target) {
+  return target.device.is_cpu() ? Place(keep_mapped) : upload_to(target);
+}
 
 std::filesystem::path path_of(Network network, const ModelFolder& folder) {
   switch (network) {
-    case Network::TextEncoder: return folder.text_encoder;
-    case Network::HighNoise: return folder.high_noise;
-    case Network::LowNoise: return folder.low_noise;
-    case Network::Vae: return folder.vae;
+    case Network::TextEncoder:
+      return folder.text_encoder;
+    case Network::HighNoise:
+      return folder.high_noise;
+    case Network::LowNoise:
+      return folder.low_noise;
+    case Network::Vae:
+      return folder.vae;
   }
   return {};
 }
@@ -76,10 +85,14 @@ std::unique_ptr<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place) {
 
 const char* name(Network network) {
   switch (network) {
-    case Network::TextEncoder: return "text encoder";
-    case Network::HighNoise: return "high-noise expert";
-    case Network::LowNoise: return "low-noise expert";
-    case Network::Vae: return "VAE";
+    case Network::TextEncoder:
+      return "text encoder";
+    case Network::HighNoise:
+      return "high-noise expert";
+    case Network::LowNoise:
+      return "low-noise expert";
+    case Network::Vae:
+      return "VAE";
   }
   return "";
 }
@@ -95,9 +108,14 @@ uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& 
     return meta;
   };
   switch (network) {
-    case Network::TextEncoder: build_text_encoder(std::move(names), count, target.dtype); break;
-    case Network::Vae: build_vae(std::move(names), count); break;
-    default: build_expert(path, std::move(names), count, target.dtype);
+    case Network::TextEncoder:
+      build_text_encoder(std::move(names), count, target.dtype);
+      break;
+    case Network::Vae:
+      build_vae(std::move(names), count);
+      break;
+    default:
+      build_expert(path, std::move(names), count, target.dtype);
   }
   return bytes;
 }
@@ -135,7 +153,8 @@ const WanModel& Models::expert(bool high) {
   std::unique_ptr<WanModel>& slot = high ? high_ : low_;
   if (!slot) ++expert_loads_;
   return get(slot, high ? Network::HighNoise : Network::LowNoise, [&](Checkpoint file) {
-    return build_expert(high ? folder_.high_noise : folder_.low_noise, std::move(file), place_for(target_), target_.dtype);
+    return build_expert(high ? folder_.high_noise : folder_.low_noise, std::move(file), place_for(target_),
+                        target_.dtype);
   });
 }
 
@@ -145,10 +164,18 @@ const vae::Vae& Models::vae() {
 
 void Models::drop(Network network) {
   switch (network) {
-    case Network::TextEncoder: text_encoder_.reset(); break;
-    case Network::HighNoise: high_.reset(); break;
-    case Network::LowNoise: low_.reset(); break;
-    case Network::Vae: vae_.reset(); break;
+    case Network::TextEncoder:
+      text_encoder_.reset();
+      break;
+    case Network::HighNoise:
+      high_.reset();
+      break;
+    case Network::LowNoise:
+      low_.reset();
+      break;
+    case Network::Vae:
+      vae_.reset();
+      break;
   }
   release_cached(target_.device);
 }

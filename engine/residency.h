@@ -22,8 +22,8 @@ const char* name(Network network);
 /// Reads headers only. Throws ModelError.
 uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& target);
 
-/// Loads networks when they are first asked for. On the CPU all of them stay: they are mappings. On CUDA they all stay where
-/// they fit beside `working` bytes of activations; else one at a time is on the device.
+/// Loads networks when they are first asked for. On the CPU all of them stay: they are mappings. On CUDA they all stay
+/// where they fit beside `working` bytes of activations; else one at a time is on the device.
 class Models {
  public:
   Models(ModelFolder folder, const Target& target, uint64_t working, Log log);
@@ -31,7 +31,8 @@ class Models {
   const ModelFolder& folder() const { return folder_; }
   const Target& target() const { return target_; }
 
-  /// Each throws ModelError where the files are not what the network needs. A reference holds until another network is asked for.
+  /// Each throws ModelError where the files are not what the network needs. A reference holds until another network is
+  /// asked for.
   const Umt5Encoder& text_encoder();
   const WanModel& expert(bool high);
   const vae::Vae& vae();

@@ -6,8 +6,12 @@ namespace wan::kernels {
 namespace {
 
 /// [T, H, W, C] as T images [T, C, H, W] in ATen's channels-last format, and back: the same memory.
-Tensor as_images(const Tensor& clip) { return clip.permute({0, 3, 1, 2}); }
-Tensor as_clip(const Tensor& images) { return images.permute({0, 2, 3, 1}); }
+Tensor as_images(const Tensor& clip) {
+  return clip.permute({0, 3, 1, 2});
+}
+Tensor as_clip(const Tensor& images) {
+  return images.permute({0, 2, 3, 1});
+}
 
 }  // namespace
 
@@ -27,10 +31,10 @@ Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t
 
 Tensor conv2d_down(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   TORCH_CHECK(x.dim() == 4 && x.size(1) >= 2 && x.size(2) >= 2 && weight.dim() == 4 && weight.size(1) == x.size(3),
-              "[conv2d_down] x must be [T, H, W, Cin] with the weight's Cin and H, W >= 2, got ", x.sizes(), " and weight ",
-              weight.sizes());
-  // Two zeros on every side instead of one on two sides: the windows of the result start one output later, and no padded
-  // copy of the frame is made.
+              "[conv2d_down] x must be [T, H, W, Cin] with the weight's Cin and H, W >= 2, got ", x.sizes(),
+              " and weight ", weight.sizes());
+  // Two zeros on every side instead of one on two sides: the windows of the result start one output later, and no
+  // padded copy of the frame is made.
   Tensor y = at::conv2d(as_images(x), weight.to(x.scalar_type()), bias.to(x.scalar_type()), 2, 2);
   return as_clip(y).slice(1, 1, 1 + x.size(1) / 2).slice(2, 1, 1 + x.size(2) / 2).contiguous();
 }

@@ -13,9 +13,8 @@ namespace wan {
 
 namespace {
 
-/// From the first to the last element of a view, in elements.
+/// From the first to the last element of a view that has some, in elements.
 int64_t extent(const StoredTensor& tensor) {
-  if (tensor.elements() == 0) return 0;
   int64_t last = 0;
   for (size_t i = 0; i < tensor.shape.size(); ++i) last += (tensor.shape[i] - 1) * tensor.strides[i];
   return last + 1;
@@ -119,6 +118,7 @@ at::Tensor Checkpoint::map(const std::string& name) const {
   const StoredTensor& stored = found->second;
   const auto options = at::TensorOptions().dtype(stored.dtype);
   if (!stored.file) return at::empty_strided(stored.shape, stored.strides, options.device(at::kMeta));
+  if (stored.elements() == 0) return at::empty_strided(stored.shape, stored.strides, options);
   const char* data = stored.file->bytes().data() + stored.offset;
   if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(stored.dtype) == 0) {
     return at::from_blob(

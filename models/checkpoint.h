@@ -114,6 +114,9 @@ using Place = std::function<at::Tensor(const at::Tensor& mapped, Role role)>;
 /// Keeps the mapping itself: the CPU path. Layers convert at use.
 at::Tensor keep_mapped(const at::Tensor& mapped, Role role);
 
+/// Makes up a weight of `shape`: the size of a real network without its file, for benchmarks and tests.
+using Draw = std::function<at::Tensor(at::IntArrayRef shape, Role role)>;
+
 class Weights;
 
 /// A place in the tree of names: `scope / "blocks" / 3 / "self_attn"`.
@@ -142,10 +145,14 @@ class Scope {
 class Weights {
  public:
   explicit Weights(Checkpoint checkpoint, Place place = keep_mapped);
+  /// A book without a file: whatever is taken is drawn. `Scope::has` is false, `Scope::shape` empty.
+  explicit Weights(Draw draw);
   Weights(const Weights&) = delete;
   Scope root() { return Scope(this, ""); }
   const Checkpoint& checkpoint() const { return checkpoint_; }
   std::vector<std::string> unused() const;
+  /// Crosses off the names that begin with `prefix`: tensors that this use of the network is known not to need.
+  void ignore(std::string_view prefix);
   /// Throws one ModelError that lists what is missing, wrongly shaped and unused (each list cut after ten names, with
   /// its length). Call it once the network is built.
   void finish() const;
@@ -154,6 +161,7 @@ class Weights {
   friend class Scope;
   Checkpoint checkpoint_;
   Place place_;
+  Draw draw_;  // empty where there is a checkpoint
   std::set<std::string> used_;
   std::vector<std::string> missing_, misshapen_;
 };

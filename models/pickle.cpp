@@ -1,9 +1,10 @@
 #include "models/pickle.h"
 
-#include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "models/error.h"
 #include "models/pickle_machine.h"
+#include "models/utf8.h"
 
 namespace wan {
 
@@ -39,9 +40,9 @@ std::string name_of(const PickleMachine& machine, const Value& key) {
   if (key.kind != Kind::String) machine.refuse("must be a plain state dict, has a tensor without a name");
   const std::string name(key.text);
   try {
-    (void)nlohmann::json(name).dump();
-  } catch (const nlohmann::json::type_error&) {
-    machine.refuse("must name its tensors in UTF-8, names one " + printable(name));
+    check_utf8(name);
+  } catch (const std::invalid_argument& error) {
+    machine.refuse("must have names in UTF-8, " + printable(name) + " " + error.what());
   }
   return name;
 }

@@ -41,6 +41,7 @@ Scope Scope::operator/(int64_t index) const {
 
 at::Tensor Scope::take(std::string_view leaf, at::IntArrayRef shape, Role role) const {
   const std::string name = join(path_, leaf);
+  if (book_->draw_) return book_->draw_(shape, role);
   const auto& tensors = book_->checkpoint_.tensors();
   const auto found = tensors.find(name);
   if (found == tensors.end()) {
@@ -71,6 +72,13 @@ std::vector<int64_t> Scope::shape(std::string_view leaf) const {
 }
 
 Weights::Weights(Checkpoint checkpoint, Place place) : checkpoint_(std::move(checkpoint)), place_(std::move(place)) {}
+
+Weights::Weights(Draw draw) : draw_(std::move(draw)) {}
+
+void Weights::ignore(std::string_view prefix) {
+  for (const auto& entry : checkpoint_.tensors())
+    if (entry.first.starts_with(prefix)) used_.insert(entry.first);
+}
 
 std::vector<std::string> Weights::unused() const {
   std::vector<std::string> names;

@@ -59,7 +59,7 @@ void add_task(CLI::App& app, Task task, const std::string& about) {
 CLI::App* add_command(CLI::App& app, const char* name, const char* input, const char* about,
                       const std::vector<const char*>& names) {
   CLI::App* command = app.add_subcommand(name, about);
-  command->add_option(input)->group("")->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option(input)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   for (const char* parameter : names) add_parameter(*command, *find_parameter(parameter), Task::T2V, false);
   return command;
 }

@@ -36,11 +36,16 @@ std::string clock_text(double seconds) {
 
 const char* name(Stage stage) {
   switch (stage) {
-    case Stage::Load: return "load";
-    case Stage::Encode: return "encode";
-    case Stage::Denoise: return "denoise";
-    case Stage::Decode: return "decode";
-    case Stage::Write: return "write";
+    case Stage::Load:
+      return "load";
+    case Stage::Encode:
+      return "encode";
+    case Stage::Denoise:
+      return "denoise";
+    case Stage::Decode:
+      return "decode";
+    case Stage::Write:
+      return "write";
   }
   return "";
 }
@@ -53,12 +58,15 @@ Console::Console(Format format) : format_(format), terminal_(format == Format::T
   std::signal(SIGXFSZ, SIG_IGN);
 }
 
-Console::~Console() { clear_bar(); }
+Console::~Console() {
+  clear_bar();
+}
 
 void Console::at(const Report& report) {
   if (g_stop) throw Cancelled();
   auto now = Clock::now();
-  if (report.stage != stage_ || report.job != job_ || report.step < stage_first_ || stage_start_ == Clock::time_point{}) {
+  if (report.stage != stage_ || report.job != job_ || report.step < stage_first_ ||
+      stage_start_ == Clock::time_point{}) {
     clear_bar();
     stage_ = report.stage;
     job_ = report.job;
@@ -73,7 +81,8 @@ void Console::at(const Report& report) {
 
 void Console::draw(const Report& report, double seconds_each, double remaining) {
   if (format_ == Format::Json) {
-    Log::Fields fields = {{"event", "progress"}, {"stage", name(report.stage)}, {"step", report.step}, {"steps", report.steps}};
+    Log::Fields fields = {
+        {"event", "progress"}, {"stage", name(report.stage)}, {"step", report.step}, {"steps", report.steps}};
     if (!report.expert.empty()) fields["expert"] = report.expert;
     if (!report.job.empty()) fields["job"] = report.job;
     if (seconds_each > 0) fields["seconds_per_step"] = seconds_each, fields["eta_seconds"] = remaining;
@@ -81,18 +90,20 @@ void Console::draw(const Report& report, double seconds_each, double remaining) 
     return;
   }
   char line[256], rate[64] = "";
-  if (seconds_each > 0) std::snprintf(rate, sizeof rate, "  %.2f s/step  ETA %s", seconds_each, clock_text(remaining).c_str());
+  if (seconds_each > 0)
+    std::snprintf(rate, sizeof rate, "  %.2f s/step  ETA %s", seconds_each, clock_text(remaining).c_str());
   std::string label = report.job.empty() ? name(report.stage) : report.job + " " + name(report.stage);
   std::string expert = report.expert.empty() ? "" : "  " + report.expert + " noise";
   if (!terminal_) {
-    std::fprintf(stderr, "%s %ld/%ld%s%s\n", label.c_str(), long(report.step), long(report.steps), expert.c_str(), rate);
+    std::fprintf(stderr, "%s %ld/%ld%s%s\n", label.c_str(), long(report.step), long(report.steps), expert.c_str(),
+                 rate);
     return;
   }
   constexpr int kWidth = 30;
   int filled = report.steps > 0 ? int(kWidth * report.step / report.steps) : 0;
   std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
-  std::snprintf(line, sizeof line, "%-8s [%s] %ld/%ld%s%s", label.c_str(), bar.c_str(), long(report.step), long(report.steps),
-                expert.c_str(), rate);
+  std::snprintf(line, sizeof line, "%-8s [%s] %ld/%ld%s%s", label.c_str(), bar.c_str(), long(report.step),
+                long(report.steps), expert.c_str(), rate);
   std::fprintf(stderr, "\r\033[K%s", line);
   std::fflush(stderr);
   bar_shown_ = true;

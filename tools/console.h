@@ -9,7 +9,8 @@
 
 namespace wan {
 
-/// Draws progress and log lines on stderr. SIGINT and SIGTERM end the job at the next step; a second one ends the process.
+/// Draws progress and log lines on stderr. SIGINT and SIGTERM end the job at the next step; a second one ends the
+/// process.
 class Console : public Progress {
  public:
   enum class Format { Text, Json };

@@ -56,6 +56,10 @@ std::string HelpFormatter::make_usage(const CLI::App* app, std::string name) con
   return usage + " [FLAGS]\n\n";
 }
 
+std::string HelpFormatter::make_positionals(const CLI::App*) const {
+  return "";
+}
+
 std::string HelpFormatter::make_group(std::string group, bool is_positional,
                                       std::vector<const CLI::Option*> options) const {
   std::string text = group + ":\n";

@@ -14,6 +14,7 @@ class HelpFormatter : public CLI::Formatter {
   std::string make_option(const CLI::Option* option, bool is_positional) const override;
   std::string make_subcommand(const CLI::App* subcommand) const override;
   std::string make_usage(const CLI::App* app, std::string name) const override;
+  std::string make_positionals(const CLI::App* app) const override;  // none: the usage line names them
   std::string make_group(std::string group, bool is_positional, std::vector<const CLI::Option*> options) const override;
 };
 

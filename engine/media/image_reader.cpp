@@ -42,6 +42,14 @@ AVCodecID codec_of(const AVPacket& file) {
   return AV_CODEC_ID_NONE;
 }
 
+// The decoder fills up what a cut JPEG lacks without a word. No marker can stand inside a scan, so the last scan (SOS)
+// must be followed by the end of the image (EOI).
+bool is_cut_jpeg(const AVPacket& file) {
+  std::string_view text = text_of(file);
+  const size_t scan = text.rfind("\xFF\xDA"), end = text.rfind("\xFF\xD9");
+  return scan == text.npos || end == text.npos || end < scan;
+}
+
 uint32_t little_endian(std::string_view bytes) {
   uint32_t value = 0;
   for (size_t i = bytes.size(); i-- > 0;) value = value << 8 | uint8_t(bytes[i]);
@@ -95,7 +103,8 @@ at::Tensor decode(const Source& source, AVCodecID id, const AVPacket& file) {
   av::PictureLimit limit{.pixels = kMostImagePixels};
   av::limit_pictures(*codec, limit);
   codec->thread_count = 1;
-  codec->err_recognition = AV_EF_CRCCHECK | AV_EF_EXPLODE;  // half a picture is refused, as PIL refuses it
+  // Half a picture is refused, as PIL refuses it. The TIFF decoder would also refuse each tag that it does not know.
+  codec->err_recognition = id == AV_CODEC_ID_TIFF ? AV_EF_CRCCHECK : AV_EF_CRCCHECK | AV_EF_EXPLODE;
   int code = avcodec_open2(codec.get(), nullptr, nullptr);
   if (code < 0) source.refuse(av::error_text(code));
   av::Frame picture = av::new_frame();
@@ -109,7 +118,10 @@ at::Tensor decode(const Source& source, AVCodecID id, const AVPacket& file) {
     source.refuse("it has " + std::to_string(limit.width) + "x" + std::to_string(limit.height) + " pixels, at most " +
                   std::to_string(kMostImagePixels / 1'000'000) + " million are read");
   }
-  if (code < 0) source.refuse("it is damaged or truncated: " + av::error_text(code));
+  if (code < 0) {
+    source.refuse("it is damaged, truncated or above " + std::to_string(kMostImagePixels / 1'000'000) +
+                  " million pixels: " + av::error_text(code));
+  }
   if ((picture->flags & AV_FRAME_FLAG_CORRUPT) || picture->decode_error_flags) source.refuse("it is damaged");
   return av::RgbConverter(av::RgbConverter::Kind::Image)(*picture, picture->height, picture->width);
 }
@@ -134,6 +146,7 @@ at::Tensor read_image(const std::string& path, const std::string& field) {
   av::Packet file = read_file(source);
   AVCodecID codec = codec_of(*file);
   if (codec == AV_CODEC_ID_NONE) source.refuse("none of these by its first bytes");
+  if (codec == AV_CODEC_ID_MJPEG && is_cut_jpeg(*file)) source.refuse("it is truncated");
   AnimatedWebp animation;
   if (codec == AV_CODEC_ID_WEBP) animation = unwrap_animation(source, *file);
   at::Tensor rgb = animation.first ? on_canvas(source, animation, decode(source, codec, *animation.first))

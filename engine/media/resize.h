@@ -14,7 +14,8 @@ at::Tensor resize_bicubic(const at::Tensor& rgb, int64_t height, int64_t width);
 enum class Filter { Triangle, Lanczos };  // PIL's BILINEAR and LANCZOS
 
 /// uint8 [H, W, 3] -> uint8 [height, width, 3], bit-identical to PIL's Image.resize: antialiased, columns first with a
-/// result of 8 bits, then rows, in fixed point.
+/// result of 8 bits, then rows, in fixed point. (Pillow 13 takes rows first where the height shrinks much more than the
+/// width; the reference is older.)
 at::Tensor resize_pillow(const at::Tensor& rgb, int64_t height, int64_t width, Filter filter = Filter::Triangle);
 
 /// uint8 [H, W, 3] -> uint8 [height, width, 3] that the picture covers whole: the largest centred part of the wanted

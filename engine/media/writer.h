@@ -14,27 +14,27 @@
 namespace wan {
 
 /// `video_quality` as x264's constant rate factor. `maximum` is the official writer's (imageio quality 8).
-/// Bytes of a sample: 49 frames of 832x480, moving gradients with film grain, `balanced`.
+/// Beside each: bytes and PSNR of 49 frames of 832x480, a panning texture with faint grain, `balanced`.
 struct Quality {
   std::string_view name;
   int rate_factor;
 };
 constexpr Quality kQualities[] = {
-    {"low", 28},      // SIZE_low
-    {"medium", 23},   // SIZE_medium
-    {"high", 18},     // SIZE_high
-    {"maximum", 10},  // SIZE_maximum
+    {"low", 28},      // 26 kB, 39.3 dB
+    {"medium", 23},   // 43 kB, 40.7 dB
+    {"high", 18},     // 123 kB, 41.6 dB
+    {"maximum", 10},  // 2,885 kB, 42.9 dB: the grain itself is coded
 };
 
-/// `video_write_mode` as x264's preset; the sample above at `high`, seconds on two cores.
+/// `video_write_mode` as x264's preset. Beside each: the sample above at `high`, seconds on two cores.
 struct WriteMode {
   std::string_view name;
   const char* preset;
 };
 constexpr WriteMode kWriteModes[] = {
-    {"fast", "veryfast"},    // SIZE_fast
-    {"balanced", "medium"},  // SIZE_balanced
-    {"small", "slow"},       // SIZE_small
+    {"fast", "veryfast"},    // 0.3 s, 97 kB, 41.0 dB
+    {"balanced", "medium"},  // 1.9 s, 123 kB, 41.6 dB
+    {"small", "slow"},       // 3.4 s, 122 kB, 41.5 dB
 };
 
 struct AudioFormat {
@@ -46,9 +46,9 @@ struct VideoFormat {
   Rational rate{16, 1};           // frames a second
   std::string quality = "high";   // a name of kQualities
   std::string write_mode = "balanced";
-  std::string metadata;              // JSON text, UTF-8, kept in the file for read_metadata(); empty: none
-  std::optional<AudioFormat> audio;  // sound that write_audio() will bring
-  std::string audio_from;            // or: a file whose sound is kept, from its first picture to the video's end
+  std::string metadata = {};              // JSON text, UTF-8, kept in the file for read_metadata(); empty: none
+  std::optional<AudioFormat> audio = {};  // sound that write_audio() will bring
+  std::string audio_from = {};            // or: a file whose sound is kept, from its first picture to the video's end
 };
 
 /// The file appears under its name at finish(); until then it is `path`.part, which is removed when the writer goes

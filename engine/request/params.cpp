@@ -78,7 +78,8 @@ std::vector<Parameter> make_table() {
                  {S2V, {.value = "", .reference = kSpeechNegative}}},
        .group = "Input",
        .help = "What the video should avoid. Empty: an empty text, or under --preset reference the official text.",
-       .metavar = "TEXT"},
+       .metavar = "TEXT",
+       .empty_is_unset = true},
       {.name = "image_url",
        .field = &Request::image_url,
        .tasks = each({I2V, S2V}, {}),
@@ -412,7 +413,7 @@ std::optional<Task> task_named(const std::string& name) {
 }
 
 bool is_served(Task task) {
-  return task == T2V;
+  return task != S2V;
 }
 
 std::string number_text(double value) {

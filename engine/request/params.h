@@ -48,6 +48,7 @@ struct Parameter {
   const char* metavar = "";           // what stands for the value in --help
   bool required = false;              // must come, though it may be an empty text
   bool nullable = false;              // null means unset
+  bool empty_is_unset = false;        // an empty text takes the default
   bool path = false;                  // a file or folder: never empty, relative ones start at the manifest
   bool media = false;                 // a path that is read, or an http(s) or data URL
   bool numbered = false;              // the word cuda may carry a device number: cuda:1

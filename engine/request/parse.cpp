@@ -79,7 +79,8 @@ class Parser {
 
   void take(const Parameter& parameter, const Accepts& accepts) {
     auto found = fields_.find(parameter.name);
-    bool given = found != fields_.end() && !(parameter.nullable && found->is_null());
+    bool given = found != fields_.end() && !(parameter.nullable && found->is_null()) &&
+                 !(parameter.empty_is_unset && *found == "");
     if (parameter.given) request_.*parameter.given = given;
     if (!given) return take_default(parameter, accepts);
     std::visit(Overload{[&](int64_t Request::*field) {

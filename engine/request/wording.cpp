@@ -23,6 +23,16 @@ size_t distance(std::string_view a, std::string_view b) {
   return previous[b.size()];
 }
 
+/// Whether `word` is one of the words that make up `name`: steps of num_inference_steps, --steps of
+/// --num-inference-steps.
+bool is_part(std::string_view word, std::string_view name) {
+  word.remove_prefix(std::min(word.find_first_not_of('-'), word.size()));
+  const size_t at = name.find(word);
+  if (word.empty() || at == std::string_view::npos) return false;
+  auto ends = [&](size_t i) { return i >= name.size() || name[i] == '_' || name[i] == '-'; };
+  return (at == 0 || ends(at - 1)) && ends(at + word.size());
+}
+
 /// Cut where a character begins, so that no half of one remains.
 void shorten(std::string& text, size_t length) {
   if (text.size() <= length) return;
@@ -58,6 +68,7 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
   size_t fewest = std::numeric_limits<size_t>::max();
   for (const std::string& candidate : candidates) {
     size_t changes = distance(word.substr(0, kLongest), candidate);
+    if (is_part(word, candidate)) changes = std::min(changes, size_t(2));  // as good as two wrong letters
     if (changes < fewest) std::tie(fewest, best) = std::tuple(changes, candidate);
   }
   return best;

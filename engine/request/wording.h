@@ -13,8 +13,8 @@ std::string shown(const nlohmann::json& value, size_t longest = 60);
 /// A path, cut only where no file system would take it.
 std::string shown_path(const std::string& path);
 
-/// The candidate with the fewest letters to insert, delete, replace or swap; the first of equals. Never empty for a
-/// list that is not.
+/// The candidate with the fewest letters to insert, delete, replace or swap, or one that has `word` among its words
+/// (steps: num_inference_steps); the first of equals. Empty only where the list is.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 /// "a, b or c".

@@ -25,6 +25,10 @@ std::u32string replace_characters(std::u32string_view text, std::span<const Repl
   std::u32string result;
   result.reserve(text.size());
   for (char32_t c : text) {
+    if (c < table.front().character) {  // most of most texts
+      result += c;
+      continue;
+    }
     auto found = std::lower_bound(table.begin(), table.end(), c,
                                   [](const Replacement& entry, char32_t c) { return entry.character < c; });
     if (found != table.end() && found->character == c)
@@ -95,7 +99,7 @@ std::u32string fix_segment(std::u32string text, bool unescape) {
     fixed = fix_line_breaks(fixed);
     fixed = remove_terminal_escapes(fixed);
     remove_control_characters(fixed);
-    fixed = normal_form(fixed, NormalForm::Nfc);
+    fixed = normal_form(fixed, NormalForm::Nfc, UnicodeVersion::Python);
     if (fixed == text) return fixed;
     text = std::move(fixed);
   }

@@ -50,7 +50,6 @@ Normalizer read_strip(Fields& fields) {
 
 Normalizer replace_string(std::string pattern, std::string content) {
   return [pattern = std::move(pattern), content = std::move(content)](const std::string& text) {
-    if (pattern.empty()) return text;
     std::string result;
     size_t at = 0;
     for (size_t hit; (hit = text.find(pattern, at)) != text.npos; at = hit + pattern.size())
@@ -92,6 +91,7 @@ Normalizer read_replace(Fields& fields) {
   const bool literal = pattern.take("String").is_string();
   const std::string text = pattern.text(literal ? "String" : "Regex");
   pattern.finish();
+  if (text.empty()) fields.fail("pattern must not be empty");
   return literal ? replace_string(text, content) : replace_regex(text, content, fields.where("pattern.Regex"));
 }
 
@@ -111,7 +111,9 @@ Normalizer read(const nlohmann::json& value, const std::string& where, int depth
   Fields fields(value, where);
   const std::string type = fields.text("type");
   const auto form = [](NormalForm form) {
-    return [form](const std::string& text) { return to_utf8(normal_form(from_utf8(text), form)); };
+    return [form](const std::string& text) {
+      return to_utf8(normal_form(from_utf8(text), form, UnicodeVersion::Tokenizers));
+    };
   };
   Normalizer normalizer;
   if (type == "Sequence") normalizer = read_sequence(fields, depth);

@@ -6,7 +6,8 @@
 
 namespace wan::vae {
 
-DecoderLevel::DecoderLevel(const Scope& at, int64_t number, int64_t in, int64_t out, bool doubles, bool temporal, Build& build)
+DecoderLevel::DecoderLevel(const Scope& at, int64_t number, int64_t in, int64_t out, bool doubles, bool temporal,
+                           Build& build)
     : number(number) {
   for (int64_t block = 0; block < 3; ++block) blocks.emplace_back(at / (number + block), block ? out : in, out, build);
   if (doubles) up.emplace(at / (number + 3), out, temporal, build);
@@ -44,8 +45,8 @@ Tensor DecoderStream::next(const Tensor& latent) {
   TORCH_CHECK(latent.dim() == 4 && latent.size(0) == decoder_.latent && latent.size(1) == 1 && latent.numel() > 0,
               "[vae] a latent frame must be [", decoder_.latent, ", 1, h, w], got ", latent.sizes());
   if (shape_.empty()) shape_ = latent.sizes().vec();
-  TORCH_CHECK(latent.sizes() == shape_, "[vae] all latent frames of a clip must have one size, got ", latent.sizes(), " after ",
-              shape_);
+  TORCH_CHECK(latent.sizes() == shape_, "[vae] all latent frames of a clip must have one size, got ", latent.sizes(),
+              " after ", shape_);
   const auto observed = [&](const char* name, Tensor x) {
     if (observe_) observe_(name, x);
     return x;

@@ -36,7 +36,8 @@ class DecoderStream {
  public:
   explicit DecoderStream(const Decoder& decoder, Observer observe = {});
   /// latent: the next normalised latent frame [16, 1, h, w], any h and w, always the same
-  ///   -> its frames [3, t, 8h, 8w] in [-1, 1], t = 1 for the first and 4 for all others; float32 (float64 where built so).
+  ///   -> its frames [3, t, 8h, 8w] in [-1, 1], t = 1 for the first and 4 for all others; float32 (float64 where built
+  ///   so).
   /// Throws c10::Error for other shapes. NaN stays NaN.
   Tensor next(const Tensor& latent);
   int64_t cache_bytes() const { return cache_.bytes(); }

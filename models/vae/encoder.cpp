@@ -17,7 +17,8 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
-EncoderLevel::EncoderLevel(const Scope& at, int64_t number, int64_t in, int64_t out, bool halves, bool temporal, Build& build)
+EncoderLevel::EncoderLevel(const Scope& at, int64_t number, int64_t in, int64_t out, bool halves, bool temporal,
+                           Build& build)
     : number(number) {
   blocks.emplace_back(at / number, in, out, build);
   blocks.emplace_back(at / (number + 1), out, out, build);
@@ -81,11 +82,13 @@ int64_t EncoderStream::settled_frames(const Tensor& clip) {
 
 Tensor EncoderStream::next(const Tensor& chunk) {
   const int64_t frames = previous_.defined() ? kChunk : 1;
-  TORCH_CHECK(chunk.dim() == 4 && chunk.size(0) == 3 && chunk.size(1) == frames && chunk.size(2) > 0 && chunk.size(3) > 0 &&
-                  chunk.size(2) % kPixels == 0 && chunk.size(3) % kPixels == 0,
-              "[vae] the next chunk must be [3, ", frames, ", H, W] with multiples of ", kPixels, ", got ", chunk.sizes());
+  TORCH_CHECK(chunk.dim() == 4 && chunk.size(0) == 3 && chunk.size(1) == frames && chunk.size(2) > 0 &&
+                  chunk.size(3) > 0 && chunk.size(2) % kPixels == 0 && chunk.size(3) % kPixels == 0,
+              "[vae] the next chunk must be [3, ", frames, ", H, W] with multiples of ", kPixels, ", got ",
+              chunk.sizes());
   TORCH_CHECK(!previous_.defined() || (previous_.size(1) == chunk.size(2) && previous_.size(2) == chunk.size(3)),
-              "[vae] all chunks of a clip must have one size, got ", chunk.sizes(), " after frames of ", previous_.sizes());
+              "[vae] all chunks of a clip must have one size, got ", chunk.sizes(), " after frames of ",
+              previous_.sizes());
   // A copy in any case: the caller may refill its buffer, and the next chunk is compared with this one.
   Tensor x = at::empty({frames, chunk.size(2), chunk.size(3), 3},
                        chunk.options().device(encoder_.input.weight.device()).dtype(encoder_.build.dtype));
@@ -105,10 +108,12 @@ Tensor EncoderStream::next(const Tensor& chunk) {
 }
 
 Tensor encode(const Encoder& encoder, const Tensor& video, const Observer& observe) {
-  TORCH_CHECK(video.dim() == 4 && video.size(1) % kChunk == 1, "[vae] a clip must be [3, 4n + 1, H, W], got ", video.sizes());
+  TORCH_CHECK(video.dim() == 4 && video.size(1) % kChunk == 1, "[vae] a clip must be [3, 4n + 1, H, W], got ",
+              video.sizes());
   EncoderStream stream(encoder, observe);
   std::vector<Tensor> latents = {stream.next(video.narrow(1, 0, 1))};
-  for (int64_t frame = 1; frame < video.size(1); frame += kChunk) latents.push_back(stream.next(video.narrow(1, frame, kChunk)));
+  for (int64_t frame = 1; frame < video.size(1); frame += kChunk)
+    latents.push_back(stream.next(video.narrow(1, frame, kChunk)));
   return at::cat(latents, 1);
 }
 

@@ -40,14 +40,16 @@ struct Encoder {
 
 /// One clip on its way through an encoder, which must outlive the stream.
 ///
-/// Image-to-video encodes an image and then 80 equal grey frames. Once the frames that a stage can see repeat bit for bit,
-/// so does its output, and it is not run again; a clip that moves pays one comparison of its frames for that.
+/// Image-to-video encodes an image and then 80 equal grey frames. Once the frames that a stage can see repeat bit for
+/// bit, so does its output, and it is not run again; a clip that moves pays one comparison of its frames for that.
 class EncoderStream {
  public:
   /// `reuse` false runs every stage on every chunk; the output is the same to the bit.
   explicit EncoderStream(const Encoder& encoder, Observer observe = {}, bool reuse = true);
-  /// chunk [3, t, H, W] in [-1, 1], t = 1 for the first and 4 for all others, H and W multiples of 8 and always the same
-  ///   -> normalised latent frame [16, 1, H / 8, W / 8], (mu - mean) / std, float32 (float64 where the weights are built so).
+  /// chunk [3, t, H, W] in [-1, 1], t = 1 for the first and 4 for all others, H and W multiples of 8 and always the
+  /// same
+  ///   -> normalised latent frame [16, 1, H / 8, W / 8], (mu - mean) / std, float32 (float64 where the weights are
+  ///   built so).
   /// Throws c10::Error for other shapes.
   Tensor next(const Tensor& chunk);
   int64_t cache_bytes() const { return cache_.bytes(); }

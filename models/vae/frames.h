@@ -5,8 +5,8 @@
 
 namespace wan::vae {
 
-/// frames [3, t, H, W] in [-1, 1] -> uint8 [t, H, W, 3], contiguous, same device: (x + 1) / 2 * 255, TRUNCATED as the official
-/// writer does. Values outside are clamped; NaN becomes 0. Source: save_video, wan/utils/utils.py.
+/// frames [3, t, H, W] in [-1, 1] -> uint8 [t, H, W, 3], contiguous, same device: (x + 1) / 2 * 255, TRUNCATED as the
+/// official writer does. Values outside are clamped; NaN becomes 0. Source: save_video, wan/utils/utils.py.
 at::Tensor to_uint8(const at::Tensor& frames);
 
 }  // namespace wan::vae

@@ -30,15 +30,19 @@ Tensor take_gamma(const Scope& at, int64_t channels, int64_t ones, const Build& 
 
 /// Copies `frames` into the slot, in place where it already holds as many.
 void remember(Tensor& slot, const Tensor& frames) {
-  if (slot.defined()) slot.copy_(frames);
-  else slot = frames.clone();
+  if (slot.defined())
+    slot.copy_(frames);
+  else
+    slot = frames.clone();
 }
 
 /// A buffer [kPast + T, H, W, C] whose first frames are the slot's, or zeros at the start of a clip.
 Tensor make_window(const Tensor& x, const Tensor& past) {
   Tensor window = at::empty({kPast + x.size(0), x.size(1), x.size(2), x.size(3)}, x.options());
-  if (past.defined()) window.narrow(0, 0, kPast).copy_(past);
-  else window.narrow(0, 0, kPast).zero_();
+  if (past.defined())
+    window.narrow(0, 0, kPast).copy_(past);
+  else
+    window.narrow(0, 0, kPast).zero_();
   return window;
 }
 
@@ -51,19 +55,24 @@ int64_t FrameCache::bytes() const {
 }
 
 CausalConv::CausalConv(const Scope& at, int64_t in, int64_t out, Build& build)
-    : weight(take(at, "weight", {out, in, 3, 3, 3}, build)), bias(take(at, "bias", {out}, build)), slot(build.slots++) {}
+    : weight(take(at, "weight", {out, in, 3, 3, 3}, build)),
+      bias(take(at, "bias", {out}, build)),
+      slot(build.slots++) {}
 
 Tensor CausalConv::operator()(Tensor x, const Tensor& gamma, FrameCache& cache) const {
   Tensor& past = cache[slot];
   const int64_t frames = x.size(0);
   const bool starts_alone = !past.defined() && frames == 1;
   Tensor window = make_window(x, past), present = window.narrow(0, kPast, frames);
-  if (gamma.defined()) kernels::channel_norm_silu(x, gamma, /*activate=*/true, present);
-  else present.copy_(x);
+  if (gamma.defined())
+    kernels::channel_norm_silu(x, gamma, /*activate=*/true, present);
+  else
+    present.copy_(x);
   x.reset();
   remember(past, window.narrow(0, frames, kPast));
   // The first frame sees zeros before it: two thirds of the products would be with zeros.
-  return starts_alone ? kernels::conv3d(present, weight.narrow(2, kPast, 1), bias) : kernels::conv3d(window, weight, bias);
+  return starts_alone ? kernels::conv3d(present, weight.narrow(2, kPast, 1), bias)
+                      : kernels::conv3d(window, weight, bias);
 }
 
 PixelLinear::PixelLinear(const Scope& at, int64_t in, int64_t out, int64_t ones, const Build& build)
@@ -74,7 +83,9 @@ PixelLinear::PixelLinear(const Scope& at, int64_t in, int64_t out, int64_t ones,
   if (weight.defined()) weight = weight.view({out, in});
 }
 
-Tensor PixelLinear::operator()(const Tensor& x) const { return kernels::linear(x, weight, bias); }
+Tensor PixelLinear::operator()(const Tensor& x) const {
+  return kernels::linear(x, weight, bias);
+}
 
 NormedConv::NormedConv(const Scope& at, int64_t norm, int64_t conv, int64_t in, int64_t out, Build& build)
     : gamma(take_gamma(at / norm, in, 3, build)), conv(at / conv, in, out, build) {}

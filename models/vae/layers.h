@@ -77,7 +77,8 @@ struct FrameAttention {
   PixelLinear to_qkv, proj;
 };
 
-/// Halves frames in space and, with `temporal`, then in time: 1 frame stays 1 at the start of a clip, later 4 -> 2 -> 1.
+/// Halves frames in space and, with `temporal`, then in time: 1 frame stays 1 at the start of a clip, later 4 -> 2
+/// -> 1.
 struct Downsample {
   Downsample(const Scope& at, int64_t channels, bool temporal, Build& build);
   Tensor operator()(const Tensor& x, FrameCache& cache) const;

@@ -18,9 +18,7 @@ int64_t width(Weights& weights, const Scope& at, const std::string& wanted) {
   return shape[0];
 }
 
-}  // namespace
-
-Vae::Widths Vae::read_widths(Weights& weights) {
+Widths read_widths(Weights& weights) {
   const Widths widths = {width(weights, weights.root() / "encoder" / "conv1", "[base, 3, 3, 3, 3]"),
                          width(weights, weights.root() / "conv2", "[latent, latent, 1, 1, 1]")};
   const std::string& label = weights.checkpoint().label();
@@ -29,13 +27,17 @@ Vae::Widths Vae::read_widths(Weights& weights) {
                                 std::to_string(widths.base) + " in encoder.conv1.weight");
   if (widths.latent != kLatentChannels)
     throw ModelError(label, "the latent must have " + std::to_string(kLatentChannels) + " channels, got " +
-                                std::to_string(widths.latent) + " in conv2.weight; its statistics are known for no other");
+                                std::to_string(widths.latent) +
+                                " in conv2.weight; its statistics are known for no other");
   return widths;
 }
 
+}  // namespace
+
 Vae::Vae(Weights& weights, const Options& options) : Vae(weights.root(), read_widths(weights), options) {}
 
-Vae::Vae(const Scope& root, Widths widths, const Options& options)
-    : encoder(root, widths.base, widths.latent, options.dtype), decoder(root, widths.base, widths.latent, options.dtype) {}
+Vae::Vae(const Scope& root, const Widths& widths, const Options& options)
+    : encoder(root, widths.base, widths.latent, options.dtype),
+      decoder(root, widths.base, widths.latent, options.dtype) {}
 
 }  // namespace wan::vae

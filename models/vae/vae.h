@@ -11,20 +11,20 @@ struct Options {
   at::ScalarType dtype = at::kFloat;
 };
 
-/// Widths are read from the tensors: the base width from encoder.conv1.weight; the levels have 1, 2, 4 and 4 times as many.
+/// The levels are base, 2 base, 4 base and 4 base channels wide. No file states it: it is read off the tensors.
+struct Widths {
+  int64_t base = 96;  // the official VAE's
+  int64_t latent = 16;
+};
+
 struct Vae {
   /// Takes every tensor of `weights` by its official name; the caller ends with `weights.finish()`.
   /// Throws ModelError where the widths cannot be read or are not those of a VAE of 16 latent channels.
   explicit Vae(Weights& weights, const Options& options = {});
+  /// The same with known widths.
+  Vae(const Scope& root, const Widths& widths, const Options& options = {});
   Encoder encoder;
   Decoder decoder;
-
- private:
-  struct Widths {
-    int64_t base, latent;
-  };
-  static Widths read_widths(Weights& weights);
-  Vae(const Scope& root, Widths widths, const Options& options);
 };
 
 }  // namespace wan::vae

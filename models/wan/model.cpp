@@ -5,16 +5,6 @@
 #include "kernels/check.h"
 
 namespace wan {
-namespace {
-
-/// The width of the text states: no config states it.
-int64_t text_dim(const Scope& root) {
-  std::vector<int64_t> shape = (root / "text_embedding" / 0).shape("weight");
-  return shape.size() == 2 ? shape[1] : 0;
-}
-
-}  // namespace
-
 WanHead::WanHead(const Scope& at, const WanConfig& config, at::ScalarType compute)
     : eps(config.eps),
       modulation(at.take("modulation", {1, 2, config.dim}, Role::Island)),
@@ -27,11 +17,39 @@ Tensor WanHead::operator()(const Tensor& x, const Tensor& e, const Segments& end
   return head(kernels::modulated_layer_norm(x, rows[0], rows[1], ends, eps, head.compute));
 }
 
+int64_t text_dim(const Scope& root) {
+  std::vector<int64_t> shape = (root / "text_embedding" / 0).shape("weight");
+  return shape.size() == 2 ? shape[1] : 0;
+}
+
 Tensor embed_text(const Mlp& text_embedding, const Tensor& states, int64_t text_len) {
   kernels::check_shape("embed_text", "states", states, {kernels::kAny, text_embedding.first.weight.size(1)});
   TORCH_CHECK(states.size(0) <= text_len, "[embed_text] a prompt must have at most ", text_len, " rows, got ",
               states.size(0));
   return text_embedding(at::constant_pad_nd(states, {0, 0, 0, text_len - states.size(0)})).unsqueeze(0);
+}
+
+void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> branches, const Pass& pass) {
+  const Modulation rows = block.modulate(pass.time.e0);
+  // The text sees x only after this block's self-attention, so branches that have not parted yet compute it together.
+  bool together = true;
+  for (const Branch& branch : branches) together = together && branch.x.is_same(branches[0].x);
+  Tensor shared, normed;
+  if (together) {
+    shared = std::move(branches[0].x);
+    for (Branch& branch : branches) branch.x.reset();
+    normed = block.attend_video(shared, rows, pass.rope, pass.ends);
+  }
+  for (size_t k = 0; k < branches.size(); ++k) {
+    Branch& branch = branches[k];
+    std::optional<KeyValue>& text = branch.context->layers.at(size_t(layer));
+    if (!text) text = block.cross_attn.key_value(branch.context->text);
+    if (together)
+      branch.x = k + 1 < branches.size() ? shared.clone() : shared;
+    else
+      normed = block.attend_video(branch.x, rows, pass.rope, pass.ends);
+    block.attend_text(branch.x, normed, rows, *text, pass.ends);
+  }
 }
 
 WanModel::WanModel(const Scope& root, const WanConfig& config, at::ScalarType compute)
@@ -64,27 +82,7 @@ Tensor WanModel::embed(const Tensor& latent) const {
 }
 
 void WanModel::block(int64_t i, std::span<Branch> branches, const Pass& pass) const {
-  const AttentionBlock& block = blocks.at(size_t(i));
-  const Modulation rows = block.modulate(pass.time.e0);
-  // The text sees x only after this block's self-attention, so branches that have not parted yet compute it together.
-  bool together = true;
-  for (const Branch& branch : branches) together = together && branch.x.is_same(branches[0].x);
-  Tensor shared, normed;
-  if (together) {
-    shared = std::move(branches[0].x);
-    for (Branch& branch : branches) branch.x.reset();
-    normed = block.attend_video(shared, rows, pass.rope, pass.ends);
-  }
-  for (size_t k = 0; k < branches.size(); ++k) {
-    Branch& branch = branches[k];
-    std::optional<KeyValue>& text = branch.context->layers.at(size_t(i));
-    if (!text) text = block.cross_attn.key_value(branch.context->text);
-    if (together)
-      branch.x = k + 1 < branches.size() ? shared.clone() : shared;
-    else
-      normed = block.attend_video(branch.x, rows, pass.rope, pass.ends);
-    block.attend_text(branch.x, normed, rows, *text, pass.ends);
-  }
+  run_block(blocks.at(size_t(i)), i, branches, pass);
 }
 
 Tensor WanModel::velocity(const Tensor& x, const Pass& pass, const Tensor& latent) const {

@@ -29,6 +29,10 @@ struct Pass {
   TimeRows time;
 };
 
+/// Block number `layer` of all branches, so that its weights are needed once. Branches whose x is one and the same tensor, as
+/// before the first block, share the self-attention and part afterwards; the result is the same.
+void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> branches, const Pass& pass);
+
 /// Modulated norm and the linear to patches, outside of autocast.
 struct WanHead {
   WanHead(const Scope& at, const WanConfig& config, at::ScalarType compute);
@@ -43,6 +47,8 @@ struct WanHead {
 /// The text MLP on a prompt padded with zeros to text_len rows, all of which are attended to. `states` [n, text_dim].
 /// Throws c10::Error for more than text_len rows.
 Tensor embed_text(const Mlp& text_embedding, const Tensor& states, int64_t text_len);
+/// The width of the text states, which no config states; 0 where the text MLP is absent.
+int64_t text_dim(const Scope& root);
 
 struct WanModel {
   /// Takes every tensor of the transformer from `root`; Weights::finish then tells what was missing or left over.
@@ -61,8 +67,7 @@ struct WanModel {
   /// Latent [in_dim, T, h, w], h and w even -> tokens [1, L, dim] float32. Image to video's 20 channels come after the
   /// noise's.
   Tensor embed(const Tensor& latent) const;
-  /// Block i of all branches, so that its weights are needed once. Branches whose x is one and the same tensor, as
-  /// before block 0, share the self-attention and part afterwards; the result is the same.
+  /// run_block of block i.
   void block(int64_t i, std::span<Branch> branches, const Pass& pass) const;
   /// x [1, L, dim] -> velocity [out_dim, T, h, w] float32 on the grid of `latent`.
   Tensor velocity(const Tensor& x, const Pass& pass, const Tensor& latent) const;

@@ -178,6 +178,13 @@ TEST(Pickle, ViewsMustLieInsideTheirStorage) {
             std::string::npos);
 }
 
+TEST(Pickle, NamesMustBeUtf8) {
+  const TemporaryFolder folder;
+  std::string pickle = one_tensor("K\0"s, "K\x04\x85", "K\x01\x85");
+  pickle[pickle.find('w')] = '\xff';
+  EXPECT_NE(refusal(archive_with(folder, pickle)).find("must have names in UTF-8, \\xFF"), std::string::npos);
+}
+
 TEST(Pickle, TheArchiveMustBeWhole) {
   const TemporaryFolder folder;
   const std::string pickle = one_tensor("K\0"s, "K\x04\x85", "K\x01\x85");
@@ -199,12 +206,36 @@ TEST(Pickle, TheArchiveMustBeWhole) {
             std::string::npos);
 }
 
+TEST(Pickle, TheZipTableMustAgreeWithTheRecords) {
+  const TemporaryFolder folder;
+  const fs::path path = archive_with(folder, one_tensor("K\0"s, "K\x04\x85", "K\x01\x85"));
+  std::ifstream file(path, std::ios::binary);
+  const std::string whole{std::istreambuf_iterator<char>(file), {}};
+  const size_t end = whole.rfind("PK\x05\x06"), entry = whole.find("PK\x01\x02");
+  const auto refused = [&](size_t at, const std::string& bytes) {
+    std::string patched = whole;
+    std::ofstream(path, std::ios::binary) << patched.replace(at, bytes.size(), bytes);
+    return refusal(path);
+  };
+  EXPECT_EQ(refused(end, "PK"), "");
+  EXPECT_NE(refused(30, "M").find("contradicts the zip table"), std::string::npos) << "another name in the record";
+  EXPECT_NE(refused(8, "\x08").find("contradicts the zip table"), std::string::npos) << "another method in the record";
+  EXPECT_NE(refused(entry + 10, "\x08").find("compressed"), std::string::npos);
+  EXPECT_NE(refused(entry + 8, "\x09").find("encrypted"), std::string::npos);
+  EXPECT_NE(refused(entry + 20, "\x01").find("broken entry"), std::string::npos) << "packed size is not the size";
+  EXPECT_NE(refused(entry + 20, "\xff\xff\xff\x7f\xff\xff\xff\x7f").find("ends too early"), std::string::npos);
+  EXPECT_NE(refused(entry + 42, "\xff\xff\xff\x7f").find("broken entry"), std::string::npos) << "a record past the end";
+  EXPECT_NE(refused(end + 10, "\x01").find("more in its zip table than it counts"), std::string::npos);
+  EXPECT_NE(refused(end + 10, "\x03").find("ends too early"), std::string::npos);
+  EXPECT_NE(refused(end + 16, "\xff\xff\xff\x7f").find("must have its table inside"), std::string::npos);
+}
+
 TEST(Pickle, ATruncatedFileIsRefusedWhereverItEnds) {
   const TemporaryFolder folder;
   for (const char* name : {"zip_state_dict.pth", "legacy_state_dict.pth"}) {
     std::ifstream file(kSamples / "pickle" / name, std::ios::binary);
     const std::string whole{std::istreambuf_iterator<char>(file), {}};
-    for (size_t size = 0; size < whole.size(); size += 7) {
+    for (size_t size = 0; size < whole.size(); size += 31) {
       std::ofstream(folder / "cut.pth", std::ios::binary) << whole.substr(0, size);
       EXPECT_NE(refusal(folder / "cut.pth"), "") << name << " cut to " << size;
     }

@@ -48,6 +48,7 @@ struct Handler {
 };
 
 // One file each; listed in main.cpp.
-extern const Handler kTokenizer, kTextEncoder, kTransformer, kVae, kRope, kSchedulers, kRng, kImageSizes, kEndToEnd;
+extern const Handler kTokenizer, kTextEncoder, kTransformer, kVae, kRope, kSchedulers, kRng, kImageSizes, kSpeechSizes, kEndToEnd;
+extern const Handler kWav2Vec2, kSpeechClock, kSpeechTransformer, kSpeechAudioTokens, kSpeechMotionTokens, kSpeechSpread;
 
 }  // namespace wan::parity

@@ -16,8 +16,6 @@ struct Setting {
   const char* name;
 };
 
-inline constexpr c10::DeviceType kCudaType = c10::DeviceType::CUDA;
-
 /// float32 and float64 on the CPU: both must keep the limits of float32.
 inline std::vector<Setting> exact_settings() {
   return {{at::kCPU, at::kFloat, "float32"}, {at::kCPU, at::kDouble, "float64"}};
@@ -26,7 +24,7 @@ inline std::vector<Setting> exact_settings() {
 /// bf16 on the CPU, and on the card where there is one.
 inline std::vector<Setting> rounded_settings() {
   std::vector<Setting> settings = {{at::kCPU, at::kBFloat16, "bf16"}};
-  if (at::globalContext().hasCUDA()) settings.push_back({at::Device(kCudaType, 0), at::kBFloat16, "bf16 on CUDA"});
+  if (at::globalContext().hasCUDA()) settings.push_back({at::Device(at::kCUDA, 0), at::kBFloat16, "bf16 on CUDA"});
   return settings;
 }
 

@@ -3,8 +3,11 @@
 
 #include "engine/denoise.h"
 #include "engine/guidance.h"
+#include "engine/job/conditioning.h"
+#include "engine/media/image_reader.h"
+#include "engine/media/resize.h"
+#include "engine/request/geometry.h"
 #include "engine/request/params.h"
-#include "engine/text_states.h"
 #include "tests/parity/case.h"
 #include "tests/support.h"
 
@@ -40,14 +43,17 @@ void expect_schedule(Case& golden, const Request& request, const std::vector<Ste
   at::Tensor want = golden.input("timesteps");
   golden.expect("timesteps", at::tensor(timesteps, at::kDouble).to(want.scalar_type()));
   golden.expect("expert_is_high", at::tensor(high));
-  golden.expect("sigmas", at::tensor(flow_sigmas(request.solver, request.num_inference_steps, request.shift), at::kDouble).to(at::kFloat));
+  golden.expect(
+      "sigmas",
+      at::tensor(flow_sigmas(request.solver, request.num_inference_steps, request.shift), at::kDouble).to(at::kFloat));
 }
 
 struct Velocities {
   std::vector<at::Tensor> cond, uncond, guided;
 
   /// Each branch by itself, as the golden file has them; guidance runs both through each block together.
-  void add_branches(const WanModel& expert, const Conditioning& conditioning, const Step& step, const at::Tensor& x) {
+  void add_branches(const WanModel& expert, const Conditioning& conditioning, const Step& step, at::Tensor x) {
+    if (conditioning.image.defined()) x = at::cat({x, conditioning.image});
     Context positive = expert.context(conditioning.positive), negative = expert.context(conditioning.negative);
     kernels::Rope rope = expert.rope(x);
     cond.push_back(expert(x, rope, step.t, {&positive})[0]);
@@ -55,38 +61,80 @@ struct Velocities {
   }
 };
 
+struct Silent : Progress {
+  void at(const Report&) override {}
+};
+
+/// Image latents and mask, or the latent of the input video, from the stored pictures.
+Encoded encode_inputs(Case& golden, Models& models, const Request& request) {
+  Silent silent;
+  Encoded encoded;
+  if (request.task == Task::I2V) {
+    at::Tensor rgb = golden.input("image_u8");
+    std::string png = (golden.folder / "cases" / (golden.name + "_input.png")).string();
+    if (std::filesystem::exists(png)) {
+      EXPECT_TRUE(at::equal(read_image(png, "image_url"), rgb)) << png;
+    }
+    Size size = size_by_area(rgb.size(1), rgb.size(0), golden.json["max_area"]);
+    EXPECT_EQ(nlohmann::json({size.width, size.height}), golden.json["size_w_h"]) << golden.name;
+    at::Tensor image = resize_bicubic(rgb, size.height, size.width);
+    golden.expect("image_normalised_resized", image);
+    encoded.conditioning.image = image_condition(models.vae(), image, {}, golden.json["frame_num"], silent);
+    golden.expect("y", encoded.conditioning.image);
+    golden.expect("cond_latent", encoded.conditioning.image.narrow(0, 4, 16));
+  }
+  if (request.task == Task::V2V) {
+    at::Tensor frames = golden.input("video_in_u8").permute({1, 2, 3, 0}).contiguous();
+    encoded.clean = video_latent(models.vae(), frames, silent);
+    golden.expect("init_latent", encoded.clean);
+  }
+  return encoded;
+}
+
+void expect_cut(const Case& golden, const std::vector<Step>& schedule) {
+  if (!golden.json.contains("kept_steps")) return;
+  EXPECT_EQ(int64_t(schedule.size()), golden.json["kept_steps"]) << golden.name;
+  EXPECT_EQ(schedule.front().index, golden.json["t_start"]) << golden.name;
+  EXPECT_EQ(schedule.front().sigma, golden.json["sigma_start"].get<float>()) << golden.name;
+}
+
 void run(Case& golden) {
   Request request = request_of(golden.json);
-  Models models(open_model_folder(golden.checkpoint(), request.task), Target{}, 0, Log{});
+  Target target;
+  Models models(open_model_folder(golden.checkpoint(), request.task), target, 0, Log{});
   std::string prompt = golden.json["prompt"], negative = golden.json["negative_prompt"];
   if (negative.empty()) negative = find_parameter("negative_prompt")->accepts(request.task)->reference;
   text::Tokenizer tokenizer = text::Tokenizer::open(models.folder().tokenizer);
   expect_ids(golden, "prompt_ids", tokenizer, prompt);
   expect_ids(golden, "negative_ids", tokenizer, negative);
 
+  Encoded encoded = encode_inputs(golden, models, request);
   TextStates text(models);
-  Conditioning conditioning{.positive = text(prompt), .negative = text(negative), .image = {}};
+  Conditioning& conditioning = encoded.conditioning;
+  conditioning.positive = text(prompt);
+  conditioning.negative = text(negative);
   golden.expect("context", conditioning.positive);
   golden.expect("context_null", conditioning.negative);
 
   std::vector<Step> schedule = make_schedule(request);
   expect_schedule(golden, request, schedule);
+  expect_cut(golden, schedule);
   at::Tensor noise = golden.input("noise");
   // log, cos and sin differ by an ulp or two between libraries
-  EXPECT_TRUE(is_close(Noise(golden.json["seed"], at::kCPU).draw(noise.sizes()), noise, 1e-6)) << golden.name << ": noise";
-  Sampling state = begin_sampling(request.solver, schedule, noise);
+  EXPECT_TRUE(is_close(Noise(golden.json["seed"], at::kCPU).draw(noise.sizes()), noise, 1e-6))
+      << golden.name << ": noise";
+  Sampling state = begin_sampling(request.solver, schedule, noised(noise, encoded.clean, schedule));
   std::vector<at::Tensor> latents = {state.x};
   Velocities velocities;
   Guidance guidance(models, conditioning);
-  struct Silent : Progress {
-    void at(const Report&) override {}
-  } silent;
-  denoise(state, schedule, int64_t(schedule.size()),
-          [&](const Step& step, const at::Tensor& x) {
-            velocities.add_branches(models.expert(step.high), conditioning, step, x);
-            return velocities.guided.emplace_back(guidance(step, x));
-          },
-          silent, "", [&](const Sampling& now) { latents.push_back(now.x); });
+  Silent silent;
+  denoise(
+      state, schedule, int64_t(schedule.size()),
+      [&](const Step& step, const at::Tensor& x) {
+        velocities.add_branches(models.expert(step.high), conditioning, step, x);
+        return velocities.guided.emplace_back(guidance(step, x));
+      },
+      silent, "", [&](const Sampling& now) { latents.push_back(now.x); });
   golden.expect("noise_pred_cond", at::stack(velocities.cond));
   golden.expect("noise_pred_uncond", at::stack(velocities.uncond));
   golden.expect("noise_pred", at::stack(velocities.guided));
@@ -94,8 +142,13 @@ void run(Case& golden) {
   golden.expect("video", vae::decode(models.vae().decoder, state.x));
 }
 
+bool takes(const Case& golden) {
+  std::string task = golden.json.value("task", "");
+  return task == "t2v" || task == "i2v" || task == "v2v";
+}
+
 }  // namespace
 
-const Handler kEndToEnd = {"end to end", [](const Case& golden) { return golden.json.value("task", "") == "t2v"; }, run};
+const Handler kEndToEnd = {"end to end", takes, run};
 
 }  // namespace wan::parity

@@ -9,8 +9,13 @@
 namespace wan::parity {
 namespace {
 
-const Handler* const kHandlers[] = {&kVae,        &kTransformer, &kTextEncoder, &kRope,
-                                    &kSchedulers, &kRng,         &kEndToEnd};
+const Handler* const kHandlers[] = {
+    &kVae,  &kTransformer, &kTextEncoder, &kRope, &kSchedulers, &kRng, &kImageSizes, &kSpeechSizes,
+    &kWav2Vec2, &kSpeechClock, &kSpeechTransformer, &kSpeechAudioTokens, &kSpeechMotionTokens, &kSpeechSpread,
+#ifndef WAN_CORE_ONLY
+    &kTokenizer, &kEndToEnd,
+#endif
+};
 
 const Handler* handler_of(const Case& golden) {
   for (const Handler* handler : kHandlers)

@@ -17,10 +17,16 @@ bool all_runs(const Case& golden, const char* input, const char* output) {
   return true;
 }
 
-bool encodes(const Case& golden) { return all_runs(golden, ".video_u8", ".latent"); }
-bool decodes(const Case& golden) { return all_runs(golden, ".latent", ".video"); }
+bool encodes(const Case& golden) {
+  return all_runs(golden, ".video_u8", ".latent");
+}
+bool decodes(const Case& golden) {
+  return all_runs(golden, ".latent", ".video");
+}
 
-at::Tensor channels_first(const at::Tensor& clip) { return clip.permute({3, 0, 1, 2}); }
+at::Tensor channels_first(const at::Tensor& clip) {
+  return clip.permute({3, 0, 1, 2});
+}
 
 /// Compares what lies under `<run>.chunk<k>.<name>`; the stored name may add the layer's kind: `middle1_attn`.
 class Recorder {
@@ -30,8 +36,8 @@ class Recorder {
     if (name == "conv2") all_[0].push_back(channels_first(clip));
     if (name == "head") all_[1].push_back(channels_first(clip));
     const std::string prefix = run_ + ".chunk" + std::to_string(chunk_) + "." + std::string(name);
-    for (auto found = golden_.tensors.lower_bound(prefix); found != golden_.tensors.end() && found->first.rfind(prefix, 0) == 0;
-         ++found)
+    for (auto found = golden_.tensors.lower_bound(prefix);
+         found != golden_.tensors.end() && found->first.rfind(prefix, 0) == 0; ++found)
       if (found->first.size() == prefix.size() || found->first[prefix.size()] == '_')
         golden_.expect(found->first, channels_first(clip));
   }
@@ -61,7 +67,8 @@ at::Tensor run_encoder(const vae::Encoder& encoder, const at::Tensor& video_u8, 
 at::Tensor run_decoder(const vae::Decoder& decoder, const at::Tensor& latent, Recorder& record) {
   vae::DecoderStream stream(decoder, std::ref(record));
   std::vector<at::Tensor> frames;
-  for (int64_t t = 0; t < latent.size(1); ++t, record.next_chunk()) frames.push_back(stream.next(latent.narrow(1, t, 1)));
+  for (int64_t t = 0; t < latent.size(1); ++t, record.next_chunk())
+    frames.push_back(stream.next(latent.narrow(1, t, 1)));
   return at::cat(frames, 1);
 }
 

@@ -10,7 +10,8 @@ TEST(Rooms, IncludeOnlyLeftwards) {
   const std::regex include(R"(^\s*#include [<"](\w+)/)");
   int files = 0;
   for (size_t room = 0; room < rooms.size(); ++room) {
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(std::string(WAN_SOURCE_DIR) + "/" + rooms[room])) {
+    for (const auto& entry :
+         std::filesystem::recursive_directory_iterator(std::filesystem::path(WAN_SOURCE_DIR) / rooms[room])) {
       if (!entry.is_regular_file()) continue;
       ++files;
       std::ifstream in(entry.path());

@@ -1,4 +1,4 @@
-#include "engine/text_states.h"
+#include "engine/job/text_states.h"
 
 namespace wan {
 

@@ -1,0 +1,114 @@
+#include "engine/job/conditioning.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "engine/noise.h"
+#include "models/vae/latent.h"
+
+namespace wan {
+
+namespace {
+
+/// Feeds a clip of `frames` frames to the encoder, chunk by chunk: `chunk(start, count)` gives [3, count, H, W].
+template <typename Chunk>
+at::Tensor encode_clip(const vae::Vae& vae, int64_t frames, Chunk chunk, Progress& progress, const std::string& job) {
+  vae::EncoderStream stream(vae.encoder);
+  std::vector<at::Tensor> latents;
+  for (int64_t start = 0; start < frames; start += start == 0 ? 1 : 4) {
+    progress.at({Stage::Encode, int64_t(latents.size()), (frames - 1) / 4 + 1, "", job});
+    latents.push_back(stream.next(chunk(start, start == 0 ? 1 : 4)));
+  }
+  return at::cat(latents, 1);
+}
+
+bool guides(const std::vector<Step>& schedule) {
+  return std::any_of(schedule.begin(), schedule.end(), [](const Step& step) { return step.guidance != 1; });
+}
+
+}  // namespace
+
+at::Tensor image_condition(const vae::Vae& vae, const at::Tensor& image, const at::Tensor& last_image, int64_t frames,
+                           Progress& progress, const std::string& job) {
+  at::Device device = vae.encoder.conv1.weight.device();
+  at::Tensor grey = at::zeros({image.size(0), 4, image.size(1), image.size(2)}, image.options().device(device));
+  at::Tensor first = image.to(device).unsqueeze(1);
+  auto chunk = [&](int64_t start, int64_t count) {
+    if (start == 0) return first;
+    if (!last_image.defined() || start + count < frames) return grey;
+    at::Tensor end = grey.clone();
+    end.select(1, count - 1).copy_(last_image);
+    return end;
+  };
+  at::Tensor latent = encode_clip(vae, frames, chunk, progress, job);
+  at::Tensor mask = at::zeros_like(latent.narrow(0, 0, 4));
+  mask.select(1, 0).fill_(1);
+  // Four frames share a latent frame; only the last of them is given.
+  if (last_image.defined() && latent.size(1) > 1) mask.select(1, latent.size(1) - 1).select(0, 3).fill_(1);
+  return at::cat({mask, latent});
+}
+
+at::Tensor video_latent(const vae::Vae& vae, const at::Tensor& frames, Progress& progress, const std::string& job) {
+  at::Device device = vae.encoder.conv1.weight.device();
+  auto chunk = [&](int64_t start, int64_t count) {
+    at::Tensor rgb = frames.narrow(0, start, count).to(device, at::kFloat);
+    return rgb.div_(255).mul_(2).sub_(1).permute({3, 0, 1, 2});
+  };
+  return encode_clip(vae, frames.size(0), chunk, progress, job);
+}
+
+Encoded encode(Models& models, TextStates& text, const Request& request, const std::vector<Step>& schedule,
+               const Inputs& inputs, Progress& progress, const std::string& job) {
+  Encoded encoded;
+  if (!schedule.empty()) {
+    bool negative = guides(schedule);
+    progress.at({Stage::Encode, 0, 1 + negative, "", job});
+    encoded.conditioning.positive = text(request.prompt);
+    if (negative) encoded.conditioning.negative = text(request.negative_prompt);
+  }
+  if (inputs.image.defined())
+    encoded.conditioning.image =
+        image_condition(models.vae(), inputs.image, inputs.last_image, request.rendered_frames(), progress, job);
+  if (inputs.video.defined() && !schedule.empty())
+    encoded.clean = video_latent(models.vae(), inputs.video, progress, job);
+  return encoded;
+}
+
+at::Tensor noised(const at::Tensor& noise, const at::Tensor& clean, const std::vector<Step>& schedule) {
+  if (!clean.defined()) return noise;
+  float sigma = schedule.front().sigma;
+  return (1 - sigma) * clean + sigma * noise;
+}
+
+at::Tensor first_sample(const Request& request, const std::vector<Step>& schedule, const Encoded& encoded,
+                        const Target& target) {
+  constexpr int64_t kTimes = 4, kPixels = vae::kPixels;
+  at::Tensor noise = Noise(uint64_t(request.seed), target.noise)
+                         .draw({vae::kLatentChannels, (request.rendered_frames() - 1) / kTimes + 1,
+                                request.height / kPixels, request.width / kPixels})
+                         .to(target.device);
+  return noised(noise, encoded.clean, schedule);
+}
+
+void save_encoded(const std::filesystem::path& path, const Encoded& encoded) {
+  std::map<std::string, at::Tensor> tensors;
+  auto put = [&](const char* name, const at::Tensor& tensor) {
+    if (tensor.defined()) tensors[name] = tensor;
+  };
+  put("positive", encoded.conditioning.positive);
+  put("negative", encoded.conditioning.negative);
+  put("image", encoded.conditioning.image);
+  put("clean", encoded.clean);
+  write_safetensors(path, tensors);
+}
+
+Encoded load_encoded(const std::filesystem::path& path, at::Device device) {
+  Checkpoint file = Checkpoint::open(path);
+  auto get = [&](const char* name) {
+    return file.tensors().count(name) ? file.map(name).clone().to(device) : at::Tensor();
+  };
+  return {{.positive = get("positive"), .negative = get("negative"), .image = get("image")}, get("clean")};
+}
+
+}  // namespace wan

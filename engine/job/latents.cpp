@@ -1,0 +1,40 @@
+#include "engine/job/latents.h"
+
+#include <ATen/ATen.h>
+
+#include "engine/request/error.h"
+#include "models/checkpoint.h"
+#include "models/vae/latent.h"
+
+namespace wan {
+
+std::filesystem::path latents_path(const std::filesystem::path& out) {
+  return out.string() + ".latents.safetensors";
+}
+
+void save_latents(const std::filesystem::path& path, const SavedLatents& saved) {
+  write_safetensors(path, {{"latents", saved.latents}},
+                    {{"wan_infer", to_text(saved.record)},
+                     {"frames", std::to_string(saved.frames)},
+                     {"audio_from", saved.audio_from}});
+}
+
+SavedLatents load_latents(const std::filesystem::path& path) {
+  auto file = MappedFile::open(path);
+  auto metadata = read_safetensors_metadata(file);
+  Checkpoint checkpoint = Checkpoint::open(path);
+  if (!metadata.count("wan_infer") || !checkpoint.tensors().count("latents"))
+    throw InvalidRequest("latents", "must be a .latents.safetensors file that wan-infer wrote, got " + path.string());
+  SavedLatents saved{.latents = checkpoint.map("latents").clone(),
+                     .frames = std::atoll(metadata["frames"].c_str()),
+                     .audio_from = metadata["audio_from"],
+                     .record = parse_record(metadata.at("wan_infer"), "latents")};
+  bool latent = saved.latents.dim() == 4 && saved.latents.size(0) == vae::kLatentChannels;
+  if (!latent || saved.frames < 1 || saved.frames > 4 * saved.latents.size(1) - 3)
+    throw InvalidRequest(
+        "latents",
+        "must hold a latent of 16 channels and its number of frames, got something else in " + path.string());
+  return saved;
+}
+
+}  // namespace wan

@@ -1,0 +1,84 @@
+#include "engine/job/record.h"
+
+#include <nlohmann/json.hpp>
+
+#include "engine/request/error.h"
+#include "engine/request/parse.h"
+#include "engine/request/version.h"
+#include "models/error.h"
+
+namespace wan {
+
+namespace {
+
+std::vector<FileIdentity> identities(const ModelFolder& folder) {
+  std::vector<FileIdentity> files;
+  for (const std::filesystem::path& file : folder.files()) files.push_back(identify(folder.root, file));
+  return files;
+}
+
+std::string word(at::Device device) {
+  return device.is_cuda() ? "cuda" : "cpu";
+}
+
+}  // namespace
+
+Record make_record(const Request& request, const Target& target, const ModelFolder& folder) {
+  return {.version = version(),
+          .request = request,
+          .device = word(target.device),
+          .dtype = target.dtype == at::kBFloat16 ? "bf16" : "float32",
+          .noise_device = word(target.noise),
+          .files = identities(folder)};
+}
+
+std::string to_text(const Record& record) {
+  nlohmann::ordered_json json = {{"wan_infer", record.version},
+                                 {"request", to_json(record.request)},
+                                 {"device", record.device},
+                                 {"dtype", record.dtype},
+                                 {"noise_device", record.noise_device}};
+  for (const FileIdentity& file : record.files)
+    json["files"].push_back({{"name", file.name}, {"size", file.size}, {"sha256", file.sha256}});
+  return json.dump();
+}
+
+Record parse_record(const std::string& text, const std::string& field) {
+  try {
+    nlohmann::json json = nlohmann::json::parse(text);
+    ParseOptions lenient{.need_model = false, .check_files = false};
+    nlohmann::json request = json.at("request");
+    Record record{.version = json.at("wan_infer"),
+                  .request = parse(request, lenient),
+                  .device = json.at("device"),
+                  .dtype = json.at("dtype"),
+                  .noise_device = json.at("noise_device"),
+                  .files = {}};
+    for (const nlohmann::json& file : json.at("files"))
+      record.files.push_back({file.at("name"), file.at("size"), file.at("sha256")});
+    return record;
+  } catch (const nlohmann::json::exception& error) {
+    throw InvalidRequest(field, std::string("holds no request of wan-infer: ") + error.what());
+  }
+}
+
+void check_same_files(const Record& record, const ModelFolder& folder) {
+  std::string others;
+  auto note = [&](const std::string& text) { others += (others.empty() ? "" : ", ") + text; };
+  std::vector<FileIdentity> here = identities(folder);
+  for (const FileIdentity& want : record.files) {
+    auto same_name = [&](const FileIdentity& file) { return file.name == want.name; };
+    auto found = std::find_if(here.begin(), here.end(), same_name);
+    if (found == here.end())
+      note(want.name + " is absent");
+    else if (found->size != want.size)
+      note(want.name + " has " + std::to_string(found->size) + " bytes and had " + std::to_string(want.size));
+    else if (found->sha256 != want.sha256)
+      note(want.name + " has another header");
+  }
+  if (!others.empty())
+    throw ModelError(folder.root.string(),
+                     "is not the model this was made with: " + others + "; --model names another folder");
+}
+
+}  // namespace wan

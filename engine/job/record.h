@@ -1,0 +1,32 @@
+// What is written into a video, and beside its latents: enough to render it again and to notice other files.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/device.h"
+#include "engine/job/identity.h"
+#include "engine/model_folder.h"
+#include "engine/request/request.h"
+
+namespace wan {
+
+/// Nothing in it varies between equal runs on equal hardware: no times, hosts or output paths.
+struct Record {
+  std::string version;
+  Request request;                          // as asked: what followed from the inputs is found again in them
+  std::string device, dtype, noise_device;  // what `auto` became: "cpu" or "cuda", "float32" or "bf16"
+  std::vector<FileIdentity> files;
+};
+
+/// Identifies every file of the folder (headers only). Throws ModelError.
+Record make_record(const Request& request, const Target& target, const ModelFolder& folder);
+
+std::string to_text(const Record& record);
+/// Throws InvalidRequest naming `field` where the text is not such a record.
+Record parse_record(const std::string& text, const std::string& field);
+
+/// Throws ModelError that lists the files of `folder` which are not those of the record.
+void check_same_files(const Record& record, const ModelFolder& folder);
+
+}  // namespace wan

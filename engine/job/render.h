@@ -1,0 +1,28 @@
+// One request from words to a video file: encode, sample, decode and write.
+#pragma once
+
+#include <functional>
+
+#include "engine/job/conditioning.h"
+#include "engine/job/latents.h"
+#include "engine/residency.h"
+
+namespace wan {
+
+struct RenderOptions {
+  std::string contact_sheet;  // PNG made beside the video; empty: none
+};
+
+/// Renders `request` to `request.out`. The latents are on disk before decoding starts and removed once the video is.
+/// Throws InvalidRequest, ModelError, Cancelled; std::runtime_error where the machine refuses or a step gives NaN.
+void render(const Request& request, const RenderOptions& options, const Log& log, Progress& progress);
+
+/// Finishes a job from its saved latents, which the caller may then remove: `out` gets the record's request.
+void decode_saved(const SavedLatents& saved, const std::string& out, const Target& target, const ModelFolder& folder,
+                  const RenderOptions& options, const Log& log, Progress& progress);
+
+/// Decodes latents and encodes the frames as they come, exactly `saved.frames` of them, to `out`.
+void write_video(const vae::Vae& vae, const SavedLatents& saved, const std::string& out, const RenderOptions& options,
+                 Progress& progress, const std::string& job = "");
+
+}  // namespace wan

@@ -1,0 +1,64 @@
+#include "engine/memory.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "engine/request/error.h"
+#include "models/checkpoint.h"
+
+namespace wan {
+
+namespace {
+
+std::string gigabytes(uint64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f GB", double(bytes) / 1e9);
+  return text;
+}
+
+}  // namespace
+
+uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, at::ScalarType compute) {
+  const uint64_t tokens = uint64_t(extent.tokens()), element = c10::elementSize(compute);
+  const uint64_t row = tokens * uint64_t(config.dim), hidden = tokens * uint64_t(config.ffn_dim);
+  const uint64_t streams = 2 * row * 4;                        // both branches' residuals, float32
+  const uint64_t attention = (1 + 3 + 2 + 1) * row * element;  // normed input, q k v, rotated q k, output
+  const uint64_t feed_forward = 2 * row * element + 2 * hidden * element;
+  const uint64_t texts = 2 * 2 * uint64_t(config.num_layers * config.text_len * config.dim) * element;
+  return streams + std::max(attention, feed_forward) + texts;
+}
+
+uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype) {
+  // In frames of the base width at full size: the caches of all layers come to 25, a chunk's buffers at the largest
+  // level to 18 (window of 6, two results of 4, the level below).
+  constexpr uint64_t kFrames = 25 + 18;
+  return kFrames * uint64_t(base_width * extent.height * extent.width) * c10::elementSize(dtype);
+}
+
+MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Target& target) {
+  Checkpoint vae = Checkpoint::open(folder.vae);
+  auto input = vae.tensors().find("encoder.conv1.weight");
+  int64_t base_width = input == vae.tensors().end() || input->second.shape.empty() ? 0 : input->second.shape[0];
+  const uint64_t denoise = denoise_bytes(WanConfig::read(folder.high_noise / "config.json"), extent, target.dtype);
+  const uint64_t decode = vae_bytes(base_width, extent, at::kFloat);
+  const uint64_t expert =
+      std::max(placed_bytes(Network::HighNoise, folder, target), placed_bytes(Network::LowNoise, folder, target));
+  MemoryNeed need{"denoise", denoise + expert, std::max(denoise, decode)};
+  if (uint64_t bytes = decode + placed_bytes(Network::Vae, folder, target); bytes > need.bytes)
+    need = {"decode", bytes, need.working};
+  if (uint64_t bytes = placed_bytes(Network::TextEncoder, folder, target); bytes > need.bytes)
+    need = {"encode", bytes, need.working};
+  return need;
+}
+
+void check_fits(const MemoryNeed& need, const Extent& extent, const Target& target) {
+  const uint64_t available = available_memory(target.device);
+  if (need.bytes <= available) return;
+  std::string size = std::to_string(extent.width) + "x" + std::to_string(extent.height) + ", " +
+                     std::to_string(extent.frames) + " frames";
+  throw InvalidRequest("memory", "must hold " + gigabytes(need.bytes) + " for " + need.stage + " at " + size +
+                                     ", got " + gigabytes(available) + " free on " + target.device.str() +
+                                     "; fewer frames or a smaller size need less");
+}
+
+}  // namespace wan

@@ -1,0 +1,35 @@
+// Whether a job fits, before anything is loaded.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/device.h"
+#include "engine/model_folder.h"
+#include "engine/residency.h"
+#include "models/wan/config.h"
+
+namespace wan {
+
+/// Size of a video as the networks see it, in pixels and rendered frames.
+struct Extent {
+  int64_t frames, height, width;
+  int64_t tokens() const { return ((frames - 1) / 4 + 1) * (height / 16) * (width / 16); }
+};
+
+/// Activations of one step with both guidance branches, in bytes.
+uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, at::ScalarType compute);
+/// Causal caches and the largest level's buffers of the VAE, in bytes; about the same for decoding and encoding.
+uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype);
+
+/// The largest of the stages' needs: its activations, and on CUDA its network.
+struct MemoryNeed {
+  const char* stage;
+  uint64_t bytes;
+  uint64_t working;  // activations alone, the largest of all stages
+};
+MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Target& target);
+
+/// Throws InvalidRequest with both numbers, and what would make the job fit, where `need` exceeds what is available.
+void check_fits(const MemoryNeed& need, const Extent& extent, const Target& target);
+
+}  // namespace wan

@@ -1,0 +1,30 @@
+// Sizes of a Wav2Vec2 encoder, as its config.json states them.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+namespace wan {
+
+/// The members carry config.json's words. wav2vec2-large-xlsr-53: 1024 wide, 24 layers, 16 heads, 512-wide
+/// convolutions.
+struct Wav2Vec2Config {
+  int64_t hidden_size, num_hidden_layers, num_attention_heads, intermediate_size;
+  std::vector<int64_t> conv_dim, conv_kernel, conv_stride;
+  int64_t num_conv_pos_embeddings, num_conv_pos_embedding_groups;
+  double layer_norm_eps;
+
+  /// Throws ModelError where the file is absent, is no JSON, lacks a size, or describes another kind of encoder than
+  /// the one with layer norms before each sub-layer ("do_stable_layer_norm") and after each convolution.
+  static Wav2Vec2Config read(const std::filesystem::path& file);
+
+  /// Samples from one frame to the next: 320.
+  int64_t hop() const;
+  /// Samples that `frames` frames look at: 400 for one.
+  int64_t samples(int64_t frames) const;
+  /// Frames that `samples` samples give: floor((samples - 400) / 320) + 1, and 0 below 400.
+  int64_t frames(int64_t samples) const;
+};
+
+}  // namespace wan

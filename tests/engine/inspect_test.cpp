@@ -1,0 +1,133 @@
+#include "engine/inspect.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <chrono>
+#include <fstream>
+
+#include "models/error.h"
+#include "tests/sparse_checkpoint.h"
+#include "tests/support.h"
+
+namespace wan {
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::string_literals;
+
+const fs::path kNano = fs::path(WAN_SOURCE_DIR) / "tests/nano/Wan2.2-T2V-A14B-nano";
+
+const InspectedNetwork& network(const Inspection& inspection, const std::string& name) {
+  for (const InspectedNetwork& entry : inspection.networks) {
+    if (entry.name == name) return entry;
+  }
+  throw std::runtime_error(name + " was not listed");
+}
+
+double peak_megabytes() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+}  // namespace
+
+TEST(Inspect, ListsAModelFolder) {
+  const Inspection nano = inspect(kNano / "");
+  EXPECT_EQ(nano.kind, "text-to-video model");
+  ASSERT_EQ(nano.networks.size(), 4u);
+  const InspectedNetwork& expert = network(nano, "high_noise_model");
+  EXPECT_EQ(expert.kind, "text-to-video transformer");
+  EXPECT_EQ(expert.files.size(), 2u);
+  EXPECT_EQ(expert.config.at("num_layers"), 6);
+  EXPECT_EQ(expert.dtypes.size(), 2u);
+  EXPECT_EQ(network(nano, "models_t5_umt5-xxl-enc-bf16.pth").config.at("vocab"), 1344);
+  EXPECT_EQ(network(nano, "models_t5_umt5-xxl-enc-bf16.pth").config.at("num_layers"), 2);
+  EXPECT_EQ(network(nano, "Wan2.1_VAE.pth").config.at("z_dim"), 16);
+  EXPECT_EQ(nano.files.size(), 4u);
+  const std::string text = to_text(nano, false);
+  EXPECT_NE(text.find("high_noise_model: text-to-video transformer, 2 files, "), std::string::npos) << text;
+  EXPECT_NE(text.find("google/umt5-xxl/tokenizer.json: "), std::string::npos) << text;
+  EXPECT_EQ(text.find("blocks.0"), std::string::npos);
+  EXPECT_NE(to_text(nano, true).find("  patch_embedding.weight [128, 16, 1, 2, 2] F32\n"), std::string::npos);
+}
+
+TEST(Inspect, ListsOneNetworkAndOneFile) {
+  const Inspection expert = inspect(kNano / "low_noise_model");
+  ASSERT_EQ(expert.networks.size(), 1u);
+  EXPECT_EQ(expert.networks[0].name, ".");
+  EXPECT_EQ(expert.kind, "text-to-video transformer");
+  const auto json = to_json(inspect(kNano / "Wan2.1_VAE.pth"), true);
+  EXPECT_EQ(json.at("kind"), "Wan 2.1 VAE");
+  EXPECT_EQ(json.at("networks").at(0).at("tensor_count"), 194);
+  EXPECT_EQ(json.at("networks").at(0).at("tensors").size(), 194u);
+  EXPECT_FALSE(to_json(expert, false).at("networks").at(0).contains("tensors"));
+}
+
+TEST(Inspect, TellsThePublishedNetworksApart) {
+  const TemporaryFolder folder;
+  const std::map<std::string, std::string> kinds = {{"official_dit_t2v_a14b", "text-to-video transformer"},
+                                                    {"official_dit_i2v_a14b", "image-to-video transformer"},
+                                                    {"s2v_14b", "speech-to-video transformer"},
+                                                    {"official_umt5_xxl_encoder", "UMT5 encoder"},
+                                                    {"official_wan2_1_vae", "Wan 2.1 VAE"},
+                                                    {"wav2vec2_large_xlsr_53_english", "Wav2Vec2 audio encoder"}};
+  for (const auto& [name, kind] : kinds) {
+    write_sparse_pth(folder / (name + ".pth"), published_tensors(name));
+    EXPECT_EQ(inspect(folder / (name + ".pth")).networks.at(0).kind, kind);
+  }
+  write_safetensors(folder / "other.safetensors", {{"a", at::ones({3})}});
+  EXPECT_EQ(inspect(folder / "other.safetensors").kind, "unknown network");
+  EXPECT_EQ(inspect(folder.path()).networks.size(), 7u);
+}
+
+TEST(Inspect, ListsASpeechFolder) {
+  const TemporaryFolder folder;
+  write_sparse_shards(folder.path(), published_tensors("s2v_14b"), 4);
+  std::ofstream(folder / "config.json")
+      << R"({"_class_name": "WanModel_S2V", "dim": 5120, "audio_inject_layers": [0, 4], "x": {}})";
+  fs::create_directories(folder / "wav2vec2-large-xlsr-53-english");
+  write_sparse_pth(folder / "wav2vec2-large-xlsr-53-english" / "pytorch_model.bin",
+                   published_tensors("wav2vec2_large_xlsr_53_english"));
+  const Inspection speech = inspect(folder.path());
+  EXPECT_EQ(speech.kind, "speech-to-video model");
+  ASSERT_EQ(speech.networks.size(), 2u);
+  EXPECT_EQ(network(speech, ".").files.size(), 4u);
+  EXPECT_EQ(network(speech, ".").parameters, 16'295'755'609);
+  EXPECT_EQ(network(speech, ".").config.dump(), R"({"dim":5120,"audio_inject_layers":[0,4]})");
+  EXPECT_EQ(network(speech, "wav2vec2-large-xlsr-53-english").kind, "Wav2Vec2 audio encoder");
+}
+
+TEST(Inspect, TakesTheRealSizeInTwoSecondsAnd300Megabytes) {
+  const TemporaryFolder folder;
+  write_sparse_t2v_folder(folder.path());
+  const double before = peak_megabytes();
+  const auto start = std::chrono::steady_clock::now();
+  const std::string text = to_text(inspect(folder.path()), true);
+  EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 2);
+  EXPECT_NE(text.find("low_noise_model: text-to-video transformer, 6 files, 1095 tensors, 14288491584 parameters, "
+                      "57.15 GB of F32\n"),
+            std::string::npos);
+  EXPECT_LT(peak_megabytes() - before, 200);
+}
+
+TEST(Inspect, RefusesWhatIsNotThereOrBroken) {
+  const TemporaryFolder folder;
+  EXPECT_THROW(inspect(folder / "absent"), ModelError);
+  EXPECT_THROW(inspect(folder.path()), ModelError);
+  std::ofstream(folder / "Wan2.1_VAE.pth") << "PK broken";
+  EXPECT_THROW(inspect(folder.path()), ModelError);
+  fs::remove(folder / "Wan2.1_VAE.pth");
+  fs::create_directories(folder / "high_noise_model");
+  write_safetensors(folder / "high_noise_model/diffusion_pytorch_model.safetensors", {{"a", at::ones({1})}});
+  EXPECT_EQ(inspect(folder.path()).networks.size(), 1u);
+  for (const std::string& config : {"[]"s, "{"s, std::string(500'000, '['), std::string(1'000'001, ' ')}) {
+    std::ofstream(folder / "high_noise_model/config.json") << config;
+    EXPECT_THROW(inspect(folder.path()), ModelError) << config.substr(0, 10);
+  }
+}
+
+}  // namespace wan

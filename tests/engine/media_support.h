@@ -1,0 +1,25 @@
+// Fixtures of the media tests: tests/golden/media, made by its make.py.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <string>
+#include <vector>
+
+namespace wan {
+
+/// The path of a fixture.
+std::string media_file(const std::string& name);
+/// What another library made of a fixture, out of expected.safetensors.
+at::Tensor expected(const std::string& name);
+/// Names in expected.safetensors that begin with `prefix`, without it.
+std::vector<std::string> expected_names(const std::string& prefix);
+
+/// uint8 [frames, height, width, 3]: smooth colours that move, the same at each call.
+at::Tensor moving_picture(int64_t frames, int64_t height, int64_t width);
+/// Peak signal-to-noise ratio of uint8 pictures in decibels.
+double decibels(const at::Tensor& got, const at::Tensor& want);
+std::string bytes_of(const std::string& path);
+void write_bytes(const std::string& path, const std::string& bytes);
+
+}  // namespace wan

@@ -1,0 +1,137 @@
+// Solvers against a flow whose solution is known, their saved state, and the edges of sigma.
+#include "engine/solver.h"
+
+#include <cmath>
+
+#include "engine/request/schedule.h"
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+using at::Tensor;
+
+constexpr const char* kKinds[] = {"unipc", "dpm++", "euler"};
+
+/// Clean data drawn from a normal distribution of this width: the best prediction and the flow are known in closed
+/// form.
+constexpr double kWidth = 0.5;
+
+double width_at(double sigma) {
+  return std::hypot((1 - sigma) * kWidth, sigma);
+}
+
+Tensor velocity_at(const Tensor& x, double sigma) {
+  double clean = (1 - sigma) * kWidth * kWidth / (width_at(sigma) * width_at(sigma));
+  return sigma > 0 ? (x - x * clean) / sigma : x * 0;
+}
+
+std::vector<float> sigmas_of(const char* kind, int64_t steps, double shift) {
+  std::vector<double> table = flow_sigmas(kind, steps, shift);
+  return {table.begin(), table.end()};
+}
+
+Tensor run(Solver& solver, const std::vector<float>& sigmas, Tensor x, int64_t until) {
+  while (solver.index() < until) {
+    double sigma = sigmas[solver.index()];
+    x = solver.step(velocity_at(x, sigma), x);
+  }
+  return x;
+}
+
+/// Relative error at the noise level 0.05, before the last steps, which are of first order by definition.
+double error_of(const char* kind, int64_t steps) {
+  std::vector<float> sigmas;
+  for (int64_t i = 0; i <= steps; ++i) sigmas.push_back(float(0.95 + (0.05 - 0.95) * double(i) / double(steps)));
+  sigmas.push_back(0);
+  Solver solver(kind, sigmas);
+  Tensor x = at::full({1}, width_at(sigmas[0]), at::kDouble);
+  return std::abs(run(solver, sigmas, x, steps).item<double>() / width_at(sigmas[steps]) - 1);
+}
+
+TEST(Solver, ErrorsFallWithTheOrderOfTheMethod) {
+  EXPECT_NEAR(error_of("euler", 50) / error_of("euler", 100), 2, 0.2);
+  EXPECT_NEAR(error_of("dpm++", 50) / error_of("dpm++", 100), 4, 0.6);
+  EXPECT_GT(error_of("unipc", 50) / error_of("unipc", 100), 3.4);  // the corrector lifts order 2 towards 3
+  EXPECT_LT(error_of("dpm++", 50), error_of("euler", 50) / 5);
+  EXPECT_LT(error_of("unipc", 50), error_of("dpm++", 50));
+}
+
+TEST(Solver, ReachesAFixedPredictionExactly) {
+  // Where every step predicts the same clean data, all methods end there.
+  at::manual_seed(1);
+  Tensor clean = at::randn({4, 3}), start = at::randn({4, 3});
+  for (const char* kind : kKinds)
+    for (double shift : {0.2, 1.0, 12.0}) {
+      std::vector<float> sigmas = sigmas_of(kind, 9, shift);
+      Solver solver(kind, sigmas);
+      Tensor x = start;
+      while (solver.index() < solver.steps()) x = solver.step((x - clean) / sigmas[solver.index()], x);
+      EXPECT_TRUE(is_close(x, clean, 1e-5)) << kind << " " << shift;
+    }
+}
+
+TEST(Solver, GoesOnFromASavedStateWithTheSameBytes) {
+  at::manual_seed(2);
+  Tensor start = at::randn({2, 5});
+  for (const char* kind : kKinds) {
+    std::vector<float> sigmas = sigmas_of(kind, 7, 5);
+    for (int64_t first : {0, 2}) {
+      Solver whole(kind, sigmas, first);
+      Tensor want = run(whole, sigmas, start, 7);
+      for (int64_t stop = first; stop <= 7; ++stop) {
+        Solver before(kind, sigmas, first), after(kind, sigmas);
+        Tensor x = run(before, sigmas, start, stop);
+        after.load(before.save(), at::kCPU);
+        EXPECT_EQ(after.index(), stop);
+        EXPECT_TRUE(run(after, sigmas, x, 7).equal(want)) << kind << " stopped at " << stop;
+      }
+    }
+  }
+}
+
+TEST(Solver, InputsAreLeftAlone) {
+  Tensor x = at::ones({3}), velocity = at::full({3}, 0.5);
+  for (const char* kind : kKinds) {
+    Solver solver(kind, {0.9f, 0.9f, 0.5f, 0.0f});
+    for (int i = 0; i < 3; ++i) solver.step(velocity, x);
+    EXPECT_TRUE(x.equal(at::ones({3})) && velocity.equal(at::full({3}, 0.5)));
+  }
+}
+
+TEST(Solver, SurvivesTheEdgesOfSigma) {
+  // sigma 1 has lambda -infinity, sigma 0 +infinity; float32 neighbours may be equal at extreme shifts; a list may end
+  // above 0.
+  const std::vector<float> lists[] = {
+      {1, 0}, {1, 0.9f, 0.8f, 0.3f, 0}, {1, 1, 0.9f, 0.9f, 0.9f, 0.5f, 0}, {0.7f, 0.4f, 0.2f}, {0.5f, 0, 0}};
+  for (const char* kind : kKinds)
+    for (const std::vector<float>& sigmas : lists) {
+      Solver solver(kind, sigmas);
+      Tensor x = run(solver, sigmas, at::full({1}, width_at(sigmas[0]), at::kDouble), solver.steps());
+      EXPECT_TRUE(std::isfinite(x.item<double>())) << kind << " " << sigmas.size();
+      EXPECT_NEAR(x.item<double>(), width_at(sigmas.back()), 0.5) << kind << " " << sigmas.size();
+    }
+}
+
+TEST(Solver, RefusesWhatItCannotRun) {
+  EXPECT_THROW(Solver("heun", {1, 0}), std::invalid_argument);
+  EXPECT_THROW(Solver("unipc", {1}), std::invalid_argument);
+  EXPECT_THROW(Solver("unipc", {0.5f, 0.6f, 0}), std::invalid_argument);
+  EXPECT_THROW(Solver("unipc", {1.5f, 0}), std::invalid_argument);
+  EXPECT_THROW(Solver("unipc", {NAN, 0}), std::invalid_argument);
+  EXPECT_THROW(Solver("unipc", {1, 0}, 2), std::invalid_argument);
+  Solver solver("unipc", {0.9f, 0.5f, 0});
+  Tensor x = at::ones({2});
+  auto state = [&](int64_t index, int64_t order) {
+    return std::map<std::string, Tensor>{{"state", at::tensor({index, order}, at::kLong)}, {"sample", x}, {"x0.0", x}};
+  };
+  EXPECT_NO_THROW(solver.load(state(1, 1), at::kCPU));
+  for (auto [index, order] : {std::pair{-1, 0}, {3, 1}, {1, 2}, {0, 1}, {1, -1}})
+    EXPECT_THROW(solver.load(state(index, order), at::kCPU), std::invalid_argument) << index << " " << order;
+  EXPECT_THROW(solver.load({}, at::kCPU), std::invalid_argument);
+  EXPECT_THROW(solver.load({{"state", at::tensor({1, 1}, at::kLong)}, {"x0.0", x}}, at::kCPU), std::invalid_argument);
+  EXPECT_THROW(solver.step(at::ones({3}), x), c10::Error);
+}
+
+}  // namespace
+}  // namespace wan

@@ -1,0 +1,110 @@
+// The built wan-infer, run as a user does: exit codes, and what it says on which stream.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+struct Outcome {
+  int code = -1;
+  std::string out, err;
+};
+
+std::string content(const std::filesystem::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+/// Runs wan-infer with these words in an empty folder. 128 and the signal where one ended it.
+Outcome wan_infer(const std::vector<std::string>& words) {
+  TemporaryFolder folder;
+  const std::string program = WAN_BINARY_DIR "/tools/wan-infer";
+  std::vector<const char*> arguments = {program.c_str()};
+  for (const std::string& word : words) arguments.push_back(word.c_str());
+  arguments.push_back(nullptr);
+  const std::filesystem::path out = folder / "out", err = folder / "err";
+  const pid_t child = fork();
+  if (child == 0) {
+    const int flags = O_WRONLY | O_CREAT;
+    const bool ready = chdir(folder.path().c_str()) == 0 && dup2(open(out.c_str(), flags, 0600), 1) == 1 &&
+                       dup2(open(err.c_str(), flags, 0600), 2) == 2;
+    if (ready) execv(program.c_str(), const_cast<char* const*>(arguments.data()));
+    _exit(127);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), content(out), content(err)};
+}
+
+TEST(Cli, AnswersOnStdout) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"--help"}, {"t2v", "--help"}, {"batch", "--help"}, {"--version"}, {"t2v", "--prompt", "x", "--dry-run"}}) {
+    Outcome run = wan_infer(words);
+    EXPECT_EQ(run.code, 0) << words.back() << run.err;
+    EXPECT_NE(run.out, "") << words.back();
+    EXPECT_EQ(run.err, "") << words.back();
+  }
+}
+
+TEST(Cli, BadInputIsOneLineForEachErrorAndExitCode2) {
+  struct Row {
+    std::vector<std::string> words;  // after t2v --model m
+    std::vector<std::string> errors;
+  };
+  const std::vector<Row> rows = {
+      {{}, {"[prompt] is required; give it with --prompt TEXT"}},
+      {{"--prompt", "x", "--num-frames", "16"},
+       {"[num_frames] must be from 17 to 121, got 16; --unlocked allows more"}},
+      {{"--prompt", "x", "--num-frames", "8.5"}, {"[num_frames] must be a whole number, got '8.5'"}},
+      {{"--prompt", "x", "--shift", "12"}, {"[shift] must be from 1 to 10, got 12; --unlocked allows more"}},
+      {{"--prompt", "x", "--shift", "12", "--unlocked", "--guidance-scale", "51"},
+       {"[guidance_scale] must be from 0 to 50, got 51"}},
+      {{"--prompt", "x", "--seed", "99999999999999999999"},
+       {"[seed] must be a whole number of at most 2^63 - 1, got '99999999999999999999'"}},
+      {{"--prompt", "\xc3\x28"}, {"[prompt] must be UTF-8, got '"}},
+      {{"--prompt", "x", "--widht", "64"}, {"[--widht] is not a flag of t2v; the nearest is --width"}},
+      {{"--prompt", "x", "--image", "a.png"}, {"[--image] is not a flag of t2v; it belongs to i2v and s2v"}},
+      {{"--prompt", "x", "--width", "64"}, {"[height] is required together with width"}},
+      {{"--prompt", "x", "--enable-safety-checker"}, {"[enable_safety_checker] 'true' is not available in this build"}},
+      {{"--prompt", "x", "--precision", "fast"},
+       {"[precision] 'fast' is not measured yet; not available in this build"}},
+      {{"--prompt", "x", "--out", "missing/a.mp4"},
+       {"[out] must lie in a folder that exists, got 'missing/a.mp4'; make 'missing' first"}},
+      {{"--prompt", "x", "--solver", "heun", "--steps", "3", "--fps", "8"},
+       {"[--steps] is not a flag of t2v; the nearest is --num-inference-steps",
+        "[--fps] is not a flag of t2v; the nearest is ", "[solver] must be unipc, dpm++ or euler, got 'heun'"}},
+  };
+  for (const Row& row : rows) {
+    std::vector<std::string> words = {"t2v", "--model", "m"};
+    words.insert(words.end(), row.words.begin(), row.words.end());
+    Outcome run = wan_infer(words);
+    SCOPED_TRACE(run.err);
+    EXPECT_EQ(run.code, 2);
+    EXPECT_EQ(run.out, "");
+    std::istringstream lines(run.err);
+    size_t count = 0;
+    for (std::string line; std::getline(lines, line); ++count) {
+      if (count >= row.errors.size()) continue;
+      EXPECT_TRUE(line.starts_with("wan-infer: " + row.errors[count])) << line;
+    }
+    EXPECT_EQ(count, row.errors.size());
+  }
+}
+
+TEST(Cli, NoCommandAndUnknownCommandAndUnservedTask) {
+  EXPECT_EQ(wan_infer({}).code, 2);
+  EXPECT_EQ(wan_infer({"render"}).code, 2);
+  EXPECT_EQ(wan_infer({"show"}).code, 2);
+  EXPECT_EQ(wan_infer({"t2v", "--prompt", "x"}).err, "wan-infer: [model] is required; give it with --model DIR\n");
+}
+
+}  // namespace
+}  // namespace wan

@@ -1,0 +1,144 @@
+#include "tools/command_line.h"
+
+#include <gtest/gtest.h>
+
+#include <regex>
+
+#include "engine/request/error.h"
+#include "engine/request/params.h"
+#include "tests/support.h"
+#include "tools/dry_run.h"
+
+namespace wan {
+namespace {
+
+Command read(std::vector<const char*> words) {
+  words.insert(words.begin(), "wan-infer");
+  return parse_command_line(int(words.size()), words.data());
+}
+
+/// The fields of the errors, "" where there is none.
+std::string wrong(const std::vector<const char*>& words) {
+  try {
+    read(words);
+    return "";
+  } catch (const InvalidRequest& invalid) {
+    std::string text;
+    for (const FieldError& error : invalid.errors) text += (text.empty() ? "" : " ") + error.field;
+    return text;
+  }
+}
+
+TEST(CommandLine, AFullRequest) {
+  Command command = read({"t2v", "--model", "folder", "--prompt", "a cat", "--num-frames=33", "--guidance-scale-2", "5",
+                          "--seed", "7", "--unlocked", "--log-format", "json", "--threads", "3"});
+  EXPECT_EQ(command.name, "t2v");
+  EXPECT_EQ(command.request.model, "folder");
+  EXPECT_EQ(command.request.prompt, "a cat");
+  EXPECT_EQ(command.request.num_frames, 33);
+  EXPECT_EQ(command.request.guidance_scale_2, 5);
+  EXPECT_EQ(command.request.seed, 7);
+  EXPECT_TRUE(command.request.unlocked);
+  EXPECT_EQ(command.request.out, "t2v-7.mp4");
+  EXPECT_EQ(command.log_format, "json");
+  EXPECT_EQ(command.threads, 3);
+  EXPECT_FALSE(command.dry_run);
+}
+
+TEST(CommandLine, TextsArriveAsTheyWereTyped) {
+  for (const char* prompt : {"[a, b]", "-1", "--seed", "a=b", "", "{x}", "@file", "\"quoted\"", "batch", "--", "%%"}) {
+    Command command = read({"t2v", "--model", "m", "--prompt", prompt});
+    EXPECT_EQ(command.request.prompt, prompt);
+    const std::string joined = std::string("--prompt=") + prompt;
+    EXPECT_EQ(read({"t2v", "--model", "m", joined.c_str()}).request.prompt, prompt);
+  }
+}
+
+TEST(CommandLine, EveryParameterOfTheTaskIsAFlag) {
+  const std::string help = read({"t2v", "--help"}).answer;
+  for (const Parameter& parameter : parameters())
+    EXPECT_EQ(help.find("  " + parameter.flag() + " ") != std::string::npos ||
+                  help.find("  " + parameter.flag() + "\n") != std::string::npos,
+              parameter.accepts(Task::T2V) != nullptr)
+        << parameter.flag();
+  const std::string text = std::regex_replace(help, std::regex("\\s+"), " ");
+  EXPECT_NE(text.find("from 17 to 121 frames; unlocked from 1 to 4093. Default 81."), std::string::npos) << text;
+  EXPECT_NE(text.find("Default 5; with --preset reference"), std::string::npos);
+}
+
+TEST(CommandLine, HelpAndVersionNeedNothingElse) {
+  EXPECT_NE(read({"--help"}).answer.find("t2v"), std::string::npos);
+  EXPECT_NE(read({"s2v", "-h"}).answer.find("--audio"), std::string::npos);
+  EXPECT_TRUE(read({"--version"}).answer.starts_with("wan-infer "));
+}
+
+TEST(CommandLine, OtherCommands) {
+  Command batch = read({"batch", "list.jsonl", "--model", "m", "--order", "given", "--fail-fast", "--device", "cpu"});
+  EXPECT_EQ(batch.input, "list.jsonl");
+  EXPECT_EQ(batch.work, "list.jsonl.work");
+  EXPECT_EQ(batch.order, "given");
+  EXPECT_TRUE(batch.fail_fast);
+  EXPECT_EQ(batch.fields, (nlohmann::json{{"model", "m"}, {"device", "cpu"}}));
+  EXPECT_EQ(read({"batch", "list.jsonl"}).order, "phases");
+  EXPECT_EQ(read({"show", "a.mp4"}).input, "a.mp4");
+  EXPECT_EQ(read({"replay", "a.mp4", "--out", "b.mp4"}).fields.at("out"), "b.mp4");
+  EXPECT_EQ(read({"decode", "a.latents"}).input, "a.latents");
+  EXPECT_EQ(read({"inspect", "folder", "--log-format", "json"}).log_format, "json");
+}
+
+TEST(CommandLine, WhatIsWrongIsNamed) {
+  EXPECT_EQ(wrong({}), "command");
+  EXPECT_EQ(wrong({"tv2"}), "command");
+  EXPECT_EQ(wrong({"t2v"}), "prompt model");
+  EXPECT_EQ(wrong({"t2v", "--model", "m", "--prompt"}), "--prompt");
+  EXPECT_EQ(wrong({"t2v", "--model", "m", "--prompt", "x", "--seeds", "1", "--foo=3"}), "--seeds --foo");
+  EXPECT_EQ(wrong({"t2v", "--model", "m", "--prompt", "x", "stray"}), "argument");
+  EXPECT_EQ(wrong({"t2v", "batch", "--model", "m", "--prompt", "x"}), "argument");
+  EXPECT_EQ(wrong({"t2v", "--model", "m", "--prompt", "x", "--prompt", "y"}), "--prompt");
+  EXPECT_EQ(wrong({"t2v", "--model", "m", "--prompt", "x", "--threads", "0", "--log-format", "xml"}),
+            "log-format threads");
+  EXPECT_EQ(wrong({"t2v", "--model", "m", "--prompt", "x", "--out", "/no/such/folder/a.mp4"}), "out");
+  EXPECT_EQ(wrong({"t2v", "--model", "m", "--prompt", "x", "--out", "/"}), "out");
+  EXPECT_EQ(wrong({"batch"}), "MANIFEST");
+  EXPECT_EQ(wrong({"batch", "a", "b"}), "argument");
+  EXPECT_EQ(wrong({"batch", "a", "--device", "tpu"}), "device");
+  EXPECT_EQ(wrong({"replay", "a.mp4", "--seed", "3"}), "--seed");
+}
+
+TEST(CommandLine, AnUnknownFlagNamesTheNearest) {
+  auto message = [](const char* flag) {
+    try {
+      read({"t2v", "--model", "m", "--prompt", "x", flag, "1"});
+    } catch (const InvalidRequest& invalid) {
+      return std::string(invalid.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(message("--num-framse"), "[--num-framse] is not a flag of t2v; the nearest is --num-frames");
+  EXPECT_EQ(message("--num_frames"), "[--num_frames] is not a flag of t2v; the nearest is --num-frames");
+  EXPECT_EQ(message("--strength"), "[--strength] is not a flag of t2v; it belongs to v2v");
+  EXPECT_EQ(message("-prompt"), "[-prompt] is not a flag of t2v; the nearest is --prompt");
+}
+
+TEST(CommandLine, DryRunNeedsNoModel) {
+  Command command = read({"t2v", "--prompt", "x", "--dry-run", "--seed", "1", "--solver", "dpm++",
+                          "--num-inference-steps", "4", "--num-frames", "20"});
+  EXPECT_TRUE(command.dry_run);
+  EXPECT_EQ(dry_run_text(command.request),
+            "t2v  1280x720, 20 frames (21 rendered) at 16 fps, 1.25 s\n"
+            "seed 1, dpm++, shift 5, boundary 0.875\n"
+            "\n"
+            " step        t     sigma  expert  guidance\n"
+            "    0     1000  1.000000  high         3.5\n"
+            "    1      937  0.937500  high         3.5\n"
+            "    2      833  0.833333  low            4\n"
+            "    3      625  0.625000  low            4\n");
+  nlohmann::json table = nlohmann::json::parse(dry_run_json(command.request));
+  EXPECT_EQ(table.at("rendered_frames"), 21);
+  EXPECT_EQ(table.at("steps").size(), 4u);
+  EXPECT_EQ(table.at("steps")[1].at("expert"), "high");
+  EXPECT_EQ(table.at("request").at("width"), 1280);
+}
+
+}  // namespace
+}  // namespace wan

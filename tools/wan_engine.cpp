@@ -1,0 +1,103 @@
+// The program that does the work: what wan-infer becomes once the command line is understood.
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include <iostream>
+
+#include "engine/inspect.h"
+#include "engine/job/render.h"
+#include "engine/media/metadata.h"
+#include "engine/request/error.h"
+#include "engine/request/parse.h"
+#include "models/error.h"
+#include "tools/command_line.h"
+#include "tools/console.h"
+#include "tools/dry_run.h"
+
+namespace wan {
+namespace {
+
+/// The stored request, with the flags that were given in place of what it says.
+Request overridden(const Request& stored, const Command& command, const std::string& out) {
+  nlohmann::json fields = to_json(stored);
+  fields["out"] = out;
+  fields.update(command.fields);
+  return parse(fields);
+}
+
+std::string without_suffix(const std::string& path, const std::string& suffix) {
+  return path.ends_with(suffix) ? path.substr(0, path.size() - suffix.size()) : path;
+}
+
+void run_show(const Command& command) {
+  std::cout << nlohmann::ordered_json::parse(read_metadata(command.input, "video")).dump(2) << "\n";
+}
+
+void run_replay(const Command& command, Console& console) {
+  Record record = parse_record(read_metadata(command.input, "video"), "video");
+  Request request = overridden(record.request, command, without_suffix(command.input, ".mp4") + "-replay.mp4");
+  check_same_files(record, open_model_folder(request.model, request.task));
+  Target target = resolve_target(request);
+  Record now = make_record(request, target, open_model_folder(request.model, request.task));
+  if (now.noise_device != record.noise_device || now.dtype != record.dtype)
+    console.say("replay: made on " + record.device + " in " + record.dtype + " with noise of " + record.noise_device +
+                ", now " + now.device + ", " + now.dtype + ", " + now.noise_device + ": the frames will differ");
+  render(request, {command.contact_sheet}, console.log(), console);
+}
+
+void run_decode(const Command& command, Console& console) {
+  SavedLatents saved = load_latents(command.input);
+  Request request = overridden(saved.record.request, command, without_suffix(command.input, ".latents.safetensors"));
+  ModelFolder folder = open_model_folder(request.model, request.task);
+  check_same_files(saved.record, folder);
+  decode_saved(saved, request.out, resolve_target(request), folder, {command.contact_sheet}, console.log(), console);
+}
+
+void run_inspect(const Command& command) {
+  Inspection found = inspect(command.input);
+  if (command.log_format == "json")
+    std::cout << to_json(found, true).dump() << "\n";
+  else
+    std::cout << to_text(found, false);
+}
+
+void run(const Command& command) {
+  c10::InferenceMode inference;
+  if (command.threads > 0) at::set_num_threads(int(command.threads));
+  if (command.name == "show") return run_show(command);
+  if (command.name == "inspect") return run_inspect(command);
+  Console console(command.log_format == "json" ? Console::Format::Json : Console::Format::Text);
+  if (command.name == "replay") return run_replay(command, console);
+  if (command.name == "decode") return run_decode(command, console);
+  render(command.request, {command.contact_sheet}, console.log(), console);
+}
+
+/// Kinds of failure to exit codes: the one place that knows them.
+int exit_code(int argc, char** argv) {
+  auto complain = [](const std::string& text) { std::cerr << "wan-infer: " << text << "\n"; };
+  try {
+    run(parse_command_line(argc, argv));
+    return std::cout.flush() ? 0 : 1;
+  } catch (const InvalidRequest& invalid) {
+    for (const FieldError& error : invalid.errors) complain(error.line());
+    return 2;
+  } catch (const ModelError& error) {
+    complain(error.what());
+    return 3;
+  } catch (const Cancelled&) {
+    complain("[stop] the job was interrupted; what it had finished is kept");
+    return 130;
+  } catch (const c10::Error& error) {
+    complain(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    complain(error.what());
+  }
+  return 1;
+}
+
+}  // namespace
+}  // namespace wan
+
+int main(int argc, char** argv) {
+  return wan::exit_code(argc, argv);
+}

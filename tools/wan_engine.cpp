@@ -6,6 +6,7 @@
 
 #include "engine/inspect.h"
 #include "engine/job/render.h"
+#include "engine/job/speech.h"
 #include "engine/media/metadata.h"
 #include "engine/request/error.h"
 #include "engine/request/parse.h"
@@ -33,6 +34,13 @@ void run_show(const Command& command) {
   std::cout << nlohmann::ordered_json::parse(read_metadata(command.input, "video")).dump(2) << "\n";
 }
 
+void render_any(const Request& request, const Command& command, Console& console) {
+  if (request.task == Task::S2V)
+    render_speech(request, clips_path(request.out), {command.contact_sheet}, console.log(), console);
+  else
+    render(request, {command.contact_sheet}, console.log(), console);
+}
+
 void run_replay(const Command& command, Console& console) {
   Record record = parse_record(read_metadata(command.input, "video"), "video");
   Request request = overridden(record.request, command, without_suffix(command.input, ".mp4") + "-replay.mp4");
@@ -42,7 +50,7 @@ void run_replay(const Command& command, Console& console) {
   if (now.noise_device != record.noise_device || now.dtype != record.dtype)
     console.say("replay: made on " + record.device + " in " + record.dtype + " with noise of " + record.noise_device +
                 ", now " + now.device + ", " + now.dtype + ", " + now.noise_device + ": the frames will differ");
-  render(request, {command.contact_sheet}, console.log(), console);
+  render_any(request, command, console);
 }
 
 void run_decode(const Command& command, Console& console) {
@@ -69,7 +77,7 @@ void run(const Command& command) {
   Console console(command.log_format == "json" ? Console::Format::Json : Console::Format::Text);
   if (command.name == "replay") return run_replay(command, console);
   if (command.name == "decode") return run_decode(command, console);
-  render(command.request, {command.contact_sheet}, console.log(), console);
+  render_any(command.request, command, console);
 }
 
 /// Kinds of failure to exit codes: the one place that knows them.

@@ -413,7 +413,8 @@ std::optional<Task> task_named(const std::string& name) {
 }
 
 bool is_served(Task task) {
-  return task != S2V;
+  (void)task;
+  return true;
 }
 
 std::string number_text(double value) {

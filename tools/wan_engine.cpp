@@ -4,6 +4,7 @@
 
 #include <iostream>
 
+#include "engine/attention_choice.h"
 #include "engine/inspect.h"
 #include "engine/job/render.h"
 #include "engine/job/speech.h"
@@ -50,6 +51,7 @@ void run_replay(const Command& command, Console& console) {
   if (now.noise_device != record.noise_device || now.dtype != record.dtype)
     console.say("replay: made on " + record.device + " in " + record.dtype + " with noise of " + record.noise_device +
                 ", now " + now.device + ", " + now.dtype + ", " + now.noise_device + ": the frames will differ");
+  pin_attention(target, record.attention);
   render_any(request, command, console);
 }
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "engine/attention_choice.h"
 #include "engine/denoise.h"
 #include "engine/job/stage_clock.h"
 #include "engine/media/fetch.h"
@@ -80,10 +81,16 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   }
   Models models(folder, target, need.working, log);
   TextStates text(models);
+  remember_attention(target);
   Encoded encoded = encode(models, text, request, schedule, inputs, progress);
   clock.end("encode");
-  SavedLatents saved{sample(models, request, schedule, encoded, progress), request.num_frames,
-                     inputs.keep_audio_from.empty() ? "" : asked.video_url, record};
+  at::Tensor latents = sample(models, request, schedule, encoded, progress);
+  record.attention = attention_choices(target);
+  log_attention(target, log);
+  SavedLatents saved{.latents = latents,
+                     .frames = request.num_frames,
+                     .audio_from = inputs.keep_audio_from.empty() ? "" : asked.video_url,
+                     .record = record};
   std::filesystem::path kept = latents_path(request.out);
   save_latents(kept, saved);
   clock.end("denoise", {{"steps", schedule.size()}, {"expert_loads", models.expert_loads()}});

@@ -11,26 +11,26 @@ namespace wan {
 
 namespace {
 
-std::vector<FileIdentity> identities(const ModelFolder& folder) {
-  std::vector<FileIdentity> files;
-  for (const std::filesystem::path& file : folder.files()) files.push_back(identify(folder.root, file));
-  return files;
-}
-
 std::string word(at::Device device) {
   return device.is_cuda() ? "cuda" : "cpu";
 }
 
 }  // namespace
 
-Record make_record(const Request& request, const Target& target, const ModelFolder& folder) {
+std::vector<FileIdentity> identities(const ModelFolder& folder) {
+  std::vector<FileIdentity> files;
+  for (const std::filesystem::path& file : folder.files()) files.push_back(identify(folder.root, file));
+  return files;
+}
+
+Record make_record(const Request& request, const Target& target, std::vector<FileIdentity> files) {
   return {.version = version(),
           .request = request,
           .device = word(target.device),
           .dtype = target.dtype == at::kBFloat16 ? "bf16" : "float32",
           .noise_device = word(target.noise),
           .attention = {},
-          .files = identities(folder)};
+          .files = std::move(files)};
 }
 
 std::string to_text(const Record& record) {

@@ -21,8 +21,10 @@ struct Record {
   std::vector<FileIdentity> files;
 };
 
-/// Identifies every file of the folder (headers only). Throws ModelError.
-Record make_record(const Request& request, const Target& target, const ModelFolder& folder);
+/// Every file of the folder (headers only). Throws ModelError.
+std::vector<FileIdentity> identities(const ModelFolder& folder);
+
+Record make_record(const Request& request, const Target& target, std::vector<FileIdentity> files);
 
 std::string to_text(const Record& record);
 /// Throws InvalidRequest naming `field` where the text is not such a record.

@@ -42,7 +42,8 @@ at::Tensor sample(Models& models, const Request& request, const std::vector<Step
   return state.x;
 }
 
-/// Video to video at a strength that keeps no step: the endpoint defines this as the input, at the output's geometry.
+}  // namespace
+
 void write_input(const Request& request, const Inputs& inputs, const Record& record) {
   SavedLatents nothing{.latents = at::empty({0, 0, request.height / vae::kPixels, request.width / vae::kPixels}),
                        .frames = request.num_frames,
@@ -53,8 +54,6 @@ void write_input(const Request& request, const Inputs& inputs, const Record& rec
   writer.finish();
 }
 
-}  // namespace
-
 void render(const Request& asked, const RenderOptions& options, const Log& log, Progress& progress) {
   Request request = asked;
   Target target = resolve_target(request);
@@ -64,7 +63,7 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   Inputs inputs = load_inputs(request, log);
   MemoryNeed need = memory_need(folder, extent_of(request), target);
   check_fits(need, extent_of(request), target);
-  Record record = make_record(asked, target, folder);
+  Record record = make_record(asked, target, identities(folder));
   log("job", {{"task", task_name(request.task)},
               {"seed", request.seed},
               {"width", request.width},
@@ -75,7 +74,7 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
 
   std::vector<Step> schedule = make_schedule(request);
   if (schedule.empty()) {
-    log("warning", {{"text", "strength keeps no step: the output is the input, encoded again"}});
+    log("warning", {{"text", kNoStepText}});
     write_input(request, inputs, record);
     return clock.finish(request.out);
   }

@@ -86,24 +86,26 @@ void Console::draw(const Report& report, double seconds_each, double remaining) 
     if (!report.expert.empty()) fields["expert"] = report.expert;
     if (!report.job.empty()) fields["job"] = report.job;
     if (seconds_each > 0) fields["seconds_per_step"] = seconds_each, fields["eta_seconds"] = remaining;
-    std::fprintf(stderr, "%s\n", fields.dump().c_str());
+    if (report.batch_seconds) fields["batch_eta_seconds"] = *report.batch_seconds;
+    std::fprintf(stderr, "%s\n", fields.dump(-1, ' ', false, Log::Fields::error_handler_t::replace).c_str());
     return;
   }
   char line[256], rate[64] = "";
   if (seconds_each > 0)
     std::snprintf(rate, sizeof rate, "  %.2f s/step  ETA %s", seconds_each, clock_text(remaining).c_str());
+  std::string batch = report.batch_seconds ? "  all " + clock_text(*report.batch_seconds) : "";
   std::string label = report.job.empty() ? name(report.stage) : report.job + " " + name(report.stage);
   std::string expert = report.expert.empty() ? "" : "  " + report.expert + " noise";
   if (!terminal_) {
-    std::fprintf(stderr, "%s %ld/%ld%s%s\n", label.c_str(), long(report.step), long(report.steps), expert.c_str(),
-                 rate);
+    std::fprintf(stderr, "%s %ld/%ld%s%s%s\n", label.c_str(), long(report.step), long(report.steps), expert.c_str(),
+                 rate, batch.c_str());
     return;
   }
   constexpr int kWidth = 30;
   int filled = report.steps > 0 ? int(kWidth * report.step / report.steps) : 0;
   std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
-  std::snprintf(line, sizeof line, "%-8s [%s] %ld/%ld%s%s", label.c_str(), bar.c_str(), long(report.step),
-                long(report.steps), expert.c_str(), rate);
+  std::snprintf(line, sizeof line, "%-8s [%s] %ld/%ld%s%s%s", label.c_str(), bar.c_str(), long(report.step),
+                long(report.steps), expert.c_str(), rate, batch.c_str());
   std::fprintf(stderr, "\r\033[K%s", line);
   std::fflush(stderr);
   bar_shown_ = true;

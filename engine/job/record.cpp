@@ -11,25 +11,26 @@ namespace wan {
 
 namespace {
 
-std::vector<FileIdentity> identities(const ModelFolder& folder) {
-  std::vector<FileIdentity> files;
-  for (const std::filesystem::path& file : folder.files()) files.push_back(identify(folder.root, file));
-  return files;
-}
-
 std::string word(at::Device device) {
   return device.is_cuda() ? "cuda" : "cpu";
 }
 
 }  // namespace
 
-Record make_record(const Request& request, const Target& target, const ModelFolder& folder) {
+std::vector<FileIdentity> identities(const ModelFolder& folder) {
+  std::vector<FileIdentity> files;
+  for (const std::filesystem::path& file : folder.files()) files.push_back(identify(folder.root, file));
+  return files;
+}
+
+Record make_record(const Request& request, const Target& target, std::vector<FileIdentity> files) {
   return {.version = version(),
           .request = request,
           .device = word(target.device),
           .dtype = target.dtype == at::kBFloat16 ? "bf16" : "float32",
           .noise_device = word(target.noise),
-          .files = identities(folder)};
+          .attention = {},
+          .files = std::move(files)};
 }
 
 std::string to_text(const Record& record) {
@@ -38,6 +39,7 @@ std::string to_text(const Record& record) {
                                  {"device", record.device},
                                  {"dtype", record.dtype},
                                  {"noise_device", record.noise_device}};
+  if (!record.attention.empty()) json["attention"] = record.attention;
   for (const FileIdentity& file : record.files)
     json["files"].push_back({{"name", file.name}, {"size", file.size}, {"sha256", file.sha256}});
   return json.dump();
@@ -53,6 +55,7 @@ Record parse_record(const std::string& text, const std::string& field) {
                   .device = json.at("device"),
                   .dtype = json.at("dtype"),
                   .noise_device = json.at("noise_device"),
+                  .attention = json.value("attention", std::map<std::string, std::string>()),
                   .files = {}};
     for (const nlohmann::json& file : json.at("files"))
       record.files.push_back({file.at("name"), file.at("size"), file.at("sha256")});

@@ -8,6 +8,7 @@
 #include "engine/denoise.h"
 #include "engine/job/stage_clock.h"
 #include "engine/media/audio_reader.h"
+#include "engine/media/fetch.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/png.h"
 #include "engine/media/resize.h"
@@ -283,6 +284,7 @@ void render_speech(const Request& asked, const std::filesystem::path& work, cons
   Target target = resolve_target(request);
   ModelFolder folder = open_model_folder(request.model, request.task);
   StageClock clock(log, target);
+  FetchedMedia media(request);
   at::Tensor image = read_image(request.image_url, "image_url");
   Size size = video_size(request, image.size(1), image.size(0));
   request.width = size.width;

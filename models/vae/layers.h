@@ -21,7 +21,7 @@ class FrameCache {
   explicit FrameCache(int64_t slots) : slots_(slots) {}
   Tensor& operator[](int64_t slot) { return slots_.at(slot); }
   /// Room for the input of one convolution, valid until the next call. All layers share it: fresh memory for each would
-  /// be faulted in page by page, 8 % of a decode on the CPU.
+  /// be faulted in page by page.
   Tensor window(at::IntArrayRef shape, const at::TensorOptions& options);
   /// Bytes held; constant from the third chunk on.
   int64_t bytes() const;

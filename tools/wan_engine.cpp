@@ -39,7 +39,7 @@ void run_show(const Command& command) {
 
 void render_any(const Request& request, const Command& command, Console& console) {
   if (request.task == Task::S2V)
-    render_speech(request, clips_path(request.out), {command.contact_sheet}, console.log(), console);
+    render_speech(request, {command.contact_sheet}, console.log(), console);
   else
     render(request, {command.contact_sheet}, console.log(), console);
 }
@@ -82,7 +82,8 @@ int run_batch(const Command& command, Console& console) {
   const BatchResult result = render_batch(jobs, journal, options, console.log(), console);
   std::cout << to_text(result) << std::flush;
   write_report(std::filesystem::path(command.work) / "report.json", result);
-  if (result.cancelled || result.count(JobState::Left) > 0) console.say("the same command goes on where this one ended");
+  if (result.cancelled || result.count(JobState::Left) > 0)
+    console.say("the same command goes on where this one ended");
   if (result.cancelled) throw Cancelled();
   return result.count(JobState::Failed) > 0 ? 1 : 0;
 }

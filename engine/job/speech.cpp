@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "engine/attention_choice.h"
 #include "engine/denoise.h"
 #include "engine/job/stage_clock.h"
 #include "engine/media/audio_reader.h"
@@ -278,24 +279,23 @@ SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features
   return plan;
 }
 
-void render_speech(const Request& asked, const std::filesystem::path& work, const RenderOptions& options,
-                   const Log& log, Progress& progress, const std::string& job) {
+Extent speech_extent(const Request& request, const Size& size) {
+  // The tokens of the picture and of the past come to those of three more latent frames at most.
+  return {4 * (request.rendered_frames() / 4 + 3) - 3, size.height, size.width};
+}
+
+void speak(Models& models, const Request& asked, const Record& record, const std::filesystem::path& work,
+           const RenderOptions& options, const Log& log, Progress& progress, const std::string& job) {
   Request request = asked;
-  Target target = resolve_target(request);
-  ModelFolder folder = open_model_folder(request.model, request.task);
-  StageClock clock(log, target);
   FetchedMedia media(request);
   at::Tensor image = read_image(request.image_url, "image_url");
-  Size size = video_size(request, image.size(1), image.size(0));
+  const Size size = video_size(request, image.size(1), image.size(0));
   request.width = size.width;
   request.height = size.height;
-  Extent extent{4 * (request.rendered_frames() / 4 + 3) - 3, request.height, request.width};  // with the still tokens
-  MemoryNeed need = memory_need(folder, extent, target);
-  check_fits(need, extent, target);
-  Record record = make_record(asked, target, folder);
+  const Extent extent = speech_extent(request, size);
+  check_fits(memory_need(models.folder(), extent, models.target()), extent, models.target());
   forget_others(work, record);
 
-  Models models(folder, target, need.working, log);
   SpeechFeatures features(models.audio_encoder(), open_waveform(request.audio_url, "audio_url"));
   SpeechPlan plan = plan_speech(request, features.samples(), features.frames());
   log("job", {{"task", "s2v"},
@@ -305,7 +305,7 @@ void render_speech(const Request& asked, const std::filesystem::path& work, cons
               {"frames", plan.frames},
               {"clips", plan.clips.size()},
               {"seconds_of_sound", plan.seconds},
-              {"device", target.device.str()},
+              {"device", models.target().device.str()},
               {"dtype", record.dtype}});
   SpeechFile file(request, plan, record);
   SpeechJob(models, request, plan, record, features, work, progress, job)
@@ -313,7 +313,21 @@ void render_speech(const Request& asked, const std::filesystem::path& work, cons
            [&](const at::Tensor& frames) { file.show(frames); });
   file.finish(options);
   std::filesystem::remove_all(work);
-  clock.end("clips", {{"clips", plan.clips.size()}});
+}
+
+void render_speech(const Request& request, const RenderOptions& options, const Log& log, Progress& progress) {
+  Target target = resolve_target(request);
+  ModelFolder folder = open_model_folder(request.model, request.task);
+  StageClock clock(log, target);
+  const Size largest = size_of(request.resolution, "16:9");
+  MemoryNeed need = memory_need(
+      folder, speech_extent(request, request.width ? Size{request.width, request.height} : largest), target);
+  Models models(folder, target, need.working, log);
+  remember_attention(target);
+  speak(models, request, make_record(request, target, identities(folder)), clips_path(request.out), options, log,
+        progress);
+  log_attention(target, log);
+  clock.end("clips");
   clock.finish(request.out);
 }
 

@@ -51,6 +51,7 @@ pid_t start(const std::vector<std::string>& words) {
   if (child != 0) return child;
   const int nowhere = open("/dev/null", O_WRONLY);
   dup2(nowhere, STDOUT_FILENO);
+  dup2(nowhere, STDERR_FILENO);
   execv(arguments[0], arguments.data());
   _exit(127);
 }

@@ -39,10 +39,15 @@ MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Ta
   Checkpoint vae = Checkpoint::open(folder.vae);
   auto input = vae.tensors().find("encoder.conv1.weight");
   int64_t base_width = input == vae.tensors().end() || input->second.shape.empty() ? 0 : input->second.shape[0];
-  const uint64_t denoise = denoise_bytes(WanConfig::read(folder.high_noise / "config.json"), extent, target.dtype);
+  const std::filesystem::path config = folder.high_noise / "config.json";
+  const bool speech = !folder.audio_encoder.empty();
+  const uint64_t denoise =
+      denoise_bytes(speech ? SpeechConfig::read(config).wan : WanConfig::read(config), extent, target.dtype);
   const uint64_t decode = vae_bytes(base_width, extent, at::kFloat);
-  const uint64_t expert =
-      std::max(placed_bytes(Network::HighNoise, folder, target), placed_bytes(Network::LowNoise, folder, target));
+  uint64_t expert = 0;
+  for (Network network : networks_of(folder))
+    if (network != Network::TextEncoder && network != Network::Vae)
+      expert = std::max(expert, placed_bytes(network, folder, target));
   MemoryNeed need{"denoise", denoise + expert, std::max(denoise, decode)};
   if (uint64_t bytes = decode + placed_bytes(Network::Vae, folder, target); bytes > need.bytes)
     need = {"decode", bytes, need.working};

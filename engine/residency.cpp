@@ -46,7 +46,10 @@ std::filesystem::path path_of(Network network, const ModelFolder& folder) {
   switch (network) {
     case Network::TextEncoder:
       return folder.text_encoder;
+    case Network::AudioEncoder:
+      return folder.audio_encoder;
     case Network::HighNoise:
+    case Network::Speech:
       return folder.high_noise;
     case Network::LowNoise:
       return folder.low_noise;
@@ -77,6 +80,20 @@ std::unique_ptr<WanModel> build_expert(const std::filesystem::path& folder, Chec
                [&](Weights& weights) { return std::make_unique<WanModel>(weights.root(), config, compute); });
 }
 
+std::unique_ptr<SpeechModel> build_speech(const std::filesystem::path& folder, Checkpoint checkpoint,
+                                          const Place& place, at::ScalarType compute) {
+  SpeechConfig config = SpeechConfig::read(folder / "config.json");
+  return build(std::move(checkpoint), place,
+               [&](Weights& weights) { return std::make_unique<SpeechModel>(weights.root(), config, compute); });
+}
+
+std::unique_ptr<Wav2Vec2> build_audio_encoder(const std::filesystem::path& folder, Checkpoint checkpoint,
+                                              const Place& place) {
+  Wav2Vec2Config config = Wav2Vec2Config::read(folder / "config.json");
+  return build(std::move(checkpoint), place,
+               [&](Weights& weights) { return std::make_unique<Wav2Vec2>(weights, config); });
+}
+
 std::unique_ptr<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place) {
   return build(std::move(checkpoint), place, [](Weights& weights) { return std::make_unique<vae::Vae>(weights); });
 }
@@ -87,18 +104,28 @@ const char* name(Network network) {
   switch (network) {
     case Network::TextEncoder:
       return "text encoder";
+    case Network::AudioEncoder:
+      return "audio encoder";
     case Network::HighNoise:
       return "high-noise expert";
     case Network::LowNoise:
       return "low-noise expert";
+    case Network::Speech:
+      return "speech transformer";
     case Network::Vae:
       return "VAE";
   }
   return "";
 }
 
+std::vector<Network> networks_of(const ModelFolder& folder) {
+  if (!folder.audio_encoder.empty())
+    return {Network::TextEncoder, Network::AudioEncoder, Network::Speech, Network::Vae};
+  return {Network::TextEncoder, Network::HighNoise, Network::LowNoise, Network::Vae};
+}
+
 uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& target) {
-  if (target.device.is_cpu()) return 0;
+  if (target.device.is_cpu() || network == Network::AudioEncoder) return 0;
   std::filesystem::path path = path_of(network, folder);
   Checkpoint names = Checkpoint::names_only(Checkpoint::open(path).tensors(), path.string());
   uint64_t bytes = 0;
@@ -114,6 +141,9 @@ uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& 
     case Network::Vae:
       build_vae(std::move(names), count);
       break;
+    case Network::Speech:
+      build_speech(path, std::move(names), count, target.dtype);
+      break;
     default:
       build_expert(path, std::move(names), count, target.dtype);
   }
@@ -123,7 +153,7 @@ uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& 
 Models::Models(ModelFolder folder, const Target& target, uint64_t working, Log log)
     : folder_(std::move(folder)), target_(target), log_(std::move(log)) {
   uint64_t all = working;
-  for (Network network : kNetworks) all += placed_bytes(network, folder_, target_);
+  for (Network network : networks_of(folder_)) all += placed_bytes(network, folder_, target_);
   all_stay_ = target_.device.is_cpu() || all <= available_memory(target_.device);
 }
 
@@ -131,8 +161,8 @@ template <typename Model, typename Load>
 const Model& Models::get(std::unique_ptr<Model>& slot, Network network, Load load) {
   if (slot) return *slot;
   if (!all_stay_) {
-    for (Network other : kNetworks)
-      if (other != network) drop(other);
+    for (Network other : networks_of(folder_))
+      if (other != network && other != Network::AudioEncoder) drop(other);
   }
   auto start = std::chrono::steady_clock::now();
   Checkpoint checkpoint = Checkpoint::open(path_of(network, folder_));
@@ -158,6 +188,19 @@ const WanModel& Models::expert(bool high) {
   });
 }
 
+const SpeechModel& Models::speech() {
+  if (!speech_) ++expert_loads_;
+  return get(speech_, Network::Speech, [&](Checkpoint file) {
+    return build_speech(folder_.high_noise, std::move(file), place_for(target_), target_.dtype);
+  });
+}
+
+const Wav2Vec2& Models::audio_encoder() {
+  // Runs in float32 on the CPU, as in the reference, whatever the target: a minute of sound takes it seconds.
+  return get(audio_encoder_, Network::AudioEncoder,
+             [&](Checkpoint file) { return build_audio_encoder(folder_.audio_encoder, std::move(file), keep_mapped); });
+}
+
 const vae::Vae& Models::vae() {
   return get(vae_, Network::Vae, [&](Checkpoint file) { return build_vae(std::move(file), place_for(target_)); });
 }
@@ -172,6 +215,12 @@ void Models::drop(Network network) {
       break;
     case Network::LowNoise:
       low_.reset();
+      break;
+    case Network::Speech:
+      speech_.reset();
+      break;
+    case Network::AudioEncoder:
+      audio_encoder_.reset();
       break;
     case Network::Vae:
       vae_.reset();

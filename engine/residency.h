@@ -10,16 +10,19 @@
 #include "models/umt5/encoder.h"
 #include "models/vae/vae.h"
 #include "models/wan/model.h"
+#include "models/wan/speech.h"
+#include "models/wav2vec2/model.h"
 
 namespace wan {
 
-enum class Network { TextEncoder, HighNoise, LowNoise, Vae };
-inline constexpr Network kNetworks[] = {Network::TextEncoder, Network::HighNoise, Network::LowNoise, Network::Vae};
+enum class Network { TextEncoder, AudioEncoder, HighNoise, LowNoise, Speech, Vae };
+/// The networks of a folder, in the order a job needs them: two experts, or for speech one model and an audio encoder.
+std::vector<Network> networks_of(const ModelFolder& folder);
 /// "text encoder", "high-noise expert" and so on.
 const char* name(Network network);
 
-/// Bytes a network's weights take on the target once they are placed; 0 on the CPU, where the mapped files serve.
-/// Reads headers only. Throws ModelError.
+/// Bytes a network's weights take on the target once they are placed; 0 on the CPU, where the mapped files serve, and
+/// for the audio encoder, which stays there. Reads headers only. Throws ModelError.
 uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& target);
 
 /// Loads networks when they are first asked for. On the CPU all of them stay: they are mappings. On CUDA they all stay
@@ -35,6 +38,8 @@ class Models {
   /// asked for.
   const Umt5Encoder& text_encoder();
   const WanModel& expert(bool high);
+  const SpeechModel& speech();
+  const Wav2Vec2& audio_encoder();
   const vae::Vae& vae();
 
   /// How often an expert was brought in: a batch in phases needs each once.
@@ -53,6 +58,8 @@ class Models {
   int64_t expert_loads_ = 0;
   std::unique_ptr<Umt5Encoder> text_encoder_;
   std::unique_ptr<WanModel> high_, low_;
+  std::unique_ptr<SpeechModel> speech_;
+  std::unique_ptr<Wav2Vec2> audio_encoder_;
   std::unique_ptr<vae::Vae> vae_;
 };
 

@@ -31,6 +31,8 @@ class SpeechFeatures {
   /// feature (under 45 ms).
   SpeechFeatures(const Wav2Vec2& encoder, Waveform wave);
 
+  /// Samples of the file at 16 kHz.
+  int64_t samples() const { return wave_.samples; }
   /// Features at 30 a second.
   int64_t frames() const { return frames_30_; }
   /// The features `index` (ascending, as feature_index gives them; -1 is the zero vector) -> [states, hidden, n]

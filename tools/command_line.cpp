@@ -46,8 +46,7 @@ void add_contact_sheet(CLI::App& app) {
 }
 
 void add_task(CLI::App& app, Task task, const std::string& about) {
-  CLI::App* command =
-      app.add_subcommand(task_name(task), about + (is_served(task) ? "" : " (not available in this build)"));
+  CLI::App* command = app.add_subcommand(task_name(task), about);
   for (const Parameter& parameter : parameters())
     if (parameter.accepts(task)) add_parameter(*command, parameter, task, parameter.required);
   add_contact_sheet(*command);

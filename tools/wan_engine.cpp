@@ -4,10 +4,12 @@
 
 #include <iostream>
 
+#include "engine/attention_choice.h"
 #include "engine/inspect.h"
 #include "engine/job/batch.h"
 #include "engine/job/batch_report.h"
 #include "engine/job/render.h"
+#include "engine/job/speech.h"
 #include "engine/media/metadata.h"
 #include "engine/request/error.h"
 #include "engine/request/parse.h"
@@ -35,6 +37,13 @@ void run_show(const Command& command) {
   std::cout << nlohmann::ordered_json::parse(read_metadata(command.input, "video")).dump(2) << "\n";
 }
 
+void render_any(const Request& request, const Command& command, Console& console) {
+  if (request.task == Task::S2V)
+    render_speech(request, {command.contact_sheet}, console.log(), console);
+  else
+    render(request, {command.contact_sheet}, console.log(), console);
+}
+
 void run_replay(const Command& command, Console& console) {
   Record record = parse_record(read_metadata(command.input, "video"), "video");
   Request request = overridden(record.request, command, without_suffix(command.input, ".mp4") + "-replay.mp4");
@@ -44,7 +53,8 @@ void run_replay(const Command& command, Console& console) {
   if (now.noise_device != record.noise_device || now.dtype != record.dtype)
     console.say("replay: made on " + record.device + " in " + record.dtype + " with noise of " + record.noise_device +
                 ", now " + now.device + ", " + now.dtype + ", " + now.noise_device + ": the frames will differ");
-  render(request, {command.contact_sheet}, console.log(), console);
+  pin_attention(target, record.attention);
+  render_any(request, command, console);
 }
 
 void run_decode(const Command& command, Console& console) {
@@ -72,7 +82,8 @@ int run_batch(const Command& command, Console& console) {
   const BatchResult result = render_batch(jobs, journal, options, console.log(), console);
   std::cout << to_text(result) << std::flush;
   write_report(std::filesystem::path(command.work) / "report.json", result);
-  if (result.cancelled || result.count(JobState::Left) > 0) console.say("the same command goes on where this one ended");
+  if (result.cancelled || result.count(JobState::Left) > 0)
+    console.say("the same command goes on where this one ended");
   if (result.cancelled) throw Cancelled();
   return result.count(JobState::Failed) > 0 ? 1 : 0;
 }
@@ -87,7 +98,7 @@ int run(const Command& command) {
   if (command.name == "batch") return run_batch(command, console);
   if (command.name == "replay") return run_replay(command, console), 0;
   if (command.name == "decode") return run_decode(command, console), 0;
-  render(command.request, {command.contact_sheet}, console.log(), console);
+  render_any(command.request, command, console);
   return 0;
 }
 

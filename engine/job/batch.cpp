@@ -9,6 +9,8 @@
 #include "engine/job/batch_job.h"
 #include "engine/job/forecast.h"
 #include "engine/job/render.h"
+#include "engine/job/speech.h"
+#include "engine/media/fetch.h"
 #include "engine/request/error.h"
 #include "engine/request/params.h"
 
@@ -87,6 +89,7 @@ class Batch {
     for (BatchJob* job : jobs) {
       JobResult& result = *job->result;
       if (stopped_ || job->finished || result.state == JobState::Failed) continue;
+      if (stage != &Batch::prepare && (stage == &Batch::speak) != (job->request.task == Task::S2V)) continue;
       const auto start = Clock::now();
       try {
         (this->*stage)(*job);
@@ -111,7 +114,7 @@ class Batch {
     };
     for (const Phase& phase : {Phase{"inputs", &Batch::encode_input}, Phase{"prompts", &Batch::encode_prompts},
                                Phase{"high_noise", &Batch::sample_high}, Phase{"low_noise", &Batch::sample_low},
-                               Phase{"decode", &Batch::decode}}) {
+                               Phase{"decode", &Batch::decode}, Phase{"speech", &Batch::speak}}) {
       const auto start = Clock::now();
       each(jobs, phase.stage);
       log_("phase", {{"phase", phase.name}, {"jobs", jobs.size()}, {"seconds", seconds_since(start)}});
@@ -156,8 +159,9 @@ class Batch {
       settled->at("audio_from").get_to(job.audio_from);
       return;
     }
+    FetchedMedia media(request);
     const Inputs inputs = load_inputs(request, log_);
-    job.audio_from = inputs.keep_audio_from;
+    job.audio_from = inputs.keep_audio_from.empty() ? "" : job.result->request.video_url;
     if (job.schedule.empty()) {
       log_("warning", {{"out", request.out}, {"text", kNoStepText}});
       write_input(request, inputs, job.record);
@@ -229,6 +233,13 @@ class Batch {
   void decode(BatchJob& job) {
     const SavedLatents saved = load_latents(latents(job));
     write_video(models_of(job).vae(), saved, job.request.out, {}, progress_, job.label);
+    finish(job);
+  }
+
+  /// Speech goes through its stages clip by clip; each clip's latents are kept in the job's folder.
+  void speak(BatchJob& job) {
+    wan::speak(models_of(job), job.request, job.record, journal_.file(job.name, "clips"), {}, log_, progress_,
+               job.label);
     finish(job);
   }
 

@@ -49,6 +49,12 @@ at::Tensor image_condition(const vae::Vae& vae, const at::Tensor& image, const a
   return at::cat({mask, latent});
 }
 
+at::Tensor pixel_latent(const vae::Vae& vae, const at::Tensor& pixels, Progress& progress, const std::string& job) {
+  at::Device device = vae.encoder.conv1.weight.device();
+  auto chunk = [&](int64_t start, int64_t count) { return pixels.narrow(1, start, count).to(device); };
+  return encode_clip(vae, pixels.size(1), chunk, progress, job);
+}
+
 at::Tensor video_latent(const vae::Vae& vae, const at::Tensor& frames, Progress& progress, const std::string& job) {
   at::Device device = vae.encoder.conv1.weight.device();
   auto chunk = [&](int64_t start, int64_t count) {

@@ -30,6 +30,8 @@ Encoded encode(Models& models, TextStates& text, const Request& request, const s
 /// Source: wan/image2video.py; last image as diffusers' WanImageToVideoPipeline.
 at::Tensor image_condition(const vae::Vae& vae, const at::Tensor& image, const at::Tensor& last_image, int64_t frames,
                            Progress& progress, const std::string& job = "");
+/// Pixels [3, F, H, W] in [-1, 1], F = 4n + 1 -> normalised latent [16, n + 1, H/8, W/8] on the VAE's device.
+at::Tensor pixel_latent(const vae::Vae& vae, const at::Tensor& pixels, Progress& progress, const std::string& job = "");
 /// uint8 [F, H, W, 3], F = 4n + 1 -> normalised latent [16, n + 1, H/8, W/8].
 at::Tensor video_latent(const vae::Vae& vae, const at::Tensor& frames, Progress& progress, const std::string& job = "");
 

@@ -29,6 +29,7 @@ Record make_record(const Request& request, const Target& target, std::vector<Fil
           .device = word(target.device),
           .dtype = target.dtype == at::kBFloat16 ? "bf16" : "float32",
           .noise_device = word(target.noise),
+          .attention = {},
           .files = std::move(files)};
 }
 
@@ -38,6 +39,7 @@ std::string to_text(const Record& record) {
                                  {"device", record.device},
                                  {"dtype", record.dtype},
                                  {"noise_device", record.noise_device}};
+  if (!record.attention.empty()) json["attention"] = record.attention;
   for (const FileIdentity& file : record.files)
     json["files"].push_back({{"name", file.name}, {"size", file.size}, {"sha256", file.sha256}});
   return json.dump();
@@ -53,6 +55,7 @@ Record parse_record(const std::string& text, const std::string& field) {
                   .device = json.at("device"),
                   .dtype = json.at("dtype"),
                   .noise_device = json.at("noise_device"),
+                  .attention = json.value("attention", std::map<std::string, std::string>()),
                   .files = {}};
     for (const nlohmann::json& file : json.at("files"))
       record.files.push_back({file.at("name"), file.at("size"), file.at("sha256")});

@@ -1,6 +1,7 @@
 // What is written into a video, and beside its latents: enough to render it again and to notice other files.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,9 @@ namespace wan {
 /// Nothing in it varies between equal runs on equal hardware: no times, hosts or output paths.
 struct Record {
   std::string version;
-  Request request;                          // as asked: what followed from the inputs is found again in them
-  std::string device, dtype, noise_device;  // what `auto` became: "cpu" or "cuda", "float32" or "bf16"
+  Request request;                               // as asked: what followed from the inputs is found again in them
+  std::string device, dtype, noise_device;       // what `auto` became: "cpu" or "cuda", "float32" or "bf16"
+  std::map<std::string, std::string> attention;  // on CUDA: which back end computed which shape
   std::vector<FileIdentity> files;
 };
 

@@ -2,9 +2,10 @@
 
 #include <ATen/ATen.h>
 
-#include <chrono>
-
+#include "engine/attention_choice.h"
 #include "engine/denoise.h"
+#include "engine/job/stage_clock.h"
+#include "engine/media/fetch.h"
 #include "engine/media/png.h"
 #include "engine/media/writer.h"
 #include "engine/memory.h"
@@ -16,41 +17,12 @@ namespace wan {
 
 namespace {
 
-/// Seconds and peak memory of each stage, one log line when it ends.
-class StageClock {
- public:
-  StageClock(const Log& log, const Target& target) : log_(log), target_(target) {}
-
-  void end(const char* stage, Log::Fields fields = Log::Fields::object()) {
-    auto now = std::chrono::steady_clock::now();
-    double seconds = std::chrono::duration<double>(now - start_).count();
-    start_ = now;
-    fields["seconds"] = seconds;
-    log_(stage, fields);
-    totals_[stage] = seconds;
-  }
-
-  /// The last line: seconds of every stage, peak memory, the file.
-  void finish(const std::string& out) {
-    Log::Fields fields = {{"out", out}};
-    for (const auto& [stage, seconds] : totals_.items()) fields[stage + "_seconds"] = seconds;
-    fields["peak_ram_bytes"] = peak_memory(at::kCPU);
-    if (target_.device.is_cuda()) fields["peak_vram_bytes"] = peak_memory(target_.device);
-    log_("done", fields);
-  }
-
- private:
-  const Log& log_;
-  const Target& target_;
-  Log::Fields totals_ = Log::Fields::object();
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
 Extent extent_of(const Request& request) {
   return {request.rendered_frames(), request.height, request.width};
 }
 
-VideoFormat format_of(const SavedLatents& saved) {
+/// `audio_from` is a file, where `saved` may name a URL.
+VideoFormat format_of(const SavedLatents& saved, const std::string& audio_from) {
   const Request& request = saved.record.request;
   return {.height = saved.latents.size(2) * vae::kPixels,
           .width = saved.latents.size(3) * vae::kPixels,
@@ -59,7 +31,7 @@ VideoFormat format_of(const SavedLatents& saved) {
           .write_mode = request.video_write_mode,
           .metadata = to_text(saved.record),
           .audio = std::nullopt,
-          .audio_from = saved.audio_from};
+          .audio_from = audio_from};
 }
 
 at::Tensor sample(Models& models, const Request& request, const std::vector<Step>& schedule, const Encoded& encoded,
@@ -77,7 +49,7 @@ void write_input(const Request& request, const Inputs& inputs, const Record& rec
                        .frames = request.num_frames,
                        .audio_from = inputs.keep_audio_from,
                        .record = record};
-  VideoWriter writer(request.out, format_of(nothing));
+  VideoWriter writer(request.out, format_of(nothing, inputs.keep_audio_from));
   writer.write(inputs.video.narrow(0, 0, request.num_frames).contiguous());
   writer.finish();
 }
@@ -87,6 +59,7 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   Target target = resolve_target(request);
   ModelFolder folder = open_model_folder(request.model, request.task);
   StageClock clock(log, target);
+  FetchedMedia media(request);
   Inputs inputs = load_inputs(request, log);
   MemoryNeed need = memory_need(folder, extent_of(request), target);
   check_fits(need, extent_of(request), target);
@@ -107,10 +80,16 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   }
   Models models(folder, target, need.working, log);
   TextStates text(models);
+  remember_attention(target);
   Encoded encoded = encode(models, text, request, schedule, inputs, progress);
   clock.end("encode");
-  SavedLatents saved{sample(models, request, schedule, encoded, progress), request.num_frames, inputs.keep_audio_from,
-                     record};
+  at::Tensor latents = sample(models, request, schedule, encoded, progress);
+  record.attention = attention_choices(target);
+  log_attention(target, log);
+  SavedLatents saved{.latents = latents,
+                     .frames = request.num_frames,
+                     .audio_from = inputs.keep_audio_from.empty() ? "" : asked.video_url,
+                     .record = record};
   std::filesystem::path kept = latents_path(request.out);
   save_latents(kept, saved);
   clock.end("denoise", {{"steps", schedule.size()}, {"expert_loads", models.expert_loads()}});
@@ -133,7 +112,10 @@ void decode_saved(const SavedLatents& saved, const std::string& out, const Targe
 
 void write_video(const vae::Vae& vae, const SavedLatents& saved, const std::string& out, const RenderOptions& options,
                  Progress& progress, const std::string& job) {
-  VideoWriter writer(out, format_of(saved));
+  Request sound;
+  sound.video_url = saved.audio_from;
+  FetchedMedia media(sound);
+  VideoWriter writer(out, format_of(saved, sound.video_url));
   ContactSheet sheet(saved.frames);
   vae::DecoderStream stream(vae.decoder);
   at::Tensor latents = saved.latents.to(vae.decoder.conv2.weight.device());

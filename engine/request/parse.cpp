@@ -25,8 +25,6 @@ class Parser {
   }
 
   Request run() {
-    if (!is_served(request_.task) && !options_.unserved_tasks)
-      fail("task", std::string(task_name(request_.task)) + " is not available in this build", "not_available");
     refuse_unknown();
     for (const Parameter& parameter : parameters()) {
       const Accepts* accepts = parameter.accepts(request_.task);

@@ -24,14 +24,22 @@ inline thread_local dim3 blockDim, gridDim;
 
 namespace wan::simt {
 
-/// The order in which the threads between two barriers run. What one order hides of a missing barrier, the other shows.
+/// The order in which the threads between two barriers run, and when an asynchronous copy lands: as late as the
+/// hardware may (when it is waited for), or at once. What one hides of a missing barrier or wait, the other shows.
 enum class Order { Forward, Reverse };
 
-/// A copy that cp.async has begun: performed when the thread waits for it, as late as the hardware may.
+/// A copy that cp.async has begun.
 struct PendingCopy {
   void* to;
   const void* from;  // null: zeros
   size_t bytes;
+
+  void perform() const {
+    if (from)
+      std::memcpy(to, from, bytes);
+    else
+      std::memset(to, 0, bytes);
+  }
 };
 
 /// One CUDA thread.
@@ -68,6 +76,7 @@ class Block {
   unsigned char* dynamic_shared() { return dynamic_; }
   std::vector<std::byte>& static_shared(const void* key, size_t bytes);
   Fiber& fiber() { return *fiber_; }
+  Order order() const { return order_; }
 
  private:
   static constexpr size_t kStack = 256 << 10, kGuard = 256;
@@ -77,6 +86,7 @@ class Block {
   void begin(void (*kernel)(void*), void* argument);
   void start_all();
   bool run_ready();
+  bool run_lanes(size_t warp);
   void release_barrier();
   [[noreturn]] void fail_stuck() const;
   void wait(Fiber::State state, const char* what, std::source_location place);
@@ -201,10 +211,21 @@ inline void Block::start_all() {
   }
 }
 
+// A warp runs as far as it can before the next one does, so that what only a barrier keeps apart is far apart.
 inline bool Block::run_ready() {
   bool progress = false;
-  for (size_t i = 0; i < fibers_.size(); ++i) {
-    Fiber& fiber = fibers_[order_ == Order::Forward ? i : fibers_.size() - 1 - i];
+  const size_t warps = gatherings_.size();
+  for (size_t i = 0; i < warps; ++i) {
+    const size_t warp = order_ == Order::Forward ? i : warps - 1 - i;
+    while (run_lanes(warp)) progress = true;
+  }
+  return progress;
+}
+
+inline bool Block::run_lanes(size_t warp) {
+  bool progress = false;
+  for (size_t i = 0; i < 32; ++i) {
+    Fiber& fiber = fibers_[32 * warp + (order_ == Order::Forward ? i : 31 - i)];
     if (fiber.state != Fiber::State::Ready) continue;
     progress = true;
     fiber_ = &fiber;

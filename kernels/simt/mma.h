@@ -171,7 +171,11 @@ inline void copy_async_16(void* to, const void* from, bool inside) {
   if (reinterpret_cast<uintptr_t>(to) % 16 || (inside && reinterpret_cast<uintptr_t>(from) % 16)) {
     throw std::logic_error("[simt] copy_async_16 wants addresses that are multiples of 16");
   }
-  running_block().fiber().open_copies.push_back({to, inside ? from : nullptr, 16});
+  const PendingCopy copy = {to, inside ? from : nullptr, 16};
+  if (running_block().order() == Order::Reverse)
+    copy.perform();
+  else
+    running_block().fiber().open_copies.push_back(copy);
 }
 inline void copy_async_commit() {
   Fiber& fiber = running_block().fiber();
@@ -182,12 +186,7 @@ template <int kPending>
 void copy_async_wait() {
   auto& groups = running_block().fiber().copy_groups;
   for (; groups.size() > kPending; groups.pop_front()) {
-    for (const PendingCopy& copy : groups.front()) {
-      if (copy.from)
-        std::memcpy(copy.to, copy.from, copy.bytes);
-      else
-        std::memset(copy.to, 0, copy.bytes);
-    }
+    for (const PendingCopy& copy : groups.front()) copy.perform();
   }
 }
 

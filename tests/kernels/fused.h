@@ -7,6 +7,8 @@
 
 namespace wan::kernels {
 
+using at::Tensor;
+
 /// A storage type, and how far a result that was rounded to it once may lie from float64 (relative RMS).
 /// bfloat16 rounding alone is 1.66e-3, half 2.1e-4; float32 has sums in another order. Of a few elements all may be
 /// rounded by half a unit.
@@ -22,11 +24,11 @@ inline constexpr Storage kStorages[] = {{at::kFloat, Element::Float, 2e-6, 4e-6}
 inline constexpr simt::Order kOrders[] = {simt::Order::Forward, simt::Order::Reverse};
 
 /// An output full of NaN: what the kernel forgets to write shows.
-inline at::Tensor poisoned(at::IntArrayRef shape, at::ScalarType dtype) {
+inline Tensor poisoned(at::IntArrayRef shape, at::ScalarType dtype) {
   return at::full(shape, std::numeric_limits<double>::quiet_NaN(), dtype);
 }
 
-inline const float* floats(const at::Tensor& x) {
+inline const float* floats(const Tensor& x) {
   return x.defined() ? x.const_data_ptr<float>() : nullptr;
 }
 

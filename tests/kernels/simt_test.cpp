@@ -69,6 +69,27 @@ TEST(Simt, ReportsAnOverrunOfDynamicSharedMemory) {
   EXPECT_NE(write(64), "");
 }
 
+TEST(Simt, AnAsynchronousCopyMayAlsoArriveAtOnce) {
+  alignas(16) float from[4] = {1, 2, 3, 4};
+  auto launch_in = [&](Order order) {
+    float seen = 0;
+    launch(
+        1, 32, 16,
+        [&] {
+          WAN_DYNAMIC_SHARED(bytes);
+          auto* to = reinterpret_cast<float*>(bytes);
+          if (threadIdx.x != 0) return;
+          to[3] = 9;
+          copy_async_16(to, from, true);
+          seen = to[3];  // a reader that should have been kept apart
+        },
+        order);
+    return seen;
+  };
+  EXPECT_EQ(launch_in(Order::Forward), 9);
+  EXPECT_EQ(launch_in(Order::Reverse), 4);
+}
+
 TEST(Simt, AMissingBarrierReadsNaNInOneOfTheOrders) {
   int poisoned = 0;
   for (Order order : kOrders) {

@@ -50,7 +50,8 @@ std::filesystem::path Case::checkpoint() const {
 }
 
 void Case::expect_all_seen() const {
-  for (const auto& [tensor, value] : tensors) EXPECT_TRUE(seen_.count(tensor)) << name << ": " << tensor << " was not checked";
+  for (const auto& [tensor, value] : tensors)
+    EXPECT_TRUE(seen_.count(tensor)) << name << ": " << tensor << " was not checked";
 }
 
 }  // namespace wan::parity

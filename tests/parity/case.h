@@ -20,14 +20,14 @@ class Case {
 
   std::string name;
   nlohmann::json json;
-  std::filesystem::path folder;                 // the reference folder; files of the case lie in folder / "cases"
-  std::map<std::string, at::Tensor> tensors;    // empty where the case is JSON only
+  std::filesystem::path folder;               // the reference folder; files of the case lie in folder / "cases"
+  std::map<std::string, at::Tensor> tensors;  // empty where the case is JSON only
 
   bool has(const std::string& tensor) const { return tensors.count(tensor) > 0; }
   /// An input: counts as seen. Throws where it is absent.
   at::Tensor input(const std::string& tensor);
-  /// Compares with the stored tensor within its `atol_fp32` (integers exactly; `fallback_atol` where none is stated) and
-  /// records a gtest failure that names case and tensor. A tensor that the case does not have is ignored.
+  /// Compares with the stored tensor within its `atol_fp32` (integers exactly; `fallback_atol` where none is stated)
+  /// and records a gtest failure that names case and tensor. A tensor that the case does not have is ignored.
   void expect(const std::string& tensor, const at::Tensor& got, double fallback_atol = 0);
   /// Relative RMS within 3 x `bf16_emulation_vs_f64_rel_rms` of the stored tensor; for runs with bf16 arithmetic.
   void expect_bf16(const std::string& tensor, const at::Tensor& got);
@@ -48,7 +48,9 @@ struct Handler {
 };
 
 // One file each; listed in main.cpp.
-extern const Handler kTokenizer, kTextEncoder, kTransformer, kVae, kRope, kSchedulers, kRng, kImageSizes, kSpeechSizes, kEndToEnd;
-extern const Handler kWav2Vec2, kSpeechClock, kSpeechTransformer, kSpeechAudioTokens, kSpeechMotionTokens, kSpeechSpread;
+extern const Handler kTokenizer, kTextEncoder, kTransformer, kVae, kRope, kSchedulers, kRng, kImageSizes, kSpeechSizes,
+    kEndToEnd, kEndToEndSpeech;
+extern const Handler kWav2Vec2, kResampling, kSpeechClock, kSpeechTransformer, kSpeechAudioTokens, kSpeechMotionTokens,
+    kSpeechSpread;
 
 }  // namespace wan::parity

@@ -10,10 +10,25 @@ namespace wan::parity {
 namespace {
 
 const Handler* const kHandlers[] = {
-    &kVae,  &kTransformer, &kTextEncoder, &kRope, &kSchedulers, &kRng, &kImageSizes, &kSpeechSizes,
-    &kWav2Vec2, &kSpeechClock, &kSpeechTransformer, &kSpeechAudioTokens, &kSpeechMotionTokens, &kSpeechSpread,
+    &kVae,
+    &kTransformer,
+    &kTextEncoder,
+    &kRope,
+    &kSchedulers,
+    &kRng,
+    &kImageSizes,
+    &kSpeechSizes,
+    &kWav2Vec2,
+    &kResampling,
+    &kSpeechClock,
+    &kSpeechTransformer,
+    &kSpeechAudioTokens,
+    &kSpeechMotionTokens,
+    &kSpeechSpread,
 #ifndef WAN_CORE_ONLY
-    &kTokenizer, &kEndToEnd,
+    &kTokenizer,
+    &kEndToEnd,
+    &kEndToEndSpeech,
 #endif
 };
 

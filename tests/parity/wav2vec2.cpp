@@ -6,6 +6,9 @@
 #include "engine/speech_clock.h"
 #include "engine/speech_features.h"
 #include "tests/parity/case.h"
+#ifndef WAN_CORE_ONLY
+#include "engine/media/waveform.h"
+#endif
 
 namespace wan::parity {
 namespace {
@@ -48,7 +51,24 @@ void check_buckets(Case& golden, SpeechFeatures& features) {
   }
 }
 
+/// The sound file of the case, resampled; the stored samples in a build that reads no media.
+Waveform waveform(Case& golden) {
+#ifndef WAN_CORE_ONLY
+  return open_waveform((golden.folder / "cases" / golden.json.at("wav")).string(), "audio_url");
+#else
+  const Tensor sound = golden.input("waveform_16k");
+  return {sound.size(0), [sound](int64_t start, int64_t count) { return sound.narrow(0, start, count); }};
+#endif
+}
+
+void check_resampling(Case& golden) {
+  const Waveform wave = waveform(golden);
+  EXPECT_EQ(wave.samples, golden.json.at("frames_16k"));
+  golden.expect("waveform_16k", wave.read(0, wave.samples));
+}
+
 void run_encoder(Case& golden) {
+  check_resampling(golden);
   const std::filesystem::path folder = golden.checkpoint();
   for (const char* file : {"model.safetensors", "pytorch_model.bin"}) {
     SCOPED_TRACE(file);
@@ -62,8 +82,7 @@ void run_encoder(Case& golden) {
     const Tensor samples = statistics.normalise(sound);
     golden.expect("input_values", samples.unsqueeze(0));
     check_encoder(golden, encoder, samples);
-    SpeechFeatures features(
-        encoder, {sound.size(0), [&](int64_t start, int64_t count) { return sound.narrow(0, start, count); }});
+    SpeechFeatures features(encoder, waveform(golden));
     EXPECT_EQ(encoder.config().frames(sound.size(0)), golden.json["feat_50fps_frames"]);
     EXPECT_EQ(features.frames(), golden.json["feat_30fps_frames"]);
     std::vector<int64_t> all(features.frames());
@@ -88,6 +107,9 @@ void run_bucket_table(Case& golden) {
 bool takes_encoder(const Case& golden) {
   return golden.has("input_values") && golden.has("conv_features");
 }
+bool takes_resampling(const Case& golden) {
+  return golden.has("waveform_16k") && !golden.has("input_values");
+}
 bool takes_bucket_table(const Case& golden) {
   auto rows = golden.json.find("rows");
   return rows != golden.json.end() && rows->is_array() && !rows->empty() && rows->front().contains("n_30fps");
@@ -96,6 +118,7 @@ bool takes_bucket_table(const Case& golden) {
 }  // namespace
 
 const Handler kWav2Vec2 = {"wav2vec2", takes_encoder, run_encoder};
+const Handler kResampling = {"resampling", takes_resampling, check_resampling};
 const Handler kSpeechClock = {"speech clock", takes_bucket_table, run_bucket_table};
 
 }  // namespace wan::parity

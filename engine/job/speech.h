@@ -1,0 +1,42 @@
+// Speech to video: from a picture and a sound of any length to a video, clip after clip.
+#pragma once
+
+#include <filesystem>
+
+#include "engine/job/render.h"
+#include "engine/media/waveform.h"
+#include "engine/memory.h"
+#include "engine/request/geometry.h"
+#include "engine/speech.h"
+
+namespace wan {
+
+/// Which clips a sound of this length gives, and what the file shows of them.
+struct SpeechPlan {
+  std::vector<Clip> clips;
+  std::vector<int64_t> features;  // for each video frame of all clips the index of its feature at 30 a second
+  int64_t frames;                 // of the file
+  double seconds;                 // of the sound that goes into it
+  ChainOptions chain;
+};
+
+/// `samples` at 16 kHz, which the encoder makes `features_30` features of. Under `--preset reference` the clips are the
+/// reference's, its first three frames are dropped and its sound starts at once; else every frame stands at the time of
+/// its sound and the file is as long as the sound. A length that was asked for is one clip and cuts the sound.
+SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features_30);
+
+/// Renders `asked` to its `out`. Each finished clip's latents lie in `work` until the video is there; with the same
+/// record a later call takes them up, and the running clip at its last saved step, with the same bytes as without the
+/// break. Throws as `render` does.
+void speak(Models& models, const Request& asked, const Record& record, const std::filesystem::path& work,
+           const RenderOptions& options, const Log& log, Progress& progress, const std::string& job = "");
+/// The same with networks of its own, and the clips beside the output.
+void render_speech(const Request& request, const RenderOptions& options, const Log& log, Progress& progress);
+
+/// What a clip takes, counted as a video without sound.
+Extent speech_extent(const Request& request, const Size& size);
+
+/// Where the clips of a video lie while it is made: beside it.
+std::filesystem::path clips_path(const std::filesystem::path& out);
+
+}  // namespace wan

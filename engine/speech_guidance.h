@@ -1,0 +1,39 @@
+// The velocity of one denoising step of a clip of speech: text, sound and the frames before it, with guidance.
+#pragma once
+
+#include "engine/request/schedule.h"
+#include "engine/residency.h"
+
+namespace wan {
+
+/// Runs the speech model on one clip after another. Text keys and values are kept for all of them.
+class SpeechGuidance {
+ public:
+  /// `positive` and `negative` are states of the text encoder [n, text_dim].
+  SpeechGuidance(Models& models, at::Tensor positive, at::Tensor negative)
+      : models_(models), positive_states_(std::move(positive)), negative_states_(std::move(negative)) {}
+
+  /// The next clip: reference [16, 1, h, w]; motion [16, 19, h, w] or undefined (no motion tokens); pose [16, F, h, w]
+  /// or undefined; features of its frames [states, audio_dim, 4 F].
+  void begin_clip(const at::Tensor& reference, const at::Tensor& motion, const at::Tensor& pose,
+                  const at::Tensor& features);
+
+  struct Branches {
+    at::Tensor cond, uncond;  // uncond undefined where the guidance is at most 1
+  };
+  /// x [16, F, h, w] float32. The second branch has the negative text and silence; all else stays.
+  Branches branches(const Step& step, const at::Tensor& x);
+  /// uncond + guidance * (cond - uncond). Source: wan/speech2video.py, generate.
+  at::Tensor operator()(const Step& step, const at::Tensor& x);
+
+ private:
+  Models& models_;
+  at::Tensor positive_states_, negative_states_;
+  at::Tensor features_;
+  at::Tensor reference_, motion_, pose_;
+  std::optional<SpeechClip> clip_;  // made when the model is first needed, as are the rest
+  std::optional<AudioContext> sound_, silence_;
+  std::optional<Context> positive_, negative_;
+};
+
+}  // namespace wan

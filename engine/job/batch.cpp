@@ -139,14 +139,16 @@ class Batch {
     job.group = &group;
     names_.set_names(job);
     const Extent extent = largest_extent(job.request);
-    group.working = std::max(group.working, memory_need(group.folder, extent, job.target).working);
+    // Now, while no weights are loaded: afterwards they would count as memory that is taken.
+    const MemoryNeed need = memory_need(group.folder, extent, job.target);
+    check_fits(need, extent, job.target);
+    group.working = std::max(group.working, need.working);
     progress_.expect(job.label, extent.tokens(), int64_t(job.schedule.size()));
   }
 
   /// Reads the inputs, settles what follows from them, and runs the VAE on them.
   void encode_input(BatchJob& job) {
-    if (fs::exists(latents(job))) return;
-    if (job.input.empty()) return check_fits(job);
+    if (job.input.empty() || fs::exists(latents(job))) return;
     Request& request = job.request;
     const fs::path encoded = encoding(job.input);
     const json* settled = journal_.find(job.name);
@@ -155,12 +157,11 @@ class Batch {
       settled->at("height").get_to(request.height);
       settled->at("num_frames").get_to(request.num_frames);
       settled->at("audio_from").get_to(job.audio_from);
-      return check_fits(job);
+      return;
     }
     FetchedMedia media(request);
     const Inputs inputs = load_inputs(request, log_);
     job.audio_from = inputs.keep_audio_from.empty() ? "" : job.result->request.video_url;
-    check_fits(job);
     if (job.schedule.empty()) {
       log_("warning", {{"out", request.out}, {"text", kNoStepText}});
       write_input(request, inputs, job.record);
@@ -276,11 +277,6 @@ class Batch {
     return encoded;
   }
 
-  void check_fits(const BatchJob& job) const {
-    const Extent extent = largest_extent(job.request);
-    wan::check_fits(memory_need(job.group->folder, extent, job.target), extent, job.target);
-  }
-
   BatchGroup& group_of(const BatchJob& job) {
     ModelFolder folder = open_model_folder(job.request.model, job.request.task);
     for (BatchGroup& group : groups_)
@@ -303,8 +299,10 @@ class Batch {
 
   void drop_models() {
     text_.reset();
-    if (models_) result_.expert_loads += models_->expert_loads();
+    if (!models_) return;
+    result_.expert_loads += models_->expert_loads();
     models_.reset();
+    release_cached(models_group_->target.device);
     models_group_ = nullptr;
   }
 

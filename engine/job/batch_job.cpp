@@ -1,6 +1,5 @@
 #include "engine/job/batch_job.h"
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "engine/job/conditioning.h"
@@ -62,9 +61,8 @@ void JobNames::set_names(BatchJob& job) {
 
 Extent largest_extent(const Request& request) {
   if (request.width > 0) return {request.rendered_frames(), request.height, request.width};
-  // Memory follows the area alone; 16 more for the rounding.
-  const int64_t side = int64_t(std::sqrt(double(area_of(request.resolution)))) / 16 * 16 + 16;
-  return {request.rendered_frames(), side, side};
+  const Size size = size_of(request.resolution, "16:9");  // exactly the area that bounds a size which follows the input
+  return {request.rendered_frames(), size.height, size.width};
 }
 
 }  // namespace wan

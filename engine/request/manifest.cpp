@@ -96,17 +96,27 @@ class Reader {
       collect(line.number, [&] { add_line(line); });
     }
     check_outputs();
-    if (!errors_.empty()) throw InvalidRequest(errors_);
+    if (!errors_.empty()) throw InvalidRequest(list_of(errors_));
     return std::move(jobs_);
   }
 
  private:
+  /// In the order of the lines; the fields read "line 3, num_frames".
+  static std::vector<FieldError> list_of(const LineErrors& errors) {
+    std::vector<FieldError> list;
+    for (const auto& [line, error] : errors) {
+      list.push_back(error);
+      list.back().field = "line " + std::to_string(line) + (error.field.empty() ? "" : ", " + error.field);
+    }
+    return list;
+  }
+
   template <class Function>
   void collect(int64_t line, Function function) {
     try {
       function();
     } catch (const InvalidRequest& invalid) {
-      for (const FieldError& error : invalid.errors) errors_.push_back(at_line(line, error));
+      for (const FieldError& error : invalid.errors) errors_.emplace(line, error);
     }
   }
 
@@ -166,7 +176,7 @@ class Reader {
       if (errors_.size() >= kMostErrors) return;
       const std::string name = one_name(job.request.out);
       auto refuse = [&](const std::string& wrong) {
-        errors_.push_back(at_line(job.line, {"out", wrong, "duplicate", "", job.request.out}));
+        errors_.emplace(job.line, FieldError{"out", wrong, "duplicate", "", job.request.out});
       };
       const auto [first, added] = outputs.emplace(name, job.line);
       if (!added)
@@ -182,7 +192,7 @@ class Reader {
   json defaults_;
   Draws draws_;
   std::vector<ManifestJob> jobs_;
-  std::vector<FieldError> errors_;
+  LineErrors errors_;
 };
 
 }  // namespace

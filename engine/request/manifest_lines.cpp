@@ -43,7 +43,7 @@ void blank_comments(std::string& text) {
 
 class Splitter {
  public:
-  Splitter(std::string_view text, std::vector<FieldError>& errors) : text_(text), errors_(errors) {}
+  Splitter(std::string_view text, LineErrors& errors) : text_(text), errors_(errors) {}
 
   std::vector<ManifestLine> run() {
     const size_t first = skip_space(text_, 0);
@@ -66,7 +66,7 @@ class Splitter {
   }
 
   void fail(size_t position, const std::string& wrong) {
-    errors_.push_back(at_line(line_of(position), {"", wrong, "json_invalid", "", ""}));
+    errors_.emplace(line_of(position), FieldError{"", wrong, "json_invalid", "", ""});
   }
 
   std::vector<Piece> lines() const {
@@ -126,7 +126,7 @@ class Splitter {
       const size_t column = newline == std::string_view::npos ? at + 1 : at - newline;
       fail(at, "must be a JSON object in UTF-8, and is broken at column " + std::to_string(column));
     } catch (const InvalidRequest& invalid) {
-      for (const FieldError& error : invalid.errors) errors_.push_back(at_line(line, error));
+      for (const FieldError& error : invalid.errors) errors_.emplace(line, error);
     }
   }
 
@@ -146,19 +146,14 @@ class Splitter {
   }
 
   std::string_view text_;
-  std::vector<FieldError>& errors_;
+  LineErrors& errors_;
   size_t counted_ = 0;
   int64_t line_ = 1;
 };
 
 }  // namespace
 
-FieldError at_line(int64_t line, FieldError error) {
-  error.field = "line " + std::to_string(line) + (error.field.empty() ? "" : ", " + error.field);
-  return error;
-}
-
-std::vector<ManifestLine> manifest_lines(std::string text, std::vector<FieldError>& errors) {
+std::vector<ManifestLine> manifest_lines(std::string text, LineErrors& errors) {
   if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
   blank_comments(text);
   return Splitter(text, errors).run();

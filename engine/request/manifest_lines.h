@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -15,14 +16,13 @@ struct ManifestLine {
   nlohmann::json fields;  // an object, at most 8 deep
 };
 
-/// An error about a line: its field reads "line 3, num_frames", or "line 3" where `field` is empty.
-FieldError at_line(int64_t line, FieldError error);
+/// What is wrong, by the line that it is wrong in.
+using LineErrors = std::multimap<int64_t, FieldError>;
+inline constexpr size_t kMostErrors = 1000;
 
 /// One object a line, or an array of objects laid out in any way. Blank lines and lines that begin with # or // are
 /// skipped in both; a byte order mark and CRLF are no matter. What is wrong is added to `errors`, the rest returned;
 /// it gives up once there are kMostErrors.
-std::vector<ManifestLine> manifest_lines(std::string text, std::vector<FieldError>& errors);
-
-inline constexpr size_t kMostErrors = 1000;
+std::vector<ManifestLine> manifest_lines(std::string text, LineErrors& errors);
 
 }  // namespace wan

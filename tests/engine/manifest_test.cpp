@@ -75,9 +75,10 @@ TEST(Manifest, AllErrorsOfAllLinesAtOnceWithTheirNumbers) {
   Manifest manifest("\n# comment\n" + line(R"("num_frames": 9, "shift": 99)", "a.mp4") + "{\"task\": \"t2v\",\n" +
                     line(R"("promt": 1)", "b.mp4") + R"({"prompt": "x"})" + "\n[1]\n" + line("", "c.mp4") +
                     line("", "./c.mp4") + line(R"("shift": 2, "shift": 3)", "d.mp4") + "\xff\n");
-  EXPECT_EQ(manifest.wrong(),
-            "line 3, num_frames; line 3, shift; line 4; line 5, promt; line 6, task; line 7; line 10, shift; line 11; "
-            "line 9, out");
+  EXPECT_EQ(
+      manifest.wrong(),
+      "line 3, num_frames; line 3, shift; line 4; line 5, promt; line 6, task; line 7; line 9, out; line 10, shift; "
+      "line 11");
   EXPECT_NE(manifest.message().find("[line 3, num_frames] must be from 17 to 121, got 9; \"unlocked\": true"),
             std::string::npos);
   EXPECT_NE(manifest.message().find("which line 8 writes too"), std::string::npos);

@@ -6,6 +6,7 @@
 #include <list>
 
 #include "engine/denoise.h"
+#include "engine/job/attention_notes.h"
 #include "engine/job/batch_job.h"
 #include "engine/job/forecast.h"
 #include "engine/job/render.h"
@@ -35,7 +36,7 @@ class Batch {
  public:
   Batch(const std::vector<ManifestJob>& manifest, Journal& journal, const BatchOptions& options, const Log& log,
         Progress& progress)
-      : journal_(journal), options_(options), log_(log), progress_(progress) {
+      : journal_(journal), options_(options), log_(log), progress_(progress), attention_(journal) {
     for (const ManifestJob& job : manifest) result_.jobs.push_back({.line = job.line, .request = job.request});
     for (JobResult& result : result_.jobs) {
       BatchJob& job = jobs_.emplace_back();
@@ -168,7 +169,10 @@ class Batch {
       return finish(job);
     }
     if (!fs::exists(encoded)) {
-      save_encoded(encoded, encode_inputs(models_of(job), request, job.schedule, inputs, progress_, job.label));
+      attention_.pin(job.target, job.input);
+      const Encoded states = encode_inputs(models_of(job), request, job.schedule, inputs, progress_, job.label);
+      attention_.note(job.target, job.input);
+      save_encoded(encoded, states);
       ++result_.inputs_encoded;
     }
     journal_.note(job.name, {{"width", request.width},
@@ -184,8 +188,10 @@ class Batch {
       progress_.at({Stage::Encode, 0, 1, "", job.label});
       Models& models = models_of(job);
       if (!text_) text_.emplace(models);
+      attention_.pin(job.target, name);
       Encoded encoded;
       encoded.conditioning.positive = (*text_)(prompt);
+      attention_.note(job.target, name);
       save_encoded(encoding(name), encoded);
       ++result_.prompts_encoded;
     };
@@ -216,8 +222,10 @@ class Batch {
     auto after_step = [&](const Sampling&) {
       const auto now = Clock::now(), after_next = now + (now - step_start);
       step_start = now;
+      attention_.note(job.target, job.name);
       if (after_next - saved_at >= options_.save_every) save();
     };
+    attention_.pin(job.target, job.name);
     try {
       Guidance guidance(models_of(job), encoded.conditioning);
       denoise(state, job.schedule, end, std::ref(guidance), progress_, job.label, after_step);
@@ -226,7 +234,10 @@ class Batch {
       throw;
     }
     if (end < int64_t(job.schedule.size())) return save();
-    save_latents(latents(job), {state.x, job.request.num_frames, job.audio_from, job.record});
+    Record record = job.record;
+    for (const std::string& name : {job.positive, job.negative, job.input, job.name})
+      record.attention.merge(attention_.noted(name));
+    save_latents(latents(job), {state.x, job.request.num_frames, job.audio_from, record});
     remove(path);
   }
 
@@ -291,6 +302,7 @@ class Batch {
   Models& models_of(const BatchJob& job) {
     if (models_group_ != job.group) {
       drop_models();
+      remember_attention(job.target);
       models_.emplace(job.group->folder, job.group->target, job.group->working, log_);
       models_group_ = job.group;
     }
@@ -311,6 +323,7 @@ class Batch {
   const Log& log_;
   Forecast progress_;
   JobNames names_;
+  AttentionNotes attention_;
   std::list<BatchGroup> groups_;
   std::list<BatchJob> jobs_;
   std::optional<Models> models_;

@@ -135,8 +135,9 @@ TEST(Batch, ExpertsAreLoadedOncePerCheckpoint) {
 TEST(Batch, GoesOnWhereItWasStoppedWithTheSameBytes) {
   for (bool given : {false, true}) {
     Scene scene;
-    for (int seed : {1, 2}) scene.add({{"out", std::to_string(seed) + ".mp4"}, {"seed", seed}});
-    scene.add({{"out", "3.mp4"}});
+    for (int seed : {1, 2})
+      scene.add({{"out", std::to_string(seed) + ".mp4"}, {"seed", seed}, {"num_inference_steps", 7}});
+    scene.add({{"out", "3.mp4"}, {"num_inference_steps", 7}});
     Steps all;
     const BatchResult whole = scene.run({.given_order = given, .save_every = {}}, &all);
     std::vector<std::string> want;
@@ -144,16 +145,16 @@ TEST(Batch, GoesOnWhereItWasStoppedWithTheSameBytes) {
       want.push_back(bytes_of(job.request.out));
       fs::remove(job.request.out);
     }
-    EXPECT_EQ(all.made, 12);
+    EXPECT_EQ(all.made, 21);
     int64_t made = 0, runs = 0;
     for (bool stopped = true; stopped; ++runs) {
-      ASSERT_LT(runs, 13);
+      ASSERT_LT(runs, 22);
       Steps few(1);
       const BatchResult part = scene.run({.given_order = given}, &few);  // a minute between states: Cancelled saves
       stopped = part.cancelled;
       made += few.made - stopped;
     }
-    EXPECT_EQ(made, 12) << "no step twice";
+    EXPECT_EQ(made, 21) << "no step twice";
     for (size_t i = 0; i < want.size(); ++i) EXPECT_EQ(bytes_of(whole.jobs[i].request.out), want[i]) << i;
     EXPECT_EQ(scene.waiting(), (std::multiset<std::string>{}));
   }

@@ -8,6 +8,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 fail() { printf 'gpu_check: %s\n' "$*" >&2; exit 2; }
+command="gpu_check.sh $*"
 seconds=540 suites=all architectures= reference=${WAN_REFERENCE:-} build_only= baseline= out=
 while [ $# -gt 0 ]; do
   case $1 in
@@ -28,6 +29,7 @@ build=${WAN_GPU_BUILD:-$root/build/gpu}
 say() { printf '== %3d s: %s\n' "$SECONDS" "$*" | tee -a "$out/log.txt" >&2; }
 left() { echo $((seconds - SECONDS > 1 ? seconds - SECONDS : 1)); }
 failed=0
+say "$command"
 # step NAME COMMAND...: within the time that is left; its output goes to NAME.txt. A hung kernel ends here, too.
 step() {
   local name=$1 status=0

@@ -50,7 +50,8 @@ void add_cpu(CLI::App& app, int& status) {
   command->add_option("rows", options->rows, "which rows; all by default");
   command->add_option("--runs", options->runs, "runs after the warm-up")->check(CLI::Range(1, 1000));
   command->add_option("--threads", *threads, "threads of a network")->check(CLI::Range(1, 1024));
-  command->add_option("--tokens", options->tokens, "of the transformer block, a multiple of 32")->check(CLI::Range(32, 1 << 20));
+  command->add_option("--tokens", options->tokens, "of the transformer block, a multiple of 32")
+      ->check(CLI::Range(32, 1 << 20));
   command->add_option("--model", options->model, "model folder of the row inspect");
   command->add_flag("--in-process", options->in_process, "measure networks in this process");
   command->callback([=, &status] {
@@ -69,7 +70,8 @@ void add_gpu(CLI::App& app, const std::string& name, const std::vector<std::stri
   auto files = std::make_shared<Files>();
   options->suites = suites;
   options->command = line;
-  command->add_option("--budget", options->budget_seconds, "seconds after which no case is begun")->check(CLI::Range(1.0, 1e6));
+  command->add_option("--budget", options->budget_seconds, "seconds after which no case is begun")
+      ->check(CLI::Range(1.0, 1e6));
   command->add_option("--only", options->only, "cases whose name or shape holds this");
   command->add_option("--commit", options->commit, "what is measured; git is asked by default");
   command->add_option("--json", files->json, "file for the result");

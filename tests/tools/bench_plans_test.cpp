@@ -12,8 +12,15 @@ namespace {
 Site small_site() {
   return {.device = at::kCPU,
           .dtype = at::kBFloat16,
-          .config = {.dim = 64, .ffn_dim = 96, .freq_dim = 32, .in_dim = 16, .out_dim = 16, .num_heads = 2, .num_layers = 2,
-                     .text_len = 8, .eps = 1e-6},
+          .config = {.dim = 64,
+                     .ffn_dim = 96,
+                     .freq_dim = 32,
+                     .in_dim = 16,
+                     .out_dim = 16,
+                     .num_heads = 2,
+                     .num_layers = 2,
+                     .text_len = 8,
+                     .eps = 1e-6},
           .resolutions = {{"small", 3, 4, 5}},
           .levels = {{8, 6, 10}}};
 }
@@ -30,7 +37,8 @@ Report measured(const std::vector<Plan>& plans) {
   const c10::InferenceMode inference;
   at::manual_seed(3);
   Report report;
-  run_plans(plans, {wall_milliseconds, {.warmups = 1, .launches = 1, .sample_milliseconds = 1, .samples = 3}}, Budget(1e9), report);
+  run_plans(plans, {wall_milliseconds, {.warmups = 1, .launches = 1, .sample_milliseconds = 1, .samples = 3}},
+            Budget(1e9), report);
   return report;
 }
 
@@ -86,7 +94,8 @@ TEST(BenchPlans, CountsOfTheRealThing) {
 
 TEST(BenchPlans, Ceilings) {
   Report report;
-  measure_ceilings(ceiling_probes(small_site(), 32, 1 << 16), {wall_milliseconds, {.warmups = 1, .launches = 1, .samples = 3}}, report);
+  measure_ceilings(ceiling_probes(small_site(), 32, 1 << 16),
+                   {wall_milliseconds, {.warmups = 1, .launches = 1, .samples = 3}}, report);
   for (const char* name : {"copy", "read", "bf16", "fp16"}) EXPECT_GT(report.ceilings[name], 0) << name;
 }
 

@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "tools/bench/child.h"
@@ -45,18 +46,25 @@ struct Script {
 
 TEST(Bench, ContestantsTakeTurnsAndInputsRotate) {
   Script script;
-  const Effort effort{.warmups = 1, .launches = 2, .sample_milliseconds = 100, .samples = 3, .contestant_milliseconds = 1e9};
-  const auto samples = measure_in_turns({script.contestant('a', 1), script.contestant('b', 3)}, 3, script.timer(), effort);
+  const Effort effort{
+      .warmups = 1, .launches = 2, .sample_milliseconds = 100, .samples = 3, .contestant_milliseconds = 1e9};
+  const auto samples =
+      measure_in_turns({script.contestant('a', 1), script.contestant('b', 3)}, 3, script.timer(), effort);
   // A warm-up and a pilot each, then A A B B three times.
-  EXPECT_EQ(script.launched, "aabb" "aabbaabbaabb");
+  EXPECT_EQ(script.launched,
+            "aabb"
+            "aabbaabbaabb");
   EXPECT_EQ(samples, (std::vector<std::vector<double>>{{1, 1, 1}, {3, 3, 3}}));
-  EXPECT_EQ(std::vector<size_t>(script.sets.begin(), script.sets.begin() + 8), (std::vector<size_t>{0, 1, 0, 1, 2, 0, 2, 0}));
+  EXPECT_EQ(std::vector<size_t>(script.sets.begin(), script.sets.begin() + 8),
+            (std::vector<size_t>{0, 1, 0, 1, 2, 0, 2, 0}));
 }
 
 TEST(Bench, LongLaunchesAreSampledLess) {
   Script script;
-  const Effort effort{.warmups = 3, .launches = 20, .sample_milliseconds = 500, .samples = 9, .contestant_milliseconds = 5000};
-  const auto samples = measure_in_turns({script.contestant('s', 9000), script.contestant('f', 0.1)}, 1, script.timer(), effort);
+  const Effort effort{
+      .warmups = 3, .launches = 20, .sample_milliseconds = 500, .samples = 9, .contestant_milliseconds = 5000};
+  const auto samples =
+      measure_in_turns({script.contestant('s', 9000), script.contestant('f', 0.1)}, 1, script.timer(), effort);
   EXPECT_EQ(samples[0].size(), 3u);
   EXPECT_EQ(samples[1].size(), 9u);
   EXPECT_EQ(std::count(script.launched.begin(), script.launched.end(), 's'), 1 + 1 + 3) << "one warm-up is enough";
@@ -84,17 +92,18 @@ Contest contest_of(const Tensor& want) {
 TEST(Bench, OnlyWhatIsRightIsTimed) {
   const Tensor want = at::arange(8, at::kDouble);
   int timed = 0;
-  const Plan plan = {"ops", "sum", "8", [&] {
-                       Contest contest = contest_of(want);
-                       contest.contestants = {
-                           {"right", true, [=](size_t) { return want; }},
-                           {"wrong", false, [=](size_t) { return want + 1; }},
-                           {"nan", false, [=](size_t) { return want * NAN; }},
-                           {"short", false, [=](size_t) { return want.narrow(0, 0, 7); }},
-                           {"absent", false, [](size_t) -> Tensor { TORCH_CHECK(false, "no such kernel"); }},
-                           {"scaled", false, [=](size_t) { return want * 2; }, "", [](const Tensor& y) { return y / 2; }}};
-                       return contest;
-                     }};
+  const Plan plan = {
+      "ops", "sum", "8", [&] {
+        Contest contest = contest_of(want);
+        contest.contestants = {
+            {"right", true, [=](size_t) { return want; }},
+            {"wrong", false, [=](size_t) { return want + 1; }},
+            {"nan", false, [=](size_t) { return want * NAN; }},
+            {"short", false, [=](size_t) { return want.narrow(0, 0, 7); }},
+            {"absent", false, [](size_t) -> Tensor { TORCH_CHECK(false, "no such kernel"); }},
+            {"scaled", false, [=](size_t) { return want * 2; }, "", [](const Tensor& y) { return y / 2; }}};
+        return contest;
+      }};
   const Stopwatch stopwatch = {[&](const std::function<void()>& run) {
                                  run();
                                  return double(++timed);
@@ -122,10 +131,27 @@ TEST(Bench, PlansBeyondTheBudgetAreNamed) {
 
 /// A result fit to be published: ours in 2 ms, a library in 3.
 Report good_report() {
-  Report report{.command = "wan-bench ops", .commit = "abc", .environment = {}, .ceilings = {{"bf16", 2e12}, {"copy", 4e12}}, .rows = {}, .left_out = {}};
-  for (const char* key : {"gpu", "driver", "cuda", "torch", "clocks_before", "clocks_after"}) report.environment[key] = "x";
-  Row row{.suite = "ops", .name = "linear", .shape = "64", .backend = "own", .ours = true, .milliseconds = {2, 2, 2, 2, 7},
-          .flops = 2e9, .bytes = 1e7, .ceiling = "bf16", .error = 1e-3, .bound = 2e-3, .peak_bytes = 0, .note = ""};
+  Report report{.command = "wan-bench ops",
+                .commit = "abc",
+                .environment = {},
+                .ceilings = {{"bf16", 2e12}, {"copy", 4e12}},
+                .rows = {},
+                .left_out = {}};
+  for (const char* key : {"gpu", "driver", "cuda", "torch", "clocks_before", "clocks_after"})
+    report.environment[key] = "x";
+  Row row{.suite = "ops",
+          .name = "linear",
+          .shape = "64",
+          .backend = "own",
+          .ours = true,
+          .milliseconds = {2, 2, 2, 2, 7},
+          .flops = 2e9,
+          .bytes = 1e7,
+          .ceiling = "bf16",
+          .error = 1e-3,
+          .bound = 2e-3,
+          .peak_bytes = 0,
+          .note = ""};
   report.rows = {row, row};
   report.rows[1].backend = "library <x>";
   report.rows[1].ours = false;
@@ -153,7 +179,9 @@ TEST(Bench, TheFileKeepsEverything) {
 
 TEST(Bench, TheTableSaysShareAndRatio) {
   const std::string text = table(good_report());
-  EXPECT_NE(text.find("| linear | 64 | **own** | 2 (2-5) | 1 TFLOP/s | 50 % bf16 | 1.50 | 1.00e-03 |"), std::string::npos) << text;
+  EXPECT_NE(text.find("| linear | 64 | **own** | 2 (2-5) | 1 TFLOP/s | 50 % bf16 | 1.50 | 1.00e-03 |"),
+            std::string::npos)
+      << text;
 }
 
 TEST(Bench, WhatLacksCeilingsOrErrorsIsNotPublished) {
@@ -172,6 +200,14 @@ TEST(Bench, WhatLacksCeilingsOrErrorsIsNotPublished) {
   EXPECT_EQ(spoilt([](Report& r) { r.commit = "unknown"; }), 1u);
   EXPECT_EQ(spoilt([](Report& r) { r.environment.erase("gpu"); }), 1u);
   EXPECT_EQ(spoilt([](Report& r) { r.rows.clear(); }), 1u);
+}
+
+TEST(Bench, CommittedResultsAreFitToBePublished) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(std::string(WAN_SOURCE_DIR) + "/results")) {
+    if (entry.path().extension() != ".json") continue;
+    for (const std::string& complaint : complaints(read_report(entry.path())))
+      ADD_FAILURE() << entry.path() << ": " << complaint;
+  }
 }
 
 TEST(Bench, ComparesBackEndsOfOneNameElseTheFastest) {

@@ -42,8 +42,7 @@ std::vector<Backend> backends(const Site& site) {
                return kernels::attention(q, k, v, scale);
              }}};
   return {{"cudnn", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-             return std::get<0>(
-                 at::_scaled_dot_product_cudnn_attention(q, k, v, {}, false, 0.0, false, false, scale));
+             return std::get<0>(at::_scaled_dot_product_cudnn_attention(q, k, v, {}, false, 0.0, false, false, scale));
            })},
           {"flash", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
              return std::get<0>(at::_scaled_dot_product_flash_attention(q, k, v, 0.0, false, false, scale));

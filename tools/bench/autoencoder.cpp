@@ -60,7 +60,8 @@ struct Direction {
   }
 };
 
-Contest vae_contest(const Site& site, const NetworkSizes& sizes, const std::vector<int64_t>& size, const Direction& direction) {
+Contest vae_contest(const Site& site, const NetworkSizes& sizes, const std::vector<int64_t>& size,
+                    const Direction& direction) {
   const Tensor input = direction.input(site, size), small = direction.input(site, {3, 4, 6});
   const auto exact = drawn_vae(site, sizes.vae_base, at::kFloat);
   const Tensor want = direction.whole(*exact, small);
@@ -98,7 +99,8 @@ Contest t5_contest(const Site& site, const NetworkSizes& sizes, int64_t layers) 
   const auto network = drawn_umt5(site, shapes, site.dtype);
   Tensor want = (*drawn_umt5(site, shapes, at::kFloat))(ids);
   const double tokens = double(sizes.t5_tokens), dim = double(shapes.dim), inner = double(shapes.inner);
-  return {.flops = double(layers) * (2 * tokens * (4 * dim * inner + 3 * dim * double(shapes.hidden)) + 4 * tokens * tokens * inner),
+  return {.flops = double(layers) *
+                   (2 * tokens * (4 * dim * inner + 3 * dim * double(shapes.hidden)) + 4 * tokens * tokens * inner),
           .bytes = 0,
           .ceiling = "bf16",
           .error = [want](const Tensor& states) { return relative_l2(states, want); },
@@ -114,8 +116,10 @@ std::vector<Plan> vae_plans(const Site& site, const NetworkSizes& sizes) {
   const Direction encoding = {encode_whole, kEncodeFlopsPerPixelFrame, false};
   for (const auto& [label, size] : sizes.latents) {
     const std::string shape = label + ", " + std::to_string(4 * (size[0] - 1) + 1) + " frames";
-    plans.push_back({"vae", "VAE decode", shape, [=, size = size] { return vae_contest(site, sizes, size, decoding); }});
-    plans.push_back({"vae", "VAE encode", shape, [=, size = size] { return vae_contest(site, sizes, size, encoding); }});
+    plans.push_back(
+        {"vae", "VAE decode", shape, [=, size = size] { return vae_contest(site, sizes, size, decoding); }});
+    plans.push_back(
+        {"vae", "VAE encode", shape, [=, size = size] { return vae_contest(site, sizes, size, encoding); }});
   }
   return plans;
 }

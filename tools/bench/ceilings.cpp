@@ -9,7 +9,9 @@ namespace {
 
 /// Random codes over the whole range: power, and with it the clock, depends on the data.
 Tensor codes(const Site& site, int64_t matrix, at::ScalarType dtype) {
-  return (at::randn({matrix, matrix}, at::TensorOptions(site.device).dtype(at::kFloat)) * 32).clamp(-127, 127).to(dtype);
+  return (at::randn({matrix, matrix}, at::TensorOptions(site.device).dtype(at::kFloat)) * 32)
+      .clamp(-127, 127)
+      .to(dtype);
 }
 
 Launch product(const Site& site, int64_t matrix, at::ScalarType dtype) {

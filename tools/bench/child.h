@@ -7,11 +7,11 @@
 namespace wan::bench {
 
 struct ChildResult {
-  int status;           // exit code; 128 + signal where one ended it
-  double seconds;       // from start to end, on the wall
-  double cpu_seconds;   // user and system time of the process
-  double peak_mb;       // its largest resident set
-  std::string out;      // what it wrote to stdout; stderr is this process's
+  int status;          // exit code; 128 + signal where one ended it
+  double seconds;      // from start to end, on the wall
+  double cpu_seconds;  // user and system time of the process
+  double peak_mb;      // its largest resident set
+  std::string out;     // what it wrote to stdout; stderr is this process's
 };
 
 /// Runs a program (looked for in PATH) to its end; `quiet` throws its stderr away.

@@ -45,7 +45,7 @@ struct Plan {
 struct Stopwatch {
   Timer timer;
   Effort effort;
-  std::function<void()> reset_peak = {};      // device memory
+  std::function<void()> reset_peak = {};  // device memory
   std::function<double()> peak_bytes = {};
 };
 

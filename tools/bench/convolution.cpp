@@ -41,11 +41,17 @@ Contest convolution(const Site& site, const Site::Level& level) {
   for (at::ScalarType dtype : {at::kHalf, at::kBFloat16, at::kFloat}) {
     const std::string type = dtype == at::kHalf ? "fp16" : dtype == at::kBFloat16 ? "bf16" : "fp32 (TF32 by default)";
     const Tensor clip = x.to(dtype), kernel = weight.to(dtype), offset = bias.to(dtype);
-    contest.contestants.push_back({"channels last " + type, true, [=](size_t) { return kernels::conv3d(clip, kernel, offset); }});
+    contest.contestants.push_back(
+        {"channels last " + type, true, [=](size_t) { return kernels::conv3d(clip, kernel, offset); }});
     const Tensor planes = clip.permute({3, 0, 1, 2}).unsqueeze(0).contiguous();
     contest.contestants.push_back({"planes " + type, false,
-                                   [=](size_t) { return at::conv3d(planes, kernel, offset, 1, at::IntArrayRef{0, 1, 1}); }, "",
-                                   [](const Tensor& y) { return y.squeeze(0).permute({1, 2, 3, 0}); }});
+                                   [=](size_t) {
+                                     return at::conv3d(planes, kernel, offset, 1, at::IntArrayRef{0, 1, 1});
+                                   },
+                                   "",
+                                   [](const Tensor& y) {
+                                     return y.squeeze(0).permute({1, 2, 3, 0});
+                                   }});
   }
   return contest;
 }
@@ -54,7 +60,9 @@ Contest norm_silu(const Site& site, const Site::Level& level) {
   const Tensor x = at::randn({kFrames, level.height, level.width, level.channels}, site.options().dtype(at::kHalf));
   const Tensor gamma = at::randn({level.channels}, at::TensorOptions(site.device).dtype(at::kFloat)) * 0.1 + 1;
   const Tensor out = at::empty_like(x), rows = sampled_rows(level.height, site.device);
-  const auto part = [=](const Tensor& y) { return y.index_select(1, rows).narrow(2, 0, std::min<int64_t>(level.width, 32)); };
+  const auto part = [=](const Tensor& y) {
+    return y.index_select(1, rows).narrow(2, 0, std::min<int64_t>(level.width, 32));
+  };
   const Tensor wide = part(x).to(at::kDouble);
   const Tensor want = at::silu(wide / wide.norm(2, {-1}, true).clamp_min(1e-12) * std::sqrt(double(level.channels)) *
                                gamma.to(at::kDouble));
@@ -63,7 +71,11 @@ Contest norm_silu(const Site& site, const Site::Level& level) {
           .ceiling = "copy",
           .error = [=](const Tensor& y) { return relative_l2(part(y), want); },
           .bound = 1e-3,
-          .contestants = {{"fused", true, [=](size_t) { kernels::channel_norm_silu(x, gamma, true, out); return out; }},
+          .contestants = {{"fused", true,
+                           [=](size_t) {
+                             kernels::channel_norm_silu(x, gamma, true, out);
+                             return out;
+                           }},
                           {"ATen", false, [=](size_t) {
                              kernels::reference::channel_norm_silu(x, gamma, true, out);
                              return out;

@@ -39,7 +39,8 @@ Run transformer_block(const CpuOptions& options) {
   auto block = std::make_shared<const AttentionBlock>(weights.root(), config, at::kFloat);
   const int64_t rows = 32;
   at::Tensor x = at::randn({1, options.tokens, config.dim}), text = at::randn({1, config.text_len, config.dim});
-  const Rope rope = kernels::make_rope(kernels::grid_positions(1, options.tokens / rows, rows), config.head_dim(), at::kCPU);
+  const Rope rope =
+      kernels::make_rope(kernels::grid_positions(1, options.tokens / rows, rows), config.head_dim(), at::kCPU);
   const Pass pass = {rope, {options.tokens}, {{}, at::randn({6, 1, config.dim})}};
   return [block, x, text, pass] {
     Context context = {text, {std::nullopt}};
@@ -111,10 +112,9 @@ json measure(const Network& network, const CpuOptions& options) {
 
 /// The same row by another process of this program.
 std::string measure_apart(const Network& network, const CpuOptions& options) {
-  const ChildResult result =
-      run_child({options.programs + "/wan-bench", "cpu", "--in-process", "--runs", std::to_string(options.runs),
-                 "--threads", std::to_string(at::get_num_threads()), "--tokens", std::to_string(options.tokens),
-                 network.name});
+  const ChildResult result = run_child(
+      {options.programs + "/wan-bench", "cpu", "--in-process", "--runs", std::to_string(options.runs), "--threads",
+       std::to_string(at::get_num_threads()), "--tokens", std::to_string(options.tokens), network.name});
   if (result.status != 0)
     throw std::runtime_error("[" + std::string(network.name) + "] its process ended with " +
                              std::to_string(result.status));

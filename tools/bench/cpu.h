@@ -10,10 +10,10 @@ namespace wan::bench {
 struct CpuOptions {
   std::vector<std::string> rows;  // all where empty
   int runs = 5;
-  int64_t tokens = 4096;   // of the transformer block
-  std::string model;       // folder for the row `inspect`, which is left out without one
-  std::string programs;    // folder of wan-infer and wan-bench
-  bool in_process = false; // measure the networks here; else each in a fresh process, so that peaks can be compared
+  int64_t tokens = 4096;    // of the transformer block
+  std::string model;        // folder for the row `inspect`, which is left out without one
+  std::string programs;     // folder of wan-infer and wan-bench
+  bool in_process = false;  // measure the networks here; else each in a fresh process, so that peaks can be compared
 };
 
 /// Names of the rows, in their order.

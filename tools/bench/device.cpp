@@ -79,7 +79,8 @@ std::vector<Probe> device_probes() {
            [=]() -> Launch {
              const Tensor data = at::zeros({kBytes / 4}, floats), out = at::zeros({1}, floats);
              return [=](size_t) {
-               C10_CUDA_CHECK(launch_l2_read(data.data_ptr(), kBytes / 16, kRounds, kBlocks, out.data_ptr<float>(), stream()));
+               C10_CUDA_CHECK(
+                   launch_l2_read(data.data_ptr(), kBytes / 16, kRounds, kBlocks, out.data_ptr<float>(), stream()));
              };
            }},
           {"exp", double(kPerThread) * 256 * kBlocks, [=]() -> Launch {

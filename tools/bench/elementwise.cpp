@@ -40,7 +40,8 @@ Contest modulated_norm(const Site& site, int64_t tokens) {
   Contest contest = memory_bound(bytes, rows, want, x.size());
   const at::ScalarType dtype = site.dtype;
   contest.contestants = {
-      {"fused", true, [=](size_t set) { return kernels::modulated_layer_norm(x[set], shift, scale, {tokens}, kEps, dtype); }},
+      {"fused", true,
+       [=](size_t set) { return kernels::modulated_layer_norm(x[set], shift, scale, {tokens}, kEps, dtype); }},
       {"ATen", false, [=](size_t set) {
          return kernels::reference::modulated_layer_norm(x[set], shift, scale, {tokens}, kEps, dtype);
        }}};
@@ -54,13 +55,14 @@ Contest residual_norm(const Site& site, int64_t tokens) {
   const kernels::NextNorm next{
       .weight = {}, .bias = {}, .shift = modulation_row(site), .scale = modulation_row(site), .eps = kEps};
   const Tensor rows = sampled_rows(tokens, site.device);
-  const Tensor sum = x.index_select(1, rows).to(at::kDouble) +
-                     gate.to(at::kDouble) * y.index_select(1, rows).to(at::kDouble);
+  const Tensor sum =
+      x.index_select(1, rows).to(at::kDouble) + gate.to(at::kDouble) * y.index_select(1, rows).to(at::kDouble);
   const Tensor want = at::layer_norm(sum, {site.config.dim}, {}, {}, kEps) * (1 + next.scale.to(at::kDouble)) +
                       next.shift.to(at::kDouble);
   Contest contest = memory_bound(bytes, rows, want, 1);
   const at::ScalarType dtype = site.dtype;
-  contest.contestants = {{"fused", true, [=, own = x.clone()](size_t) mutable {
+  contest.contestants = {{"fused", true,
+                          [=, own = x.clone()](size_t) mutable {
                             return kernels::gated_residual_norm_(own, y, gate, next, {tokens}, dtype);
                           }},
                          {"ATen", false, [=, own = x.clone()](size_t) mutable {
@@ -81,19 +83,23 @@ Contest norm_rope(const Site& site, const Resolution& at) {
   const kernels::Rope rope =
       kernels::make_rope(kernels::grid_positions(at.frames, at.rows, at.columns), c.head_dim(), site.device);
   const Tensor rows = sampled_rows(at.tokens(), site.device);
-  const kernels::Rope part = {rope.cos.index_select(0, rows).to(at::kDouble), rope.sin.index_select(0, rows).to(at::kDouble)};
+  const kernels::Rope part = {rope.cos.index_select(0, rows).to(at::kDouble),
+                              rope.sin.index_select(0, rows).to(at::kDouble)};
   const Tensor q = inputs[0].first.index_select(1, rows).to(at::kDouble);
   const Tensor normed = q / (q.square().mean(-1, true) + kEps).sqrt() * weight.to(at::kDouble);
   const Tensor want = kernels::reference::apply_rope(normed.unflatten(-1, {c.num_heads, -1}), part);
   Contest contest = memory_bound(bytes, rows, want, inputs.size());
-  contest.contestants = {
-      {"fused", true, [=](size_t set) {
-         return kernels::qk_norm_rope(inputs[set].first, inputs[set].second, weight, weight, rope, c.num_heads, kEps).first;
-       }},
-      {"ATen", false, [=](size_t set) {
-         return kernels::reference::qk_norm_rope(inputs[set].first, inputs[set].second, weight, weight, rope, c.num_heads, kEps)
-             .first;
-       }}};
+  contest.contestants = {{"fused", true,
+                          [=](size_t set) {
+                            return kernels::qk_norm_rope(inputs[set].first, inputs[set].second, weight, weight, rope,
+                                                         c.num_heads, kEps)
+                                .first;
+                          }},
+                         {"ATen", false, [=](size_t set) {
+                            return kernels::reference::qk_norm_rope(inputs[set].first, inputs[set].second, weight,
+                                                                    weight, rope, c.num_heads, kEps)
+                                .first;
+                          }}};
   return contest;
 }
 
@@ -103,7 +109,8 @@ std::vector<Plan> elementwise_plans(const Site& site) {
   std::vector<Plan> plans;
   for (const Resolution& at : site.resolutions) {
     plans.push_back({"ops", "norm + modulation", at.shape(), [=] { return modulated_norm(site, at.tokens()); }});
-    plans.push_back({"ops", "residual + norm + modulation", at.shape(), [=] { return residual_norm(site, at.tokens()); }});
+    plans.push_back(
+        {"ops", "residual + norm + modulation", at.shape(), [=] { return residual_norm(site, at.tokens()); }});
     plans.push_back({"ops", "qk norm + rope", at.shape(), [=] { return norm_rope(site, at); }});
   }
   return plans;

@@ -30,7 +30,12 @@ std::vector<std::string> gpu_suites() {
 void measure_gpu(const GpuOptions& options, const std::function<void(const Report&)>& save) {
   const Budget budget(options.budget_seconds);
   const Site site;
-  Report report{.command = options.command, .commit = options.commit, .environment = device_environment(), .ceilings = {}, .rows = {}, .left_out = {}};
+  Report report{.command = options.command,
+                .commit = options.commit,
+                .environment = device_environment(),
+                .ceilings = {},
+                .rows = {},
+                .left_out = {}};
   report.environment["clocks_before"] = device_clocks();
   const Stopwatch stopwatch = device_stopwatch({});
   std::vector<Probe> probes = ceiling_probes(site);

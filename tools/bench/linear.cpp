@@ -77,12 +77,10 @@ Contest contest(const Site& site, const Shape& shape, int64_t tokens) {
                   .error = [rows, want](const Tensor& y) { return relative_l2(y.index_select(0, rows), want); },
                   .bound = 4.5e-2,
                   .contestants = {}};
-  contest.contestants.push_back({"kernels::linear", true, [=](size_t set) {
-                                   return kernels::linear(x[set], weight, bias, activation);
-                                 }});
-  contest.contestants.push_back({"at::linear", false, [=](size_t set) {
-                                   return finish(at::linear(x[set], weight, bias));
-                                 }});
+  contest.contestants.push_back(
+      {"kernels::linear", true, [=](size_t set) { return kernels::linear(x[set], weight, bias, activation); }});
+  contest.contestants.push_back(
+      {"at::linear", false, [=](size_t set) { return finish(at::linear(x[set], weight, bias)); }});
   if (activation == Activation::GeluTanh)
     contest.contestants.push_back({"at::_addmm_activation", false, [=](size_t set) {
                                      return at::_addmm_activation(bias, x[set], weight.t(), 1, 1, /*use_gelu=*/true);

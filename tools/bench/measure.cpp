@@ -58,7 +58,8 @@ double wall_milliseconds(const std::function<void()>& run) {
   return (steady_seconds() - start) * 1000;
 }
 
-Budget::Budget(double seconds, Clock clock) : clock_(clock ? std::move(clock) : steady_seconds), end_(clock_() + seconds) {}
+Budget::Budget(double seconds, Clock clock)
+    : clock_(clock ? std::move(clock) : steady_seconds), end_(clock_() + seconds) {}
 
 double Budget::left() const {
   return end_ - clock_();

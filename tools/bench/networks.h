@@ -11,7 +11,8 @@ namespace wan::bench {
 struct NetworkSizes {
   int64_t vae_base = 96, t5_tokens = 512;
   /// Latents [16, T, h, w] of the VAE rows, by their labels; 81 frames are T = 21.
-  std::vector<std::pair<std::string, std::vector<int64_t>>> latents = {{"720p", {21, 90, 160}}, {"480p", {21, 60, 104}}};
+  std::vector<std::pair<std::string, std::vector<int64_t>>> latents = {{"720p", {21, 90, 160}},
+                                                                       {"480p", {21, 60, 104}}};
   Umt5Shapes t5;
   /// Tokens of one frame on which a block and a step are compared with float32, as (rows, columns).
   std::pair<int64_t, int64_t> check = {30, 52};

@@ -37,23 +37,21 @@ json to_json(const Report& report) {
   json rows = json::array(), left_out = json::array();
   for (const Row& row : report.rows) {
     const Summary summary = summarise(row.milliseconds);
-    rows.push_back({{"suite", row.suite},
-                    {"name", row.name},
-                    {"shape", row.shape},
-                    {"backend", row.backend},
-                    {"ours", row.ours},
-                    {"milliseconds",
-                     {{"median", summary.median},
-                      {"p10", summary.p10},
-                      {"p90", summary.p90},
-                      {"samples", row.milliseconds}}},
-                    {"flops", row.flops},
-                    {"bytes", row.bytes},
-                    {"ceiling", row.ceiling},
-                    {"error", row.error},
-                    {"bound", row.bound},
-                    {"peak_bytes", row.peak_bytes},
-                    {"note", row.note}});
+    rows.push_back(
+        {{"suite", row.suite},
+         {"name", row.name},
+         {"shape", row.shape},
+         {"backend", row.backend},
+         {"ours", row.ours},
+         {"milliseconds",
+          {{"median", summary.median}, {"p10", summary.p10}, {"p90", summary.p90}, {"samples", row.milliseconds}}},
+         {"flops", row.flops},
+         {"bytes", row.bytes},
+         {"ceiling", row.ceiling},
+         {"error", row.error},
+         {"bound", row.bound},
+         {"peak_bytes", row.peak_bytes},
+         {"note", row.note}});
   }
   for (const LeftOut& item : report.left_out)
     left_out.push_back({{"suite", item.suite},
@@ -61,8 +59,9 @@ json to_json(const Report& report) {
                         {"shape", item.shape},
                         {"backend", item.backend},
                         {"why", item.why}});
-  return {{"schema", kSchema},          {"command", report.command},   {"commit", report.commit},
-          {"environment", report.environment}, {"ceilings", report.ceilings}, {"rows", rows},
+  return {{"schema", kSchema},           {"command", report.command},
+          {"commit", report.commit},     {"environment", report.environment},
+          {"ceilings", report.ceilings}, {"rows", rows},
           {"left_out", left_out}};
 }
 
@@ -78,10 +77,10 @@ Report report_of(const json& content, const std::string& label) {
     content.at("ceilings").get_to(report.ceilings);
     for (const json& row : content.at("rows")) {
       report.rows.push_back({row.at("suite"), row.at("name"), row.at("shape"), row.at("backend"), row.at("ours"),
-                             row.at("milliseconds").at("samples"), row.at("flops"), row.at("bytes"),
-                             row.at("ceiling"), row.at("error"), row.at("bound"), row.at("peak_bytes"),
-                             row.at("note")});
-      if (report.rows.back().milliseconds.empty()) throw std::invalid_argument("[" + label + "] has a row without samples");
+                             row.at("milliseconds").at("samples"), row.at("flops"), row.at("bytes"), row.at("ceiling"),
+                             row.at("error"), row.at("bound"), row.at("peak_bytes"), row.at("note")});
+      if (report.rows.back().milliseconds.empty())
+        throw std::invalid_argument("[" + label + "] has a row without samples");
     }
     for (const json& item : content.at("left_out"))
       report.left_out.push_back(

@@ -31,7 +31,8 @@ std::string text(const char* format, Values... values) {
 
 std::string escaped(const std::string& plain) {
   std::string out;
-  for (char c : plain) out += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : c == '"' ? "&quot;" : std::string(1, c);
+  for (char c : plain)
+    out += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : c == '"' ? "&quot;" : std::string(1, c);
   return out;
 }
 
@@ -65,11 +66,13 @@ std::string axes(const Page& page) {
   const double bottom = kHeight - kBottom, right = kWidth - kRight;
   for (double decade = page.x_low; decade <= page.x_high; ++decade) {
     const double x = page.x(std::pow(10, decade));
-    out += segment(x, kTop, x, bottom, "#ddd") + label(x, bottom + 18, text("%g", std::pow(10, decade)), "text-anchor=\"middle\"");
+    out += segment(x, kTop, x, bottom, "#ddd") +
+           label(x, bottom + 18, text("%g", std::pow(10, decade)), "text-anchor=\"middle\"");
   }
   for (double decade = page.y_low; decade <= page.y_high; ++decade) {
     const double y = page.y(std::pow(10, decade));
-    out += segment(kLeft, y, right, y, "#ddd") + label(kLeft - 6, y + 4, text("%g", std::pow(10, decade - 12)), "text-anchor=\"end\"");
+    out += segment(kLeft, y, right, y, "#ddd") +
+           label(kLeft - 6, y + 4, text("%g", std::pow(10, decade - 12)), "text-anchor=\"end\"");
   }
   return out + label((kLeft + right) / 2, kHeight - 16, "operations per byte", "text-anchor=\"middle\"") +
          label(8, kTop - 10, "TFLOP/s");
@@ -88,10 +91,12 @@ std::string ceiling(const Page& page, const std::string& name, double memory, do
 
 std::string roofline(const Report& report) {
   const Page page = page_of(report);
-  std::string out = text("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" font-family=\"sans-serif\" "
-                         "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
-                         kWidth, kHeight) +
-                    axes(page);
+  std::string out =
+      text(
+          "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" font-family=\"sans-serif\" "
+          "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
+          kWidth, kHeight) +
+      axes(page);
   const auto memory = report.ceilings.find("copy");
   for (const char* name : {"bf16", "fp8", "int8"}) {
     const auto found = report.ceilings.find(name);

@@ -47,8 +47,8 @@ std::vector<const Row*> same_case(const Report& report, const Row& row) {
 }  // namespace
 
 std::string table(const Report& report) {
-  std::string out = line({"case", "shape", "back end", "ms (p10-p90)", "rate", "of ceiling", "x best library", "rel. L2",
-                          "peak GB", "note"}) +
+  std::string out = line({"case", "shape", "back end", "ms (p10-p90)", "rate", "of ceiling", "x best library",
+                          "rel. L2", "peak GB", "note"}) +
                     "|---|---|---|---|---|---|---|---|---|---|\n";
   for (const Row& row : report.rows) {
     const double share = report.share(row), ratio = report.against_library(row);
@@ -65,7 +65,8 @@ std::string table(const Report& report) {
 
 std::string compare(const Report& a, const Report& b) {
   std::string out = "A: " + a.command + " (" + a.commit + ")\nB: " + b.command + " (" + b.commit + ")\n\n" +
-                    line({"case", "shape", "A", "A ms", "B", "B ms", "A is faster by"}) + "|---|---|---|---|---|---|---|\n";
+                    line({"case", "shape", "A", "A ms", "B", "B ms", "A is faster by"}) +
+                    "|---|---|---|---|---|---|---|\n";
   const auto add = [&](const Row& left, const Row& right) {
     out += line({left.name, left.shape, left.backend, text("%.4g", left.median()), right.backend,
                  text("%.4g", right.median()), text("%.2fx", right.median() / left.median())});

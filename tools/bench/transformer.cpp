@@ -132,7 +132,8 @@ std::vector<Plan> step_plans(const Site& site, const NetworkSizes& sizes) {
   std::vector<Plan> plans;
   for (const Resolution& at : site.resolutions) {
     plans.push_back({"step", "forward", at.shape(), [=] { return step_contest(site, sizes, at, 1); }});
-    plans.push_back({"step", "forward, both guidance branches", at.shape(), [=] { return step_contest(site, sizes, at, 2); }});
+    plans.push_back(
+        {"step", "forward, both guidance branches", at.shape(), [=] { return step_contest(site, sizes, at, 2); }});
   }
   return plans;
 }

@@ -17,6 +17,13 @@ std::shared_ptr<const vae::Vae> drawn_vae(const Site& site, int64_t base, at::Sc
   return std::make_shared<const vae::Vae>(weights.root(), vae::Widths{.base = base}, vae::Options{dtype});
 }
 
+/// Convolutions in float32 while it lives; on CUDA they run in TF32 by default.
+struct WithoutTf32 {
+  WithoutTf32() { at::globalContext().setAllowTF32CuDNN(false); }
+  ~WithoutTf32() { at::globalContext().setAllowTF32CuDNN(before); }
+  const bool before = at::globalContext().allowTF32CuDNN();
+};
+
 /// A whole clip, as the engine does it: a latent frame in, its frames out and gone.
 Tensor decode_frames(const vae::Decoder& decoder, const Tensor& latent) {
   vae::DecoderStream stream(decoder);
@@ -64,7 +71,11 @@ Contest vae_contest(const Site& site, const NetworkSizes& sizes, const std::vect
                     const Direction& direction) {
   const Tensor input = direction.input(site, size), small = direction.input(site, {3, 4, 6});
   const auto exact = drawn_vae(site, sizes.vae_base, at::kFloat);
-  const Tensor want = direction.whole(*exact, small);
+  Tensor want;
+  {
+    const WithoutTf32 exactly;
+    want = direction.whole(*exact, small);
+  }
   Contest contest{.flops = direction.flops_per_pixel_frame * double(size[0] * size[1] * size[2] * 64),
                   .bytes = 0,
                   .ceiling = "fp16",

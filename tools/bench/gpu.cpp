@@ -42,11 +42,11 @@ void measure_gpu(const GpuOptions& options, const std::function<void(const Repor
   for (Probe& probe : device_probes()) probes.push_back(std::move(probe));
   measure_ceilings(probes, stopwatch, report);
   for (const std::string& suite : options.suites) {
-    std::vector<Plan> plans = plans_of(suite, site);
-    std::erase_if(plans, [&](const Plan& plan) {
-      return (plan.name + ", " + plan.shape).find(options.only) == std::string::npos;
-    });
-    run_plans(plans, stopwatch, budget, report);
+    for (const Plan& plan : plans_of(suite, site)) {
+      if ((plan.name + ", " + plan.shape).find(options.only) == std::string::npos) continue;
+      run_plans({plan}, stopwatch, budget, report);
+      save(report);
+    }
     report.environment["clocks_after"] = device_clocks();
     save(report);
   }

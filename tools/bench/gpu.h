@@ -19,7 +19,7 @@ struct GpuOptions {
 /// ceilings, ops, block, step, vae, t5. Ceilings are measured before whatever is asked for.
 std::vector<std::string> gpu_suites();
 
-/// Measures on the first CUDA device, which must be there (has_device). `save` gets the report after every suite, so
+/// Measures on the first CUDA device, which must be there (has_device). `save` gets the report after every case, so
 /// that what a run has measured outlives its end.
 void measure_gpu(const GpuOptions& options, const std::function<void(const Report&)>& save);
 

@@ -44,14 +44,19 @@ at::Tensor sample(Models& models, const Request& request, const std::vector<Step
 
 }  // namespace
 
-void write_input(const Request& request, const Inputs& inputs, const Record& record) {
+void write_input(const Request& request, const Inputs& inputs, const Record& record, const RenderOptions& options) {
   SavedLatents nothing{.latents = at::empty({0, 0, request.height / vae::kPixels, request.width / vae::kPixels}),
                        .frames = request.num_frames,
                        .audio_from = inputs.keep_audio_from,
                        .record = record};
   VideoWriter writer(request.out, format_of(nothing, inputs.keep_audio_from));
-  writer.write(inputs.video.narrow(0, 0, request.num_frames).contiguous());
+  const at::Tensor frames = inputs.video.narrow(0, 0, request.num_frames).contiguous();
+  writer.write(frames);
   writer.finish();
+  if (options.contact_sheet.empty()) return;
+  ContactSheet sheet(request.num_frames);
+  sheet.add(frames);
+  write_png(options.contact_sheet, sheet.image());
 }
 
 void render(const Request& asked, const RenderOptions& options, const Log& log, Progress& progress) {
@@ -75,7 +80,7 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   std::vector<Step> schedule = make_schedule(request);
   if (schedule.empty()) {
     log("warning", {{"text", kNoStepText}});
-    write_input(request, inputs, record);
+    write_input(request, inputs, record, options);
     return clock.finish(request.out);
   }
   Models models(folder, target, need.working, log);

@@ -1,9 +1,11 @@
 #include "engine/memory.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "engine/request/error.h"
+#include "engine/request/geometry.h"
 #include "models/checkpoint.h"
 
 namespace wan {
@@ -17,6 +19,16 @@ std::string gigabytes(uint64_t bytes) {
 }
 
 }  // namespace
+
+Extent largest_extent(const Request& request) {
+  // Memory follows the area alone; a multiple more for the rounding.
+  const int64_t step = request.task == Task::S2V ? 64 : 16;
+  const int64_t side = int64_t(std::sqrt(double(area_of(request.resolution)))) / step * step + step;
+  const Size size = request.width > 0 ? Size{request.width, request.height} : Size{side, side};
+  // The tokens of the picture and of the past come to those of three more latent frames at most.
+  if (request.task == Task::S2V) return {4 * (request.rendered_frames() / 4 + 3) - 3, size.height, size.width};
+  return {request.rendered_frames(), size.height, size.width};
+}
 
 uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, at::ScalarType compute) {
   const uint64_t tokens = uint64_t(extent.tokens()), element = c10::elementSize(compute);

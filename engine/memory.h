@@ -16,6 +16,10 @@ struct Extent {
   int64_t tokens() const { return ((frames - 1) / 4 + 1) * (height / 16) * (width / 16); }
 };
 
+/// Of the job's video, or of the largest that it can become where its input decides. A clip of speech counts as a video
+/// that is as much longer as its picture and its past have tokens.
+Extent largest_extent(const Request& request);
+
 /// Activations of one step with both guidance branches, in bytes.
 uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, at::ScalarType compute);
 /// Causal caches and the largest level's buffers of the VAE, in bytes; about the same for decoding and encoding.

@@ -25,12 +25,15 @@ uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, at::Scalar
 /// Causal caches and the largest level's buffers of the VAE, in bytes; about the same for decoding and encoding.
 uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype);
 
-/// The largest of the stages' needs: its activations, and on CUDA its network.
+/// What a stage takes: its activations, and on CUDA its network.
 struct MemoryNeed {
   const char* stage;
   uint64_t bytes;
   uint64_t working;  // activations alone, the largest of all stages
 };
+/// Of decoding alone. Throws ModelError.
+MemoryNeed decode_need(const ModelFolder& folder, const Extent& extent, const Target& target);
+/// Of the stage that takes most. Throws ModelError.
 MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Target& target);
 
 /// Throws InvalidRequest with both numbers, and what would make the job fit, where `need` exceeds what is available.

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/request/error.h"
+#include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/version.h"
 #include "models/error.h"
@@ -13,6 +14,16 @@ namespace {
 
 std::string word(at::Device device) {
   return device.is_cuda() ? "cuda" : "cpu";
+}
+
+/// A data URL is the input itself, which can be larger than the video: its digest stands for it.
+nlohmann::ordered_json named_inputs(nlohmann::ordered_json request) {
+  for (const Parameter& parameter : parameters()) {
+    if (!parameter.media || !request.contains(parameter.name)) continue;
+    const std::string url = request[parameter.name];
+    if (url.starts_with("data:")) request[parameter.name] = "data:," + sha256({url});
+  }
+  return request;
 }
 
 }  // namespace
@@ -35,11 +46,12 @@ Record make_record(const Request& request, const Target& target, std::vector<Fil
 
 std::string to_text(const Record& record) {
   nlohmann::ordered_json json = {{"wan_infer", record.version},
-                                 {"request", to_json(record.request)},
+                                 {"request", named_inputs(to_json(record.request))},
                                  {"device", record.device},
                                  {"dtype", record.dtype},
                                  {"noise_device", record.noise_device}};
   if (!record.attention.empty()) json["attention"] = record.attention;
+  json["files"] = nlohmann::ordered_json::array();
   for (const FileIdentity& file : record.files)
     json["files"].push_back({{"name", file.name}, {"size", file.size}, {"sha256", file.sha256}});
   return json.dump();
@@ -49,7 +61,7 @@ Record parse_record(const std::string& text, const std::string& field) {
   try {
     nlohmann::json json = nlohmann::json::parse(text);
     ParseOptions lenient{.need_model = false, .check_files = false};
-    nlohmann::json request = json.at("request");
+    const nlohmann::json& request = json.at("request");  // not a copy: a stranger's may be deeper than the stack
     Record record{.version = json.at("wan_infer"),
                   .request = parse(request, lenient),
                   .device = json.at("device"),

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include "engine/request/error.h"
 #include "tests/small_checkpoint.h"
 #include "tests/support.h"
 
@@ -131,7 +132,7 @@ TEST(SpeechFeatures, TooShortASoundIsRefused) {
   SmallEncoder small;
   for (int64_t samples : {0, 399, 400, 719}) {
     Recording file{at::zeros({samples})};
-    EXPECT_THROW(SpeechFeatures(small.encoder, file.wave()), std::invalid_argument) << samples;
+    EXPECT_THROW(SpeechFeatures(small.encoder, file.wave()), InvalidRequest) << samples;
   }
   Recording silence{at::zeros({720})};
   SpeechFeatures features(small.encoder, silence.wave());

@@ -31,7 +31,7 @@ void add_parameter(CLI::App& app, const Parameter& parameter, Task task, bool re
   std::string names = flag;
   if (boolean) names += ",!--no-" + name;
   if (std::string(parameter.name).ends_with("_url")) names += "," + flag + "-url";
-  add_flag(app, names, boolean ? "" : placeholder(parameter, task), describe(parameter, task, required),
+  add_flag(app, names, boolean ? "" : value_name(parameter, task), describe(parameter, task, required),
            parameter.group);
 }
 

@@ -90,7 +90,7 @@ std::string describe(const Parameter& parameter, Task task, bool required) {
   return text + (differs ? "; with --preset reference " + value_text(accepts.reference) + "." : ".");
 }
 
-std::string placeholder(const Parameter& parameter, Task task) {
+std::string value_name(const Parameter& parameter, Task task) {
   const Accepts& accepts = *parameter.accepts(task);
   if (accepts.words.empty()) return parameter.metavar;
   std::string text;

@@ -59,10 +59,4 @@ void JobNames::set_names(BatchJob& job) {
               request.num_frames, request.num_frames_given, request.frames_per_second, request.resample_fps});
 }
 
-Extent largest_extent(const Request& request) {
-  if (request.width > 0) return {request.rendered_frames(), request.height, request.width};
-  const Size size = size_of(request.resolution, "16:9");  // exactly the area that bounds a size which follows the input
-  return {request.rendered_frames(), size.height, size.width};
-}
-
 }  // namespace wan

@@ -57,7 +57,4 @@ class JobNames {
   std::map<std::string, int64_t> equals_;
 };
 
-/// Size of the job's video, or of the largest that it can become where its input decides.
-Extent largest_extent(const Request& request);
-
 }  // namespace wan

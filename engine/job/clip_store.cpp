@@ -80,6 +80,7 @@ Record with_kept_seed(Record record, const fs::path& work) {
   if (record.request.seed_given) return record;
   const Note note = read_note(work);
   if (!note.count("wan_infer")) return record;
+  // Not by parse_record: another version's note is to be forgotten, not to end this run.
   const nlohmann::json values = nlohmann::json::parse(note.at("wan_infer"), nullptr, false);
   if (!values.is_object()) return record;
   Record kept = record;

@@ -51,6 +51,7 @@ std::string to_text(const Record& record) {
                                  {"dtype", record.dtype},
                                  {"noise_device", record.noise_device}};
   if (!record.attention.empty()) json["attention"] = record.attention;
+  json["files"] = nlohmann::ordered_json::array();
   for (const FileIdentity& file : record.files)
     json["files"].push_back({{"name", file.name}, {"size", file.size}, {"sha256", file.sha256}});
   return json.dump();
@@ -60,7 +61,7 @@ Record parse_record(const std::string& text, const std::string& field) {
   try {
     nlohmann::json json = nlohmann::json::parse(text);
     ParseOptions lenient{.need_model = false, .check_files = false};
-    nlohmann::json request = json.at("request");
+    const nlohmann::json& request = json.at("request");  // not a copy: a stranger's may be deeper than the stack
     Record record{.version = json.at("wan_infer"),
                   .request = parse(request, lenient),
                   .device = json.at("device"),

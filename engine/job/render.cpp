@@ -98,7 +98,12 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   std::filesystem::path kept = latents_path(request.out);
   save_latents(kept, saved);
   clock.end("denoise", {{"steps", schedule.size()}, {"expert_loads", models.expert_loads()}});
-  write_video(models.vae(), saved, request.out, options, progress);
+  try {
+    write_video(models.vae(), saved, request.out, options, progress);
+  } catch (...) {
+    log("kept", {{"latents", kept.string()}, {"finish_with", "wan-infer decode " + kept.string()}});
+    throw;
+  }
   std::filesystem::remove(kept);
   clock.end("decode");
   clock.finish(request.out);
@@ -109,10 +114,19 @@ void decode_saved(const SavedLatents& saved, const std::string& out, const Targe
   StageClock clock(log, target);
   Extent extent{4 * saved.latents.size(1) - 3, saved.latents.size(2) * vae::kPixels,
                 saved.latents.size(3) * vae::kPixels};
-  Models models(folder, target, memory_need(folder, extent, target).working, log);
+  const MemoryNeed need = decode_need(folder, extent, target);
+  check_fits(need, extent, target);
+  Models models(folder, target, need.working, log);
   write_video(models.vae(), saved, out, options, progress);
   clock.end("decode");
   clock.finish(out);
+}
+
+at::Tensor decode_chunk(vae::DecoderStream& stream, const at::Tensor& latents, int64_t chunk) {
+  at::Tensor frames = stream.next(latents.narrow(1, chunk, 1));
+  if (frames.isfinite().all().item<bool>()) return frames;
+  throw std::runtime_error("[decode] chunk " + std::to_string(chunk + 1) + " of " + std::to_string(latents.size(1)) +
+                           " gave NaN or Inf; the VAE's file, or the latents, may be damaged");
 }
 
 void write_video(const vae::Vae& vae, const SavedLatents& saved, const std::string& out, const RenderOptions& options,
@@ -127,7 +141,7 @@ void write_video(const vae::Vae& vae, const SavedLatents& saved, const std::stri
   int64_t written = 0, chunks = (saved.frames + 2) / 4 + 1;
   for (int64_t chunk = 0; written < saved.frames; ++chunk) {
     progress.at({Stage::Decode, chunk, chunks, "", job});
-    at::Tensor frames = vae::to_uint8(stream.next(latents.narrow(1, chunk, 1))).cpu();
+    at::Tensor frames = vae::to_uint8(decode_chunk(stream, latents, chunk)).cpu();
     frames = frames.narrow(0, 0, std::min(frames.size(0), saved.frames - written));
     writer.write(frames);
     if (!options.contact_sheet.empty()) sheet.add(frames);

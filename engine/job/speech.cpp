@@ -163,7 +163,7 @@ class SpeechJob {
     vae::DecoderStream stream(models_.vae().decoder);
     for (int64_t i = 0; i < latents.size(1); ++i) {
       progress_.at({Stage::Decode, i, latents.size(1), "", job_});
-      piece(stream.next(latents.narrow(1, i, 1)));
+      piece(decode_chunk(stream, latents, i));
     }
   }
 
@@ -257,11 +257,6 @@ SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features
   return plan;
 }
 
-Extent speech_extent(const Request& request, const Size& size) {
-  // The tokens of the picture and of the past come to those of three more latent frames at most.
-  return {4 * (request.rendered_frames() / 4 + 3) - 3, size.height, size.width};
-}
-
 void speak(Models& models, const Request& asked, const Record& record, const std::filesystem::path& work,
            const RenderOptions& options, const Log& log, Progress& progress, const std::string& job) {
   Request request = asked;
@@ -270,8 +265,6 @@ void speak(Models& models, const Request& asked, const Record& record, const std
   const Size size = video_size(request, image.size(1), image.size(0));
   request.width = size.width;
   request.height = size.height;
-  const Extent extent = speech_extent(request, size);
-  check_fits(memory_need(models.folder(), extent, models.target()), extent, models.target());
   const ClipStore store(work, record, request);
 
   SpeechFeatures features(models.audio_encoder(), open_waveform(request.audio_url, "audio_url"));
@@ -297,9 +290,9 @@ void render_speech(const Request& request, const RenderOptions& options, const L
   Target target = resolve_target(request);
   ModelFolder folder = open_model_folder(request.model, request.task);
   StageClock clock(log, target);
-  const Size largest = size_of(request.resolution, "16:9");
-  MemoryNeed need = memory_need(
-      folder, speech_extent(request, request.width ? Size{request.width, request.height} : largest), target);
+  const Extent extent = largest_extent(request);
+  const MemoryNeed need = memory_need(folder, extent, target);
+  check_fits(need, extent, target);
   Models models(folder, target, need.working, log);
   remember_attention(target);
   const std::filesystem::path work = clips_path(request.out);

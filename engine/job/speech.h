@@ -5,8 +5,6 @@
 
 #include "engine/job/render.h"
 #include "engine/media/waveform.h"
-#include "engine/memory.h"
-#include "engine/request/geometry.h"
 #include "engine/speech.h"
 
 namespace wan {
@@ -32,9 +30,6 @@ void speak(Models& models, const Request& asked, const Record& record, const std
            const RenderOptions& options, const Log& log, Progress& progress, const std::string& job = "");
 /// The same with networks of its own, and the clips beside the output.
 void render_speech(const Request& request, const RenderOptions& options, const Log& log, Progress& progress);
-
-/// What a clip takes, counted as a video without sound.
-Extent speech_extent(const Request& request, const Size& size);
 
 /// Where the clips of a video lie while it is made: beside it.
 std::filesystem::path clips_path(const std::filesystem::path& out);

@@ -60,7 +60,7 @@ void FetchedMedia::fetch(std::string& url, const char* field) {
   if (!is_url(url)) return;
   av::Source source{url.substr(0, kShownUrl), field, "a URL that can be read"};
   auto from = open_url(url, source);
-  std::string path = (std::filesystem::temp_directory_path() / "wan-input-XXXXXX").string();
+  std::string path = (std::filesystem::temp_directory_path() / ("wan-input-" + std::string(6, 'X'))).string();
   int file = mkstemp(path.data());
   if (file < 0) throw std::runtime_error("[" + path + "] cannot be written: " + std::generic_category().message(errno));
   copies_.paths.push_back(path);

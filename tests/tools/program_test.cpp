@@ -1,6 +1,7 @@
 // The built program from a prompt to a file, as a user runs it: what it leaves behind when all goes well and when not.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <fstream>
@@ -84,6 +85,8 @@ TEST_F(Program, EqualRequestsGiveEqualFiles) {
   EXPECT_EQ(run(job({"--out", "b.mp4"})).code, 0);
   EXPECT_EQ(run(with(job({"--out", "c.mp4"}), "--seed", "43")).code, 0);
   EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4", "b.mp4", "c.mp4"}));
+  EXPECT_EQ(run(with(job({"--out", "d.mp4"}), "--threads", "2")).code, 0);
+  EXPECT_TRUE(content(at("a.mp4")) == content(at("d.mp4")));
   EXPECT_FALSE(content(at("a.mp4")).empty());
   EXPECT_TRUE(content(at("a.mp4")) == content(at("b.mp4")));
   EXPECT_FALSE(content(at("a.mp4")) == content(at("c.mp4")));
@@ -146,6 +149,13 @@ TEST_F(Program, AnOutputThatCannotBeIsRefused) {
     EXPECT_EQ(run.code, 2) << out;
     expect_one_line(run, "[out]");
   }
+  ASSERT_EQ(mkfifo(at("pipe").c_str(), 0600), 0);
+  for (const std::string& out : {std::string("pipe"), std::string("/dev/null"), std::string(230, 'a') + ".mp4"}) {
+    Outcome run = this->run(job({"--out", out}));
+    EXPECT_EQ(run.code, 2) << out;
+    expect_one_line(run, "[out]");
+  }
+  std::filesystem::remove(at("pipe"));
   // Where files cannot be made, only the attempt shows it.
   Outcome late = run(job({"--out", "/proc/a.mp4"}));
   EXPECT_TRUE(late.code == 1 || late.code == 2) << late.code;
@@ -232,6 +242,31 @@ TEST_F(Hostile, TensorsOfAnotherShape) {
 TEST_F(Hostile, ATokenizerThatIsNone) {
   std::ofstream(model() / "google/umt5-xxl/tokenizer.json") << "{\"model\": {\"type\": \"Unigram\", \"vocab\": 3}}";
   expect_refused({"tokenizer.json"});
+}
+
+TEST_F(Hostile, AModelOfAnotherTask) {
+  std::filesystem::remove_all(model());
+  std::filesystem::copy(WAN_SOURCE_DIR "/tests/golden/checkpoints/Wan2.2-I2V-A14B", model(),
+                        std::filesystem::copy_options::recursive);
+  expect_refused({"must be of a text-to-video model for t2v"});
+}
+
+TEST_F(Hostile, NaNInTheVaeIsNoBlackVideo) {
+  const std::filesystem::path path = model() / "Wan2.1_VAE.pth";
+  const Checkpoint vae = Checkpoint::open(path);
+  const at::Tensor head = vae.map("decoder.head.2.bias");
+  const auto* bytes = static_cast<const char*>(head.data_ptr());
+  std::string file = content(path);
+  const size_t place = file.find(std::string(bytes, head.nbytes()));
+  ASSERT_NE(place, std::string::npos);
+  file.replace(place, 4, "\xff\xff\xff\x7f");
+  std::filesystem::remove(path);  // the mapping keeps the old one
+  std::ofstream(path, std::ios::binary) << file;
+  Outcome broken = run(with(job({"--out", "a.mp4"}), "--model", model()));
+  EXPECT_EQ(broken.code, 1);
+  expect_one_line(broken, "[decode] chunk 1 of 5 gave NaN or Inf");
+  EXPECT_NE(broken.err.find("finish_with=\"wan-infer decode a.mp4.latents.safetensors\""), std::string::npos);
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4.latents.safetensors", "model"}));
 }
 
 TEST_F(Hostile, AnotherCheckpointThanTheVideosIsNotReplayed) {

@@ -17,6 +17,10 @@
 namespace wan::bench {
 namespace {
 
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
 double seconds_of(const timeval& time) {
   return double(time.tv_sec) + double(time.tv_usec) / 1e6;
 }
@@ -35,10 +39,10 @@ pid_t start(const std::vector<std::string>& command, int out, bool quiet) {
   return error == 0 ? child : -error;
 }
 
-/// Waits up to a millisecond for output. False once the other end is closed.
-bool read_some(int from, std::string& out) {
+/// Waits for output, but not longer than this. False once the other end is closed.
+bool read_some(int from, int milliseconds, std::string& out) {
   pollfd readable = {from, POLLIN, 0};
-  if (poll(&readable, 1, 1) == 0) return true;
+  if (poll(&readable, 1, milliseconds) == 0) return true;
   char buffer[4096];
   const ssize_t count = read(from, buffer, sizeof buffer);
   if (count > 0) out.append(buffer, size_t(count));
@@ -71,14 +75,15 @@ ChildResult run_child(const std::vector<std::string>& command, bool quiet) {
   bool open = true;
   while (wait4(child, &status, WNOHANG, &usage) == 0) {
     result.peak_mb = std::max(result.peak_mb, peak_resident_mb(std::to_string(child)));
+    // Every millisecond at first, then a fiftieth of the time gone: a child that runs long is not disturbed.
     if (open)
-      open = read_some(ends[0], result.out);
+      open = read_some(ends[0], std::clamp(int(seconds_since(begin) * 20), 1, 50), result.out);
     else
       usleep(500);
   }
-  while (open && read_some(ends[0], result.out)) {
+  while (open && read_some(ends[0], 1, result.out)) {
   }
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  result.seconds = seconds_since(begin);
   close(ends[0]);
   result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   result.cpu_seconds = seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);

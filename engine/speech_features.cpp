@@ -23,8 +23,14 @@ SpeechFeatures::SpeechFeatures(const Wav2Vec2& encoder, Waveform wave)
   if (frames_30_ < 1)
     throw InvalidRequest("audio_url", "must last at least 45 ms, lasts " + std::to_string(wave_.samples / 16) +
                                           " ms; give a longer sound");
-  for (int64_t start = 0; start < wave_.samples; start += kPiece)
-    statistics_.add(wave_.read(start, std::min(kPiece, wave_.samples - start)));
+  for (int64_t start = 0; start < wave_.samples; start += kPiece) {
+    const Tensor piece = wave_.read(start, std::min(kPiece, wave_.samples - start));
+    if (!piece.isfinite().all().item<bool>())
+      throw InvalidRequest("audio_url",
+                           "must hold numbers only, and has NaN or Inf among its samples; convert it to "
+                           "whole numbers of 16 or 24 bits");
+    statistics_.add(piece);
+  }
 }
 
 double SpeechFeatures::position(int64_t j) const {

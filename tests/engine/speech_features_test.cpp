@@ -140,5 +140,13 @@ TEST(SpeechFeatures, TooShortASoundIsRefused) {
   EXPECT_TRUE(features.at({0}).isfinite().all().item<bool>());
 }
 
+// A float WAV can hold it; one such sample would spoil mean and variance, and with them every frame.
+TEST(SpeechFeatures, ASoundWithNanIsRefused) {
+  SmallEncoder small;
+  Recording file{at::zeros({16000})};
+  file.samples[500] = NAN;
+  EXPECT_THROW(SpeechFeatures(small.encoder, file.wave()), InvalidRequest);
+}
+
 }  // namespace
 }  // namespace wan

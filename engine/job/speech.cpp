@@ -34,6 +34,17 @@ struct SpeechInputs {
   std::optional<PoseVideo> pose;
 };
 
+void warn_of_damage(const Waveform& sound, const Log& log) {
+  if (sound.damaged_packets > 0)
+    log("warning", {{"text", "the sound is damaged: " + std::to_string(sound.damaged_packets) +
+                                 " packets could not be decoded and are missing"}});
+  const double seconds = double(sound.samples) / kRate;
+  // An encoder's padding counts as stated: two frames of MP3, at its lowest rate 0.3 s.
+  if (seconds + 0.3 < sound.stated_seconds)
+    log("warning", {{"text", "the sound ends early: it has " + std::to_string(seconds) + " s of the " +
+                                 std::to_string(sound.stated_seconds) + " s that its file states"}});
+}
+
 /// Settles the size in `request`.
 SpeechInputs load_speech(Request& request, const Log& log) {
   SpeechInputs inputs;
@@ -43,9 +54,7 @@ SpeechInputs load_speech(Request& request, const Log& log) {
   request.height = size.height;
   if (!request.pose_video_url.empty()) inputs.pose.emplace(request, request.height, request.width);
   inputs.sound = open_waveform(request.audio_url, "audio_url");
-  if (inputs.sound.damaged_packets > 0)
-    log("warning", {{"text", "the sound is damaged: " + std::to_string(inputs.sound.damaged_packets) +
-                                 " packets could not be decoded and are missing"}});
+  warn_of_damage(inputs.sound, log);
   return inputs;
 }
 

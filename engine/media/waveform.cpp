@@ -60,7 +60,8 @@ Waveform open_waveform(const std::string& path, const std::string& field) {
   auto walk = std::make_shared<Walk>(path, field);
   return {.samples = samples,
           .read = [walk](int64_t start, int64_t count) { return walk->read(start, count); },
-          .damaged_packets = reader.damaged_packets()};
+          .damaged_packets = reader.damaged_packets(),
+          .stated_seconds = reader.stated_seconds()};
 }
 
 }  // namespace wan

@@ -11,6 +11,7 @@
 #include "engine/media/audio_reader.h"
 #include "engine/media/png.h"
 #include "engine/media/video_reader.h"
+#include "engine/media/writer.h"
 #include "engine/request/error.h"
 #include "engine/request/parse.h"
 #include "tests/engine/media_support.h"
@@ -301,17 +302,30 @@ TEST(RenderSpeech, ABadPoseVideoIsRefusedBeforeAnyWork) {
 
 TEST(RenderSpeech, TellsOfADamagedSound) {
   const Scene scene(16000, 1);
-  std::string bytes = bytes_of(media_file("tone.m4a"));
-  const size_t data = bytes.find("mdat") + 4;
-  bytes.replace(data + 300, 500, std::string(500, '\xFF'));
-  write_bytes(scene.folder / "voice.m4a", bytes);
-  std::string warnings;
-  const Log log{[&](std::string_view event, const Log::Fields& fields) {
-    if (event == "warning") warnings += fields["text"].get<std::string>();
-  }};
-  Steps progress;
-  rendered(scene.request({{"audio_url", "voice.m4a"}}), progress, log);
-  EXPECT_NE(warnings.find("the sound is damaged"), std::string::npos) << warnings;
+  auto warnings = [&](const std::string& name, const std::string& bytes) {
+    write_bytes(scene.folder / name, bytes);
+    std::string texts;
+    const Log log{[&](std::string_view event, const Log::Fields& fields) {
+      if (event == "warning") texts += fields["text"].get<std::string>();
+    }};
+    Steps progress;
+    rendered(scene.request({{"audio_url", name}}), progress, log);
+    return texts;
+  };
+  std::string sound = bytes_of(media_file("tone.m4a"));
+  EXPECT_EQ(warnings("whole.m4a", sound), "");
+  sound.replace(sound.find("mdat") + 304, 500, std::string(500, '\xFF'));
+  EXPECT_NE(warnings("damaged.m4a", sound).find("the sound is damaged"), std::string::npos);
+
+  {
+    VideoWriter writer(scene.folder / "clip.mp4", {.height = 32, .width = 32, .audio = AudioFormat{16000, 1}});
+    writer.write(moving_picture(32, 32, 32));
+    writer.write_audio(at::rand({1, 32000}));
+    writer.finish();
+  }
+  const std::string clip = bytes_of(scene.folder / "clip.mp4");
+  EXPECT_EQ(warnings("whole.mp4", clip), "");
+  EXPECT_NE(warnings("cut.mp4", clip.substr(0, clip.size() / 2)).find("the sound ends early"), std::string::npos);
 }
 
 TEST(RenderSpeech, RefusesASoundTooShortToHear) {

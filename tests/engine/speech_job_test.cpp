@@ -248,7 +248,12 @@ TEST(RenderSpeech, PictureAndSoundStartTogetherAndLastAsLong) {
 
 TEST(RenderSpeech, GoesOnWithTheSameBytes) {
   const Scene scene(16000, 5.1);  // 82 frames: 44 and 40
-  const Request request = scene.request({{"seed", 7}, {"pose_video_url", media_file("upright.mp4")}});
+  {
+    VideoWriter pose(scene.folder / "pose.mp4", {.height = 64, .width = 64});
+    pose.write(moving_picture(84, 64, 64));
+    pose.finish();
+  }
+  const Request request = scene.request({{"seed", 7}, {"pose_video_url", "pose.mp4"}});
   Steps whole;
   const std::string want = rendered(request, whole);
   EXPECT_EQ(whole.made, 4);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,10 @@ struct BatchJob {
   bool finished = false;
 
   // Of jobs that are not finished.
-  Request request;  // settled by the inputs, once these are read
-  std::string audio_from;
+  Request request;               // settled by the inputs, once these are read
+  std::string audio_from;        // file whose sound it keeps; empty: none
+  std::string video;             // video to video: the input's file
+  std::set<std::string> copies;  // of its inputs that are URLs
   Target target;
   BatchGroup* group = nullptr;
   Record record;

@@ -51,6 +51,8 @@ class Batch {
   BatchResult run() {
     try {
       each(all(), &Batch::prepare);
+      for (const BatchJob& job : jobs_)
+        if (job.finished) drop_files(job);  // a kill between its note and their removal left them
       log_("batch", {{"jobs", jobs_.size()},
                      {"finished_before", result_.count(JobState::Kept)},
                      {"models", groups_.size()},
@@ -147,6 +149,7 @@ class Batch {
     if (note && note->value("done", "") == fs::absolute(job.request.out) && fs::exists(job.request.out)) {
       job.finished = true;
       job.result->state = JobState::Kept;
+      job.files = note->value("files", std::set<std::string>());
       return;
     }
     job.target = resolve_target(job.request);
@@ -155,7 +158,7 @@ class Batch {
     job.schedule = make_schedule(job.request);
     job.group = &group;
     names_.set_names(job);
-    set_copies(job);
+    set_files(job);
     const Extent extent = largest_extent(job.request);
     // Now, while no weights are loaded: afterwards they would count as memory that is taken.
     const MemoryNeed need = memory_need(group.folder, extent, job.target);
@@ -164,12 +167,17 @@ class Batch {
     progress_.expect(job.label, extent.tokens(), int64_t(job.schedule.size()));
   }
 
-  /// Where the inputs lie that are named by URLs; speech keeps its own beside its clips.
-  void set_copies(BatchJob& job) {
+  /// Speech keeps its own in a folder, and removes it itself.
+  void set_files(BatchJob& job) {
     const Request& request = job.request;
     if (request.task == Task::S2V) return;
+    auto add = [&](const fs::path& path) { job.files.insert(path.filename().string()); };
+    add(latents(job));
+    add(sampling(job));
+    for (const std::string& name : {job.positive, job.negative, job.input})
+      if (!name.empty()) add(encoding(name));
     for (const std::string& input : {request.image_url, request.last_image_url, request.video_url})
-      if (is_url(input)) job.copies.insert(copy_path(copies(), input));
+      if (is_url(input)) add(copy_path(copies(), input));
     job.video = is_url(request.video_url) ? copy_path(copies(), request.video_url) : request.video_url;
   }
 
@@ -234,7 +242,7 @@ class Batch {
   void sample(BatchJob& job, int64_t end) {
     if (fs::exists(latents(job))) return;
     const at::Device device = job.target.device;
-    const fs::path path = journal_.file(job.name, "sampling");
+    const fs::path path = sampling(job);
     const Encoded encoded = load_encodings(job);
     Sampling state = fs::exists(path) ? load_sampling(path, job.request.solver, job.schedule, device)
                                       : begin_sampling(job.request.solver, job.schedule,
@@ -266,7 +274,7 @@ class Batch {
     for (const std::string& name : {job.positive, job.negative, job.input, job.name})
       record.attention.merge(attention_.noted(name));
     save_latents(latents(job), {state.x, job.request.num_frames, job.audio_from, record});
-    remove(path);
+    journal_.remove(path.filename().string());
   }
 
   void decode(BatchJob& job) {
@@ -284,34 +292,29 @@ class Batch {
   }
 
   void finish(BatchJob& job) {
-    journal_.note(job.key, {{"done", fs::absolute(job.request.out)}});
+    journal_.note(job.key, {{"done", fs::absolute(job.request.out)}, {"files", job.files}});
     job.finished = true;
     job.result->state = JobState::Done;
     progress_.forget(job.label);
-    remove(latents(job));
-    for (const std::string& name : {job.positive, job.negative, job.input}) {
-      auto needs = [&](const BatchJob& other) { return !other.finished && other.uses(name); };
-      if (!name.empty() && std::none_of(jobs_.begin(), jobs_.end(), needs)) remove(encoding(name));
-    }
-    for (const std::string& copy : job.copies) {
-      auto needs = [&](const BatchJob& other) { return !other.finished && other.copies.count(copy) > 0; };
-      if (std::none_of(jobs_.begin(), jobs_.end(), needs)) remove(copy);
-    }
+    drop_files(job);
     log_("finished", {{"line", job.result->line}, {"out", job.request.out}});
   }
 
   // --- what the stages need
 
   fs::path latents(const BatchJob& job) const { return journal_.file(job.name, "latents"); }
+  fs::path sampling(const BatchJob& job) const { return journal_.file(job.name, "sampling"); }
   fs::path encoding(const std::string& name) const { return journal_.file(name, "encoded"); }
 
   /// Copies of URLs lie here: each is fetched once for all jobs, and kept while one that names it is not finished.
   std::string copies() const { return (journal_.folder() / "").string(); }
 
-  /// A work file that stays where it cannot be removed costs only room.
-  static void remove(const fs::path& path) {
-    std::error_code ignored;
-    fs::remove(path, ignored);
+  /// Removes what a finished job leaves and no other needs.
+  void drop_files(const BatchJob& job) const {
+    for (const std::string& file : job.files) {
+      auto needs = [&](const BatchJob& other) { return !other.finished && other.files.count(file) > 0; };
+      if (std::none_of(jobs_.begin(), jobs_.end(), needs)) journal_.remove(file);
+    }
   }
 
   Encoded load_encodings(const BatchJob& job) const {

@@ -162,6 +162,20 @@ TEST(Batch, GoesOnWhereItWasStoppedWithTheSameBytes) {
   }
 }
 
+TEST(Batch, WhatAKillLeftOfAFinishedJobGoesAtTheNextRun) {
+  Scene scene;
+  scene.add({{"out", "a.mp4"}});
+  scene.run();
+  std::ifstream journal(scene.work() / "journal.jsonl");
+  nlohmann::json last;
+  for (std::string line; std::getline(journal, line);) last = nlohmann::json::parse(line);
+  ASSERT_EQ(last.at("files").size(), 4u) << "latents, state, prompt and negative prompt";
+  for (const std::string name : last["files"]) std::ofstream(scene.work() / name) << "left";
+  std::ofstream(scene.work() / "of-somebody-else.safetensors") << "stays";
+  EXPECT_EQ(scene.run().count(JobState::Kept), 1);
+  EXPECT_EQ(scene.waiting(), (std::multiset<std::string>{""}));
+}
+
 TEST(Batch, OneFailureIsItsOwn) {
   Scene scene;
   std::ofstream(scene.folder / "broken.mp4") << "no video";

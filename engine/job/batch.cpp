@@ -243,7 +243,7 @@ class Batch {
 
   void decode(BatchJob& job) {
     const SavedLatents saved = load_latents(latents(job));
-    write_video(models_of(job).vae(), saved, job.request.out, {}, progress_, job.label);
+    write_video(models_of(job), saved, job.request.out, {}, progress_, job.label);
     finish(job);
   }
 

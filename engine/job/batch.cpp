@@ -302,7 +302,7 @@ class Batch {
   Models& models_of(const BatchJob& job) {
     if (models_group_ != job.group) {
       drop_models();
-      remember_attention(job.target);
+      remember_attention(job.target, log_);
       models_.emplace(job.group->folder, job.group->target, job.group->working, log_);
       models_group_ = job.group;
     }

@@ -85,7 +85,7 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   }
   Models models(folder, target, need.working, log);
   TextStates text(models);
-  remember_attention(target);
+  remember_attention(target, log);
   Encoded encoded = encode(models, text, request, schedule, inputs, progress);
   clock.end("encode");
   at::Tensor latents = sample(models, request, schedule, encoded, progress);

@@ -296,7 +296,7 @@ void render_speech(const Request& request, const RenderOptions& options, const L
   const MemoryNeed need = memory_need(folder, extent, target);
   check_fits(need, extent, target);
   Models models(folder, target, need.working, log);
-  remember_attention(target);
+  remember_attention(target, log);
   const std::filesystem::path work = clips_path(request.out);
   const Record record = with_kept_seed(make_record(request, target, identities(folder)), work);
   speak(models, record.request, record, work, options, log, progress);

@@ -99,8 +99,8 @@ double decibel(const at::Tensor& got, const at::Tensor& want, bool latents) {
 }
 
 /// Fewer bits. Decoding keeps 50 dB in half and 42 in bf16; a network of random weights may amplify its rounding
-/// beyond that, so the same rounding on the CPU is asked as well. Half has three bits more, which are 18 dB, of which 8
-/// are wanted.
+/// beyond that, so the same rounding on the CPU is asked as well. Half has three bits more, which are 18 dB: 8 of them
+/// are wanted of a clip, 3 of a latent, where one pixel whose norm nearly vanishes can decide.
 void run_rounded(Case& golden, const nlohmann::json& run) {
   const at::Tensor input = golden.input(run.at("input")), want = golden.input(run.at("output"));
   const auto measure = [&](at::Device device, at::ScalarType dtype, const char* name) {
@@ -109,11 +109,11 @@ void run_rounded(Case& golden, const nlohmann::json& run) {
     return found;
   };
   const double half = measure(at::kCPU, at::kHalf, "half"), bf16 = measure(at::kCPU, at::kBFloat16, "bf16");
-  EXPECT_GE(half, bf16 + 8) << run.at("id");
+  EXPECT_GE(half, bf16 + (encodes(golden) ? 3 : 8)) << run.at("id");
   if (!at::globalContext().hasCUDA()) return;
   const at::Device card(at::kCUDA, 0);
-  EXPECT_GE(measure(card, at::kHalf, "half on CUDA"), std::min(50., half - 2)) << run.at("id");
-  EXPECT_GE(measure(card, at::kBFloat16, "bf16 on CUDA"), std::min(42., bf16 - 2)) << run.at("id");
+  EXPECT_GE(measure(card, at::kHalf, "half on CUDA"), std::min(50., half - 3)) << run.at("id");
+  EXPECT_GE(measure(card, at::kBFloat16, "bf16 on CUDA"), std::min(42., bf16 - 3)) << run.at("id");
 }
 
 void run(Case& golden) {

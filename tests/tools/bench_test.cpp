@@ -258,12 +258,10 @@ TEST(Bench, TheProgramSaysWhatItCannotDo) {
   EXPECT_EQ(run_child({program, "cpu", "no_such_row"}, true).status, 2);
   EXPECT_EQ(run_child({program, "ops", "--no-such-flag"}, true).status, 2);
   EXPECT_EQ(run_child({program, "compare", "/no/such/a.json", "/no/such/b.json"}, true).status, 2);
-  for (const char* command : {"ceilings", "ops", "block", "step", "vae", "t5", "all"}) {
-    EXPECT_EQ(run_child({program, command, "--help"}, true).status, 0) << command;
-    if (!at::hasCUDA()) {
-      EXPECT_EQ(run_child({program, command, "--budget", "5"}, true).status, 4) << command;
-    }
-  }
+  EXPECT_EQ(run_child({program, "all", "--help"}, true).status, 0);
+  if (at::hasCUDA()) GTEST_SKIP() << "a GPU is here";
+  for (const char* command : {"ceilings", "all"})
+    EXPECT_EQ(run_child({program, command, "--budget", "5"}, true).status, 4) << command;
 }
 
 TEST(Bench, TheProgramComparesAndDrawsFiles) {
@@ -274,16 +272,12 @@ TEST(Bench, TheProgramComparesAndDrawsFiles) {
   slower.rows[0].milliseconds = {4, 4, 4};
   write_file(a, to_json(good_report()).dump());
   write_file(b, to_json(slower).dump());
-  EXPECT_EQ(run_child({program, "check", a, b}, true).status, 0);
   const ChildResult compared = run_child({program, "compare", a, b});
   EXPECT_EQ(compared.status, 0);
   EXPECT_NE(compared.out.find("| linear | 64 | own | 2 | own | 4 | 2.00x |"), std::string::npos) << compared.out;
   EXPECT_EQ(run_child({program, "show", a, "--plot", plot}, true).status, 0);
   const std::string drawn{std::istreambuf_iterator<char>(std::ifstream(plot).rdbuf()), {}};
   EXPECT_EQ(drawn, roofline(good_report()));
-  slower.ceilings.clear();
-  write_file(b, to_json(slower).dump());
-  EXPECT_EQ(run_child({program, "check", b}, true).status, 1);
 }
 
 }  // namespace

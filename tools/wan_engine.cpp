@@ -2,10 +2,10 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
-#include <cstdlib>
 #include <iostream>
 
 #include "engine/attention_choice.h"
+#include "engine/device.h"
 #include "engine/inspect.h"
 #include "engine/job/batch.h"
 #include "engine/job/batch_report.h"
@@ -132,7 +132,6 @@ int exit_code(int argc, char** argv) {
 }  // namespace wan
 
 int main(int argc, char** argv) {
-  // MKL else splits a sum by the number of threads; measured, this costs nothing. Read at MKL's first call.
-  setenv("MKL_CBWR", "AUTO,STRICT", 0);
+  wan::fix_order_of_sums();
   return wan::exit_code(argc, argv);
 }

@@ -27,7 +27,7 @@ MergedLinear::MergedLinear(const Scope& at, const std::vector<std::string_view>&
     : compute(compute), out(out) {
   for (std::string_view name : names) parts.emplace_back(at / name, in, out, compute, with);
   bool placed = std::all_of(parts.begin(), parts.end(),
-                            [](const Linear& part) { return part.weight.defined() && part.weight.is_cuda(); });
+                            [](const Linear& part) { return part.weight.defined() && !part.weight.is_cpu(); });
   if (!placed) return;
   std::vector<Tensor> weights, biases;
   for (const Linear& part : parts) {

@@ -56,4 +56,9 @@ WAN_HOST_DEVICE int swizzled(int row, int chunk) {
   return (row * kChunks + (chunk ^ (row % 8))) * 16;
 }
 
+/// A tile with rows of four chunks: two rows share 128 bytes, so the chunk is XORed with the number of the pair.
+WAN_HOST_DEVICE int swizzled_pairs(int row, int chunk) {
+  return (row * 4 + (chunk ^ (row / 2 % 4))) * 16;
+}
+
 }  // namespace wan::kernels::fragments

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/combine.h"
+
 namespace wan {
 
 void Guidance::prepare(const WanModel& expert, bool guided) {
@@ -23,7 +25,7 @@ at::Tensor Guidance::operator()(const Step& step, const at::Tensor& x) {
   if (!rope_) rope_ = expert.rope(latent);
   if (!guided) return expert(latent, *rope_, step.t, {&*positive_})[0];
   std::vector<at::Tensor> velocity = expert(latent, *rope_, step.t, {&*positive_, &*negative_});
-  return velocity[1] + step.guidance * (velocity[0] - velocity[1]);
+  return kernels::guide(velocity[1], velocity[0], step.guidance);
 }
 
 }  // namespace wan

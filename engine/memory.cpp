@@ -1,9 +1,11 @@
 #include "engine/memory.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "engine/request/error.h"
+#include "engine/request/geometry.h"
 #include "models/checkpoint.h"
 
 namespace wan {
@@ -17,6 +19,16 @@ std::string gigabytes(uint64_t bytes) {
 }
 
 }  // namespace
+
+Extent largest_extent(const Request& request) {
+  // Memory follows the area alone; a multiple more for the rounding.
+  const int64_t step = request.task == Task::S2V ? 64 : 16;
+  const int64_t side = int64_t(std::sqrt(double(area_of(request.resolution)))) / step * step + step;
+  const Size size = request.width > 0 ? Size{request.width, request.height} : Size{side, side};
+  // The tokens of the picture and of the past come to those of three more latent frames at most.
+  if (request.task == Task::S2V) return {4 * (request.rendered_frames() / 4 + 3) - 3, size.height, size.width};
+  return {request.rendered_frames(), size.height, size.width};
+}
 
 uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, at::ScalarType compute) {
   const uint64_t tokens = uint64_t(extent.tokens()), element = c10::elementSize(compute);
@@ -35,22 +47,26 @@ uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtyp
   return kFrames * uint64_t(base_width * extent.height * extent.width) * c10::elementSize(dtype);
 }
 
-MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Target& target) {
+MemoryNeed decode_need(const ModelFolder& folder, const Extent& extent, const Target& target) {
   Checkpoint vae = Checkpoint::open(folder.vae);
   auto input = vae.tensors().find("encoder.conv1.weight");
   int64_t base_width = input == vae.tensors().end() || input->second.shape.empty() ? 0 : input->second.shape[0];
+  const uint64_t working = vae_bytes(base_width, extent, at::kFloat);
+  return {"decode", working + placed_bytes(Network::Vae, folder, target), working};
+}
+
+MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Target& target) {
   const std::filesystem::path config = folder.high_noise / "config.json";
   const bool speech = !folder.audio_encoder.empty();
   const uint64_t denoise =
       denoise_bytes(speech ? SpeechConfig::read(config).wan : WanConfig::read(config), extent, target.dtype);
-  const uint64_t decode = vae_bytes(base_width, extent, at::kFloat);
+  const MemoryNeed decode = decode_need(folder, extent, target);
   uint64_t expert = 0;
   for (Network network : networks_of(folder))
     if (network != Network::TextEncoder && network != Network::Vae)
       expert = std::max(expert, placed_bytes(network, folder, target));
-  MemoryNeed need{"denoise", denoise + expert, std::max(denoise, decode)};
-  if (uint64_t bytes = decode + placed_bytes(Network::Vae, folder, target); bytes > need.bytes)
-    need = {"decode", bytes, need.working};
+  MemoryNeed need{"denoise", denoise + expert, std::max(denoise, decode.working)};
+  if (decode.bytes > need.bytes) need = {decode.stage, decode.bytes, need.working};
   if (uint64_t bytes = placed_bytes(Network::TextEncoder, folder, target); bytes > need.bytes)
     need = {"encode", bytes, need.working};
   return need;

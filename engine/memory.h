@@ -16,17 +16,24 @@ struct Extent {
   int64_t tokens() const { return ((frames - 1) / 4 + 1) * (height / 16) * (width / 16); }
 };
 
+/// Of the job's video, or of the largest that it can become where its input decides. A clip of speech counts as a video
+/// that is as much longer as its picture and its past have tokens.
+Extent largest_extent(const Request& request);
+
 /// Activations of one step with both guidance branches, in bytes.
 uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, at::ScalarType compute);
 /// Causal caches and the largest level's buffers of the VAE, in bytes; about the same for decoding and encoding.
 uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype);
 
-/// The largest of the stages' needs: its activations, and on CUDA its network.
+/// What a stage takes: its activations, and on CUDA its network.
 struct MemoryNeed {
   const char* stage;
   uint64_t bytes;
   uint64_t working;  // activations alone, the largest of all stages
 };
+/// Of decoding alone. Throws ModelError.
+MemoryNeed decode_need(const ModelFolder& folder, const Extent& extent, const Target& target);
+/// Of the stage that takes most. Throws ModelError.
 MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Target& target);
 
 /// Throws InvalidRequest with both numbers, and what would make the job fit, where `need` exceeds what is available.

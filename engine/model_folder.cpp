@@ -2,11 +2,31 @@
 
 #include <algorithm>
 
+#include "engine/request/params.h"
 #include "models/error.h"
+#include "models/wan/config.h"
 
 namespace wan {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+/// Both experts take what the task gives them: the noise alone, or mask and image latent too.
+void check_kind(const ModelFolder& folder, Task task) {
+  const bool image = task == Task::I2V;
+  const int64_t wanted = (image ? kWanI2vA14b : kWanT2vA14b).in_dim;
+  for (const fs::path& expert : {folder.high_noise, folder.low_noise}) {
+    const int64_t in_dim = WanConfig::read(expert / "config.json").in_dim;
+    if (in_dim != wanted)
+      throw ModelError((expert / "config.json").string(),
+                       std::string("must be of ") + (image ? "an image" : "a text") + "-to-video model for " +
+                           task_name(task) + ", with in_dim " + std::to_string(wanted) + ", got " +
+                           std::to_string(in_dim) + "; --model names the other folder");
+  }
+}
+
+}  // namespace
 
 // Paths are compared as they are written: download caches are symbolic links whose targets have other names.
 
@@ -32,6 +52,7 @@ ModelFolder open_model_folder(const fs::path& root, Task task) {
   if (!fs::exists(folder.tokenizer / "tokenizer.json", error)) want(folder.tokenizer / "spiece.model");
   if (task == Task::S2V) want(folder.audio_encoder / "config.json");
   if (!missing.empty()) throw ModelError(root.string(), "lacks " + missing + "; weights.md lists what each task needs");
+  if (task != Task::S2V) check_kind(folder, task);
   return folder;
 }
 

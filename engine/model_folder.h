@@ -21,7 +21,8 @@ struct ModelFolder {
   std::vector<std::filesystem::path> files() const;
 };
 
-/// Finds the files of `task` under `root`. Throws one ModelError that lists all that is missing.
+/// Finds the files of `task` under `root`. Throws one ModelError that lists all that is missing, or says that the
+/// transformers are those of another task.
 ModelFolder open_model_folder(const std::filesystem::path& root, Task task);
 
 }  // namespace wan

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace wan {
@@ -14,6 +15,7 @@ struct Report {
   int64_t step = 0, steps = 0;
   std::string expert;  // "high" or "low" while denoising
   std::string job;     // label in a batch, else empty
+  std::optional<double> batch_seconds = {};  // left for the whole batch, as far as is known
 };
 
 /// Implementations draw or forward; the engine calls `at` from one thread only.

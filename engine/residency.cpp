@@ -150,17 +150,24 @@ uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& 
   return bytes;
 }
 
-Models::Models(ModelFolder folder, const Target& target, uint64_t working, Log log)
-    : folder_(std::move(folder)), target_(target), log_(std::move(log)) {
+bool all_fit(const ModelFolder& folder, const Target& target, uint64_t working, uint64_t available) {
+  if (target.device.is_cpu()) return true;
   uint64_t all = working;
-  for (Network network : networks_of(folder_)) all += placed_bytes(network, folder_, target_);
-  all_stay_ = target_.device.is_cpu() || all <= available_memory(target_.device);
+  for (Network network : networks_of(folder)) all += placed_bytes(network, folder, target);
+  return all <= available;
 }
+
+Models::Models(ModelFolder folder, const Target& target, Keep keep, Log log)
+    : folder_(std::move(folder)), target_(target), log_(std::move(log)), keep_(keep) {}
+
+Models::Models(ModelFolder folder, const Target& target, uint64_t working, Log log)
+    : Models(folder, target, all_fit(folder, target, working, available_memory(target.device)) ? Keep::All : Keep::One,
+             std::move(log)) {}
 
 template <typename Model, typename Load>
 const Model& Models::get(std::unique_ptr<Model>& slot, Network network, Load load) {
   if (slot) return *slot;
-  if (!all_stay_) {
+  if (keep_ == Keep::One) {
     for (Network other : networks_of(folder_))
       if (other != network && other != Network::AudioEncoder) drop(other);
   }

@@ -25,10 +25,17 @@ const char* name(Network network);
 /// for the audio encoder, which stays there. Reads headers only. Throws ModelError.
 uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& target);
 
+/// Whether all networks of the folder and `working` bytes of activations fit into `available` bytes of the target at
+/// once; on the CPU they do. Throws ModelError.
+bool all_fit(const ModelFolder& folder, const Target& target, uint64_t working, uint64_t available);
+
 /// Loads networks when they are first asked for. On the CPU all of them stay: they are mappings. On CUDA they all stay
 /// where they fit beside `working` bytes of activations; else one at a time is on the device.
 class Models {
  public:
+  enum class Keep { All, One };
+  Models(ModelFolder folder, const Target& target, Keep keep, Log log);
+  /// Keeps all where they fit into what is free now.
   Models(ModelFolder folder, const Target& target, uint64_t working, Log log);
 
   const ModelFolder& folder() const { return folder_; }
@@ -54,7 +61,7 @@ class Models {
   ModelFolder folder_;
   Target target_;
   Log log_;
-  bool all_stay_;
+  Keep keep_;
   int64_t expert_loads_ = 0;
   std::unique_ptr<Umt5Encoder> text_encoder_;
   std::unique_ptr<WanModel> high_, low_;

@@ -5,20 +5,10 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "kernels/combine.h"
+
 namespace wan {
 namespace {
-
-/// A sum of scaled tensors: every step of every solver is one.
-at::Tensor weighted(std::initializer_list<std::pair<double, at::Tensor>> terms) {
-  at::Tensor sum;
-  for (const auto& [weight, tensor] : terms) {
-    if (sum.defined())
-      sum.add_(tensor, weight);
-    else
-      sum = tensor * weight;
-  }
-  return sum;
-}
 
 [[noreturn]] void refuse(const std::string& what) {
   throw std::invalid_argument("[solver] " + what);
@@ -74,20 +64,21 @@ at::Tensor Solver::step(const at::Tensor& velocity, const at::Tensor& x) {
 at::Tensor Solver::predict(const at::Tensor& x) const {
   const int64_t i = index_;
   const double h = lambda(i + 1) - lambda(i), ab = alpha(i + 1) * std::expm1(-h), keep = sigma(i + 1) / sigma(i);
-  if (order_ == 1) return weighted({{keep, x}, {-ab, x0_[0]}});
+  if (order_ == 1) return kernels::weighted_sum({{keep, x}, {-ab, x0_[0]}});
   // r is +infinity after a step from sigma 1: the second term vanishes.
   const double r = (lambda(i) - lambda(i - 1)) / h, slope = 0.5 * ab / r;
-  return weighted({{keep, x}, {-ab - slope, x0_[0]}, {slope, x0_[1]}});
+  return kernels::weighted_sum({{keep, x}, {-ab - slope, x0_[0]}, {slope, x0_[1]}});
 }
 
 at::Tensor Solver::correct(const at::Tensor& newest) const {
   const int64_t i = index_;
   const double h = lambda(i) - lambda(i - 1), b = std::expm1(-h), ab = alpha(i) * b, keep = sigma(i) / sigma(i - 1);
-  if (order_ == 1) return weighted({{keep, sample_}, {-0.5 * ab, x0_[0]}, {-0.5 * ab, newest}});
+  if (order_ == 1) return kernels::weighted_sum({{keep, sample_}, {-0.5 * ab, x0_[0]}, {-0.5 * ab, newest}});
   // p + q = f / b and r p + q = 2 g / b, solved by hand: r is -infinity after a step from sigma 1, and p / r then zero.
   const double r = (lambda(i - 2) - lambda(i - 1)) / h, f = b / -h - 1, g = f / -h - 0.5;
   const double p = (2 * g - f) / b / (r - 1), q = f / b - p;
-  return weighted({{keep, sample_}, {-ab * (1 - p / r - q), x0_[0]}, {-ab * p / r, x0_[1]}, {-ab * q, newest}});
+  return kernels::weighted_sum(
+      {{keep, sample_}, {-ab * (1 - p / r - q), x0_[0]}, {-ab * p / r, x0_[1]}, {-ab * q, newest}});
 }
 
 std::map<std::string, at::Tensor> Solver::save() const {

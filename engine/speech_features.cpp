@@ -3,8 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <stdexcept>
 #include <string>
+
+#include "engine/request/error.h"
 
 namespace wan {
 namespace {
@@ -20,10 +21,16 @@ SpeechFeatures::SpeechFeatures(const Wav2Vec2& encoder, Waveform wave)
       frames_50_(encoder.config().frames(wave_.samples)),
       frames_30_(feature_frames_30(frames_50_)) {
   if (frames_30_ < 1)
-    throw std::invalid_argument("[audio] must last at least 45 ms, lasts " + std::to_string(wave_.samples / 16) +
-                                " ms; give a longer sound");
-  for (int64_t start = 0; start < wave_.samples; start += kPiece)
-    statistics_.add(wave_.read(start, std::min(kPiece, wave_.samples - start)));
+    throw InvalidRequest("audio_url", "must last at least 45 ms, lasts " + std::to_string(wave_.samples / 16) +
+                                          " ms; give a longer sound");
+  for (int64_t start = 0; start < wave_.samples; start += kPiece) {
+    const Tensor piece = wave_.read(start, std::min(kPiece, wave_.samples - start));
+    if (!piece.isfinite().all().item<bool>())
+      throw InvalidRequest("audio_url",
+                           "must hold numbers only, and has NaN or Inf among its samples; convert it to "
+                           "whole numbers of 16 or 24 bits");
+    statistics_.add(piece);
+  }
 }
 
 double SpeechFeatures::position(int64_t j) const {

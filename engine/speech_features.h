@@ -27,8 +27,8 @@ struct Waveform {
 /// nothing else.
 class SpeechFeatures {
  public:
-  /// Reads the file once. `encoder` must outlive this. Throws std::invalid_argument where the sound is too short for a
-  /// feature (under 45 ms).
+  /// Reads the file once. `encoder` must outlive this. Throws InvalidRequest naming audio_url where the sound is too
+  /// short for a feature (under 45 ms) or holds NaN or Inf.
   SpeechFeatures(const Wav2Vec2& encoder, Waveform wave);
 
   /// Samples of the file at 16 kHz.

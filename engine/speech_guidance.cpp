@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/combine.h"
+
 namespace wan {
 
 void SpeechGuidance::begin_clip(const at::Tensor& reference, const at::Tensor& motion, const at::Tensor& pose,
@@ -30,7 +32,7 @@ SpeechGuidance::Branches SpeechGuidance::branches(const Step& step, const at::Te
 at::Tensor SpeechGuidance::operator()(const Step& step, const at::Tensor& x) {
   Branches velocity = branches(step, x);
   if (!velocity.uncond.defined()) return velocity.cond;
-  return velocity.uncond + step.guidance * (velocity.cond - velocity.uncond);
+  return kernels::guide(velocity.uncond, velocity.cond, step.guidance);
 }
 
 }  // namespace wan

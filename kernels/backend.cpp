@@ -140,6 +140,13 @@ void AttentionSelector::pin(const std::string& name) {
   choices_.clear();
 }
 
+void AttentionSelector::pin(const std::map<std::string, std::string>& choices) {
+  for (const auto& [wanted, name] : choices) require(name);
+  std::lock_guard lock(mutex_);
+  pinned_cases_ = choices;
+  choices_.clear();
+}
+
 Tensor AttentionSelector::operator()(const Tensor& q, const Tensor& k, const Tensor& v, double scale,
                                      const Tensor& bias) {
   const AttentionCase wanted = attention_case(q, k, bias);
@@ -168,8 +175,10 @@ AttentionSelector::Choice AttentionSelector::choose(const AttentionCase& wanted,
     }
     return false;
   };
-  if (pinned_ == kReference) return {nullptr, "pinned"};
-  const AttentionBackend* pinned = find(pinned_);
+  const auto named = pinned_cases_.find(wanted.name());
+  const std::string& pin = named == pinned_cases_.end() ? pinned_ : named->second;
+  if (pin == kReference) return {nullptr, "pinned"};
+  const AttentionBackend* pinned = find(pin);
   if (pinned && pinned->takes(wanted) && passes(*pinned)) return {pinned, "pinned" + others};
   if (const AttentionBackend* known = remembered(wanted); known && passes(*known))
     return {known, "measured before" + others};

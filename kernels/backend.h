@@ -61,6 +61,8 @@ class AttentionSelector {
   /// Uses this back end ("reference" too) wherever it takes the case and passes the check, without timing; "" ends
   /// that. Throws c10::Error for a name that is not among the back ends.
   void pin(const std::string& name);
+  /// The same for each case by its name, as `choices` gave them; cases that are not named are measured.
+  void pin(const std::map<std::string, std::string>& choices);
 
   /// Case name -> back end in use: the part of a file's metadata that a replay pins.
   std::map<std::string, std::string> choices() const;
@@ -97,6 +99,7 @@ class AttentionSelector {
   std::filesystem::path cache_;
   std::set<std::string> disabled_;
   std::string pinned_;
+  std::map<std::string, std::string> pinned_cases_;
   std::map<std::string, Choice> choices_;
   mutable std::mutex mutex_;
 };

@@ -145,8 +145,9 @@ class Scope {
 class Weights {
  public:
   explicit Weights(Checkpoint checkpoint, Place place = keep_mapped);
-  /// A book without a file: whatever is taken is drawn. `Scope::has` is false, `Scope::shape` empty.
-  explicit Weights(Draw draw);
+  /// A book without a file: whatever is taken is drawn. `shapes` answers `Scope::has` and `Scope::shape`, for networks
+  /// that read sizes off their file.
+  explicit Weights(Draw draw, Checkpoint shapes = {});
   Weights(const Weights&) = delete;
   Scope root() { return Scope(this, ""); }
   const Checkpoint& checkpoint() const { return checkpoint_; }

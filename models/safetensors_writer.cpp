@@ -37,16 +37,26 @@ class NewFile {
     }
   }
 
-  /// Synced before it takes the name: after a power cut the name stands for a whole file.
+  /// Synced before it takes the name, and the name after it: a power cut leaves the old file or the whole new one.
   void finish() {
     if (fsync(file_) != 0) fail();
     const int closed = close(file_);
     file_ = -1;
     if (closed != 0 || rename(temporary_.c_str(), path_.c_str()) != 0) fail();
     finished_ = true;
+    sync_folder();
   }
 
  private:
+  /// Not every file system can sync a folder; those that cannot keep their own order.
+  void sync_folder() const {
+    const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
+    const int opened = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (opened < 0) return;
+    fsync(opened);
+    close(opened);
+  }
+
   [[noreturn]] void fail() const {
     throw std::runtime_error("[" + path_.string() + "] cannot be written: " + std::strerror(errno));
   }

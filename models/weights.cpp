@@ -73,7 +73,7 @@ std::vector<int64_t> Scope::shape(std::string_view leaf) const {
 
 Weights::Weights(Checkpoint checkpoint, Place place) : checkpoint_(std::move(checkpoint)), place_(std::move(place)) {}
 
-Weights::Weights(Draw draw) : draw_(std::move(draw)) {}
+Weights::Weights(Draw draw, Checkpoint shapes) : checkpoint_(std::move(shapes)), draw_(std::move(draw)) {}
 
 void Weights::ignore(std::string_view prefix) {
   for (const auto& entry : checkpoint_.tensors())

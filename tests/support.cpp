@@ -29,7 +29,7 @@ testing::AssertionResult is_close(const at::Tensor& got, const at::Tensor& want,
 }
 
 TemporaryFolder::TemporaryFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "wan-test-XXXXXX").string();
+  std::string name = (std::filesystem::temp_directory_path() / ("wan-test-" + std::string(6, 'X'))).string();
   if (!mkdtemp(name.data())) throw std::runtime_error("no temporary folder: " + name);
   path_ = name;
 }

@@ -31,7 +31,7 @@ void add_parameter(CLI::App& app, const Parameter& parameter, Task task, bool re
   std::string names = flag;
   if (boolean) names += ",!--no-" + name;
   if (std::string(parameter.name).ends_with("_url")) names += "," + flag + "-url";
-  add_flag(app, names, boolean ? "" : placeholder(parameter, task), describe(parameter, task, required),
+  add_flag(app, names, boolean ? "" : value_name(parameter, task), describe(parameter, task, required),
            parameter.group);
 }
 
@@ -46,8 +46,7 @@ void add_contact_sheet(CLI::App& app) {
 }
 
 void add_task(CLI::App& app, Task task, const std::string& about) {
-  CLI::App* command =
-      app.add_subcommand(task_name(task), about + (is_served(task) ? "" : " (not available in this build)"));
+  CLI::App* command = app.add_subcommand(task_name(task), about);
   for (const Parameter& parameter : parameters())
     if (parameter.accepts(task)) add_parameter(*command, parameter, task, parameter.required);
   add_contact_sheet(*command);

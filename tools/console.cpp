@@ -1,10 +1,13 @@
 #include "tools/console.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 
 #include "engine/request/error.h"
 
@@ -32,7 +35,22 @@ std::string clock_text(double seconds) {
   return text;
 }
 
+int terminal_columns() {
+  winsize size{};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
 }  // namespace
+
+std::string bar_line(const std::string& label, double done, const std::string& figures, int columns) {
+  constexpr int kLabel = 8, kShortest = 5, kLongest = 30;
+  std::string line = label + std::string(size_t(std::max(0, kLabel - int(label.size()))), ' ');
+  const int room = columns - 1 - int(line.size() + std::strlen(" [] ") + figures.size());
+  const int width = std::clamp(room, kShortest, kLongest), filled = int(width * std::clamp(done, 0.0, 1.0));
+  line += " [" + std::string(size_t(filled), '#') + std::string(size_t(width - filled), '.') + "] " + figures;
+  // A line that wraps stays on the screen: the next one clears only its last row.
+  return line.substr(0, size_t(std::max(1, columns - 1)));
+}
 
 const char* name(Stage stage) {
   switch (stage) {
@@ -73,7 +91,6 @@ void Console::at(const Report& report) {
     stage_start_ = now;
     stage_first_ = report.step;
   }
-  expert_ = report.expert;
   int64_t done = report.step - stage_first_;
   double each = done > 0 ? std::chrono::duration<double>(now - stage_start_).count() / double(done) : 0;
   draw(report, each, each * double(report.steps - report.step));
@@ -86,25 +103,23 @@ void Console::draw(const Report& report, double seconds_each, double remaining) 
     if (!report.expert.empty()) fields["expert"] = report.expert;
     if (!report.job.empty()) fields["job"] = report.job;
     if (seconds_each > 0) fields["seconds_per_step"] = seconds_each, fields["eta_seconds"] = remaining;
-    std::fprintf(stderr, "%s\n", fields.dump().c_str());
+    if (report.batch_seconds) fields["batch_eta_seconds"] = *report.batch_seconds;
+    std::fprintf(stderr, "%s\n", fields.dump(-1, ' ', false, Log::Fields::error_handler_t::replace).c_str());
     return;
   }
-  char line[256], rate[64] = "";
+  char rate[64] = "";
   if (seconds_each > 0)
     std::snprintf(rate, sizeof rate, "  %.2f s/step  ETA %s", seconds_each, clock_text(remaining).c_str());
-  std::string label = report.job.empty() ? name(report.stage) : report.job + " " + name(report.stage);
-  std::string expert = report.expert.empty() ? "" : "  " + report.expert + " noise";
+  const std::string label = (report.job.empty() ? "" : report.job + " ") + name(report.stage);
+  const std::string figures = std::to_string(report.step) + "/" + std::to_string(report.steps) +
+                              (report.expert.empty() ? "" : "  " + report.expert + " noise") + rate +
+                              (report.batch_seconds ? "  all " + clock_text(*report.batch_seconds) : "");
   if (!terminal_) {
-    std::fprintf(stderr, "%s %ld/%ld%s%s\n", label.c_str(), long(report.step), long(report.steps), expert.c_str(),
-                 rate);
+    std::fprintf(stderr, "%s %s\n", label.c_str(), figures.c_str());
     return;
   }
-  constexpr int kWidth = 30;
-  int filled = report.steps > 0 ? int(kWidth * report.step / report.steps) : 0;
-  std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
-  std::snprintf(line, sizeof line, "%-8s [%s] %ld/%ld%s%s", label.c_str(), bar.c_str(), long(report.step),
-                long(report.steps), expert.c_str(), rate);
-  std::fprintf(stderr, "\r\033[K%s", line);
+  const double done = report.steps > 0 ? double(report.step) / double(report.steps) : 0;
+  std::fprintf(stderr, "\r\033[K%s", bar_line(label, done, figures, terminal_columns()).c_str());
   std::fflush(stderr);
   bar_shown_ = true;
 }
@@ -141,7 +156,10 @@ Log Console::log() {
 void Console::say(const std::string& text) {
   clear_bar();
   if (format_ == Format::Json)
-    std::fprintf(stderr, "%s\n", Log::Fields{{"event", "message"}, {"text", text}}.dump().c_str());
+    std::fprintf(stderr, "%s\n",
+                 Log::Fields{{"event", "message"}, {"text", text}}
+                     .dump(-1, ' ', false, Log::Fields::error_handler_t::replace)
+                     .c_str());
   else
     std::fprintf(stderr, "%s\n", text.c_str());
 }

@@ -34,10 +34,13 @@ class Console : public Progress {
   bool terminal_;
   bool bar_shown_ = false;
   Stage stage_ = Stage::Load;
-  std::string expert_, job_;
+  std::string job_;
   Clock::time_point stage_start_{};
   int64_t stage_first_ = 0;
 };
+
+/// The bar of a terminal with `columns`: label, how much of 1 is done, figures. Always shorter than a row.
+std::string bar_line(const std::string& label, double done, const std::string& figures, int columns);
 
 /// "denoise" and so on: the words of logs and reports.
 const char* name(Stage stage);

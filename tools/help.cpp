@@ -78,6 +78,8 @@ std::string describe(const Parameter& parameter, Task task, bool required) {
     text += " Takes a number " + hosted;
     text += accepts.hosted.text() == engine ? "." : "; unlocked " + engine + ".";
   }
+  if (accepts.from_input && task == Task::V2V)
+    return text + " Unset: " + value_text(accepts.value) + ", or as many as the input has where that is fewer.";
   if (accepts.from_input) return text + " Unset: as long as the input.";
   const bool has_default = number ? accepts.value.is_number() && accepts.engine.contains(accepts.value.get<double>())
                                   : accepts.value == true || !accepts.words.empty();
@@ -88,7 +90,7 @@ std::string describe(const Parameter& parameter, Task task, bool required) {
   return text + (differs ? "; with --preset reference " + value_text(accepts.reference) + "." : ".");
 }
 
-std::string placeholder(const Parameter& parameter, Task task) {
+std::string value_name(const Parameter& parameter, Task task) {
   const Accepts& accepts = *parameter.accepts(task);
   if (accepts.words.empty()) return parameter.metavar;
   std::string text;

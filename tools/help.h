@@ -22,6 +22,6 @@ class HelpFormatter : public CLI::Formatter {
 std::string describe(const Parameter& parameter, Task task, bool required);
 
 /// What stands for the value of a flag: N, FILE, or the choices a|b|c.
-std::string placeholder(const Parameter& parameter, Task task);
+std::string value_name(const Parameter& parameter, Task task);
 
 }  // namespace wan

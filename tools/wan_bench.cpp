@@ -1,69 +1,141 @@
-// wan-bench: speed and memory on this machine, without a checkpoint.
+// wan-bench: speed and memory on this machine, without a checkpoint. tools/bench/README.md describes its commands.
 #include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
 
-#include <exception>
+#include <CLI/CLI.hpp>
+#include <filesystem>
 #include <iostream>
-#include <stdexcept>
-#include <string>
-#include <vector>
+#include <nlohmann/json.hpp>
 
 #include "tools/bench/cpu.h"
+#include "tools/bench/device.h"
+#include "tools/bench/gpu.h"
 
 namespace {
 
-constexpr char kUsage[] =
-    "wan-bench cpu [--runs N] [--threads N] [ROW...]   the networks on the CPU; tools/bench_cpu_baseline.py is the "
-    "other side\n";
+using namespace wan::bench;
 
-int positive(const std::string& flag, const std::string& text) {
-  size_t used = 0;
-  int value = 0;
-  try {
-    value = std::stoi(text, &used);
-  } catch (const std::exception&) {
-  }
-  if (used != text.size() || value < 1)
-    throw std::invalid_argument("[" + flag + "] must be 1 or more, got '" + text + "'");
-  return value;
+/// A card was wanted and there is none.
+constexpr int kNoDevice = 4;
+
+std::string text(const Report& report) {
+  return to_json(report).dump(1) + "\n";
 }
 
-void run(const std::vector<std::string>& arguments) {
-  if (arguments.empty() || arguments[0] != "cpu")
-    throw std::invalid_argument("[wan-bench] what to measure must be given: cpu");
-  int runs = 5;
-  std::vector<std::string> rows;
-  for (size_t i = 1; i < arguments.size(); ++i) {
-    const std::string& word = arguments[i];
-    if (word != "--runs" && word != "--threads") {
-      rows.push_back(word);
-      continue;
-    }
-    if (++i == arguments.size()) throw std::invalid_argument("[" + word + "] needs a number");
-    const int value = positive(word, arguments[i]);
-    if (word == "--runs")
-      runs = value;
-    else
-      at::set_num_threads(value);
+struct Files {
+  std::string json, plot;
+};
+
+int measure(GpuOptions options, const Files& files) {
+  if (!has_device()) {
+    std::cerr << "wan-bench: no CUDA device is here, or this build lacks kernels or libtorch's CUDA part; "
+                 "`wan-bench cpu` measures without one\n";
+    return kNoDevice;
   }
-  wan::bench::cpu(rows, runs, std::cout);
+  if (options.commit.empty()) options.commit = current_commit();
+  Report last;
+  measure_gpu(options, [&](const Report& report) {
+    last = report;
+    if (!files.json.empty()) write_file(files.json, text(report));
+  });
+  if (!files.plot.empty()) write_file(files.plot, roofline(last));
+  std::cout << table(last);
+  return 0;
+}
+
+void add_cpu(CLI::App& app, int& status) {
+  CLI::App* command = app.add_subcommand("cpu", "networks and programs on the CPU, one JSON line for each row");
+  auto options = std::make_shared<CpuOptions>();
+  auto threads = std::make_shared<int>(0);
+  command->add_option("rows", options->rows, "which rows; all by default");
+  command->add_option("--runs", options->runs, "runs after the warm-up")->check(CLI::Range(1, 1000));
+  command->add_option("--threads", *threads, "threads of a network")->check(CLI::Range(1, 1024));
+  command->add_option("--tokens", options->tokens, "of the transformer block, a multiple of 32")
+      ->check(CLI::Range(32, 1 << 20));
+  command->add_option("--model", options->model, "model folder of the row inspect");
+  command->add_flag("--in-process", options->in_process, "measure networks in this process");
+  command->callback([=, &status] {
+    if (*threads > 0) at::set_num_threads(*threads);
+    options->programs = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+    cpu(*options, std::cout);
+    status = 0;
+  });
+}
+
+void add_gpu(CLI::App& app, const std::string& name, const std::vector<std::string>& suites, const std::string& line,
+             int& status) {
+  const char* help = name == "all" ? "all of them in this order" : "on a CUDA device";
+  CLI::App* command = app.add_subcommand(name, help);
+  auto options = std::make_shared<GpuOptions>();
+  auto files = std::make_shared<Files>();
+  options->suites = suites;
+  options->command = line;
+  command->add_option("--budget", options->budget_seconds, "seconds after which no case is begun")
+      ->check(CLI::Range(1.0, 1e6));
+  command->add_option("--only", options->only, "cases whose name or shape holds this");
+  command->add_option("--commit", options->commit, "what is measured; git is asked by default");
+  command->add_option("--json", files->json, "file for the result");
+  command->add_option("--plot", files->plot, "file for the roofline, SVG");
+  command->callback([=, &status] { status = measure(*options, *files); });
+}
+
+void add_readers(CLI::App& app, int& status) {
+  auto paths = std::make_shared<std::vector<std::string>>();
+  CLI::App* comparing = app.add_subcommand("compare", "two results side by side");
+  comparing->add_option("files", *paths, "A.json B.json")->required()->expected(2);
+  comparing->callback([=, &status] {
+    std::cout << compare(read_report(paths->at(0)), read_report(paths->at(1)));
+    status = 0;
+  });
+  CLI::App* checking = app.add_subcommand("check", "whether results are fit to be published");
+  checking->add_option("files", *paths, "results")->required();
+  checking->callback([=, &status] {
+    status = 0;
+    for (const std::string& path : *paths) {
+      for (const std::string& complaint : complaints(read_report(path))) {
+        std::cerr << "wan-bench: [" << path << "] " << complaint << "\n";
+        status = 1;
+      }
+    }
+  });
+  auto plot = std::make_shared<std::string>();
+  CLI::App* showing = app.add_subcommand("show", "a result as a table");
+  showing->add_option("file", *paths, "result")->required()->expected(1);
+  showing->add_option("--plot", *plot, "file for the roofline, SVG");
+  showing->callback([=, &status] {
+    const Report report = read_report(paths->at(0));
+    if (!plot->empty()) write_file(*plot, roofline(report));
+    std::cout << table(report);
+    status = 0;
+  });
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::vector<std::string> arguments(argv + 1, argv + argc);
-  if (!arguments.empty() && (arguments[0] == "--help" || arguments[0] == "-h")) {
-    std::cout << kUsage;
-    return 0;
-  }
+  const c10::InferenceMode inference;
+  std::string line = "wan-bench";
+  for (int i = 1; i < argc; ++i) line += std::string(" ") + argv[i];
+  int status = 1;
+  CLI::App app("Speed and memory of the networks and their operations on this machine, without a checkpoint.");
+  app.require_subcommand(1);
+  add_cpu(app, status);
+  for (const std::string& suite : gpu_suites()) add_gpu(app, suite, {suite}, line, status);
+  add_gpu(app, "all", gpu_suites(), line, status);
+  add_readers(app, status);
   try {
-    run(arguments);
+    app.parse(argc, argv);
+  } catch (const CLI::Success& answer) {
+    return app.exit(answer);
+  } catch (const CLI::ParseError& error) {
+    std::cerr << "wan-bench: " << error.what() << "; --help lists the commands\n";
+    return 2;
   } catch (const std::invalid_argument& error) {
-    std::cerr << error.what() << "\n" << kUsage;
+    std::cerr << "wan-bench: " << error.what() << "\n";
     return 2;
   } catch (const std::exception& error) {
-    std::cerr << error.what() << "\n";
+    std::cerr << "wan-bench: " << error.what() << "\n";
     return 1;
   }
-  return 0;
+  return status;
 }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <iostream>
@@ -15,6 +16,9 @@ namespace {
 
 /// Returns only where wan-engine cannot be started.
 int become_engine(char** argv) {
+  // OpenMP's threads spin while they wait for each other, which on a busy machine takes the very cores they wait for: a
+  // render of two seconds took a hundred. It reads its environment when it is loaded, so this is the place.
+  setenv("OMP_WAIT_POLICY", "passive", 0);
   const std::string engine = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "wan-engine";
   execv(engine.c_str(), argv);
   std::cerr << "wan-infer: [wan-engine] must lie beside this program: " << engine << ": " << std::strerror(errno)

@@ -23,11 +23,11 @@ at::Tensor encode_clip(const vae::Vae& vae, int64_t frames, Chunk chunk, Progres
   return at::cat(latents, 1);
 }
 
+}  // namespace
+
 bool guides(const std::vector<Step>& schedule) {
   return std::any_of(schedule.begin(), schedule.end(), [](const Step& step) { return step.guidance != 1; });
 }
-
-}  // namespace
 
 at::Tensor image_condition(const vae::Vae& vae, const at::Tensor& image, const at::Tensor& last_image, int64_t frames,
                            Progress& progress, const std::string& job) {
@@ -64,20 +64,28 @@ at::Tensor video_latent(const vae::Vae& vae, const at::Tensor& frames, Progress&
   return encode_clip(vae, frames.size(0), chunk, progress, job);
 }
 
-Encoded encode(Models& models, TextStates& text, const Request& request, const std::vector<Step>& schedule,
-               const Inputs& inputs, Progress& progress, const std::string& job) {
+Encoded encode_inputs(Models& models, const Request& request, const std::vector<Step>& schedule, const Inputs& inputs,
+                      Progress& progress, const std::string& job) {
   Encoded encoded;
-  if (!schedule.empty()) {
-    bool negative = guides(schedule);
-    progress.at({Stage::Encode, 0, 1 + negative, "", job});
-    encoded.conditioning.positive = text(request.prompt);
-    if (negative) encoded.conditioning.negative = text(request.negative_prompt);
-  }
   if (inputs.image.defined())
     encoded.conditioning.image =
         image_condition(models.vae(), inputs.image, inputs.last_image, request.rendered_frames(), progress, job);
   if (inputs.video.defined() && !schedule.empty())
     encoded.clean = video_latent(models.vae(), inputs.video, progress, job);
+  return encoded;
+}
+
+Encoded encode(Models& models, TextStates& text, const Request& request, const std::vector<Step>& schedule,
+               const Inputs& inputs, Progress& progress) {
+  at::Tensor positive, negative;
+  if (!schedule.empty()) {
+    progress.at({Stage::Encode, 0, 1 + guides(schedule), "", ""});
+    positive = text(request.prompt);
+    if (guides(schedule)) negative = text(request.negative_prompt);
+  }
+  Encoded encoded = encode_inputs(models, request, schedule, inputs, progress);
+  encoded.conditioning.positive = positive;
+  encoded.conditioning.negative = negative;
   return encoded;
 }
 

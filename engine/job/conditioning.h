@@ -16,10 +16,14 @@ struct Encoded {
   at::Tensor clean;  // video to video: the input's normalised latent [16, T, h, w]; else undefined
 };
 
-/// Runs the text encoder on both prompts (the negative one only where a step guides) and the VAE on the inputs.
-/// Throws Cancelled between chunks.
+/// Whether a step needs the negative prompt.
+bool guides(const std::vector<Step>& schedule);
+/// Runs the VAE on the inputs; the states of the prompts stay undefined. Throws Cancelled between chunks.
+Encoded encode_inputs(Models& models, const Request& request, const std::vector<Step>& schedule, const Inputs& inputs,
+                      Progress& progress, const std::string& job = "");
+/// The same after the text encoder ran on both prompts (the negative one only where a step guides).
 Encoded encode(Models& models, TextStates& text, const Request& request, const std::vector<Step>& schedule,
-               const Inputs& inputs, Progress& progress, const std::string& job = "");
+               const Inputs& inputs, Progress& progress);
 
 /// Image to video's condition: [20, T, h, w], the mask of given frames (4 channels) and the latent of
 /// [image, grey frames, last image]. image and last_image [3, H, W]; last_image may be undefined.

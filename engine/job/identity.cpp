@@ -12,8 +12,6 @@ extern "C" {
 
 namespace wan {
 
-namespace {
-
 std::string sha256(const std::vector<std::string_view>& parts) {
   const auto release = [](AVSHA* sha) { av_free(sha); };
   const std::unique_ptr<AVSHA, decltype(release)> sha(av_sha_alloc(), release);
@@ -30,8 +28,6 @@ std::string sha256(const std::vector<std::string_view>& parts) {
   }
   return text;
 }
-
-}  // namespace
 
 FileIdentity identify(const std::filesystem::path& root, const std::filesystem::path& name) {
   const auto file = MappedFile::open(root / name);

@@ -30,7 +30,7 @@ void load_images(Request& request, Inputs& inputs) {
 }
 
 /// Reads up to `most` frames at the output's size; without resampling, every frame of the file counts.
-at::Tensor read_frames(const Request& request, int64_t most) {
+at::Tensor read_frames(const Request& request, int64_t most, const Log& log) {
   std::optional<Rational> rate;
   if (request.resample_fps) rate = Rational{request.frames_per_second, 1};
   VideoReader reader(request.video_url, "video_url", rate);
@@ -40,6 +40,9 @@ at::Tensor read_frames(const Request& request, int64_t most) {
     if (!frame) break;
     frames.push_back(resize_cover(frame->rgb, request.height, request.width));
   }
+  if (reader.damaged_packets() > 0)
+    log("warning", {{"text", "the video is damaged: " + std::to_string(reader.damaged_packets()) +
+                                 " packets could not be decoded, and their frames are missing"}});
   return at::stack(frames);
 }
 
@@ -55,7 +58,7 @@ void load_video(Request& request, Inputs& inputs, const Log& log) {
   Size size = video_size(request, info.width, info.height);
   request.width = size.width;
   request.height = size.height;
-  at::Tensor frames = read_frames(request, request.rendered_frames());
+  at::Tensor frames = read_frames(request, request.rendered_frames(), log);
   if (frames.size(0) < request.num_frames) {
     if (request.num_frames_given)
       throw InvalidRequest(

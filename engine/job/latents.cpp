@@ -4,9 +4,22 @@
 
 #include "engine/request/error.h"
 #include "models/checkpoint.h"
+#include "models/error.h"
 #include "models/vae/latent.h"
 
 namespace wan {
+
+namespace {
+
+/// Whether a request can have made it: sides are multiples of 16 pixels, up to the transformer's 1024 positions.
+bool is_latent(const at::Tensor& latents) {
+  if (latents.dim() != 4 || latents.size(0) != vae::kLatentChannels || latents.scalar_type() != at::kFloat)
+    return false;
+  auto is_side = [](int64_t size) { return size >= 2 && size <= 2048 && size % 2 == 0; };
+  return is_side(latents.size(2)) && is_side(latents.size(3));
+}
+
+}  // namespace
 
 std::filesystem::path latents_path(const std::filesystem::path& out) {
   return out.string() + ".latents.safetensors";
@@ -29,11 +42,11 @@ SavedLatents load_latents(const std::filesystem::path& path) {
                      .frames = std::atoll(metadata["frames"].c_str()),
                      .audio_from = metadata["audio_from"],
                      .record = parse_record(metadata.at("wan_infer"), "latents")};
-  bool latent = saved.latents.dim() == 4 && saved.latents.size(0) == vae::kLatentChannels;
-  if (!latent || saved.frames < 1 || saved.frames > 4 * saved.latents.size(1) - 3)
-    throw InvalidRequest(
-        "latents",
-        "must hold a latent of 16 channels and its number of frames, got something else in " + path.string());
+  if (!is_latent(saved.latents) || saved.frames < 1 || saved.frames > 4 * saved.latents.size(1) - 3)
+    throw InvalidRequest("latents",
+                         "must hold a float32 latent [16, T, h, w] of a video and its number of frames, got " +
+                             c10::str(saved.latents.toString(), saved.latents.sizes()) + " and '" +
+                             printable(metadata["frames"]) + "' frames in " + path.string());
   return saved;
 }
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/request/error.h"
+#include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/version.h"
 #include "models/error.h"
@@ -11,33 +12,46 @@ namespace wan {
 
 namespace {
 
+std::string word(at::Device device) {
+  return device.is_cuda() ? "cuda" : "cpu";
+}
+
+/// A data URL is the input itself, which can be larger than the video: its digest stands for it.
+nlohmann::ordered_json named_inputs(nlohmann::ordered_json request) {
+  for (const Parameter& parameter : parameters()) {
+    if (!parameter.media || !request.contains(parameter.name)) continue;
+    const std::string url = request[parameter.name];
+    if (url.starts_with("data:")) request[parameter.name] = "data:," + sha256({url});
+  }
+  return request;
+}
+
+}  // namespace
+
 std::vector<FileIdentity> identities(const ModelFolder& folder) {
   std::vector<FileIdentity> files;
   for (const std::filesystem::path& file : folder.files()) files.push_back(identify(folder.root, file));
   return files;
 }
 
-std::string word(at::Device device) {
-  return device.is_cuda() ? "cuda" : "cpu";
-}
-
-}  // namespace
-
-Record make_record(const Request& request, const Target& target, const ModelFolder& folder) {
+Record make_record(const Request& request, const Target& target, std::vector<FileIdentity> files) {
   return {.version = version(),
           .request = request,
           .device = word(target.device),
           .dtype = target.dtype == at::kBFloat16 ? "bf16" : "float32",
           .noise_device = word(target.noise),
-          .files = identities(folder)};
+          .attention = {},
+          .files = std::move(files)};
 }
 
 std::string to_text(const Record& record) {
   nlohmann::ordered_json json = {{"wan_infer", record.version},
-                                 {"request", to_json(record.request)},
+                                 {"request", named_inputs(to_json(record.request))},
                                  {"device", record.device},
                                  {"dtype", record.dtype},
                                  {"noise_device", record.noise_device}};
+  if (!record.attention.empty()) json["attention"] = record.attention;
+  json["files"] = nlohmann::ordered_json::array();
   for (const FileIdentity& file : record.files)
     json["files"].push_back({{"name", file.name}, {"size", file.size}, {"sha256", file.sha256}});
   return json.dump();
@@ -47,12 +61,13 @@ Record parse_record(const std::string& text, const std::string& field) {
   try {
     nlohmann::json json = nlohmann::json::parse(text);
     ParseOptions lenient{.need_model = false, .check_files = false};
-    nlohmann::json request = json.at("request");
+    const nlohmann::json& request = json.at("request");  // not a copy: a stranger's may be deeper than the stack
     Record record{.version = json.at("wan_infer"),
                   .request = parse(request, lenient),
                   .device = json.at("device"),
                   .dtype = json.at("dtype"),
                   .noise_device = json.at("noise_device"),
+                  .attention = json.value("attention", std::map<std::string, std::string>()),
                   .files = {}};
     for (const nlohmann::json& file : json.at("files"))
       record.files.push_back({file.at("name"), file.at("size"), file.at("sha256")});

@@ -1,6 +1,7 @@
 // What is written into a video, and beside its latents: enough to render it again and to notice other files.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -14,13 +15,16 @@ namespace wan {
 /// Nothing in it varies between equal runs on equal hardware: no times, hosts or output paths.
 struct Record {
   std::string version;
-  Request request;                          // as asked: what followed from the inputs is found again in them
-  std::string device, dtype, noise_device;  // what `auto` became: "cpu" or "cuda", "float32" or "bf16"
+  Request request;                               // as asked: what followed from the inputs is found again in them
+  std::string device, dtype, noise_device;       // what `auto` became: "cpu" or "cuda", "float32" or "bf16"
+  std::map<std::string, std::string> attention;  // on CUDA: which back end computed which shape
   std::vector<FileIdentity> files;
 };
 
-/// Identifies every file of the folder (headers only). Throws ModelError.
-Record make_record(const Request& request, const Target& target, const ModelFolder& folder);
+/// Every file of the folder (headers only). Throws ModelError.
+std::vector<FileIdentity> identities(const ModelFolder& folder);
+
+Record make_record(const Request& request, const Target& target, std::vector<FileIdentity> files);
 
 std::string to_text(const Record& record);
 /// Throws InvalidRequest naming `field` where the text is not such a record.

@@ -2,8 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include "engine/attention_choice.h"
 #include "engine/denoise.h"
 #include "engine/job/stage_clock.h"
+#include "engine/media/fetch.h"
 #include "engine/media/png.h"
 #include "engine/media/writer.h"
 #include "engine/memory.h"
@@ -19,7 +21,8 @@ Extent extent_of(const Request& request) {
   return {request.rendered_frames(), request.height, request.width};
 }
 
-VideoFormat format_of(const SavedLatents& saved) {
+/// `audio_from` is a file, where `saved` may name a URL.
+VideoFormat format_of(const SavedLatents& saved, const std::string& audio_from) {
   const Request& request = saved.record.request;
   return {.height = saved.latents.size(2) * vae::kPixels,
           .width = saved.latents.size(3) * vae::kPixels,
@@ -28,7 +31,7 @@ VideoFormat format_of(const SavedLatents& saved) {
           .write_mode = request.video_write_mode,
           .metadata = to_text(saved.record),
           .audio = std::nullopt,
-          .audio_from = saved.audio_from};
+          .audio_from = audio_from};
 }
 
 at::Tensor sample(Models& models, const Request& request, const std::vector<Step>& schedule, const Encoded& encoded,
@@ -39,28 +42,33 @@ at::Tensor sample(Models& models, const Request& request, const std::vector<Step
   return state.x;
 }
 
-/// Video to video at a strength that keeps no step: the endpoint defines this as the input, at the output's geometry.
-void write_input(const Request& request, const Inputs& inputs, const Record& record) {
+}  // namespace
+
+void write_input(const Request& request, const Inputs& inputs, const Record& record, const RenderOptions& options) {
   SavedLatents nothing{.latents = at::empty({0, 0, request.height / vae::kPixels, request.width / vae::kPixels}),
                        .frames = request.num_frames,
                        .audio_from = inputs.keep_audio_from,
                        .record = record};
-  VideoWriter writer(request.out, format_of(nothing));
-  writer.write(inputs.video.narrow(0, 0, request.num_frames).contiguous());
+  VideoWriter writer(request.out, format_of(nothing, inputs.keep_audio_from));
+  const at::Tensor frames = inputs.video.narrow(0, 0, request.num_frames).contiguous();
+  writer.write(frames);
   writer.finish();
+  if (options.contact_sheet.empty()) return;
+  ContactSheet sheet(request.num_frames);
+  sheet.add(frames);
+  write_png(options.contact_sheet, sheet.image());
 }
-
-}  // namespace
 
 void render(const Request& asked, const RenderOptions& options, const Log& log, Progress& progress) {
   Request request = asked;
   Target target = resolve_target(request);
   ModelFolder folder = open_model_folder(request.model, request.task);
   StageClock clock(log, target);
+  FetchedMedia media(request);
   Inputs inputs = load_inputs(request, log);
   MemoryNeed need = memory_need(folder, extent_of(request), target);
   check_fits(need, extent_of(request), target);
-  Record record = make_record(asked, target, folder);
+  Record record = make_record(asked, target, identities(folder));
   log("job", {{"task", task_name(request.task)},
               {"seed", request.seed},
               {"width", request.width},
@@ -71,20 +79,31 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
 
   std::vector<Step> schedule = make_schedule(request);
   if (schedule.empty()) {
-    log("warning", {{"text", "strength keeps no step: the output is the input, encoded again"}});
-    write_input(request, inputs, record);
+    log("warning", {{"text", kNoStepText}});
+    write_input(request, inputs, record, options);
     return clock.finish(request.out);
   }
   Models models(folder, target, need.working, log);
   TextStates text(models);
+  remember_attention(target);
   Encoded encoded = encode(models, text, request, schedule, inputs, progress);
   clock.end("encode");
-  SavedLatents saved{sample(models, request, schedule, encoded, progress), request.num_frames, inputs.keep_audio_from,
-                     record};
+  at::Tensor latents = sample(models, request, schedule, encoded, progress);
+  record.attention = attention_choices(target);
+  log_attention(target, log);
+  SavedLatents saved{.latents = latents,
+                     .frames = request.num_frames,
+                     .audio_from = inputs.keep_audio_from.empty() ? "" : asked.video_url,
+                     .record = record};
   std::filesystem::path kept = latents_path(request.out);
   save_latents(kept, saved);
   clock.end("denoise", {{"steps", schedule.size()}, {"expert_loads", models.expert_loads()}});
-  write_video(models.vae(), saved, request.out, options, progress);
+  try {
+    write_video(models.vae(), saved, request.out, options, progress);
+  } catch (...) {
+    log("kept", {{"latents", kept.string()}, {"finish_with", "wan-infer decode " + kept.string()}});
+    throw;
+  }
   std::filesystem::remove(kept);
   clock.end("decode");
   clock.finish(request.out);
@@ -95,22 +114,34 @@ void decode_saved(const SavedLatents& saved, const std::string& out, const Targe
   StageClock clock(log, target);
   Extent extent{4 * saved.latents.size(1) - 3, saved.latents.size(2) * vae::kPixels,
                 saved.latents.size(3) * vae::kPixels};
-  Models models(folder, target, memory_need(folder, extent, target).working, log);
+  const MemoryNeed need = decode_need(folder, extent, target);
+  check_fits(need, extent, target);
+  Models models(folder, target, need.working, log);
   write_video(models.vae(), saved, out, options, progress);
   clock.end("decode");
   clock.finish(out);
 }
 
+at::Tensor decode_chunk(vae::DecoderStream& stream, const at::Tensor& latents, int64_t chunk) {
+  at::Tensor frames = stream.next(latents.narrow(1, chunk, 1));
+  if (frames.isfinite().all().item<bool>()) return frames;
+  throw std::runtime_error("[decode] chunk " + std::to_string(chunk + 1) + " of " + std::to_string(latents.size(1)) +
+                           " gave NaN or Inf; the VAE's file, or the latents, may be damaged");
+}
+
 void write_video(const vae::Vae& vae, const SavedLatents& saved, const std::string& out, const RenderOptions& options,
                  Progress& progress, const std::string& job) {
-  VideoWriter writer(out, format_of(saved));
+  Request sound;
+  sound.video_url = saved.audio_from;
+  FetchedMedia media(sound);
+  VideoWriter writer(out, format_of(saved, sound.video_url));
   ContactSheet sheet(saved.frames);
   vae::DecoderStream stream(vae.decoder);
   at::Tensor latents = saved.latents.to(vae.decoder.conv2.weight.device());
   int64_t written = 0, chunks = (saved.frames + 2) / 4 + 1;
   for (int64_t chunk = 0; written < saved.frames; ++chunk) {
     progress.at({Stage::Decode, chunk, chunks, "", job});
-    at::Tensor frames = vae::to_uint8(stream.next(latents.narrow(1, chunk, 1))).cpu();
+    at::Tensor frames = vae::to_uint8(decode_chunk(stream, latents, chunk)).cpu();
     frames = frames.narrow(0, 0, std::min(frames.size(0), saved.frames - written));
     writer.write(frames);
     if (!options.contact_sheet.empty()) sheet.add(frames);

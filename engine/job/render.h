@@ -21,6 +21,15 @@ void render(const Request& request, const RenderOptions& options, const Log& log
 void decode_saved(const SavedLatents& saved, const std::string& out, const Target& target, const ModelFolder& folder,
                   const RenderOptions& options, const Log& log, Progress& progress);
 
+/// Video to video at a strength that keeps no step: the endpoint defines the result as the input, at the output's
+/// geometry. `request` is settled by load_inputs.
+inline constexpr const char* kNoStepText = "strength keeps no step: the output is the input, encoded again";
+void write_input(const Request& request, const Inputs& inputs, const Record& record, const RenderOptions& options = {});
+
+/// The frames [3, t, H, W] that latent frame `chunk` of latents [16, T, h, w] adds to those before it, in [-1, 1].
+/// Throws std::runtime_error where they hold NaN or Inf, which a file would show as black.
+at::Tensor decode_chunk(vae::DecoderStream& stream, const at::Tensor& latents, int64_t chunk);
+
 /// Decodes latents and encodes the frames as they come, exactly `saved.frames` of them, to `out`.
 void write_video(const vae::Vae& vae, const SavedLatents& saved, const std::string& out, const RenderOptions& options,
                  Progress& progress, const std::string& job = "");

@@ -5,9 +5,12 @@
 #include <chrono>
 #include <cmath>
 
+#include "engine/attention_choice.h"
 #include "engine/denoise.h"
+#include "engine/job/clip_store.h"
 #include "engine/job/stage_clock.h"
 #include "engine/media/audio_reader.h"
+#include "engine/media/fetch.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/png.h"
 #include "engine/media/resize.h"
@@ -57,7 +60,9 @@ class PoseVideo {
 class SoundTrack {
  public:
   SoundTrack(const Request& request, double seconds)
-      : reader_(request.audio_url, "audio_url", Mix::Stereo), left_(std::llround(seconds * double(reader_.rate()))) {}
+      : reader_(request.audio_url, kField, Mix::Stereo,
+                sound_rate(AudioReader(request.audio_url, kField, Mix::Stereo).rate())),
+        left_(std::llround(seconds * double(reader_.rate()))) {}
 
   AudioFormat format() const { return {reader_.rate(), reader_.channels()}; }
 
@@ -73,6 +78,7 @@ class SoundTrack {
   }
 
  private:
+  static constexpr const char* kField = "audio_url";
   AudioReader reader_;
   int64_t left_, written_ = 0;
 };
@@ -121,19 +127,16 @@ class SpeechFile {
 /// A job between its clips: what is encoded once, and the files that a broken run left.
 class SpeechJob {
  public:
-  SpeechJob(Models& models, const Request& request, const SpeechPlan& plan, const Record& record,
-            SpeechFeatures& features, std::filesystem::path work, Progress& progress, std::string job)
+  SpeechJob(Models& models, const Request& request, const SpeechPlan& plan, SpeechFeatures& features,
+            const ClipStore& store, Progress& progress, std::string job)
       : models_(models),
         request_(request),
         plan_(plan),
-        record_(to_text(record)),
         features_(features),
-        work_(std::move(work)),
+        store_(store),
         progress_(progress),
         job_(std::move(job)),
-        schedule_(make_schedule(request)) {
-    std::filesystem::create_directories(work_);
-  }
+        schedule_(make_schedule(request)) {}
 
   /// Text, reference picture and clips to frames, which `show` gets in order.
   void run(const at::Tensor& picture, const std::function<void(const at::Tensor&)>& show) {
@@ -160,7 +163,7 @@ class SpeechJob {
     vae::DecoderStream stream(models_.vae().decoder);
     for (int64_t i = 0; i < latents.size(1); ++i) {
       progress_.at({Stage::Decode, i, latents.size(1), "", job_});
-      piece(stream.next(latents.narrow(1, i, 1)));
+      piece(decode_chunk(stream, latents, i));
     }
   }
 
@@ -171,55 +174,45 @@ class SpeechJob {
 
   /// The clip's latents: from an earlier run's file, else sampled and then kept in one.
   at::Tensor sample(const ClipTurn& turn) {
-    char name[32];
-    std::snprintf(name, sizeof name, "clip-%05ld.safetensors", long(turn.number));
     at::Device device = models_.target().device;
-    at::Tensor pose = pose_ ? pose_latents(turn.clip) : at::Tensor();
-    if (std::optional<at::Tensor> kept = load_kept(work_ / name)) return kept->to(device);
+    // Also of a clip that is there already: the next one goes on in the pose video after it.
+    at::Tensor pose = pose_ ? pose_->next(turn.clip.frames) : at::Tensor();
+    if (std::optional<at::Tensor> kept = store_.finished(turn.number)) return kept->to(device);
     at::Tensor noise = Noise(turn.seed, models_.target().noise)
                            .draw({vae::kLatentChannels, turn.clip.frames / 4, request_.height / vae::kPixels,
                                   request_.width / vae::kPixels})
                            .to(device);
     std::vector<int64_t> index(plan_.features.begin() + turn.clip.start,
                                plan_.features.begin() + turn.clip.start + turn.clip.frames);
+    if (pose.defined()) pose = pose_latents(pose, turn.clip);
     guidance_->begin_clip(reference_, turn.motion_latents, pose, features_.at(index));
     at::Tensor latents = denoise_clip(turn, noise);
-    write_safetensors(work_ / name, {{"latents", latents}}, {{"wan_infer", record_}});
-    std::filesystem::remove(work_ / "sampling.safetensors");
+    store_.finish(turn.number, latents);
     return latents;
   }
 
   at::Tensor denoise_clip(const ClipTurn& turn, const at::Tensor& noise) {
-    std::filesystem::path saved = work_ / "sampling.safetensors";
-    Sampling state = begin_sampling(request_.solver, schedule_, noise);
-    if (std::filesystem::exists(saved)) state = load_sampling(saved, request_.solver, schedule_, noise.device());
+    std::optional<Sampling> saved = store_.running(turn.number, request_.solver, schedule_, noise.device());
+    Sampling state = saved ? std::move(*saved) : begin_sampling(request_.solver, schedule_, noise);
     auto last = std::chrono::steady_clock::now();
     denoise(state, schedule_, int64_t(schedule_.size()), std::ref(*guidance_), progress_, label(turn),
             [&](const Sampling& now) {
               if (std::chrono::steady_clock::now() - last < kSaveEvery) return;
-              save_sampling(saved, now);
+              store_.save_running(turn.number, now);
               last = std::chrono::steady_clock::now();
             });
     return state.x;
   }
 
-  at::Tensor pose_latents(const Clip& clip) {
-    at::Tensor frames = pose_->next(clip.frames);
+  at::Tensor pose_latents(const at::Tensor& frames, const Clip& clip) {
     return wan::pose_latents(frames, {0, clip.frames}, [&](const at::Tensor& pixels) { return encode(pixels); });
-  }
-
-  /// Latents that a run of the same request left.
-  std::optional<at::Tensor> load_kept(const std::filesystem::path& path) const {
-    if (!std::filesystem::exists(path)) return std::nullopt;
-    return Checkpoint::open(path).map("latents").clone();
   }
 
   Models& models_;
   const Request& request_;
   const SpeechPlan& plan_;
-  std::string record_;
   SpeechFeatures& features_;
-  std::filesystem::path work_;
+  const ClipStore& store_;
   Progress& progress_;
   std::string job_;
   std::vector<Step> schedule_;
@@ -227,19 +220,6 @@ class SpeechJob {
   std::optional<PoseVideo> pose_;
   at::Tensor reference_;
 };
-
-/// What another request, or another model, left under the same name is of no use.
-void forget_others(const std::filesystem::path& work, const Record& record) {
-  std::filesystem::path note = work / "record.safetensors";
-  std::string text = to_text(record);
-  if (std::filesystem::exists(note)) {
-    auto metadata = read_safetensors_metadata(MappedFile::open(note));
-    if (metadata["wan_infer"] == text) return;
-  }
-  std::filesystem::remove_all(work);
-  std::filesystem::create_directories(work);
-  write_safetensors(note, {{"none", at::zeros({1})}}, {{"wan_infer", text}});
-}
 
 }  // namespace
 
@@ -253,7 +233,7 @@ SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features
   SpeechPlan plan;
   plan.chain = {
       .seed = uint64_t(request.seed), .start_from_image = request.start_from_image, .hold_first_frame = !reference};
-  if (request.max_seconds > 0) samples = std::min(samples, int64_t(request.max_seconds * kRate));
+  if (request.max_seconds > 0) samples = std::clamp<int64_t>(int64_t(request.max_seconds * kRate), 1, samples);
   if (reference) {
     plan.clips = reference_clips(features_30, fps, request.rendered_frames());
     if (request.max_seconds > 0) {
@@ -277,23 +257,16 @@ SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features
   return plan;
 }
 
-void render_speech(const Request& asked, const std::filesystem::path& work, const RenderOptions& options,
-                   const Log& log, Progress& progress, const std::string& job) {
+void speak(Models& models, const Request& asked, const Record& record, const std::filesystem::path& work,
+           const RenderOptions& options, const Log& log, Progress& progress, const std::string& job) {
   Request request = asked;
-  Target target = resolve_target(request);
-  ModelFolder folder = open_model_folder(request.model, request.task);
-  StageClock clock(log, target);
+  FetchedMedia media(request);
   at::Tensor image = read_image(request.image_url, "image_url");
-  Size size = video_size(request, image.size(1), image.size(0));
+  const Size size = video_size(request, image.size(1), image.size(0));
   request.width = size.width;
   request.height = size.height;
-  Extent extent{4 * (request.rendered_frames() / 4 + 3) - 3, request.height, request.width};  // with the still tokens
-  MemoryNeed need = memory_need(folder, extent, target);
-  check_fits(need, extent, target);
-  Record record = make_record(asked, target, folder);
-  forget_others(work, record);
+  const ClipStore store(work, record, request);
 
-  Models models(folder, target, need.working, log);
   SpeechFeatures features(models.audio_encoder(), open_waveform(request.audio_url, "audio_url"));
   SpeechPlan plan = plan_speech(request, features.samples(), features.frames());
   log("job", {{"task", "s2v"},
@@ -303,15 +276,30 @@ void render_speech(const Request& asked, const std::filesystem::path& work, cons
               {"frames", plan.frames},
               {"clips", plan.clips.size()},
               {"seconds_of_sound", plan.seconds},
-              {"device", target.device.str()},
+              {"device", models.target().device.str()},
               {"dtype", record.dtype}});
   SpeechFile file(request, plan, record);
-  SpeechJob(models, request, plan, record, features, work, progress, job)
+  SpeechJob(models, request, plan, features, store, progress, job)
       .run(resize_shorter_side(image, request.height, request.width),
            [&](const at::Tensor& frames) { file.show(frames); });
   file.finish(options);
-  std::filesystem::remove_all(work);
-  clock.end("clips", {{"clips", plan.clips.size()}});
+  store.remove();
+}
+
+void render_speech(const Request& request, const RenderOptions& options, const Log& log, Progress& progress) {
+  Target target = resolve_target(request);
+  ModelFolder folder = open_model_folder(request.model, request.task);
+  StageClock clock(log, target);
+  const Extent extent = largest_extent(request);
+  const MemoryNeed need = memory_need(folder, extent, target);
+  check_fits(need, extent, target);
+  Models models(folder, target, need.working, log);
+  remember_attention(target);
+  const std::filesystem::path work = clips_path(request.out);
+  const Record record = with_kept_seed(make_record(request, target, identities(folder)), work);
+  speak(models, record.request, record, work, options, log, progress);
+  log_attention(target, log);
+  clock.end("clips");
   clock.finish(request.out);
 }
 

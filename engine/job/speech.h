@@ -24,10 +24,12 @@ struct SpeechPlan {
 SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features_30);
 
 /// Renders `asked` to its `out`. Each finished clip's latents lie in `work` until the video is there; with the same
-/// request a later call takes them up, and the running clip at its last saved step, with the same bytes as without the
+/// record a later call takes them up, and the running clip at its last saved step, with the same bytes as without the
 /// break. Throws as `render` does.
-void render_speech(const Request& asked, const std::filesystem::path& work, const RenderOptions& options,
-                   const Log& log, Progress& progress, const std::string& job = "");
+void speak(Models& models, const Request& asked, const Record& record, const std::filesystem::path& work,
+           const RenderOptions& options, const Log& log, Progress& progress, const std::string& job = "");
+/// The same with networks of its own, and the clips beside the output.
+void render_speech(const Request& request, const RenderOptions& options, const Log& log, Progress& progress);
 
 /// Where the clips of a video lie while it is made: beside it.
 std::filesystem::path clips_path(const std::filesystem::path& out);

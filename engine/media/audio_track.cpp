@@ -8,7 +8,10 @@
 #include <new>
 #include <stdexcept>
 
-namespace wan::av {
+#include "engine/media/writer.h"
+
+namespace wan {
+namespace av {
 namespace {
 
 constexpr int64_t kAacRates[] = {7350,  8000,  11025, 12000, 16000, 22050, 24000,
@@ -20,10 +23,6 @@ double start_of(const AVStream& stream) {
 }
 
 }  // namespace
-
-int64_t aac_rate(int64_t rate) {
-  return *std::lower_bound(std::begin(kAacRates), std::end(kAacRates) - 4, rate);
-}
 
 AacTrack::AacTrack(Muxer& muxer, int64_t rate, int64_t channels)
     : muxer_(muxer), waiting_(at::empty({channels, 0}, at::kFloat)) {
@@ -109,7 +108,7 @@ KeptTrack::KeptTrack(Muxer& muxer, const std::string& path, const std::string& f
   const double late = start_of(input_->stream()) - origin_;
   input_.reset();
   const int64_t rate = AudioReader(path, field, Mix::Stereo).rate();
-  reader_ = std::make_unique<AudioReader>(path, field, Mix::Stereo, aac_rate(rate));
+  reader_ = std::make_unique<AudioReader>(path, field, Mix::Stereo, sound_rate(rate));
   encoded_ = std::make_unique<AacTrack>(muxer, reader_->rate(), reader_->channels());
   // Sound that begins before the first picture is skipped, sound that begins after it is preceded by silence.
   skip_ = std::max<int64_t>(0, std::llround(-late * double(reader_->rate())));
@@ -173,4 +172,10 @@ void KeptTrack::finish() {
   if (encoded_) encoded_->finish();
 }
 
-}  // namespace wan::av
+}  // namespace av
+
+int64_t sound_rate(int64_t rate) {
+  return *std::lower_bound(std::begin(av::kAacRates), std::end(av::kAacRates) - 4, rate);
+}
+
+}  // namespace wan

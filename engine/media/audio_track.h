@@ -12,9 +12,6 @@
 
 namespace wan::av {
 
-/// The least rate of AAC's table that is not below `rate`, at most 48,000.
-int64_t aac_rate(int64_t rate);
-
 /// PCM encoded as AAC, 96 kb/s a channel: the official muxing's 192 kb/s for stereo. Starts at time zero: the encoder's
 /// 1,024 samples of run-in are hidden by an edit list.
 class AacTrack {

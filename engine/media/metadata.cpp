@@ -6,13 +6,28 @@
 
 namespace wan {
 
+namespace {
+
+/// JSON that anyone may copy and print: both recurse with the nesting.
+bool is_shallow_json(const std::string& text) {
+  constexpr int kDeepest = 16;
+  bool shallow = true;
+  auto look = [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
+    shallow = shallow && depth <= kDeepest;
+    return shallow;
+  };
+  return !nlohmann::json::parse(text, look, false).is_discarded() && shallow;
+}
+
+}  // namespace
+
 std::string read_metadata(const std::string& path, const std::string& field) {
   av::Source source{path, field, "a video written by wan-infer"};
   av::Input input(source, AVMEDIA_TYPE_VIDEO);
   const AVDictionaryEntry* comment = av_dict_get(input.format().metadata, "comment", nullptr, 0);
   if (!comment) source.refuse("it carries no comment");
   std::string text = comment->value;
-  if (text.empty() || text[0] != '{' || !nlohmann::json::accept(text)) source.refuse("its comment is no JSON object");
+  if (text.empty() || text[0] != '{' || !is_shallow_json(text)) source.refuse("its comment is no JSON object of ours");
   return text;
 }
 

@@ -6,7 +6,7 @@
 namespace wan {
 
 /// The JSON text that VideoFormat::metadata kept in the file (its comment, ©cmt). Throws InvalidRequest naming `field`
-/// where the file is no video, or carries no JSON object.
+/// where the file is no video, or carries no JSON object, or one nested deeper than any record.
 std::string read_metadata(const std::string& path, const std::string& field);
 
 }  // namespace wan

@@ -1,6 +1,7 @@
 #include "engine/media/part_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -28,13 +29,23 @@ void flush_to_disk(const std::string& path, int flags) {
 }  // namespace
 
 PartFile::PartFile(std::string path) : path_(std::move(path)), part_(path_ + ".part") {
-  int file = open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (file < 0) fail(path_, errno);
-  close(file);
+  claim();
+  // Two runs that make the same file: the later one takes a name of its own, and the last to finish wins.
+  if (flock(claim_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    close(claim_);
+    part_ = path_ + "." + std::to_string(getpid()) + ".part";
+    claim();
+  }
 }
 
 PartFile::~PartFile() {
   if (!committed_) unlink(part_.c_str());
+  close(claim_);
+}
+
+void PartFile::claim() {
+  claim_ = open(part_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+  if (claim_ < 0) fail(path_, errno);
 }
 
 void PartFile::commit() {

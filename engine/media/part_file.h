@@ -5,10 +5,12 @@
 
 namespace wan {
 
-/// `path` + ".part" while it is written. Without commit() the part is removed at the end of the scope.
+/// `path` + ".part" while it is written, with the process's number in it where another run writes that one. Without
+/// commit() the part is removed at the end of the scope.
 class PartFile {
  public:
-  /// Creates (or empties) the part. Throws std::runtime_error with path and errno text where that is impossible.
+  /// Creates the part; what an ended run left in it is for the writer to overwrite. Throws std::runtime_error with path
+  /// and errno text where that is impossible.
   explicit PartFile(std::string path);
   ~PartFile();
   PartFile(const PartFile&) = delete;
@@ -19,7 +21,10 @@ class PartFile {
   void commit();
 
  private:
+  void claim();
+
   std::string path_, part_;
+  int claim_ = -1;  // the part held open: its lock tells other runs that it is in use
   bool committed_ = false;
 };
 

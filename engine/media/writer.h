@@ -37,6 +37,9 @@ constexpr WriteMode kWriteModes[] = {
     {"small", "slow"},       // 3.4 s, 122 kB, 41.5 dB
 };
 
+/// The rate in which a sound of `rate` is to be brought: the least that AAC has at or above it, at most 48,000.
+int64_t sound_rate(int64_t rate);
+
 struct AudioFormat {
   int64_t rate = 0, channels = 0;
 };

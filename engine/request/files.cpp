@@ -13,6 +13,13 @@ namespace wan {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// 255, less what is put behind it beside the output: ".latents.safetensors." with a process's number and ".part".
+constexpr size_t kLongestName = 220;
+
+}  // namespace
+
 bool is_url(const std::string& text) {
   return text.starts_with("http://") || text.starts_with("https://") || text.starts_with("data:");
 }
@@ -33,7 +40,14 @@ void check_readable(const std::string& field, const std::string& path) {
 
 void check_writable(const std::string& field, const std::string& path) {
   std::error_code error;
-  if (fs::is_directory(path, error)) throw InvalidRequest(field, "must be a file, got the folder " + shown_path(path));
+  const fs::file_status status = fs::status(path, error);
+  if (fs::is_directory(status)) throw InvalidRequest(field, "must be a file, got the folder " + shown_path(path));
+  // The finished file takes the name by a rename, which would put it in place of /dev/null itself.
+  if (fs::exists(status) && !fs::is_regular_file(status))
+    throw InvalidRequest(field, "must be a regular file, got a device or pipe: " + shown_path(path));
+  if (const size_t bytes = fs::path(path).filename().string().size(); bytes > kLongestName)
+    throw InvalidRequest(field, "must have a name of at most " + std::to_string(kLongestName) + " bytes, got " +
+                                    std::to_string(bytes) + ": " + shown_path(path));
   fs::path folder = fs::path(path).parent_path();
   if (folder.empty()) folder = ".";
   if (!fs::is_directory(folder, error))
@@ -41,6 +55,14 @@ void check_writable(const std::string& field, const std::string& path) {
                                     shown_path(folder.string()) + " first");
   if (access(folder.c_str(), W_OK | X_OK) != 0)
     throw InvalidRequest(field, "cannot be written: " + shown_path(folder.string()) + ": " + std::strerror(errno));
+}
+
+void check_other_file(const std::string& field, const std::string& path, const std::string& other_field,
+                      const std::string& other) {
+  std::error_code error;
+  const fs::path mine = fs::weakly_canonical(path, error), theirs = fs::weakly_canonical(other, error);
+  if ((!mine.empty() && mine == theirs) || fs::equivalent(path, other, error))
+    throw InvalidRequest(field, "must be another file than " + other_field + ", got " + shown_path(path));
 }
 
 }  // namespace wan

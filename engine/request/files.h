@@ -14,7 +14,12 @@ std::string from_folder(const std::string& folder, const std::string& path);
 /// Throws InvalidRequest unless `path` is a file that can be read.
 void check_readable(const std::string& field, const std::string& path);
 
-/// Throws InvalidRequest unless a file can be made at `path`: its folder exists and is writable, and it is no folder.
+/// Throws InvalidRequest unless a file can be made at `path`: its folder exists and is writable, what lies there is a
+/// regular file or nothing, and its name leaves room for what is written beside it.
 void check_writable(const std::string& field, const std::string& path);
+
+/// Throws InvalidRequest that names both fields where the paths lead to one file.
+void check_other_file(const std::string& field, const std::string& path, const std::string& other_field,
+                      const std::string& other);
 
 }  // namespace wan

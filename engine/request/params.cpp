@@ -412,11 +412,6 @@ std::optional<Task> task_named(const std::string& name) {
   return std::nullopt;
 }
 
-bool is_served(Task task) {
-  (void)task;
-  return true;
-}
-
 std::string number_text(double value) {
   if (value == 0x1p63) return "2^63 - 1";
   char text[32];

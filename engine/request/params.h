@@ -72,8 +72,6 @@ const Parameter* find_parameter(const std::string& name);
 const char* task_name(Task task);
 std::optional<Task> task_named(const std::string& name);
 inline constexpr Task kTasks[] = {Task::T2V, Task::I2V, Task::V2V, Task::S2V};
-/// False for a task that is understood but cannot be rendered yet; `parse` refuses it.
-bool is_served(Task task);
 
 /// 0.875, 81, 2^63 - 1: the shortest text of a number.
 std::string number_text(double value);

@@ -25,8 +25,6 @@ class Parser {
   }
 
   Request run() {
-    if (!is_served(request_.task) && !options_.unserved_tasks)
-      fail("task", std::string(task_name(request_.task)) + " is not available in this build", "not_available");
     refuse_unknown();
     for (const Parameter& parameter : parameters()) {
       const Accepts* accepts = parameter.accepts(request_.task);
@@ -203,7 +201,13 @@ class Parser {
     if (!fields_.contains("out"))
       request_.out = from_folder(options_.folder,
                                  std::string(task_name(request_.task)) + "-" + std::to_string(request_.seed) + ".mp4");
-    if (options_.check_files && !request_.out.empty()) check_writable("out", request_.out);
+    if (!options_.check_files || request_.out.empty()) return;
+    check_writable("out", request_.out);
+    for (const Parameter& parameter : parameters()) {
+      if (!parameter.media) continue;
+      const std::string& input = request_.*std::get<std::string Request::*>(parameter.field);
+      if (!input.empty() && !is_url(input)) check_other_file("out", request_.out, parameter.name, input);
+    }
   }
 
   const json& fields_;

@@ -17,7 +17,6 @@ struct ParseOptions {
   std::string folder = {};      // where relative paths start; empty: the current folder
   bool need_model = true;       // --dry-run does without
   bool check_files = true;      // inputs exist, the output can be written
-  bool unserved_tasks = false;  // also take tasks that this build cannot render
 };
 
 /// `fields` maps the endpoints' names to values; unknown names are errors. A seed is drawn where none is given, a size

@@ -22,8 +22,10 @@ nlohmann::json parse(const std::filesystem::path& path) {
     throw ModelError(path.string(), "must be at most 256 MB, got " + std::to_string(file->bytes().size()) + " bytes");
   try {
     return nlohmann::json::parse(file->bytes());
-  } catch (const nlohmann::json::exception& error) {
-    throw ModelError(path.string(), std::string("must be JSON: ") + error.what());
+  } catch (const nlohmann::json::parse_error& error) {
+    // Not what(): it quotes the file, which may hold a string of megabytes.
+    throw ModelError(path.string(),
+                     "must be JSON, breaks at byte " + std::to_string(error.byte) + "; download it again");
   }
 }
 

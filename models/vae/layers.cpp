@@ -36,9 +36,9 @@ void remember(Tensor& slot, const Tensor& frames) {
     slot = frames.clone();
 }
 
-/// A buffer [kPast + T, H, W, C] whose first frames are the slot's, or zeros at the start of a clip.
-Tensor make_window(const Tensor& x, const Tensor& past) {
-  Tensor window = at::empty({kPast + x.size(0), x.size(1), x.size(2), x.size(3)}, x.options());
+/// A window [kPast + T, H, W, C] whose first frames are the slot's, or zeros at the start of a clip.
+Tensor make_window(const Tensor& x, const Tensor& past, FrameCache& cache) {
+  Tensor window = cache.window({kPast + x.size(0), x.size(1), x.size(2), x.size(3)}, x.options());
   if (past.defined())
     window.narrow(0, 0, kPast).copy_(past);
   else
@@ -48,8 +48,17 @@ Tensor make_window(const Tensor& x, const Tensor& past) {
 
 }  // namespace
 
+Tensor FrameCache::window(at::IntArrayRef shape, const at::TensorOptions& options) {
+  const int64_t elements = c10::multiply_integers(shape);
+  if (!room_.defined() || room_.numel() < elements) {
+    room_.reset();
+    room_ = at::empty({elements}, options);
+  }
+  return room_.narrow(0, 0, elements).view(shape);
+}
+
 int64_t FrameCache::bytes() const {
-  int64_t sum = 0;
+  int64_t sum = room_.defined() ? int64_t(room_.nbytes()) : 0;
   for (const Tensor& slot : slots_) sum += slot.defined() ? int64_t(slot.nbytes()) : 0;
   return sum;
 }
@@ -63,7 +72,7 @@ Tensor CausalConv::operator()(Tensor x, const Tensor& gamma, FrameCache& cache) 
   Tensor& past = cache[slot];
   const int64_t frames = x.size(0);
   const bool starts_alone = !past.defined() && frames == 1;
-  Tensor window = make_window(x, past), present = window.narrow(0, kPast, frames);
+  Tensor window = make_window(x, past, cache), present = window.narrow(0, kPast, frames);
   if (gamma.defined())
     kernels::channel_norm_silu(x, gamma, /*activate=*/true, present);
   else
@@ -152,7 +161,7 @@ Tensor Upsample::operator()(Tensor x, FrameCache& cache) const {
       // The first latent frame is neither doubled nor remembered: the second one sees zeros before it.
       past = at::zeros({kPast, height, width, channels}, x.options());
     } else {
-      Tensor window = make_window(x, past);
+      Tensor window = make_window(x, past, cache);
       window.narrow(0, kPast, frames).copy_(x);
       remember(past, window.narrow(0, frames, kPast));
       // First half of the channels: even frames; second half: odd ones.

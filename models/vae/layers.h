@@ -20,11 +20,15 @@ class FrameCache {
  public:
   explicit FrameCache(int64_t slots) : slots_(slots) {}
   Tensor& operator[](int64_t slot) { return slots_.at(slot); }
+  /// Room for the input of one convolution, valid until the next call. All layers share it: fresh memory for each would
+  /// be faulted in page by page.
+  Tensor window(at::IntArrayRef shape, const at::TensorOptions& options);
   /// Bytes held; constant from the third chunk on.
   int64_t bytes() const;
 
  private:
   std::vector<Tensor> slots_;  // [1 or 2, H, W, C]; undefined until the layer has seen frames
+  Tensor room_;                // flat, as large as the largest window so far
 };
 
 /// Sees a clip [T, H, W, C] after the named part of the network; costs nothing where it is empty.

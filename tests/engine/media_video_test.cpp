@@ -98,6 +98,22 @@ TEST(VideoWriter, AppearsWholeOrNotAtAll) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
+TEST(VideoWriter, TwoThatWriteOneFileLeaveItWhole) {
+  TemporaryFolder folder;
+  const std::string path = (folder / "a.mp4").string(), alone = (folder / "b.mp4").string();
+  const at::Tensor frames = moving_picture(8, 64, 64);
+  write_video(alone, frames);
+  {
+    VideoWriter first(path, {.height = 64, .width = 64}), second(path, {.height = 64, .width = 64});
+    second.write(frames);
+    first.write(255 - frames);
+    first.finish();
+    second.finish();
+  }
+  EXPECT_TRUE(bytes_of(path) == bytes_of(alone));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 2);
+}
+
 TEST(VideoWriter, TellsWhyTheDiskRefuses) {
   TemporaryFolder folder;
   auto error_of = [](const std::string& path) -> std::string {
@@ -152,6 +168,11 @@ TEST(Metadata, ComesBackWholeAndOnlyFromOurFiles) {
   EXPECT_EQ(read_metadata(path, "file"), text);
   EXPECT_THROW(read_metadata(media_file("upright.mp4"), "file"), InvalidRequest);
   EXPECT_THROW(read_metadata(media_file("rgb.png"), "file"), InvalidRequest);
+  // Printing or copying it would run through the stack.
+  const std::string deep = "{\"a\": " + std::string(100'000, '[') + std::string(100'000, ']') + "}";
+  const std::string hostile = (folder / "deep.mp4").string();
+  write_video(hostile, moving_picture(1, 64, 64), {.metadata = deep});
+  EXPECT_THROW(read_metadata(hostile, "file"), InvalidRequest);
   write_video(path, moving_picture(1, 64, 64), {.metadata = "a holiday"});
   EXPECT_THROW(read_metadata(path, "file"), InvalidRequest);
 }

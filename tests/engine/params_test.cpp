@@ -12,9 +12,9 @@ namespace {
 
 using nlohmann::json;
 
-const ParseOptions kFields = {.need_model = false, .check_files = false, .unserved_tasks = true};
+const ParseOptions kFields = {.need_model = false, .check_files = false};
 const ParseOptions kFlags = {
-    .source = Source::Flags, .need_model = false, .check_files = false, .unserved_tasks = true};
+    .source = Source::Flags, .need_model = false, .check_files = false};
 
 /// The least that the task takes, and `more`.
 json fields(Task task, const json& more = json::object()) {
@@ -259,9 +259,6 @@ TEST(Params, WhatIsNotServedIsRefusedOnlyWhereItWouldChangeTheVideo) {
     EXPECT_EQ(errors(Task::T2V, on), on.begin().key() + ":not_available") << on;
   EXPECT_EQ(message(Task::T2V, {{"acceleration", "regular"}}),
             "[acceleration] 'regular' is not available in this build");
-  ParseOptions served = kFields;
-  served.unserved_tasks = false;
-  for (Task task : kTasks) EXPECT_EQ(errors(task, json::object(), served), is_served(task) ? "" : "task:not_available");
 }
 
 TEST(Params, SigmasReplaceTheSteps) {

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include "engine/request/error.h"
 #include "tests/small_checkpoint.h"
 #include "tests/support.h"
 
@@ -131,12 +132,20 @@ TEST(SpeechFeatures, TooShortASoundIsRefused) {
   SmallEncoder small;
   for (int64_t samples : {0, 399, 400, 719}) {
     Recording file{at::zeros({samples})};
-    EXPECT_THROW(SpeechFeatures(small.encoder, file.wave()), std::invalid_argument) << samples;
+    EXPECT_THROW(SpeechFeatures(small.encoder, file.wave()), InvalidRequest) << samples;
   }
   Recording silence{at::zeros({720})};
   SpeechFeatures features(small.encoder, silence.wave());
   EXPECT_EQ(features.frames(), 1);
   EXPECT_TRUE(features.at({0}).isfinite().all().item<bool>());
+}
+
+// A float WAV can hold it; one such sample would spoil mean and variance, and with them every frame.
+TEST(SpeechFeatures, ASoundWithNanIsRefused) {
+  SmallEncoder small;
+  Recording file{at::zeros({16000})};
+  file.samples[500] = NAN;
+  EXPECT_THROW(SpeechFeatures(small.encoder, file.wave()), InvalidRequest);
 }
 
 }  // namespace

@@ -1,47 +1,18 @@
 // The built wan-infer, run as a user does: exit codes, and what it says on which stream.
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <fstream>
 #include <sstream>
 
 #include "tests/support.h"
+#include "tests/tools/process.h"
 
 namespace wan {
 namespace {
 
-struct Outcome {
-  int code = -1;
-  std::string out, err;
-};
-
-std::string content(const std::filesystem::path& path) {
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
-
-/// Runs wan-infer with these words in an empty folder. 128 and the signal where one ended it.
+/// Runs wan-infer with these words in an empty folder.
 Outcome wan_infer(const std::vector<std::string>& words) {
   TemporaryFolder folder;
-  const std::string program = WAN_BINARY_DIR "/tools/wan-infer";
-  std::vector<const char*> arguments = {program.c_str()};
-  for (const std::string& word : words) arguments.push_back(word.c_str());
-  arguments.push_back(nullptr);
-  const std::filesystem::path out = folder / "out", err = folder / "err";
-  const pid_t child = fork();
-  if (child == 0) {
-    const int flags = O_WRONLY | O_CREAT;
-    const bool ready = chdir(folder.path().c_str()) == 0 && dup2(open(out.c_str(), flags, 0600), 1) == 1 &&
-                       dup2(open(err.c_str(), flags, 0600), 2) == 2;
-    if (ready) execv(program.c_str(), const_cast<char* const*>(arguments.data()));
-    _exit(127);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), content(out), content(err)};
+  return Process("wan-infer", words, folder.path()).finish();
 }
 
 TEST(Cli, AnswersOnStdout) {

@@ -2,74 +2,180 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <functional>
+#include <ctime>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
 #include "models/vae/vae.h"
+#include "models/wan/model.h"
+#include "models/wav2vec2/model.h"
+#include "tools/bench/child.h"
+#include "tools/bench/drawn.h"
+#include "tools/bench/measure.h"
+#include "tools/bench/statistics.h"
 
 namespace wan::bench {
 namespace {
 
-/// Random values small enough for sums over them to stay of order 1.
-at::Tensor draw(at::IntArrayRef shape, Role) {
-  int64_t inputs = 1;
-  for (size_t axis = 1; axis < shape.size(); ++axis) inputs *= shape[axis];
-  return at::randn(shape, at::kFloat).div_(std::sqrt(double(inputs)));
-}
+using nlohmann::json;
+using Run = std::function<void()>;
 
 /// 9 frames of 256x256 at the real width of 96 channels.
-std::function<void()> vae_decode() {
-  Weights weights(draw);
+Run vae_decode(const CpuOptions&) {
+  Weights weights(draw_on(at::kCPU, at::kFloat));
   auto model = std::make_shared<const vae::Vae>(weights.root(), vae::Widths{});
   at::Tensor latent = at::randn({16, 3, 32, 32}, at::kFloat);
   return [model, latent] { vae::decode(model->decoder, latent); };
 }
 
-struct Row {
+/// One block of A14B over video tokens and 512 text tokens whose keys and values it makes anew, as diffusers does.
+Run transformer_block(const CpuOptions& options) {
+  const WanConfig& config = kWanT2vA14b;
+  Weights weights(draw_on(at::kCPU, at::kFloat));
+  auto block = std::make_shared<const AttentionBlock>(weights.root(), config, at::kFloat);
+  const int64_t rows = 32;
+  at::Tensor x = at::randn({1, options.tokens, config.dim}), text = at::randn({1, config.text_len, config.dim});
+  const Rope rope =
+      kernels::make_rope(kernels::grid_positions(1, options.tokens / rows, rows), config.head_dim(), at::kCPU);
+  const Pass pass = {rope, {options.tokens}, {{}, at::randn({6, 1, config.dim})}};
+  return [block, x, text, pass] {
+    Context context = {text, {std::nullopt}};
+    std::vector<Branch> branch = {{x, &context}};
+    run_block(*block, 0, branch, pass);
+  };
+}
+
+/// wav2vec2-large on 10 s of audio, every hidden state.
+Run wav2vec2(const CpuOptions&) {
+  Weights weights(draw_on(at::kCPU, at::kFloat));
+  auto model = std::make_shared<const Wav2Vec2>(weights, wav2vec2_large());
+  at::Tensor samples = at::randn({160000});
+  return [model, samples] { model->hidden_states(samples, [](int64_t, const at::Tensor&) {}); };
+}
+
+struct Network {
   const char* name;
-  std::function<void()> (*make)();
+  Run (*make)(const CpuOptions&);
 };
-constexpr Row kRows[] = {{"vae_decode", vae_decode}};
+constexpr Network kNetworks[] = {
+    {"vae_decode", vae_decode}, {"transformer_block", transformer_block}, {"wav2vec2", wav2vec2}};
 
-double seconds_of(const std::function<void()>& run) {
-  const auto start = std::chrono::steady_clock::now();
-  run();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+/// A program and its arguments behind wan-infer.
+struct Program {
+  const char* name;
+  std::vector<std::string> arguments;
+};
+std::vector<Program> programs(const CpuOptions& options) {
+  return {{"start_help", {"--help"}},
+          {"start_dry_run", {"t2v", "--prompt", "a red circle", "--dry-run"}},
+          {"start_wrong_flag", {"t2v", "--promt", "a red circle"}},
+          {"inspect", {"inspect", options.model}}};
 }
 
-double peak_rss_mb() {
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  return double(usage.ru_maxrss) / 1024;
+double cpu_seconds() {
+  timespec time = {};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return double(time.tv_sec) + double(time.tv_nsec) / 1e9;
 }
 
-nlohmann::json measure(const Row& row, int runs) {
-  const std::function<void()> run = row.make();
+double rounded(double value) {
+  return std::round(value * 1e4) / 1e4;
+}
+
+json line(const std::string& name, const std::vector<double>& seconds, const std::vector<double>& cpu, double peak_mb) {
+  const Summary summary = summarise(seconds);
+  return {{"name", name},
+          {"seconds", rounded(summary.median)},
+          {"p10", rounded(summary.p10)},
+          {"p90", rounded(summary.p90)},
+          {"cpu_seconds", rounded(summarise(cpu).median)},
+          {"peak_rss_mb", std::round(peak_mb)}};
+}
+
+json measure(const Network& network, const CpuOptions& options) {
+  const Run run = network.make(options);
   run();
-  std::vector<double> seconds;
-  for (int i = 0; i < runs; ++i) seconds.push_back(seconds_of(run));
-  std::nth_element(seconds.begin(), seconds.begin() + seconds.size() / 2, seconds.end());
-  return {{"name", row.name},
-          {"seconds", std::round(seconds[seconds.size() / 2] * 1000) / 1000},
-          {"peak_rss_mb", std::round(peak_rss_mb())},
-          {"threads", at::get_num_threads()}};
+  std::vector<double> seconds, cpu;
+  for (int i = 0; i < options.runs; ++i) {
+    const double before = cpu_seconds();
+    seconds.push_back(wall_milliseconds(run) / 1000);
+    cpu.push_back(cpu_seconds() - before);
+  }
+  json result = line(network.name, seconds, cpu, peak_resident_mb());
+  result["threads"] = at::get_num_threads();
+  return result;
+}
+
+/// The same row by another process of this program.
+std::string measure_apart(const Network& network, const CpuOptions& options) {
+  const ChildResult result = run_child(
+      {options.programs + "/wan-bench", "cpu", "--in-process", "--runs", std::to_string(options.runs), "--threads",
+       std::to_string(at::get_num_threads()), "--tokens", std::to_string(options.tokens), network.name});
+  if (result.status != 0)
+    throw std::runtime_error("[" + std::string(network.name) + "] its process ended with " +
+                             std::to_string(result.status));
+  return result.out;
+}
+
+json measure(const Program& program, const CpuOptions& options) {
+  std::vector<std::string> command = {options.programs + "/wan-infer"};
+  command.insert(command.end(), program.arguments.begin(), program.arguments.end());
+  std::vector<double> seconds, cpu;
+  double peak_mb = 0;
+  int status = 0;
+  for (int i = 0; i < options.runs + 1; ++i) {
+    const ChildResult result = run_child(command, /*quiet=*/true);
+    peak_mb = std::max(peak_mb, result.peak_mb);
+    status = result.status;
+    if (i == 0) continue;  // brings the files into the cache
+    seconds.push_back(result.seconds);
+    cpu.push_back(result.cpu_seconds);
+  }
+  json row = line(program.name, seconds, cpu, peak_mb);
+  row["status"] = status;
+  return row;
 }
 
 }  // namespace
 
-void cpu(const std::vector<std::string>& rows, int runs, std::ostream& out) {
-  for (const std::string& name : rows)
-    if (std::none_of(std::begin(kRows), std::end(kRows), [&](const Row& row) { return name == row.name; }))
-      throw std::invalid_argument("[cpu] no row is called '" + name + "'");
-  c10::InferenceMode inference;
-  for (const Row& row : kRows)
-    if (rows.empty() || std::count(rows.begin(), rows.end(), row.name)) out << measure(row, runs).dump() << std::endl;
+std::vector<std::string> cpu_rows() {
+  std::vector<std::string> names;
+  for (const Network& network : kNetworks) names.push_back(network.name);
+  for (const Program& program : programs({})) names.push_back(program.name);
+  return names;
+}
+
+void cpu(const CpuOptions& options, std::ostream& out) {
+  const std::vector<std::string> known = cpu_rows();
+  for (const std::string& name : options.rows) {
+    std::string list;
+    for (const std::string& row : known) list += (list.empty() ? "" : ", ") + row;
+    if (!std::count(known.begin(), known.end(), name))
+      throw std::invalid_argument("[cpu] a row must be one of " + list + ", got '" + name + "'");
+  }
+  const auto wanted = [&](const char* name) {
+    return options.rows.empty() || std::count(options.rows.begin(), options.rows.end(), name);
+  };
+  for (const Network& network : kNetworks) {
+    if (!wanted(network.name)) continue;
+    if (options.in_process)
+      out << measure(network, options).dump() << std::endl;
+    else
+      out << measure_apart(network, options) << std::flush;
+  }
+  for (const Program& program : programs(options)) {
+    if (!wanted(program.name)) continue;
+    if (std::string(program.name) == "inspect" && options.model.empty())
+      out << json{{"name", program.name}, {"left_out", "--model DIR is wanted"}}.dump() << std::endl;
+    else if (!std::filesystem::exists(options.programs + "/wan-infer"))
+      out << json{{"name", program.name}, {"left_out", "wan-infer does not lie beside wan-bench"}}.dump() << std::endl;
+    else
+      out << measure(program, options).dump() << std::endl;
+  }
 }
 
 }  // namespace wan::bench

@@ -1,0 +1,48 @@
+#include "engine/attention_choice.h"
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "kernels/backend.h"
+#include "kernels/policy.h"
+
+namespace wan {
+
+namespace {
+
+bool chooses(const Target& target) {
+  return kernels::kFusedBuilt && target.device.is_cuda();
+}
+
+std::filesystem::path cache_file() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  if (cache && *cache) return std::filesystem::path(cache) / "wan-infer" / "attention.json";
+  if (home && *home) return std::filesystem::path(home) / ".cache" / "wan-infer" / "attention.json";
+  return {};
+}
+
+}  // namespace
+
+void remember_attention(const Target& target) {
+  if (!chooses(target)) return;
+  std::filesystem::path file = cache_file();
+  std::error_code ignored;  // a folder that cannot be made costs a new measurement, nothing else
+  if (!file.empty()) std::filesystem::create_directories(file.parent_path(), ignored);
+  kernels::attention_selector().set_cache(file);
+}
+
+std::map<std::string, std::string> attention_choices(const Target& target) {
+  return chooses(target) ? kernels::attention_selector().choices() : std::map<std::string, std::string>();
+}
+
+void pin_attention(const Target& target, const std::map<std::string, std::string>& choices) {
+  if (chooses(target)) kernels::attention_selector().pin(choices);
+}
+
+void log_attention(const Target& target, const Log& log) {
+  if (!chooses(target)) return;
+  for (const std::string& line : kernels::attention_selector().report()) log("attention", {{"choice", line}});
+}
+
+}  // namespace wan

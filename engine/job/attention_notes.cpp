@@ -1,0 +1,29 @@
+#include "engine/job/attention_notes.h"
+
+namespace wan {
+
+void AttentionNotes::pin(const Target& target, const std::string& name) {
+  std::map<std::string, std::string> choices = noted(name);
+  choices.insert(used_.begin(), used_.end());
+  pin_attention(target, choices);
+}
+
+void AttentionNotes::note(const Target& target, const std::string& name) {
+  std::map<std::string, std::string> all = attention_choices(target);
+  used_.insert(all.begin(), all.end());
+  const std::map<std::string, std::string> before = noted(name);
+  all.insert(before.begin(), before.end());
+  if (all == before) return;
+  const nlohmann::json* known = journal_.find(name);
+  nlohmann::json fields = known ? *known : nlohmann::json::object();
+  fields["attention"] = all;
+  journal_.note(name, fields);
+}
+
+std::map<std::string, std::string> AttentionNotes::noted(const std::string& name) const {
+  const nlohmann::json* known = journal_.find(name);
+  if (!known || !known->contains("attention")) return {};
+  return known->at("attention").get<std::map<std::string, std::string>>();
+}
+
+}  // namespace wan

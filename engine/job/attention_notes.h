@@ -1,0 +1,31 @@
+// Which attention each piece of a batch's work was computed with, kept in its journal.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "engine/attention_choice.h"
+#include "engine/job/journal.h"
+
+namespace wan {
+
+/// On CUDA the back end is measured, so another process could choose another and give other bytes. On the CPU, which
+/// has one attention, nothing happens.
+class AttentionNotes {
+ public:
+  explicit AttentionNotes(Journal& journal) : journal_(journal) {}
+
+  /// Before work on the piece `name`: uses what was noted under it, else what earlier pieces used. What is used is
+  /// counted anew from here.
+  void pin(const Target& target, const std::string& name);
+  /// During or after it: what it used so far is on the disk.
+  void note(const Target& target, const std::string& name);
+  /// Case name -> back end, as a record has it.
+  std::map<std::string, std::string> noted(const std::string& name) const;
+
+ private:
+  Journal& journal_;
+  std::map<std::string, std::string> used_;  // in this process
+};
+
+}  // namespace wan

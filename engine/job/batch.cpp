@@ -1,0 +1,347 @@
+#include "engine/job/batch.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <list>
+
+#include "engine/denoise.h"
+#include "engine/job/attention_notes.h"
+#include "engine/job/batch_job.h"
+#include "engine/job/forecast.h"
+#include "engine/job/render.h"
+#include "engine/job/speech.h"
+#include "engine/media/fetch.h"
+#include "engine/request/error.h"
+#include "engine/request/params.h"
+
+namespace wan {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+using nlohmann::json;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::string one_text(const std::exception& error) {
+  const auto* from_torch = dynamic_cast<const c10::Error*>(&error);
+  return from_torch ? from_torch->what_without_backtrace() : error.what();
+}
+
+class Batch {
+ public:
+  Batch(const std::vector<ManifestJob>& manifest, Journal& journal, const BatchOptions& options, const Log& log,
+        Progress& progress)
+      : journal_(journal), options_(options), log_(log), progress_(progress), attention_(journal) {
+    for (const ManifestJob& job : manifest) result_.jobs.push_back({.line = job.line, .request = job.request});
+    for (JobResult& result : result_.jobs) {
+      BatchJob& job = jobs_.emplace_back();
+      job.result = &result;
+      job.request = result.request;
+      job.label = std::to_string(jobs_.size()) + "/" + std::to_string(manifest.size()) + " " +
+                  fs::path(result.request.out).filename().string();
+    }
+  }
+
+  BatchResult run() {
+    try {
+      each(all(), &Batch::prepare);
+      log_("batch", {{"jobs", jobs_.size()},
+                     {"finished_before", result_.count(JobState::Kept)},
+                     {"models", groups_.size()},
+                     {"order", options_.given_order ? "given" : "phases"}});
+      for (const std::vector<BatchJob*>& round : rounds()) render(round);
+    } catch (const Cancelled&) {
+      result_.cancelled = true;
+    }
+    drop_models();
+    return std::move(result_);
+  }
+
+ private:
+  using Jobs = std::vector<BatchJob*>;
+
+  Jobs all() {
+    Jobs jobs;
+    for (BatchJob& job : jobs_) jobs.push_back(&job);
+    return jobs;
+  }
+
+  /// Which jobs go through the phases together: those of a model folder, or each by itself.
+  std::vector<Jobs> rounds() {
+    std::vector<Jobs> rounds;
+    for (BatchGroup& group : groups_) {
+      rounds.emplace_back();
+      for (BatchJob& job : jobs_)
+        if (job.group == &group) rounds.back().push_back(&job);
+    }
+    if (!options_.given_order) return rounds;
+    rounds.clear();
+    for (BatchJob& job : jobs_) rounds.push_back({&job});
+    return rounds;
+  }
+
+  /// One job's failure is its own; nothing that it had saved is touched.
+  void each(const Jobs& jobs, void (Batch::*stage)(BatchJob&)) {
+    for (BatchJob* job : jobs) {
+      JobResult& result = *job->result;
+      if (stopped_ || job->finished || result.state == JobState::Failed) continue;
+      if (stage != &Batch::prepare && (stage == &Batch::speak) != (job->request.task == Task::S2V)) continue;
+      const auto start = Clock::now();
+      try {
+        (this->*stage)(*job);
+      } catch (const Cancelled&) {
+        result.seconds += seconds_since(start);
+        throw;
+      } catch (const std::exception& error) {
+        result.state = JobState::Failed;
+        result.error = one_text(error);
+        progress_.forget(job->label);
+        log_("failed", {{"line", result.line}, {"out", result.request.out}, {"error", result.error}});
+        stopped_ = options_.fail_fast;
+      }
+      result.seconds += seconds_since(start);
+    }
+  }
+
+  void render(const Jobs& jobs) {
+    struct Phase {
+      const char* name;
+      void (Batch::*stage)(BatchJob&);
+    };
+    for (const Phase& phase : {Phase{"inputs", &Batch::encode_input}, Phase{"prompts", &Batch::encode_prompts},
+                               Phase{"high_noise", &Batch::sample_high}, Phase{"low_noise", &Batch::sample_low},
+                               Phase{"decode", &Batch::decode}, Phase{"speech", &Batch::speak}}) {
+      const auto start = Clock::now();
+      each(jobs, phase.stage);
+      log_("phase", {{"phase", phase.name}, {"jobs", jobs.size()}, {"seconds", seconds_since(start)}});
+      text_.reset();  // the states of all prompts, on the device
+    }
+  }
+
+  // --- the stages of one job
+
+  void prepare(BatchJob& job) {
+    names_.set_key(job);
+    const json* note = journal_.find(job.key);
+    if (note && note->value("done", "") == fs::absolute(job.request.out) && fs::exists(job.request.out)) {
+      job.finished = true;
+      job.result->state = JobState::Kept;
+      return;
+    }
+    job.target = resolve_target(job.request);
+    BatchGroup& group = group_of(job);
+    job.record = make_record(job.request, job.target, group.files);
+    job.schedule = make_schedule(job.request);
+    job.group = &group;
+    names_.set_names(job);
+    const Extent extent = largest_extent(job.request);
+    // Now, while no weights are loaded: afterwards they would count as memory that is taken.
+    const MemoryNeed need = memory_need(group.folder, extent, job.target);
+    check_fits(need, extent, job.target);
+    group.working = std::max(group.working, need.working);
+    progress_.expect(job.label, extent.tokens(), int64_t(job.schedule.size()));
+  }
+
+  /// Reads the inputs, settles what follows from them, and runs the VAE on them.
+  void encode_input(BatchJob& job) {
+    if (job.input.empty() || fs::exists(latents(job))) return;
+    Request& request = job.request;
+    const fs::path encoded = encoding(job.input);
+    const json* settled = journal_.find(job.name);
+    if (settled && fs::exists(encoded)) {
+      settled->at("width").get_to(request.width);
+      settled->at("height").get_to(request.height);
+      settled->at("num_frames").get_to(request.num_frames);
+      settled->at("audio_from").get_to(job.audio_from);
+      return;
+    }
+    FetchedMedia media(request);
+    const Inputs inputs = load_inputs(request, log_);
+    job.audio_from = inputs.keep_audio_from.empty() ? "" : job.result->request.video_url;
+    if (job.schedule.empty()) {
+      log_("warning", {{"out", request.out}, {"text", kNoStepText}});
+      write_input(request, inputs, job.record);
+      return finish(job);
+    }
+    if (!fs::exists(encoded)) {
+      attention_.pin(job.target, job.input);
+      const Encoded states = encode_inputs(models_of(job), request, job.schedule, inputs, progress_, job.label);
+      attention_.note(job.target, job.input);
+      save_encoded(encoded, states);
+      ++result_.inputs_encoded;
+    }
+    journal_.note(job.name, {{"width", request.width},
+                             {"height", request.height},
+                             {"num_frames", request.num_frames},
+                             {"audio_from", job.audio_from}});
+  }
+
+  void encode_prompts(BatchJob& job) {
+    if (fs::exists(latents(job))) return;
+    auto encode = [&](const std::string& name, const std::string& prompt) {
+      if (name.empty() || fs::exists(encoding(name))) return;
+      progress_.at({Stage::Encode, 0, 1, "", job.label});
+      Models& models = models_of(job);
+      if (!text_) text_.emplace(models);
+      attention_.pin(job.target, name);
+      Encoded encoded;
+      encoded.conditioning.positive = (*text_)(prompt);
+      attention_.note(job.target, name);
+      save_encoded(encoding(name), encoded);
+      ++result_.prompts_encoded;
+    };
+    encode(job.positive, job.request.prompt);
+    encode(job.negative, job.request.negative_prompt);
+  }
+
+  void sample_high(BatchJob& job) { sample(job, first_low_step(job.schedule)); }
+  void sample_low(BatchJob& job) { sample(job, int64_t(job.schedule.size())); }
+
+  /// Goes on from the last saved state up to step `end`, and leaves a state, or after the last step the latents.
+  void sample(BatchJob& job, int64_t end) {
+    if (fs::exists(latents(job))) return;
+    const at::Device device = job.target.device;
+    const fs::path path = journal_.file(job.name, "sampling");
+    const Encoded encoded = load_encodings(job);
+    Sampling state = fs::exists(path) ? load_sampling(path, job.request.solver, job.schedule, device)
+                                      : begin_sampling(job.request.solver, job.schedule,
+                                                       first_sample(job.request, job.schedule, encoded, job.target));
+    int64_t saved = state.next();
+    auto saved_at = Clock::now(), step_start = saved_at;
+    auto save = [&] {
+      if (state.next() == saved) return;
+      save_sampling(path, state);
+      saved = state.next();
+      saved_at = Clock::now();
+    };
+    auto after_step = [&](const Sampling&) {
+      const auto now = Clock::now(), after_next = now + (now - step_start);
+      step_start = now;
+      attention_.note(job.target, job.name);
+      if (after_next - saved_at >= options_.save_every) save();
+    };
+    attention_.pin(job.target, job.name);
+    try {
+      Guidance guidance(models_of(job), encoded.conditioning);
+      denoise(state, job.schedule, end, std::ref(guidance), progress_, job.label, after_step);
+    } catch (const Cancelled&) {
+      save();
+      throw;
+    }
+    if (end < int64_t(job.schedule.size())) return save();
+    Record record = job.record;
+    for (const std::string& name : {job.positive, job.negative, job.input, job.name})
+      record.attention.merge(attention_.noted(name));
+    save_latents(latents(job), {state.x, job.request.num_frames, job.audio_from, record});
+    remove(path);
+  }
+
+  void decode(BatchJob& job) {
+    const SavedLatents saved = load_latents(latents(job));
+    write_video(models_of(job).vae(), saved, job.request.out, {}, progress_, job.label);
+    finish(job);
+  }
+
+  /// Speech goes through its stages clip by clip; each clip's latents are kept in the job's folder.
+  void speak(BatchJob& job) {
+    wan::speak(models_of(job), job.request, job.record, journal_.file(job.name, "clips"), {}, log_, progress_,
+               job.label);
+    finish(job);
+  }
+
+  void finish(BatchJob& job) {
+    journal_.note(job.key, {{"done", fs::absolute(job.request.out)}});
+    job.finished = true;
+    job.result->state = JobState::Done;
+    progress_.forget(job.label);
+    remove(latents(job));
+    for (const std::string& name : {job.positive, job.negative, job.input}) {
+      auto needs = [&](const BatchJob& other) { return !other.finished && other.uses(name); };
+      if (!name.empty() && std::none_of(jobs_.begin(), jobs_.end(), needs)) remove(encoding(name));
+    }
+    log_("finished", {{"line", job.result->line}, {"out", job.request.out}});
+  }
+
+  // --- what the stages need
+
+  fs::path latents(const BatchJob& job) const { return journal_.file(job.name, "latents"); }
+  fs::path encoding(const std::string& name) const { return journal_.file(name, "encoded"); }
+
+  /// A work file that stays where it cannot be removed costs only room.
+  static void remove(const fs::path& path) {
+    std::error_code ignored;
+    fs::remove(path, ignored);
+  }
+
+  Encoded load_encodings(const BatchJob& job) const {
+    const at::Device device = job.target.device;
+    Encoded encoded;
+    if (!job.input.empty()) encoded = load_encoded(encoding(job.input), device);
+    encoded.conditioning.positive = load_encoded(encoding(job.positive), device).conditioning.positive;
+    if (!job.negative.empty())
+      encoded.conditioning.negative = load_encoded(encoding(job.negative), device).conditioning.positive;
+    return encoded;
+  }
+
+  BatchGroup& group_of(const BatchJob& job) {
+    ModelFolder folder = open_model_folder(job.request.model, job.request.task);
+    for (BatchGroup& group : groups_)
+      if (fs::equivalent(group.folder.high_noise, folder.high_noise) && group.target.device == job.target.device &&
+          group.target.dtype == job.target.dtype)
+        return group;
+    std::vector<FileIdentity> files = identities(folder);
+    return groups_.emplace_back(BatchGroup{std::move(folder), job.target, std::move(files)});
+  }
+
+  /// The networks of the job's group; those of another group go first.
+  Models& models_of(const BatchJob& job) {
+    if (models_group_ != job.group) {
+      drop_models();
+      remember_attention(job.target);
+      models_.emplace(job.group->folder, job.group->target, job.group->working, log_);
+      models_group_ = job.group;
+    }
+    return *models_;
+  }
+
+  void drop_models() {
+    text_.reset();
+    if (!models_) return;
+    result_.expert_loads += models_->expert_loads();
+    models_.reset();
+    release_cached(models_group_->target.device);
+    models_group_ = nullptr;
+  }
+
+  Journal& journal_;
+  const BatchOptions& options_;
+  const Log& log_;
+  Forecast progress_;
+  JobNames names_;
+  AttentionNotes attention_;
+  std::list<BatchGroup> groups_;
+  std::list<BatchJob> jobs_;
+  std::optional<Models> models_;
+  std::optional<TextStates> text_;
+  const BatchGroup* models_group_ = nullptr;
+  BatchResult result_;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+int64_t BatchResult::count(JobState state) const {
+  return std::count_if(jobs.begin(), jobs.end(), [&](const JobResult& job) { return job.state == state; });
+}
+
+BatchResult render_batch(const std::vector<ManifestJob>& jobs, Journal& journal, const BatchOptions& options,
+                         const Log& log, Progress& progress) {
+  return Batch(jobs, journal, options, log, progress).run();
+}
+
+}  // namespace wan

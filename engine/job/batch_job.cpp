@@ -1,0 +1,62 @@
+#include "engine/job/batch_job.h"
+
+#include <nlohmann/json.hpp>
+
+#include "engine/job/conditioning.h"
+#include "engine/request/files.h"
+#include "engine/request/geometry.h"
+#include "engine/request/params.h"
+#include "engine/request/parse.h"
+
+namespace wan {
+
+namespace {
+
+using nlohmann::json;
+
+/// 32 hexadecimal digits, as the journal names files.
+std::string digest(const json& values) {
+  return sha256({values.dump()}).substr(0, 32);
+}
+
+json to_json(const std::vector<FileIdentity>& files) {
+  json list = json::array();
+  for (const FileIdentity& file : files) list.push_back({file.name, file.size, file.sha256});
+  return list;
+}
+
+}  // namespace
+
+std::string JobNames::content_of(const std::string& path) {
+  if (path.empty() || is_url(path)) return path;
+  auto [found, added] = contents_.emplace(path, "");
+  if (added) found->second = sha256({MappedFile::open(path)->bytes()});
+  return found->second;
+}
+
+void JobNames::set_key(BatchJob& job) {
+  const Request& request = job.request;
+  json values = wan::to_json(request);
+  // However a path is spelled: the same batch can go on from another folder.
+  values["model"] = std::filesystem::weakly_canonical(request.model).string();
+  for (const Parameter& parameter : parameters())
+    if (parameter.media && values.contains(parameter.name)) values[parameter.name] = content_of(values[parameter.name]);
+  const std::string key = digest(values);
+  job.key = digest({key, equals_[key]++});
+}
+
+void JobNames::set_names(BatchJob& job) {
+  const Request& request = job.request;
+  const Record& record = job.record;
+  const json networks = {record.version, record.device, record.dtype, to_json(job.group->files)};
+  job.name = digest({job.key, networks, record.noise_device});
+  if (!job.schedule.empty()) job.positive = digest({networks, "prompt", request.prompt});
+  if (guides(job.schedule)) job.negative = digest({networks, "prompt", request.negative_prompt});
+  if (request.task == Task::T2V) return;
+  job.input =
+      digest({networks, task_name(request.task), content_of(request.image_url), content_of(request.last_image_url),
+              content_of(request.video_url), request.resolution, request.aspect_ratio, request.width, request.height,
+              request.num_frames, request.num_frames_given, request.frames_per_second, request.resample_fps});
+}
+
+}  // namespace wan

@@ -1,0 +1,76 @@
+#include "engine/job/batch_report.h"
+
+#include <cstdio>
+#include <fstream>
+
+#include "engine/media/part_file.h"
+#include "engine/request/params.h"
+
+namespace wan {
+
+namespace {
+
+struct StateWord {
+  JobState state;
+  const char* word;
+};
+constexpr StateWord kStates[] = {
+    {JobState::Done, "done"}, {JobState::Kept, "kept"}, {JobState::Failed, "failed"}, {JobState::Left, "left"}};
+
+const char* word(JobState state) {
+  for (const StateWord& known : kStates)
+    if (known.state == state) return known.word;
+  return "";
+}
+
+/// An error of several lines, each below the job.
+std::string indented(const std::string& text) {
+  std::string lines = "                         ";
+  const std::string margin = "\n" + lines;
+  for (char letter : text) lines += letter == '\n' ? margin : std::string(1, letter);
+  return lines + "\n";
+}
+
+}  // namespace
+
+std::string to_text(const BatchResult& result) {
+  std::string text = "  line  state     seconds  output\n";
+  for (const JobResult& job : result.jobs) {
+    char row[64];
+    std::snprintf(row, sizeof row, "%6ld  %-6s  %9.1f  ", long(job.line), word(job.state), job.seconds);
+    text += row + job.request.out + "\n";
+    if (!job.error.empty()) text += indented(job.error);
+  }
+  text += std::to_string(result.jobs.size()) + " jobs:";
+  for (const StateWord& known : kStates)
+    if (int64_t count = result.count(known.state)) text += " " + std::to_string(count) + " " + known.word + ",";
+  return text + " " + std::to_string(result.expert_loads) + " expert loads\n";
+}
+
+nlohmann::ordered_json to_json(const BatchResult& result) {
+  nlohmann::ordered_json json = {{"jobs", nlohmann::ordered_json::array()}};
+  for (const JobResult& job : result.jobs) {
+    nlohmann::ordered_json row = {{"line", job.line},         {"task", task_name(job.request.task)},
+                                  {"seed", job.request.seed}, {"out", job.request.out},
+                                  {"state", word(job.state)}, {"seconds", job.seconds}};
+    if (!job.error.empty()) row["error"] = job.error;
+    json["jobs"].push_back(row);
+  }
+  for (const StateWord& known : kStates) json[known.word] = result.count(known.state);
+  json["cancelled"] = result.cancelled;
+  json["prompts_encoded"] = result.prompts_encoded;
+  json["inputs_encoded"] = result.inputs_encoded;
+  json["expert_loads"] = result.expert_loads;
+  return json;
+}
+
+void write_report(const std::string& path, const BatchResult& result) {
+  PartFile file(path);
+  std::ofstream out(file.part());
+  out << to_json(result).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
+  out.close();
+  if (!out) throw std::runtime_error("[" + path + "] cannot be written; is the disk full?");
+  file.commit();
+}
+
+}  // namespace wan

@@ -1,0 +1,162 @@
+#include "engine/request/manifest_lines.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+
+#include "engine/request/wording.h"
+
+namespace wan {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kSpace = " \t\r\n";
+
+/// A piece of the manifest's text that should be one object.
+struct Piece {
+  size_t begin, end;
+};
+
+size_t skip_space(std::string_view text, size_t from) {
+  return std::min(text.find_first_not_of(kSpace, from), text.size());
+}
+
+/// Lines in order; `function(begin, end)` without the newline.
+template <class Function>
+void each_line(std::string_view text, Function function) {
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    function(begin, end);
+    begin = end + 1;
+  }
+}
+
+/// Comment lines become spaces, so that positions stay.
+void blank_comments(std::string& text) {
+  each_line(text, [&](size_t begin, size_t end) {
+    const size_t first = skip_space(std::string_view(text).substr(0, end), begin);
+    const std::string_view rest = std::string_view(text).substr(first, end - first);
+    if (rest.starts_with('#') || rest.starts_with("//")) std::fill(text.begin() + begin, text.begin() + end, ' ');
+  });
+}
+
+class Splitter {
+ public:
+  Splitter(std::string_view text, LineErrors& errors) : text_(text), errors_(errors) {}
+
+  std::vector<ManifestLine> run() {
+    const size_t first = skip_space(text_, 0);
+    if (first == text_.size()) fail(0, "must hold at least one request, and is empty");
+    std::vector<ManifestLine> found;
+    for (const Piece& piece : first < text_.size() && text_[first] == '[' ? elements(first) : lines()) {
+      if (errors_.size() >= kMostErrors) break;
+      read(piece, found);
+    }
+    return found;
+  }
+
+ private:
+  int64_t line_of(size_t position) {
+    // Positions come in rising order but for errors, so the count goes on from where it was.
+    if (position < counted_) counted_ = 0, line_ = 1;
+    line_ += std::count(text_.begin() + counted_, text_.begin() + position, '\n');
+    counted_ = position;
+    return line_;
+  }
+
+  void fail(size_t position, const std::string& wrong) {
+    errors_.emplace(line_of(position), FieldError{"", wrong, "json_invalid", "", ""});
+  }
+
+  std::vector<Piece> lines() const {
+    std::vector<Piece> pieces;
+    each_line(text_, [&](size_t begin, size_t end) {
+      if (skip_space(text_.substr(0, end), begin) < end) pieces.push_back({begin, end});
+    });
+    return pieces;
+  }
+
+  /// The elements of the array that opens at `open`, cut at its own commas. Each is parsed strictly afterwards.
+  std::vector<Piece> elements(size_t open) {
+    std::vector<Piece> pieces;
+    size_t begin = open + 1;
+    int64_t depth = 0;
+    bool in_text = false;
+    for (size_t i = open; i < text_.size(); ++i) {
+      const char letter = text_[i];
+      if (in_text) {
+        if (letter == '\\') ++i;
+        in_text = letter != '"';
+        continue;
+      }
+      in_text = letter == '"';
+      depth += letter == '[' || letter == '{' ? 1 : letter == ']' || letter == '}' ? -1 : 0;
+      if (depth == 0 || (depth == 1 && letter == ',')) {
+        pieces.push_back({begin, i});
+        begin = i + 1;
+      }
+      if (depth == 0) return closed(std::move(pieces), begin);
+    }
+    fail(open, "opens a list with [ that is not closed");
+    return {};
+  }
+
+  std::vector<Piece> closed(std::vector<Piece> pieces, size_t after) {
+    const size_t rest = skip_space(text_, after);
+    if (rest < text_.size()) fail(rest, "follows the list; everything must be inside its [ ]");
+    const bool empty = pieces.size() == 1 && skip_space(text_, pieces[0].begin) >= pieces[0].end;
+    if (empty) fail(pieces[0].begin, "must hold at least one request, and the list is empty");
+    return empty ? std::vector<Piece>() : pieces;
+  }
+
+  void read(const Piece& piece, std::vector<ManifestLine>& found) {
+    constexpr size_t kLongest = 4 << 20;
+    const size_t begin = std::min(skip_space(text_, piece.begin), piece.end);
+    if (begin == piece.end) return fail(begin, "must be a request between two commas, and there is none");
+    if (piece.end - begin > kLongest) return fail(begin, "must be at most 4 MiB");
+    const int64_t line = line_of(begin);
+    try {
+      json fields = parse_object(text_.substr(begin, piece.end - begin));
+      if (fields.is_object()) return found.push_back({line, std::move(fields)});
+      fail(begin, "must be a JSON object of parameters, got " + shown(fields));
+    } catch (const json::parse_error& error) {
+      const size_t at = begin + std::min(std::max<size_t>(error.byte, 1) - 1, piece.end - begin);
+      const size_t newline = text_.substr(0, at).rfind('\n');
+      const size_t column = newline == std::string_view::npos ? at + 1 : at - newline;
+      fail(at, "must be a JSON object in UTF-8, and is broken at column " + std::to_string(column));
+    } catch (const InvalidRequest& invalid) {
+      for (const FieldError& error : invalid.errors) errors_.emplace(line, error);
+    }
+  }
+
+  /// Names given twice are refused, where the library would take the last.
+  static json parse_object(std::string_view text) {
+    constexpr int kDeepest = 8;  // whoever walks the values may recurse
+    std::set<std::string> names;
+    auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
+      if (depth > kDeepest) throw InvalidRequest("", "must be a flat object, and is nested deeper than 8");
+      if (event == json::parse_event_t::key && depth == 1 && !names.insert(parsed.get<std::string>()).second) {
+        const std::string name = shown(parsed);
+        throw InvalidRequest(name.substr(1, name.size() - 2), "is given twice; once is enough");
+      }
+      return true;
+    };
+    return json::parse(text.begin(), text.end(), watch);
+  }
+
+  std::string_view text_;
+  LineErrors& errors_;
+  size_t counted_ = 0;
+  int64_t line_ = 1;
+};
+
+}  // namespace
+
+std::vector<ManifestLine> manifest_lines(std::string text, LineErrors& errors) {
+  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
+  blank_comments(text);
+  return Splitter(text, errors).run();
+}
+
+}  // namespace wan

@@ -1,0 +1,33 @@
+// The batch tests' program; called with --render it is the process that they kill.
+#include <c10/core/InferenceMode.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <string_view>
+
+#include "engine/job/batch.h"
+
+namespace {
+
+/// Renders a manifest as wan-infer batch does, but for a state after each step, so that a kill can hit all of them.
+int render(const char* manifest, const char* work) {
+  struct Silent : wan::Progress {
+    void at(const wan::Report&) override {}
+  } silent;
+  c10::InferenceMode inference;
+  const uint64_t draw = wan::Journal::draw_number(work);
+  const auto jobs = wan::read_manifest(manifest, {.draw = draw});
+  wan::Journal journal(work, draw);
+  const wan::BatchResult result = wan::render_batch(jobs, journal, {.save_every = {}}, wan::Log{}, silent);
+  for (const wan::JobResult& job : result.jobs)
+    if (!job.error.empty()) std::fprintf(stderr, "%s\n", job.error.c_str());
+  return result.count(wan::JobState::Failed) > 0 ? 1 : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 4 && std::string_view(argv[1]) == "--render") return render(argv[2], argv[3]);
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}

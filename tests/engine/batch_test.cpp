@@ -1,0 +1,252 @@
+// Batches of the tiny checkpoint at 32x32: their files equal single renders byte for byte, however they came about.
+#include "engine/job/batch.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <fstream>
+#include <set>
+
+#include "engine/job/batch_report.h"
+#include "engine/job/render.h"
+#include "engine/request/error.h"
+#include "tests/engine/media_support.h"
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kNano = fs::path(WAN_SOURCE_DIR) / "tests/nano/Wan2.2-T2V-A14B-nano";
+constexpr const char* kRed = "a red circle moves to the right on a black background";
+constexpr const char* kBlue = "a blue square moves up on a gray background";
+
+/// Counts steps, and stops like Ctrl-C before step `stop_at`.
+struct Steps : Progress {
+  explicit Steps(int64_t stop_at = INT64_MAX) : stop_at(stop_at) {}
+  void at(const Report& report) override {
+    if (report.stage == Stage::Denoise && made++ == stop_at) throw Cancelled();
+    last = report;
+  }
+  int64_t made = 0, stop_at;
+  Report last;
+};
+
+/// A manifest, its work folder and its outputs in a folder of their own.
+struct Scene {
+  void add(nlohmann::json fields) {
+    nlohmann::json line = {
+        {"task", "t2v"}, {"model", kNano.string()}, {"prompt", kRed},           {"unlocked", true}, {"width", 32},
+        {"height", 32},  {"num_frames", 5},         {"num_inference_steps", 4}, {"device", "cpu"}};
+    line.update(fields);
+    std::ofstream(path(), std::ios::app) << line.dump() << "\n";
+  }
+
+  BatchResult run(const BatchOptions& options = {.save_every = {}}, Progress* progress = nullptr) {
+    c10::InferenceMode inference;
+    const uint64_t draw = Journal::draw_number(work());
+    const std::vector<ManifestJob> jobs = read_manifest(path(), {.draw = draw});
+    Journal journal(work(), draw);
+    Steps silent;
+    return render_batch(jobs, journal, options, Log{}, progress ? *progress : silent);
+  }
+
+  std::string path() const { return folder / "list.jsonl"; }
+  fs::path work() const { return folder / "work"; }
+  std::string bytes(const std::string& out) const { return bytes_of(folder / out); }
+  /// What waits in the work folder, as kinds of files.
+  std::multiset<std::string> waiting() const {
+    std::multiset<std::string> kinds;
+    for (const auto& entry : fs::directory_iterator(work()))
+      if (entry.path().extension() == ".safetensors") kinds.insert(entry.path().stem().extension());
+    return kinds;
+  }
+
+  TemporaryFolder folder;
+};
+
+/// The same request rendered alone.
+std::string rendered_alone(const Request& request) {
+  c10::InferenceMode inference;
+  TemporaryFolder folder;
+  Request alone = request;
+  alone.out = folder / "alone.mp4";
+  Steps silent;
+  render(alone, {}, Log{}, silent);
+  return bytes_of(alone.out);
+}
+
+/// The tiny checkpoint under another path.
+void link_checkpoint(const fs::path& to) {
+  for (const auto& entry : fs::recursive_directory_iterator(kNano)) {
+    const fs::path there = to / fs::relative(entry.path(), kNano);
+    if (entry.is_directory()) continue;
+    fs::create_directories(there.parent_path());
+    fs::create_symlink(entry.path(), there);
+  }
+}
+
+}  // namespace
+
+TEST(Batch, EqualsSingleRendersInBothOrders) {
+  for (bool given : {false, true}) {
+    Scene scene;
+    scene.add({{"out", "a.mp4"}, {"seed", 1}});
+    scene.add({{"out", "b.mp4"}, {"repeat", 2}, {"solver", "dpm++"}});
+    scene.add({{"out", "c.mp4"}, {"prompt", kBlue}, {"negative_prompt", kRed}, {"shift", 1.5}});
+    scene.add({{"out", "d.mp4"}, {"task", "v2v"}, {"video_url", media_file("upright.mp4")}, {"num_frames", 5}});
+    scene.add({{"out", "e.mp4"}, {"task", "v2v"}, {"video_url", media_file("upright.mp4")}, {"strength", 0.0}});
+    scene.add({{"out", "f.mp4"},
+               {"task", "v2v"},
+               {"video_url", media_file("upright.mp4")},
+               {"num_frames", 5},
+               {"strength", 0.5}});
+    const BatchResult result = scene.run({.given_order = given, .save_every = {}});
+    for (const JobResult& job : result.jobs) {
+      EXPECT_EQ(job.state, JobState::Done) << job.error;
+      EXPECT_EQ(bytes_of(job.request.out), rendered_alone(job.request)) << job.request.out;
+    }
+    EXPECT_EQ(result.expert_loads, 2);
+    EXPECT_EQ(scene.waiting(), (std::multiset<std::string>{})) << "a finished job leaves nothing";
+    if (!given) {
+      EXPECT_EQ(result.prompts_encoded, 3) << "two prompts and the empty text";
+      EXPECT_EQ(result.inputs_encoded, 1) << "two jobs share the video";
+    }
+  }
+}
+
+TEST(Batch, ExpertsAreLoadedOncePerCheckpoint) {
+  Scene scene;
+  link_checkpoint(scene.folder / "other");
+  // The experts' files are the same, their folders are not: a link would be one model.
+  for (const char* expert : {"high_noise_model", "low_noise_model"}) {
+    fs::remove_all(scene.folder / "other" / expert);
+    fs::copy(kNano / expert, scene.folder / "other" / expert, fs::copy_options::recursive);
+  }
+  for (int i = 0; i < 6; ++i)
+    scene.add({{"out", std::to_string(i) + ".mp4"}, {"seed", i}, {"model", i % 2 ? "other" : kNano.string()}});
+  const BatchResult result = scene.run();
+  EXPECT_EQ(result.count(JobState::Done), 6);
+  EXPECT_EQ(result.expert_loads, 4) << "two experts in each of two checkpoints";
+}
+
+TEST(Batch, GoesOnWhereItWasStoppedWithTheSameBytes) {
+  for (bool given : {false, true}) {
+    Scene scene;
+    for (int seed : {1, 2})
+      scene.add({{"out", std::to_string(seed) + ".mp4"}, {"seed", seed}, {"num_inference_steps", 7}});
+    scene.add({{"out", "3.mp4"}, {"num_inference_steps", 7}});
+    Steps all;
+    const BatchResult whole = scene.run({.given_order = given, .save_every = {}}, &all);
+    std::vector<std::string> want;
+    for (const JobResult& job : whole.jobs) {
+      want.push_back(bytes_of(job.request.out));
+      fs::remove(job.request.out);
+    }
+    EXPECT_EQ(all.made, 21);
+    int64_t made = 0, runs = 0;
+    for (bool stopped = true; stopped; ++runs) {
+      ASSERT_LT(runs, 22);
+      Steps few(1);
+      const BatchResult part = scene.run({.given_order = given}, &few);  // a minute between states: Cancelled saves
+      stopped = part.cancelled;
+      made += few.made - stopped;
+    }
+    EXPECT_EQ(made, 21) << "no step twice";
+    for (size_t i = 0; i < want.size(); ++i) EXPECT_EQ(bytes_of(whole.jobs[i].request.out), want[i]) << i;
+    EXPECT_EQ(scene.waiting(), (std::multiset<std::string>{}));
+  }
+}
+
+TEST(Batch, OneFailureIsItsOwn) {
+  Scene scene;
+  std::ofstream(scene.folder / "broken.mp4") << "no video";
+  scene.add({{"out", "a.mp4"}, {"seed", 1}});
+  scene.add({{"out", "b.mp4"}, {"task", "v2v"}, {"video_url", "broken.mp4"}});
+  scene.add({{"out", "c.mp4"}, {"seed", 2}, {"model", "absent"}});
+  scene.add({{"out", "d.mp4"}, {"seed", 3}});
+  const BatchResult result = scene.run();
+  ASSERT_EQ(result.jobs.size(), 4u);
+  EXPECT_EQ(result.jobs[0].state, JobState::Done);
+  EXPECT_NE(result.jobs[1].error.find("[video_url]"), std::string::npos) << result.jobs[1].error;
+  EXPECT_NE(result.jobs[2].error.find("absent"), std::string::npos) << result.jobs[2].error;
+  EXPECT_EQ(result.jobs[3].state, JobState::Done);
+  EXPECT_EQ(to_json(result)["failed"], 2);
+
+  Scene fast;
+  std::ofstream(fast.folder / "broken.mp4") << "no video";
+  fast.add({{"out", "b.mp4"}, {"task", "v2v"}, {"video_url", "broken.mp4"}});
+  fast.add({{"out", "a.mp4"}, {"seed", 1}});
+  const BatchResult stopped = fast.run({.fail_fast = true});
+  EXPECT_EQ(stopped.jobs[0].state, JobState::Failed);
+  EXPECT_EQ(stopped.jobs[1].state, JobState::Left);
+  EXPECT_FALSE(fs::exists(fast.folder / "a.mp4"));
+}
+
+TEST(Batch, AnEditRendersAgainOnlyWhatChanged) {
+  Scene scene;
+  scene.add({{"out", "a.mp4"}});
+  scene.add({{"out", "b.mp4"}, {"seed", 2}});
+  const BatchResult first = scene.run();
+  const std::string a = scene.bytes("a.mp4"), b = scene.bytes("b.mp4");
+
+  fs::remove(scene.path());
+  scene.add({{"out", "new.mp4"}, {"seed", 9}});
+  scene.add({{"out", "b.mp4"}, {"seed", 3}});
+  scene.add({{"out", "a.mp4"}});
+  const BatchResult second = scene.run();
+  EXPECT_EQ(second.jobs[0].state, JobState::Done);
+  EXPECT_EQ(second.jobs[1].state, JobState::Done) << "another seed is another job";
+  EXPECT_EQ(second.jobs[2].state, JobState::Kept);
+  EXPECT_EQ(second.jobs[2].request.seed, first.jobs[0].request.seed) << "a drawn seed stays";
+  EXPECT_NE(scene.bytes("b.mp4"), b);
+
+  fs::remove(scene.folder / "a.mp4");
+  EXPECT_EQ(scene.run().count(JobState::Done), 1) << "a deleted output is made again";
+  EXPECT_EQ(scene.bytes("a.mp4"), a);
+}
+
+TEST(Batch, AChangedInputIsAnotherJob) {
+  Scene scene;
+  fs::copy(media_file("upright.mp4"), scene.folder / "in.mp4");
+  scene.add({{"out", "a.mp4"}, {"task", "v2v"}, {"video_url", "in.mp4"}, {"num_frames", 5}, {"seed", 1}});
+  EXPECT_EQ(scene.run().count(JobState::Done), 1);
+  EXPECT_EQ(scene.run().count(JobState::Kept), 1);
+  std::ofstream(scene.folder / "in.mp4", std::ios::app | std::ios::binary) << std::string(8, '\0');
+  EXPECT_EQ(scene.run().count(JobState::Kept), 0);
+}
+
+TEST(Batch, AFullDiskFailsTheJobAndLosesNothing) {
+  Scene scene;
+  scene.add({{"out", "a.mp4"}, {"seed", 1}});
+  scene.run();
+  const std::string a = scene.bytes("a.mp4");
+  scene.add({{"out", "b.mp4"}, {"seed", 2}});
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before;
+  getrlimit(RLIMIT_FSIZE, &before);
+  rlimit tight = {2048, before.rlim_max};  // a state is larger
+  setrlimit(RLIMIT_FSIZE, &tight);
+  const BatchResult full = scene.run();
+  setrlimit(RLIMIT_FSIZE, &before);
+  EXPECT_EQ(full.count(JobState::Failed), 1);
+  EXPECT_NE(full.jobs[1].error.find("cannot be written"), std::string::npos) << full.jobs[1].error;
+  EXPECT_EQ(scene.bytes("a.mp4"), a);
+  const BatchResult again = scene.run();
+  EXPECT_EQ(again.count(JobState::Kept), 1);
+  EXPECT_EQ(bytes_of(scene.folder / "b.mp4"), rendered_alone(again.jobs[1].request));
+}
+
+TEST(Batch, ProgressNamesTheJobAndTheTimeLeft) {
+  Scene scene;
+  for (int seed : {1, 2}) scene.add({{"out", std::to_string(seed) + ".mp4"}, {"seed", seed}});
+  Steps steps;
+  scene.run({}, &steps);
+  EXPECT_EQ(steps.last.job, "2/2 2.mp4");
+  ASSERT_TRUE(steps.last.batch_seconds.has_value());
+  EXPECT_EQ(*steps.last.batch_seconds, 0);
+}
+
+}  // namespace wan

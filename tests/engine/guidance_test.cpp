@@ -1,0 +1,45 @@
+#include "engine/guidance.h"
+
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+const std::filesystem::path kNano = WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano";
+
+struct Guided : testing::Test {
+  Models models{open_model_folder(kNano, Task::T2V), Target{}, Models::Keep::All, Log{}};
+  const int64_t text_dim =
+      Checkpoint::open(models.folder().high_noise).tensors().at("text_embedding.0.weight").shape.at(1);
+  Conditioning texts{.positive = at::ones({3, text_dim}), .negative = at::full({2, text_dim}, -1), .image = {}};
+  at::Tensor x = at::arange(16 * 2 * 4 * 4, at::kFloat).view({16, 2, 4, 4}).sin();
+
+  /// One branch alone, by an expert whose context is made anew.
+  at::Tensor branch(const Step& step, const at::Tensor& states) {
+    const WanModel& expert = models.expert(step.high);
+    Context context = expert.context(states);
+    return expert(x, expert.rope(x), step.t, {&context})[0];
+  }
+};
+
+TEST_F(Guided, AtExactlyOneTheSecondPassIsSkipped) {
+  texts.negative = at::Tensor();  // would be missed
+  Guidance guidance(models, texts);
+  const Step step{.t = 900, .high = true, .guidance = 1};
+  EXPECT_TRUE(at::equal(guidance(step, x), branch(step, texts.positive)));
+}
+
+TEST_F(Guided, CombinesBothBranchesOfTheExpertAtWork) {
+  Guidance guidance(models, texts);
+  // There and back: the other expert has other projections of the same text, which must not be kept.
+  for (bool high : {true, false, true}) {
+    const Step step{.t = high ? 900.0 : 500.0, .high = high, .guidance = high ? 3.5 : 0.5};
+    const at::Tensor positive = branch(step, texts.positive), negative = branch(step, texts.negative);
+    // float32, another order of sums in a batch of two branches
+    EXPECT_TRUE(is_close(guidance(step, x), negative + step.guidance * (positive - negative), 1e-5)) << high;
+    EXPECT_GT(max_abs_difference(positive, negative), 1e-3);
+  }
+}
+
+}  // namespace
+}  // namespace wan

@@ -1,0 +1,127 @@
+// What a request's media become: sizes that follow or are cut out, lengths that are cut or held, and kept sound.
+#include "engine/job/inputs.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/media/png.h"
+#include "engine/media/writer.h"
+#include "engine/request/error.h"
+#include "engine/request/parse.h"
+#include "tests/engine/media_support.h"
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+struct Scene {
+  Request request(Task task, nlohmann::json more) const {
+    nlohmann::json fields = {{"model", "absent"}, {"prompt", ""}, {"unlocked", true}};
+    fields.update(more);
+    return parse(task, fields, {.folder = folder.path()});
+  }
+
+  /// `frames` pictures of 64x32 at 8 a second, with as much sound.
+  void write_clip(const std::string& name, int64_t frames) const {
+    VideoWriter writer(folder / name, {.height = 32, .width = 64, .rate = {8, 1}, .audio = AudioFormat{8000, 1}});
+    writer.write(moving_picture(frames, 32, 64));
+    writer.write_audio(at::zeros({1, frames * 1000}));
+    writer.finish();
+  }
+
+  TemporaryFolder folder;
+};
+
+/// 32 high, 96 wide: red, green and blue squares side by side.
+at::Tensor three_squares() {
+  at::Tensor rgb = at::zeros({32, 96, 3}, at::kByte);
+  for (int64_t i = 0; i < 3; ++i) rgb.narrow(1, 32 * i, 32).select(2, i).fill_(255);
+  return rgb;
+}
+
+TEST(LoadInputs, AutoFollowsTheImageAndKeepsAllOfIt) {
+  const Scene scene;
+  write_png(scene.folder / "squares.png", three_squares());
+  Request request = scene.request(Task::I2V, {{"image_url", "squares.png"}, {"resolution", "480p"}});
+  const Inputs inputs = load_inputs(request, Log{});
+  EXPECT_EQ(request.width, 1088);  // sqrt(399360 * 3) and sqrt(399360 / 3), down to multiples of 16
+  EXPECT_EQ(request.height, 352);
+  ASSERT_EQ(inputs.image.sizes(), (std::vector<int64_t>{3, 352, 1088}));
+  EXPECT_TRUE(is_close(inputs.image.select(1, 176).select(1, 100), at::tensor({1.f, -1.f, -1.f}), 1e-5));
+  EXPECT_TRUE(is_close(inputs.image.select(1, 176).select(1, 1000), at::tensor({-1.f, -1.f, 1.f}), 1e-5));
+}
+
+TEST(LoadInputs, AFixedShapeCutsTheMiddleOut) {
+  const Scene scene;
+  write_png(scene.folder / "squares.png", three_squares());
+  Request request = scene.request(
+      Task::I2V, {{"image_url", "squares.png"}, {"last_image_url", "squares.png"}, {"width", 32}, {"height", 32}});
+  const Inputs inputs = load_inputs(request, Log{});
+  const at::Tensor green = at::tensor({-1.f, 1.f, -1.f}).view({3, 1, 1}).expand({3, 32, 32});
+  EXPECT_TRUE(is_close(inputs.image, green, 1e-5));
+  EXPECT_TRUE(is_close(inputs.last_image, green, 1e-5));
+}
+
+TEST(LoadInputs, HoldsTheLastFrameOfAShortVideo) {
+  const Scene scene;
+  scene.write_clip("short.mp4", 7);
+  Request request = scene.request(Task::V2V, {{"video_url", "short.mp4"}, {"width", 64}, {"height", 32}});
+  const Inputs inputs = load_inputs(request, Log{});
+  EXPECT_EQ(request.num_frames, 7);
+  ASSERT_EQ(inputs.video.size(0), 9);
+  EXPECT_TRUE(at::equal(inputs.video[7], inputs.video[6]));
+  EXPECT_TRUE(at::equal(inputs.video[8], inputs.video[6]));
+  EXPECT_FALSE(at::equal(inputs.video[5], inputs.video[6]));
+}
+
+TEST(LoadInputs, NamesTheLongestVideoPossible) {
+  const Scene scene;
+  scene.write_clip("short.mp4", 7);
+  Request request =
+      scene.request(Task::V2V, {{"video_url", "short.mp4"}, {"width", 64}, {"height", 32}, {"num_frames", 9}});
+  try {
+    load_inputs(request, Log{});
+    FAIL() << "9 frames of 7";
+  } catch (const InvalidRequest& error) {
+    EXPECT_EQ(error.errors.at(0).field, "num_frames");
+    EXPECT_NE(error.errors.at(0).wrong.find("at most 7"), std::string::npos) << error.what();
+  }
+}
+
+TEST(LoadInputs, CutsALongVideo) {
+  const Scene scene;
+  scene.write_clip("long.mp4", 12);
+  Request request =
+      scene.request(Task::V2V, {{"video_url", "long.mp4"}, {"width", 64}, {"height", 32}, {"num_frames", 5}});
+  EXPECT_EQ(load_inputs(request, Log{}).video.size(0), 5);
+}
+
+TEST(LoadInputs, ResamplesToTheRateOfTheFile) {
+  const Scene scene;
+  scene.write_clip("clip.mp4", 8);
+  Request request =
+      scene.request(Task::V2V, {{"video_url", "clip.mp4"}, {"width", 64}, {"height", 32}, {"resample_fps", true}});
+  const Inputs inputs = load_inputs(request, Log{});
+  EXPECT_EQ(request.num_frames, 16);  // one second, at 16 frames
+  EXPECT_TRUE(at::equal(inputs.video[0], inputs.video[1]));
+  EXPECT_FALSE(at::equal(inputs.video[1], inputs.video[2]));
+}
+
+TEST(LoadInputs, KeepsTheSoundOfAnUnchangedSpeed) {
+  const Scene scene;
+  scene.write_clip("clip.mp4", 5);
+  auto kept = [&](nlohmann::json more) {
+    more.update({{"video_url", "clip.mp4"}, {"width", 64}, {"height", 32}});
+    Request request = scene.request(Task::V2V, more);
+    return !load_inputs(request, Log{}).keep_audio_from.empty();
+  };
+  EXPECT_TRUE(kept({{"frames_per_second", 8}}));
+  EXPECT_FALSE(kept({{"frames_per_second", 16}}));
+  EXPECT_TRUE(kept({{"frames_per_second", 16}, {"resample_fps", true}}));
+  EXPECT_FALSE(kept({{"frames_per_second", 8}, {"keep_audio", false}}));
+}
+
+}  // namespace
+}  // namespace wan

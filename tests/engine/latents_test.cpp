@@ -1,0 +1,69 @@
+// What lies beside a job and inside its video comes back, and what a stranger made of it is refused.
+#include "engine/job/latents.h"
+
+#include "engine/request/error.h"
+#include "models/checkpoint.h"
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+/// A record as another program could write it.
+std::string record_text(const std::string& request) {
+  return R"({"wan_infer": "1", "device": "cpu", "dtype": "float32", "noise_device": "cpu", "files": [], "request": )" +
+         request + "}";
+}
+
+TEST(Latents, ComeBack) {
+  TemporaryFolder folder;
+  const SavedLatents saved{.latents = at::arange(16 * 5 * 4 * 6, at::kFloat).view({16, 5, 4, 6}),
+                           .frames = 17,
+                           .audio_from = "a.mp4",
+                           .record = parse_record(record_text(R"({"task": "t2v", "prompt": "a fox"})"), "video")};
+  const std::filesystem::path path = latents_path(folder / "a.mp4");
+  EXPECT_EQ(path.filename(), "a.mp4.latents.safetensors");
+  save_latents(path, saved);
+  SavedLatents back = load_latents(path);
+  EXPECT_TRUE(at::equal(back.latents, saved.latents));
+  EXPECT_EQ(back.frames, 17);
+  EXPECT_EQ(back.audio_from, "a.mp4");
+  EXPECT_EQ(to_text(back.record), to_text(saved.record));
+}
+
+TEST(Latents, OfNoRequestAreRefused) {
+  TemporaryFolder folder;
+  const std::string text = record_text(R"({"task": "t2v", "prompt": ""})");
+  struct Row {
+    at::Tensor latents;
+    std::string frames;
+  };
+  const at::Tensor good = at::zeros({16, 5, 4, 6});
+  for (const Row& row : std::vector<Row>{{good.to(at::kHalf), "17"},
+                                         {good.to(at::kLong), "17"},
+                                         {good[0], "17"},
+                                         {at::zeros({15, 5, 4, 6}), "17"},
+                                         {at::zeros({16, 5, 0, 6}), "17"},
+                                         {at::zeros({16, 5, 4, 5}), "17"},
+                                         {at::zeros({16, 1, 2, 2050}), "1"},
+                                         {good, "18"},
+                                         {good, "0"},
+                                         {good, "many"}}) {
+    write_safetensors(folder / "l", {{"latents", row.latents}}, {{"wan_infer", text}, {"frames", row.frames}});
+    EXPECT_THROW(load_latents(folder / "l"), InvalidRequest) << row.latents.sizes() << " " << row.frames;
+  }
+  write_safetensors(folder / "l", {{"latents", good}}, {{"wan_infer", text}, {"frames", "17"}});
+  EXPECT_NO_THROW(load_latents(folder / "l"));
+}
+
+TEST(Record, OfAStrangerIsRefusedHoweverDeepItGoes) {
+  constexpr int kDeep = 200'000;
+  const std::string deep = std::string(kDeep, '[') + std::string(kDeep, ']');
+  for (const std::string& request : {deep, "{\"task\": " + deep + "}", "{\"task\": \"t2v\", \"prompt\": " + deep + "}",
+                                     std::string("3"), std::string("{\"task\": \"t2v\", \"prompt\": 3}")})
+    EXPECT_THROW(parse_record(record_text(request), "video"), InvalidRequest) << request.substr(0, 40);
+  for (const char* text : {"", "[]", "{}", "{\"request\": {\"task\": \"t2v\", \"prompt\": \"\"}}"})
+    EXPECT_THROW(parse_record(text, "video"), InvalidRequest) << text;
+}
+
+}  // namespace
+}  // namespace wan

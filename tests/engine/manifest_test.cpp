@@ -1,0 +1,172 @@
+#include "engine/request/manifest.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "engine/request/error.h"
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+const std::string kCat = R"({"task": "t2v", "model": "m", "prompt": "a cat", "out": "cat.mp4", "seed": 5})";
+
+/// A manifest in a folder of its own.
+struct Manifest {
+  explicit Manifest(const std::string& text) { std::ofstream(path(), std::ios::binary) << text; }
+  std::string path() const { return folder / "list.jsonl"; }
+  std::vector<ManifestJob> read(const ManifestOptions& options = {}) const { return read_manifest(path(), options); }
+
+  /// Fields of the errors, one after another.
+  std::string wrong() const {
+    try {
+      read();
+      return "";
+    } catch (const InvalidRequest& invalid) {
+      std::string fields;
+      for (const FieldError& error : invalid.errors) fields += (fields.empty() ? "" : "; ") + error.field;
+      return fields;
+    }
+  }
+  std::string message() const {
+    try {
+      read();
+      return "";
+    } catch (const InvalidRequest& invalid) {
+      return invalid.what();
+    }
+  }
+
+  TemporaryFolder folder;
+};
+
+std::vector<std::string> outs(const std::vector<ManifestJob>& jobs) {
+  std::vector<std::string> names;
+  for (const ManifestJob& job : jobs) names.push_back(std::filesystem::path(job.request.out).filename());
+  return names;
+}
+
+std::string line(const std::string& more, const std::string& out = "") {
+  return R"({"task": "t2v", "model": "m", "prompt": "p")" + (out.empty() ? "" : R"(, "out": ")" + out + "\"") +
+         (more.empty() ? "" : ", " + more) + "}\n";
+}
+
+}  // namespace
+
+TEST(Manifest, LinesAndArraysGiveTheSameJobs) {
+  const std::string dog = R"({"task": "t2v", "model": "m", "prompt": "a dog", "out": "dog.mp4", "num_frames": 33})";
+  for (const std::string& text :
+       {kCat + "\n" + dog, "\xEF\xBB\xBF" + kCat + "\r\n\r\n" + dog + "\r\n", "[" + kCat + ",\n" + dog + "]",
+        "# two animals\n" + kCat + "\n  // the second\n" + dog + "\n",
+        "\n[\n# a\n" + kCat + "\n,\n\n" + dog + "\n]\n"}) {
+    Manifest manifest(text);
+    std::vector<ManifestJob> jobs = manifest.read();
+    ASSERT_EQ(jobs.size(), 2u) << text;
+    EXPECT_EQ(jobs[0].request.prompt, "a cat");
+    EXPECT_EQ(jobs[0].request.seed, 5);
+    EXPECT_EQ(jobs[1].request.num_frames, 33);
+    EXPECT_EQ(jobs[1].request.out, manifest.folder / "dog.mp4") << "relative paths start at the manifest";
+    EXPECT_EQ(jobs[0].request.model, manifest.folder / "m");
+  }
+}
+
+TEST(Manifest, AllErrorsOfAllLinesAtOnceWithTheirNumbers) {
+  Manifest manifest("\n# comment\n" + line(R"("num_frames": 9, "shift": 99)", "a.mp4") + "{\"task\": \"t2v\",\n" +
+                    line(R"("promt": 1)", "b.mp4") + R"({"prompt": "x"})" + "\n[1]\n" + line("", "c.mp4") +
+                    line("", "./c.mp4") + line(R"("shift": 2, "shift": 3)", "d.mp4") + "\xff\n");
+  EXPECT_EQ(
+      manifest.wrong(),
+      "line 3, num_frames; line 3, shift; line 4; line 5, promt; line 6, task; line 7; line 9, out; line 10, shift; "
+      "line 11");
+  EXPECT_NE(manifest.message().find("[line 3, num_frames] must be from 17 to 121, got 9; \"unlocked\": true"),
+            std::string::npos);
+  EXPECT_NE(manifest.message().find("which line 8 writes too"), std::string::npos);
+}
+
+TEST(Manifest, PositionsInAnArrayAreThoseOfTheFile) {
+  EXPECT_EQ(Manifest("[\n" + line("", "a.mp4") + ",\n{\"task\":\n\n 7x}]").wrong(), "line 6");
+  EXPECT_NE(Manifest("[\n" + line("", "a.mp4") + ",\n{\"task\":\n\n 7x}]").message().find("column 3"),
+            std::string::npos);
+  EXPECT_EQ(Manifest("[" + line("", "a.mp4") + ",\n\n]").wrong(), "line 4");
+  EXPECT_EQ(Manifest("[" + line("", "a.mp4") + "]\n{}").wrong(), "line 3");
+  EXPECT_EQ(Manifest("\n[" + line("", "a.mp4")).wrong(), "line 2");
+  EXPECT_EQ(Manifest("[{\"a\": \"]").wrong(), "line 1");
+}
+
+TEST(Manifest, NothingToDoIsAnError) {
+  for (const char* text : {"", "\n\n", "# nothing\n", "[]", "[\n]"}) EXPECT_NE(Manifest(text).wrong(), "") << text;
+}
+
+TEST(Manifest, SeedsAndRepeatFanOut) {
+  EXPECT_EQ(outs(Manifest(line(R"("seeds": [3, 1, 2])", "a.mp4")).read()),
+            (std::vector<std::string>{"a-3.mp4", "a-1.mp4", "a-2.mp4"}));
+  EXPECT_EQ(outs(Manifest(line(R"("seed": 7, "repeat": 3)", "a.mp4")).read()),
+            (std::vector<std::string>{"a-7.mp4", "a-8.mp4", "a-9.mp4"}));
+  EXPECT_EQ(outs(Manifest(line(R"("seeds": [4])")).read()), (std::vector<std::string>{"t2v-4.mp4"}));
+  std::vector<ManifestJob> jobs = Manifest(line(R"("repeat": 3)", "a.mp4")).read();
+  ASSERT_EQ(jobs.size(), 3u);
+  EXPECT_NE(jobs[0].request.seed, jobs[1].request.seed);
+  EXPECT_EQ(outs(jobs)[2], "a-" + std::to_string(jobs[2].request.seed) + ".mp4");
+
+  EXPECT_EQ(Manifest(line(R"("seeds": [1, 1])", "a.mp4")).wrong(), "line 1, out");
+  EXPECT_EQ(Manifest(line(R"("seeds": [-1, 2])", "a.mp4")).wrong(), "line 1, seed");
+  for (const char* more :
+       {R"("seeds": [])", R"("seeds": 3)", R"("seeds": [1], "seed": 1)", R"("seeds": [1], "repeat": 2)"})
+    EXPECT_EQ(Manifest(line(more, "a.mp4")).wrong(), "line 1, seeds") << more;
+  for (const char* more : {R"("repeat": 0)", R"("repeat": 1e9)", R"("repeat": "2")", R"("repeat": 100001)"})
+    EXPECT_EQ(Manifest(line(more, "a.mp4")).wrong(), "line 1, repeat") << more;
+}
+
+TEST(Manifest, DrawnSeedsFollowFromTheNumberAndTheLineAlone) {
+  const std::string other = line(R"("shift": 3)", "b.mp4"), mine = line("", "a.mp4");
+  auto seed = [](const std::string& text, uint64_t draw, size_t index) {
+    return Manifest(text).read({.draw = draw})[index].request.seed;
+  };
+  EXPECT_EQ(seed(mine, 1, 0), seed(mine, 1, 0));
+  EXPECT_NE(seed(mine, 1, 0), seed(mine, 2, 0));
+  EXPECT_EQ(seed(mine, 1, 0), seed(other + mine, 1, 1)) << "an edit above draws nothing new";
+  EXPECT_EQ(seed(mine, 1, 0), seed(line("", "renamed.mp4"), 1, 0));
+  EXPECT_NE(seed(mine + line("", "c.mp4"), 1, 0), seed(mine + line("", "c.mp4"), 1, 1));
+  EXPECT_NE(seed(mine, 1, 0), seed(line(R"("shift": 3)"), 1, 0));
+}
+
+TEST(Manifest, TheCommandsFlagsAreDefaults) {
+  const nlohmann::json flags = {{"model", "here"}, {"unlocked", "true"}, {"device", "cpu"}};
+  Manifest manifest(R"({"task": "t2v", "prompt": "p", "num_frames": 5, "out": "a.mp4"})"
+                    "\n" +
+                    line(R"("unlocked": false, "device": "auto")", "b.mp4"));
+  std::vector<ManifestJob> jobs = manifest.read({.defaults = flags});
+  EXPECT_EQ(jobs[0].request.model, std::filesystem::absolute("here")) << "relative to where the command was typed";
+  EXPECT_EQ(jobs[0].request.num_frames, 5);
+  EXPECT_EQ(jobs[0].request.device, "cpu");
+  EXPECT_FALSE(jobs[1].request.unlocked);
+  EXPECT_EQ(jobs[1].request.model, manifest.folder / "m");
+}
+
+TEST(Manifest, AnOutputMustNotBeAnInput) {
+  Manifest manifest(R"({"task": "i2v", "model": "m", "prompt": "p", "image_url": "list.jsonl", "out": "a.mp4"})"
+                    "\n" +
+                    line("", "list.jsonl"));
+  EXPECT_EQ(manifest.wrong(), "line 2, out");
+}
+
+TEST(Manifest, HostileOnesAreRefusedInBoundedTime) {
+  EXPECT_EQ(Manifest(std::string(1 << 20, '[')).wrong(), "line 1");
+  EXPECT_EQ(Manifest("{\"a\":" + std::string(1 << 20, '[') + "\n").wrong(), "line 1");
+  EXPECT_EQ(Manifest("{\"a\":" + std::string(1 << 20, '[') + std::string(1 << 20, ']') + "}\n").wrong(), "line 1");
+  EXPECT_EQ(Manifest("{\"a\": \"" + std::string(5 << 20, 'x') + "\"}\n").wrong(), "line 1");
+  std::string many;
+  for (int i = 0; i < 100'000; ++i) many += "1\n";
+  try {
+    Manifest(many).read();
+    ADD_FAILURE();
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_EQ(invalid.errors.size(), 1000u);
+  }
+  EXPECT_THROW(read_manifest("/dev/zero", {}), InvalidRequest);
+  EXPECT_THROW(read_manifest("/no/such/file", {}), InvalidRequest);
+  EXPECT_THROW(read_manifest("/tmp", {}), InvalidRequest);
+}
+
+}  // namespace wan

@@ -1,0 +1,27 @@
+// What a video says about how it was made.
+#include "engine/job/record.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+namespace wan {
+namespace {
+
+std::string image_in_record(const std::string& url) {
+  Record record;
+  record.request.task = Task::I2V;
+  record.request.image_url = url;
+  return nlohmann::json::parse(to_text(record)).at("request").at("image_url");
+}
+
+TEST(Record, NamesADataUrlByItsDigest) {
+  const std::string picture = "data:image/png;base64," + std::string(2 << 20, 'A');
+  const std::string named = image_in_record(picture);
+  EXPECT_EQ(named.size(), std::string("data:,").size() + 64);
+  EXPECT_NE(image_in_record(picture + "A"), named);
+  EXPECT_EQ(image_in_record("face.png"), "face.png");
+}
+
+}  // namespace
+}  // namespace wan

@@ -1,0 +1,131 @@
+#include "engine/residency.h"
+
+#include <fstream>
+
+#include "engine/memory.h"
+#include "engine/request/error.h"
+#include "models/error.h"
+#include "tests/sparse_checkpoint.h"
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+const std::filesystem::path kNano = WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano";
+const Target kCuda = {at::Device(at::kCUDA, 0), at::kBFloat16, at::Device(at::kCUDA, 0)};  // sizes need no device
+
+/// The "network" of each load that is logged.
+Log loads_into(std::vector<std::string>& networks) {
+  return Log{[&](std::string_view event, const Log::Fields& fields) {
+    if (event == "load") networks.push_back(fields.at("network"));
+  }};
+}
+
+void use_all(Models& models) {
+  models.text_encoder();
+  models.expert(true);
+  models.expert(true);
+  models.expert(false);
+  models.expert(true);
+  models.vae();
+}
+
+TEST(Residency, WhereAllFitsEachNetworkIsLoadedOnce) {
+  std::vector<std::string> loads;
+  Models models(open_model_folder(kNano, Task::T2V), Target{}, Models::Keep::All, loads_into(loads));
+  use_all(models);
+  EXPECT_EQ(loads, (std::vector<std::string>{"text encoder", "high-noise expert", "low-noise expert", "VAE"}));
+  EXPECT_EQ(models.expert_loads(), 2);
+}
+
+TEST(Residency, ElseANetworkMakesRoomForTheNext) {
+  std::vector<std::string> loads;
+  Models models(open_model_folder(kNano, Task::T2V), Target{}, Models::Keep::One, loads_into(loads));
+  use_all(models);
+  EXPECT_EQ(loads, (std::vector<std::string>{"text encoder", "high-noise expert", "low-noise expert",
+                                             "high-noise expert", "VAE"}));
+  EXPECT_EQ(models.expert_loads(), 3);
+  models.text_encoder();
+  models.drop(Network::TextEncoder);
+  models.text_encoder();
+  EXPECT_EQ(loads.size(), 7u);
+}
+
+TEST(Residency, AllFitOnlyBesideTheActivations) {
+  const ModelFolder folder = open_model_folder(kNano, Task::T2V);
+  uint64_t weights = 0;
+  for (Network network : networks_of(folder)) weights += placed_bytes(network, folder, kCuda);
+  EXPECT_TRUE(all_fit(folder, kCuda, 1000, weights + 1000));
+  EXPECT_FALSE(all_fit(folder, kCuda, 1001, weights + 1000));
+  EXPECT_TRUE(all_fit(folder, Target{}, 1000, 0));  // mappings
+}
+
+TEST(Residency, PlacedBytesFollowRoleAndTarget) {
+  const ModelFolder folder = open_model_folder(kNano, Task::T2V);
+  EXPECT_EQ(placed_bytes(Network::HighNoise, folder, Target{}), 0u);
+  // Float32 files, which the VAE stays.
+  EXPECT_EQ(placed_bytes(Network::Vae, folder, kCuda), Checkpoint::open(folder.vae).bytes());
+  const Checkpoint expert = Checkpoint::open(folder.high_noise);
+  // What the reference autocasts lies in bf16: linears of the blocks, text MLP, patch embedding.
+  uint64_t bytes = 0;
+  for (const auto& [name, tensor] : expert.tensors()) {
+    const bool in_block = name.starts_with("blocks.") && name.find("norm") == std::string::npos &&
+                          name.find("modulation") == std::string::npos;
+    const bool half = in_block || name.starts_with("text_embedding.") || name.starts_with("patch_embedding.");
+    bytes += uint64_t(tensor.elements()) * (half ? 2 : 4);
+  }
+  EXPECT_EQ(placed_bytes(Network::HighNoise, folder, kCuda), bytes);
+}
+
+TEST(Memory, OfTheRealModel) {
+  TemporaryFolder files;
+  write_sparse_t2v_folder(files / "model");
+  std::filesystem::create_directories(files / "model/google/umt5-xxl");
+  std::ofstream(files / "model/google/umt5-xxl/tokenizer.json") << "{}";
+  const ModelFolder folder = open_model_folder(files / "model", Task::T2V);
+  const Extent extent{81, 720, 1280};
+  EXPECT_EQ(extent.tokens(), 75600);
+  EXPECT_NEAR(double(placed_bytes(Network::HighNoise, folder, kCuda)), 28.95e9, 0.01e9);  // islands in float32
+  const MemoryNeed need = memory_need(folder, extent, kCuda);
+  EXPECT_STREQ(need.stage, "denoise");
+  EXPECT_EQ(need.bytes,
+            placed_bytes(Network::HighNoise, folder, kCuda) + denoise_bytes(kWanT2vA14b, extent, at::kBFloat16));
+  EXPECT_EQ(need.working, decode_need(folder, extent, kCuda).working);  // the VAE's caches are the largest
+}
+
+TEST(Memory, GrowsWithTokensAndDecodingOnlyWithThePicture) {
+  const Extent small{17, 480, 832}, longer{33, 480, 832};
+  const uint64_t texts = 2 * 2 * uint64_t(40 * 512 * 5120) * 2;
+  const uint64_t first = denoise_bytes(kWanT2vA14b, small, at::kBFloat16) - texts;
+  EXPECT_EQ((denoise_bytes(kWanT2vA14b, longer, at::kBFloat16) - texts) * 5, first * 9);
+  EXPECT_EQ(vae_bytes(96, small, at::kFloat), vae_bytes(96, longer, at::kFloat));
+  EXPECT_EQ(vae_bytes(96, {17, 960, 832}, at::kFloat), 2 * vae_bytes(96, small, at::kFloat));
+}
+
+TEST(Memory, ARefusalNamesBothNumbersAndAWayOut) {
+  const MemoryNeed need{"decode", uint64_t(1) << 60, 0};
+  try {
+    check_fits(need, {81, 720, 1280}, Target{});
+    FAIL() << "an exabyte fits";
+  } catch (const InvalidRequest& refused) {
+    const std::string line = refused.errors.at(0).line();
+    EXPECT_TRUE(line.starts_with("[memory] must hold 1152921504.6 GB for decode at 1280x720, 81 frames, got ")) << line;
+    EXPECT_TRUE(line.ends_with(" GB free on cpu; fewer frames or a smaller size need less")) << line;
+  }
+  EXPECT_NO_THROW(check_fits({"decode", 1, 0}, {81, 720, 1280}, Target{}));
+}
+
+TEST(ModelFolder, OfAnotherTaskIsRefused) {
+  const std::filesystem::path golden = WAN_SOURCE_DIR "/tests/golden/checkpoints";
+  EXPECT_NO_THROW(open_model_folder(golden / "Wan2.2-I2V-A14B", Task::I2V));
+  EXPECT_THROW(open_model_folder(golden / "Wan2.2-I2V-A14B", Task::V2V), ModelError);
+  try {
+    open_model_folder(kNano, Task::I2V);
+    FAIL() << "text to video serves pictures";
+  } catch (const ModelError& error) {
+    EXPECT_NE(std::string(error.what()).find("in_dim 36, got 16"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace wan

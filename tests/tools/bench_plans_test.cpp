@@ -1,0 +1,103 @@
+// Every contest of wan-bench on the CPU at small sizes: all contestants run, agree with float64, and none is left out.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "tools/bench/ceilings.h"
+#include "tools/bench/networks.h"
+#include "tools/bench/ops.h"
+
+namespace wan::bench {
+namespace {
+
+Site small_site() {
+  return {.device = at::kCPU,
+          .dtype = at::kBFloat16,
+          .config = {.dim = 64,
+                     .ffn_dim = 96,
+                     .freq_dim = 32,
+                     .in_dim = 16,
+                     .out_dim = 16,
+                     .num_heads = 2,
+                     .num_layers = 2,
+                     .text_len = 8,
+                     .eps = 1e-6},
+          .resolutions = {{"small", 3, 4, 5}},
+          .levels = {{8, 6, 10}}};
+}
+
+NetworkSizes small_sizes() {
+  return {.vae_base = 4,
+          .t5_tokens = 7,
+          .latents = {{"small", {2, 4, 4}}},
+          .t5 = {.vocabulary = 50, .dim = 16, .inner = 16, .heads = 2, .hidden = 24, .layers = 2},
+          .check = {2, 3}};
+}
+
+Report measured(const std::vector<Plan>& plans) {
+  const c10::InferenceMode inference;
+  at::manual_seed(3);
+  Report report;
+  run_plans(plans, {wall_milliseconds, {.warmups = 1, .launches = 1, .sample_milliseconds = 1, .samples = 3}},
+            Budget(1e9), report);
+  return report;
+}
+
+void expect_whole(const Report& report, size_t rows) {
+  EXPECT_EQ(report.rows.size(), rows);
+  for (const LeftOut& item : report.left_out) ADD_FAILURE() << item.name << ", " << item.backend << ": " << item.why;
+  for (const Row& row : report.rows) {
+    EXPECT_EQ(row.milliseconds.size(), 3u) << row.name;
+    EXPECT_GT(row.flops + row.bytes, 0) << row.name;
+    EXPECT_LE(row.error, row.bound) << row.name;
+  }
+}
+
+TEST(BenchPlans, Operations) {
+  // Attention 3 cases x 2 back ends; linears 4 x 2 and the fused GELU; 3 elementwise x 2; convolution 6, norm 2.
+  expect_whole(measured(ops_plans(small_site())), 6 + 9 + 6 + 8);
+}
+
+TEST(BenchPlans, AWrongBackEndWouldBeSeen) {
+  std::vector<Plan> plans = linear_plans(small_site());
+  for (Plan& plan : plans)
+    plan.make = [make = plan.make] {
+      Contest contest = make();
+      for (Contestant& contestant : contest.contestants)
+        contestant.run = [run = contestant.run](size_t set) { return run(set).roll(1, 0); };
+      return contest;
+    };
+  EXPECT_TRUE(measured(plans).rows.empty());
+}
+
+TEST(BenchPlans, Transformer) {
+  const Site site = small_site();
+  expect_whole(measured(block_plans(site, small_sizes())), 2);
+  const Report steps = measured(step_plans(site, small_sizes()));
+  expect_whole(steps, 2);
+  EXPECT_DOUBLE_EQ(steps.rows[1].flops, 2 * steps.rows[0].flops);
+}
+
+TEST(BenchPlans, AutoencoderAndTextEncoder) {
+  expect_whole(measured(vae_plans(small_site(), small_sizes())), 6);
+  expect_whole(measured(t5_plans(small_site(), small_sizes())), 2);
+}
+
+TEST(BenchPlans, CountsOfTheRealThing) {
+  // 81 frames: 21 latent frames of (height / 16) x (width / 16) tokens.
+  const Site real;
+  EXPECT_EQ(real.resolutions[0].tokens(), 75600);
+  EXPECT_EQ(real.resolutions[1].tokens(), 32760);
+  EXPECT_EQ(real.resolutions[2].tokens(), 48384);
+  EXPECT_EQ(real.resolutions[3].tokens(), 4096);
+  EXPECT_GT(ops_plans(real).size(), 30u);
+}
+
+TEST(BenchPlans, Ceilings) {
+  Report report;
+  measure_ceilings(ceiling_probes(small_site(), 32, 1 << 16),
+                   {wall_milliseconds, {.warmups = 1, .launches = 1, .samples = 3}}, report);
+  for (const char* name : {"copy", "read", "bf16", "fp16"}) EXPECT_GT(report.ceilings[name], 0) << name;
+}
+
+}  // namespace
+}  // namespace wan::bench

@@ -1,0 +1,90 @@
+#include "tools/console.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <sstream>
+
+#include "engine/request/error.h"
+
+namespace wan {
+namespace {
+
+/// What `show` makes a console of this form write to stderr, which is no terminal here.
+template <typename Show>
+std::string written(Console::Format format, Show show) {
+  testing::internal::CaptureStderr();
+  {
+    Console console(format);
+    show(console);
+  }
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(Console, PlainLinesWhereThereIsNoTerminal) {
+  const std::string text = written(Console::Format::Text, [](Console& console) {
+    console.at({Stage::Denoise, 0, 2, "high", ""});
+    console.at({Stage::Decode, 1, 3, "", "clip 2", 3661.0});
+    console.log()("load", {{"network", "VAE"}, {"prompt", "two words"}, {"seconds", 0.123456}, {"bytes", 7}});
+    console.say("as it is");
+  });
+  EXPECT_EQ(text,
+            "denoise 0/2  high noise\nclip 2 decode 1/3  all 1:01:01\n"
+            "load network=VAE prompt=\"two words\" seconds=0.1235 bytes=7\nas it is\n");
+}
+
+TEST(Console, RateAndTimeLeftFromTheSecondStepOn) {
+  const std::string text = written(Console::Format::Text, [](Console& console) {
+    console.at({Stage::Denoise, 3, 5, "low", ""});
+    console.at({Stage::Denoise, 4, 5, "low", ""});
+  });
+  EXPECT_TRUE(text.starts_with("denoise 3/5  low noise\ndenoise 4/5  low noise  0.")) << text;
+  EXPECT_TRUE(text.ends_with(" s/step  ETA 0:00\n")) << text;
+}
+
+TEST(Console, EveryLineIsJsonWhateverItHolds) {
+  const std::string text = written(Console::Format::Json, [](Console& console) {
+    console.at({Stage::Encode, 0, 2, "", "caf\xe9"});
+    console.log()("load", {{"file", "caf\xe9\n"}});
+    console.say("caf\xe9\n");
+  });
+  std::istringstream lines(text);
+  std::vector<std::string> events;
+  for (std::string line; std::getline(lines, line);) events.push_back(nlohmann::json::parse(line).at("event"));
+  EXPECT_EQ(events, (std::vector<std::string>{"progress", "load", "message"}));
+}
+
+TEST(Console, TheBarFitsItsRow) {
+  EXPECT_EQ(bar_line("decode", 0.5, "1/2", 100), "decode   [###############...............] 1/2");
+  const std::string figures = "12/27  high noise  112.34 s/step  ETA 1:02:33";
+  EXPECT_EQ(bar_line("denoise", 12.0 / 27, figures, 80), "denoise  [#########.............] " + figures);
+  for (int columns : {1, 20, 40, 79, 80, 81, 200})
+    EXPECT_LE(bar_line("a long name of a clip denoise", 2, figures, columns).size(), size_t(std::max(1, columns - 1)));
+}
+
+TEST(Console, ASignalStopsTheJobAtItsNextStep) {
+  for (int signal : {SIGINT, SIGTERM}) {
+    auto stopped = [signal] {
+      Console console(Console::Format::Text);
+      console.at({Stage::Denoise, 0, 2, "high", ""});
+      raise(signal);
+      try {
+        console.at({Stage::Denoise, 1, 2, "high", ""});
+      } catch (const Cancelled&) {
+        _exit(130);
+      }
+      _exit(0);
+    };
+    EXPECT_EXIT(stopped(), testing::ExitedWithCode(130), "denoise 0/2");
+    auto twice = [signal] {
+      Console console(Console::Format::Text);
+      raise(signal);
+      raise(signal);
+      _exit(0);
+    };
+    EXPECT_EXIT(twice(), testing::KilledBySignal(signal), "");
+  }
+}
+
+}  // namespace
+}  // namespace wan

@@ -1,0 +1,291 @@
+// The built program from a prompt to a file, as a user runs it: what it leaves behind when all goes well and when not.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "tests/sparse_checkpoint.h"
+#include "tests/support.h"
+#include "tests/tools/process.h"
+
+namespace wan {
+namespace {
+
+const std::filesystem::path kNano = WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano";
+
+using Words = std::vector<std::string>;
+
+/// The smallest and quickest job there is, with more words after it.
+Words job(const Words& more = {}) {
+  Words words = {"t2v",
+                 "--model",
+                 kNano,
+                 "--prompt",
+                 "a red circle moves up",
+                 "--width",
+                 "32",
+                 "--height",
+                 "32",
+                 "--num-frames",
+                 "17",
+                 "--num-inference-steps",
+                 "2",
+                 "--seed",
+                 "42",
+                 "--device",
+                 "cpu",
+                 "--threads",
+                 "1"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+/// Replaces the word after `flag`.
+Words with(Words words, const std::string& flag, const std::string& value) {
+  *(std::find(words.begin(), words.end(), flag) + 1) = value;
+  return words;
+}
+
+class Program : public testing::Test {
+ protected:
+  Outcome run(const Words& words, const Limits& limits = {}) {
+    return Process("wan-infer", words, folder.path(), limits).finish();
+  }
+  /// Everything in the folder but what was put there.
+  std::vector<std::string> files() const {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+      names.push_back(entry.path().filename());
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+  std::filesystem::path at(const std::string& name) const { return folder / name; }
+
+  TemporaryFolder folder;
+};
+
+/// Exactly one line for the user, which begins as every error does.
+void expect_one_line(const Outcome& run, const std::string& part) {
+  std::istringstream lines(run.err);
+  int errors = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("wan-infer: ")) continue;
+    ++errors;
+    EXPECT_NE(line.find(part), std::string::npos) << line;
+  }
+  EXPECT_EQ(errors, 1) << run.err;
+}
+
+TEST_F(Program, EqualRequestsGiveEqualFiles) {
+  EXPECT_EQ(run(job({"--out", "a.mp4"})).code, 0);
+  EXPECT_EQ(run(job({"--out", "b.mp4"})).code, 0);
+  EXPECT_EQ(run(with(job({"--out", "c.mp4"}), "--seed", "43")).code, 0);
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4", "b.mp4", "c.mp4"}));
+  EXPECT_EQ(run(with(job({"--out", "d.mp4"}), "--threads", "2")).code, 0);
+  EXPECT_TRUE(content(at("a.mp4")) == content(at("d.mp4")));
+  EXPECT_FALSE(content(at("a.mp4")).empty());
+  EXPECT_TRUE(content(at("a.mp4")) == content(at("b.mp4")));
+  EXPECT_FALSE(content(at("a.mp4")) == content(at("c.mp4")));
+}
+
+TEST_F(Program, AVideoTellsItsRequestAndIsMadeAgainFromIt) {
+  ASSERT_EQ(run(job({"--out", "a.mp4"})).code, 0);
+  Outcome shown = run({"show", "a.mp4"});
+  EXPECT_EQ(shown.code, 0) << shown.err;
+  nlohmann::json request = nlohmann::json::parse(shown.out)["request"];
+  EXPECT_EQ(request["prompt"], "a red circle moves up");
+  EXPECT_EQ(request["seed"], 42);
+  EXPECT_EQ(request["num_inference_steps"], 2);
+  EXPECT_EQ(run({"replay", "a.mp4", "--threads", "1"}).code, 0);
+  EXPECT_TRUE(content(at("a.mp4")) == content(at("a-replay.mp4")));
+}
+
+TEST_F(Program, ADecodeThatStoppedIsFinishedFromItsLatents) {
+  const Words words = with(job({"--out", "a.mp4"}), "--num-frames", "81");
+  ASSERT_EQ(run(with(words, "--out", "whole.mp4")).code, 0);
+  Process stopped("wan-infer", words, folder.path());
+  ASSERT_TRUE(stopped.wait_for("decode 1/"));
+  stopped.signal(SIGINT);
+  EXPECT_EQ(stopped.finish().code, 130);
+  const std::string latents = "a.mp4.latents.safetensors";
+  EXPECT_EQ(files(), (std::vector<std::string>{latents, "whole.mp4"}));
+
+  Outcome full = run({"decode", latents, "--threads", "1"}, {.file_bytes = 2048});
+  EXPECT_EQ(full.code, 1);
+  expect_one_line(full, "a.mp4");
+  EXPECT_EQ(files(), (std::vector<std::string>{latents, "whole.mp4"}));
+
+  Outcome finished = run({"decode", latents, "--threads", "1"});
+  EXPECT_EQ(finished.code, 0) << finished.err;
+  EXPECT_TRUE(content(at("a.mp4")) == content(at("whole.mp4")));
+}
+
+TEST_F(Program, CtrlCLeavesNothing) {
+  Process process("wan-infer", with(job({"--out", "a.mp4"}), "--num-inference-steps", "40"), folder.path());
+  ASSERT_TRUE(process.wait_for("denoise 1/"));
+  process.signal(SIGINT);
+  Outcome stopped = process.finish();
+  EXPECT_EQ(stopped.code, 130);
+  expect_one_line(stopped, "[stop]");
+  EXPECT_TRUE(files().empty());
+}
+
+TEST_F(Program, AFullDiskIsOneErrorAndNoHalfFile) {
+  Outcome full = run(job({"--out", "a.mp4"}), {.file_bytes = 1024});
+  EXPECT_EQ(full.code, 1);
+  expect_one_line(full, "cannot be written: File too large");
+  EXPECT_TRUE(files().empty());
+}
+
+TEST_F(Program, AnOutputThatCannotBeIsRefused) {
+  std::ofstream(at("file")) << "x";
+  std::filesystem::create_directory(at("folder"));
+  for (const char* out : {"absent/a.mp4", "file/a.mp4", "folder", "folder/"}) {
+    Outcome run = this->run(job({"--out", out}));
+    EXPECT_EQ(run.code, 2) << out;
+    expect_one_line(run, "[out]");
+  }
+  ASSERT_EQ(mkfifo(at("pipe").c_str(), 0600), 0);
+  for (const std::string& out : {std::string("pipe"), std::string("/dev/null"), std::string(230, 'a') + ".mp4"}) {
+    Outcome run = this->run(job({"--out", out}));
+    EXPECT_EQ(run.code, 2) << out;
+    expect_one_line(run, "[out]");
+  }
+  std::filesystem::remove(at("pipe"));
+  // Where files cannot be made, only the attempt shows it.
+  Outcome late = run(job({"--out", "/proc/a.mp4"}));
+  EXPECT_TRUE(late.code == 1 || late.code == 2) << late.code;
+  EXPECT_EQ(files(), (std::vector<std::string>{"file", "folder"}));
+}
+
+TEST_F(Program, AnyTextIsAPrompt) {
+  std::string text;
+  while (text.size() < 10000) text += "a red circle & <b>\xe4\xb8\x80</b> ";
+  for (const std::string& prompt : {std::string(), text}) {
+    Outcome run = this->run(with(job({"--out", "a.mp4"}), "--prompt", prompt));
+    EXPECT_EQ(run.code, 0) << run.err;
+  }
+  Outcome broken = run(with(job({"--out", "b.mp4"}), "--prompt", "caf\xe9"));
+  EXPECT_EQ(broken.code, 2);
+  expect_one_line(broken, "[prompt] must be UTF-8");
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4"}));
+}
+
+TEST_F(Program, LogLinesAreJsonWhenAskedFor) {
+  Outcome run = this->run(job({"--out", "a.mp4", "--log-format", "json"}));
+  EXPECT_EQ(run.code, 0);
+  std::istringstream lines(run.err);
+  std::vector<std::string> events;
+  for (std::string line; std::getline(lines, line);) events.push_back(nlohmann::json::parse(line).at("event"));
+  EXPECT_GT(std::count(events.begin(), events.end(), "progress"), 3) << run.err;
+  ASSERT_FALSE(events.empty());
+  EXPECT_EQ(events.back(), "done");
+}
+
+/// A copy of the model folder, so that one of its files can be spoilt.
+class Hostile : public Program {
+ protected:
+  void SetUp() override { std::filesystem::copy(kNano, model(), std::filesystem::copy_options::recursive); }
+  std::filesystem::path model() const { return folder / "model"; }
+
+  /// The job ends with exit code 3 and one line that holds each of `parts`.
+  void expect_refused(const Words& parts) {
+    Outcome run = this->run(with(job({"--out", "a.mp4"}), "--model", model()));
+    EXPECT_EQ(run.code, 3) << run.err;
+    for (const std::string& part : parts) expect_one_line(run, part);
+    EXPECT_EQ(files(), (std::vector<std::string>{"model"}));
+  }
+};
+
+TEST_F(Hostile, NoFolder) {
+  std::filesystem::remove_all(model());
+  Outcome run = this->run(with(job({"--out", "a.mp4"}), "--model", model()));
+  EXPECT_EQ(run.code, 3) << run.err;
+  expect_one_line(run, "model");
+}
+
+TEST_F(Hostile, FilesThatAreMissing) {
+  std::filesystem::remove(model() / "Wan2.1_VAE.pth");
+  std::filesystem::remove(model() / "low_noise_model" / "diffusion_pytorch_model-00002-of-00002.safetensors");
+  expect_refused({"Wan2.1_VAE.pth"});
+}
+
+TEST_F(Hostile, AShardThatIsMissing) {
+  std::filesystem::remove(model() / "low_noise_model" / "diffusion_pytorch_model-00002-of-00002.safetensors");
+  expect_refused({"diffusion_pytorch_model-00002-of-00002.safetensors"});
+}
+
+TEST_F(Hostile, AShardThatWasCutOff) {
+  const std::filesystem::path shard = model() / "high_noise_model/diffusion_pytorch_model-00001-of-00002.safetensors";
+  std::filesystem::resize_file(shard, std::filesystem::file_size(shard) / 2);
+  expect_refused({"diffusion_pytorch_model-00001-of-00002.safetensors"});
+}
+
+TEST_F(Hostile, APickleThatWantsToRun) {
+  std::filesystem::copy_file(WAN_SOURCE_DIR "/tests/golden/formats/pickle_bad/global_os_system.pth",
+                             model() / "Wan2.1_VAE.pth", std::filesystem::copy_options::overwrite_existing);
+  expect_refused({"Wan2.1_VAE.pth", "system"});
+}
+
+TEST_F(Hostile, TensorsOfAnotherShape) {
+  const std::filesystem::path path = model() / "low_noise_model" / "config.json";
+  nlohmann::json config = nlohmann::json::parse(content(path));
+  config["ffn_dim"] = config["ffn_dim"].get<int64_t>() * 2;
+  std::ofstream(path) << config;
+  expect_refused({"low_noise_model", "ffn.0.weight"});
+}
+
+TEST_F(Hostile, ATokenizerThatIsNone) {
+  std::ofstream(model() / "google/umt5-xxl/tokenizer.json") << "{\"model\": {\"type\": \"Unigram\", \"vocab\": 3}}";
+  expect_refused({"tokenizer.json"});
+}
+
+TEST_F(Hostile, AModelOfAnotherTask) {
+  std::filesystem::remove_all(model());
+  std::filesystem::copy(WAN_SOURCE_DIR "/tests/golden/checkpoints/Wan2.2-I2V-A14B", model(),
+                        std::filesystem::copy_options::recursive);
+  expect_refused({"must be of a text-to-video model for t2v"});
+}
+
+TEST_F(Hostile, NaNInTheVaeIsNoBlackVideo) {
+  const std::filesystem::path path = model() / "Wan2.1_VAE.pth";
+  const Checkpoint vae = Checkpoint::open(path);
+  const at::Tensor head = vae.map("decoder.head.2.bias");
+  const auto* bytes = static_cast<const char*>(head.data_ptr());
+  std::string file = content(path);
+  const size_t place = file.find(std::string(bytes, head.nbytes()));
+  ASSERT_NE(place, std::string::npos);
+  file.replace(place, 4, "\xff\xff\xff\x7f");
+  std::filesystem::remove(path);  // the mapping keeps the old one
+  std::ofstream(path, std::ios::binary) << file;
+  Outcome broken = run(with(job({"--out", "a.mp4"}), "--model", model()));
+  EXPECT_EQ(broken.code, 1);
+  expect_one_line(broken, "[decode] chunk 1 of 5 gave NaN or Inf");
+  EXPECT_NE(broken.err.find("finish_with=\"wan-infer decode a.mp4.latents.safetensors\""), std::string::npos);
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4.latents.safetensors", "model"}));
+}
+
+TEST_F(Hostile, AnotherCheckpointThanTheVideosIsNotReplayed) {
+  ASSERT_EQ(run(job({"--out", "a.mp4"})).code, 0);
+  std::filesystem::copy_file(WAN_SOURCE_DIR "/tests/golden/checkpoints/Wan2.2-T2V-A14B/Wan2.1_VAE.pth",
+                             model() / "Wan2.1_VAE.pth", std::filesystem::copy_options::overwrite_existing);
+  Outcome run = this->run({"replay", "a.mp4", "--model", model()});
+  EXPECT_EQ(run.code, 3) << run.err;
+  expect_one_line(run, "Wan2.1_VAE.pth");
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4", "model"}));
+}
+
+TEST_F(Program, AFullSizeFolderIsListedInLittleMemory) {
+  write_sparse_t2v_folder(at("model"));
+  Outcome listed = run({"inspect", "model"});
+  EXPECT_EQ(listed.code, 0) << listed.err;
+  EXPECT_FALSE(listed.out.empty());
+  EXPECT_LT(listed.peak_rss, int64_t(300) << 20);
+}
+
+}  // namespace
+}  // namespace wan

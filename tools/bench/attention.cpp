@@ -1,0 +1,117 @@
+// Self-attention and cross-attention: the libraries behind ATen, and our own kernel.
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "kernels/attention.h"
+#include "kernels/cuda.h"
+#include "kernels/policy.h"
+#include "tools/bench/ops.h"
+
+namespace wan::bench {
+namespace {
+
+using Attend = std::function<Tensor(const Tensor& q, const Tensor& k, const Tensor& v, double scale)>;
+
+struct Backend {
+  const char* name;
+  bool ours;
+  Attend attend;
+};
+
+/// ATen's attentions want [B, H, L, D]; what follows wants [B, L, H, D] contiguous, so a copy counts.
+Attend transposed(Attend attend) {
+  return [attend](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+    return attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), scale).transpose(1, 2).contiguous();
+  };
+}
+
+Tensor own_attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+  if constexpr (kernels::kFusedBuilt) {
+    if (auto out = kernels::cuda::attention(q, k, v, scale, {})) return *out;
+  }
+  TORCH_CHECK(false, "our kernel does not take this");
+}
+
+std::vector<Backend> backends(const Site& site) {
+  if (!site.is_cuda())
+    return {{"sdpa", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+               return at::scaled_dot_product_attention(q, k, v, {}, 0.0, false, scale);
+             })},
+            {"chosen", true, [](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+               return kernels::attention(q, k, v, scale);
+             }}};
+  return {{"cudnn", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+             return std::get<0>(at::_scaled_dot_product_cudnn_attention(q, k, v, {}, false, 0.0, false, false, scale));
+           })},
+          {"flash", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+             return std::get<0>(at::_scaled_dot_product_flash_attention(q, k, v, 0.0, false, false, scale));
+           })},
+          {"efficient", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+             return std::get<0>(at::_scaled_dot_product_efficient_attention(q, k, v, {}, false, 0.0, false, scale));
+           })},
+          {"mma", true, own_attention},
+          {"chosen", true, [](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+             return kernels::attention(q, k, v, scale);
+           }}};
+}
+
+/// Attention of some query rows in float64, a head at a time: at 75,600 keys one head's logits are 0.3 GB.
+Tensor expected(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& rows, double scale) {
+  std::vector<Tensor> heads;
+  for (int64_t head = 0; head < q.size(2); ++head) {
+    const Tensor queries = q.select(2, head).index_select(1, rows).to(at::kDouble);
+    const Tensor keys = k.select(2, head).to(at::kDouble), values = v.select(2, head).to(at::kDouble);
+    heads.push_back(at::matmul((at::matmul(queries, keys.transpose(1, 2)) * scale).softmax(-1), values));
+  }
+  return at::stack(heads, 2);
+}
+
+/// Keys carry an offset in each channel, as real ones do: three times what varies.
+Tensor drawn_keys(const Site& site, int64_t length) {
+  const WanConfig& c = site.config;
+  return site.randn({1, length, c.num_heads, c.head_dim()}) + 3 * site.randn({1, 1, c.num_heads, c.head_dim()});
+}
+
+Contest contest(const Site& site, int64_t queries, int64_t keys) {
+  const WanConfig& c = site.config;
+  const double size = double(at::elementSize(site.dtype)), scale = 1 / std::sqrt(double(c.head_dim()));
+  const double bytes = size * double(c.dim) * double(2 * queries + 2 * keys);
+  std::vector<std::array<Tensor, 3>> inputs(rotation(bytes));
+  for (auto& [q, k, v] : inputs) {
+    q = site.randn({1, queries, c.num_heads, c.head_dim()});
+    k = drawn_keys(site, keys);
+    v = site.randn(k.sizes());
+  }
+  const Tensor rows = sampled_rows(queries, site.device);
+  const Tensor want = expected(inputs[0][0], inputs[0][1], inputs[0][2], rows, scale);
+  Contest contest{.flops = 4.0 * double(queries) * double(keys) * double(c.dim),
+                  .bytes = bytes,
+                  .ceiling = "bf16",
+                  .sets = inputs.size(),
+                  .error = [rows, want](const Tensor& out) { return relative_l2(out.index_select(1, rows), want); },
+                  .bound = 4e-3,
+                  .contestants = {}};
+  for (const Backend& backend : backends(site))
+    contest.contestants.push_back({backend.name, backend.ours, [inputs, scale, attend = backend.attend](size_t set) {
+                                     const auto& [q, k, v] = inputs[set];
+                                     return attend(q, k, v, scale);
+                                   }});
+  return contest;
+}
+
+}  // namespace
+
+std::vector<Plan> attention_plans(const Site& site) {
+  std::vector<Plan> plans;
+  for (const Resolution& at : site.resolutions)
+    plans.push_back({"ops", "self-attention", at.shape(), [=] { return contest(site, at.tokens(), at.tokens()); }});
+  for (int64_t keys : {site.config.text_len, site.config.text_len / 4}) {
+    const Resolution& at = site.resolutions.front();
+    plans.push_back({"ops", "cross-attention", at.shape() + ", " + std::to_string(keys) + " keys",
+                     [=] { return contest(site, at.tokens(), keys); }});
+  }
+  return plans;
+}
+
+}  // namespace wan::bench

@@ -1,0 +1,119 @@
+// The passes between the matrix products: fused against the same chain of ATen operations.
+#include <ATen/ATen.h>
+
+#include "kernels/norm.h"
+#include "kernels/rope.h"
+#include "tools/bench/ops.h"
+
+namespace wan::bench {
+namespace {
+
+constexpr double kEps = 1e-6;
+
+/// The modulation rows of one segment.
+Tensor modulation_row(const Site& site) {
+  return at::randn({1, site.config.dim}, at::TensorOptions(site.device).dtype(at::kFloat)) * 0.1;
+}
+
+Tensor stream(const Site& site, int64_t tokens) {
+  return at::randn({1, tokens, site.config.dim}, at::TensorOptions(site.device).dtype(at::kFloat));
+}
+
+Contest memory_bound(double bytes, const Tensor& rows, const Tensor& want, size_t sets) {
+  return {.flops = 0,
+          .bytes = bytes,
+          .ceiling = "copy",
+          .sets = sets,
+          .error = [rows, want](const Tensor& y) { return relative_l2(y.index_select(1, rows), want); },
+          .bound = 4e-3,
+          .contestants = {}};
+}
+
+Contest modulated_norm(const Site& site, int64_t tokens) {
+  const double bytes = double(tokens * site.config.dim) * (4 + double(at::elementSize(site.dtype)));
+  std::vector<Tensor> x(rotation(bytes));
+  for (Tensor& one : x) one = stream(site, tokens);
+  const Tensor shift = modulation_row(site), scale = modulation_row(site), rows = sampled_rows(tokens, site.device);
+  const Tensor want = at::layer_norm(x[0].index_select(1, rows).to(at::kDouble), {site.config.dim}, {}, {}, kEps) *
+                          (1 + scale.to(at::kDouble)) +
+                      shift.to(at::kDouble);
+  Contest contest = memory_bound(bytes, rows, want, x.size());
+  const at::ScalarType dtype = site.dtype;
+  contest.contestants = {
+      {"fused", true,
+       [=](size_t set) { return kernels::modulated_layer_norm(x[set], shift, scale, {tokens}, kEps, dtype); }},
+      {"ATen", false, [=](size_t set) {
+         return kernels::reference::modulated_layer_norm(x[set], shift, scale, {tokens}, kEps, dtype);
+       }}};
+  return contest;
+}
+
+/// Each contestant adds to a stream of its own, launch after launch; the gate keeps it small.
+Contest residual_norm(const Site& site, int64_t tokens) {
+  const double bytes = double(tokens * site.config.dim) * (8 + 2 * double(at::elementSize(site.dtype)));
+  const Tensor x = stream(site, tokens), y = site.randn(x.sizes()), gate = modulation_row(site) * 0.1;
+  const kernels::NextNorm next{
+      .weight = {}, .bias = {}, .shift = modulation_row(site), .scale = modulation_row(site), .eps = kEps};
+  const Tensor rows = sampled_rows(tokens, site.device);
+  const Tensor sum =
+      x.index_select(1, rows).to(at::kDouble) + gate.to(at::kDouble) * y.index_select(1, rows).to(at::kDouble);
+  const Tensor want = at::layer_norm(sum, {site.config.dim}, {}, {}, kEps) * (1 + next.scale.to(at::kDouble)) +
+                      next.shift.to(at::kDouble);
+  Contest contest = memory_bound(bytes, rows, want, 1);
+  const at::ScalarType dtype = site.dtype;
+  contest.contestants = {{"fused", true,
+                          [=, own = x.clone()](size_t) mutable {
+                            return kernels::gated_residual_norm_(own, y, gate, next, {tokens}, dtype);
+                          }},
+                         {"ATen", false, [=, own = x.clone()](size_t) mutable {
+                            return kernels::reference::gated_residual_norm_(own, y, gate, next, {tokens}, dtype);
+                          }}};
+  return contest;
+}
+
+Contest norm_rope(const Site& site, const Resolution& at) {
+  const WanConfig& c = site.config;
+  const double bytes = 4.0 * double(at.tokens() * c.dim) * double(at::elementSize(site.dtype));
+  std::vector<std::pair<Tensor, Tensor>> inputs(rotation(bytes));
+  for (auto& [q, k] : inputs) {
+    q = site.randn({1, at.tokens(), c.dim});
+    k = site.randn(q.sizes());
+  }
+  const Tensor weight = at::randn({c.dim}, at::TensorOptions(site.device).dtype(at::kFloat)) * 0.1 + 1;
+  const kernels::Rope rope =
+      kernels::make_rope(kernels::grid_positions(at.frames, at.rows, at.columns), c.head_dim(), site.device);
+  const Tensor rows = sampled_rows(at.tokens(), site.device);
+  const kernels::Rope part = {rope.cos.index_select(0, rows).to(at::kDouble),
+                              rope.sin.index_select(0, rows).to(at::kDouble)};
+  const Tensor q = inputs[0].first.index_select(1, rows).to(at::kDouble);
+  const Tensor normed = q / (q.square().mean(-1, true) + kEps).sqrt() * weight.to(at::kDouble);
+  const Tensor want = kernels::reference::apply_rope(normed.unflatten(-1, {c.num_heads, -1}), part);
+  Contest contest = memory_bound(bytes, rows, want, inputs.size());
+  contest.contestants = {{"fused", true,
+                          [=](size_t set) {
+                            return kernels::qk_norm_rope(inputs[set].first, inputs[set].second, weight, weight, rope,
+                                                         c.num_heads, kEps)
+                                .first;
+                          }},
+                         {"ATen", false, [=](size_t set) {
+                            return kernels::reference::qk_norm_rope(inputs[set].first, inputs[set].second, weight,
+                                                                    weight, rope, c.num_heads, kEps)
+                                .first;
+                          }}};
+  return contest;
+}
+
+}  // namespace
+
+std::vector<Plan> elementwise_plans(const Site& site) {
+  std::vector<Plan> plans;
+  for (const Resolution& at : site.resolutions) {
+    plans.push_back({"ops", "norm + modulation", at.shape(), [=] { return modulated_norm(site, at.tokens()); }});
+    plans.push_back(
+        {"ops", "residual + norm + modulation", at.shape(), [=] { return residual_norm(site, at.tokens()); }});
+    plans.push_back({"ops", "qk norm + rope", at.shape(), [=] { return norm_rope(site, at); }});
+  }
+  return plans;
+}
+
+}  // namespace wan::bench

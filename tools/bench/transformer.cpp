@@ -1,0 +1,141 @@
+// Rows of the transformer. A forward in float64 at 75,600 tokens would take an hour, so the error is that of the same
+// network, cut after a few layers, on one small frame against itself in float32 with ATen's operations.
+#include <ATen/ATen.h>
+
+#include "kernels/policy.h"
+#include "models/wan/model.h"
+#include "tools/bench/networks.h"
+
+namespace wan::bench {
+namespace {
+
+constexpr uint64_t kSeed = 1;
+/// Layers of the network that is compared with float32.
+constexpr int64_t kCheckedLayers = 2;
+constexpr double kTime = 900;
+
+struct Transformer {
+  WanModel model;
+  Tensor states;
+
+  Transformer(const Site& site, int64_t layers, at::ScalarType compute)
+      : model(make(site, layers, compute)),
+        states(at::randn({site.config.text_len / 4, kTextDim}, at::TensorOptions(site.device).dtype(at::kFloat))) {}
+
+  static WanModel make(const Site& site, int64_t layers, at::ScalarType compute) {
+    at::manual_seed(kSeed);
+    WanConfig config = site.config;
+    config.num_layers = layers;
+    Weights weights(draw_on(site.device, compute), transformer_shapes(config));
+    return WanModel(weights.root(), config, compute);
+  }
+};
+
+Tensor latent_of(const Site& site, const Resolution& at) {
+  return at::randn({site.config.in_dim, at.frames, 2 * at.rows, 2 * at.columns},
+                   at::TensorOptions(site.device).dtype(at::kFloat));
+}
+
+/// The reference policy while it lives.
+struct WithoutFusion {
+  WithoutFusion() { kernels::set_policy(kernels::Policy::Reference); }
+  ~WithoutFusion() { kernels::set_policy(kernels::Policy::Fused); }
+};
+
+double network_error(const Site& site, const NetworkSizes& sizes, bool fused) {
+  const Resolution frame = {"check", 1, sizes.check.first, sizes.check.second};
+  const auto velocity = [&](at::ScalarType compute) {
+    Transformer network(site, kCheckedLayers, compute);
+    const Tensor latent = latent_of(site, frame);
+    Context context = network.model.context(network.states);
+    return network.model(latent, network.model.rope(latent), kTime, {&context})[0];
+  };
+  const auto without_fusion = [&](at::ScalarType compute) {
+    const WithoutFusion plain;
+    return velocity(compute);
+  };
+  const Tensor want = without_fusion(at::kFloat);
+  return relative_l2(fused ? velocity(site.dtype) : without_fusion(site.dtype), want);
+}
+
+/// Operations of one block for one branch, cross-attention to `text_len` keys included.
+double block_flops(const WanConfig& c, double tokens) {
+  const double dim = double(c.dim), text = double(c.text_len);
+  return 2 * tokens * dim * (6 * dim + 2 * double(c.ffn_dim)) + 4 * tokens * tokens * dim + 4 * tokens * text * dim;
+}
+
+/// Whether a run's output holds no NaN; its error is that of the small twin.
+std::function<double(const Tensor&)> finite_or(double error) {
+  return [error](const Tensor& out) {
+    return at::isfinite(out.sum()).item<bool>() ? error : std::numeric_limits<double>::infinity();
+  };
+}
+
+std::string checked_on(const NetworkSizes& sizes) {
+  return "error of " + std::to_string(kCheckedLayers) + " layers on " +
+         std::to_string(sizes.check.first * sizes.check.second) + " tokens";
+}
+
+Contest block_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at) {
+  auto network = std::make_shared<Transformer>(site, 1, site.dtype);
+  const Tensor latent = latent_of(site, at);
+  auto context = std::make_shared<Context>(network->model.context(network->states));
+  const Pass pass = network->model.begin(network->model.rope(latent), kTime);
+  const auto run = [=, x = network->model.embed(latent)](size_t) {
+    std::vector<Branch> branch = {{x, context.get()}};
+    network->model.block(0, branch, pass);
+    return branch[0].x;
+  };
+  const auto plain = [run](size_t set) {
+    const WithoutFusion policy;
+    return run(set);
+  };
+  Contest contest{.flops = block_flops(site.config, double(at.tokens())),
+                  .bytes = 0,
+                  .ceiling = "bf16",
+                  .error = finite_or(network_error(site, sizes, true)),
+                  .bound = 3e-2,
+                  .contestants = {}};
+  contest.contestants.push_back({"fused", true, run, checked_on(sizes)});
+  contest.contestants.push_back({"ATen", false, plain, checked_on(sizes) + ", fused"});
+  return contest;
+}
+
+Contest step_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at, int64_t branches) {
+  auto network = std::make_shared<Transformer>(site, site.config.num_layers, site.dtype);
+  const Tensor latent = latent_of(site, at);
+  auto contexts = std::make_shared<std::vector<Context>>();
+  for (int64_t i = 0; i < branches; ++i) contexts->push_back(network->model.context(network->states));
+  const auto run = [=, rope = network->model.rope(latent)](size_t) {
+    std::vector<Context*> each;
+    for (Context& context : *contexts) each.push_back(&context);
+    return network->model(latent, rope, kTime, each).back();
+  };
+  return {.flops = double(branches * site.config.num_layers) * block_flops(site.config, double(at.tokens())),
+          .bytes = 0,
+          .ceiling = "bf16",
+          .error = finite_or(network_error(site, sizes, true)),
+          .bound = 3e-2,
+          .contestants = {{"wan-infer", true, run, checked_on(sizes)}}};
+}
+
+}  // namespace
+
+std::vector<Plan> block_plans(const Site& site, const NetworkSizes& sizes) {
+  std::vector<Plan> plans;
+  for (const Resolution& at : site.resolutions)
+    plans.push_back({"block", "transformer block", at.shape(), [=] { return block_contest(site, sizes, at); }});
+  return plans;
+}
+
+std::vector<Plan> step_plans(const Site& site, const NetworkSizes& sizes) {
+  std::vector<Plan> plans;
+  for (const Resolution& at : site.resolutions) {
+    plans.push_back({"step", "forward", at.shape(), [=] { return step_contest(site, sizes, at, 1); }});
+    plans.push_back(
+        {"step", "forward, both guidance branches", at.shape(), [=] { return step_contest(site, sizes, at, 2); }});
+  }
+  return plans;
+}
+
+}  // namespace wan::bench

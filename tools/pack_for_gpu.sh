@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Fills the git-ignored folder .gpu/ with what a GPU machine without network lacks for tools/gpu_check.sh: the headers
+# and static libraries of nlohmann_json, CLI11 and GoogleTest as this machine has them, and the commit that is packed.
+# pack_for_gpu.sh [--diffusers]   with diffusers and what it imports, for tools/bench_baseline.py (20 MB)
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+pack=$root/.gpu
+fail() { printf 'pack_for_gpu: %s\n' "$*" >&2; exit 1; }
+
+command -v dpkg >/dev/null || fail "dpkg is wanted: the files come from Debian or Ubuntu packages"
+rm -rf "$pack"
+mkdir -p "$pack"
+for package in nlohmann-json3-dev libcli11-dev libgtest-dev; do
+  [ "$(dpkg-query -W -f='${db:Status-Status}' $package 2>/dev/null)" = installed ] || fail "the package $package is missing; ./run setup installs it"
+  # CMake's package files find their headers by relative paths, so the layout below /usr is kept.
+  dpkg -L $package | grep -E '^/usr/(include|lib|share/cmake)/' | grep -v '^/usr/lib/.*/pkgconfig' |
+    while read -r file; do [ ! -f "$file" ] || (cd / && cp --parents "${file#/}" "$pack"); done
+done
+git -C "$root" describe --always --dirty --abbrev=12 >"$pack/commit"
+if [ "${1:-}" = --diffusers ]; then
+  python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --dest "$pack/wheels" \
+    diffusers==0.35.1 huggingface_hub==0.34.4 safetensors regex requests tqdm filelock pyyaml importlib_metadata zipp \
+    certifi charset_normalizer idna urllib3 packaging pillow
+fi
+printf 'packed %s into %s\n' "$(du -sh "$pack" | cut -f1)" "$pack" >&2

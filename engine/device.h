@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "engine/request/request.h"
+#include "models/precision.h"
 
 namespace wan {
 
@@ -14,6 +15,7 @@ struct Target {
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;
   at::Device noise = at::kCPU;
+  Precision precision = Precision::Exact;  // of the transformers' blocks
 };
 
 /// Resolves `auto`: the first CUDA device where there is one, bf16 there and float32 on the CPU.

@@ -25,9 +25,9 @@ Int8LinearArguments product_of(const QuantisedRows& x, const QuantisedRows& weig
   return a;
 }
 
-bool takes_product(const Tensor& x, const QuantisedRows& weight) {
+bool takes_product(const Tensor& x, const QuantisedRows& weight, at::ScalarType dtype) {
   return takes_arrays(weight.codes, {weight.scale}) && x.device() == weight.codes.device() &&
-         takes_int8(weight.codes.size(1), weight.codes.size(0), x.scalar_type());
+         takes_int8(weight.codes.size(1), weight.codes.size(0), dtype);
 }
 
 }  // namespace
@@ -44,25 +44,37 @@ std::optional<QuantisedRows> quantise_rows(const Tensor& x) {
   return out;
 }
 
+std::optional<Tensor> multiply_rows(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias,
+                                    Activation activation, at::ScalarType dtype, Int8Product product) {
+  if (!takes_product(x.codes, weight, dtype) || !takes_arrays(x.codes, {x.scale}) || activation == Activation::Silu)
+    return std::nullopt;
+  Tensor out = at::empty({x.scale.numel(), weight.codes.size(0)}, x.codes.options().dtype(dtype));
+  const Tensor offset = as_floats(bias);
+  Int8LinearArguments a = product_of(x, weight, offset);
+  a.out = out.data_ptr();
+  a.gelu = activation == Activation::GeluTanh;
+  auto* launch = product == Int8Product::Wgmma ? launch_int8_linear_sm90 : launch_int8_linear;
+  launch_on(out, [&](cudaStream_t stream) { return launch(a, element_of(dtype), stream); });
+  return out;
+}
+
 std::optional<Tensor> linear_int8(const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
                                   Activation activation) {
-  if (!takes_product(x, weight) || activation == Activation::Silu) return std::nullopt;
+  if (!takes_product(x, weight, x.scalar_type())) return std::nullopt;
   const auto rows = quantise_rows(x.contiguous());
   if (!rows) return std::nullopt;
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = weight.codes.size(0);
-  Tensor out = at::empty(shape, x.options());
-  const Tensor offset = as_floats(bias);
-  Int8LinearArguments a = product_of(*rows, weight, offset);
-  a.out = out.data_ptr();
-  a.gelu = activation == Activation::GeluTanh;
-  launch_on(x, [&](cudaStream_t stream) { return launch_int8_linear(a, element_of(x.scalar_type()), stream); });
+  auto out = multiply_rows(*rows, weight, bias, activation, x.scalar_type());
+  if (out) *out = out->view(shape);
   return out;
 }
 
 bool linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
                            const Tensor& gate, const Segments& ends) {
-  if (!takes_product(x, weight) || !takes_arrays(residual, {gate}) || ends.size() > size_t(kMaxSegments)) return false;
+  if (!takes_product(x, weight, x.scalar_type()) || !takes_arrays(residual, {gate}) ||
+      ends.size() > size_t(kMaxSegments))
+    return false;
   const auto rows = quantise_rows(x.contiguous());
   if (!rows) return false;
   const Tensor offset = as_floats(bias);

@@ -32,6 +32,12 @@ WAN_HOST_DEVICE Place b_32x8(int lane, int i) {
   return {4 * (lane % 4) + i % 4 + 16 * (i / 4), lane / 4};
 }
 
+/// The accumulators of four neighbouring 16x8 tiles, packed to bytes as they lie in a lane, are A of m16n8k32 with its
+/// columns in another order: column `slot` of A is this one of the tiles' 32. B has its rows in the same order.
+WAN_HOST_DEVICE int column_of_slot(int slot) {
+  return 16 * (slot / 16) + 8 * (slot % 4 / 2) + 2 * (slot % 16 / 4) + slot % 2;
+}
+
 /// ldmatrix: of each 8x8 matrix a lane receives two elements, i of 2; with .trans the transposed place.
 WAN_HOST_DEVICE Place ldmatrix_8x8(int lane, int i) {
   return {lane / 4, 2 * (lane % 4) + i};
@@ -46,6 +52,12 @@ WAN_HOST_DEVICE Place ldmatrix_rows_first(int lane) {
 /// The same with columns first: rows 0-7 of columns 0-7 and 8-15, then rows 8-15.
 WAN_HOST_DEVICE Place ldmatrix_columns_first(int lane) {
   return {lane % 8 + 8 * (lane / 16), 8 * (lane / 8 % 2)};
+}
+
+/// Eight rows of 64 bytes, whose four chunks are the matrices: two right operands of bytes, one behind the other in k.
+/// The place is in bytes.
+WAN_HOST_DEVICE Place ldmatrix_four_chunks(int lane) {
+  return {lane % 8, 16 * (lane / 8)};
 }
 
 /// A tile in shared memory with rows of kChunks 16-byte chunks, kChunks >= 8: the chunk's place is XORed with the row,

@@ -13,11 +13,13 @@
 namespace wan::kernels {
 namespace {
 
+static_assert(kInt8HeadWidth == kAttentionHeadDim);
 constexpr double kLog2E = 1.4426950408889634;
+constexpr double kLargestFloat8 = 448;  // e4m3
 
 void check_heads(const char* op, const char* name, const Tensor& x) {
   check_shape(op, name, x, {kAny, kAny, kAny, kAttentionHeadDim});
-  check_dtype(op, name, x, {at::kBFloat16, at::kHalf});
+  check_dtype(op, name, x, {at::kFloat, at::kBFloat16, at::kHalf});
 }
 
 /// x [..., rows] in the codes whose largest is `largest` (broadcast over x), and that scale times `factor`.
@@ -29,6 +31,12 @@ QuantisedHeads coded(const Tensor& x, const Tensor& largest, double factor) {
 }
 
 }  // namespace
+
+ValueScales value_scales(const Tensor& v) {
+  // Two passes instead of one over |v|, which would be a second v.
+  const Tensor largest = at::maximum(v.amax(1), -v.amin(1)).to(at::kFloat);
+  return {largest / kLargestFloat8, at::where(largest > hadamard::kSmallest, kLargestFloat8 / largest, 0)};
+}
 
 QuantisedHeads quantise_queries(const Tensor& q, double factor) {
   check_heads("quantise_queries", "q", q);
@@ -48,19 +56,20 @@ QuantisedHeads quantise_keys(const Tensor& k, const Tensor& centre) {
   return reference::quantise_keys(k, centre);
 }
 
-Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double scale, Values values) {
   check_heads("attention_int8", "q", q);
   check_heads("attention_int8", "k", k);
   check_shape("attention_int8", "k", k, {q.size(0), kAny, q.size(2), kAny});
   check_shape("attention_int8", "v", v, k.sizes());
-  check_dtype("attention_int8", "v", v, {q.scalar_type()});
+  for (const Tensor& x : {k, v}) check_dtype("attention_int8", "k and v", x, {q.scalar_type()});
   TORCH_CHECK(k.size(1) > 0, "[attention_int8] k must have at least one token, got ", k.sizes());
   const QuantisedHeads queries = quantise_queries(q, scale * kLog2E);
   const QuantisedHeads keys = quantise_keys(k, k.mean(1, false, at::kFloat));
   if constexpr (kFusedBuilt) {
-    if (auto out = cuda::attention_int8(queries, keys, v)) return *out;
+    const bool slower = use_fused(v) && !cuda::multiplies_float8(v.device());
+    if (auto out = cuda::attention_int8(queries, keys, v, slower ? Values::Plain : values)) return *out;
   }
-  return reference::attention_int8(queries, keys, v);
+  return reference::attention_int8(queries, keys, v, values);
 }
 
 namespace reference {
@@ -80,12 +89,20 @@ QuantisedHeads quantise_keys(const Tensor& k, const Tensor& centre) {
   return {heads.codes.view(padded.sizes()).narrow(2, 0, tokens).contiguous(), heads.scale.squeeze(-1).contiguous()};
 }
 
-Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v) {
+QuantisedHeads quantise_values(const Tensor& v) {
+  const ValueScales scales = value_scales(v);
+  const Tensor codes = (v.to(at::kFloat) * scales.inverse.unsqueeze(1)).clamp_(-kLargestFloat8, kLargestFloat8);
+  return {codes.to(at::kFloat8_e4m3fn), scales.scale};
+}
+
+Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values kind) {
   constexpr int64_t kLogits = int64_t(1) << 26;  // held at one time: 256 MiB in float32
+  constexpr double kPeak = 256;                  // the largest weight in e4m3
   const int64_t queries = q.codes.size(2), keys = k.codes.size(2);
   const int64_t per_query = std::max<int64_t>(q.codes.size(0) * q.codes.size(1) * keys, 1);
   const int64_t block = std::clamp<int64_t>(kLogits / per_query, 1, std::max<int64_t>(queries, 1));
-  const Tensor key_codes = k.codes.transpose(2, 3).to(at::kFloat), values = v.transpose(1, 2).to(at::kFloat);
+  const QuantisedHeads coded = kind == Values::Float8 ? quantise_values(v) : QuantisedHeads{v, {}};
+  const Tensor key_codes = k.codes.transpose(2, 3).to(at::kFloat), values = coded.codes.transpose(1, 2).to(at::kFloat);
   const Tensor key_scale = k.scale.repeat_interleave(kInt8KeyBlock, 2).narrow(2, 0, keys).unsqueeze(2);
   Tensor out = at::empty({v.size(0), queries, v.size(2), v.size(3)}, v.options());
   for (int64_t first = 0; first < queries; first += block) {
@@ -93,9 +110,12 @@ Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Te
     // 128 products of at most 127^2 are below 2^24: exact in float32.
     Tensor logits = at::matmul(q.codes.narrow(2, first, count).to(at::kFloat), key_codes);
     logits.mul_(q.scale.narrow(2, first, count).unsqueeze(-1) * key_scale);
-    const Tensor weights = at::exp2(logits - logits.amax(-1, true));
-    const Tensor sums = at::matmul(weights.to(v.scalar_type()).to(at::kFloat), values);
-    out.narrow(1, first, count).copy_((sums / weights.sum(-1, true)).transpose(1, 2));
+    Tensor weights = at::exp2(logits - logits.amax(-1, true));
+    if (kind == Values::Float8) weights.mul_(kPeak);
+    const Tensor rounded = weights.to(coded.codes.scalar_type()).to(at::kFloat);
+    Tensor sums = at::matmul(rounded, values) / weights.sum(-1, true);
+    if (kind == Values::Float8) sums.mul_(coded.scale.unsqueeze(2));
+    out.narrow(1, first, count).copy_(sums.transpose(1, 2));
   }
   return out;
 }

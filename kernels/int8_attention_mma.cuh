@@ -39,17 +39,29 @@ WAN_DEVICE void copy_keys(unsigned char* tile, const int8_t* head, int first, in
   }
 }
 
-/// The left operands of a warp's 16 queries from `first` on; queries past `count` are zeros.
-WAN_DEVICE void load_queries(uint32_t (&queries)[kDepthSteps][4], const int8_t* head, int first, int count, int lane) {
+/// A warp's 16 queries: left operands of the products, and the scales of the thread's two rows.
+struct Queries {
+  uint32_t codes[kDepthSteps][4];
+  float scale[2];
+};
+
+/// From query `first` of the head on; queries past the end are zeros.
+WAN_DEVICE void load_queries(Queries& queries, const Int8AttentionArguments& a, int64_t head, int first, int lane) {
+  const int8_t* codes = a.q + head * a.queries * kWidth;
   WAN_UNROLL
   for (int step = 0; step < kDepthSteps; ++step) {
     WAN_UNROLL
     for (int i = 0; i < 4; ++i) {
       const fragments::Place place = fragments::a_16x32(lane, 4 * i);
       const int query = first + place.row;
-      const int8_t* from = head + int64_t(query) * kWidth + 32 * step + place.column;
-      queries[step][i] = query < count ? *reinterpret_cast<const uint32_t*>(from) : 0;
+      const int8_t* from = codes + int64_t(query) * kWidth + 32 * step + place.column;
+      queries.codes[step][i] = query < a.queries ? *reinterpret_cast<const uint32_t*>(from) : 0;
     }
+  }
+  WAN_UNROLL
+  for (int row = 0; row < 2; ++row) {
+    const int query = first + fragments::c_16x8(lane, 2 * row).row;
+    queries.scale[row] = query < a.queries ? a.q_scale[head * a.queries + query] : 1.0f;
   }
 }
 
@@ -85,11 +97,11 @@ WAN_DEVICE void mask_keys(int32_t (&sums)[kKeyTiles][4], int first, int keys, in
   }
 }
 
-/// weights = 2^(sum * factor - largest); rescales what was summed under the old maximum. The bias is taken off inside
-/// the exponent's multiply-add: its rounding shifts a row of a tile by at most factor / 2, less than one step of the
-/// codes. At least one key of the tile is open.
-WAN_DEVICE void exponentiate(float (&weights)[kKeyTiles][4], const int32_t (&sums)[kKeyTiles][4],
-                             float (&output)[kWidthTiles][4], Softmax& softmax, const float (&factors)[2]) {
+/// weights = 2^(sum * factor - largest + peak); `rescale` brings what was summed under the old maximum to the new one.
+/// The bias is taken off inside the exponent's multiply-add: its rounding shifts a row of a tile by at most factor / 2,
+/// less than one step of the codes. At least one key of the tile is open.
+WAN_DEVICE void exponentiate(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
+                             const int32_t (&sums)[kKeyTiles][4], const float (&factors)[2], float peak) {
   WAN_UNROLL
   for (int row = 0; row < 2; ++row) {
     int32_t most = kMinusInfinityBits;
@@ -105,15 +117,10 @@ WAN_DEVICE void exponentiate(float (&weights)[kKeyTiles][4], const int32_t (&sum
     }
     const float factor = factors[row];
     const float largest = fmaxf(softmax.largest[row], float(most - kBiasBits) * factor);
-    const float shift = fmaf(kBias, factor, largest);
-    const float rescale = simt::exp2_fast(softmax.largest[row] - largest);
+    const float shift = fmaf(kBias, factor, largest - peak);
+    rescale[row] = simt::exp2_fast(softmax.largest[row] - largest);
     softmax.largest[row] = largest;
-    softmax.sum[row] *= rescale;
-    WAN_UNROLL
-    for (int tile = 0; tile < kWidthTiles; ++tile) {
-      output[tile][2 * row] *= rescale;
-      output[tile][2 * row + 1] *= rescale;
-    }
+    softmax.sum[row] *= rescale[row];
     WAN_UNROLL
     for (int tile = 0; tile < kKeyTiles; ++tile) {
       WAN_UNROLL
@@ -125,6 +132,29 @@ WAN_DEVICE void exponentiate(float (&weights)[kKeyTiles][4], const int32_t (&sum
   }
 }
 
+/// exponentiate for the 64 keys from `first` on, whose codes lie in the tile.
+WAN_DEVICE void weigh_keys(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
+                           const Queries& queries, const unsigned char* tile, float key_scale, int first, int keys,
+                           int lane, float peak) {
+  int32_t sums[kKeyTiles][4];
+  multiply_keys(sums, queries.codes, tile, lane);
+  if (first + kKeys > keys) mask_keys(sums, first, keys, lane);
+  exponentiate(weights, rescale, softmax, sums, {queries.scale[0] * key_scale, queries.scale[1] * key_scale}, peak);
+}
+
+WAN_DEVICE void rescale_rows(float (&output)[kWidthTiles][4], const float (&rescale)[2]) {
+  WAN_UNROLL
+  for (int tile = 0; tile < kWidthTiles; ++tile) {
+    WAN_UNROLL
+    for (int i = 0; i < 4; ++i) output[tile][i] *= rescale[i / 2];
+  }
+}
+
+/// Blocks of keys that have a scale of their own.
+WAN_DEVICE int key_blocks(int keys) {
+  return (keys + kInt8KeyBlock - 1) / kInt8KeyBlock;
+}
+
 /// Grid: query blocks fastest, then heads, then batch, as in attention_mma.cuh.
 template <typename T>
 WAN_BOUNDED_KERNEL(kThreads, 1)
@@ -133,9 +163,8 @@ int8_attention_kernel(Int8AttentionArguments a) {
   const int lane = threadIdx.x % simt::kWarp, warp = threadIdx.x / simt::kWarp;
   const int first_query = int(blockIdx.x) * kQueries + 16 * warp, head = blockIdx.y;
   const int64_t batch = blockIdx.z, head_of_batch = batch * a.heads + head;
-  const int8_t* q = a.q + head_of_batch * a.queries * kWidth;
   const int8_t* k = a.k + head_of_batch * a.keys * kWidth;
-  const float* key_scale = a.k_scale + head_of_batch * ((a.keys + kInt8KeyBlock - 1) / kInt8KeyBlock);
+  const float* key_scale = a.k_scale + head_of_batch * key_blocks(a.keys);
   const T* v = static_cast<const T*>(a.v.data) + batch * a.v.batch + head * a.v.head;
 
   const int count = (a.keys + kKeys - 1) / kKeys;
@@ -146,15 +175,8 @@ int8_attention_kernel(Int8AttentionArguments a) {
   };
   copy_keys_and_values(0);
   simt::copy_async_commit();
-
-  uint32_t queries[kDepthSteps][4];
-  load_queries(queries, q, first_query, a.queries, lane);
-  float query_scale[2];
-  WAN_UNROLL
-  for (int row = 0; row < 2; ++row) {
-    const int query = first_query + fragments::c_16x8(lane, 2 * row).row;
-    query_scale[row] = query < a.queries ? a.q_scale[head_of_batch * a.queries + query] : 1.0f;
-  }
+  Queries queries;
+  load_queries(queries, a, head_of_batch, first_query, lane);
 
   float output[kWidthTiles][4] = {};
   Softmax softmax = {{-INFINITY, -INFINITY}, {0, 0}};
@@ -164,12 +186,10 @@ int8_attention_kernel(Int8AttentionArguments a) {
     simt::copy_async_wait<1>();
     simt::sync_block();
     const unsigned char* stage = shared + i % 2 * kStageBytes;
-    const float scale = key_scale[i * kKeys / kInt8KeyBlock];
-    int32_t sums[kKeyTiles][4];
-    float weights[kKeyTiles][4];
-    multiply_keys(sums, queries, stage, lane);
-    if ((i + 1) * kKeys > a.keys) mask_keys(sums, i * kKeys, a.keys, lane);
-    exponentiate(weights, sums, output, softmax, {query_scale[0] * scale, query_scale[1] * scale});
+    float weights[kKeyTiles][4], rescale[2];
+    weigh_keys(weights, rescale, softmax, queries, stage, key_scale[i * kKeys / kInt8KeyBlock], i * kKeys, a.keys, lane,
+               0);
+    rescale_rows(output, rescale);
     attention_mma::multiply_values<T>(output, weights, stage + kKeyBytes, lane);
     simt::sync_block();  // before the next copy overwrites this stage
   }

@@ -53,15 +53,30 @@ struct QuantiseHeadsArguments {
 /// `element` is BFloat16 or Half.
 cudaError_t launch_quantise_heads(const QuantiseHeadsArguments& arguments, Element element, cudaStream_t stream);
 
-/// softmax2(codes products * q_scale * k_scale) v: 8-bit queries and keys, 16-bit values; logits in units of log2.
+/// Values to e4m3 in tiles of kAttentionKeyBlock keys, channels first: what m16n8k32 wants as its right operand. Keys
+/// of each 32 stand in the order of fragments::column_of_slot; keys up to a multiple of kInt8KeyBlock are zeros.
+struct QuantiseValuesArguments {
+  AttentionArguments::Strided v;
+  const float* inverse;  // [batch, heads, 128]: what a channel is multiplied with
+  uint8_t* codes;        // [batch, heads, tiles, 128, kAttentionKeyBlock]
+  int batch, heads, tokens;
+};
+/// `element` is BFloat16 or Half. sm_89 and newer.
+cudaError_t launch_quantise_values(const QuantiseValuesArguments& arguments, Element element, cudaStream_t stream);
+
+/// softmax2(codes products * q_scale * k_scale) v: 8-bit queries and keys; logits in units of log2.
 struct Int8AttentionArguments {
   const int8_t *q, *k;             // [batch, heads, queries or keys, 128]
   const float *q_scale, *k_scale;  // as launch_quantise_heads leaves them; at least kSmallestHeadScale
-  AttentionArguments::Strided v;
-  void* out;  // [batch, queries, heads, 128] contiguous
+  AttentionArguments::Strided v;   // of launch_int8_attention
+  const uint8_t* v_codes;          // of launch_int8_fp8_attention: as launch_quantise_values leaves them
+  const float* v_scale;            // [batch, heads, 128]
+  void* out;                       // [batch, queries, heads, 128] contiguous
   int batch, heads, queries, keys;
 };
-/// `element` is that of v and out, BFloat16 or Half. mma.sync, sm_80 and newer.
+/// With the values as they are. `element` is that of v and out, BFloat16 or Half. mma.sync, sm_80 and newer.
 cudaError_t launch_int8_attention(const Int8AttentionArguments& arguments, Element element, cudaStream_t stream);
+/// With weights and values in e4m3. `element` is that of out. mma.sync, sm_89 and newer.
+cudaError_t launch_int8_fp8_attention(const Int8AttentionArguments& arguments, Element element, cudaStream_t stream);
 
 }  // namespace wan::kernels

@@ -277,7 +277,8 @@ void speak(Models& models, const Request& asked, const Record& record, const std
               {"clips", plan.clips.size()},
               {"seconds_of_sound", plan.seconds},
               {"device", models.target().device.str()},
-              {"dtype", record.dtype}});
+              {"dtype", record.dtype},
+              {"precision", request.precision}});
   SpeechFile file(request, plan, record);
   SpeechJob(models, request, plan, features, store, progress, job)
       .run(resize_shorter_side(image, request.height, request.width),

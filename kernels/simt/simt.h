@@ -13,6 +13,7 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 
 #include <cmath>
 #include <cstdint>
@@ -40,6 +41,7 @@
 namespace wan::simt {
 
 using bf16 = __nv_bfloat16;
+using e4m3 = __nv_fp8_e4m3;  // 4 bits of exponent, 3 of mantissa, largest 448
 
 constexpr int kWarp = 32;
 
@@ -160,6 +162,9 @@ WAN_DEVICE float to_float(bf16 x) {
 }
 WAN_DEVICE float to_float(__half x) {
   return __half2float(x);
+}
+WAN_DEVICE float to_float(e4m3 x) {
+  return float(x);
 }
 
 /// Rounds to nearest, ties to even.

@@ -41,17 +41,33 @@ WAN_DEVICE void barrier_expect(uint64_t* barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address_of(barrier)), "r"(bytes)
                : "memory");
 }
-/// Waits for the end of the phase of this parity; the phase before the first one has ended from the start.
-WAN_DEVICE void barrier_wait(uint64_t* barrier, int parity) {
+/// True at the end of the phase of this parity, false after a while.
+WAN_DEVICE bool barrier_has_ended(uint64_t* barrier, int parity) {
+  uint32_t done;
   asm volatile(
       "{\n"
       ".reg .pred done;\n"
-      "again:\n"
-      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-      "@!done bra again;\n"
-      "}" ::"r"(address_of(barrier)),
-      "r"(parity)
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%1], %2;\n"
+      "selp.u32 %0, 1, 0, done;\n"
+      "}"
+      : "=r"(done)
+      : "r"(address_of(barrier)), "r"(parity)
       : "memory");
+  return done;
+}
+WAN_DEVICE uint64_t nanoseconds() {
+  uint64_t now;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+  return now;
+}
+/// Waits for the end of the phase of this parity; the phase before the first one has ended from the start. A wrong
+/// phase would wait for ever: after 20 s the kernel ends with an error instead.
+WAN_DEVICE void barrier_wait(uint64_t* barrier, int parity) {
+  constexpr uint64_t kPatience = 20'000'000'000;
+  if (barrier_has_ended(barrier, parity)) return;
+  for (const uint64_t start = nanoseconds(); !barrier_has_ended(barrier, parity);) {
+    if (nanoseconds() - start > kPatience) __trap();
+  }
 }
 
 /// Copies the box of a two-dimensional tensor map that begins at (column, row); zeros outside the tensor.

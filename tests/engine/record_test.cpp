@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/request/parse.h"
+
 namespace wan {
 namespace {
 
@@ -21,6 +23,16 @@ TEST(Record, NamesADataUrlByItsDigest) {
   EXPECT_EQ(named.size(), std::string("data:,").size() + 64);
   EXPECT_NE(image_in_record(picture + "A"), named);
   EXPECT_EQ(image_in_record("face.png"), "face.png");
+}
+
+TEST(Record, CarriesThePrecisionToAReplay) {
+  const nlohmann::json asked = {{"task", "t2v"}, {"prompt", "a fox"}, {"device", "cpu"}, {"precision", "fast"}};
+  const Request request = parse(asked, {.need_model = false, .check_files = false});
+  const Record back = parse_record(to_text(make_record(request, resolve_target(request), {})), "fox.mp4");
+  EXPECT_EQ(back.request.precision, "fast");
+  EXPECT_EQ(resolve_target(back.request).precision, Precision::Fast);
+  EXPECT_EQ(resolve_target(Request{.device = "cpu", .noise_device = "cpu", .precision = "exact"}).precision,
+            Precision::Exact);
 }
 
 }  // namespace

@@ -1,19 +1,11 @@
 // Attention with 8-bit queries and keys: codes and kernel, executed through the shim, against the same quantisation in
 // ATen; and the error of the whole against float64.
-#include "kernels/int8_attention.h"
-
-#include <cmath>
-
-#include "kernels/attention.h"
 #include "kernels/int8_attention_mma.cuh"
-#include "kernels/quantise_heads.cuh"
-#include "tests/kernels/fused.h"
+#include "tests/kernels/int8_heads.h"
 
 namespace wan::kernels {
 namespace {
 
-constexpr int64_t kWidth = kAttentionHeadDim;
-constexpr double kScale = 0.08838834764831845;  // 1 / sqrt(128)
 // bfloat16 rounding of the result is 1.66e-3; 8-bit logits add 0.5e-3 to 1.4e-3, offsets of the keys a little more.
 constexpr double kContract = 3e-3, kContractWithOffsets = 4e-3;
 // The contract is for rows that are made of something: values with a common part, or a few keys. Where 1500 independent
@@ -21,66 +13,13 @@ constexpr double kContract = 3e-3, kContractWithOffsets = 4e-3;
 // kernel can better: steps of 2.7 / 127 in q and 4 / 127 in k are 1.1e-2 when rounded.
 constexpr double kCancelling = 1.25e-2;
 
-AttentionArguments::Strided strided_view(const Tensor& x) {
-  return {x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)};
-}
-
-Element element_of(const Tensor& x) {
-  return x.scalar_type() == at::kHalf ? Element::Half : Element::BFloat16;
-}
-
-Tensor centre_of(const Tensor& k) {
-  return k.mean(1, false, at::kFloat);
-}
-
-QuantisedHeads run_quantise_heads(const Tensor& x, const Tensor& centre, double factor, simt::Order order) {
-  const int64_t batch = x.size(0), tokens = x.size(1), heads = x.size(2);
-  QuantisedHeads out = {at::full({batch, heads, tokens, kWidth}, -128, at::kChar),
-                        poisoned({batch, heads, centre.defined() ? (tokens + 127) / 128 : tokens}, at::kFloat)};
-  const QuantiseHeadsArguments a{strided_view(x),
-                                 floats(centre),
-                                 out.codes.data_ptr<int8_t>(),
-                                 out.scale.data_ptr<float>(),
-                                 int(batch),
-                                 int(heads),
-                                 int(tokens),
-                                 float(factor)};
-  quantise_heads::run_quantise_heads(a, element_of(x), simt::HostRunner{order});
-  return out;
-}
-
 Tensor run_attention(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v,
                      simt::Order order = simt::Order::Forward) {
   Tensor out = poisoned({v.size(0), q.codes.size(2), v.size(2), kWidth}, v.scalar_type());
-  const Int8AttentionArguments a{q.codes.const_data_ptr<int8_t>(),
-                                 k.codes.const_data_ptr<int8_t>(),
-                                 floats(q.scale),
-                                 floats(k.scale),
-                                 strided_view(v),
-                                 out.data_ptr(),
-                                 int(v.size(0)),
-                                 int(v.size(2)),
-                                 int(q.codes.size(2)),
-                                 int(v.size(1))};
+  Int8AttentionArguments a = arguments_of(q, k, v, out);
+  a.v = strided_view(v);
   int8_attention_mma::run_int8_attention(a, element_of(v), simt::HostRunner{order});
   return out;
-}
-
-struct Heads {
-  Tensor q, k, v;
-};
-
-/// Slices of one merged product, as in the transformer; values have the mean 1.
-Heads gaussian(int64_t batch, int64_t tokens, int64_t heads, at::ScalarType dtype = at::kBFloat16) {
-  at::manual_seed(tokens + heads);
-  Tensor qkv = at::randn({batch, tokens, heads, 3 * kWidth});
-  qkv.narrow(3, 2 * kWidth, kWidth).add_(1);
-  qkv = qkv.to(dtype);
-  return {qkv.narrow(3, 0, kWidth), qkv.narrow(3, kWidth, kWidth), qkv.narrow(3, 2 * kWidth, kWidth)};
-}
-
-Tensor wanted(const Heads& x, double scale = kScale) {
-  return reference::attention(x.q.to(at::kDouble), x.k.to(at::kDouble), x.v.to(at::kDouble), scale);
 }
 
 /// The kernels' own way from 16 bits to 16 bits.

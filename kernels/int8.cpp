@@ -6,6 +6,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda_int8.h"
+#include "kernels/first_use.h"
 #include "kernels/hadamard.h"
 #include "kernels/policy.h"
 
@@ -54,6 +55,29 @@ void for_row_blocks(const Tensor& x, const QuantisedRows& weight, const Tensor& 
   }
 }
 
+Tensor activated(Tensor y, Activation activation) {
+  if (activation == Activation::GeluTanh) return at::gelu_(y, "tanh");
+  if (activation == Activation::Silu) return at::silu_(y);
+  return y;
+}
+
+/// Compares rows of a kernel's product with the reference when this weight's shape is first used on a device.
+[[maybe_unused]] void check_product_once(const Tensor& out, const Tensor& x, const QuantisedRows& weight,
+                                         const Tensor& bias, Activation activation) {
+  constexpr double kBound = 5e-3;  // the sums are exact: one rounding to bfloat16
+  const int64_t channels = weight.codes.size(0), depth = weight.codes.size(1);
+  const auto rows_of = [&](const Tensor& all) {
+    const Tensor rows = all.reshape({-1, all.size(-1)});
+    return rows.index_select(0, spread_rows(rows.size(0), rows.device()));
+  };
+  check_first_use(
+      "linear_int8", std::to_string(depth) + " to " + std::to_string(channels), x.device(), kBound,
+      [&] { return rows_of(out); },
+      [&] {
+        return activated(reference::linear_int8(reference::quantise_rows(rows_of(x)), weight, bias), activation);
+      });
+}
+
 }  // namespace
 
 Tensor rotate(const Tensor& x) {
@@ -73,17 +97,17 @@ QuantisedRows quantise_rows(const Tensor& x) {
 Tensor linear_int8(const Tensor& x, const QuantisedRows& weight, const Tensor& bias, Activation activation) {
   check_product("linear_int8", x, weight, bias);
   if constexpr (kFusedBuilt) {
-    if (auto out = cuda::linear_int8(x, weight, bias, activation)) return *out;
+    if (auto out = cuda::linear_int8(x, weight, bias, activation)) {
+      check_product_once(*out, x, weight, bias, activation);
+      return *out;
+    }
   }
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = weight.codes.size(0);
   Tensor out = at::empty(shape, x.options());
   Tensor rows = out.view({-1, shape.back()});
-  for_row_blocks(x, weight, bias, [&](Tensor y, int64_t first) {
-    if (activation == Activation::GeluTanh) at::gelu_(y, "tanh");
-    if (activation == Activation::Silu) at::silu_(y);
-    rows.narrow(0, first, y.size(0)).copy_(y);
-  });
+  for_row_blocks(x, weight, bias,
+                 [&](Tensor y, int64_t first) { rows.narrow(0, first, y.size(0)).copy_(activated(y, activation)); });
   return out;
 }
 

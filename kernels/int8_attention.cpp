@@ -6,6 +6,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda_int8.h"
+#include "kernels/first_use.h"
 #include "kernels/hadamard.h"
 #include "kernels/launch_int8.h"
 #include "kernels/policy.h"
@@ -28,6 +29,28 @@ QuantisedHeads coded(const Tensor& x, const Tensor& largest, double factor) {
   const Tensor inverse = at::where(scale >= kSmallestHeadScale, hadamard::kLargestCode / largest, 0);
   const Tensor codes = (x * inverse).round_().clamp_(-hadamard::kLargestCode, hadamard::kLargestCode);
   return {codes.nan_to_num(0).to(at::kChar), scale.clamp_min(kSmallestHeadScale)};
+}
+
+/// Compares some queries of the last head with the reference when a kernel is first used on a device with or without a
+/// tail of keys.
+[[maybe_unused]] void check_attention_once(const Tensor& out, const QuantisedHeads& q, const QuantisedHeads& k,
+                                           const Tensor& v, Values values) {
+  // Weights are rounded under another maximum: by 2^-9, or by 2^-4 in e4m3.
+  const double bound = values == Values::Float8 ? 6e-2 : 1e-2;
+  const std::string shape = std::string(values == Values::Float8 ? "8+8 " : "8+16 ") + at::toString(v.scalar_type()) +
+                            (k.codes.size(2) % kInt8KeyBlock ? " with a tail" : "");
+  const auto head_of = [](const QuantisedHeads& heads) {
+    return QuantisedHeads{heads.codes.narrow(1, -1, 1), heads.scale.narrow(1, -1, 1)};
+  };
+  check_first_use(
+      "attention_int8", shape, v.device(), bound,
+      [&] { return out.narrow(2, -1, 1).index_select(1, spread_rows(out.size(1), out.device())); },
+      [&] {
+        QuantisedHeads queries = head_of(q);
+        const Tensor rows = spread_rows(out.size(1), out.device());
+        queries = {queries.codes.index_select(2, rows), queries.scale.index_select(2, rows)};
+        return reference::attention_int8(queries, head_of(k), v.narrow(2, -1, 1), values);
+      });
 }
 
 }  // namespace
@@ -67,7 +90,11 @@ Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double 
   const QuantisedHeads keys = quantise_keys(k, k.mean(1, false, at::kFloat));
   if constexpr (kFusedBuilt) {
     const bool slower = use_fused(v) && !cuda::multiplies_float8(v.device());
-    if (auto out = cuda::attention_int8(queries, keys, v, slower ? Values::Plain : values)) return *out;
+    const Values taken = slower ? Values::Plain : values;
+    if (auto out = cuda::attention_int8(queries, keys, v, taken)) {
+      check_attention_once(*out, queries, keys, v, taken);
+      return *out;
+    }
   }
   return reference::attention_int8(queries, keys, v, values);
 }

@@ -20,6 +20,10 @@ Tensor Linear::operator()(const Tensor& x, Activation activation) const {
   return matrix.product(x.to(compute), bias, activation);
 }
 
+void Linear::add_to(Tensor& residual, const Tensor& x, const Tensor& gate, const kernels::Segments& ends) const {
+  matrix.add_product(residual, x.to(compute), bias, gate, ends);
+}
+
 MergedLinear::MergedLinear(const Scope& at, const std::vector<std::string_view>& names, int64_t in, int64_t out,
                            at::ScalarType compute, Bias with, Role role)
     : compute(compute), out(out) {
@@ -52,6 +56,10 @@ Mlp::Mlp(const Scope& at, int64_t in, int64_t hidden, int64_t out, Activation ac
 
 Tensor Mlp::operator()(const Tensor& x) const {
   return second(first(x, activation));
+}
+
+void Mlp::add_to(Tensor& residual, const Tensor& x, const Tensor& gate, const kernels::Segments& ends) const {
+  second.add_to(residual, first(x, activation), gate, ends);
 }
 
 RmsNorm::RmsNorm(const Scope& at, int64_t width, double eps)

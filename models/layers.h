@@ -25,6 +25,8 @@ struct Linear {
          Role role = Role::Matmul);
   /// x [..., in], any dtype -> [..., out] in `compute`.
   Tensor operator()(const Tensor& x, Activation activation = Activation::None) const;
+  /// residual [B, L, out] += gate * y in place, without an activation; gate [S, out] float32, a row for each segment.
+  void add_to(Tensor& residual, const Tensor& x, const Tensor& gate, const kernels::Segments& ends) const;
 
   at::ScalarType compute;
   Matrix matrix;
@@ -52,6 +54,8 @@ struct Mlp {
       Role role = Role::Matmul);
   /// x [..., in] -> [..., out] in `compute`.
   Tensor operator()(const Tensor& x) const;
+  /// The same into a residual, as Linear's.
+  void add_to(Tensor& residual, const Tensor& x, const Tensor& gate, const kernels::Segments& ends) const;
 
   Linear first, second;  // "0" and "2"
   Activation activation;

@@ -2,12 +2,12 @@
 
 #include <ATen/ATen.h>
 
-#include "kernels/hadamard.h"
+#include "kernels/policy.h"
 
 namespace wan {
 
 bool is_coded(Role role, int64_t in, Precision precision) {
-  return role == Role::Block && precision != Precision::Exact && in % kernels::hadamard::kSlice == 0;
+  return role == Role::Block && precision != Precision::Exact && kernels::takes_rotation(in, at::kFloat);
 }
 
 Matrix::Matrix(const Scope& at, int64_t out, int64_t in, Role role)
@@ -30,9 +30,20 @@ Matrix::Matrix(const std::vector<Matrix>& parts) : coded(parts.at(0).coded) {
     rows = {at::cat(codes), at::cat(scales)};
 }
 
+kernels::QuantisedRows Matrix::codes() const {
+  return weight.defined() ? kernels::quantise_rows(weight) : rows;
+}
+
 Tensor Matrix::product(const Tensor& x, const Tensor& bias, Activation activation) const {
-  if (!coded) return kernels::linear(x, weight, bias, activation);
-  return kernels::linear_int8(x, weight.defined() ? kernels::quantise_rows(weight) : rows, bias, activation);
+  return coded ? kernels::linear_int8(x, codes(), bias, activation) : kernels::linear(x, weight, bias, activation);
+}
+
+void Matrix::add_product(Tensor& residual, const Tensor& x, const Tensor& bias, const Tensor& gate,
+                         const kernels::Segments& ends) const {
+  if (coded)
+    kernels::linear_int8_residual_(residual, x, codes(), bias, gate, ends);
+  else
+    kernels::gated_residual_(residual, kernels::linear(x, weight, bias), gate, ends);
 }
 
 bool Matrix::is_placed() const {

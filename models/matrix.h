@@ -24,12 +24,18 @@ struct Matrix {
 
   /// activation(x W^T + bias) in x's dtype. x [..., in]; bias [out] or undefined.
   Tensor product(const Tensor& x, const Tensor& bias, Activation activation) const;
+  /// residual [B, L, out] += gate * (x W^T + bias) in place; gate [S, out] float32 for each segment of tokens.
+  void add_product(Tensor& residual, const Tensor& x, const Tensor& bias, const Tensor& gate,
+                   const kernels::Segments& ends) const;
   /// On a GPU, in whatever form.
   bool is_placed() const;
 
   bool coded;
   Tensor weight;                // undefined where `rows` is in its place
   kernels::QuantisedRows rows;  // undefined where the weight is
+
+ private:
+  kernels::QuantisedRows codes() const;
 };
 
 /// Bytes that a matrix takes on a GPU for each row besides its codes.

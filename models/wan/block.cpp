@@ -30,8 +30,8 @@ void AttentionBlock::attend_text(Tensor& x, Tensor normed, const Modulation& row
   kernels::NextNorm next{.weight = {}, .bias = {}, .shift = rows.shift_ffn, .scale = rows.scale_ffn, .eps = eps};
   normed.reset();
   normed = kernels::gated_residual_norm_(x, y, {}, next, ends, compute);
-  y = ffn(normed);
-  kernels::gated_residual_(x, y, rows.gate_ffn, ends);
+  y.reset();
+  ffn.add_to(x, normed, rows.gate_ffn, ends);
 }
 
 }  // namespace wan

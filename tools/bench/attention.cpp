@@ -6,6 +6,7 @@
 #include "kernels/attention.h"
 #include "kernels/cuda.h"
 #include "kernels/cuda_int8.h"
+#include "kernels/int8_attention.h"
 #include "kernels/policy.h"
 #include "tools/bench/ops.h"
 

@@ -3,7 +3,8 @@
 #include <ATen/ATen.h>
 
 #include "kernels/cuda_int8.h"
-#include "kernels/hadamard.h"
+#include "kernels/int8.h"
+#include "kernels/linear.h"
 #include "kernels/policy.h"
 #include "tools/bench/ops.h"
 
@@ -64,7 +65,7 @@ void add_int8(std::vector<Contestant>& contestants, const Tensor& x, const Tenso
 void add_own_int8(std::vector<Contestant>& contestants, const std::vector<Tensor>& x, const Tensor& weight,
                   const Tensor& bias, Activation activation) {
   constexpr double kBound = 1.8e-2;
-  if (weight.size(1) % kernels::hadamard::kSlice != 0) return;
+  if (!kernels::takes_rotation(weight.size(1), weight.scalar_type())) return;
   const kernels::QuantisedRows w = kernels::quantise_rows(weight);
   contestants.push_back({.name = "kernels::linear_int8",
                          .ours = true,

@@ -89,8 +89,10 @@ std::vector<std::pair<const char*, Precision>> lower_precisions(const WanConfig&
   return {{"balanced", Precision::Balanced}, {"fast", Precision::Fast}};
 }
 
+using Run = std::function<Tensor(size_t set)>;
+
 /// A block of its own, and one pass of one branch through it.
-Launch block_launch(const Site& site, const Resolution& at, Precision precision) {
+Run block_run(const Site& site, const Resolution& at, Precision precision) {
   auto network = std::make_shared<Transformer>(site, 1, site.dtype, precision);
   const Tensor latent = latent_of(site, at);
   auto context = std::make_shared<Context>(network->model.context(network->states));
@@ -103,7 +105,7 @@ Launch block_launch(const Site& site, const Resolution& at, Precision precision)
 }
 
 Contest block_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at) {
-  const Launch run = block_launch(site, at, Precision::Exact);
+  const Run run = block_run(site, at, Precision::Exact);
   const auto plain = [run](size_t set) {
     const WithoutFusion policy;
     return run(set);
@@ -125,7 +127,7 @@ Contest lower_block_contest(const Site& site, const NetworkSizes& sizes, const R
           .ceiling = "bf16",
           .error = finite_or(network_error(site, sizes, true, precision)),
           .bound = bound_of(precision),
-          .contestants = {{"fused", true, block_launch(site, at, precision), checked_on(sizes)}}};
+          .contestants = {{"fused", true, block_run(site, at, precision), checked_on(sizes)}}};
 }
 
 Contest step_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at, int64_t branches,

@@ -139,8 +139,9 @@ double psnr(const at::Tensor& got, const at::Tensor& want) {
 }
 
 TEST(Meaning, ClipsInEightBitsShowTheSame) {
-  // What stands in for the kernels on the CPU: the same codes, the same integers. Three clips' latents in float32.
-  for (auto [precision, least, most] : {std::tuple{"balanced", 25.0, 0.1}, {"fast", 25.0, 0.1}}) {
+  // What stands in for the kernels on the CPU: the same codes, the same integers. Measured over 27 steps: balanced 2.7
+  // % to 4.0 % of the latent and 52.9 dB to 56.4 dB, fast 2.9 % to 4.7 % and 44.2 dB to 53.3 dB.
+  for (auto [precision, most, least] : {std::tuple{"balanced", 0.06, 48.0}, {"fast", 0.07, 40.0}}) {
     Renderer exact("float32"), renderer("float32", precision);
     const nlohmann::json& tolerance = renderer.expected()["tolerance_bf16"];
     for (size_t i = 0; i < 3; ++i) {
@@ -149,11 +150,9 @@ TEST(Meaning, ClipsInEightBitsShowTheSame) {
       Renderer::Clip got = renderer.render(i), want = exact.render(i);
       const double error = relative_rms(got.latent, want.latent), decibels = psnr(got.video, want.video);
       EXPECT_LE(error, most);
-      EXPECT_GT(error, 1e-3) << "nothing is quantised";
-      EXPECT_GE(decibels, least);
-      EXPECT_EQ(measure(got.video).direction, clip["measured"]["direction"]);
+      EXPECT_GT(error, 1e-2) << "nothing is quantised";
+      EXPECT_GE(decibels, least) << "dB";
       expect_meaning(measure(got.video), clip["measured"], tolerance);
-      std::printf("%s %zu %g %g\n", precision, i, error, decibels);
     }
   }
 }

@@ -69,8 +69,10 @@ TEST(BenchPlans, EightBits) {
   const std::string linear = "kernels::linear_int8";
   const Report report = measured(ops_plans(wider_site()));
   expect_whole(report, 6 + 2 + 9 + 4 + 6 + 8);
-  for (const Row& row : report.rows)
-    if (row.backend == linear || row.backend.starts_with("8+")) EXPECT_GT(row.error, 5e-3) << row.name;
+  for (const Row& row : report.rows) {
+    const bool eight = row.backend == linear || row.backend.starts_with("8+");
+    EXPECT_TRUE(!eight || row.error > 5e-3) << row.name << " " << row.error;
+  }
   expect_whole(measured(block_plans(wider_site(), small_sizes())), 2 + 2);
   expect_whole(measured(step_plans(wider_site(), small_sizes())), 2 + 2);
 }

@@ -4,6 +4,7 @@
 #include <c10/core/CachingDeviceAllocator.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <limits>
 #include <optional>
@@ -58,6 +59,10 @@ uint64_t cgroup_headroom() {
 }
 
 }  // namespace
+
+void fix_order_of_sums() {
+  setenv("MKL_CBWR", "AUTO,STRICT", /*overwrite=*/0);
+}
 
 Target resolve_target(const Request& request) {
   Target target;

@@ -18,6 +18,10 @@ struct Target {
   Precision precision = Precision::Exact;  // of the transformers' blocks
 };
 
+/// Makes a sum on the CPU independent of the number of threads and of the memory's alignment, so that equal requests give
+/// equal bytes. The first thing a program's main() calls: MKL reads it once. Free, as measured.
+void fix_order_of_sums();
+
 /// Resolves `auto`: the first CUDA device where there is one, bf16 there and float32 on the CPU.
 /// Throws InvalidRequest where a CUDA device is asked for and none is usable.
 Target resolve_target(const Request& request);

@@ -19,6 +19,8 @@ using at::Tensor;
 struct Waveform {
   int64_t samples;
   std::function<Tensor(int64_t start, int64_t count)> read;
+  int64_t damaged_packets = 0;  // of the file, which could not be decoded
+  double stated_seconds = 0;    // how long the file says it is; 0: unknown
 };
 
 /// Every hidden state of the encoder at 30 frames a second. Up to 120 s the encoder sees the whole file, as in the

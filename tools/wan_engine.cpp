@@ -2,10 +2,10 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
-#include <cstdlib>
 #include <iostream>
 
 #include "engine/attention_choice.h"
+#include "engine/device.h"
 #include "engine/inspect.h"
 #include "engine/job/batch.h"
 #include "engine/job/batch_report.h"
@@ -13,6 +13,7 @@
 #include "engine/job/speech.h"
 #include "engine/media/metadata.h"
 #include "engine/request/error.h"
+#include "engine/request/files.h"
 #include "engine/request/parse.h"
 #include "models/error.h"
 #include "tools/command_line.h"
@@ -23,11 +24,12 @@ namespace wan {
 namespace {
 
 /// The stored request, with the flags that were given in place of what it says.
-Request overridden(const Request& stored, const Command& command, const std::string& out) {
+Request overridden(const Request& stored, const Command& command, const std::string& out,
+                   const ParseOptions& options = {}) {
   nlohmann::json fields = to_json(stored);
   fields["out"] = out;
   fields.update(command.fields);
-  return parse(fields);
+  return parse(fields, options);
 }
 
 std::string without_suffix(const std::string& path, const std::string& suffix) {
@@ -60,7 +62,10 @@ void run_replay(const Command& command, Console& console) {
 
 void run_decode(const Command& command, Console& console) {
   SavedLatents saved = load_latents(command.input);
-  Request request = overridden(saved.record.request, command, without_suffix(command.input, ".latents.safetensors"));
+  // The inputs are in the latents already: their files may have gone.
+  Request request = overridden(saved.record.request, command, without_suffix(command.input, ".latents.safetensors"),
+                               {.check_files = false});
+  check_writable("out", request.out);
   ModelFolder folder = open_model_folder(request.model, request.task);
   check_same_files(saved.record, folder);
   decode_saved(saved, request.out, resolve_target(request), folder, {command.contact_sheet}, console.log(), console);
@@ -130,7 +135,6 @@ int exit_code(int argc, char** argv) {
 }  // namespace wan
 
 int main(int argc, char** argv) {
-  // MKL else splits a sum by the number of threads; measured, this costs nothing. Read at MKL's first call.
-  setenv("MKL_CBWR", "AUTO,STRICT", 0);
+  wan::fix_order_of_sums();
   return wan::exit_code(argc, argv);
 }

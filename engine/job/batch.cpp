@@ -13,6 +13,7 @@
 #include "engine/job/speech.h"
 #include "engine/media/fetch.h"
 #include "engine/request/error.h"
+#include "engine/request/files.h"
 #include "engine/request/params.h"
 
 namespace wan {
@@ -50,6 +51,8 @@ class Batch {
   BatchResult run() {
     try {
       each(all(), &Batch::prepare);
+      for (const BatchJob& job : jobs_)
+        if (job.finished) drop_files(job);  // a kill between its note and their removal left them
       log_("batch", {{"jobs", jobs_.size()},
                      {"finished_before", result_.count(JobState::Kept)},
                      {"models", groups_.size()},
@@ -85,12 +88,26 @@ class Batch {
     return rounds;
   }
 
-  /// One job's failure is its own; nothing that it had saved is touched.
-  void each(const Jobs& jobs, void (Batch::*stage)(BatchJob&)) {
+  using StageOfJob = void (Batch::*)(BatchJob&);
+
+  /// Whether a stage has anything to do for a job that is prepared.
+  bool takes_part(const BatchJob& job, StageOfJob stage) const {
+    if (stage == &Batch::speak || job.request.task == Task::S2V)
+      return stage == &Batch::speak && job.request.task == Task::S2V;
+    if (stage == &Batch::decode) return true;
+    if (stage == &Batch::encode_input && job.input.empty()) return false;
+    if (stage == &Batch::sample_high && first_low_step(job.schedule) == 0) return false;
+    return !fs::exists(latents(job));
+  }
+
+  /// One job's failure is its own; nothing that it had saved is touched. Returns how many took part.
+  int64_t each(const Jobs& jobs, StageOfJob stage) {
+    int64_t worked = 0;
     for (BatchJob* job : jobs) {
       JobResult& result = *job->result;
       if (stopped_ || job->finished || result.state == JobState::Failed) continue;
-      if (stage != &Batch::prepare && (stage == &Batch::speak) != (job->request.task == Task::S2V)) continue;
+      if (stage != &Batch::prepare && !takes_part(*job, stage)) continue;
+      ++worked;
       const auto start = Clock::now();
       try {
         (this->*stage)(*job);
@@ -106,19 +123,20 @@ class Batch {
       }
       result.seconds += seconds_since(start);
     }
+    return worked;
   }
 
   void render(const Jobs& jobs) {
     struct Phase {
       const char* name;
-      void (Batch::*stage)(BatchJob&);
+      StageOfJob stage;
     };
     for (const Phase& phase : {Phase{"inputs", &Batch::encode_input}, Phase{"prompts", &Batch::encode_prompts},
                                Phase{"high_noise", &Batch::sample_high}, Phase{"low_noise", &Batch::sample_low},
                                Phase{"decode", &Batch::decode}, Phase{"speech", &Batch::speak}}) {
       const auto start = Clock::now();
-      each(jobs, phase.stage);
-      log_("phase", {{"phase", phase.name}, {"jobs", jobs.size()}, {"seconds", seconds_since(start)}});
+      const int64_t worked = each(jobs, phase.stage);
+      if (worked > 0) log_("phase", {{"phase", phase.name}, {"jobs", worked}, {"seconds", seconds_since(start)}});
       text_.reset();  // the states of all prompts, on the device
     }
   }
@@ -131,6 +149,7 @@ class Batch {
     if (note && note->value("done", "") == fs::absolute(job.request.out) && fs::exists(job.request.out)) {
       job.finished = true;
       job.result->state = JobState::Kept;
+      job.files = note->value("files", std::set<std::string>());
       return;
     }
     job.target = resolve_target(job.request);
@@ -139,6 +158,7 @@ class Batch {
     job.schedule = make_schedule(job.request);
     job.group = &group;
     names_.set_names(job);
+    set_files(job);
     const Extent extent = largest_extent(job.request);
     // Now, while no weights are loaded: afterwards they would count as memory that is taken.
     const MemoryNeed need = memory_need(group.folder, extent, job.target);
@@ -147,22 +167,38 @@ class Batch {
     progress_.expect(job.label, extent.tokens(), int64_t(job.schedule.size()));
   }
 
+  /// Speech keeps its own in a folder, and removes it itself.
+  void set_files(BatchJob& job) {
+    const Request& request = job.request;
+    if (request.task == Task::S2V) return;
+    auto add = [&](const fs::path& path) { job.files.insert(path.filename().string()); };
+    add(latents(job));
+    add(sampling(job));
+    for (const std::string& name : {job.positive, job.negative, job.input})
+      if (!name.empty()) add(encoding(name));
+    for (const std::string& input : {request.image_url, request.last_image_url, request.video_url})
+      if (is_url(input)) add(copy_path(copies(), input));
+    job.video = is_url(request.video_url) ? copy_path(copies(), request.video_url) : request.video_url;
+  }
+
   /// Reads the inputs, settles what follows from them, and runs the VAE on them.
   void encode_input(BatchJob& job) {
     if (job.input.empty() || fs::exists(latents(job))) return;
     Request& request = job.request;
     const fs::path encoded = encoding(job.input);
     const json* settled = journal_.find(job.name);
-    if (settled && fs::exists(encoded)) {
+    if (settled && fs::exists(encoded) && (!settled->at("keeps_sound").get<bool>() || fs::exists(job.video))) {
       settled->at("width").get_to(request.width);
       settled->at("height").get_to(request.height);
       settled->at("num_frames").get_to(request.num_frames);
-      settled->at("audio_from").get_to(job.audio_from);
+      job.audio_from = settled->at("keeps_sound").get<bool>() ? job.video : "";
       return;
     }
-    FetchedMedia media(request);
-    const Inputs inputs = load_inputs(request, log_);
-    job.audio_from = inputs.keep_audio_from.empty() ? "" : job.result->request.video_url;
+    FetchedMedia media(request, copies());
+    Inputs inputs;
+    media.reading([&] { inputs = load_inputs(request, log_); });
+    media.keep();
+    job.audio_from = inputs.keep_audio_from;
     if (job.schedule.empty()) {
       log_("warning", {{"out", request.out}, {"text", kNoStepText}});
       write_input(request, inputs, job.record);
@@ -178,7 +214,7 @@ class Batch {
     journal_.note(job.name, {{"width", request.width},
                              {"height", request.height},
                              {"num_frames", request.num_frames},
-                             {"audio_from", job.audio_from}});
+                             {"keeps_sound", !job.audio_from.empty()}});
   }
 
   void encode_prompts(BatchJob& job) {
@@ -206,7 +242,7 @@ class Batch {
   void sample(BatchJob& job, int64_t end) {
     if (fs::exists(latents(job))) return;
     const at::Device device = job.target.device;
-    const fs::path path = journal_.file(job.name, "sampling");
+    const fs::path path = sampling(job);
     const Encoded encoded = load_encodings(job);
     Sampling state = fs::exists(path) ? load_sampling(path, job.request.solver, job.schedule, device)
                                       : begin_sampling(job.request.solver, job.schedule,
@@ -238,11 +274,12 @@ class Batch {
     for (const std::string& name : {job.positive, job.negative, job.input, job.name})
       record.attention.merge(attention_.noted(name));
     save_latents(latents(job), {state.x, job.request.num_frames, job.audio_from, record});
-    remove(path);
+    journal_.remove(path.filename().string());
   }
 
   void decode(BatchJob& job) {
-    const SavedLatents saved = load_latents(latents(job));
+    SavedLatents saved = load_latents(latents(job));
+    if (!saved.audio_from.empty()) saved.audio_from = job.video;  // the work folder may have moved
     write_video(models_of(job).vae(), saved, job.request.out, {}, progress_, job.label);
     finish(job);
   }
@@ -255,27 +292,29 @@ class Batch {
   }
 
   void finish(BatchJob& job) {
-    journal_.note(job.key, {{"done", fs::absolute(job.request.out)}});
+    journal_.note(job.key, {{"done", fs::absolute(job.request.out)}, {"files", job.files}});
     job.finished = true;
     job.result->state = JobState::Done;
     progress_.forget(job.label);
-    remove(latents(job));
-    for (const std::string& name : {job.positive, job.negative, job.input}) {
-      auto needs = [&](const BatchJob& other) { return !other.finished && other.uses(name); };
-      if (!name.empty() && std::none_of(jobs_.begin(), jobs_.end(), needs)) remove(encoding(name));
-    }
+    drop_files(job);
     log_("finished", {{"line", job.result->line}, {"out", job.request.out}});
   }
 
   // --- what the stages need
 
   fs::path latents(const BatchJob& job) const { return journal_.file(job.name, "latents"); }
+  fs::path sampling(const BatchJob& job) const { return journal_.file(job.name, "sampling"); }
   fs::path encoding(const std::string& name) const { return journal_.file(name, "encoded"); }
 
-  /// A work file that stays where it cannot be removed costs only room.
-  static void remove(const fs::path& path) {
-    std::error_code ignored;
-    fs::remove(path, ignored);
+  /// Copies of URLs lie here: each is fetched once for all jobs, and kept while one that names it is not finished.
+  std::string copies() const { return (journal_.folder() / "").string(); }
+
+  /// Removes what a finished job leaves and no other needs.
+  void drop_files(const BatchJob& job) const {
+    for (const std::string& file : job.files) {
+      auto needs = [&](const BatchJob& other) { return !other.finished && other.files.count(file) > 0; };
+      if (std::none_of(jobs_.begin(), jobs_.end(), needs)) journal_.remove(file);
+    }
   }
 
   Encoded load_encodings(const BatchJob& job) const {

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/job/conditioning.h"
+#include "engine/media/digest.h"
 #include "engine/request/files.h"
 #include "engine/request/geometry.h"
 #include "engine/request/params.h"

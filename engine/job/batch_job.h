@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,20 +26,18 @@ struct BatchJob {
   std::string label;  // in progress reports: "2/12 NAME.mp4"
   std::string key;    // names the request and the content of its inputs: whether it is finished
   bool finished = false;
+  std::set<std::string> files;  // names of those in the work folder that it may need or leave; jobs share encodings
 
   // Of jobs that are not finished.
-  Request request;  // settled by the inputs, once these are read
-  std::string audio_from;
+  Request request;         // settled by the inputs, once these are read
+  std::string audio_from;  // file whose sound it keeps; empty: none
+  std::string video;       // video to video: the input's file
   Target target;
   BatchGroup* group = nullptr;
   Record record;
   std::vector<Step> schedule;
   std::string name;                       // of its files: other for other model files, device or version
-  std::string positive, negative, input;  // names of the encodings it needs, which jobs may share; empty: none
-
-  bool uses(const std::string& encoding) const {
-    return encoding == positive || encoding == negative || encoding == input;
-  }
+  std::string positive, negative, input;  // names of the encodings it needs; empty: none
 };
 
 /// Tells requests apart by their values and by their inputs' content, not by their outputs; equal ones by number.

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace wan {
@@ -17,8 +16,5 @@ struct FileIdentity {
 
 /// Identifies `root / name`, following links. Throws ModelError where the file is absent or its header is broken.
 FileIdentity identify(const std::filesystem::path& root, const std::filesystem::path& name);
-
-/// SHA-256 of the parts one after another, as lower-case hexadecimal.
-std::string sha256(const std::vector<std::string_view>& parts);
 
 }  // namespace wan

@@ -67,7 +67,7 @@ void load_video(Request& request, Inputs& inputs, const Log& log) {
               (request.resample_fps ? " at " + std::to_string(request.frames_per_second) + " a second" : "") +
               ", got " + std::to_string(request.num_frames));
     request.num_frames = frames.size(0);
-    log("input", {{"video", request.video_url}, {"num_frames", request.num_frames}});
+    log("input", {{"num_frames", request.num_frames}});
   }
   inputs.video = hold_last(frames, request.rendered_frames());
   // Frames shown at another rate than they were taken would part from their sound.

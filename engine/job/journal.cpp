@@ -50,7 +50,7 @@ std::optional<uint64_t> draw_of(const fs::path& path, const std::string& text) {
 }
 
 bool is_work_file(const std::string& name) {
-  return name.find_first_not_of("0123456789abcdef") == 32 && name[32] == '.';
+  return name.find_first_not_of("0123456789abcdef") == 32 && name[32] == '.' && name.find('/') == name.npos;
 }
 
 void sync_folder(const fs::path& folder) {
@@ -143,6 +143,11 @@ const json* Journal::find(const std::string& key) const {
 
 fs::path Journal::file(const std::string& name, const std::string& what) const {
   return folder_ / (name + "." + what + ".safetensors");
+}
+
+void Journal::remove(const std::string& name) const {
+  std::error_code ignored;
+  if (is_work_file(name)) fs::remove(folder_ / name, ignored);
 }
 
 void Journal::remove_parts() const {

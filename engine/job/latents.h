@@ -12,7 +12,7 @@ namespace wan {
 struct SavedLatents {
   at::Tensor latents;      // [16, T, h, w] float32, normalised
   int64_t frames = 0;      // how many of the decoded frames the video keeps
-  std::string audio_from;  // file whose sound goes into the video; empty: none
+  std::string audio_from;  // file whose sound goes into the video, a URL's kept copy; empty: none
   Record record;
 };
 

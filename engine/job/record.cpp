@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/media/digest.h"
 #include "engine/request/error.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
@@ -16,12 +17,17 @@ std::string word(at::Device device) {
   return device.is_cuda() ? "cuda" : "cpu";
 }
 
-/// A data URL is the input itself, which can be larger than the video: its digest stands for it.
+constexpr const char* kDigest = "data:,";
+constexpr size_t kDigestLetters = 6 + 64;
+
+/// A data URL is the input itself, which can be larger than the video: its digest stands for it, also in a record that
+/// was read back.
 nlohmann::ordered_json named_inputs(nlohmann::ordered_json request) {
   for (const Parameter& parameter : parameters()) {
     if (!parameter.media || !request.contains(parameter.name)) continue;
     const std::string url = request[parameter.name];
-    if (url.starts_with("data:")) request[parameter.name] = "data:," + sha256({url});
+    if (url.starts_with("data:") && !(url.starts_with(kDigest) && url.size() == kDigestLetters))
+      request[parameter.name] = kDigest + sha256({url});
   }
   return request;
 }

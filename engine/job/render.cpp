@@ -21,8 +21,7 @@ Extent extent_of(const Request& request) {
   return {request.rendered_frames(), request.height, request.width};
 }
 
-/// `audio_from` is a file, where `saved` may name a URL.
-VideoFormat format_of(const SavedLatents& saved, const std::string& audio_from) {
+VideoFormat format_of(const SavedLatents& saved) {
   const Request& request = saved.record.request;
   return {.height = saved.latents.size(2) * vae::kPixels,
           .width = saved.latents.size(3) * vae::kPixels,
@@ -31,7 +30,12 @@ VideoFormat format_of(const SavedLatents& saved, const std::string& audio_from) 
           .write_mode = request.video_write_mode,
           .metadata = to_text(saved.record),
           .audio = std::nullopt,
-          .audio_from = audio_from};
+          .audio_from = saved.audio_from};
+}
+
+/// A later `decode` may be called from another folder.
+std::string absolute(const std::string& path) {
+  return path.empty() ? path : std::filesystem::absolute(path).string();
 }
 
 at::Tensor sample(Models& models, const Request& request, const std::vector<Step>& schedule, const Encoded& encoded,
@@ -49,7 +53,7 @@ void write_input(const Request& request, const Inputs& inputs, const Record& rec
                        .frames = request.num_frames,
                        .audio_from = inputs.keep_audio_from,
                        .record = record};
-  VideoWriter writer(request.out, format_of(nothing, inputs.keep_audio_from));
+  VideoWriter writer(request.out, format_of(nothing));
   const at::Tensor frames = inputs.video.narrow(0, 0, request.num_frames).contiguous();
   writer.write(frames);
   writer.finish();
@@ -64,8 +68,9 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   Target target = resolve_target(request);
   ModelFolder folder = open_model_folder(request.model, request.task);
   StageClock clock(log, target);
-  FetchedMedia media(request);
-  Inputs inputs = load_inputs(request, log);
+  FetchedMedia media(request, request.out + ".");
+  Inputs inputs;
+  media.reading([&] { inputs = load_inputs(request, log); });
   MemoryNeed need = memory_need(folder, extent_of(request), target);
   check_fits(need, extent_of(request), target);
   Record record = make_record(asked, target, identities(folder));
@@ -94,10 +99,12 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   log_attention(target, log);
   SavedLatents saved{.latents = latents,
                      .frames = request.num_frames,
-                     .audio_from = inputs.keep_audio_from.empty() ? "" : asked.video_url,
+                     .audio_from = absolute(inputs.keep_audio_from),
                      .record = record};
   std::filesystem::path kept = latents_path(request.out);
   save_latents(kept, saved);
+  // The latents need the sound, and a URL may give other bytes, or none, by the time they are decoded.
+  if (!saved.audio_from.empty()) media.keep();
   clock.end("denoise", {{"steps", schedule.size()}, {"expert_loads", models.expert_loads()}});
   try {
     write_video(models.vae(), saved, request.out, options, progress);
@@ -106,13 +113,18 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
     throw;
   }
   std::filesystem::remove(kept);
+  if (request.video_url != asked.video_url) std::filesystem::remove(request.video_url);
   clock.end("decode");
   clock.finish(request.out);
 }
 
-void decode_saved(const SavedLatents& saved, const std::string& out, const Target& target, const ModelFolder& folder,
+void decode_saved(SavedLatents saved, const std::string& out, const Target& target, const ModelFolder& folder,
                   const RenderOptions& options, const Log& log, Progress& progress) {
   StageClock clock(log, target);
+  if (!saved.audio_from.empty() && !std::filesystem::exists(saved.audio_from)) {
+    log("warning", {{"text", "the sound is left out: there is no file " + saved.audio_from}});
+    saved.audio_from.clear();
+  }
   Extent extent{4 * saved.latents.size(1) - 3, saved.latents.size(2) * vae::kPixels,
                 saved.latents.size(3) * vae::kPixels};
   const MemoryNeed need = decode_need(folder, extent, target);
@@ -132,10 +144,7 @@ at::Tensor decode_chunk(vae::DecoderStream& stream, const at::Tensor& latents, i
 
 void write_video(const vae::Vae& vae, const SavedLatents& saved, const std::string& out, const RenderOptions& options,
                  Progress& progress, const std::string& job) {
-  Request sound;
-  sound.video_url = saved.audio_from;
-  FetchedMedia media(sound);
-  VideoWriter writer(out, format_of(saved, sound.video_url));
+  VideoWriter writer(out, format_of(saved));
   ContactSheet sheet(saved.frames);
   vae::DecoderStream stream(vae.decoder);
   at::Tensor latents = saved.latents.to(vae.decoder.conv2.weight.device());

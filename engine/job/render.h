@@ -13,12 +13,14 @@ struct RenderOptions {
   std::string contact_sheet;  // PNG made beside the video; empty: none
 };
 
-/// Renders `request` to `request.out`. The latents are on disk before decoding starts and removed once the video is.
+/// Renders `request` to `request.out`. The latents are on disk before decoding starts and removed once the video is;
+/// so is the copy of a URL whose sound the video keeps.
 /// Throws InvalidRequest, ModelError, Cancelled; std::runtime_error where the machine refuses or a step gives NaN.
 void render(const Request& request, const RenderOptions& options, const Log& log, Progress& progress);
 
-/// Finishes a job from its saved latents, which the caller may then remove: `out` gets the record's request.
-void decode_saved(const SavedLatents& saved, const std::string& out, const Target& target, const ModelFolder& folder,
+/// Finishes a job from its saved latents, which the caller may then remove: `out` gets the record's request. A sound
+/// that has gone meanwhile is left out with a warning.
+void decode_saved(SavedLatents saved, const std::string& out, const Target& target, const ModelFolder& folder,
                   const RenderOptions& options, const Log& log, Progress& progress);
 
 /// Video to video at a strength that keeps no step: the endpoint defines the result as the input, at the output's

@@ -8,20 +8,16 @@
 #include "engine/attention_choice.h"
 #include "engine/denoise.h"
 #include "engine/job/clip_store.h"
+#include "engine/job/pose_video.h"
+#include "engine/job/speech_file.h"
 #include "engine/job/stage_clock.h"
-#include "engine/media/audio_reader.h"
 #include "engine/media/fetch.h"
 #include "engine/media/image_reader.h"
-#include "engine/media/png.h"
 #include "engine/media/resize.h"
-#include "engine/media/video_reader.h"
-#include "engine/media/writer.h"
 #include "engine/memory.h"
 #include "engine/request/error.h"
 #include "engine/request/geometry.h"
 #include "engine/speech_guidance.h"
-#include "models/checkpoint.h"
-#include "models/vae/frames.h"
 #include "models/vae/latent.h"
 
 namespace wan {
@@ -31,98 +27,36 @@ namespace {
 constexpr int64_t kRate = 16000;  // of the audio encoder
 constexpr auto kSaveEvery = std::chrono::seconds(45);
 
-/// The frames of a pose video that a chain asks for in order. Source: load_pose_cond, speech2video.py.
-class PoseVideo {
- public:
-  PoseVideo(const Request& request, int64_t height, int64_t width)
-      : reader_(request.pose_video_url, "pose_video_url"), height_(height), width_(width) {
-    double rate = reader_.info().rate.value() / double(request.frames_per_second);
-    every_ = std::max<int64_t>(1, int64_t(std::nearbyint(rate)));  // round half to even, as Python does
-  }
-
-  /// The next `count` frames, fewer where the video ends: [3, n, H, W] in [-1, 1].
-  at::Tensor next(int64_t count) {
-    std::vector<at::Tensor> frames = {at::empty({3, 0, height_, width_})};
-    while (int64_t(frames.size()) <= count) {
-      std::optional<VideoFrame> frame = reader_.next();
-      if (!frame) break;
-      if (read_++ % every_ == 0) frames.push_back(resize_shorter_side_float(frame->rgb.unsqueeze(0), height_, width_));
-    }
-    return at::cat(frames, 1);
-  }
-
- private:
-  VideoReader reader_;
-  int64_t height_, width_, every_ = 1, read_ = 0;
+/// What a job is made from, opened and checked before a network is loaded.
+struct SpeechInputs {
+  at::Tensor image;  // uint8 [h, w, 3]
+  Waveform sound;
+  std::optional<PoseVideo> pose;
 };
 
-/// The file's sound for the muxer: given out as far as the picture has come.
-class SoundTrack {
- public:
-  SoundTrack(const Request& request, double seconds)
-      : reader_(request.audio_url, kField, Mix::Stereo,
-                sound_rate(AudioReader(request.audio_url, kField, Mix::Stereo).rate())),
-        left_(std::llround(seconds * double(reader_.rate()))) {}
+void warn_of_damage(const Waveform& sound, const Log& log) {
+  if (sound.damaged_packets > 0)
+    log("warning", {{"text", "the sound is damaged: " + std::to_string(sound.damaged_packets) +
+                                 " packets could not be decoded and are missing"}});
+  const double seconds = double(sound.samples) / kRate;
+  // An encoder's padding counts as stated: two frames of MP3, at its lowest rate 0.3 s.
+  if (seconds + 0.3 < sound.stated_seconds)
+    log("warning", {{"text", "the sound ends early: it has " + std::to_string(seconds) + " s of the " +
+                                 std::to_string(sound.stated_seconds) + " s that its file states"}});
+}
 
-  AudioFormat format() const { return {reader_.rate(), reader_.channels()}; }
-
-  void write_until(VideoWriter& writer, double seconds) {
-    while (left_ > 0 && double(written_) < seconds * double(reader_.rate())) {
-      at::Tensor piece = reader_.next();
-      if (!piece.defined()) return;
-      piece = piece.narrow(1, 0, std::min(left_, piece.size(1))).contiguous();
-      writer.write_audio(piece);
-      left_ -= piece.size(1);
-      written_ += piece.size(1);
-    }
-  }
-
- private:
-  static constexpr const char* kField = "audio_url";
-  AudioReader reader_;
-  int64_t left_, written_ = 0;
-};
-
-/// Takes frames of the chain, in [-1, 1], and hands them to the encoder with their sound.
-class SpeechFile {
- public:
-  SpeechFile(const Request& request, const SpeechPlan& plan, const Record& record)
-      : frames_(plan.frames),
-        rate_(double(request.frames_per_second)),
-        sound_(request, plan.seconds),
-        writer_(request.out, {.height = request.height,
-                              .width = request.width,
-                              .rate = {request.frames_per_second, 1},
-                              .quality = request.video_quality,
-                              .write_mode = request.video_write_mode,
-                              .metadata = to_text(record),
-                              .audio = sound_.format(),
-                              .audio_from = ""}),
-        sheet_(plan.frames) {}
-
-  void show(const at::Tensor& frames) {
-    int64_t count = std::min(frames.size(1), frames_ - shown_);
-    if (count <= 0) return;
-    at::Tensor rgb = vae::to_uint8(frames.narrow(1, 0, count)).cpu();
-    writer_.write(rgb);
-    sheet_.add(rgb);
-    shown_ += count;
-    sound_.write_until(writer_, double(shown_) / rate_);
-  }
-
-  void finish(const RenderOptions& options) {
-    sound_.write_until(writer_, double(frames_) / rate_ + 1);
-    writer_.finish();
-    if (!options.contact_sheet.empty()) write_png(options.contact_sheet, sheet_.image());
-  }
-
- private:
-  int64_t frames_, shown_ = 0;
-  double rate_;
-  SoundTrack sound_;
-  VideoWriter writer_;
-  ContactSheet sheet_;
-};
+/// Settles the size in `request`.
+SpeechInputs load_speech(Request& request, const Log& log) {
+  SpeechInputs inputs;
+  inputs.image = read_image(request.image_url, "image_url");
+  const Size size = video_size(request, inputs.image.size(1), inputs.image.size(0));
+  request.width = size.width;
+  request.height = size.height;
+  if (!request.pose_video_url.empty()) inputs.pose.emplace(request, request.height, request.width);
+  inputs.sound = open_waveform(request.audio_url, "audio_url");
+  warn_of_damage(inputs.sound, log);
+  return inputs;
+}
 
 /// A job between its clips: what is encoded once, and the files that a broken run left.
 class SpeechJob {
@@ -138,8 +72,11 @@ class SpeechJob {
         job_(std::move(job)),
         schedule_(make_schedule(request)) {}
 
-  /// Text, reference picture and clips to frames, which `show` gets in order.
-  void run(const at::Tensor& picture, const std::function<void(const at::Tensor&)>& show) {
+  /// Text, reference picture and clips to pieces in the store: those that are not there yet. `pose` may be null.
+  void run(const at::Tensor& picture, PoseVideo* pose) {
+    const int64_t first = store_.finished(), all = int64_t(plan_.clips.size());
+    if (first == all) return;
+    if (first > 0) pin_attention(models_.target(), store_.attention());
     TextStates text(models_);
     progress_.at({Stage::Encode, 0, 1, "", job_});
     at::Tensor positive = text(request_.prompt);
@@ -147,13 +84,29 @@ class SpeechJob {
     guidance_.emplace(models_, positive, guided ? text(request_.negative_prompt) : at::Tensor());
     at::Tensor pixels = picture.permute({2, 0, 1}).unsqueeze(1).to(at::kFloat).div_(255).mul_(2).sub_(1);
     reference_ = encode(pixels);
-    if (!request_.pose_video_url.empty()) pose_.emplace(request_, request_.height, request_.width);
-    MotionBuffer buffer(request_.height, request_.width, request_.start_from_image ? pixels : at::Tensor());
-    chain_clips(plan_.clips, 0, reference_, buffer, plan_.chain,
+    pose_ = pose;
+    if (pose_) pose_->skip(plan_.clips[first].start);
+    MotionBuffer buffer =
+        first > 0 ? store_.motion()
+                  : MotionBuffer(request_.height, request_.width, request_.start_from_image ? pixels : at::Tensor());
+    SpeechPieces pieces(request_, plan_, store_, first);
+    chain_clips(plan_.clips, first, reference_, buffer, plan_.chain,
                 {.encode = [&](const at::Tensor& frames) { return encode(frames); },
                  .sample = [&](const ClipTurn& turn) { return sample(turn); },
                  .decode = [&](const at::Tensor& latents, const auto& piece) { decode(latents, piece); },
-                 .show = show});
+                 .show = [&](const at::Tensor& frames) { pieces.show(frames); },
+                 .finished =
+                     [&](int64_t clip, const MotionBuffer& motion) {
+                       pieces.finish_clip();
+                       store_.finish(clip, clip + 1 < all ? motion.frames() : at::Tensor(), attention());
+                     }});
+  }
+
+  /// What computed all clips, also those before a break.
+  std::map<std::string, std::string> attention() const {
+    std::map<std::string, std::string> choices = attention_choices(models_.target());
+    choices.merge(store_.attention());
+    return choices;
   }
 
  private:
@@ -175,9 +128,9 @@ class SpeechJob {
   /// The clip's latents: from an earlier run's file, else sampled and then kept in one.
   at::Tensor sample(const ClipTurn& turn) {
     at::Device device = models_.target().device;
-    // Also of a clip that is there already: the next one goes on in the pose video after it.
+    // Also where the latents are there already: the next clip goes on in the pose video after this one.
     at::Tensor pose = pose_ ? pose_->next(turn.clip.frames) : at::Tensor();
-    if (std::optional<at::Tensor> kept = store_.finished(turn.number)) return kept->to(device);
+    if (std::optional<at::Tensor> kept = store_.latents(turn.number)) return kept->to(device);
     at::Tensor noise = Noise(turn.seed, models_.target().noise)
                            .draw({vae::kLatentChannels, turn.clip.frames / 4, request_.height / vae::kPixels,
                                   request_.width / vae::kPixels})
@@ -187,7 +140,7 @@ class SpeechJob {
     if (pose.defined()) pose = pose_latents(pose, turn.clip);
     guidance_->begin_clip(reference_, turn.motion_latents, pose, features_.at(index));
     at::Tensor latents = denoise_clip(turn, noise);
-    store_.finish(turn.number, latents);
+    store_.save_latents(turn.number, latents);
     return latents;
   }
 
@@ -217,15 +170,11 @@ class SpeechJob {
   std::string job_;
   std::vector<Step> schedule_;
   std::optional<SpeechGuidance> guidance_;
-  std::optional<PoseVideo> pose_;
+  PoseVideo* pose_ = nullptr;
   at::Tensor reference_;
 };
 
 }  // namespace
-
-std::filesystem::path clips_path(const std::filesystem::path& out) {
-  return out.string() + ".clips";
-}
 
 SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features_30) {
   const int64_t fps = request.frames_per_second;
@@ -251,6 +200,9 @@ SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features
     plan.frames = frames_for(samples, kRate, fps);
     plan.clips = shared_clips(plan.frames, request.rendered_frames());
   }
+  // The reference renders one clip more where the sound fills the last one, and then shows nothing of it.
+  while (plan.clips.size() > 1 && chained_frames({plan.clips.begin(), plan.clips.end() - 1}, plan.chain) >= plan.frames)
+    plan.clips.pop_back();
   int64_t total = plan.clips.back().start + plan.clips.back().frames;
   plan.features = feature_index(features_30, fps, total);
   plan.seconds = std::min(double(samples) / kRate, double(plan.frames) / double(fps));
@@ -260,31 +212,31 @@ SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features
 void speak(Models& models, const Request& asked, const Record& record, const std::filesystem::path& work,
            const RenderOptions& options, const Log& log, Progress& progress, const std::string& job) {
   Request request = asked;
-  FetchedMedia media(request);
-  at::Tensor image = read_image(request.image_url, "image_url");
-  const Size size = video_size(request, image.size(1), image.size(0));
-  request.width = size.width;
-  request.height = size.height;
-  const ClipStore store(work, record, request);
-
-  SpeechFeatures features(models.audio_encoder(), open_waveform(request.audio_url, "audio_url"));
-  SpeechPlan plan = plan_speech(request, features.samples(), features.frames());
-  log("job", {{"task", "s2v"},
-              {"seed", request.seed},
-              {"width", request.width},
-              {"height", request.height},
-              {"frames", plan.frames},
-              {"clips", plan.clips.size()},
-              {"seconds_of_sound", plan.seconds},
-              {"device", models.target().device.str()},
-              {"dtype", record.dtype},
-              {"precision", request.precision}});
-  SpeechFile file(request, plan, record);
-  SpeechJob(models, request, plan, features, store, progress, job)
-      .run(resize_shorter_side(image, request.height, request.width),
-           [&](const at::Tensor& frames) { file.show(frames); });
-  file.finish(options);
-  store.remove();
+  FetchedMedia media(request, (work / "").string());
+  media.reading([&] {
+    SpeechInputs inputs = load_speech(request, log);
+    SpeechFeatures features(models.audio_encoder(), inputs.sound);
+    const ClipStore store(work, record, request);
+    media.keep();
+    SpeechPlan plan = plan_speech(request, features.samples(), features.frames());
+    log("job", {{"task", "s2v"},
+                {"seed", request.seed},
+                {"width", request.width},
+                {"height", request.height},
+                {"frames", plan.frames},
+                {"clips", plan.clips.size()},
+                {"clips_finished_before", store.finished()},
+                {"seconds_of_sound", plan.seconds},
+                {"device", models.target().device.str()},
+                {"dtype", record.dtype},
+                {"precision", request.precision}});
+    SpeechJob chain(models, request, plan, features, store, progress, job);
+    chain.run(resize_shorter_side(inputs.image, request.height, request.width), inputs.pose ? &*inputs.pose : nullptr);
+    Record whole = record;
+    whole.attention = chain.attention();
+    join_speech(request, plan, whole, store, options);
+    store.remove();
+  });
 }
 
 void render_speech(const Request& request, const RenderOptions& options, const Log& log, Progress& progress) {
@@ -296,12 +248,17 @@ void render_speech(const Request& request, const RenderOptions& options, const L
   check_fits(need, extent, target);
   Models models(folder, target, need.working, log);
   remember_attention(target);
-  const std::filesystem::path work = clips_path(request.out);
-  const Record record = with_kept_seed(make_record(request, target, identities(folder)), work);
-  speak(models, record.request, record, work, options, log, progress);
+  const Record record = taken_up(make_record(request, target, identities(folder)));
+  const std::filesystem::path work = clips_path(record.request.out);
+  try {
+    speak(models, record.request, record, work, options, log, progress);
+  } catch (...) {
+    if (std::filesystem::exists(work)) log("kept", {{"clips", work.string()}, {"finish_with", "the same command"}});
+    throw;
+  }
   log_attention(target, log);
   clock.end("clips");
-  clock.finish(request.out);
+  clock.finish(record.request.out);
 }
 
 }  // namespace wan

@@ -23,15 +23,13 @@ struct SpeechPlan {
 /// its sound and the file is as long as the sound. A length that was asked for is one clip and cuts the sound.
 SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features_30);
 
-/// Renders `asked` to its `out`. Each finished clip's latents lie in `work` until the video is there; with the same
-/// record a later call takes them up, and the running clip at its last saved step, with the same bytes as without the
-/// break. Throws as `render` does.
+/// Renders `asked` to its `out`. `work` keeps what is done (ClipStore) and copies of inputs that are URLs; with the
+/// same record a later call goes on after the last finished clip, or in the running one at its last saved step, with
+/// the same bytes as without the break. Throws as `render` does.
 void speak(Models& models, const Request& asked, const Record& record, const std::filesystem::path& work,
            const RenderOptions& options, const Log& log, Progress& progress, const std::string& job = "");
-/// The same with networks of its own, and the clips beside the output.
+/// The same with networks of its own, and the clips beside the output. A seed that nobody chose is that of a broken run
+/// of the same request, and so is an output that is named after the seed: the same command goes on.
 void render_speech(const Request& request, const RenderOptions& options, const Log& log, Progress& progress);
-
-/// Where the clips of a video lie while it is made: beside it.
-std::filesystem::path clips_path(const std::filesystem::path& out);
 
 }  // namespace wan

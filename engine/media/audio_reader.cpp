@@ -200,6 +200,13 @@ const std::string& AudioReader::resampler() const {
 at::Tensor AudioReader::next() {
   return state_->next();
 }
+double AudioReader::stated_seconds() const {
+  av::Input& input = state_->decoder.input();
+  // From the bit rate it would be a guess, and a wrong one where that varies.
+  if (input.format().duration_estimation_method == AVFMT_DURATION_FROM_BITRATE) return 0;
+  const AVStream& stream = input.stream();
+  return stream.duration > 0 ? double(stream.duration) * av_q2d(stream.time_base) : 0;
+}
 int64_t AudioReader::damaged_packets() const {
   return state_->decoder.damaged_packets();
 }

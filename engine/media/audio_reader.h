@@ -40,6 +40,8 @@ class AudioReader {
   const std::string& resampler() const;
   /// The next piece [channels, n] float32, n > 0; undefined after the last.
   at::Tensor next();
+  /// How long the sound is by the file's own word, in seconds; 0 where it does not say.
+  double stated_seconds() const;
   /// How many packets could not be decoded so far.
   int64_t damaged_packets() const;
 

@@ -58,7 +58,10 @@ Waveform open_waveform(const std::string& path, const std::string& field) {
     samples += piece.size(1);
   }
   auto walk = std::make_shared<Walk>(path, field);
-  return {samples, [walk](int64_t start, int64_t count) { return walk->read(start, count); }};
+  return {.samples = samples,
+          .read = [walk](int64_t start, int64_t count) { return walk->read(start, count); },
+          .damaged_packets = reader.damaged_packets(),
+          .stated_seconds = reader.stated_seconds()};
 }
 
 }  // namespace wan

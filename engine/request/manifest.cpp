@@ -1,5 +1,6 @@
 #include "engine/request/manifest.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -20,14 +21,15 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr size_t kMostBytes = 64 << 20, kMostJobs = 100'000;
+constexpr size_t kMostBytes = 256 << 20, kMostJobs = 100'000;
+constexpr size_t kMostText = 512 << 20;  // of all jobs: `repeat` multiplies what a line holds
 
 std::string read_file(const std::string& path) {
   check_readable("manifest", path);
   std::error_code error;
   if (!fs::is_regular_file(path, error)) throw InvalidRequest("manifest", "must be a file, got " + shown_path(path));
   if (fs::file_size(path) > kMostBytes)
-    throw InvalidRequest("manifest", "must be at most 64 MiB, got " + std::to_string(fs::file_size(path)) + " bytes");
+    throw InvalidRequest("manifest", "must be at most 256 MiB, got " + std::to_string(fs::file_size(path)) + " bytes");
   std::ostringstream text;
   text << std::ifstream(path, std::ios::binary).rdbuf();
   return text.str();
@@ -92,31 +94,24 @@ class Reader {
 
   std::vector<ManifestJob> read(const std::string& text) {
     for (ManifestLine& line : manifest_lines(text, errors_)) {
-      if (errors_.size() >= kMostErrors) break;
-      collect(line.number, [&] { add_line(line); });
+      if (errors_.full_before(line.number)) break;
+      add_line(line);
     }
     check_outputs();
-    if (!errors_.empty()) throw InvalidRequest(list_of(errors_));
+    if (!errors_.empty()) throw InvalidRequest(errors_.list());
     return std::move(jobs_);
   }
 
  private:
-  /// In the order of the lines; the fields read "line 3, num_frames".
-  static std::vector<FieldError> list_of(const LineErrors& errors) {
-    std::vector<FieldError> list;
-    for (const auto& [line, error] : errors) {
-      list.push_back(error);
-      list.back().field = "line " + std::to_string(line) + (error.field.empty() ? "" : ", " + error.field);
-    }
-    return list;
-  }
-
+  /// What the function found wrong.
   template <class Function>
-  void collect(int64_t line, Function function) {
+  std::vector<FieldError> collect(int64_t line, Function function) {
     try {
       function();
+      return {};
     } catch (const InvalidRequest& invalid) {
-      for (const FieldError& error : invalid.errors) errors_.emplace(line, error);
+      for (const FieldError& error : invalid.errors) errors_.add(line, error);
+      return invalid.errors;
     }
   }
 
@@ -153,38 +148,69 @@ class Reader {
     json fields = defaults_;
     fields.update(line.fields);
     const bool several = fields.contains("seeds") || fields.contains("repeat");
-    const std::vector<json> seeds = take_seeds(fields);
-    if (jobs_.size() + seeds.size() > kMostJobs)
-      throw InvalidRequest("manifest", "must hold at most 100000 jobs; split it");
+    std::vector<json> seeds;
+    const bool countable = collect(line.number, [&] {
+                             seeds = take_seeds(fields);
+                             take_room(fields, seeds.size());
+                           }).empty();
+    if (!countable) seeds = {0};  // what else is wrong with the line is said at once
     for (const json& seed : seeds) {
       fields["seed"] = seed;
-      Request request = parse(fields, {.folder = folder_});
-      if (several && fields.contains("out")) request.out = with_seed(request.out, request.seed);
-      jobs_.push_back({line.number, std::move(request)});
+      Request request = files_of(fields);
+      const auto wrong = collect(line.number, [&] { request = parse(fields, {.folder = folder_}); });
+      if (several && fields.contains("out") && wrong.empty()) request.out = with_seed(request.out, request.seed);
+      if (countable && !(several && !wrong.empty())) name_files(line.number, request);
+      auto in_seed = [](const FieldError& error) { return error.field == "seed"; };
+      if (!std::all_of(wrong.begin(), wrong.end(), in_seed)) break;  // its other seeds would say the same
+      if (wrong.empty() && countable) jobs_.push_back({line.number, std::move(request)});
     }
   }
 
-  void check_outputs() {
-    std::map<std::string, int64_t> outputs, inputs;
-    for (const ManifestJob& job : jobs_) {
-      const Request& request = job.request;
-      for (const std::string& input :
-           {request.image_url, request.last_image_url, request.video_url, request.audio_url, request.pose_video_url})
-        if (!input.empty() && !is_url(input)) inputs.emplace(one_name(input), job.line);
+  void take_room(const json& fields, size_t jobs) {
+    if (jobs_.size() + jobs > kMostJobs) throw InvalidRequest("manifest", "must hold at most 100000 jobs; split it");
+    size_t letters = 0;
+    for (const json& value : fields)
+      if (value.is_string()) letters += value.get_ref<const std::string&>().size();
+    text_ += letters * jobs;  // at most 256 MiB times 100000
+    if (text_ > kMostText)
+      throw InvalidRequest("manifest", "must hold at most 512 MiB of text in all its jobs; name large inputs as files");
+  }
+
+  /// What a line reads and writes, though it may be wrong elsewhere.
+  Request files_of(const json& fields) const {
+    Request request;
+    for (const Parameter& parameter : parameters()) {
+      const auto found = fields.find(parameter.name);
+      if (!parameter.path || found == fields.end() || !found->is_string()) continue;
+      const std::string& path = found->get_ref<const std::string&>();
+      if (!path.empty() && !is_url(path))
+        request.*std::get<std::string Request::*>(parameter.field) = from_folder(folder_, path);
     }
-    for (const ManifestJob& job : jobs_) {
-      if (errors_.size() >= kMostErrors) return;
-      const std::string name = one_name(job.request.out);
+    return request;
+  }
+
+  void name_files(int64_t line, const Request& request) {
+    if (!request.out.empty()) outputs_.emplace_back(line, request.out);
+    for (const std::string& input :
+         {request.image_url, request.last_image_url, request.video_url, request.audio_url, request.pose_video_url})
+      if (!input.empty() && !is_url(input)) inputs_.emplace(one_name(input), line);
+  }
+
+  void check_outputs() {
+    std::map<std::string, int64_t> taken;
+    for (const auto& [line, out] : outputs_) {
+      if (errors_.full_before(line)) return;
+      const std::string name = one_name(out);
       auto refuse = [&](const std::string& wrong) {
-        errors_.emplace(job.line, FieldError{"out", wrong, "duplicate", "", job.request.out});
+        errors_.add(line, FieldError{"out", wrong, "duplicate", "", out});
       };
-      const auto [first, added] = outputs.emplace(name, job.line);
+      const auto [first, added] = taken.emplace(name, line);
       if (!added)
-        refuse("must be a file of its own, got " + shown_path(job.request.out) + ", which line " +
-               std::to_string(first->second) + " writes too");
-      else if (const auto input = inputs.find(name); input != inputs.end())
-        refuse("must not be an input, got " + shown_path(job.request.out) + ", which line " +
-               std::to_string(input->second) + " reads");
+        refuse("must be a file of its own, got " + shown_path(out) + ", which line " + std::to_string(first->second) +
+               " writes too");
+      else if (const auto input = inputs_.find(name); input != inputs_.end())
+        refuse("must not be an input, got " + shown_path(out) + ", which line " + std::to_string(input->second) +
+               " reads");
     }
   }
 
@@ -192,6 +218,9 @@ class Reader {
   json defaults_;
   Draws draws_;
   std::vector<ManifestJob> jobs_;
+  size_t text_ = 0;  // bytes of the jobs' texts
+  std::vector<std::pair<int64_t, std::string>> outputs_;
+  std::map<std::string, int64_t> inputs_;  // each with the first line that reads it
   LineErrors errors_;
 };
 

@@ -24,7 +24,8 @@ struct ManifestOptions {
 /// manifest's folder. `seeds` (a list) or `repeat` (how often; counts up from `seed`, or draws) make several jobs of
 /// one line, written to NAME-SEED.mp4. A drawn seed depends on its line's values and not on its neighbours.
 /// Throws one InvalidRequest with all errors of all lines ("line 3, num_frames"), outputs that two jobs share and
-/// outputs that are another's input among them; a manifest is at most 64 MiB and 100,000 jobs.
+/// outputs that are another's input among them; a manifest is at most 256 MiB, 100,000 jobs, and 512 MiB
+/// of text in all of these.
 std::vector<ManifestJob> read_manifest(const std::string& path, const ManifestOptions& options);
 
 }  // namespace wan

@@ -1,6 +1,7 @@
 #include "engine/request/manifest_lines.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <string_view>
 
@@ -50,7 +51,7 @@ class Splitter {
     if (first == text_.size()) fail(0, "must hold at least one request, and is empty");
     std::vector<ManifestLine> found;
     for (const Piece& piece : first < text_.size() && text_[first] == '[' ? elements(first) : lines()) {
-      if (errors_.size() >= kMostErrors) break;
+      if (errors_.full_before(line_of(piece.begin))) break;
       read(piece, found);
     }
     return found;
@@ -66,7 +67,7 @@ class Splitter {
   }
 
   void fail(size_t position, const std::string& wrong) {
-    errors_.emplace(line_of(position), FieldError{"", wrong, "json_invalid", "", ""});
+    errors_.add(line_of(position), FieldError{"", wrong, "json_invalid", "", ""});
   }
 
   std::vector<Piece> lines() const {
@@ -111,10 +112,10 @@ class Splitter {
   }
 
   void read(const Piece& piece, std::vector<ManifestLine>& found) {
-    constexpr size_t kLongest = 4 << 20;
+    constexpr size_t kLongest = 48 << 20;
     const size_t begin = std::min(skip_space(text_, piece.begin), piece.end);
     if (begin == piece.end) return fail(begin, "must be a request between two commas, and there is none");
-    if (piece.end - begin > kLongest) return fail(begin, "must be at most 4 MiB");
+    if (piece.end - begin > kLongest) return fail(begin, "must be at most 48 MiB");
     const int64_t line = line_of(begin);
     try {
       json fields = parse_object(text_.substr(begin, piece.end - begin));
@@ -126,15 +127,17 @@ class Splitter {
       const size_t column = newline == std::string_view::npos ? at + 1 : at - newline;
       fail(at, "must be a JSON object in UTF-8, and is broken at column " + std::to_string(column));
     } catch (const InvalidRequest& invalid) {
-      for (const FieldError& error : invalid.errors) errors_.emplace(line, error);
+      for (const FieldError& error : invalid.errors) errors_.add(line, error);
     }
   }
 
   /// Names given twice are refused, where the library would take the last.
-  static json parse_object(std::string_view text) {
-    constexpr int kDeepest = 8;  // whoever walks the values may recurse
+  json parse_object(std::string_view text) {
+    constexpr int kDeepest = 8;                 // whoever walks the values may recurse
+    constexpr int64_t kMostValues = 4'000'000;  // a value of two letters takes up a hundred bytes
     std::set<std::string> names;
     auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
+      if (++values_ > kMostValues) throw InvalidRequest("", "must end before its 4,000,000th value; split it");
       if (depth > kDeepest) throw InvalidRequest("", "must be a flat object, and is nested deeper than 8");
       if (event == json::parse_event_t::key && depth == 1 && !names.insert(parsed.get<std::string>()).second) {
         const std::string name = shown(parsed);
@@ -148,10 +151,28 @@ class Splitter {
   std::string_view text_;
   LineErrors& errors_;
   size_t counted_ = 0;
-  int64_t line_ = 1;
+  int64_t line_ = 1, values_ = 0;
 };
 
 }  // namespace
+
+void LineErrors::add(int64_t line, const FieldError& error) {
+  errors_.emplace(line, error);
+  if (errors_.size() > kMost) errors_.erase(std::prev(errors_.end()));
+}
+
+bool LineErrors::full_before(int64_t line) const {
+  return errors_.size() >= kMost && errors_.rbegin()->first <= line;
+}
+
+std::vector<FieldError> LineErrors::list() const {
+  std::vector<FieldError> list;
+  for (const auto& [line, error] : errors_) {
+    list.push_back(error);
+    list.back().field = "line " + std::to_string(line) + (error.field.empty() ? "" : ", " + error.field);
+  }
+  return list;
+}
 
 std::vector<ManifestLine> manifest_lines(std::string text, LineErrors& errors) {
   if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);

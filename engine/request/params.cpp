@@ -93,7 +93,7 @@ std::vector<Parameter> make_table() {
        .field = &Request::last_image_url,
        .tasks = each({I2V}, {}),
        .group = "Input",
-       .help = "A picture to end at.",
+       .help = "A picture to end at; the length must then be 4n + 1 frames.",
        .metavar = "FILE|URL",
        .path = true,
        .media = true},

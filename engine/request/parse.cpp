@@ -32,6 +32,7 @@ class Parser {
     }
     collect([&] { settle_sigmas(); });
     collect([&] { settle_size(); });
+    collect([&] { check_last_image(); });
     if (!request_.seed_given) request_.seed = int64_t(std::random_device()() & 0x7FFFFFFF);  // fits every endpoint
     collect([&] { settle_output(); });
     if (!errors_.empty()) throw InvalidRequest(errors_);
@@ -184,6 +185,16 @@ class Parser {
                                                       ", got " + std::to_string(request_.num_inference_steps) +
                                                       "; leave it out");
     request_.num_inference_steps = int64_t(sigmas.size());
+  }
+
+  /// The picture is the last of the frames that the model renders, 4n + 1; a file cut shorter would end before it.
+  void check_last_image() const {
+    const int64_t frames = request_.num_frames;
+    if (request_.last_image_url.empty() || frames < 1 || (frames % 4 == 1 && frames > 1)) return;
+    const int64_t above = std::max<int64_t>(request_.rendered_frames(), 5), below = above - 4;
+    const std::string nearest = (below > 1 ? std::to_string(below) + " or " : "") + std::to_string(above);
+    throw InvalidRequest("num_frames", "must be 4n + 1 where last_image_url is given, got " + std::to_string(frames) +
+                                           "; the nearest is " + nearest);
   }
 
   void settle_size() {

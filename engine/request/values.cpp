@@ -71,10 +71,13 @@ bool read_boolean(const Parameter& parameter, const json& value, bool text) {
 }
 
 std::string read_text(const Parameter& parameter, const json& value) {
-  constexpr size_t kLongest = 1 << 20;
+  constexpr size_t kLongest = 1 << 20, kLongestData = 44 << 20;
   if (!value.is_string()) refuse(parameter, value, "string_type", "must be a text");
   const std::string& text = value.get_ref<const std::string&>();
-  if (text.size() > kLongest) refuse(parameter, value, "string_too_long", "must be at most 1 MiB of text");
+  const bool data = parameter.media && text.starts_with("data:");
+  if (text.size() > (data ? kLongestData : kLongest))
+    refuse(parameter, value, "string_too_long",
+           data ? "must be at most 44 MiB as a data URL" : "must be at most 1 MiB of text");
   if (!is_utf8(text)) refuse(parameter, value, "string_unicode", "must be UTF-8");
   if (parameter.path && text.empty()) refuse(parameter, value, "string_too_short", "must name a file or folder");
   if (parameter.path && text.find('\0') != std::string::npos)

@@ -14,7 +14,8 @@ int64_t read_integer(const Parameter& parameter, const nlohmann::json& value, bo
 double read_number(const Parameter& parameter, const nlohmann::json& value, bool text);
 /// true or false; with `text` also true, yes, on, 1 and their opposites as words.
 bool read_boolean(const Parameter& parameter, const nlohmann::json& value, bool text);
-/// Well-formed UTF-8, at most 1 MiB; a path is neither empty nor holds a NUL.
+/// Well-formed UTF-8, at most 1 MiB, or as a data URL 44 MiB (32 MiB in base64); a path is neither empty nor holds a
+/// NUL.
 std::string read_text(const Parameter& parameter, const nlohmann::json& value);
 /// A list of finite numbers; with `text` also "1,0.9,0.5".
 std::vector<double> read_numbers(const Parameter& parameter, const nlohmann::json& value, bool text);

@@ -62,6 +62,11 @@ std::string shown_path(const std::string& path) {
   return shown(path, 4096);
 }
 
+std::string shown_url(const std::string& url) {
+  if (!url.starts_with("data:")) return shown(url, 200);
+  return url.find(',') < 60 ? shown(url.substr(0, url.find(',')) + ",...") : shown(url);
+}
+
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
   constexpr size_t kLongest = 64;  // no name is longer, and a hostile one must not cost time
   std::string best;

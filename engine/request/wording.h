@@ -12,6 +12,8 @@ namespace wan {
 std::string shown(const nlohmann::json& value, size_t longest = 60);
 /// A path, cut only where no file system would take it.
 std::string shown_path(const std::string& path);
+/// A URL in quotes, cut where it is long; of a data URL what stands before its content.
+std::string shown_url(const std::string& url);
 
 /// The candidate with the fewest letters to insert, delete, replace or swap, or one that has `word` among its words
 /// (steps: num_inference_steps); the first of equals. Empty only where the list is.

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <string_view>
 
+#include "engine/device.h"
 #include "engine/job/batch.h"
 
 namespace {
@@ -27,6 +28,7 @@ int render(const char* manifest, const char* work) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  wan::fix_order_of_sums();  // as wan-engine, which ends what this program began
   if (argc == 4 && std::string_view(argv[1]) == "--render") return render(argv[2], argv[3]);
   testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();

@@ -10,6 +10,8 @@
 
 #include "engine/job/batch_report.h"
 #include "engine/job/render.h"
+#include "engine/media/fetch.h"
+#include "engine/media/video_reader.h"
 #include "engine/request/error.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
@@ -44,13 +46,13 @@ struct Scene {
     std::ofstream(path(), std::ios::app) << line.dump() << "\n";
   }
 
-  BatchResult run(const BatchOptions& options = {.save_every = {}}, Progress* progress = nullptr) {
+  BatchResult run(const BatchOptions& options = {.save_every = {}}, Progress* progress = nullptr, const Log& log = {}) {
     c10::InferenceMode inference;
     const uint64_t draw = Journal::draw_number(work());
     const std::vector<ManifestJob> jobs = read_manifest(path(), {.draw = draw});
     Journal journal(work(), draw);
     Steps silent;
-    return render_batch(jobs, journal, options, Log{}, progress ? *progress : silent);
+    return render_batch(jobs, journal, options, log, progress ? *progress : silent);
   }
 
   std::string path() const { return folder / "list.jsonl"; }
@@ -160,6 +162,20 @@ TEST(Batch, GoesOnWhereItWasStoppedWithTheSameBytes) {
   }
 }
 
+TEST(Batch, WhatAKillLeftOfAFinishedJobGoesAtTheNextRun) {
+  Scene scene;
+  scene.add({{"out", "a.mp4"}});
+  scene.run();
+  std::ifstream journal(scene.work() / "journal.jsonl");
+  nlohmann::json last;
+  for (std::string line; std::getline(journal, line);) last = nlohmann::json::parse(line);
+  ASSERT_EQ(last.at("files").size(), 4u) << "latents, state, prompt and negative prompt";
+  for (const std::string name : last["files"]) std::ofstream(scene.work() / name) << "left";
+  std::ofstream(scene.work() / "of-somebody-else.safetensors") << "stays";
+  EXPECT_EQ(scene.run().count(JobState::Kept), 1);
+  EXPECT_EQ(scene.waiting(), (std::multiset<std::string>{""}));
+}
+
 TEST(Batch, OneFailureIsItsOwn) {
   Scene scene;
   std::ofstream(scene.folder / "broken.mp4") << "no video";
@@ -237,6 +253,57 @@ TEST(Batch, AFullDiskFailsTheJobAndLosesNothing) {
   const BatchResult again = scene.run();
   EXPECT_EQ(again.count(JobState::Kept), 1);
   EXPECT_EQ(bytes_of(scene.folder / "b.mp4"), rendered_alone(again.jobs[1].request));
+}
+
+/// A file as a data URL.
+std::string data_url(const std::string& path) {
+  constexpr const char* kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string bytes = bytes_of(path), text = "data:video/mp4;base64,";
+  const size_t missing = (3 - bytes.size() % 3) % 3;
+  bytes.append(missing, '\0');
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    const uint32_t three = uint8_t(bytes[i]) << 16 | uint8_t(bytes[i + 1]) << 8 | uint8_t(bytes[i + 2]);
+    for (int shift : {18, 12, 6, 0}) text += kLetters[three >> shift & 63];
+  }
+  return text.replace(text.size() - missing, missing, missing, '=');
+}
+
+// Days may lie between the pictures and the sound of a video that is named by a URL.
+TEST(Batch, AnInputByUrlIsFetchedOnceAndKeptForItsSound) {
+  Scene scene;
+  const std::string url = data_url(media_file("aac_sound.mp4"));
+  for (int seed : {1, 2})
+    scene.add({{"out", std::to_string(seed) + ".mp4"},
+               {"task", "v2v"},
+               {"video_url", url},
+               {"num_frames", 5},
+               {"resample_fps", true},
+               {"seed", seed}});
+  Steps few(1);
+  EXPECT_TRUE(scene.run({}, &few).cancelled);
+  const std::string copy = copy_path(scene.work().string() + "/", url);
+  ASSERT_TRUE(fs::exists(copy));
+  const BatchResult result = scene.run();
+  for (const JobResult& job : result.jobs) {
+    EXPECT_EQ(job.state, JobState::Done) << job.error;
+    EXPECT_TRUE(bytes_of(job.request.out) == rendered_alone(job.request)) << job.request.out;
+    EXPECT_TRUE(VideoReader(job.request.out, "video_url").info().has_audio);
+  }
+  EXPECT_FALSE(fs::exists(copy)) << "no job needs it any more";
+}
+
+TEST(Batch, LogsThePhasesThatHadWork) {
+  Scene scene;
+  scene.add({{"out", "a.mp4"}, {"seed", 1}});
+  std::vector<std::string> phases;
+  const Log log{[&](std::string_view event, const Log::Fields& fields) {
+    if (event == "phase") phases.push_back(fields["phase"].get<std::string>() + " " + fields["jobs"].dump());
+  }};
+  scene.run({}, nullptr, log);
+  EXPECT_EQ(phases, (std::vector<std::string>{"prompts 1", "high_noise 1", "low_noise 1", "decode 1"}));
+  phases.clear();
+  scene.run({}, nullptr, log);
+  EXPECT_EQ(phases, std::vector<std::string>());
 }
 
 TEST(Batch, ProgressNamesTheJobAndTheTimeLeft) {

@@ -84,6 +84,34 @@ TEST(Manifest, AllErrorsOfAllLinesAtOnceWithTheirNumbers) {
   EXPECT_NE(manifest.message().find("which line 8 writes too"), std::string::npos);
 }
 
+TEST(Manifest, WhatIsWrongInOneWayIsStillLookedAtInTheOthers) {
+  EXPECT_EQ(Manifest(line(R"("repeat": 0, "shift": 99)", "a.mp4") + line(R"("shift": 99)", "b.mp4") +
+                     line("", "b.mp4") + line(R"("seeds": [1, -1, "x"])", "c.mp4"))
+                .wrong(),
+            "line 1, repeat; line 1, shift; line 2, shift; line 3, out; line 4, seed; line 4, seed");
+}
+
+TEST(Manifest, TheFirstErrorsByLineAreListed) {
+  std::string many = line(R"("shift": 99)", "a.mp4");
+  for (int i = 0; i < 2000; ++i) many += "1\n";
+  try {
+    Manifest(many).read();
+    ADD_FAILURE();
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_EQ(invalid.errors.front().field, "line 1, shift");
+    EXPECT_EQ(invalid.errors.back().field, "line 1000");
+  }
+}
+
+TEST(Manifest, APictureOfThirtyMegabytesCanBeADataUrl) {
+  auto picture = [](size_t letters) {
+    return R"({"task": "i2v", "model": "m", "prompt": "p", "out": "a.mp4", "image_url": "data:image/png;base64,)" +
+           std::string(letters, 'A') + "\"}\n";
+  };
+  EXPECT_EQ(Manifest(picture(size_t(40) << 20)).read().at(0).request.image_url.size(), (size_t(40) << 20) + 22);
+  EXPECT_EQ(Manifest(picture(size_t(45) << 20)).wrong(), "line 1, image_url");
+}
+
 TEST(Manifest, PositionsInAnArrayAreThoseOfTheFile) {
   EXPECT_EQ(Manifest("[\n" + line("", "a.mp4") + ",\n{\"task\":\n\n 7x}]").wrong(), "line 6");
   EXPECT_NE(Manifest("[\n" + line("", "a.mp4") + ",\n{\"task\":\n\n 7x}]").message().find("column 3"),
@@ -155,7 +183,12 @@ TEST(Manifest, HostileOnesAreRefusedInBoundedTime) {
   EXPECT_EQ(Manifest(std::string(1 << 20, '[')).wrong(), "line 1");
   EXPECT_EQ(Manifest("{\"a\":" + std::string(1 << 20, '[') + "\n").wrong(), "line 1");
   EXPECT_EQ(Manifest("{\"a\":" + std::string(1 << 20, '[') + std::string(1 << 20, ']') + "}\n").wrong(), "line 1");
-  EXPECT_EQ(Manifest("{\"a\": \"" + std::string(5 << 20, 'x') + "\"}\n").wrong(), "line 1");
+  EXPECT_EQ(Manifest("{\"a\": \"" + std::string(49 << 20, 'x') + "\"}\n").wrong(), "line 1");
+  std::string values = "{\"a\": [1";
+  for (int i = 0; i < 4'000'000; ++i) values += ",1";
+  EXPECT_EQ(Manifest(values + "]}\n").wrong(), "line 1");
+  EXPECT_EQ(Manifest(line("\"repeat\": 100000, \"negative_prompt\": \"" + std::string(9000, 'x') + "\"")).wrong(),
+            "line 1, manifest");
   std::string many;
   for (int i = 0; i < 100'000; ++i) many += "1\n";
   try {

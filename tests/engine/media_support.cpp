@@ -1,6 +1,7 @@
 #include "tests/engine/media_support.h"
 
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 
@@ -56,6 +57,21 @@ at::Tensor moving_picture(int64_t frames, int64_t height, int64_t width) {
 double decibels(const at::Tensor& got, const at::Tensor& want) {
   double error = (got.to(at::kDouble) - want.to(at::kDouble)).square().mean().item<double>();
   return error == 0 ? 200 : 10 * std::log10(255.0 * 255.0 / error);
+}
+
+void write_sound(const std::string& path, uint32_t rate, double seconds) {
+  const auto samples = int64_t(std::llround(seconds * rate));
+  at::Tensor time = at::arange(samples, at::kDouble) / double(rate);
+  at::Tensor wave = ((time * 1400).sin() * (time * 7).sin() * 12000).to(at::kShort).contiguous();
+  std::string bytes = "RIFF....WAVEfmt ";
+  auto put = [&](auto value) { bytes.append(reinterpret_cast<const char*>(&value), sizeof value); };
+  put(uint32_t(16)), put(uint16_t(1)), put(uint16_t(1)), put(rate), put(rate * 2), put(uint16_t(2)), put(uint16_t(16));
+  bytes += "data";
+  put(uint32_t(samples * 2));
+  bytes.append(reinterpret_cast<const char*>(wave.data_ptr()), size_t(samples) * 2);
+  const auto rest = uint32_t(bytes.size() - 8);
+  std::memcpy(bytes.data() + 4, &rest, sizeof rest);
+  write_bytes(path, bytes);
 }
 
 }  // namespace wan

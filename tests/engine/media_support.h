@@ -19,6 +19,8 @@ std::vector<std::string> expected_names(const std::string& prefix);
 at::Tensor moving_picture(int64_t frames, int64_t height, int64_t width);
 /// Peak signal-to-noise ratio of uint8 pictures in decibels.
 double decibels(const at::Tensor& got, const at::Tensor& want);
+/// A tone that comes and goes, as 16-bit mono WAV.
+void write_sound(const std::string& path, uint32_t rate, double seconds);
 std::string bytes_of(const std::string& path);
 void write_bytes(const std::string& path, const std::string& bytes);
 

@@ -133,6 +133,16 @@ TEST(Params, ReferencePresetIsTheOfficialConfiguration) {
       "");
 }
 
+TEST(Parse, AVideoEndsAtItsLastPicture) {
+  auto said = [](int64_t frames) {
+    return message(Task::I2V, {{"last_image_url", "x"}, {"num_frames", frames}, {"unlocked", true}});
+  };
+  for (int64_t frames : {5, 81}) EXPECT_EQ(said(frames), "");
+  EXPECT_EQ(said(80), "[num_frames] must be 4n + 1 where last_image_url is given, got 80; the nearest is 77 or 81");
+  EXPECT_EQ(said(1), "[num_frames] must be 4n + 1 where last_image_url is given, got 1; the nearest is 5");
+  EXPECT_EQ(message(Task::I2V, {{"num_frames", 80}}), "");
+}
+
 TEST(Params, EngineRangesAreWhatTheMathematicsAllows) {
   for (const json& key : {json{{"unlocked", true}}, json{{"preset", "reference"}}}) {
     auto with = [&](const char* name, const json& value) {
@@ -320,7 +330,8 @@ TEST(Params, JsonAndBackIsTheSameRequest) {
 
 TEST(Params, EveryParameterIsStored) {
   for (Task task : kTasks) {
-    json more = {{"sigmas", {0.5}}, {"num_frames", 80}, {"width", 64}, {"height", 64}, {"model", "m"}};
+    json more = {
+        {"sigmas", {0.5}}, {"num_frames", task == Task::S2V ? 80 : 81}, {"width", 64}, {"height", 64}, {"model", "m"}};
     for (const char* name : {"last_image_url", "pose_video_url"})
       if (find_parameter(name)->accepts(task)) more[name] = "f";
     json stored = to_json(parse(task, fields(task, more), kFields));

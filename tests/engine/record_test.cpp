@@ -22,6 +22,7 @@ TEST(Record, NamesADataUrlByItsDigest) {
   const std::string named = image_in_record(picture);
   EXPECT_EQ(named.size(), std::string("data:,").size() + 64);
   EXPECT_NE(image_in_record(picture + "A"), named);
+  EXPECT_EQ(image_in_record(named), named) << "a record that was read back says the same";
   EXPECT_EQ(image_in_record("face.png"), "face.png");
 }
 

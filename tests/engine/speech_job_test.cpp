@@ -4,13 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "engine/job/clip_store.h"
 #include "engine/media/audio_reader.h"
 #include "engine/media/png.h"
 #include "engine/media/video_reader.h"
+#include "engine/media/writer.h"
 #include "engine/request/error.h"
 #include "engine/request/parse.h"
 #include "tests/engine/media_support.h"
@@ -22,22 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 
 const fs::path kModel = fs::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints/Wan2.2-S2V-14B";
-
-/// A tone that comes and goes, as 16-bit mono.
-void write_sound(const std::string& path, uint32_t rate, double seconds) {
-  const auto samples = int64_t(std::llround(seconds * rate));
-  at::Tensor time = at::arange(samples, at::kDouble) / double(rate);
-  at::Tensor wave = ((time * 1400).sin() * (time * 7).sin() * 12000).to(at::kShort).contiguous();
-  std::string bytes = "RIFF....WAVEfmt ";
-  auto put = [&](auto value) { bytes.append(reinterpret_cast<const char*>(&value), sizeof value); };
-  put(uint32_t(16)), put(uint16_t(1)), put(uint16_t(1)), put(rate), put(rate * 2), put(uint16_t(2)), put(uint16_t(16));
-  bytes += "data";
-  put(uint32_t(samples * 2));
-  bytes.append(reinterpret_cast<const char*>(wave.data_ptr()), size_t(samples) * 2);
-  const auto rest = uint32_t(bytes.size() - 8);
-  std::memcpy(bytes.data() + 4, &rest, sizeof rest);
-  write_bytes(path, bytes);
-}
 
 /// A request over a picture and a sound in a folder of its own.
 struct Scene {
@@ -66,18 +51,21 @@ struct Scene {
   TemporaryFolder folder;
 };
 
-/// Stops like Ctrl-C before denoising step `stop_at`.
+/// Stops like Ctrl-C before denoising step `stop_at`, or before a latent frame is decoded.
 struct Steps : Progress {
-  explicit Steps(int64_t stop_at = INT64_MAX) : stop_at(stop_at) {}
+  explicit Steps(int64_t stop_at = INT64_MAX, int64_t stop_decoding_at = INT64_MAX)
+      : stop_at(stop_at), stop_decoding_at(stop_decoding_at) {}
   void at(const Report& report) override {
+    ++reports;
     if (report.stage == Stage::Denoise && made++ == stop_at) throw Cancelled();
+    if (report.stage == Stage::Decode && decoded++ == stop_decoding_at) throw Cancelled();
   }
-  int64_t made = 0, stop_at;
+  int64_t made = 0, decoded = 0, reports = 0, stop_at, stop_decoding_at;
 };
 
-std::string rendered(const Request& request, Progress& progress) {
+std::string rendered(const Request& request, Progress& progress, const Log& log = {}) {
   c10::InferenceMode inference;
-  render_speech(request, {}, Log{}, progress);
+  render_speech(request, {}, log, progress);
   return bytes_of(request.out);
 }
 
@@ -149,10 +137,43 @@ TEST(ClipStore, HandsAStateToItsOwnClipOnly) {
   store.save_running(0, begin_sampling(request.solver, schedule, at::ones({16, 10, 8, 8})));
   EXPECT_TRUE(store.running(0, request.solver, schedule, at::kCPU).has_value());
   EXPECT_FALSE(store.running(1, request.solver, schedule, at::kCPU).has_value());
-  EXPECT_FALSE(store.finished(0).has_value());
-  store.finish(0, at::ones({16, 10, 8, 8}));
+  EXPECT_FALSE(store.latents(0).has_value());
+  store.save_latents(0, at::ones({16, 10, 8, 8}));
   EXPECT_FALSE(store.running(0, request.solver, schedule, at::kCPU).has_value());
-  EXPECT_TRUE(store.finished(0).has_value());
+  EXPECT_TRUE(store.latents(0).has_value());
+}
+
+TEST(ClipStore, AClipIsFinishedWithItsPieceAndItsMotion) {
+  const Scene scene(16000, 1);
+  const Request request = scene.request();
+  const fs::path work = scene.folder / "clips";
+  const ClipStore store(work, make_record(request, resolve_target(request), {}), request);
+  const at::Tensor motion = at::rand({3, MotionBuffer::kFrames, 8, 8});
+  store.save_latents(0, at::ones({1}));
+  write_bytes(store.piece(0), "piece");
+  EXPECT_EQ(store.finished(), 0) << "the next clip needs the motion frames";
+  store.finish(0, at::zeros_like(motion), {});
+  EXPECT_EQ(store.finished(), 1);
+  write_bytes(store.piece(1), "piece");
+  store.finish(1, motion, {{"case", "back end"}});
+  EXPECT_EQ(store.finished(), 2);
+  EXPECT_TRUE(at::equal(store.motion().frames(), motion));
+  EXPECT_EQ(store.attention().at("case"), "back end");
+  EXPECT_FALSE(store.latents(0).has_value());
+  EXPECT_EQ(std::distance(fs::directory_iterator(work), {}), 4) << "the record, two pieces, one clip's motion";
+}
+
+TEST(ClipStore, OneRunAtATime) {
+  const Scene scene(16000, 1);
+  const Request request = scene.request();
+  const Record record = make_record(request, resolve_target(request), {});
+  const fs::path work = scene.folder / "clips";
+  write_bytes((fs::create_directories(work), work / "mine.txt"), "not ours");
+  {
+    const ClipStore store(work, record, request);
+    EXPECT_THROW(ClipStore(work, record, request), InvalidRequest);
+  }
+  EXPECT_EQ(std::distance(fs::directory_iterator(work), {}), 1) << "without work nothing stays but what was there";
 }
 
 TEST(ClipStore, ForgetsClipsOfAnotherSoundUnderTheSameName) {
@@ -160,26 +181,25 @@ TEST(ClipStore, ForgetsClipsOfAnotherSoundUnderTheSameName) {
   const Request request = scene.request();
   const Record record = make_record(request, resolve_target(request), {});
   const fs::path work = scene.folder / "clips";
-  ClipStore(work, record, request).finish(0, at::ones({1}));
-  EXPECT_TRUE(ClipStore(work, record, request).finished(0).has_value());
+  ClipStore(work, record, request).save_latents(0, at::ones({1}));
+  EXPECT_TRUE(ClipStore(work, record, request).latents(0).has_value());
   write_sound(request.audio_url, 16000, 2);
-  EXPECT_FALSE(ClipStore(work, record, request).finished(0).has_value());
+  EXPECT_FALSE(ClipStore(work, record, request).latents(0).has_value());
 }
 
-TEST(ClipStore, KeepsASeedThatNobodyChose) {
+TEST(ClipStore, ASeedThatNobodyChoseIsTheBrokenRuns) {
   const Scene scene(16000, 1);
   const Request request = scene.request();
-  const fs::path work = scene.folder / "clips";
   auto record_of = [](const Request& asked) { return make_record(asked, resolve_target(asked), {}); };
-  ClipStore(work, record_of(request), request);
+  ClipStore(clips_path(request.out), record_of(request), request).save_latents(0, at::ones({1}));
   Request again = request;
   again.seed = request.seed + 1;  // drawn anew
-  EXPECT_EQ(with_kept_seed(record_of(again), work).request.seed, request.seed);
+  EXPECT_EQ(taken_up(record_of(again)).request.seed, request.seed);
   again.prompt = "another face";
-  EXPECT_EQ(with_kept_seed(record_of(again), work).request.seed, again.seed);
+  EXPECT_EQ(taken_up(record_of(again)).request.seed, again.seed);
   again.prompt = request.prompt;
   again.seed_given = true;
-  EXPECT_EQ(with_kept_seed(record_of(again), work).request.seed, again.seed);
+  EXPECT_EQ(taken_up(record_of(again)).request.seed, again.seed);
 }
 
 // 192 kHz is more than AAC takes: the track is resampled, and still as long as the picture.
@@ -198,22 +218,119 @@ TEST(RenderSpeech, FileLastsAsLongAsItsSound) {
   EXPECT_NEAR(loudness(sound) / loudness(source), 1, 0.1);
 }
 
+/// What ffprobe says of a stream: when it starts and how long it lasts, in seconds.
+struct Times {
+  double start = -1, duration = -1;
+};
+
+Times times(const std::string& path, const std::string& stream) {
+  const std::string command = "ffprobe -v error -select_streams " + stream +
+                              " -show_entries stream=start_time,duration -of csv=p=0 '" + path + "'";
+  FILE* pipe = popen(command.c_str(), "r");
+  Times found;
+  if (std::fscanf(pipe, "%lf,%lf", &found.start, &found.duration) != 2) ADD_FAILURE() << command;
+  pclose(pipe);
+  return found;
+}
+
+TEST(RenderSpeech, PictureAndSoundStartTogetherAndLastAsLong) {
+  for (double seconds : {3., 10.}) {
+    const Scene scene(16000, seconds);
+    Steps progress;
+    rendered(scene.request({{"num_inference_steps", 1}}), progress);
+    const Times picture = times(scene.out(), "v:0"), sound = times(scene.out(), "a:0");
+    EXPECT_EQ(picture.start, 0);
+    EXPECT_EQ(sound.start, 0);
+    EXPECT_NEAR(picture.duration, seconds, 1. / 16);
+    EXPECT_NEAR(sound.duration, picture.duration, 1. / 16);
+  }
+}
+
 TEST(RenderSpeech, GoesOnWithTheSameBytes) {
   const Scene scene(16000, 5.1);  // 82 frames: 44 and 40
-  const Request request = scene.request({{"seed", 7}});
+  {
+    VideoWriter pose(scene.folder / "pose.mp4", {.height = 64, .width = 64});
+    pose.write(moving_picture(84, 64, 64));
+    pose.finish();
+  }
+  const Request request = scene.request({{"seed", 7}, {"pose_video_url", "pose.mp4"}});
   Steps whole;
   const std::string want = rendered(request, whole);
   EXPECT_EQ(whole.made, 4);
+  EXPECT_EQ(whole.decoded, (1 + 11) + (19 + 10)) << "latent frames: what leads a clip, and its own";
   fs::remove(scene.out());
 
   Steps broken(3);
   EXPECT_THROW(rendered(request, broken), Cancelled);
   EXPECT_FALSE(fs::exists(scene.out()));
   EXPECT_TRUE(fs::exists(clips_path(scene.out())));
+  Steps in_decoding(INT64_MAX, 5);
+  EXPECT_THROW(rendered(request, in_decoding), Cancelled);
+  EXPECT_EQ(in_decoding.made, 2) << "of the second clip alone";
   Steps rest;
-  EXPECT_EQ(rendered(request, rest), want);
-  EXPECT_EQ(rest.made, 2);  // of the second clip alone
+  EXPECT_TRUE(rendered(request, rest) == want);
+  EXPECT_EQ(rest.made, 0);
+  EXPECT_EQ(rest.decoded, 29) << "the first clip is not decoded again";
   EXPECT_FALSE(fs::exists(clips_path(scene.out())));
+}
+
+TEST(RenderSpeech, TheSameCommandGoesOnThoughItDrawsItsSeed) {
+  const Scene scene(16000, 5.1);
+  auto drawn = [&] {
+    nlohmann::json fields = to_json(scene.request());
+    fields.erase("seed");
+    return parse(fields, {.folder = scene.folder.path()});
+  };
+  const Request first = drawn(), second = drawn();
+  ASSERT_NE(first.seed, second.seed);
+  Steps broken(3), rest;
+  EXPECT_THROW(rendered(first, broken), Cancelled);
+  rendered(second, rest);
+  EXPECT_EQ(rest.made, 2);
+  EXPECT_TRUE(fs::exists(first.out));
+  EXPECT_FALSE(fs::exists(second.out));
+}
+
+TEST(RenderSpeech, ABadPoseVideoIsRefusedBeforeAnyWork) {
+  const Scene scene(16000, 1);
+  write_bytes(scene.folder / "pose.mp4", "no video");
+  Steps progress;
+  try {
+    rendered(scene.request({{"pose_video_url", "pose.mp4"}}), progress);
+    ADD_FAILURE();
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_EQ(invalid.errors.at(0).field, "pose_video_url");
+  }
+  EXPECT_EQ(progress.reports, 0);
+  EXPECT_FALSE(fs::exists(clips_path(scene.out())));
+}
+
+TEST(RenderSpeech, TellsOfADamagedSound) {
+  const Scene scene(16000, 1);
+  auto warnings = [&](const std::string& name, const std::string& bytes) {
+    write_bytes(scene.folder / name, bytes);
+    std::string texts;
+    const Log log{[&](std::string_view event, const Log::Fields& fields) {
+      if (event == "warning") texts += fields["text"].get<std::string>();
+    }};
+    Steps progress;
+    rendered(scene.request({{"audio_url", name}}), progress, log);
+    return texts;
+  };
+  std::string sound = bytes_of(media_file("tone.m4a"));
+  EXPECT_EQ(warnings("whole.m4a", sound), "");
+  sound.replace(sound.find("mdat") + 304, 500, std::string(500, '\xFF'));
+  EXPECT_NE(warnings("damaged.m4a", sound).find("the sound is damaged"), std::string::npos);
+
+  {
+    VideoWriter writer(scene.folder / "clip.mp4", {.height = 32, .width = 32, .audio = AudioFormat{16000, 1}});
+    writer.write(moving_picture(32, 32, 32));
+    writer.write_audio(at::rand({1, 32000}));
+    writer.finish();
+  }
+  const std::string clip = bytes_of(scene.folder / "clip.mp4");
+  EXPECT_EQ(warnings("whole.mp4", clip), "");
+  EXPECT_NE(warnings("cut.mp4", clip.substr(0, clip.size() / 2)).find("the sound ends early"), std::string::npos);
 }
 
 TEST(RenderSpeech, RefusesASoundTooShortToHear) {

@@ -1,0 +1,34 @@
+// Videos that were encoded one by one, as one file with one sound: packets are copied, nothing is encoded again.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+
+#include "engine/media/writer.h"
+
+namespace wan {
+
+/// The file appears under its name at finish(), as VideoWriter's does.
+class JoinedVideo {
+ public:
+  /// `first` is one of the pieces: all come from VideoWriters of one format. Of `format` rate, metadata and audio
+  /// count. Throws InvalidRequest where the piece cannot be read, std::runtime_error where the disk refuses.
+  JoinedVideo(const std::string& path, const std::string& first, const VideoFormat& format);
+  ~JoinedVideo();
+
+  /// Puts the pictures of a piece behind those before. Returns how many came. Throws also std::runtime_error where the
+  /// piece is of another format than the first.
+  int64_t append(const std::string& piece);
+  /// float32 [channels, n], as it goes on.
+  void write_audio(const at::Tensor& samples);
+  /// Completes the file and puts it in its place.
+  void finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace wan

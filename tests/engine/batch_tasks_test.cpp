@@ -1,0 +1,103 @@
+// Pictures and speech in a batch: the files of a single render, whether the batch was broken off or not.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "engine/job/batch.h"
+#include "engine/job/render.h"
+#include "engine/job/speech.h"
+#include "engine/media/png.h"
+#include "engine/request/error.h"
+#include "tests/engine/media_support.h"
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kCheckpoints = fs::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints";
+
+/// Stops like Ctrl-C before a denoising step.
+struct Steps : Progress {
+  explicit Steps(int64_t stop_at = INT64_MAX) : stop_at(stop_at) {}
+  void at(const Report& report) override {
+    if (report.stage == Stage::Denoise && made++ == stop_at) throw Cancelled();
+  }
+  int64_t made = 0, stop_at;
+};
+
+/// A manifest over two pictures and a sound.
+struct Scene {
+  Scene() {
+    write_png(folder / "first.png", moving_picture(2, 64, 64)[0]);
+    write_png(folder / "last.png", moving_picture(2, 64, 64)[1]);
+    write_sound(folder / "voice.wav", 16000, 5.1);
+  }
+
+  void add(const std::string& task, const std::string& model, nlohmann::json more) {
+    nlohmann::json line = {{"task", task},       {"model", (kCheckpoints / model).string()},
+                           {"prompt", "a face"}, {"image_url", "first.png"},
+                           {"unlocked", true},   {"width", 64},
+                           {"height", 64},       {"num_inference_steps", 2},
+                           {"device", "cpu"}};
+    line.update(more);
+    std::ofstream(folder / "list.jsonl", std::ios::app) << line.dump() << "\n";
+  }
+
+  BatchResult run(Progress& progress) {
+    c10::InferenceMode inference;
+    const fs::path work = folder / "work";
+    const std::vector<ManifestJob> jobs = read_manifest(folder / "list.jsonl", {.draw = 1});
+    Journal journal(work, 1);
+    return render_batch(jobs, journal, {.save_every = {}}, Log{}, progress);
+  }
+
+  TemporaryFolder folder;
+};
+
+std::string rendered_alone(const Request& request) {
+  c10::InferenceMode inference;
+  TemporaryFolder folder;
+  Request alone = request;
+  alone.out = folder / "alone.mp4";
+  Steps silent;
+  if (request.task == Task::S2V)
+    render_speech(alone, {}, Log{}, silent);
+  else
+    render(alone, {}, Log{}, silent);
+  return bytes_of(alone.out);
+}
+
+void expect_single_renders(const BatchResult& result) {
+  for (const JobResult& job : result.jobs) {
+    EXPECT_EQ(job.state, JobState::Done) << job.error;
+    EXPECT_TRUE(bytes_of(job.request.out) == rendered_alone(job.request)) << job.request.out;
+  }
+}
+
+TEST(BatchTasks, PicturesAreAnimated) {
+  Scene scene;
+  scene.add("i2v", "Wan2.2-I2V-A14B", {{"out", "a.mp4"}, {"num_frames", 5}, {"seed", 1}});
+  scene.add("i2v", "Wan2.2-I2V-A14B", {{"out", "b.mp4"}, {"num_frames", 5}, {"seed", 2}});
+  scene.add("i2v", "Wan2.2-I2V-A14B", {{"out", "c.mp4"}, {"num_frames", 9}, {"last_image_url", "last.png"}});
+  Steps progress;
+  const BatchResult result = scene.run(progress);
+  expect_single_renders(result);
+  EXPECT_EQ(result.inputs_encoded, 2) << "two jobs share their picture and length";
+  EXPECT_LE(result.expert_loads, 2);
+}
+
+TEST(BatchTasks, SpeechGoesOnWithTheSameBytes) {
+  Scene scene;
+  for (int seed : {1, 2})
+    scene.add("s2v", "Wan2.2-S2V-14B",
+              {{"out", std::to_string(seed) + ".mp4"}, {"audio_url", "voice.wav"}, {"seed", seed}});
+  Steps few(3), rest;  // in the second of the first job's two clips
+  EXPECT_TRUE(scene.run(few).cancelled);
+  expect_single_renders(scene.run(rest));
+  EXPECT_EQ(rest.made, 2 + 4);
+}
+
+}  // namespace
+}  // namespace wan

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "kernels/backend.h"
+#include "kernels/cuda.h"
 #include "kernels/policy.h"
 
 namespace wan {
@@ -24,8 +25,14 @@ std::filesystem::path cache_file() {
 
 }  // namespace
 
-void remember_attention(const Target& target) {
+void remember_attention(const Target& target, const Log& log) {
   if (!chooses(target)) return;
+  if constexpr (kernels::kFusedBuilt) {
+    if (!kernels::cuda::has_kernels(target.device))
+      log("warning", {{"text",
+                       "this build holds no kernels for this card (they need sm_80 or newer): plain operations "
+                       "of ATen run instead, slower"}});
+  }
   std::filesystem::path file = cache_file();
   std::error_code ignored;  // a folder that cannot be made costs a new measurement, nothing else
   if (!file.empty()) std::filesystem::create_directories(file.parent_path(), ignored);

@@ -10,8 +10,8 @@
 namespace wan {
 
 /// Choices are measured once for each card and shape, and kept in the user's cache folder. Nothing on the CPU, which
-/// has one attention.
-void remember_attention(const Target& target);
+/// has one attention. Warns where this build holds no kernels for the card.
+void remember_attention(const Target& target, const Log& log);
 /// Case name -> back end, of what has been used so far; empty on the CPU.
 std::map<std::string, std::string> attention_choices(const Target& target);
 /// Uses these where they pass their check. Throws c10::Error for a back end that this build does not have.

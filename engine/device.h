@@ -15,14 +15,18 @@ struct Target {
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;
   at::Device noise = at::kCPU;
-  Precision precision = Precision::Exact;  // of the transformers' blocks
+  /// What the VAE begins in; a clip that leaves half's range is done again in float32 (engine/vae_range.h).
+  at::ScalarType vae = at::kFloat;
+  /// Of the transformers' blocks.
+  Precision precision = Precision::Exact;
 };
 
-/// Makes a sum on the CPU independent of the number of threads and of the memory's alignment, so that equal requests give
-/// equal bytes. The first thing a program's main() calls: MKL reads it once. Free, as measured.
+/// Makes a sum on the CPU independent of the number of threads and of the memory's alignment, so that equal requests
+/// give equal bytes. The first thing a program's main() calls: MKL reads it once. Free, as measured.
 void fix_order_of_sums();
 
-/// Resolves `auto`: the first CUDA device where there is one, bf16 there and float32 on the CPU.
+/// Resolves `auto`: the first CUDA device where there is one, bf16 there and float32 on the CPU. Beside a bf16
+/// transformer on CUDA the VAE runs in half: its products keep as many bits as the TF32 in which the reference's run.
 /// Throws InvalidRequest where a CUDA device is asked for and none is usable.
 Target resolve_target(const Request& request);
 

@@ -45,18 +45,22 @@ uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Targ
   return streams + std::max(attention, feed_forward) + texts;
 }
 
-uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype) {
-  // In frames of the base width at full size: the caches of all layers come to 25, a chunk's buffers at the largest
-  // level to 18 (window of 6, two results of 4, the level below).
-  constexpr uint64_t kFrames = 25 + 18;
-  return kFrames * uint64_t(base_width * extent.height * extent.width) * c10::elementSize(dtype);
+uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype, vae::Windows windows) {
+  // In frames of the base width at full size: the caches of all layers come to 25 (their own windows to 69), a chunk's
+  // buffers at the largest level to 18 (window of 6, two results of 4, the level below).
+  const uint64_t frames = (windows == vae::Windows::Own ? 69 : 25) + 18;
+  return frames * uint64_t(base_width * extent.height * extent.width) * c10::elementSize(dtype);
+}
+
+vae::Windows windows_for(const Target& target, uint64_t own_bytes, uint64_t available) {
+  return target.device.is_cuda() && own_bytes <= available ? vae::Windows::Own : vae::Windows::Shared;
 }
 
 MemoryNeed decode_need(const ModelFolder& folder, const Extent& extent, const Target& target) {
   Checkpoint vae = Checkpoint::open(folder.vae);
   auto input = vae.tensors().find("encoder.conv1.weight");
   int64_t base_width = input == vae.tensors().end() || input->second.shape.empty() ? 0 : input->second.shape[0];
-  const uint64_t working = vae_bytes(base_width, extent, at::kFloat);
+  const uint64_t working = vae_bytes(base_width, extent, target.vae);
   return {"decode", working + placed_bytes(Network::Vae, folder, target), working};
 }
 

@@ -23,7 +23,10 @@ Extent largest_extent(const Request& request);
 /// Activations of one step with both guidance branches, in bytes.
 uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Target& target);
 /// Causal caches and the largest level's buffers of the VAE, in bytes; about the same for decoding and encoding.
-uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype);
+uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype,
+                   vae::Windows windows = vae::Windows::Shared);
+/// Own windows on a GPU where they fit into `available` bytes. On the CPU memory is what counts.
+vae::Windows windows_for(const Target& target, uint64_t own_bytes, uint64_t available);
 
 /// What a stage takes: its activations, and on CUDA its network.
 struct MemoryNeed {

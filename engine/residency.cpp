@@ -103,8 +103,9 @@ std::unique_ptr<Wav2Vec2> build_audio_encoder(const std::filesystem::path& folde
                [&](Weights& weights) { return std::make_unique<Wav2Vec2>(weights, config); });
 }
 
-std::unique_ptr<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place) {
-  return build(std::move(checkpoint), place, [](Weights& weights) { return std::make_unique<vae::Vae>(weights); });
+std::unique_ptr<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place, at::ScalarType dtype) {
+  return build(std::move(checkpoint), place,
+               [&](Weights& weights) { return std::make_unique<vae::Vae>(weights, vae::Options{dtype}); });
 }
 
 }  // namespace
@@ -147,7 +148,7 @@ uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& 
       build_text_encoder(std::move(names), count, target.dtype);
       break;
     case Network::Vae:
-      build_vae(std::move(names), count);
+      build_vae(std::move(names), count, target.vae);
       break;
     case Network::Speech:
       build_speech(path, std::move(names), count, target);
@@ -223,7 +224,19 @@ const Wav2Vec2& Models::audio_encoder() {
 }
 
 const vae::Vae& Models::vae() {
-  return get(vae_, Network::Vae, [&](Checkpoint file) { return build_vae(std::move(file), place_for(target_)); });
+  return get(vae_, Network::Vae,
+             [&](Checkpoint file) { return build_vae(std::move(file), place_for(target_), target_.vae); });
+}
+
+const vae::Vae& Models::wide_vae() {
+  if (target_.vae == at::kFloat) return vae();
+  log_("vae", {{"dtype", "float32"}, {"reason", "a clip exceeds the range of half precision"}});
+  if (target_.device.is_cuda()) {
+    for (Network other : networks_of(folder_))
+      if (other != Network::Vae && other != Network::AudioEncoder) drop(other);
+  }
+  return get(wide_vae_, Network::Vae,
+             [&](Checkpoint file) { return build_vae(std::move(file), place_for(target_), at::kFloat); });
 }
 
 void Models::drop(Network network) {
@@ -245,6 +258,7 @@ void Models::drop(Network network) {
       break;
     case Network::Vae:
       vae_.reset();
+      wide_vae_.reset();
       break;
   }
   release_cached(target_.device);

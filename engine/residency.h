@@ -52,6 +52,9 @@ class Models {
   const SpeechModel& speech();
   const Wav2Vec2& audio_encoder();
   const vae::Vae& vae();
+  /// The VAE in float32 whatever the target says. On CUDA the other networks make room for it and its wider caches.
+  /// vae() stays as it was: what a clip is computed in must not depend on the clips before it.
+  const vae::Vae& wide_vae();
 
   /// How often an expert was brought in: a batch in phases needs each once.
   int64_t expert_loads() const { return expert_loads_; }
@@ -74,7 +77,7 @@ class Models {
   std::unique_ptr<WanModel> high_, low_;
   std::unique_ptr<SpeechModel> speech_;
   std::unique_ptr<Wav2Vec2> audio_encoder_;
-  std::unique_ptr<vae::Vae> vae_;
+  std::unique_ptr<vae::Vae> vae_, wide_vae_;
 };
 
 }  // namespace wan

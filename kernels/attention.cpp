@@ -27,7 +27,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale
   else if (bias.defined())
     check_shape("attention", "bias", bias, {q.size(2), q.size(1), k.size(1)});
   if constexpr (kFusedBuilt) {
-    if (use_fused(q) && q.numel() > 0 && k.size(1) > 0) return attention_selector()(q, k, v, scale, bias);
+    if (use_libraries(q) && q.numel() > 0 && k.size(1) > 0) return attention_selector()(q, k, v, scale, bias);
   }
   if (!q.is_cpu() || q.numel() == 0 || k.size(1) == 0) return reference::attention(q, k, v, scale, bias);
   // ATen's blockwise CPU attention: no [Lq, Lk] matrix, strided heads read in place.

@@ -13,6 +13,9 @@
 
 namespace wan::kernels::cuda {
 
+/// Whether this build's kernels run on `device`, a CUDA device with an index; asked of the driver once for each.
+bool has_kernels(at::Device device);
+
 std::optional<Tensor> rms_norm(const Tensor& x, const Tensor& weight, double eps);
 std::optional<Tensor> layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
                                  at::ScalarType dtype);

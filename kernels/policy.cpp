@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "kernels/cuda.h"
 #include "kernels/hadamard.h"
 #include "kernels/launch.h"
 
@@ -36,8 +37,13 @@ Policy policy() {
   return current();
 }
 
-bool use_fused(const at::Tensor& x) {
+bool use_libraries(const at::Tensor& x) {
   return kFusedBuilt && x.is_cuda() && policy() == Policy::Fused && !x.requires_grad();
+}
+
+bool use_fused(const at::Tensor& x) {
+  if constexpr (kFusedBuilt) return use_libraries(x) && cuda::has_kernels(x.device());
+  return false;
 }
 
 bool takes_dtype(at::ScalarType dtype) {

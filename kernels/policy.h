@@ -17,7 +17,10 @@ enum class Policy { Fused, Reference };
 void set_policy(Policy policy);
 Policy policy();
 
-/// True for a tensor on a GPU while the policy is Fused and x takes no part in a gradient.
+/// True for a tensor on a GPU while the policy is Fused and x takes no part in a gradient: what libraries have fused
+/// may run, on any card.
+bool use_libraries(const at::Tensor& x);
+/// The same, on a card for which this build holds kernels (sm_80 and newer).
 bool use_fused(const at::Tensor& x);
 
 // What the kernels take, as pure functions of widths and dtypes. What they do not take the reference does.

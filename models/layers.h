@@ -33,8 +33,8 @@ struct Linear {
   Tensor bias;
 };
 
-/// Several linears of the same input. On CUDA they become one matrix once they are placed; mapped weights stay apart,
-/// because joining them would copy the file into memory.
+/// Several linears of the same input. On a device they become one matrix once they are placed; mapped weights stay
+/// apart, because joining them would copy the file into memory.
 struct MergedLinear {
   MergedLinear(const Scope& at, const std::vector<std::string_view>& names, int64_t in, int64_t out,
                at::ScalarType compute, Bias with = Bias::Yes, Role role = Role::Matmul);

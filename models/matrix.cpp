@@ -47,7 +47,7 @@ void Matrix::add_product(Tensor& residual, const Tensor& x, const Tensor& bias, 
 }
 
 bool Matrix::is_placed() const {
-  return (weight.defined() && weight.is_cuda()) || rows.codes.defined();
+  return (weight.defined() && !weight.is_cpu()) || rows.codes.defined();
 }
 
 }  // namespace wan

@@ -27,7 +27,7 @@ struct Matrix {
   /// residual [B, L, out] += gate * (x W^T + bias) in place; gate [S, out] float32 for each segment of tokens.
   void add_product(Tensor& residual, const Tensor& x, const Tensor& bias, const Tensor& gate,
                    const kernels::Segments& ends) const;
-  /// On a GPU, in whatever form.
+  /// On a device of its own and not in a mapping, in whatever form.
   bool is_placed() const;
 
   bool coded;

@@ -30,12 +30,14 @@ say() { printf '== %3d s: %s\n' "$SECONDS" "$*" | tee -a "$out/log.txt" >&2; }
 left() { echo $((seconds - SECONDS > 1 ? seconds - SECONDS : 1)); }
 failed=0
 say "$command"
-# step NAME COMMAND...: within the time that is left; its output goes to NAME.txt. A hung kernel ends here, too.
+# step NAME COMMAND...: within $limit seconds or the time that is left; its output goes to NAME.txt. A hung kernel ends
+# here, too.
 step() {
   local name=$1 status=0
   shift
   say "$name"
-  timeout --kill-after=5 "$(left)" "$@" >"$out/$name.txt" 2>&1 || status=$?
+  timeout --kill-after=5 "${limit:-$(left)}" "$@" >"$out/$name.txt" 2>&1 || status=$?
+  [ $status -ne 124 ] || [ -z "${limit:-}" ] || { say "$name had no time for the rest; it found nothing so far"; return 0; }
   [ $status -eq 0 ] || { failed=1; say "$name ended with $status; the end of its output:"; tail -n 15 "$out/$name.txt" | tee -a "$out/log.txt" >&2; }
   return $status
 }
@@ -73,6 +75,14 @@ step build cmake --build "$build" --target wan-bench kernels_tests models_tests 
 # The test of the compiler's report wants every architecture, and here is one.
 for part in gpu kernels models parity; do
   step "test-$part" "$build/tests/${part}_tests" ${architectures:+--gtest_filter=-Resources.NoKernelSpillsOnAnyArchitecture} || true
+done
+# Reads and writes out of bounds, and races in shared memory, where the CUDA toolkit is here. Instrumented kernels are
+# some tens of times slower: a fifth of the time for each tool, and not the tests of real lengths or whole networks.
+sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
+[ -n "$sanitizer" ] || say "no compute-sanitizer is here: its checks are left out"
+for tool in ${sanitizer:+memcheck racecheck}; do
+  limit=$(($(left) / 5)) step "sanitizer-$tool" "$sanitizer" --tool "$tool" --error-exitcode 9 "$build/tests/gpu_tests" \
+    --gtest_filter=-StepGpu.*:LinearGpu.Gelu*:AttentionGpu.EveryBackEnd*:AttentionGpu.TheLongestTail* || true
 done
 commit=$(cat "$root/.gpu/commit" 2>/dev/null || git -C "$root" describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 # Tenths of the time left: the baseline gets the other half, the end of a case that has begun a rest.

@@ -53,9 +53,11 @@ void run_replay(const Command& command, Console& console) {
   check_same_files(record, open_model_folder(request.model, request.task));
   Target target = resolve_target(request);
   Record now = make_record(request, target, identities(open_model_folder(request.model, request.task)));
-  if (now.noise_device != record.noise_device || now.dtype != record.dtype)
-    console.say("replay: made on " + record.device + " in " + record.dtype + " with noise of " + record.noise_device +
-                ", now " + now.device + ", " + now.dtype + ", " + now.noise_device + ": the frames will differ");
+  const auto words = [](const Record& made) {
+    return made.device + " in " + made.dtype + " (VAE " + made.vae_dtype + ") with noise of " + made.noise_device;
+  };
+  if (now.noise_device != record.noise_device || now.dtype != record.dtype || now.vae_dtype != record.vae_dtype)
+    console.say("replay: made on " + words(record) + ", now on " + words(now) + ": the frames will differ");
   pin_attention(target, record.attention);
   render_any(request, command, console);
 }

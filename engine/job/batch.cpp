@@ -280,7 +280,7 @@ class Batch {
   void decode(BatchJob& job) {
     SavedLatents saved = load_latents(latents(job));
     if (!saved.audio_from.empty()) saved.audio_from = job.video;  // the work folder may have moved
-    write_video(models_of(job).vae(), saved, job.request.out, {}, progress_, job.label);
+    write_video(models_of(job), saved, job.request.out, {}, progress_, job.label);
     finish(job);
   }
 
@@ -341,7 +341,7 @@ class Batch {
   Models& models_of(const BatchJob& job) {
     if (models_group_ != job.group) {
       drop_models();
-      remember_attention(job.target);
+      remember_attention(job.target, log_);
       models_.emplace(job.group->folder, job.group->target, job.group->working, log_);
       models_group_ = job.group;
     }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/noise.h"
+#include "engine/vae_range.h"
 #include "models/vae/latent.h"
 
 namespace wan {
@@ -68,10 +69,12 @@ Encoded encode_inputs(Models& models, const Request& request, const std::vector<
                       Progress& progress, const std::string& job) {
   Encoded encoded;
   if (inputs.image.defined())
-    encoded.conditioning.image =
-        image_condition(models.vae(), inputs.image, inputs.last_image, request.rendered_frames(), progress, job);
+    encoded.conditioning.image = encode_in_range(models, [&](const vae::Vae& vae) {
+      return image_condition(vae, inputs.image, inputs.last_image, request.rendered_frames(), progress, job);
+    });
   if (inputs.video.defined() && !schedule.empty())
-    encoded.clean = video_latent(models.vae(), inputs.video, progress, job);
+    encoded.clean =
+        encode_in_range(models, [&](const vae::Vae& vae) { return video_latent(vae, inputs.video, progress, job); });
   return encoded;
 }
 

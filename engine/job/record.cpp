@@ -46,6 +46,7 @@ Record make_record(const Request& request, const Target& target, std::vector<Fil
           .device = word(target.device),
           .dtype = target.dtype == at::kBFloat16 ? "bf16" : "float32",
           .noise_device = word(target.noise),
+          .vae_dtype = target.vae == at::kHalf ? "float16" : "float32",
           .attention = {},
           .files = std::move(files)};
 }
@@ -55,7 +56,8 @@ std::string to_text(const Record& record) {
                                  {"request", named_inputs(to_json(record.request))},
                                  {"device", record.device},
                                  {"dtype", record.dtype},
-                                 {"noise_device", record.noise_device}};
+                                 {"noise_device", record.noise_device},
+                                 {"vae_dtype", record.vae_dtype}};
   if (!record.attention.empty()) json["attention"] = record.attention;
   json["files"] = nlohmann::ordered_json::array();
   for (const FileIdentity& file : record.files)
@@ -73,6 +75,7 @@ Record parse_record(const std::string& text, const std::string& field) {
                   .device = json.at("device"),
                   .dtype = json.at("dtype"),
                   .noise_device = json.at("noise_device"),
+                  .vae_dtype = json.value("vae_dtype", "float32"),
                   .attention = json.value("attention", std::map<std::string, std::string>()),
                   .files = {}};
     for (const nlohmann::json& file : json.at("files"))

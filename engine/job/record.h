@@ -17,6 +17,7 @@ struct Record {
   std::string version;
   Request request;                               // as asked: what followed from the inputs is found again in them
   std::string device, dtype, noise_device;       // what `auto` became: "cpu" or "cuda", "float32" or "bf16"
+  std::string vae_dtype = "float32";             // or "float16": what the VAE began in (engine/vae_range.h)
   std::map<std::string, std::string> attention;  // on CUDA: which back end computed which shape
   std::vector<FileIdentity> files;
 };

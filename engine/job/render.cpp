@@ -91,7 +91,7 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   }
   Models models(folder, target, need.working, log);
   TextStates text(models);
-  remember_attention(target);
+  remember_attention(target, log);
   Encoded encoded = encode(models, text, request, schedule, inputs, progress);
   clock.end("encode");
   at::Tensor latents = sample(models, request, schedule, encoded, progress);
@@ -107,7 +107,7 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   if (!saved.audio_from.empty()) media.keep();
   clock.end("denoise", {{"steps", schedule.size()}, {"expert_loads", models.expert_loads()}});
   try {
-    write_video(models.vae(), saved, request.out, options, progress);
+    write_video(models, saved, request.out, options, progress);
   } catch (...) {
     log("kept", {{"latents", kept.string()}, {"finish_with", "wan-infer decode " + kept.string()}});
     throw;
@@ -130,28 +130,27 @@ void decode_saved(SavedLatents saved, const std::string& out, const Target& targ
   const MemoryNeed need = decode_need(folder, extent, target);
   check_fits(need, extent, target);
   Models models(folder, target, need.working, log);
-  write_video(models.vae(), saved, out, options, progress);
+  write_video(models, saved, out, options, progress);
   clock.end("decode");
   clock.finish(out);
 }
 
-at::Tensor decode_chunk(vae::DecoderStream& stream, const at::Tensor& latents, int64_t chunk) {
-  at::Tensor frames = stream.next(latents.narrow(1, chunk, 1));
+at::Tensor decode_chunk(ClipDecoder& decoder, const at::Tensor& latents, int64_t chunk) {
+  at::Tensor frames = decoder.next(latents.narrow(1, chunk, 1));
   if (frames.isfinite().all().item<bool>()) return frames;
   throw std::runtime_error("[decode] chunk " + std::to_string(chunk + 1) + " of " + std::to_string(latents.size(1)) +
                            " gave NaN or Inf; the VAE's file, or the latents, may be damaged");
 }
 
-void write_video(const vae::Vae& vae, const SavedLatents& saved, const std::string& out, const RenderOptions& options,
+void write_video(Models& models, const SavedLatents& saved, const std::string& out, const RenderOptions& options,
                  Progress& progress, const std::string& job) {
   VideoWriter writer(out, format_of(saved));
   ContactSheet sheet(saved.frames);
-  vae::DecoderStream stream(vae.decoder);
-  at::Tensor latents = saved.latents.to(vae.decoder.conv2.weight.device());
+  ClipDecoder decoder(models);
   int64_t written = 0, chunks = (saved.frames + 2) / 4 + 1;
   for (int64_t chunk = 0; written < saved.frames; ++chunk) {
     progress.at({Stage::Decode, chunk, chunks, "", job});
-    at::Tensor frames = vae::to_uint8(decode_chunk(stream, latents, chunk)).cpu();
+    at::Tensor frames = vae::to_uint8(decode_chunk(decoder, saved.latents, chunk)).cpu();
     frames = frames.narrow(0, 0, std::min(frames.size(0), saved.frames - written));
     writer.write(frames);
     if (!options.contact_sheet.empty()) sheet.add(frames);

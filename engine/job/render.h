@@ -6,6 +6,7 @@
 #include "engine/job/conditioning.h"
 #include "engine/job/latents.h"
 #include "engine/residency.h"
+#include "engine/vae_range.h"
 
 namespace wan {
 
@@ -30,10 +31,10 @@ void write_input(const Request& request, const Inputs& inputs, const Record& rec
 
 /// The frames [3, t, H, W] that latent frame `chunk` of latents [16, T, h, w] adds to those before it, in [-1, 1].
 /// Throws std::runtime_error where they hold NaN or Inf, which a file would show as black.
-at::Tensor decode_chunk(vae::DecoderStream& stream, const at::Tensor& latents, int64_t chunk);
+at::Tensor decode_chunk(ClipDecoder& decoder, const at::Tensor& latents, int64_t chunk);
 
 /// Decodes latents and encodes the frames as they come, exactly `saved.frames` of them, to `out`.
-void write_video(const vae::Vae& vae, const SavedLatents& saved, const std::string& out, const RenderOptions& options,
+void write_video(Models& models, const SavedLatents& saved, const std::string& out, const RenderOptions& options,
                  Progress& progress, const std::string& job = "");
 
 }  // namespace wan

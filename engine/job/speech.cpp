@@ -110,13 +110,15 @@ class SpeechJob {
   }
 
  private:
-  at::Tensor encode(const at::Tensor& pixels) { return pixel_latent(models_.vae(), pixels, progress_, job_); }
+  at::Tensor encode(const at::Tensor& pixels) {
+    return encode_in_range(models_, [&](const vae::Vae& vae) { return pixel_latent(vae, pixels, progress_, job_); });
+  }
 
   void decode(const at::Tensor& latents, const std::function<void(const at::Tensor&)>& piece) {
-    vae::DecoderStream stream(models_.vae().decoder);
+    ClipDecoder decoder(models_);
     for (int64_t i = 0; i < latents.size(1); ++i) {
       progress_.at({Stage::Decode, i, latents.size(1), "", job_});
-      piece(decode_chunk(stream, latents, i));
+      piece(decode_chunk(decoder, latents, i));
     }
   }
 
@@ -247,7 +249,7 @@ void render_speech(const Request& request, const RenderOptions& options, const L
   const MemoryNeed need = memory_need(folder, extent, target);
   check_fits(need, extent, target);
   Models models(folder, target, need.working, log);
-  remember_attention(target);
+  remember_attention(target, log);
   const Record record = taken_up(make_record(request, target, identities(folder)));
   const std::filesystem::path work = clips_path(record.request.out);
   try {

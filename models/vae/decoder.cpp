@@ -38,8 +38,8 @@ Decoder::Decoder(const Scope& root, int64_t base, int64_t latent, at::ScalarType
              DecoderLevel(root / "decoder" / "upsamples", 12, base, base, false, false, build)},
       head(root / "decoder" / "head", 0, 2, base, 3, build) {}
 
-DecoderStream::DecoderStream(const Decoder& decoder, Observer observe)
-    : decoder_(decoder), observe_(std::move(observe)), cache_(decoder.build.slots) {}
+DecoderStream::DecoderStream(const Decoder& decoder, Observer observe, Windows windows)
+    : decoder_(decoder), observe_(std::move(observe)), cache_(decoder.build.slots, windows) {}
 
 Tensor DecoderStream::next(const Tensor& latent) {
   TORCH_CHECK(latent.dim() == 4 && latent.size(0) == decoder_.latent && latent.size(1) == 1 && latent.numel() > 0,

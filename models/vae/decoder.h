@@ -34,7 +34,8 @@ struct Decoder {
 /// One clip on its way through a decoder, which must outlive the stream. What it holds between chunks does not grow.
 class DecoderStream {
  public:
-  explicit DecoderStream(const Decoder& decoder, Observer observe = {});
+  /// Where the convolutions' windows lie changes speed and memory, not a bit of the result.
+  explicit DecoderStream(const Decoder& decoder, Observer observe = {}, Windows windows = Windows::Shared);
   /// latent: the next normalised latent frame [16, 1, h, w], any h and w, always the same
   ///   -> its frames [3, t, 8h, 8w] in [-1, 1], t = 1 for the first and 4 for all others; float32 (float64 where built
   ///   so).

@@ -12,12 +12,14 @@
 namespace wan::vae {
 namespace {
 
-constexpr int64_t kPast = 2;  // frames before the present one that a kernel of three sees
-
-/// A weight in the mapped file stays there and is converted at use; one on a device is converted once.
+/// A weight in the mapped file stays there and is converted at use; one on a device is converted once, and a
+/// convolution's lies channels last, as its input does: cuDNN would bring it there at every call.
 Tensor take(const Scope& at, std::string_view leaf, at::IntArrayRef shape, const Build& build) {
   Tensor tensor = at.take(leaf, shape, Role::Island);
-  return tensor.defined() && !tensor.is_cpu() ? tensor.to(build.dtype) : tensor;
+  if (!tensor.defined() || tensor.is_cpu()) return tensor;
+  tensor = tensor.to(build.dtype);
+  if (tensor.dim() == 5) return tensor.contiguous(at::MemoryFormat::ChannelsLast3d);
+  return tensor.dim() == 4 ? tensor.contiguous(at::MemoryFormat::ChannelsLast) : tensor;
 }
 
 /// gamma [C, 1, 1(, 1)] as [C].
@@ -36,25 +38,38 @@ void remember(Tensor& slot, const Tensor& frames) {
     slot = frames.clone();
 }
 
-/// A window [kPast + T, H, W, C] whose first frames are the slot's, or zeros at the start of a clip.
-Tensor make_window(const Tensor& x, const Tensor& past, FrameCache& cache) {
-  Tensor window = cache.window({kPast + x.size(0), x.size(1), x.size(2), x.size(3)}, x.options());
-  if (past.defined())
-    window.narrow(0, 0, kPast).copy_(past);
-  else
-    window.narrow(0, 0, kPast).zero_();
-  return window;
-}
-
 }  // namespace
 
-Tensor FrameCache::window(at::IntArrayRef shape, const at::TensorOptions& options) {
+Tensor FrameCache::shared_room(at::IntArrayRef shape, const at::TensorOptions& options) {
+  // Fresh memory for each layer would be faulted in page by page.
   const int64_t elements = c10::multiply_integers(shape);
   if (!room_.defined() || room_.numel() < elements) {
     room_.reset();
     room_ = at::empty({elements}, options);
   }
   return room_.narrow(0, 0, elements).view(shape);
+}
+
+Tensor FrameCache::window(int64_t slot, at::IntArrayRef shape, const at::TensorOptions& options) {
+  const std::vector<int64_t> whole = {kPast + shape[0], shape[1], shape[2], shape[3]};
+  Tensor past = slots_.at(slot);
+  const bool moves = windows_ == Windows::Own && past.defined() && past.sizes() == whole;
+  Tensor window = moves ? past : windows_ == Windows::Shared ? shared_room(whole, options) : at::empty(whole, options);
+  // Frame by frame, earlier ones first: in an own window of one new frame both pairs overlap.
+  for (int64_t frame = 0; frame < kPast; ++frame) {
+    if (past.defined())
+      window[frame].copy_(past[past.size(0) - kPast + frame]);
+    else
+      window[frame].zero_();
+  }
+  return window;
+}
+
+void FrameCache::keep(int64_t slot, const Tensor& window) {
+  if (windows_ == Windows::Own)
+    slots_.at(slot) = window;
+  else
+    remember(slots_.at(slot), window.narrow(0, window.size(0) - kPast, kPast));
 }
 
 int64_t FrameCache::bytes() const {
@@ -69,16 +84,15 @@ CausalConv::CausalConv(const Scope& at, int64_t in, int64_t out, Build& build)
       slot(build.slots++) {}
 
 Tensor CausalConv::operator()(Tensor x, const Tensor& gamma, FrameCache& cache) const {
-  Tensor& past = cache[slot];
   const int64_t frames = x.size(0);
-  const bool starts_alone = !past.defined() && frames == 1;
-  Tensor window = make_window(x, past, cache), present = window.narrow(0, kPast, frames);
+  const bool starts_alone = !cache[slot].defined() && frames == 1;
+  Tensor window = cache.window(slot, x.sizes(), x.options()), present = window.narrow(0, kPast, frames);
   if (gamma.defined())
     kernels::channel_norm_silu(x, gamma, /*activate=*/true, present);
   else
     present.copy_(x);
   x.reset();
-  remember(past, window.narrow(0, frames, kPast));
+  cache.keep(slot, window);
   // The first frame sees zeros before it: two thirds of the products would be with zeros.
   return starts_alone ? kernels::conv3d(present, weight.narrow(2, kPast, 1), bias)
                       : kernels::conv3d(window, weight, bias);
@@ -146,7 +160,11 @@ Tensor Downsample::operator()(const Tensor& x, FrameCache& cache) const {
 Upsample::Upsample(const Scope& at, int64_t channels, bool temporal, Build& build)
     : folded(take(at / "resample" / 1, "weight", {channels / 2, channels, 3, 3}, build)),
       bias(take(at / "resample" / 1, "bias", {channels / 2}, build)) {
-  if (folded.defined()) folded = kernels::fold_nearest2x(folded);
+  if (folded.defined()) {
+    folded = kernels::fold_nearest2x(folded);
+    if (!folded.is_cpu())
+      folded = folded.flatten(0, 1).contiguous(at::MemoryFormat::ChannelsLast).unflatten(0, {4, -1});
+  }
   if (!temporal) return;
   time_weight = take(at / "time_conv", "weight", {2 * channels, channels, 3, 1, 1}, build);
   time_bias = take(at / "time_conv", "bias", {2 * channels}, build);
@@ -161,9 +179,9 @@ Tensor Upsample::operator()(Tensor x, FrameCache& cache) const {
       // The first latent frame is neither doubled nor remembered: the second one sees zeros before it.
       past = at::zeros({kPast, height, width, channels}, x.options());
     } else {
-      Tensor window = make_window(x, past, cache);
+      Tensor window = cache.window(slot, x.sizes(), x.options());
       window.narrow(0, kPast, frames).copy_(x);
-      remember(past, window.narrow(0, frames, kPast));
+      cache.keep(slot, window);
       // First half of the channels: even frames; second half: odd ones.
       x = kernels::conv3d(window, time_weight, time_bias).view({frames, height, width, 2, channels});
       x = x.permute({0, 3, 1, 2, 4}).reshape({2 * frames, height, width, channels});

@@ -14,21 +14,35 @@ namespace wan::vae {
 
 using at::Tensor;
 
+inline constexpr int64_t kPast = 2;  // frames before the present one that a kernel of three sees
+
+/// Where the input of a temporal convolution lies: the past frames, and behind them those of the chunk.
+enum class Windows {
+  Shared,  // one window for all layers, into and out of which each copies its past frames: the least memory
+  Own,     // a window for each layer, whose last frames move to its front: half of the copies, twice the memory in all
+};
+
 /// What the layers remember between the chunks of one clip: the last frames that each temporal convolution saw. A layer
 /// knows its slot; the weights are shared and const, the memory belongs to one stream.
 class FrameCache {
  public:
-  explicit FrameCache(int64_t slots) : slots_(slots) {}
+  explicit FrameCache(int64_t slots, Windows windows = Windows::Shared) : windows_(windows), slots_(slots) {}
   Tensor& operator[](int64_t slot) { return slots_.at(slot); }
-  /// Room for the input of one convolution, valid until the next call. All layers share it: fresh memory for each would
-  /// be faulted in page by page.
-  Tensor window(at::IntArrayRef shape, const at::TensorOptions& options);
+  /// A window [kPast + T, H, W, C] for a chunk of `shape` [T, H, W, C], which the caller writes into its last T frames.
+  /// The first frames are those that the layer saw last, or zeros. Valid until the next call.
+  Tensor window(int64_t slot, at::IntArrayRef shape, const at::TensorOptions& options);
+  /// Remembers the last frames of the window, once they are written.
+  void keep(int64_t slot, const Tensor& window);
   /// Bytes held; constant from the third chunk on.
   int64_t bytes() const;
 
  private:
-  std::vector<Tensor> slots_;  // [1 or 2, H, W, C]; undefined until the layer has seen frames
-  Tensor room_;                // flat, as large as the largest window so far
+  Tensor shared_room(at::IntArrayRef shape, const at::TensorOptions& options);
+
+  Windows windows_;
+  std::vector<Tensor>
+      slots_;    // [1 or more, H, W, C], of which the last count; undefined until the layer has seen frames
+  Tensor room_;  // flat, as large as the largest shared window so far
 };
 
 /// Sees a clip [T, H, W, C] after the named part of the network; costs nothing where it is empty.

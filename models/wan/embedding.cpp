@@ -48,8 +48,9 @@ TimeRows TimeEmbedding::operator()(at::ArrayRef<double> times) const {
   // In float64: at t = 999 a float32 angle is off by 3e-5, which the output shows.
   Tensor t = at::tensor(times, at::kDouble).unsqueeze(1);
   Tensor angle = t * at::pow(at::Scalar(10000.0), at::arange(width / 2, at::kDouble) / (-0.5 * double(width)));
-  Tensor sinusoid =
-      at::cat({angle.cos(), angle.sin()}, 1).to(time_projection.matrix.weight.device(), time_projection.compute);
+  // A kilobyte, which the driver takes at once: the host need not wait for the work before it.
+  Tensor sinusoid = at::cat({angle.cos(), angle.sin()}, 1)
+                        .to(time_projection.matrix.weight.device(), time_projection.compute, /*non_blocking=*/true);
   Tensor e = time_embedding(sinusoid);
   return {e, time_projection(at::silu(e)).unflatten(1, {6, -1}).transpose(0, 1).contiguous()};
 }

@@ -38,5 +38,18 @@ TEST(Record, CarriesThePrecisionToAReplay) {
   EXPECT_EQ(resolve_target(replayed()).precision, Precision::Fast);
 }
 
+TEST(Record, SaysWhatTheVaeBeganInAndOlderOnesMeanFloat32) {
+  Record record = parse_record(R"({"wan_infer": "1", "device": "cuda", "dtype": "bf16", "noise_device": "cuda",
+                                   "files": [], "request": {"task": "t2v", "prompt": "a fox"}})",
+                               "video");
+  EXPECT_EQ(record.vae_dtype, "float32");
+  record.vae_dtype = "float16";
+  EXPECT_EQ(parse_record(to_text(record), "video").vae_dtype, "float16");
+  Target target;
+  target.vae = at::kHalf;
+  EXPECT_EQ(make_record({}, target, {}).vae_dtype, "float16");
+  EXPECT_EQ(make_record({}, Target{}, {}).vae_dtype, "float32");
+}
+
 }  // namespace
 }  // namespace wan

@@ -142,6 +142,16 @@ TEST(Memory, GrowsWithTokensAndDecodingOnlyWithThePicture) {
   EXPECT_EQ(vae_bytes(96, {17, 960, 832}, at::kFloat), 2 * vae_bytes(96, small, at::kFloat));
 }
 
+TEST(Memory, OwnWindowsOfTheVaeAreForAGpuWithRoom) {
+  const Extent extent{81, 720, 1280};
+  const uint64_t own = vae_bytes(96, extent, at::kHalf, vae::Windows::Own);
+  EXPECT_EQ(own, uint64_t(87) * 96 * 720 * 1280 * 2);
+  EXPECT_GT(own, vae_bytes(96, extent, at::kHalf));
+  EXPECT_EQ(windows_for(kCuda, own, own), vae::Windows::Own);
+  EXPECT_EQ(windows_for(kCuda, own, own - 1), vae::Windows::Shared);
+  EXPECT_EQ(windows_for(Target{}, own, own), vae::Windows::Shared);
+}
+
 TEST(Memory, ARefusalNamesBothNumbersAndAWayOut) {
   const MemoryNeed need{"decode", uint64_t(1) << 60, 0};
   try {

@@ -1,6 +1,7 @@
 // Which shapes take the fused path: decided without a GPU, so that A14B cannot fall off it unseen.
 #include "kernels/policy.h"
 
+#include "kernels/launch.h"
 #include "tests/support.h"
 
 namespace wan::kernels {
@@ -39,6 +40,14 @@ TEST(Policy, WhatNoKernelReadsIsNotTaken) {
 
 TEST(Policy, TensorsOfTheCpuTakeTheReference) {
   EXPECT_FALSE(use_fused(at::zeros({1, 5120})));
+  EXPECT_FALSE(use_libraries(at::zeros({1, 5120})));
+}
+
+TEST(Policy, WithoutACardThereIsNoImageForIt) {
+  if constexpr (kFusedBuilt) {
+    if (at::hasCUDA()) GTEST_SKIP() << "a card is here: the tests in tests/gpu ask it";
+    EXPECT_FALSE(current_card_has_image());
+  }
 }
 
 }  // namespace

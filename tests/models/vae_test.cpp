@@ -100,14 +100,36 @@ TEST(VaeDecoder, StreamsOnOneModelDoNotMeet) {
 
 TEST(VaeDecoder, HoldsNoMoreAfterManyFramesThanAfterTwo) {
   at::manual_seed(7);
-  DecoderStream stream(tiny().decoder);
-  std::vector<int64_t> held;
-  for (int64_t t = 0; t < 5; ++t) {
-    stream.next(at::randn({16, 1, 2, 2}));
-    held.push_back(stream.cache_bytes());
+  for (Windows windows : {Windows::Shared, Windows::Own}) {
+    DecoderStream stream(tiny().decoder, {}, windows);
+    std::vector<int64_t> held;
+    for (int64_t t = 0; t < 5; ++t) {
+      stream.next(at::randn({16, 1, 2, 2}));
+      held.push_back(stream.cache_bytes());
+    }
+    EXPECT_GT(held[1], 0);
+    EXPECT_EQ(held[1], held[4]);
   }
-  EXPECT_GT(held[1], 0);
-  EXPECT_EQ(held[1], held[4]);
+}
+
+TEST(VaeDecoder, OwnWindowsGiveTheSameBits) {
+  at::manual_seed(11);
+  DecoderStream shared(tiny().decoder), own(tiny().decoder, {}, Windows::Own);
+  for (int64_t t = 0; t < 5; ++t) {
+    const at::Tensor latent = at::randn({16, 1, 2, 3});
+    EXPECT_TRUE(shared.next(latent).equal(own.next(latent))) << t;
+  }
+  EXPECT_GT(own.cache_bytes(), shared.cache_bytes());
+  EXPECT_LT(own.cache_bytes(), 3 * shared.cache_bytes());
+}
+
+TEST(VaeDecoder, WeightsOnADeviceLieAsTheConvolutionsReadThem) {
+  Weights weights(Checkpoint::names_only(published_tensors(kPublished), kPublished));
+  const Vae model(weights, {.dtype = at::kHalf});  // shapes alone, as if placed
+  for (const Tensor& weight : {model.decoder.head.conv.weight, model.encoder.input.weight})
+    EXPECT_TRUE(weight.is_contiguous(at::MemoryFormat::ChannelsLast3d) && weight.scalar_type() == at::kHalf);
+  EXPECT_TRUE(model.decoder.levels[0].up->folded[3].is_contiguous(at::MemoryFormat::ChannelsLast));
+  EXPECT_TRUE(model.encoder.levels[0].down->weight.is_contiguous(at::MemoryFormat::ChannelsLast));
 }
 
 TEST(VaeDecoder, RefusesOtherShapes) {

@@ -1,6 +1,15 @@
-// Golden cases of the VAE, both ways: every stored clip, latent and intermediate of every run.
+// Golden cases of the VAE, both ways: every stored clip, latent and intermediate of every run, and how far fewer bits
+// are from them.
 #include "models/vae/vae.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+
 #include "tests/parity/case.h"
+#include "tests/parity/device.h"
 
 namespace wan::parity {
 namespace {
@@ -72,6 +81,41 @@ at::Tensor run_decoder(const vae::Decoder& decoder, const at::Tensor& latent, Re
   return at::cat(frames, 1);
 }
 
+at::Tensor rounded(const Case& golden, const nlohmann::json& run, const Setting& setting, const at::Tensor& input) {
+  const Place place = [&](const at::Tensor& mapped, Role) { return mapped.to(setting.device); };
+  Weights weights(Checkpoint::open(golden.checkpoint() / "Wan2.1_VAE.pth"), place);
+  const vae::Vae model(weights, {.dtype = setting.compute});
+  const at::Tensor there = input.to(setting.device);
+  const at::Tensor got = encodes(golden) ? vae::encode(model.encoder, there.to(at::kFloat) / 255 * 2 - 1)
+                                         : vae::decode(model.decoder, there);
+  EXPECT_TRUE(got.isfinite().all().item<bool>()) << run.at("id") << " in " << setting.name;
+  return got.cpu();
+}
+
+/// Ratio of the range [-1, 1] to the error, and for latents of their own size to it, in decibel.
+double decibel(const at::Tensor& got, const at::Tensor& want, bool latents) {
+  const double range = latents ? want.square().mean().item<double>() : 4;
+  return 10 * std::log10(range / (got - want).square().mean().item<double>());
+}
+
+/// Fewer bits. Decoding keeps 50 dB in half and 42 in bf16; a network of random weights may amplify its rounding
+/// beyond that, so the same rounding on the CPU is asked as well. Half has three bits more, which are 18 dB: 8 of them
+/// are wanted of a clip, 3 of a latent, where one pixel whose norm nearly vanishes can decide.
+void run_rounded(Case& golden, const nlohmann::json& run) {
+  const at::Tensor input = golden.input(run.at("input")), want = golden.input(run.at("output"));
+  const auto measure = [&](at::Device device, at::ScalarType dtype, const char* name) {
+    const double found = decibel(rounded(golden, run, {device, dtype, name}, input), want, encodes(golden));
+    std::cout << "  " << run.at("id") << " in " << name << ": " << found << " dB" << std::endl;
+    return found;
+  };
+  const double half = measure(at::kCPU, at::kHalf, "half"), bf16 = measure(at::kCPU, at::kBFloat16, "bf16");
+  EXPECT_GE(half, bf16 + (encodes(golden) ? 3 : 8)) << run.at("id");
+  if (!at::globalContext().hasCUDA()) return;
+  const at::Device card(at::kCUDA, 0);
+  EXPECT_GE(measure(card, at::kHalf, "half on CUDA"), std::min(50., half - 3)) << run.at("id");
+  EXPECT_GE(measure(card, at::kBFloat16, "bf16 on CUDA"), std::min(42., bf16 - 3)) << run.at("id");
+}
+
 void run(Case& golden) {
   Weights weights(Checkpoint::open(golden.checkpoint() / "Wan2.1_VAE.pth"));
   const vae::Vae model(weights);
@@ -82,6 +126,7 @@ void run(Case& golden) {
     golden.expect(run.at("output"), encodes(golden) ? run_encoder(model.encoder, input, record)
                                                     : run_decoder(model.decoder, input, record));
     record.whole_clip();
+    run_rounded(golden, run);
   }
 }
 

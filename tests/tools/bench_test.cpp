@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tests/support.h"
 #include "tools/bench/child.h"
 #include "tools/bench/contest.h"
 #include "tools/bench/measure.h"
@@ -256,8 +258,26 @@ TEST(Bench, TheProgramSaysWhatItCannotDo) {
   EXPECT_EQ(run_child({program, "cpu", "no_such_row"}, true).status, 2);
   EXPECT_EQ(run_child({program, "ops", "--no-such-flag"}, true).status, 2);
   EXPECT_EQ(run_child({program, "compare", "/no/such/a.json", "/no/such/b.json"}, true).status, 2);
+  EXPECT_EQ(run_child({program, "all", "--help"}, true).status, 0);
   if (at::hasCUDA()) GTEST_SKIP() << "a GPU is here";
-  EXPECT_EQ(run_child({program, "ceilings"}, true).status, 4);
+  for (const char* command : {"ceilings", "all"})
+    EXPECT_EQ(run_child({program, command, "--budget", "5"}, true).status, 4) << command;
+}
+
+TEST(Bench, TheProgramComparesAndDrawsFiles) {
+  const std::string program = std::string(WAN_BINARY_DIR) + "/tools/wan-bench";
+  TemporaryFolder folder;
+  const std::string a = folder / "a.json", b = folder / "b.json", plot = folder / "a.svg";
+  Report slower = good_report();
+  slower.rows[0].milliseconds = {4, 4, 4};
+  write_file(a, to_json(good_report()).dump());
+  write_file(b, to_json(slower).dump());
+  const ChildResult compared = run_child({program, "compare", a, b});
+  EXPECT_EQ(compared.status, 0);
+  EXPECT_NE(compared.out.find("| linear | 64 | own | 2 | own | 4 | 2.00x |"), std::string::npos) << compared.out;
+  EXPECT_EQ(run_child({program, "show", a, "--plot", plot}, true).status, 0);
+  const std::string drawn{std::istreambuf_iterator<char>(std::ifstream(plot).rdbuf()), {}};
+  EXPECT_EQ(drawn, roofline(good_report()));
 }
 
 }  // namespace

@@ -25,8 +25,8 @@ struct WithoutTf32 {
 };
 
 /// A whole clip, as the engine does it: a latent frame in, its frames out and gone.
-Tensor decode_frames(const vae::Decoder& decoder, const Tensor& latent) {
-  vae::DecoderStream stream(decoder);
+Tensor decode_frames(const vae::Decoder& decoder, const Tensor& latent, vae::Windows windows) {
+  vae::DecoderStream stream(decoder, {}, windows);
   Tensor frames;
   for (int64_t t = 0; t < latent.size(1); ++t) frames = stream.next(latent.narrow(1, t, 1));
   return frames;
@@ -49,7 +49,10 @@ constexpr double kEncodeFlopsPerPixelFrame = 382e12 / (21.0 * 720 * 1280);
 
 using Whole = Tensor (*)(const vae::Vae& network, const Tensor& input);
 Tensor decode_whole(const vae::Vae& network, const Tensor& latent) {
-  return decode_frames(network.decoder, latent);
+  return decode_frames(network.decoder, latent, vae::Windows::Shared);
+}
+Tensor decode_in_own_windows(const vae::Vae& network, const Tensor& latent) {
+  return decode_frames(network.decoder, latent, vae::Windows::Own);
 }
 Tensor encode_whole(const vae::Vae& network, const Tensor& video) {
   return encode_frames(network.encoder, video);
@@ -86,12 +89,16 @@ Contest vae_contest(const Site& site, const NetworkSizes& sizes, const std::vect
   contest.error = [](const Tensor& out) { return relative_l2(out[0], out[1]); };
   for (at::ScalarType dtype : {at::kHalf, at::kBFloat16, at::kFloat}) {
     const auto network = drawn_vae(site, sizes.vae_base, dtype);
-    const auto run = [=](size_t) { return direction.whole(*network, input); };
-    const auto finish = [=](const Tensor& out) {
-      TORCH_CHECK(at::isfinite(out.sum()).item<bool>(), "the result is not finite");
-      return at::stack({direction.whole(*network, small).to(at::kFloat), want});
+    const auto add = [&](const std::string& name, Whole whole) {
+      const auto run = [=](size_t) { return whole(*network, input); };
+      const auto finish = [=](const Tensor& out) {
+        TORCH_CHECK(at::isfinite(out.sum()).item<bool>(), "the result is not finite");
+        return at::stack({whole(*network, small).to(at::kFloat), want});
+      };
+      contest.contestants.push_back({name, true, run, "error on 9 frames of 48x32", finish});
     };
-    contest.contestants.push_back({type_name(dtype), true, run, "error on 9 frames of 48x32", finish});
+    add(type_name(dtype), direction.whole);
+    if (direction.decodes && dtype == at::kHalf) add("fp16, own windows", decode_in_own_windows);
   }
   return contest;
 }

@@ -22,16 +22,23 @@ bool has_device() {
   return kernels::kFusedBuilt && at::hasCUDA();
 }
 
-std::string device_clocks() {
+namespace {
+
+std::string nvidia_smi(const std::string& query) {
   try {
-    ChildResult result = run_child({"nvidia-smi", "--id=0", "--format=csv,noheader",
-                                    "--query-gpu=clocks.sm,clocks.mem,power.draw,power.limit,temperature.gpu"},
-                                   /*quiet=*/true);
+    ChildResult result =
+        run_child({"nvidia-smi", "--id=0", "--format=csv,noheader", "--query-gpu=" + query}, /*quiet=*/true);
     while (!result.out.empty() && result.out.back() == '\n') result.out.pop_back();
     return result.status == 0 ? result.out : "unknown";
   } catch (const std::runtime_error&) {
     return "unknown";
   }
+}
+
+}  // namespace
+
+std::string device_clocks() {
+  return nvidia_smi("clocks.sm,clocks.mem,power.draw,power.limit,temperature.gpu");
 }
 
 #ifdef WAN_CUDA_KERNELS
@@ -64,7 +71,7 @@ std::map<std::string, std::string> device_environment() {
   return {{"gpu", properties.name},
           {"compute_capability", std::to_string(properties.major) + "." + std::to_string(properties.minor)},
           {"memory_bytes", std::to_string(properties.totalGlobalMem)},
-          {"driver", std::to_string(driver)},
+          {"driver", nvidia_smi("driver_version") + ", CUDA " + std::to_string(driver)},
           {"cuda", std::to_string(runtime)},
           {"cudnn", std::to_string(hooks.hasCuDNN() ? hooks.versionRuntimeCuDNN() : 0)},
           {"torch", TORCH_VERSION}};

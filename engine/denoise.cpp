@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "engine/request/error.h"
 #include "models/checkpoint.h"
 #include "models/error.h"
 
@@ -56,6 +57,30 @@ void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, co
     state.x = state.solver.step(velocity(step, state.x), state.x);
     check_finite(state.x, step, position, schedule.size());
     if (after_step) after_step(state);
+  }
+}
+
+void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const Velocity& velocity,
+             Progress& progress, const std::string& job, const Keeping& keeping) {
+  using Clock = std::chrono::steady_clock;
+  int64_t kept = state.next();
+  auto kept_at = Clock::now(), step_start = kept_at;
+  auto keep = [&] {
+    if (state.next() == kept) return;
+    keeping.save(state);
+    kept = state.next();
+    kept_at = Clock::now();
+  };
+  auto after_step = [&](const Sampling&) {
+    const auto now = Clock::now(), after_next = now + (now - step_start);
+    step_start = now;
+    if (after_next - kept_at >= keeping.every) keep();
+  };
+  try {
+    denoise(state, schedule, end, velocity, progress, job, after_step);
+  } catch (const Cancelled&) {
+    keep();
+    throw;
   }
 }
 

@@ -1,6 +1,7 @@
 // The loop of denoising steps. Whose velocity it follows is the caller's: experts with guidance, or the speech model.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 
@@ -36,6 +37,17 @@ using AfterStep = std::function<void(const Sampling&)>;
 /// the state then stands between two steps. Throws std::runtime_error naming step and expert where NaN or Inf comes.
 void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const Velocity& velocity,
              Progress& progress, const std::string& job = "", const AfterStep& after_step = {});
+
+/// How a run's state outlives the process: `save` is called where the next step would end more than `every` after the
+/// last call, and where the run is interrupted.
+struct Keeping {
+  std::chrono::milliseconds every;
+  std::function<void(const Sampling&)> save;
+};
+
+/// denoise() that keeps its state, where steps were made since it was kept last.
+void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const Velocity& velocity,
+             Progress& progress, const std::string& job, const Keeping& keeping);
 
 /// The first index at which the low-noise expert works: where the two phases of a batch part.
 int64_t first_low_step(const std::vector<Step>& schedule);

@@ -247,29 +247,15 @@ class Batch {
     Sampling state = fs::exists(path) ? load_sampling(path, job.request.solver, job.schedule, device)
                                       : begin_sampling(job.request.solver, job.schedule,
                                                        first_sample(job.request, job.schedule, encoded, job.target));
-    int64_t saved = state.next();
-    auto saved_at = Clock::now(), step_start = saved_at;
-    auto save = [&] {
-      if (state.next() == saved) return;
-      save_sampling(path, state);
-      saved = state.next();
-      saved_at = Clock::now();
-    };
-    auto after_step = [&](const Sampling&) {
-      const auto now = Clock::now(), after_next = now + (now - step_start);
-      step_start = now;
+    auto save = [&](const Sampling& now) {
       attention_.note(job.target, job.name);
-      if (after_next - saved_at >= options_.save_every) save();
+      save_sampling(path, now);
     };
     attention_.pin(job.target, job.name);
-    try {
-      Guidance guidance(models_of(job), encoded.conditioning);
-      denoise(state, job.schedule, end, std::ref(guidance), progress_, job.label, after_step);
-    } catch (const Cancelled&) {
-      save();
-      throw;
-    }
-    if (end < int64_t(job.schedule.size())) return save();
+    Guidance guidance(models_of(job), encoded.conditioning);
+    denoise(state, job.schedule, end, std::ref(guidance), progress_, job.label, {options_.save_every, save});
+    if (end < int64_t(job.schedule.size())) return save(state);
+    attention_.note(job.target, job.name);
     Record record = job.record;
     for (const std::string& name : {job.positive, job.negative, job.input, job.name})
       record.attention.merge(attention_.noted(name));

@@ -25,7 +25,7 @@ namespace wan {
 namespace {
 
 constexpr int64_t kRate = 16000;  // of the audio encoder
-constexpr auto kSaveEvery = std::chrono::seconds(45);
+constexpr std::chrono::minutes kSaveEvery{1};
 
 /// What a job is made from, opened and checked before a network is loaded.
 struct SpeechInputs {
@@ -149,13 +149,8 @@ class SpeechJob {
   at::Tensor denoise_clip(const ClipTurn& turn, const at::Tensor& noise) {
     std::optional<Sampling> saved = store_.running(turn.number, request_.solver, schedule_, noise.device());
     Sampling state = saved ? std::move(*saved) : begin_sampling(request_.solver, schedule_, noise);
-    auto last = std::chrono::steady_clock::now();
     denoise(state, schedule_, int64_t(schedule_.size()), std::ref(*guidance_), progress_, label(turn),
-            [&](const Sampling& now) {
-              if (std::chrono::steady_clock::now() - last < kSaveEvery) return;
-              store_.save_running(turn.number, now);
-              last = std::chrono::steady_clock::now();
-            });
+            {kSaveEvery, [&](const Sampling& now) { store_.save_running(turn.number, now); }});
     return state.x;
   }
 

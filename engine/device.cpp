@@ -69,6 +69,9 @@ Target resolve_target(const Request& request) {
   target.device = parse_device(request.device, "device");
   target.dtype =
       request.dtype == "bf16" || (request.dtype == "auto" && target.device.is_cuda()) ? at::kBFloat16 : at::kFloat;
+  target.precision = request.precision == "fast"       ? Precision::Fast
+                     : request.precision == "balanced" ? Precision::Balanced
+                                                       : Precision::Exact;
   if (target.device.is_cuda() && target.dtype == at::kBFloat16) target.vae = at::kHalf;
   target.noise = request.noise_device == "auto" ? target.device : parse_device(request.noise_device, "noise_device");
   return target;

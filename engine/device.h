@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "engine/request/request.h"
+#include "models/precision.h"
 
 namespace wan {
 
@@ -16,10 +17,12 @@ struct Target {
   at::Device noise = at::kCPU;
   /// What the VAE begins in; a clip that leaves half's range is done again in float32 (engine/vae_range.h).
   at::ScalarType vae = at::kFloat;
+  /// Of the transformers' blocks.
+  Precision precision = Precision::Exact;
 };
 
-/// Makes a sum on the CPU independent of the number of threads and of the memory's alignment, so that equal requests give
-/// equal bytes. The first thing a program's main() calls: MKL reads it once. Free, as measured.
+/// Makes a sum on the CPU independent of the number of threads and of the memory's alignment, so that equal requests
+/// give equal bytes. The first thing a program's main() calls: MKL reads it once. Free, as measured.
 void fix_order_of_sums();
 
 /// Resolves `auto`: the first CUDA device where there is one, bf16 there and float32 on the CPU. Beside a bf16

@@ -30,12 +30,17 @@ Extent largest_extent(const Request& request) {
   return {request.rendered_frames(), size.height, size.width};
 }
 
-uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, at::ScalarType compute) {
-  const uint64_t tokens = uint64_t(extent.tokens()), element = c10::elementSize(compute);
+uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Target& target) {
+  const uint64_t tokens = uint64_t(extent.tokens()), element = c10::elementSize(target.dtype);
   const uint64_t row = tokens * uint64_t(config.dim), hidden = tokens * uint64_t(config.ffn_dim);
-  const uint64_t streams = 2 * row * 4;                        // both branches' residuals, float32
-  const uint64_t attention = (1 + 3 + 2 + 1) * row * element;  // normed input, q k v, rotated q k, output
-  const uint64_t feed_forward = 2 * row * element + 2 * hidden * element;
+  const uint64_t streams = 2 * row * 4;                  // both branches' residuals, float32
+  uint64_t attention = (1 + 3 + 2 + 1) * row * element;  // normed input, q k v, rotated q k, output
+  uint64_t feed_forward = 2 * row * element + 2 * hidden * element;
+  if (target.precision != Precision::Exact) {
+    // Codes of q, k and v; what stands in for the kernels on the CPU holds four of them in float32 on the way there.
+    attention += (target.device.is_cpu() ? 3 + 4 * 4 : 3) * row;
+    feed_forward += hidden;
+  }
   const uint64_t texts = 2 * 2 * uint64_t(config.num_layers * config.text_len * config.dim) * element;
   return streams + std::max(attention, feed_forward) + texts;
 }
@@ -63,7 +68,7 @@ MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Ta
   const std::filesystem::path config = folder.high_noise / "config.json";
   const bool speech = !folder.audio_encoder.empty();
   const uint64_t denoise =
-      denoise_bytes(speech ? SpeechConfig::read(config).wan : WanConfig::read(config), extent, target.dtype);
+      denoise_bytes(speech ? SpeechConfig::read(config).wan : WanConfig::read(config), extent, target);
   const MemoryNeed decode = decode_need(folder, extent, target);
   uint64_t expert = 0;
   for (Network network : networks_of(folder))

@@ -21,7 +21,7 @@ struct Extent {
 Extent largest_extent(const Request& request);
 
 /// Activations of one step with both guidance branches, in bytes.
-uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, at::ScalarType compute);
+uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Target& target);
 /// Causal caches and the largest level's buffers of the VAE, in bytes; about the same for decoding and encoding.
 uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype,
                    vae::Windows windows = vae::Windows::Shared);

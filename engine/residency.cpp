@@ -13,6 +13,7 @@ constexpr int64_t kPieceBytes = 64 << 20;
 at::ScalarType placed_dtype(Role role, at::ScalarType stored, at::ScalarType compute) {
   switch (role) {
     case Role::Matmul:
+    case Role::Block:
       return compute;
     case Role::Island:
       return at::kFloat;
@@ -59,10 +60,18 @@ std::filesystem::path path_of(Network network, const ModelFolder& folder) {
   return {};
 }
 
+/// Bytes that a weight ends up with.
+uint64_t placed_bytes(const at::Tensor& weight, Role role, const Target& target) {
+  if (role == Role::Table) return 0;
+  if (weight.dim() == 2 && is_coded(role, weight.size(1), target.precision))
+    return uint64_t(weight.numel()) + uint64_t(weight.size(0)) * kRowScaleBytes;
+  return uint64_t(weight.numel()) * c10::elementSize(placed_dtype(role, weight.scalar_type(), target.dtype));
+}
+
 /// Builds a network from a checkpoint whose every tensor it must use.
 template <typename Make>
-auto build(Checkpoint checkpoint, const Place& place, Make make) {
-  Weights weights(std::move(checkpoint), place);
+auto build(Checkpoint checkpoint, const Place& place, Make make, Precision precision = Precision::Exact) {
+  Weights weights(std::move(checkpoint), place, precision);
   auto model = make(weights);
   weights.finish();
   return model;
@@ -74,17 +83,17 @@ std::unique_ptr<Umt5Encoder> build_text_encoder(Checkpoint checkpoint, const Pla
 }
 
 std::unique_ptr<WanModel> build_expert(const std::filesystem::path& folder, Checkpoint checkpoint, const Place& place,
-                                       at::ScalarType compute) {
+                                       const Target& target) {
   WanConfig config = WanConfig::read(folder / "config.json");
-  return build(std::move(checkpoint), place,
-               [&](Weights& weights) { return std::make_unique<WanModel>(weights.root(), config, compute); });
+  auto make = [&](Weights& weights) { return std::make_unique<WanModel>(weights.root(), config, target.dtype); };
+  return build(std::move(checkpoint), place, make, target.precision);
 }
 
 std::unique_ptr<SpeechModel> build_speech(const std::filesystem::path& folder, Checkpoint checkpoint,
-                                          const Place& place, at::ScalarType compute) {
+                                          const Place& place, const Target& target) {
   SpeechConfig config = SpeechConfig::read(folder / "config.json");
-  return build(std::move(checkpoint), place,
-               [&](Weights& weights) { return std::make_unique<SpeechModel>(weights.root(), config, compute); });
+  auto make = [&](Weights& weights) { return std::make_unique<SpeechModel>(weights.root(), config, target.dtype); };
+  return build(std::move(checkpoint), place, make, target.precision);
 }
 
 std::unique_ptr<Wav2Vec2> build_audio_encoder(const std::filesystem::path& folder, Checkpoint checkpoint,
@@ -131,8 +140,7 @@ uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& 
   Checkpoint names = Checkpoint::names_only(Checkpoint::open(path).tensors(), path.string());
   uint64_t bytes = 0;
   Place count = [&](const at::Tensor& meta, Role role) {
-    at::ScalarType dtype = placed_dtype(role, meta.scalar_type(), target.dtype);
-    if (role != Role::Table) bytes += uint64_t(meta.numel()) * c10::elementSize(dtype);
+    bytes += placed_bytes(meta, role, target);
     return meta;
   };
   switch (network) {
@@ -143,10 +151,10 @@ uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& 
       build_vae(std::move(names), count, target.vae);
       break;
     case Network::Speech:
-      build_speech(path, std::move(names), count, target.dtype);
+      build_speech(path, std::move(names), count, target);
       break;
     default:
-      build_expert(path, std::move(names), count, target.dtype);
+      build_expert(path, std::move(names), count, target);
   }
   return bytes;
 }
@@ -182,6 +190,11 @@ const Model& Models::get(std::unique_ptr<Model>& slot, Network network, Load loa
   return *slot;
 }
 
+void Models::warn_of_precision() {
+  if (target_.precision == Precision::Exact || std::exchange(warned_, true)) return;
+  log_("warning", {{"text", kUnmeasuredText}});
+}
+
 const Umt5Encoder& Models::text_encoder() {
   return get(text_encoder_, Network::TextEncoder,
              [&](Checkpoint file) { return build_text_encoder(std::move(file), place_for(target_), target_.dtype); });
@@ -191,15 +204,16 @@ const WanModel& Models::expert(bool high) {
   std::unique_ptr<WanModel>& slot = high ? high_ : low_;
   if (!slot) ++expert_loads_;
   return get(slot, high ? Network::HighNoise : Network::LowNoise, [&](Checkpoint file) {
-    return build_expert(high ? folder_.high_noise : folder_.low_noise, std::move(file), place_for(target_),
-                        target_.dtype);
+    warn_of_precision();
+    return build_expert(high ? folder_.high_noise : folder_.low_noise, std::move(file), place_for(target_), target_);
   });
 }
 
 const SpeechModel& Models::speech() {
   if (!speech_) ++expert_loads_;
   return get(speech_, Network::Speech, [&](Checkpoint file) {
-    return build_speech(folder_.high_noise, std::move(file), place_for(target_), target_.dtype);
+    warn_of_precision();
+    return build_speech(folder_.high_noise, std::move(file), place_for(target_), target_);
   });
 }
 

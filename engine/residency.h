@@ -29,6 +29,10 @@ uint64_t placed_bytes(Network network, const ModelFolder& folder, const Target& 
 /// once; on the CPU they do. Throws ModelError.
 bool all_fit(const ModelFolder& folder, const Target& target, uint64_t working, uint64_t available);
 
+/// What the log says, once, where a transformer is loaded in another precision than the reference's.
+inline constexpr const char* kUnmeasuredText =
+    "8-bit arithmetic has not been measured on a GPU yet; --precision exact computes as the reference does";
+
 /// Loads networks when they are first asked for. On the CPU all of them stay: they are mappings. On CUDA they all stay
 /// where they fit beside `working` bytes of activations; else one at a time is on the device.
 class Models {
@@ -61,9 +65,12 @@ class Models {
   template <typename Model, typename Load>
   const Model& get(std::unique_ptr<Model>& slot, Network network, Load load);
 
+  void warn_of_precision();
+
   ModelFolder folder_;
   Target target_;
   Log log_;
+  bool warned_ = false;
   Keep keep_;
   int64_t expert_loads_ = 0;
   std::unique_ptr<Umt5Encoder> text_encoder_;

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "kernels/cuda.h"
+#include "kernels/hadamard.h"
 #include "kernels/launch.h"
 
 namespace wan::kernels {
@@ -64,6 +65,14 @@ bool takes_pixel(int64_t channels, at::ScalarType in, at::ScalarType out) {
 
 bool takes_head(int64_t head_dim, at::ScalarType dtype) {
   return head_dim == kAttentionHeadDim && is_half(dtype);
+}
+
+bool takes_rotation(int64_t channels, at::ScalarType dtype) {
+  return takes_row(channels, dtype) && channels % hadamard::kSlice == 0;
+}
+
+bool takes_int8(int64_t depth, int64_t channels, at::ScalarType dtype) {
+  return takes_rotation(depth, dtype) && is_half(dtype) && channels >= 2 && channels % 2 == 0 && channels <= INT32_MAX;
 }
 
 }  // namespace wan::kernels

@@ -35,5 +35,9 @@ bool takes_rope(int64_t heads, int64_t head_dim, at::ScalarType dtype);
 bool takes_pixel(int64_t channels, at::ScalarType in, at::ScalarType out);
 /// Heads of our own attention (kernels/attention_mma.cuh).
 bool takes_head(int64_t head_dim, at::ScalarType dtype);
+/// Rows that are rotated and quantised to 8 bits (kernels/quantise.cuh).
+bool takes_rotation(int64_t channels, at::ScalarType dtype);
+/// 8-bit products from `depth` to `channels`, with activations of `dtype` (kernels/int8_linear_mma.cuh).
+bool takes_int8(int64_t depth, int64_t channels, at::ScalarType dtype);
 
 }  // namespace wan::kernels

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "models/precision.h"
+
 namespace wan {
 
 /// A read-only mapping of a whole file. The pages stay evictable; the file is not copied. Its size is that of the
@@ -105,6 +107,7 @@ std::vector<std::string_view> header_of(const std::shared_ptr<const MappedFile>&
 /// What a weight is used for, which decides the precision that residency gives it.
 enum class Role {
   Matmul,  // the reference autocasts it: bf16 on CUDA
+  Block,   // the same inside a transformer block, where nearly all the work is: 8 bits in the lower precisions
   Island,  // stays float32: time embedding and projection, modulation, norms, head, VAE
   Table,   // looked up by row (token embedding): stays as stored, where it is stored
 };
@@ -133,6 +136,8 @@ class Scope {
   /// The stored shape of `<path>.<leaf>`; empty where it is absent. For sizes that no config states.
   std::vector<int64_t> shape(std::string_view leaf) const;
   const std::string& path() const { return path_; }
+  /// Of the network that is being built.
+  Precision precision() const;
 
  private:
   friend class Weights;
@@ -144,10 +149,10 @@ class Scope {
 /// The book of a checkpoint while a network is built from it: which names were used, missing, wrongly shaped.
 class Weights {
  public:
-  explicit Weights(Checkpoint checkpoint, Place place = keep_mapped);
+  explicit Weights(Checkpoint checkpoint, Place place = keep_mapped, Precision precision = Precision::Exact);
   /// A book without a file: whatever is taken is drawn. `shapes` answers `Scope::has` and `Scope::shape`, for networks
   /// that read sizes off their file.
-  explicit Weights(Draw draw, Checkpoint shapes = {});
+  explicit Weights(Draw draw, Checkpoint shapes = {}, Precision precision = Precision::Exact);
   Weights(const Weights&) = delete;
   Scope root() { return Scope(this, ""); }
   const Checkpoint& checkpoint() const { return checkpoint_; }
@@ -163,6 +168,7 @@ class Weights {
   Checkpoint checkpoint_;
   Place place_;
   Draw draw_;  // empty where there is a checkpoint
+  Precision precision_;
   std::set<std::string> used_;
   std::vector<std::string> missing_, misshapen_;
 };

@@ -14,33 +14,34 @@ at::ScalarType island_dtype(at::ScalarType compute) {
 }
 
 Linear::Linear(const Scope& at, int64_t in, int64_t out, at::ScalarType compute, Bias with, Role role)
-    : compute(compute),
-      weight(at.take("weight", {out, in}, role)),
-      bias(with == Bias::Yes ? at.take("bias", {out}, role) : Tensor()) {}
+    : compute(compute), matrix(at, out, in, role), bias(with == Bias::Yes ? at.take("bias", {out}, role) : Tensor()) {}
 
 Tensor Linear::operator()(const Tensor& x, Activation activation) const {
-  return kernels::linear(x.to(compute), weight, bias, activation);
+  return matrix.product(x.to(compute), bias, activation);
+}
+
+void Linear::add_to(Tensor& residual, const Tensor& x, const Tensor& gate, const kernels::Segments& ends) const {
+  matrix.add_product(residual, x.to(compute), bias, gate, ends);
 }
 
 MergedLinear::MergedLinear(const Scope& at, const std::vector<std::string_view>& names, int64_t in, int64_t out,
-                           at::ScalarType compute, Bias with)
+                           at::ScalarType compute, Bias with, Role role)
     : compute(compute), out(out) {
-  for (std::string_view name : names) parts.emplace_back(at / name, in, out, compute, with);
-  bool placed = std::all_of(parts.begin(), parts.end(),
-                            [](const Linear& part) { return part.weight.defined() && !part.weight.is_cpu(); });
-  if (!placed) return;
-  std::vector<Tensor> weights, biases;
+  for (std::string_view name : names) parts.emplace_back(at / name, in, out, compute, with, role);
+  if (!std::all_of(parts.begin(), parts.end(), [](const Linear& part) { return part.matrix.is_placed(); })) return;
+  std::vector<Matrix> matrices;
+  std::vector<Tensor> biases;
   for (const Linear& part : parts) {
-    weights.push_back(part.weight);
+    matrices.push_back(part.matrix);
     if (part.bias.defined()) biases.push_back(part.bias);
   }
-  weight = at::cat(weights);
-  if (biases.size() == weights.size()) bias = at::cat(biases);
+  matrix.emplace(matrices);
+  if (biases.size() == matrices.size()) bias = at::cat(biases);
   parts.clear();
 }
 
 std::vector<Tensor> MergedLinear::operator()(const Tensor& x) const {
-  if (weight.defined()) return kernels::linear(x.to(compute), weight, bias).split(out, -1);
+  if (matrix) return matrix->product(x.to(compute), bias, Activation::None).split(out, -1);
   std::vector<Tensor> results;
   Tensor input = x.to(compute);
   for (const Linear& part : parts) results.push_back(part(input));
@@ -55,6 +56,10 @@ Mlp::Mlp(const Scope& at, int64_t in, int64_t hidden, int64_t out, Activation ac
 
 Tensor Mlp::operator()(const Tensor& x) const {
   return second(first(x, activation));
+}
+
+void Mlp::add_to(Tensor& residual, const Tensor& x, const Tensor& gate, const kernels::Segments& ends) const {
+  second.add_to(residual, first(x, activation), gate, ends);
 }
 
 RmsNorm::RmsNorm(const Scope& at, int64_t width, double eps)

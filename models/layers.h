@@ -6,16 +6,13 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string_view>
 #include <vector>
 
-#include "kernels/linear.h"
-#include "models/checkpoint.h"
+#include "models/matrix.h"
 
 namespace wan {
-
-using at::Tensor;
-using kernels::Activation;
 
 /// What norms, modulation, time embedding, head and the residual stream compute in: float32, or float64 where all does.
 at::ScalarType island_dtype(at::ScalarType compute);
@@ -28,22 +25,26 @@ struct Linear {
          Role role = Role::Matmul);
   /// x [..., in], any dtype -> [..., out] in `compute`.
   Tensor operator()(const Tensor& x, Activation activation = Activation::None) const;
+  /// residual [B, L, out] += gate * y in place, without an activation; gate [S, out] float32, a row for each segment.
+  void add_to(Tensor& residual, const Tensor& x, const Tensor& gate, const kernels::Segments& ends) const;
 
   at::ScalarType compute;
-  Tensor weight, bias;
+  Matrix matrix;
+  Tensor bias;
 };
 
 /// Several linears of the same input. On a device they become one matrix once they are placed; mapped weights stay
 /// apart, because joining them would copy the file into memory.
 struct MergedLinear {
   MergedLinear(const Scope& at, const std::vector<std::string_view>& names, int64_t in, int64_t out,
-               at::ScalarType compute, Bias with = Bias::Yes);
+               at::ScalarType compute, Bias with = Bias::Yes, Role role = Role::Matmul);
   /// x [..., in] -> one [..., out] for each name: views of one product where merged.
   std::vector<Tensor> operator()(const Tensor& x) const;
 
   at::ScalarType compute;
-  std::vector<Linear> parts;  // empty where merged
-  Tensor weight, bias;        // [names * out, in], [names * out]; undefined where not
+  std::vector<Linear> parts;     // empty where merged
+  std::optional<Matrix> matrix;  // [names * out, in]; absent where not
+  Tensor bias;                   // [names * out]
   int64_t out;
 };
 
@@ -53,6 +54,8 @@ struct Mlp {
       Role role = Role::Matmul);
   /// x [..., in] -> [..., out] in `compute`.
   Tensor operator()(const Tensor& x) const;
+  /// The same into a residual, as Linear's.
+  void add_to(Tensor& residual, const Tensor& x, const Tensor& gate, const kernels::Segments& ends) const;
 
   Linear first, second;  // "0" and "2"
   Activation activation;

@@ -71,9 +71,15 @@ std::vector<int64_t> Scope::shape(std::string_view leaf) const {
   return found == tensors.end() ? std::vector<int64_t>() : found->second.shape;
 }
 
-Weights::Weights(Checkpoint checkpoint, Place place) : checkpoint_(std::move(checkpoint)), place_(std::move(place)) {}
+Precision Scope::precision() const {
+  return book_->precision_;
+}
 
-Weights::Weights(Draw draw, Checkpoint shapes) : checkpoint_(std::move(shapes)), draw_(std::move(draw)) {}
+Weights::Weights(Checkpoint checkpoint, Place place, Precision precision)
+    : checkpoint_(std::move(checkpoint)), place_(std::move(place)), precision_(precision) {}
+
+Weights::Weights(Draw draw, Checkpoint shapes, Precision precision)
+    : checkpoint_(std::move(shapes)), draw_(std::move(draw)), precision_(precision) {}
 
 void Weights::ignore(std::string_view prefix) {
   for (const auto& entry : checkpoint_.tensors())

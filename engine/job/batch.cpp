@@ -317,7 +317,7 @@ class Batch {
     ModelFolder folder = open_model_folder(job.request.model, job.request.task);
     for (BatchGroup& group : groups_)
       if (fs::equivalent(group.folder.high_noise, folder.high_noise) && group.target.device == job.target.device &&
-          group.target.dtype == job.target.dtype)
+          group.target.dtype == job.target.dtype && group.target.precision == job.target.precision)
         return group;
     std::vector<FileIdentity> files = identities(folder);
     return groups_.emplace_back(BatchGroup{std::move(folder), job.target, std::move(files)});

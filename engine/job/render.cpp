@@ -80,7 +80,8 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
               {"height", request.height},
               {"frames", request.num_frames},
               {"device", target.device.str()},
-              {"dtype", record.dtype}});
+              {"dtype", record.dtype},
+              {"precision", request.precision}});
 
   std::vector<Step> schedule = make_schedule(request);
   if (schedule.empty()) {

@@ -225,7 +225,8 @@ void speak(Models& models, const Request& asked, const Record& record, const std
                 {"clips_finished_before", store.finished()},
                 {"seconds_of_sound", plan.seconds},
                 {"device", models.target().device.str()},
-                {"dtype", record.dtype}});
+                {"dtype", record.dtype},
+                {"precision", request.precision}});
     SpeechJob chain(models, request, plan, features, store, progress, job);
     chain.run(resize_shorter_side(inputs.image, request.height, request.width), inputs.pose ? &*inputs.pose : nullptr);
     Record whole = record;

@@ -313,8 +313,8 @@ std::vector<Parameter> make_table() {
        .field = &Request::precision,
        .tasks = every({.value = "exact", .words = {"exact", "balanced", "fast"}}),
        .group = "Run",
-       .help = "exact computes as the reference does.",
-       .unserved = "is not measured yet; not available in this build"},
+       .help = "exact computes as the reference does. balanced has 8-bit linears and 8-bit queries and keys, fast has "
+               "8-bit values too: not measured on a GPU yet, so neither speed nor quality is promised."},
 
       {.name = "enable_prompt_expansion",
        .field = &Request::enable_prompt_expansion,

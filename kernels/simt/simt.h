@@ -13,6 +13,7 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 
 #include <cmath>
 #include <cstdint>
@@ -40,6 +41,7 @@
 namespace wan::simt {
 
 using bf16 = __nv_bfloat16;
+using e4m3 = __nv_fp8_e4m3;  // 4 bits of exponent, 3 of mantissa, largest 448
 
 constexpr int kWarp = 32;
 
@@ -73,6 +75,17 @@ WAN_DEVICE float exp2_fast(float x) {
 }
 WAN_DEVICE float reciprocal_sqrt(float x) {
   return rsqrtf(x);
+}
+
+/// The nearest integer, ties to even.
+WAN_DEVICE int round_to_int(float x) {
+  return __float2int_rn(x);
+}
+WAN_DEVICE uint32_t float_bits(float x) {
+  return __float_as_uint(x);
+}
+WAN_DEVICE float float_of_bits(uint32_t bits) {
+  return __uint_as_float(bits);
 }
 
 #else
@@ -125,6 +138,20 @@ WAN_DEVICE float reciprocal_sqrt(float x) {
   return 1.0f / std::sqrt(x);
 }
 
+WAN_DEVICE int round_to_int(float x) {
+  return int(std::nearbyint(x));
+}
+WAN_DEVICE uint32_t float_bits(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+WAN_DEVICE float float_of_bits(uint32_t bits) {
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
 #endif
 
 WAN_DEVICE float to_float(float x) {
@@ -135,6 +162,9 @@ WAN_DEVICE float to_float(bf16 x) {
 }
 WAN_DEVICE float to_float(__half x) {
   return __half2float(x);
+}
+WAN_DEVICE float to_float(e4m3 x) {
+  return float(x);
 }
 
 /// Rounds to nearest, ties to even.
@@ -178,6 +208,16 @@ WAN_DEVICE void store_floats(T* to, const float (&from)[N]) {
 WAN_DEVICE float warp_sum(float value) {
   WAN_UNROLL
   for (int mask = kWarp / 2; mask > 0; mask /= 2) value += shuffle_xor(value, mask);
+  return value;
+}
+
+/// The largest value of the warp, in every lane.
+WAN_DEVICE uint32_t warp_largest(uint32_t value) {
+  WAN_UNROLL
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) {
+    const uint32_t other = shuffle_xor(value, mask);
+    value = other > value ? other : value;
+  }
   return value;
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/attention.h"
+#include "kernels/int8_attention.h"
 
 namespace wan {
 namespace {
@@ -13,17 +14,25 @@ Tensor split_heads(const Tensor& x, int64_t heads) {
   return x.unflatten(-1, {heads, -1});
 }
 
-/// [B, L, heads, head_dim] -> [B, L, dim]
-Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v) {
-  return kernels::attention(q, k, v, 1 / std::sqrt(double(q.size(-1)))).flatten(-2);
+double scale_of(const Tensor& q) {
+  return 1 / std::sqrt(double(q.size(-1)));
+}
+
+/// Self-attention, most of a forward's operations: [B, L, heads, head_dim] -> the same.
+Tensor attend_video(const Tensor& q, const Tensor& k, const Tensor& v, Precision precision) {
+  if (precision == Precision::Exact || q.size(-1) != kernels::kInt8HeadWidth)
+    return kernels::attention(q, k, v, scale_of(q));
+  return kernels::attention_int8(q, k, v, scale_of(q),
+                                 precision == Precision::Fast ? kernels::Values::Float8 : kernels::Values::Plain);
 }
 
 }  // namespace
 
 SelfAttention::SelfAttention(const Scope& at, const WanConfig& config, at::ScalarType compute)
     : heads(config.num_heads),
-      qkv(at, {"q", "k", "v"}, config.dim, config.dim, compute),
-      o(at / "o", config.dim, config.dim, compute),
+      precision(at.precision()),
+      qkv(at, {"q", "k", "v"}, config.dim, config.dim, compute, Bias::Yes, Role::Block),
+      o(at / "o", config.dim, config.dim, compute, Bias::Yes, Role::Block),
       norm_q(at / "norm_q", config.dim, config.eps),
       norm_k(at / "norm_k", config.dim, config.eps) {}
 
@@ -35,15 +44,15 @@ Tensor SelfAttention::operator()(Tensor x, const Rope& rope) const {
       kernels::qk_norm_rope(products[0], products[1], norm_q.weight, norm_k.weight, rope, heads, norm_q.eps);
   Tensor value = split_heads(products[2], heads);
   products.clear();
-  return o(attend(query, key, value));
+  return o(attend_video(query, key, value, precision).flatten(-2));
 }
 
-CrossAttention::CrossAttention(const Scope& at, const WanConfig& config, at::ScalarType compute)
+CrossAttention::CrossAttention(const Scope& at, const WanConfig& config, at::ScalarType compute, Role query)
     : heads(config.num_heads),
-      q(at / "q", config.dim, config.dim, compute),
-      k(at / "k", config.dim, config.dim, compute),
-      v(at / "v", config.dim, config.dim, compute),
-      o(at / "o", config.dim, config.dim, compute),
+      q(at / "q", config.dim, config.dim, compute, Bias::Yes, query),
+      k(at / "k", config.dim, config.dim, compute, Bias::Yes, Role::Block),
+      v(at / "v", config.dim, config.dim, compute, Bias::Yes, Role::Block),
+      o(at / "o", config.dim, config.dim, compute, Bias::Yes, Role::Block),
       norm_q(at / "norm_q", config.dim, config.eps),
       norm_k(at / "norm_k", config.dim, config.eps) {}
 
@@ -52,7 +61,8 @@ KeyValue CrossAttention::key_value(const Tensor& context) const {
 }
 
 Tensor CrossAttention::operator()(const Tensor& x, const KeyValue& context) const {
-  return o(attend(split_heads(norm_q(q(x)), heads), context.key, context.value));
+  const Tensor query = split_heads(norm_q(q(x)), heads);
+  return o(kernels::attention(query, context.key, context.value, scale_of(query)).flatten(-2));
 }
 
 }  // namespace wan

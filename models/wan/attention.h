@@ -16,6 +16,7 @@ struct SelfAttention {
   Tensor operator()(Tensor x, const Rope& rope) const;
 
   int64_t heads;
+  Precision precision;
   MergedLinear qkv;
   Linear o;
   RmsNorm norm_q, norm_k;
@@ -28,7 +29,7 @@ struct KeyValue {
 
 /// Attention from video tokens to text (or audio): no rotation, no mask, all rows of the padded text count.
 struct CrossAttention {
-  CrossAttention(const Scope& at, const WanConfig& config, at::ScalarType compute);
+  CrossAttention(const Scope& at, const WanConfig& config, at::ScalarType compute, Role query = Role::Block);
   /// context [B, Lk, dim] -> its keys and values, which stay the same for all steps of a prompt.
   KeyValue key_value(const Tensor& context) const;
   /// x [B, L, dim] -> [B, L, dim] in `compute`.

@@ -4,14 +4,14 @@
 
 namespace wan {
 
-AttentionBlock::AttentionBlock(const Scope& at, const WanConfig& config, at::ScalarType compute)
+AttentionBlock::AttentionBlock(const Scope& at, const WanConfig& config, at::ScalarType compute, Role text_query)
     : compute(compute),
       eps(config.eps),
       modulation(at.take("modulation", {1, 6, config.dim}, Role::Island)),
       self_attn(at / "self_attn", config, compute),
       norm3(at / "norm3", config.dim, config.eps),
-      cross_attn(at / "cross_attn", config, compute),
-      ffn(at / "ffn", config.dim, config.ffn_dim, config.dim, Activation::GeluTanh, compute) {}
+      cross_attn(at / "cross_attn", config, compute, text_query),
+      ffn(at / "ffn", config.dim, config.ffn_dim, config.dim, Activation::GeluTanh, compute, Role::Block) {}
 
 Modulation AttentionBlock::modulate(const Tensor& e0) const {
   std::vector<Tensor> rows = (modulation[0].unsqueeze(1) + e0).unbind(0);
@@ -30,8 +30,8 @@ void AttentionBlock::attend_text(Tensor& x, Tensor normed, const Modulation& row
   kernels::NextNorm next{.weight = {}, .bias = {}, .shift = rows.shift_ffn, .scale = rows.scale_ffn, .eps = eps};
   normed.reset();
   normed = kernels::gated_residual_norm_(x, y, {}, next, ends, compute);
-  y = ffn(normed);
-  kernels::gated_residual_(x, y, rows.gate_ffn, ends);
+  y.reset();
+  ffn.add_to(x, normed, rows.gate_ffn, ends);
 }
 
 }  // namespace wan

@@ -17,7 +17,7 @@ struct Modulation {
 /// modulated). In two halves, because the first one does not see the text: guidance branches that still share x share
 /// its result.
 struct AttentionBlock {
-  AttentionBlock(const Scope& at, const WanConfig& config, at::ScalarType compute);
+  AttentionBlock(const Scope& at, const WanConfig& config, at::ScalarType compute, Role text_query = Role::Block);
 
   /// e0 [6, S, dim] (of the time) plus the block's own rows.
   Modulation modulate(const Tensor& e0) const;

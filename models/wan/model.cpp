@@ -23,7 +23,7 @@ int64_t text_dim(const Scope& root) {
 }
 
 Tensor embed_text(const Mlp& text_embedding, const Tensor& states, int64_t text_len) {
-  kernels::check_shape("embed_text", "states", states, {kernels::kAny, text_embedding.first.weight.size(1)});
+  kernels::check_shape("embed_text", "states", states, {kernels::kAny, text_embedding.first.matrix.weight.size(1)});
   TORCH_CHECK(states.size(0) <= text_len, "[embed_text] a prompt must have at most ", text_len, " rows, got ",
               states.size(0));
   return text_embedding(at::constant_pad_nd(states, {0, 0, 0, text_len - states.size(0)})).unsqueeze(0);
@@ -52,6 +52,10 @@ void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> bra
   }
 }
 
+Role query_role(int64_t layer, int64_t layers) {
+  return layer == 0 || layer == layers - 1 ? Role::Matmul : Role::Block;
+}
+
 WanModel::WanModel(const Scope& root, const WanConfig& config, at::ScalarType compute)
     : config(config),
       patch_embedding(root / "patch_embedding", config.in_dim, config.dim, config.kPatch, compute),
@@ -59,7 +63,8 @@ WanModel::WanModel(const Scope& root, const WanConfig& config, at::ScalarType co
       time(root, config, compute),
       head(root / "head", config, compute) {
   blocks.reserve(size_t(config.num_layers));
-  for (int64_t i = 0; i < config.num_layers; ++i) blocks.emplace_back(root / "blocks" / i, config, compute);
+  for (int64_t i = 0; i < config.num_layers; ++i)
+    blocks.emplace_back(root / "blocks" / i, config, compute, query_role(i, config.num_layers));
 }
 
 Context WanModel::context(const Tensor& states) const {

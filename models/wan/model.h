@@ -29,8 +29,8 @@ struct Pass {
   TimeRows time;
 };
 
-/// Block number `layer` of all branches, so that its weights are needed once. Branches whose x is one and the same tensor, as
-/// before the first block, share the self-attention and part afterwards; the result is the same.
+/// Block number `layer` of all branches, so that its weights are needed once. Branches whose x is one and the same
+/// tensor, as before the first block, share the self-attention and part afterwards; the result is the same.
 void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> branches, const Pass& pass);
 
 /// Modulated norm and the linear to patches, outside of autocast.
@@ -49,6 +49,9 @@ struct WanHead {
 Tensor embed_text(const Mlp& text_embedding, const Tensor& states, int64_t text_len);
 /// The width of the text states, which no config states; 0 where the text MLP is absent.
 int64_t text_dim(const Scope& root);
+
+/// Of cross-attention's queries in block `layer`: the first and the last block's keep 16 bits in every precision.
+Role query_role(int64_t layer, int64_t layers);
 
 struct WanModel {
   /// Takes every tensor of the transformer from `root`; Weights::finish then tells what was missing or left over.

@@ -26,7 +26,8 @@ SpeechModel::SpeechModel(const Scope& root, const SpeechConfig& config, at::Scal
       casual_audio_encoder(root / "casual_audio_encoder", config, compute),
       head(root / "head", config.wan, compute) {
   blocks.reserve(size_t(config.wan.num_layers));
-  for (int64_t i = 0; i < config.wan.num_layers; ++i) blocks.emplace_back(root / "blocks" / i, config.wan, compute);
+  for (int64_t i = 0; i < config.wan.num_layers; ++i)
+    blocks.emplace_back(root / "blocks" / i, config.wan, compute, query_role(i, config.wan.num_layers));
   for (size_t j = 0; j < config.audio_inject_layers.size(); ++j)
     injectors.emplace_back(root / "audio_injector", int64_t(j), config.wan, compute);
 }

@@ -264,7 +264,7 @@ TEST(Params, WhatIsNotServedIsRefusedOnlyWhereItWouldChangeTheVideo) {
     EXPECT_EQ(errors(Task::T2V, off), "") << off;
   for (const json& on :
        {json{{"acceleration", "regular"}}, json{{"enable_safety_checker", true}}, json{{"interpolator_model", "film"}},
-        json{{"num_interpolated_frames", 1}}, json{{"enable_prompt_expansion", true}}, json{{"precision", "fast"}}})
+        json{{"num_interpolated_frames", 1}}, json{{"enable_prompt_expansion", true}}})
     EXPECT_EQ(errors(Task::T2V, on), on.begin().key() + ":not_available") << on;
   EXPECT_EQ(message(Task::T2V, {{"acceleration", "regular"}}),
             "[acceleration] 'regular' is not available in this build");

@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/request/parse.h"
+
 namespace wan {
 namespace {
 
@@ -22,6 +24,18 @@ TEST(Record, NamesADataUrlByItsDigest) {
   EXPECT_NE(image_in_record(picture + "A"), named);
   EXPECT_EQ(image_in_record(named), named) << "a record that was read back says the same";
   EXPECT_EQ(image_in_record("face.png"), "face.png");
+}
+
+TEST(Record, CarriesThePrecisionToAReplay) {
+  nlohmann::json asked = {{"task", "t2v"}, {"prompt", "a fox"}, {"device", "cpu"}};
+  const auto replayed = [&] {
+    const Request request = parse(asked, {.need_model = false, .check_files = false});
+    return parse_record(to_text(make_record(request, resolve_target(request), {})), "fox.mp4").request;
+  };
+  EXPECT_EQ(resolve_target(replayed()).precision, Precision::Exact);
+  asked["precision"] = "fast";
+  EXPECT_EQ(replayed().precision, "fast");
+  EXPECT_EQ(resolve_target(replayed()).precision, Precision::Fast);
 }
 
 TEST(Record, SaysWhatTheVaeBeganInAndOlderOnesMeanFloat32) {

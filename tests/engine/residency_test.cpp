@@ -77,6 +77,39 @@ TEST(Residency, PlacedBytesFollowRoleAndTarget) {
   EXPECT_EQ(placed_bytes(Network::HighNoise, folder, kCuda), bytes);
 }
 
+TEST(Residency, ALowerPrecisionHoldsBlocksInOneByteAWeight) {
+  Target balanced = kCuda;
+  balanced.precision = Precision::Balanced;
+  const ModelFolder folder = open_model_folder(kNano, Task::T2V);
+  uint64_t less = 0;
+  const Checkpoint expert = Checkpoint::open(folder.high_noise);
+  for (const auto& [name, tensor] : expert.tensors()) {
+    if (!name.starts_with("blocks.") || tensor.shape.size() != 2) continue;
+    if (name == "blocks.0.cross_attn.q.weight" || name == "blocks.5.cross_attn.q.weight") continue;  // stay in bf16
+    less += uint64_t(tensor.elements()) - 4 * uint64_t(tensor.shape[0]);                             // a scale a row
+  }
+  EXPECT_GT(less, 0u);
+  EXPECT_EQ(placed_bytes(Network::HighNoise, folder, balanced), placed_bytes(Network::HighNoise, folder, kCuda) - less);
+  EXPECT_EQ(placed_bytes(Network::TextEncoder, folder, balanced), placed_bytes(Network::TextEncoder, folder, kCuda));
+  EXPECT_EQ(placed_bytes(Network::Vae, folder, balanced), placed_bytes(Network::Vae, folder, kCuda));
+}
+
+TEST(Residency, ALowerPrecisionSaysOnceThatItIsNotMeasured) {
+  for (Precision precision : {Precision::Exact, Precision::Fast}) {
+    int warnings = 0;
+    Log log{[&](std::string_view event, const Log::Fields& fields) {
+      if (event != "warning") return;
+      ++warnings;
+      EXPECT_EQ(fields.at("text"), kUnmeasuredText);
+    }};
+    Target target;
+    target.precision = precision;
+    Models models(open_model_folder(kNano, Task::T2V), target, Models::Keep::One, log);
+    use_all(models);
+    EXPECT_EQ(warnings, precision == Precision::Exact ? 0 : 1);
+  }
+}
+
 TEST(Memory, OfTheRealModel) {
   TemporaryFolder files;
   write_sparse_t2v_folder(files / "model");
@@ -86,18 +119,25 @@ TEST(Memory, OfTheRealModel) {
   const Extent extent{81, 720, 1280};
   EXPECT_EQ(extent.tokens(), 75600);
   EXPECT_NEAR(double(placed_bytes(Network::HighNoise, folder, kCuda)), 28.95e9, 0.01e9);  // islands in float32
+  Target balanced = kCuda;
+  balanced.precision = Precision::Balanced;
+  // A byte less for each weight of 40 blocks but the outer two's text queries, and four more for each of their rows.
+  const uint64_t weights = 40 * (8 * 5120 * 5120 + 2 * 5120 * 13824LL) - 2 * 5120 * 5120;
+  const uint64_t rows = 40 * (9 * 5120 + 13824) - 2 * 5120;
+  EXPECT_EQ(placed_bytes(Network::HighNoise, folder, balanced),
+            placed_bytes(Network::HighNoise, folder, kCuda) - weights + 4 * rows);
+  EXPECT_GT(denoise_bytes(kWanT2vA14b, extent, balanced), denoise_bytes(kWanT2vA14b, extent, kCuda));
   const MemoryNeed need = memory_need(folder, extent, kCuda);
   EXPECT_STREQ(need.stage, "denoise");
-  EXPECT_EQ(need.bytes,
-            placed_bytes(Network::HighNoise, folder, kCuda) + denoise_bytes(kWanT2vA14b, extent, at::kBFloat16));
+  EXPECT_EQ(need.bytes, placed_bytes(Network::HighNoise, folder, kCuda) + denoise_bytes(kWanT2vA14b, extent, kCuda));
   EXPECT_EQ(need.working, decode_need(folder, extent, kCuda).working);  // the VAE's caches are the largest
 }
 
 TEST(Memory, GrowsWithTokensAndDecodingOnlyWithThePicture) {
   const Extent small{17, 480, 832}, longer{33, 480, 832};
   const uint64_t texts = 2 * 2 * uint64_t(40 * 512 * 5120) * 2;
-  const uint64_t first = denoise_bytes(kWanT2vA14b, small, at::kBFloat16) - texts;
-  EXPECT_EQ((denoise_bytes(kWanT2vA14b, longer, at::kBFloat16) - texts) * 5, first * 9);
+  const uint64_t first = denoise_bytes(kWanT2vA14b, small, kCuda) - texts;
+  EXPECT_EQ((denoise_bytes(kWanT2vA14b, longer, kCuda) - texts) * 5, first * 9);
   EXPECT_EQ(vae_bytes(96, small, at::kFloat), vae_bytes(96, longer, at::kFloat));
   EXPECT_EQ(vae_bytes(96, {17, 960, 832}, at::kFloat), 2 * vae_bytes(96, small, at::kFloat));
 }

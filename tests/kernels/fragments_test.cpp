@@ -83,5 +83,51 @@ TEST(Fragments, SwizzleIsABijectionWithoutBankConflicts) {
   }
 }
 
+TEST(Fragments, SwizzleOfPairedRowsIsABijectionWithoutBankConflicts) {
+  std::set<int> seen;
+  for (int row = 0; row < 128; ++row) {
+    for (int chunk = 0; chunk < 4; ++chunk) EXPECT_TRUE(seen.insert(swizzled_pairs(row, chunk)).second);
+  }
+  EXPECT_EQ(*seen.rbegin(), (128 * 4 - 1) * 16);
+  for (int first = 0; first < 128; first += 8) {
+    for (int chunk = 0; chunk < 4; ++chunk) {
+      std::set<int> banks;
+      for (int row = first; row < first + 8; ++row) banks.insert(swizzled_pairs(row, chunk) % 128);
+      EXPECT_EQ(banks.size(), 8u);
+    }
+  }
+}
+
+TEST(Fragments, LdmatrixFillsTheOperandsOfBytesToo) {
+  // A pair of bytes is what ldmatrix moves as one element; i is a byte of A's 16, or of two neighbouring B's 8.
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int i = 0; i < 16; ++i) {
+      const int matrix = i / 4;
+      Place inside = ldmatrix_8x8(lane, i / 2 % 2), first = ldmatrix_rows_first(8 * matrix);
+      EXPECT_TRUE(same(a_16x32(lane, i), {first.row + inside.row, 2 * (first.column + inside.column) + i % 2}));
+      Place chunk = ldmatrix_four_chunks(8 * matrix), deep = b_32x8(lane, i % 8);
+      EXPECT_TRUE(same({deep.column, deep.row + 32 * (i / 8)},
+                       {chunk.row + inside.row, chunk.column + 2 * inside.column + i % 2}));
+      Place key = ldmatrix_columns_first(8 * matrix), operand = b_32x8(lane, i % 8);
+      EXPECT_TRUE(same({operand.column + 8 * (i / 8), operand.row},
+                       {key.row + inside.row, 2 * (key.column + inside.column) + i % 2}));
+    }
+  }
+}
+
+TEST(Fragments, AccumulatorsAsTheyLieAreALeftOperandOfBytes) {
+  std::set<int> columns;
+  for (int slot = 0; slot < 32; ++slot) columns.insert(column_of_slot(slot));
+  EXPECT_EQ(columns.size(), 32u);
+  EXPECT_EQ(*columns.rbegin(), 31);
+  // Byte i of a lane's A is packed from tile 2 * (i / 8) + i % 4 / 2, element 2 * (i / 4 % 2) + i % 2.
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int i = 0; i < 16; ++i) {
+      const Place from = c_16x8(lane, 2 * (i / 4 % 2) + i % 2), to = a_16x32(lane, i);
+      EXPECT_TRUE(same({from.row, 8 * (2 * (i / 8) + i % 4 / 2) + from.column}, {to.row, column_of_slot(to.column)}));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace wan::kernels::fragments

@@ -58,26 +58,47 @@ TEST(Resources, NoKernelSpillsOnAnyArchitecture) {
   for (const auto& [kernel, own] : architectures) all.insert(own.begin(), own.end());
   for (const char* wanted : {"sm_80", "sm_86", "sm_89", "sm_90a", "sm_100", "sm_120"})
     EXPECT_EQ(all.count(wanted), 1u) << wanted;
-  // Kernels of one architecture alone carry its name.
   for (const auto& [kernel, own] : architectures) {
-    if (kernel.find("sm90") == std::string::npos) {
-      EXPECT_EQ(own.size(), all.size()) << kernel;
-    }
+    const bool wgmma = kernel.find("sm90") != std::string::npos;
+    const bool float8 = kernel.find("fp8") != std::string::npos || kernel.find("quantise_values") != std::string::npos;
+    EXPECT_EQ(own.size(), wgmma ? 1 : float8 ? 4 : all.size()) << kernel;
   }
   EXPECT_GT(architectures.size(), 100u);
 }
 
+std::string ptx_of(const std::string& source) {
+  for (const auto& file : files_ending_in(".ptx")) {
+    if (file.filename() == source + ".ptx") return content_of(file);
+  }
+  return "";
+}
+
 TEST(Resources, TheAttentionsProductsAreTensorCoreInstructions) {
   if (!kFusedBuilt) GTEST_SKIP() << "built without kernels: no nvcc, or WAN_CUDA=OFF";
-  std::string ptx;
-  for (const auto& file : files_ending_in(".ptx")) {
-    if (file.filename() == "attention_mma.ptx") ptx = content_of(file);
-  }
+  const std::string ptx = ptx_of("attention_mma");
   // Each of the two kernels of a type: 8 steps of depth by 8 key tiles, and 4 steps of keys by 16 tiles of channels.
   EXPECT_EQ(count(ptx, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"), 2 * (64 + 64));
   EXPECT_EQ(count(ptx, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"), 2 * (64 + 64));
   EXPECT_GT(count(ptx, "ldmatrix.sync.aligned.m8n8.x4.trans"), 0);
   EXPECT_GT(count(ptx, "cp.async.cg.shared.global"), 0);
+}
+
+TEST(Resources, ProductsOfBytesAreTensorCoreInstructions) {
+  if (!kFusedBuilt) GTEST_SKIP() << "built without kernels: no nvcc, or WAN_CUDA=OFF";
+  const char* bytes = "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32";
+  // Two kernels each: 2 steps of depth by 4 x 4 tiles; 4 steps of depth by 8 key tiles, and the 16-bit values.
+  EXPECT_EQ(count(ptx_of("int8_linear_mma"), bytes), 2 * 32);
+  const std::string attention = ptx_of("int8_attention_mma");
+  EXPECT_EQ(count(attention, bytes), 2 * 32);
+  EXPECT_EQ(count(attention, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"), 64);
+  EXPECT_EQ(count(attention, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"), 64);
+  const std::string float8 = ptx_of("int8_fp8_attention_sm89");
+  EXPECT_EQ(count(float8, bytes), 2 * 32);
+  EXPECT_EQ(count(float8, "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32"), 2 * 32);
+  const std::string hopper = ptx_of("int8_linear_sm90");
+  EXPECT_EQ(count(hopper, "wgmma.mma_async.sync.aligned.m64n256k32.s32.s8.s8"), 2 * 4);
+  EXPECT_EQ(count(hopper, "cp.async.bulk.tensor.2d"), 2 * 2);
+  EXPECT_EQ(count(hopper, "setmaxnreg"), 2 * 2);
 }
 
 }  // namespace

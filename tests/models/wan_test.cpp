@@ -20,7 +20,7 @@ WanModel nano(at::ScalarType compute) {
 }
 
 int64_t text_width(const WanModel& model) {
-  return model.text_embedding.first.weight.size(1);
+  return model.text_embedding.first.matrix.weight.size(1);
 }
 
 /// The message of the ModelError that building from `tensors` gives.
@@ -42,7 +42,7 @@ TEST(WanModel, UsesEveryNameOfThePublishedCheckpointsOnce) {
     WanModel model(weights.root(), config, at::kBFloat16);
     EXPECT_EQ(weights.checkpoint().tensors().size(), 1095u);
     EXPECT_NO_THROW(weights.finish());
-    EXPECT_TRUE(model.blocks.back().ffn.second.weight.is_meta());
+    EXPECT_TRUE(model.blocks.back().ffn.second.matrix.weight.is_meta());
   }
 }
 
@@ -149,12 +149,13 @@ TEST(MergedLinear, OneMatrixGivesWhatItsPartsGive) {
   at::manual_seed(4);
   WanModel model = nano(at::kDouble);
   MergedLinear merged = model.blocks[0].self_attn.qkv;
-  std::vector<Tensor> weights, biases;
-  for (const Linear& part : merged.parts) weights.push_back(part.weight), biases.push_back(part.bias);
+  std::vector<Matrix> matrices;
+  std::vector<Tensor> biases;
+  for (const Linear& part : merged.parts) matrices.push_back(part.matrix), biases.push_back(part.bias);
   Tensor x = at::randn({1, 5, model.config.dim}, at::kDouble);
   std::vector<Tensor> want = merged(x);
   ASSERT_EQ(want.size(), 3u);
-  merged.weight = at::cat(weights), merged.bias = at::cat(biases);
+  merged.matrix.emplace(matrices), merged.bias = at::cat(biases);
   std::vector<Tensor> got = merged(x);
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(is_close(got[i], want[i], 1e-12));
 }

@@ -57,6 +57,26 @@ TEST(BenchPlans, Operations) {
   expect_whole(measured(ops_plans(small_site())), 6 + 9 + 6 + 8);
 }
 
+/// Widths that the 8-bit kernels take.
+Site wider_site() {
+  Site site = small_site();
+  site.config.dim = 256;
+  site.config.ffn_dim = 384;
+  return site;
+}
+
+TEST(BenchPlans, EightBits) {
+  const std::string linear = "kernels::linear_int8";
+  const Report report = measured(ops_plans(wider_site()));
+  expect_whole(report, 6 + 2 + 9 + 4 + 6 + 8);
+  for (const Row& row : report.rows) {
+    const bool eight = row.backend == linear || row.backend.starts_with("8+");
+    EXPECT_TRUE(!eight || row.error > 5e-3) << row.name << " " << row.error;
+  }
+  expect_whole(measured(block_plans(wider_site(), small_sizes())), 2 + 2);
+  expect_whole(measured(step_plans(wider_site(), small_sizes())), 2 + 2);
+}
+
 TEST(BenchPlans, AWrongBackEndWouldBeSeen) {
   std::vector<Plan> plans = linear_plans(small_site());
   for (Plan& plan : plans)

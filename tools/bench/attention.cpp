@@ -5,6 +5,8 @@
 
 #include "kernels/attention.h"
 #include "kernels/cuda.h"
+#include "kernels/cuda_int8.h"
+#include "kernels/int8_attention.h"
 #include "kernels/policy.h"
 #include "tools/bench/ops.h"
 
@@ -17,6 +19,8 @@ struct Backend {
   const char* name;
   bool ours;
   Attend attend;
+  const char* note = "";
+  double bound = 0;  // 0: that of 16 bits
 };
 
 /// ATen's attentions want [B, H, L, D]; what follows wants [B, L, H, D] contiguous, so a copy counts.
@@ -31,6 +35,22 @@ Tensor own_attention(const Tensor& q, const Tensor& k, const Tensor& v, double s
     if (auto out = kernels::cuda::attention(q, k, v, scale, {})) return *out;
   }
   TORCH_CHECK(false, "our kernel does not take this");
+}
+
+/// 8-bit self-attention. Drawn values cancel, so an error of the logits is the result's, and no kernel's fault:
+/// 1.1e-2 with 16-bit values.
+std::vector<Backend> int8_backends() {
+  using kernels::Values;
+  const auto with = [](Values values) {
+    return [values](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+      if constexpr (kernels::kFusedBuilt)
+        TORCH_CHECK(values == Values::Plain || !q.is_cuda() || kernels::cuda::multiplies_float8(q.device()),
+                    "this GPU multiplies 8-bit floats no faster than 16-bit ones");
+      return kernels::attention_int8(q, k, v, scale, values);
+    };
+  };
+  return {{"8+16", true, with(Values::Plain), "quantising included", 1.5e-2},
+          {"8+8", true, with(Values::Float8), "quantising included", 4e-2}};
 }
 
 std::vector<Backend> backends(const Site& site) {
@@ -92,11 +112,19 @@ Contest contest(const Site& site, int64_t queries, int64_t keys) {
                   .error = [rows, want](const Tensor& out) { return relative_l2(out.index_select(1, rows), want); },
                   .bound = 4e-3,
                   .contestants = {}};
-  for (const Backend& backend : backends(site))
-    contest.contestants.push_back({backend.name, backend.ours, [inputs, scale, attend = backend.attend](size_t set) {
-                                     const auto& [q, k, v] = inputs[set];
-                                     return attend(q, k, v, scale);
-                                   }});
+  std::vector<Backend> all = backends(site);
+  if (queries == keys && c.head_dim() == kernels::kInt8HeadWidth)
+    for (Backend& backend : int8_backends()) all.push_back(std::move(backend));
+  for (const Backend& backend : all)
+    contest.contestants.push_back({.name = backend.name,
+                                   .ours = backend.ours,
+                                   .run =
+                                       [inputs, scale, attend = backend.attend](size_t set) {
+                                         const auto& [q, k, v] = inputs[set];
+                                         return attend(q, k, v, scale);
+                                       },
+                                   .note = backend.note,
+                                   .bound = backend.bound});
   return contest;
 }
 

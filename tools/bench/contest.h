@@ -23,6 +23,8 @@ struct Contestant {
   std::string note = {};
   /// Brings the result of `run` to what the others return, outside of the time measured; empty: it is that already.
   std::function<Tensor(const Tensor& result)> finish = {};
+  /// The error with which it is still right; 0: the contest's.
+  double bound = 0;
 };
 
 struct Contest {

@@ -1,8 +1,11 @@
-// The four linears of a block, in 16 bits and in the 8 bits that libraries offer, with and without the cost of
+// The four linears of a block, in 16 bits and in 8 bits, ours and the libraries', with and without the cost of
 // quantising the activations.
 #include <ATen/ATen.h>
 
+#include "kernels/cuda_int8.h"
+#include "kernels/int8.h"
 #include "kernels/linear.h"
+#include "kernels/policy.h"
 #include "tools/bench/ops.h"
 
 namespace wan::bench {
@@ -58,6 +61,36 @@ void add_int8(std::vector<Contestant>& contestants, const Tensor& x, const Tenso
                          [=](const Tensor& sums) { return sums * a.scale * w.scale.t() + bias; }});
 }
 
+/// Our products of rotated 8-bit rows: whole, and on CUDA each kernel alone.
+void add_own_int8(std::vector<Contestant>& contestants, const std::vector<Tensor>& x, const Tensor& weight,
+                  const Tensor& bias, Activation activation) {
+  constexpr double kBound = 1.8e-2;
+  if (!kernels::takes_rotation(weight.size(1), weight.scalar_type())) return;
+  const kernels::QuantisedRows w = kernels::quantise_rows(weight);
+  contestants.push_back({.name = "kernels::linear_int8",
+                         .ours = true,
+                         .run = [=](size_t set) { return kernels::linear_int8(x[set], w, bias, activation); },
+                         .note = "quantising included",
+                         .bound = kBound});
+  if constexpr (kernels::kFusedBuilt) {
+    if (!weight.is_cuda()) return;
+    using kernels::cuda::Int8Product;
+    const kernels::QuantisedRows ready = kernels::quantise_rows(x[0]);
+    for (const auto& [name, product] : {std::pair{"int8 mma", Int8Product::Mma}, {"int8 wgmma", Int8Product::Wgmma}})
+      contestants.push_back({.name = name,
+                             .ours = true,
+                             .run =
+                                 [=](size_t) {
+                                   auto out = kernels::cuda::multiply_rows(ready, w, bias, activation,
+                                                                           x[0].scalar_type(), product);
+                                   TORCH_CHECK(out, "our kernel does not take this");
+                                   return *out;
+                                 },
+                             .note = "without quantising",
+                             .bound = kBound});
+  }
+}
+
 Contest contest(const Site& site, const Shape& shape, int64_t tokens) {
   const double size = double(at::elementSize(site.dtype));
   std::vector<Tensor> x(rotation(size * double(tokens * shape.in)));
@@ -85,6 +118,7 @@ Contest contest(const Site& site, const Shape& shape, int64_t tokens) {
     contest.contestants.push_back({"at::_addmm_activation", false, [=](size_t set) {
                                      return at::_addmm_activation(bias, x[set], weight.t(), 1, 1, /*use_gelu=*/true);
                                    }});
+  add_own_int8(contest.contestants, x, weight, bias, activation);
   // An activation behind an 8-bit product would be measured, not the product.
   if (activation == Activation::None && site.is_cuda()) {
     for (bool by_row : {false, true}) add_float8(contest.contestants, x, weight, bias, by_row);

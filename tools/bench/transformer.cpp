@@ -1,7 +1,9 @@
-// Rows of the transformer. A forward in float64 at 75,600 tokens would take an hour, so the error is that of the same
-// network, cut after a few layers, on one small frame against itself in float32 with ATen's operations.
+// Rows of the transformer, exact and in the lower precisions. A forward in float64 at 75,600 tokens would take an hour,
+// so the error is that of the same network, cut after a few layers, on one small frame against itself in float32 with
+// ATen's operations.
 #include <ATen/ATen.h>
 
+#include "kernels/int8_attention.h"
 #include "kernels/policy.h"
 #include "models/wan/model.h"
 #include "tools/bench/networks.h"
@@ -18,15 +20,15 @@ struct Transformer {
   WanModel model;
   Tensor states;
 
-  Transformer(const Site& site, int64_t layers, at::ScalarType compute)
-      : model(make(site, layers, compute)),
+  Transformer(const Site& site, int64_t layers, at::ScalarType compute, Precision precision)
+      : model(make(site, layers, compute, precision)),
         states(at::randn({site.config.text_len / 4, kTextDim}, at::TensorOptions(site.device).dtype(at::kFloat))) {}
 
-  static WanModel make(const Site& site, int64_t layers, at::ScalarType compute) {
+  static WanModel make(const Site& site, int64_t layers, at::ScalarType compute, Precision precision) {
     at::manual_seed(kSeed);
     WanConfig config = site.config;
     config.num_layers = layers;
-    Weights weights(draw_on(site.device, compute), transformer_shapes(config));
+    Weights weights(draw_on(site.device, compute), transformer_shapes(config), precision);
     return WanModel(weights.root(), config, compute);
   }
 };
@@ -42,20 +44,20 @@ struct WithoutFusion {
   ~WithoutFusion() { kernels::set_policy(kernels::Policy::Fused); }
 };
 
-double network_error(const Site& site, const NetworkSizes& sizes, bool fused) {
+double network_error(const Site& site, const NetworkSizes& sizes, bool fused, Precision precision) {
   const Resolution frame = {"check", 1, sizes.check.first, sizes.check.second};
-  const auto velocity = [&](at::ScalarType compute) {
-    Transformer network(site, kCheckedLayers, compute);
+  const auto velocity = [&](at::ScalarType compute, Precision precision) {
+    Transformer network(site, kCheckedLayers, compute, precision);
     const Tensor latent = latent_of(site, frame);
     Context context = network.model.context(network.states);
     return network.model(latent, network.model.rope(latent), kTime, {&context})[0];
   };
   const auto without_fusion = [&](at::ScalarType compute) {
     const WithoutFusion plain;
-    return velocity(compute);
+    return velocity(compute, Precision::Exact);
   };
   const Tensor want = without_fusion(at::kFloat);
-  return relative_l2(fused ? velocity(site.dtype) : without_fusion(site.dtype), want);
+  return relative_l2(fused ? velocity(site.dtype, precision) : without_fusion(site.dtype), want);
 }
 
 /// Operations of one block for one branch, cross-attention to `text_len` keys included.
@@ -76,16 +78,34 @@ std::string checked_on(const NetworkSizes& sizes) {
          std::to_string(sizes.check.first * sizes.check.second) + " tokens";
 }
 
-Contest block_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at) {
-  auto network = std::make_shared<Transformer>(site, 1, site.dtype);
+/// The largest error with which a network of this precision counts as right.
+double bound_of(Precision precision) {
+  return precision == Precision::Exact ? 3e-2 : 8e-2;
+}
+
+/// The lower precisions that these sizes have.
+std::vector<std::pair<const char*, Precision>> lower_precisions(const WanConfig& config) {
+  if (config.head_dim() != kernels::kInt8HeadWidth) return {};
+  return {{"balanced", Precision::Balanced}, {"fast", Precision::Fast}};
+}
+
+using Run = std::function<Tensor(size_t set)>;
+
+/// A block of its own, and one pass of one branch through it.
+Run block_run(const Site& site, const Resolution& at, Precision precision) {
+  auto network = std::make_shared<Transformer>(site, 1, site.dtype, precision);
   const Tensor latent = latent_of(site, at);
   auto context = std::make_shared<Context>(network->model.context(network->states));
   const Pass pass = network->model.begin(network->model.rope(latent), kTime);
-  const auto run = [=, x = network->model.embed(latent)](size_t) {
+  return [=, x = network->model.embed(latent)](size_t) {
     std::vector<Branch> branch = {{x, context.get()}};
     network->model.block(0, branch, pass);
     return branch[0].x;
   };
+}
+
+Contest block_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at) {
+  const Run run = block_run(site, at, Precision::Exact);
   const auto plain = [run](size_t set) {
     const WithoutFusion policy;
     return run(set);
@@ -93,16 +113,26 @@ Contest block_contest(const Site& site, const NetworkSizes& sizes, const Resolut
   Contest contest{.flops = block_flops(site.config, double(at.tokens())),
                   .bytes = 0,
                   .ceiling = "bf16",
-                  .error = finite_or(network_error(site, sizes, true)),
-                  .bound = 3e-2,
+                  .error = finite_or(network_error(site, sizes, true, Precision::Exact)),
+                  .bound = bound_of(Precision::Exact),
                   .contestants = {}};
   contest.contestants.push_back({"fused", true, run, checked_on(sizes)});
   contest.contestants.push_back({"ATen", false, plain, checked_on(sizes) + ", fused"});
   return contest;
 }
 
-Contest step_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at, int64_t branches) {
-  auto network = std::make_shared<Transformer>(site, site.config.num_layers, site.dtype);
+Contest lower_block_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at, Precision precision) {
+  return {.flops = block_flops(site.config, double(at.tokens())),
+          .bytes = 0,
+          .ceiling = "bf16",
+          .error = finite_or(network_error(site, sizes, true, precision)),
+          .bound = bound_of(precision),
+          .contestants = {{"fused", true, block_run(site, at, precision), checked_on(sizes)}}};
+}
+
+Contest step_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at, int64_t branches,
+                     Precision precision = Precision::Exact) {
+  auto network = std::make_shared<Transformer>(site, site.config.num_layers, site.dtype, precision);
   const Tensor latent = latent_of(site, at);
   auto contexts = std::make_shared<std::vector<Context>>();
   for (int64_t i = 0; i < branches; ++i) contexts->push_back(network->model.context(network->states));
@@ -114,8 +144,8 @@ Contest step_contest(const Site& site, const NetworkSizes& sizes, const Resoluti
   return {.flops = double(branches * site.config.num_layers) * block_flops(site.config, double(at.tokens())),
           .bytes = 0,
           .ceiling = "bf16",
-          .error = finite_or(network_error(site, sizes, true)),
-          .bound = 3e-2,
+          .error = finite_or(network_error(site, sizes, true, precision)),
+          .bound = bound_of(precision),
           .contestants = {{"wan-infer", true, run, checked_on(sizes)}}};
 }
 
@@ -123,8 +153,12 @@ Contest step_contest(const Site& site, const NetworkSizes& sizes, const Resoluti
 
 std::vector<Plan> block_plans(const Site& site, const NetworkSizes& sizes) {
   std::vector<Plan> plans;
-  for (const Resolution& at : site.resolutions)
+  for (const Resolution& at : site.resolutions) {
     plans.push_back({"block", "transformer block", at.shape(), [=] { return block_contest(site, sizes, at); }});
+    for (auto [name, precision] : lower_precisions(site.config))
+      plans.push_back({"block", std::string("transformer block, ") + name, at.shape(),
+                       [=, precision = precision] { return lower_block_contest(site, sizes, at, precision); }});
+  }
   return plans;
 }
 
@@ -134,6 +168,9 @@ std::vector<Plan> step_plans(const Site& site, const NetworkSizes& sizes) {
     plans.push_back({"step", "forward", at.shape(), [=] { return step_contest(site, sizes, at, 1); }});
     plans.push_back(
         {"step", "forward, both guidance branches", at.shape(), [=] { return step_contest(site, sizes, at, 2); }});
+    for (auto [name, precision] : lower_precisions(site.config))
+      plans.push_back({"step", std::string("forward, ") + name, at.shape(),
+                       [=, precision = precision] { return step_contest(site, sizes, at, 1, precision); }});
   }
   return plans;
 }

@@ -1,0 +1,45 @@
+// The comparison of a kernel with its reference on first use.
+#include "kernels/first_use.h"
+
+#include "tests/support.h"
+
+namespace wan::kernels {
+namespace {
+
+TEST(FirstUse, RowsReachFromTheFirstToTheLast) {
+  EXPECT_TRUE(spread_rows(1, at::kCPU).equal(at::zeros({1}, at::kLong)));
+  EXPECT_TRUE(spread_rows(5, at::kCPU).equal(at::arange(5)));
+  const at::Tensor many = spread_rows(75600, at::kCPU);
+  EXPECT_EQ(many.numel(), 16);
+  EXPECT_EQ(many[0].item<int64_t>(), 0);
+  EXPECT_EQ(many[15].item<int64_t>(), 75599);
+}
+
+TEST(FirstUse, OnlyOnceWhereItAgreesAndAgainWhereNot) {
+  int asked = 0;
+  const auto right = [&] { return ++asked, at::ones({4}); };
+  const auto use = [&](const char* shape, double value) {
+    check_first_use(
+        "op", shape, at::kCPU, 1e-2, [&] { return at::full({4}, value); }, right);
+  };
+  use("a", 1.001);
+  use("a", 2);  // not looked at any more
+  EXPECT_EQ(asked, 1);
+  EXPECT_THROW(use("b", 1.1), c10::Error);
+  EXPECT_THROW(use("b", std::numeric_limits<double>::quiet_NaN()), c10::Error);
+  use("b", 1);
+  EXPECT_EQ(asked, 4);
+}
+
+TEST(FirstUse, BrokenInputSaysNothing) {
+  const auto broken = [] { return at::full({4}, std::numeric_limits<double>::infinity()); };
+  const auto zeros = [] { return at::zeros({4}); };
+  EXPECT_NO_THROW(check_first_use("op", "broken", at::kCPU, 1e-2, broken, broken));
+  EXPECT_NO_THROW(check_first_use("op", "zeros", at::kCPU, 1e-2, zeros, zeros));
+  EXPECT_THROW(check_first_use(
+                   "op", "not zeros", at::kCPU, 1e-2, [] { return at::ones({4}); }, zeros),
+               c10::Error);
+}
+
+}  // namespace
+}  // namespace wan::kernels

@@ -1,0 +1,78 @@
+// What the tests of 8-bit attention share: heads like the transformer's, their codes through the shim, the right
+// answer.
+#pragma once
+
+#include "kernels/attention.h"
+#include "kernels/int8_attention.h"
+#include "kernels/quantise_heads.cuh"
+#include "tests/kernels/fused.h"
+
+namespace wan::kernels {
+
+inline constexpr int64_t kWidth = kAttentionHeadDim;
+inline constexpr double kScale = 0.08838834764831845;  // 1 / sqrt(128)
+inline AttentionArguments::Strided strided_view(const Tensor& x) {
+  return {x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)};
+}
+
+inline Element element_of(const Tensor& x) {
+  return x.scalar_type() == at::kHalf ? Element::Half : Element::BFloat16;
+}
+
+inline Tensor centre_of(const Tensor& k) {
+  return k.mean(1, false, at::kFloat);
+}
+
+/// Through the shim; queries where `centre` is undefined.
+inline QuantisedHeads run_quantise_heads(const Tensor& x, const Tensor& centre, double factor, simt::Order order) {
+  const int64_t batch = x.size(0), tokens = x.size(1), heads = x.size(2);
+  QuantisedHeads out = {at::full({batch, heads, tokens, kWidth}, -128, at::kChar),
+                        poisoned({batch, heads, centre.defined() ? (tokens + 127) / 128 : tokens}, at::kFloat)};
+  const QuantiseHeadsArguments a{strided_view(x),
+                                 floats(centre),
+                                 out.codes.data_ptr<int8_t>(),
+                                 out.scale.data_ptr<float>(),
+                                 int(batch),
+                                 int(heads),
+                                 int(tokens),
+                                 float(factor)};
+  quantise_heads::run_quantise_heads(a, element_of(x), simt::HostRunner{order});
+  return out;
+}
+
+/// Everything but the values.
+inline Int8AttentionArguments arguments_of(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v,
+                                           Tensor& out) {
+  Int8AttentionArguments a{};
+  a.q = q.codes.const_data_ptr<int8_t>();
+  a.k = k.codes.const_data_ptr<int8_t>();
+  a.q_scale = floats(q.scale);
+  a.k_scale = floats(k.scale);
+  a.out = out.data_ptr();
+  a.batch = int(v.size(0));
+  a.heads = int(v.size(2));
+  a.queries = int(q.codes.size(2));
+  a.keys = int(v.size(1));
+  return a;
+}
+
+/// What attention is of: [B, L, H, 128].
+struct Heads {
+  Tensor q, k, v;
+};
+
+/// Slices of one merged product, as in the transformer; values have the mean 1.
+inline Heads gaussian(int64_t batch, int64_t tokens, int64_t heads, at::ScalarType dtype = at::kBFloat16) {
+  at::manual_seed(tokens + heads);
+  Tensor qkv = at::randn({batch, tokens, heads, 3 * kWidth});
+  qkv.narrow(3, 2 * kWidth, kWidth).add_(1);
+  qkv = qkv.to(dtype);
+  return {qkv.narrow(3, 0, kWidth), qkv.narrow(3, kWidth, kWidth), qkv.narrow(3, 2 * kWidth, kWidth)};
+}
+
+/// In float64.
+inline Tensor wanted(const Heads& x, double scale = kScale) {
+  return reference::attention(x.q.to(at::kDouble), x.k.to(at::kDouble), x.v.to(at::kDouble), scale);
+}
+
+}  // namespace wan::kernels

@@ -1,0 +1,160 @@
+// 8-bit products: the rotation, the quantiser (executed through the shim), and the error of the whole.
+#include "kernels/int8.h"
+
+#include <cmath>
+
+#include "kernels/hadamard.h"
+#include "kernels/quantise.cuh"
+#include "tests/kernels/fused.h"
+
+namespace wan::kernels {
+namespace {
+
+/// H_128 divided by sqrt(128), from its definition.
+Tensor hadamard_matrix() {
+  Tensor matrix = at::empty({hadamard::kSlice, hadamard::kSlice}, at::kDouble);
+  for (int row = 0; row < hadamard::kSlice; ++row) {
+    for (int column = 0; column < hadamard::kSlice; ++column)
+      matrix[row][column] = hadamard::sign(row, column) / std::sqrt(128.0);
+  }
+  return matrix;
+}
+
+static_assert(hadamard::sign(0, 127) == 1 && hadamard::sign(1, 1) == -1 && hadamard::sign(3, 3) == 1);
+static_assert(hadamard::sign(127, 127) == -1 && hadamard::sign(5, 2) == 1);
+
+TEST(Hadamard, IsSymmetricAndItsOwnInverse) {
+  Tensor matrix = hadamard_matrix();
+  EXPECT_TRUE(is_close(matrix, matrix.t(), 0));
+  EXPECT_TRUE(is_close(at::matmul(matrix, matrix), at::eye(128, at::kDouble), 1e-14));
+}
+
+TEST(Hadamard, RotateMultipliesEverySlice) {
+  at::manual_seed(1);
+  Tensor x = at::randn({3, 2, 384}), matrix = hadamard_matrix();
+  Tensor want = at::matmul(x.to(at::kDouble).view({3, 2, 3, 128}), matrix).view({3, 2, 384});
+  EXPECT_LT(relative_rms(rotate(x), want), 2e-7);  // float32, seven sums
+  EXPECT_LT(relative_rms(rotate(rotate(x)), x), 3e-7);
+  EXPECT_THROW(rotate(at::zeros({2, 64})), c10::Error);
+}
+
+TEST(QuantiseRows, StaysWithinHalfAStep) {
+  at::manual_seed(2);
+  Tensor x = at::randn({5, 640}) * at::tensor({1.0f, 1e-6f, 1e6f, 100.0f, 3.0f}).view({5, 1});
+  QuantisedRows rows = quantise_rows(x);
+  Tensor steps = (rotate(x) / rows.scale.unsqueeze(1) - rows.codes).abs();
+  EXPECT_LE(steps.max().item<double>(), 0.5001);  // and float32's rounding
+  EXPECT_TRUE(rows.codes.abs().amax(1).equal(at::full({5}, 127, at::kChar)));
+}
+
+TEST(QuantiseRows, OfZerosAreZerosAndOfNaNAreNotFinite) {
+  Tensor x = at::zeros({4, 128});
+  x[1].fill_(1e-36);
+  x[2][77] = NAN;
+  x[3][5] = INFINITY;
+  QuantisedRows rows = quantise_rows(x);
+  EXPECT_TRUE(rows.codes.narrow(0, 0, 2).equal(at::zeros({2, 128}, at::kChar)));
+  EXPECT_EQ(rows.scale[0].item<float>(), 0);
+  EXPECT_FALSE(std::isfinite(rows.scale[2].item<float>()));
+  EXPECT_FALSE(std::isfinite(rows.scale[3].item<float>()));
+}
+
+QuantisedRows run_quantise(const Tensor& x, Element element, simt::Order order) {
+  QuantisedRows out = {at::full(x.sizes(), -128, at::kChar), poisoned({x.size(0)}, at::kFloat)};
+  const QuantiseRowsArguments a{x.const_data_ptr(), out.codes.data_ptr<int8_t>(), out.scale.data_ptr<float>(),
+                                x.size(0), int(x.size(1))};
+  run_quantise_rows(a, element, simt::HostRunner{order});
+  return out;
+}
+
+TEST(QuantiseRowsKernel, HasTheReferencesCodesOnRealWidths) {
+  for (int64_t channels : {128, 384, 640, 1536, 5120, 13824, 16384}) {
+    for (const Storage& storage : kStorages) {
+      SCOPED_TRACE(testing::Message() << channels << " " << storage.dtype);
+      at::manual_seed(channels);
+      Tensor x = at::randn({4, channels}) * at::tensor({1.0f, 1e-3f, 30.0f, 0.0f}).view({4, 1});
+      x[2][channels / 2] = 1e4;  // one outlier
+      x = x.to(storage.dtype);
+      QuantisedRows want = reference::quantise_rows(x);
+      for (simt::Order order : kOrders) {
+        QuantisedRows got = run_quantise(x, storage.element, order);
+        EXPECT_TRUE(got.codes.equal(want.codes));
+        EXPECT_TRUE(got.scale.equal(want.scale));
+      }
+    }
+  }
+}
+
+TEST(QuantiseRowsKernel, KeepsZerosAndShowsNaN) {
+  Tensor x = at::zeros({3, 256});
+  x[1][200] = NAN;
+  x[2][3] = -INFINITY;
+  QuantisedRows rows = run_quantise(x, Element::Float, simt::Order::Forward);
+  EXPECT_TRUE(rows.codes[0].equal(at::zeros({256}, at::kChar)));
+  EXPECT_EQ(rows.scale[0].item<float>(), 0);
+  EXPECT_FALSE(std::isfinite(rows.scale[1].item<float>()));
+  EXPECT_FALSE(std::isfinite(rows.scale[2].item<float>()));
+}
+
+TEST(LinearInt8, TheIntegerPartIsExact) {
+  at::manual_seed(3);
+  // Saturated rows have the largest sums there are: 127^2 for each of 13,824.
+  Tensor a = at::randint(-127, 128, {6, 13824}, at::kChar), b = at::randint(-127, 128, {10, 13824}, at::kChar);
+  a[0].fill_(127);
+  b[0].fill_(-127);
+  b[1].fill_(127);
+  Tensor want = at::matmul(a.to(at::kDouble), b.to(at::kDouble).t());
+  EXPECT_TRUE(is_close(reference::multiply_codes(a, b), want, 0));
+  EXPECT_EQ(want[0][1].item<double>(), 127.0 * 127 * 13824);
+}
+
+TEST(LinearInt8, ErrorStaysInItsContract) {
+  at::manual_seed(4);
+  Tensor weight = at::randn({256, 5120}) * 0.02, bias = at::randn({256});
+  Tensor gaussian = at::randn({64, 5120}), outliers = gaussian.clone();
+  for (int64_t channel = 0; channel < 5120; channel += 640) outliers.select(1, channel).mul_(20);
+  QuantisedRows quantised = quantise_rows(weight);
+  for (const Tensor& x : {gaussian, outliers}) {
+    Tensor want = at::linear(x.to(at::kDouble), weight.to(at::kDouble));
+    EXPECT_LT(relative_rms(linear_int8(x, quantised, {}), want), 1.8e-2);
+    // Without the rotation the outliers would cost more than three times that.
+  }
+  Tensor want = at::gelu(at::linear(gaussian, weight, bias), "tanh");
+  EXPECT_LT(relative_rms(linear_int8(gaussian, quantised, bias, Activation::GeluTanh), want), 1.8e-2);
+}
+
+TEST(LinearInt8, RowsPassInBlocksAndZerosGiveTheBias) {
+  at::manual_seed(5);
+  Tensor weight = at::randn({6, 128}), bias = at::randn({6});
+  weight[2].zero_();
+  QuantisedRows quantised = quantise_rows(weight);
+  Tensor x = at::randn({2, 1025, 128});  // more rows than one block has
+  x[1][1024].zero_();
+  Tensor y = linear_int8(x, quantised, bias);
+  EXPECT_LT(relative_rms(y, at::linear(x, weight, bias)), 2.5e-2);
+  EXPECT_TRUE(y[1][1024].equal(bias));
+  EXPECT_TRUE(y.select(2, 2).equal(bias[2].expand({2, 1025})));
+  EXPECT_EQ(linear_int8(x.narrow(0, 0, 0), quantised, bias).numel(), 0);
+}
+
+TEST(LinearInt8, AddsToTheResidualThroughTheGate) {
+  at::manual_seed(6);
+  Tensor weight = at::randn({6, 128}), bias = at::randn({6}), gate = at::randn({2, 6});
+  QuantisedRows quantised = quantise_rows(weight);
+  Tensor x = at::randn({2, 9, 128}).to(at::kBFloat16), residual = at::randn({2, 9, 6}), want = residual.clone();
+  Tensor y = reference::linear_int8(quantise_rows(x.view({18, 128})), quantised, bias);
+  gated_residual_(want, y.view({2, 9, 6}), gate, {4, 9});
+  linear_int8_residual_(residual, x, quantised, bias, gate, {4, 9});
+  EXPECT_TRUE(is_close(residual, want, 0));
+}
+
+TEST(LinearInt8, RefusesOtherShapes) {
+  QuantisedRows weight = quantise_rows(at::ones({4, 128}));
+  EXPECT_THROW(linear_int8(at::ones({2, 256}), weight, {}), c10::Error);
+  EXPECT_THROW(linear_int8(at::ones({2, 128}), {weight.codes, weight.scale.narrow(0, 0, 3)}, {}), c10::Error);
+  EXPECT_THROW(linear_int8(at::ones({2, 128}, at::kDouble), weight, {}), c10::Error);
+  EXPECT_THROW(quantise_rows(at::ones({2, 100})), c10::Error);
+}
+
+}  // namespace
+}  // namespace wan::kernels

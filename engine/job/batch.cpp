@@ -273,8 +273,7 @@ class Batch {
   /// Speech goes through its stages clip by clip; each clip's latents are kept in the job's folder.
   void speak(BatchJob& job) {
     wan::speak(models_of(job), job.request, job.record, journal_.file(job.name, "clips"), {}, log_, progress_,
-               job.label);
-    finish(job);
+               job.label, [&] { finish(job); });
   }
 
   void finish(BatchJob& job) {

@@ -207,7 +207,8 @@ SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features
 }
 
 void speak(Models& models, const Request& asked, const Record& record, const std::filesystem::path& work,
-           const RenderOptions& options, const Log& log, Progress& progress, const std::string& job) {
+           const RenderOptions& options, const Log& log, Progress& progress, const std::string& job,
+           const std::function<void()>& finished) {
   Request request = asked;
   FetchedMedia media(request, (work / "").string());
   media.reading([&] {
@@ -232,6 +233,7 @@ void speak(Models& models, const Request& asked, const Record& record, const std
     Record whole = record;
     whole.attention = chain.attention();
     join_speech(request, plan, whole, store, options);
+    if (finished) finished();
     store.remove();
   });
 }

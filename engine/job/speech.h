@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 
 #include "engine/job/render.h"
 #include "engine/media/waveform.h"
@@ -25,9 +26,11 @@ SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features
 
 /// Renders `asked` to its `out`. `work` keeps what is done (ClipStore) and copies of inputs that are URLs; with the
 /// same record a later call goes on after the last finished clip, or in the running one at its last saved step, with
-/// the same bytes as without the break. Throws as `render` does.
+/// the same bytes as without the break. `finished` is called when the file is in its place, before what `work` holds
+/// goes. Throws as `render` does.
 void speak(Models& models, const Request& asked, const Record& record, const std::filesystem::path& work,
-           const RenderOptions& options, const Log& log, Progress& progress, const std::string& job = "");
+           const RenderOptions& options, const Log& log, Progress& progress, const std::string& job = "",
+           const std::function<void()>& finished = {});
 /// The same with networks of its own, and the clips beside the output. A seed that nobody chose is that of a broken run
 /// of the same request, and so is an output that is named after the seed: the same command goes on.
 void render_speech(const Request& request, const RenderOptions& options, const Log& log, Progress& progress);

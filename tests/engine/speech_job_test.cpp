@@ -9,6 +9,7 @@
 #include <set>
 
 #include "engine/job/clip_store.h"
+#include "engine/job/speech_file.h"
 #include "engine/media/audio_reader.h"
 #include "engine/media/metadata.h"
 #include "engine/media/png.h"
@@ -92,6 +93,23 @@ void note_in_sampling(const Request& request, int64_t clip, const AttentionChoic
   std::optional<Sampling> state = store.running(clip, request.solver, make_schedule(request), at::kCPU);
   ASSERT_TRUE(state.has_value());
   store.save_running(clip, *state, choices);
+}
+
+/// A moving picture of the scene's size, as a speech job writes its pieces.
+void write_piece(const std::string& path, int64_t frames) {
+  VideoWriter writer(path, {.height = 64, .width = 64});
+  writer.write(moving_picture(frames, 64, 64));
+  writer.finish();
+}
+
+/// The text of the error with which `work` ends; empty where it does not.
+std::string error_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return "";
 }
 
 int64_t frames_of(const std::string& path) {
@@ -343,11 +361,7 @@ TEST(RenderSpeech, PictureAndSoundStartTogetherAndLastAsLong) {
 
 TEST(RenderSpeech, GoesOnWithTheSameBytes) {
   const Scene scene(16000, 5.1);  // 82 frames: 44 and 40
-  {
-    VideoWriter pose(scene.folder / "pose.mp4", {.height = 64, .width = 64});
-    pose.write(moving_picture(84, 64, 64));
-    pose.finish();
-  }
+  write_piece(scene.folder / "pose.mp4", 84);
   const Request request = scene.request({{"seed", 7}, {"pose_video_url", "pose.mp4"}});
   Steps whole;
   const std::string want = rendered(request, whole);
@@ -388,10 +402,11 @@ TEST(RenderSpeech, TheSameCommandGoesOnThoughItDrawsItsSeed) {
 
 TEST(RenderSpeech, AttentionOfABrokenRunIsInTheFile) {
   const Scene scene(16000, 1);
-  const Request request = scene.request({{"seed", 7}});
-  Steps in_first_clip(1), in_decoding(INT64_MAX, 3), rest;
-  EXPECT_THROW(rendered(request, in_first_clip), Cancelled);
+  const Request request = scene.request({{"seed", 7}, {"num_inference_steps", 3}});
+  Steps first(1), second(1), in_decoding(INT64_MAX, 3), rest;
+  EXPECT_THROW(rendered(request, first), Cancelled);
   note_in_sampling(request, 0, {{"a case", "a back end"}});
+  EXPECT_THROW(rendered(request, second), Cancelled);
   EXPECT_THROW(rendered(request, in_decoding), Cancelled);
   rendered(request, rest);
   EXPECT_EQ(rest.made, 0);
@@ -427,34 +442,38 @@ TEST(RenderSpeech, AFolderInUseIsRefusedBeforeAnythingIsFetched) {
 TEST(RenderSpeech, ADamagedPieceIsMadeAnew) {
   const Scene scene(16000, 5.1);
   const Request request = scene.request({{"seed", 7}, {"num_inference_steps", 1}});
-  const std::string first_piece = clips_path(request.out) / "clip-00000.mp4";
-  Steps whole;
+  Steps whole, broken(1), failing, rest;
   const std::string want = rendered(request, whole);
-  std::string other_length;  // a piece of the right format with too few frames
-  {
-    VideoWriter writer(scene.folder / "short.mp4", {.height = 64, .width = 64, .quality = request.video_quality});
-    writer.write(moving_picture(20, 64, 64));
-    writer.finish();
-    other_length = bytes_of(scene.folder / "short.mp4");
-  }
-  for (const std::string& damaged : {other_length, std::string("no video")}) {
-    fs::remove(scene.out());
-    Steps broken(1), failing, rest;
-    EXPECT_THROW(rendered(request, broken), Cancelled);
-    ASSERT_TRUE(fs::exists(first_piece));
-    write_bytes(first_piece, damaged);
-    try {
-      rendered(request, failing);
-      ADD_FAILURE();
-    } catch (const InvalidRequest& invalid) {
-      ADD_FAILURE() << invalid.what();
-    } catch (const std::runtime_error& error) {
-      EXPECT_NE(std::string(error.what()).find("clip-00000.mp4"), std::string::npos) << error.what();
-      EXPECT_NE(std::string(error.what()).find("the same command renders them again"), std::string::npos);
+  fs::remove(request.out);
+  EXPECT_THROW(rendered(request, broken), Cancelled);
+  write_piece(clips_path(request.out) / "clip-00000.mp4", 20);
+  EXPECT_NE(error_of([&] { rendered(request, failing); }).find("must hold 44 frames, holds 20"), std::string::npos);
+  EXPECT_FALSE(fs::exists(request.out));
+  EXPECT_TRUE(rendered(request, rest) == want);
+  EXPECT_EQ(rest.made, 2);
+}
+
+TEST(JoinSpeech, APieceThatCannotBeJoinedIsForgotten) {
+  c10::InferenceMode inference;
+  const Scene scene(16000, 5.1);
+  const Request request = scene.request();
+  const SpeechPlan plan = plan_of(request, 5.1);
+  const Record record = record_of(request);
+  for (int64_t damaged : {0, 1}) {
+    const OpenStore store(scene.folder / "clips", record, request);
+    for (int64_t clip : {0, 1}) {
+      write_piece(store.piece(clip), clip == 0 ? 44 : 38);
+      store.finish(clip, {}, {});
     }
-    EXPECT_FALSE(fs::exists(scene.out()));
-    EXPECT_TRUE(rendered(request, rest) == want);
-    EXPECT_EQ(rest.made, 2);
+    join_speech(request, plan, record, store, {});
+    EXPECT_EQ(frames_of(request.out), 82);
+    fs::remove(request.out);
+    write_bytes(store.piece(damaged), "no video");
+    const std::string error = error_of([&] { join_speech(request, plan, record, store, {}); });
+    EXPECT_NE(error.find(store.piece(damaged)), std::string::npos) << error;
+    EXPECT_NE(error.find("the same command renders them again"), std::string::npos) << error;
+    EXPECT_FALSE(fs::exists(request.out));
+    EXPECT_EQ(store.finished(), 0);
   }
 }
 

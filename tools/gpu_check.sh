@@ -62,7 +62,7 @@ done
 export LIBRARY_PATH=$build/cuda${LIBRARY_PATH:+:$LIBRARY_PATH}
 options=()
 for name in GTest CLI11 nlohmann_json; do
-  config=$(find "$root/.gpu" -name "${name}Config.cmake" 2>/dev/null | head -n 1)
+  config=$(find "$root/.gpu" -name "${name}Config.cmake" 2>/dev/null | head -n 1 || true)
   [ -z "$config" ] || options+=("-D${name}_DIR=$(dirname "$config")")
 done
 if [ -z "$architectures" ]; then

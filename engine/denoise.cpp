@@ -30,10 +30,11 @@ Sampling begin_sampling(const std::string& solver, const std::vector<Step>& sche
   return {std::move(x), Solver(solver, sigmas_of(schedule))};
 }
 
-void save_sampling(const std::filesystem::path& path, const Sampling& state) {
+void save_sampling(const std::filesystem::path& path, const Sampling& state,
+                   const std::map<std::string, std::string>& metadata) {
   std::map<std::string, at::Tensor> tensors = {{"x", state.x}};
   for (const auto& [name, tensor] : state.solver.save()) tensors["solver." + name] = tensor;
-  write_safetensors(path, tensors);
+  write_safetensors(path, tensors, metadata);
 }
 
 Sampling load_sampling(const std::filesystem::path& path, const std::string& solver, const std::vector<Step>& schedule,

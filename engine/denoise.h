@@ -4,6 +4,8 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <map>
+#include <string>
 
 #include "engine/noise.h"
 #include "engine/progress.h"
@@ -23,9 +25,10 @@ struct Sampling {
 /// A run that starts at the first step of `schedule` (which video to video has cut) from `x`.
 Sampling begin_sampling(const std::string& solver, const std::vector<Step>& schedule, at::Tensor x);
 
-/// Saves a run to a safetensors file, written beside and renamed, and reads it back onto `device`.
+/// Saves a run to a safetensors file with `metadata`, written beside and renamed, and reads it back onto `device`.
 /// Throws ModelError where the file is damaged, std::invalid_argument where it belongs to another schedule.
-void save_sampling(const std::filesystem::path& path, const Sampling& state);
+void save_sampling(const std::filesystem::path& path, const Sampling& state,
+                   const std::map<std::string, std::string>& metadata = {});
 Sampling load_sampling(const std::filesystem::path& path, const std::string& solver, const std::vector<Step>& schedule,
                        at::Device device);
 

@@ -40,11 +40,11 @@ void run_show(const Command& command) {
   std::cout << nlohmann::ordered_json::parse(read_metadata(command.input, "video")).dump(2) << "\n";
 }
 
-void render_any(const Request& request, const Command& command, Console& console) {
+void render_any(const Request& request, const RenderOptions& options, Console& console) {
   if (request.task == Task::S2V)
-    render_speech(request, {command.contact_sheet}, console.log(), console);
+    render_speech(request, options, console.log(), console);
   else
-    render(request, {command.contact_sheet}, console.log(), console);
+    render(request, options, console.log(), console);
 }
 
 void run_replay(const Command& command, Console& console) {
@@ -59,7 +59,7 @@ void run_replay(const Command& command, Console& console) {
   if (now.noise_device != record.noise_device || now.dtype != record.dtype || now.vae_dtype != record.vae_dtype)
     console.say("replay: made on " + words(record) + ", now on " + words(now) + ": the frames will differ");
   pin_attention(target, record.attention);
-  render_any(request, command, console);
+  render_any(request, {command.contact_sheet, record.attention}, console);
 }
 
 void run_decode(const Command& command, Console& console) {
@@ -106,7 +106,7 @@ int run(const Command& command) {
   if (command.name == "batch") return run_batch(command, console);
   if (command.name == "replay") return run_replay(command, console), 0;
   if (command.name == "decode") return run_decode(command, console), 0;
-  render_any(command.request, command, console);
+  render_any(command.request, {command.contact_sheet}, console);
   return 0;
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <string>
 
 #include "engine/job/conditioning.h"
 #include "engine/job/latents.h"
@@ -12,6 +14,8 @@ namespace wan {
 
 struct RenderOptions {
   std::string contact_sheet;  // PNG made beside the video; empty: none
+  /// Of speech that is replayed: what computed it. Other tasks, which keep no steps, take what is pinned.
+  std::map<std::string, std::string> attention = {};
 };
 
 /// Renders `request` to `request.out`. The latents are on disk before decoding starts and removed once the video is;

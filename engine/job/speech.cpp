@@ -76,7 +76,6 @@ class SpeechJob {
   void run(const at::Tensor& picture, PoseVideo* pose) {
     const int64_t first = store_.finished(), all = int64_t(plan_.clips.size());
     if (first == all) return;
-    if (first > 0) pin_attention(models_.target(), store_.attention());
     TextStates text(models_);
     progress_.at({Stage::Encode, 0, 1, "", job_});
     at::Tensor positive = text(request_.prompt);
@@ -102,14 +101,14 @@ class SpeechJob {
                      }});
   }
 
-  /// What computed all clips, also those before a break.
-  std::map<std::string, std::string> attention() const {
-    std::map<std::string, std::string> choices = attention_choices(models_.target());
-    choices.merge(store_.attention());
+ private:
+  /// What computed the clips so far, also before a break: goes with each file that a broken run goes on from.
+  AttentionChoices attention() const {
+    AttentionChoices choices = store_.attention();
+    choices.merge(attention_choices(models_.target()));
     return choices;
   }
 
- private:
   at::Tensor encode(const at::Tensor& pixels) {
     return encode_in_range(models_, [&](const vae::Vae& vae) { return pixel_latent(vae, pixels, progress_, job_); });
   }
@@ -142,7 +141,7 @@ class SpeechJob {
     if (pose.defined()) pose = pose_latents(pose, turn.clip);
     guidance_->begin_clip(reference_, turn.motion_latents, pose, features_.at(index));
     at::Tensor latents = denoise_clip(turn, noise);
-    store_.save_latents(turn.number, latents);
+    store_.save_latents(turn.number, latents, attention());
     return latents;
   }
 
@@ -150,7 +149,7 @@ class SpeechJob {
     std::optional<Sampling> saved = store_.running(turn.number, request_.solver, schedule_, noise.device());
     Sampling state = saved ? std::move(*saved) : begin_sampling(request_.solver, schedule_, noise);
     denoise(state, schedule_, int64_t(schedule_.size()), std::ref(*guidance_), progress_, label(turn),
-            {kSaveEvery, [&](const Sampling& now) { store_.save_running(turn.number, now); }});
+            {kSaveEvery, [&](const Sampling& now) { store_.save_running(turn.number, now, attention()); }});
     return state.x;
   }
 
@@ -210,11 +209,16 @@ void speak(Models& models, const Request& asked, const Record& record, const std
            const RenderOptions& options, const Log& log, Progress& progress, const std::string& job,
            const std::function<void()>& finished) {
   Request request = asked;
+  const ClipStore store(work);
   FetchedMedia media(request, (work / "").string());
   media.reading([&] {
     SpeechInputs inputs = load_speech(request, log);
+    store.begin(record, request);
+    // Before any network runs. In a batch this also ends the choices of the job before.
+    AttentionChoices pinned = store.attention();
+    pinned.insert(record.attention.begin(), record.attention.end());
+    pin_attention(models.target(), pinned);
     SpeechFeatures features(models.audio_encoder(), inputs.sound);
-    const ClipStore store(work, record, request);
     media.keep();
     SpeechPlan plan = plan_speech(request, features.samples(), features.frames());
     log("job", {{"task", "s2v"},
@@ -231,7 +235,7 @@ void speak(Models& models, const Request& asked, const Record& record, const std
     SpeechJob chain(models, request, plan, features, store, progress, job);
     chain.run(resize_shorter_side(inputs.image, request.height, request.width), inputs.pose ? &*inputs.pose : nullptr);
     Record whole = record;
-    whole.attention = chain.attention();
+    whole.attention = store.attention();
     join_speech(request, plan, whole, store, options);
     if (finished) finished();
     store.remove();
@@ -247,7 +251,9 @@ void render_speech(const Request& request, const RenderOptions& options, const L
   check_fits(need, extent, target);
   Models models(folder, target, need.working, log);
   remember_attention(target, log);
-  const Record record = taken_up(make_record(request, target, identities(folder)));
+  Record asked = make_record(request, target, identities(folder));
+  asked.attention = options.attention;
+  const Record record = taken_up(std::move(asked));
   const std::filesystem::path work = clips_path(record.request.out);
   try {
     speak(models, record.request, record, work, options, log, progress);

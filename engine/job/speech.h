@@ -26,8 +26,8 @@ SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features
 
 /// Renders `asked` to its `out`. `work` keeps what is done (ClipStore) and copies of inputs that are URLs; with the
 /// same record a later call goes on after the last finished clip, or in the running one at its last saved step, with
-/// the same bytes as without the break. `finished` is called when the file is in its place, before what `work` holds
-/// goes. Throws as `render` does.
+/// the same bytes as without the break. Where the record names attention, it computes with that. `finished` is called
+/// when the file is in its place, before what `work` holds goes. Throws as `render` does.
 void speak(Models& models, const Request& asked, const Record& record, const std::filesystem::path& work,
            const RenderOptions& options, const Log& log, Progress& progress, const std::string& job = "",
            const std::function<void()>& finished = {});

@@ -50,6 +50,12 @@ VideoFormat format_of(const Request& request) {
           .write_mode = request.video_write_mode};
 }
 
+/// Frames of the video that come before `clip`.
+int64_t frames_before(const SpeechPlan& plan, int64_t clip) {
+  if (clip == 0) return 0;
+  return std::min(plan.frames, chained_frames({plan.clips.begin(), plan.clips.begin() + clip}, plan.chain));
+}
+
 /// From the file itself: after a break the earlier clips' frames are nowhere else.
 void write_sheet(const std::string& path, const std::string& video, int64_t frames) {
   ContactSheet sheet(frames);
@@ -61,9 +67,7 @@ void write_sheet(const std::string& path, const std::string& video, int64_t fram
 }  // namespace
 
 SpeechPieces::SpeechPieces(const Request& request, const SpeechPlan& plan, const ClipStore& store, int64_t first)
-    : request_(request), store_(store), clip_(first), left_(plan.frames) {
-  if (first > 0) left_ -= chained_frames({plan.clips.begin(), plan.clips.begin() + first}, plan.chain);
-}
+    : request_(request), store_(store), clip_(first), left_(plan.frames - frames_before(plan, first)) {}
 
 void SpeechPieces::show(const at::Tensor& frames) {
   const int64_t count = std::min(frames.size(1), left_);
@@ -80,20 +84,24 @@ void SpeechPieces::finish_clip() {
 }
 
 void join_speech(const Request& request, const SpeechPlan& plan, const Record& record, const ClipStore& store,
-                 const RenderOptions& options) {
+                 const RenderOptions& options) try {
   SoundTrack sound(request, plan.seconds);
   VideoFormat format = format_of(request);
   format.metadata = to_text(record);
   format.audio = sound.format();
   JoinedVideo video(request.out, store.piece(0), format);
-  int64_t shown = 0;
   for (int64_t clip = 0; clip < int64_t(plan.clips.size()); ++clip) {
-    shown += video.append(store.piece(clip));
+    const int64_t shown = frames_before(plan, clip + 1);
+    video.append(store.piece(clip), shown - frames_before(plan, clip));
     sound.write_until(video, double(shown) / double(request.frames_per_second));
   }
   sound.write_until(video, double(plan.frames) / double(request.frames_per_second) + 1);
   video.finish();
   if (!options.contact_sheet.empty()) write_sheet(options.contact_sheet, request.out, plan.frames);
+} catch (const BadPiece& bad) {
+  store.forget_clips();
+  throw std::runtime_error(std::string(bad.what()) +
+                           "; it is damaged, and the clips are removed: the same command renders them again");
 }
 
 }  // namespace wan

@@ -33,7 +33,9 @@ class SpeechPieces {
   std::optional<VideoWriter> writer_;
 };
 
-/// Joins all pieces and the sound to `request.out`, with the record inside, and makes the contact sheet.
+/// Joins all pieces and the sound to `request.out`, with the record inside, and makes the contact sheet. Throws
+/// std::runtime_error where a piece is damaged, and then forgets the clips: without the frames before it a clip cannot
+/// be made anew, and those are in the motion of the clip before alone, which is gone.
 void join_speech(const Request& request, const SpeechPlan& plan, const Record& record, const ClipStore& store,
                  const RenderOptions& options);
 

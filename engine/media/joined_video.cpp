@@ -1,18 +1,24 @@
 #include "engine/media/joined_video.h"
 
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 
 #include "engine/media/audio_track.h"
 #include "engine/media/input.h"
 #include "engine/media/muxer.h"
+#include "engine/request/error.h"
 
 namespace wan {
 namespace {
 
-av::Source source_of(const std::string& piece) {
-  return {piece, "out", "a finished piece of the video"};
+std::unique_ptr<av::Input> open_piece(const std::string& piece) {
+  try {
+    return std::make_unique<av::Input>(av::Source{piece, "out", "a finished piece of the video"}, AVMEDIA_TYPE_VIDEO);
+  } catch (const InvalidRequest& unreadable) {
+    throw BadPiece(unreadable.what());
+  }
 }
 
 /// What a decoder is told once for the whole file.
@@ -26,8 +32,7 @@ bool same_format(const AVCodecParameters& a, const AVCodecParameters& b) {
 struct JoinedVideo::State {
   State(const std::string& path, const std::string& first, const VideoFormat& format)
       : muxer(path, format.metadata), frame_time{int(format.rate.denominator), int(format.rate.numerator)} {
-    av::Input input(source_of(first), AVMEDIA_TYPE_VIDEO);
-    stream = &muxer.add(*input.stream().codecpar, frame_time);
+    stream = &muxer.add(*open_piece(first)->stream().codecpar, frame_time);
     stream->avg_frame_rate = av_inv_q(frame_time);
     if (format.audio) sound.emplace(muxer, format.audio->rate, format.audio->channels);
     muxer.start();
@@ -45,23 +50,24 @@ JoinedVideo::JoinedVideo(const std::string& path, const std::string& first, cons
     : state_(std::make_unique<State>(path, first, format)) {}
 JoinedVideo::~JoinedVideo() = default;
 
-int64_t JoinedVideo::append(const std::string& piece) {
+void JoinedVideo::append(const std::string& piece, int64_t frames) {
   State& state = *state_;
-  av::Input input(source_of(piece), AVMEDIA_TYPE_VIDEO);
-  if (!same_format(*input.stream().codecpar, *state.stream->codecpar))
-    throw std::runtime_error("[" + piece + "] was encoded in another format than the pieces before it");
+  const std::unique_ptr<av::Input> input = open_piece(piece);
+  if (!same_format(*input->stream().codecpar, *state.stream->codecpar))
+    throw BadPiece("[" + piece + "] must be encoded in the format of the pieces before it, is in another");
   int64_t count = 0;
-  for (; input.read(*state.packet); ++count) {
+  for (; input->read(*state.packet); ++count) {
     // Exact: libavformat writes MP4 in multiples of the frame's time. Decoding times begin before zero in each piece,
     // by the two frames that x264 looks ahead, and so end as much before the next piece's.
-    av_packet_rescale_ts(state.packet.get(), input.stream().time_base, state.frame_time);
+    av_packet_rescale_ts(state.packet.get(), input->stream().time_base, state.frame_time);
     state.packet->pts += state.frames;
     state.packet->dts += state.frames;
     state.packet->duration = 1;
     state.muxer.write(*state.packet, state.frame_time, *state.stream);
   }
   state.frames += count;
-  return count;
+  if (count != frames)
+    throw BadPiece("[" + piece + "] must hold " + std::to_string(frames) + " frames, holds " + std::to_string(count));
 }
 
 void JoinedVideo::write_audio(const at::Tensor& samples) {

@@ -6,14 +6,17 @@
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "engine/job/clip_store.h"
 #include "engine/media/audio_reader.h"
+#include "engine/media/metadata.h"
 #include "engine/media/png.h"
 #include "engine/media/video_reader.h"
 #include "engine/media/writer.h"
 #include "engine/request/error.h"
 #include "engine/request/parse.h"
+#include "models/checkpoint.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
 
@@ -63,10 +66,32 @@ struct Steps : Progress {
   int64_t made = 0, decoded = 0, reports = 0, stop_at, stop_decoding_at;
 };
 
-std::string rendered(const Request& request, Progress& progress, const Log& log = {}) {
+std::string rendered(const Request& request, Progress& progress, const Log& log = {},
+                     const RenderOptions& options = {}) {
   c10::InferenceMode inference;
-  render_speech(request, {}, log, progress);
+  render_speech(request, options, log, progress);
   return bytes_of(request.out);
+}
+
+/// A store at work on the job of `request`, whose inputs are files.
+struct OpenStore : ClipStore {
+  OpenStore(const fs::path& work, const Record& record, const Request& request) : ClipStore(work) {
+    begin(record, request);
+  }
+};
+
+/// The record with which render_speech works on `request`.
+Record record_of(const Request& request) {
+  return make_record(request, resolve_target(request), identities(open_model_folder(request.model, request.task)));
+}
+
+/// Puts `choices` into what a broken run kept of its clip, as a run on a card would have.
+void note_in_sampling(const Request& request, int64_t clip, const AttentionChoices& choices) {
+  c10::InferenceMode inference;
+  const OpenStore store(clips_path(request.out), record_of(request), request);
+  std::optional<Sampling> state = store.running(clip, request.solver, make_schedule(request), at::kCPU);
+  ASSERT_TRUE(state.has_value());
+  store.save_running(clip, *state, choices);
 }
 
 int64_t frames_of(const std::string& path) {
@@ -132,13 +157,13 @@ TEST(ClipStore, HandsAStateToItsOwnClipOnly) {
   const Scene scene(16000, 1);
   const Request request = scene.request();
   const Record record = make_record(request, resolve_target(request), {});
-  const ClipStore store(scene.folder / "clips", record, request);
+  const OpenStore store(scene.folder / "clips", record, request);
   const std::vector<Step> schedule = make_schedule(request);
-  store.save_running(0, begin_sampling(request.solver, schedule, at::ones({16, 10, 8, 8})));
+  store.save_running(0, begin_sampling(request.solver, schedule, at::ones({16, 10, 8, 8})), {});
   EXPECT_TRUE(store.running(0, request.solver, schedule, at::kCPU).has_value());
   EXPECT_FALSE(store.running(1, request.solver, schedule, at::kCPU).has_value());
   EXPECT_FALSE(store.latents(0).has_value());
-  store.save_latents(0, at::ones({16, 10, 8, 8}));
+  store.save_latents(0, at::ones({16, 10, 8, 8}), {});
   EXPECT_FALSE(store.running(0, request.solver, schedule, at::kCPU).has_value());
   EXPECT_TRUE(store.latents(0).has_value());
 }
@@ -147,9 +172,9 @@ TEST(ClipStore, AClipIsFinishedWithItsPieceAndItsMotion) {
   const Scene scene(16000, 1);
   const Request request = scene.request();
   const fs::path work = scene.folder / "clips";
-  const ClipStore store(work, make_record(request, resolve_target(request), {}), request);
+  const OpenStore store(work, make_record(request, resolve_target(request), {}), request);
   const at::Tensor motion = at::rand({3, MotionBuffer::kFrames, 8, 8});
-  store.save_latents(0, at::ones({1}));
+  store.save_latents(0, at::ones({1}), {});
   write_bytes(store.piece(0), "piece");
   EXPECT_EQ(store.finished(), 0) << "the next clip needs the motion frames";
   store.finish(0, at::zeros_like(motion), {});
@@ -170,8 +195,8 @@ TEST(ClipStore, OneRunAtATime) {
   const fs::path work = scene.folder / "clips";
   write_bytes((fs::create_directories(work), work / "mine.txt"), "not ours");
   {
-    const ClipStore store(work, record, request);
-    EXPECT_THROW(ClipStore(work, record, request), InvalidRequest);
+    const OpenStore store(work, record, request);
+    EXPECT_THROW(ClipStore{work}, InvalidRequest);
   }
   EXPECT_EQ(std::distance(fs::directory_iterator(work), {}), 1) << "without work nothing stays but what was there";
 }
@@ -181,17 +206,16 @@ TEST(ClipStore, ForgetsClipsOfAnotherSoundUnderTheSameName) {
   const Request request = scene.request();
   const Record record = make_record(request, resolve_target(request), {});
   const fs::path work = scene.folder / "clips";
-  ClipStore(work, record, request).save_latents(0, at::ones({1}));
-  EXPECT_TRUE(ClipStore(work, record, request).latents(0).has_value());
+  OpenStore(work, record, request).save_latents(0, at::ones({1}), {});
+  EXPECT_TRUE(OpenStore(work, record, request).latents(0).has_value());
   write_sound(request.audio_url, 16000, 2);
-  EXPECT_FALSE(ClipStore(work, record, request).latents(0).has_value());
+  EXPECT_FALSE(OpenStore(work, record, request).latents(0).has_value());
 }
 
 TEST(ClipStore, ASeedThatNobodyChoseIsTheBrokenRuns) {
   const Scene scene(16000, 1);
   const Request request = scene.request();
-  auto record_of = [](const Request& asked) { return make_record(asked, resolve_target(asked), {}); };
-  ClipStore(clips_path(request.out), record_of(request), request).save_latents(0, at::ones({1}));
+  OpenStore(clips_path(request.out), record_of(request), request).save_latents(0, at::ones({1}), {});
   Request again = request;
   again.seed = request.seed + 1;  // drawn anew
   EXPECT_EQ(taken_up(record_of(again)).request.seed, request.seed);
@@ -200,6 +224,77 @@ TEST(ClipStore, ASeedThatNobodyChoseIsTheBrokenRuns) {
   again.prompt = request.prompt;
   again.seed_given = true;
   EXPECT_EQ(taken_up(record_of(again)).request.seed, again.seed);
+}
+
+TEST(ClipStore, WhatIsSavedSaysWhatComputedIt) {
+  c10::InferenceMode inference;
+  const Scene scene(16000, 1);
+  const Request request = scene.request();
+  const OpenStore store(scene.folder / "clips", record_of(request), request);
+  const Sampling state = begin_sampling(request.solver, make_schedule(request), at::ones({16, 10, 8, 8}));
+  EXPECT_EQ(store.attention(), AttentionChoices());
+  store.save_running(0, state, {{"text", "flash"}});
+  EXPECT_EQ(store.attention(), (AttentionChoices{{"text", "flash"}}));
+  store.save_latents(0, state.x, {{"text", "flash"}, {"video", "ours"}});
+  EXPECT_EQ(store.attention().size(), 2u);
+  write_bytes(store.piece(0), "piece");
+  store.finish(0, at::zeros({3, MotionBuffer::kFrames, 8, 8}), {{"text", "flash"}, {"video", "ours"}});
+  EXPECT_EQ(store.attention().size(), 2u);
+  store.save_running(1, state, {{"text", "flash"}, {"video", "ours"}, {"motion", "cudnn"}});
+  EXPECT_EQ(store.attention().size(), 3u);
+}
+
+TEST(ClipStore, ANoteThatCannotBeReadIsNoNote) {
+  const Scene scene(16000, 1);
+  const Request request = scene.request();
+  const fs::path work = clips_path(request.out);
+  auto note = [&](const std::string& text) {
+    write_safetensors(work / "record.safetensors", {{"none", at::zeros({1})}}, {{"wan_infer", text}});
+  };
+  fs::create_directories(work);
+  write_bytes(work / "record.safetensors", "no note");
+  EXPECT_EQ(taken_up(record_of(request)).request.seed, request.seed);
+  for (const char* foreign : {"{", "[]", R"({"request": []})", R"({"request": {"seed": "one"}})"}) {
+    note(foreign);
+    EXPECT_EQ(taken_up(record_of(request)).request.seed, request.seed) << foreign;
+  }
+  write_bytes(work / "record.safetensors", "no note");
+  OpenStore(work, record_of(request), request).save_latents(0, at::ones({1}), {});
+  EXPECT_TRUE(OpenStore(work, record_of(request), request).latents(0).has_value());
+}
+
+TEST(ClipStore, WhatAKillLeavesOfFinishedClipsGoes) {
+  c10::InferenceMode inference;
+  const Scene scene(16000, 1);
+  const Request request = scene.request();
+  const fs::path work = clips_path(request.out);
+  const at::Tensor motion = at::zeros({3, MotionBuffer::kFrames, 8, 8});
+  {
+    const OpenStore store(work, record_of(request), request);
+    for (int64_t clip : {0, 1}) {
+      write_bytes(store.piece(clip), "piece");
+      store.finish(clip, motion, {});
+    }
+    store.save_latents(2, at::ones({1}), {});
+  }
+  const auto names = [&] {
+    std::set<std::string> found;
+    for (const auto& entry : fs::directory_iterator(work)) found.insert(entry.path().filename().string());
+    return found;
+  };
+  const std::set<std::string> needed = names();
+  EXPECT_EQ(needed, (std::set<std::string>{"clip-00000.mp4", "clip-00001.mp4", "clip-00001.motion.safetensors",
+                                           "clip-00002.safetensors", "record.safetensors"}));
+  for (const char* left : {"clip-00002.mp4.part", "clip-00002.safetensors.12345.part", "clip-00000.motion.safetensors",
+                           "clip-00000.safetensors", "clip-00001.safetensors", "clip-00001.sampling.safetensors",
+                           "clip-00002.sampling.safetensors"})
+    write_bytes(work / left, "left");
+  write_bytes(work / "mine.part", "not ours");
+  const OpenStore store(work, record_of(request), request);
+  std::set<std::string> want = needed;
+  want.insert("mine.part");
+  EXPECT_EQ(names(), want);
+  EXPECT_EQ(store.finished(), 2);
 }
 
 // 192 kHz is more than AAC takes: the track is resampled, and still as long as the picture.
@@ -289,6 +384,78 @@ TEST(RenderSpeech, TheSameCommandGoesOnThoughItDrawsItsSeed) {
   EXPECT_EQ(rest.made, 1) << "an interrupt saves what was done";
   EXPECT_TRUE(fs::exists(first.out));
   EXPECT_FALSE(fs::exists(second.out));
+}
+
+TEST(RenderSpeech, AttentionOfABrokenRunIsInTheFile) {
+  const Scene scene(16000, 1);
+  const Request request = scene.request({{"seed", 7}});
+  Steps in_first_clip(1), in_decoding(INT64_MAX, 3), rest;
+  EXPECT_THROW(rendered(request, in_first_clip), Cancelled);
+  note_in_sampling(request, 0, {{"a case", "a back end"}});
+  EXPECT_THROW(rendered(request, in_decoding), Cancelled);
+  rendered(request, rest);
+  EXPECT_EQ(rest.made, 0);
+  EXPECT_EQ(parse_record(read_metadata(request.out, "video"), "video").attention,
+            (AttentionChoices{{"a case", "a back end"}}));
+}
+
+TEST(RenderSpeech, AReplayGoesOnWithItsOwnAttentionOnly) {
+  const Scene scene(16000, 1);
+  const Request request = scene.request({{"seed", 7}});
+  const RenderOptions replay{.contact_sheet = "", .attention = {{"a case", "a back end"}}};
+  Steps first(1), replayed(1), rest;
+  EXPECT_THROW(rendered(request, first), Cancelled);
+  EXPECT_THROW(rendered(request, replayed, {}, replay), Cancelled);
+  EXPECT_EQ(replayed.made, 2) << "the other run's step was made with other attention";
+  rendered(request, rest, {}, replay);
+  EXPECT_EQ(rest.made, 1);
+}
+
+TEST(RenderSpeech, AFolderInUseIsRefusedBeforeAnythingIsFetched) {
+  const Scene scene(16000, 1);
+  const Request request = scene.request({{"image_url", "data:nonsense"}});
+  const ClipStore other(clips_path(request.out));
+  Steps progress;
+  try {
+    rendered(request, progress);
+    ADD_FAILURE();
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_EQ(invalid.errors.at(0).field, "out") << invalid.what();
+  }
+}
+
+TEST(RenderSpeech, ADamagedPieceIsMadeAnew) {
+  const Scene scene(16000, 5.1);
+  const Request request = scene.request({{"seed", 7}, {"num_inference_steps", 1}});
+  const std::string first_piece = clips_path(request.out) / "clip-00000.mp4";
+  Steps whole;
+  const std::string want = rendered(request, whole);
+  std::string other_length;  // a piece of the right format with too few frames
+  {
+    VideoWriter writer(scene.folder / "short.mp4", {.height = 64, .width = 64, .quality = request.video_quality});
+    writer.write(moving_picture(20, 64, 64));
+    writer.finish();
+    other_length = bytes_of(scene.folder / "short.mp4");
+  }
+  for (const std::string& damaged : {other_length, std::string("no video")}) {
+    fs::remove(scene.out());
+    Steps broken(1), failing, rest;
+    EXPECT_THROW(rendered(request, broken), Cancelled);
+    ASSERT_TRUE(fs::exists(first_piece));
+    write_bytes(first_piece, damaged);
+    try {
+      rendered(request, failing);
+      ADD_FAILURE();
+    } catch (const InvalidRequest& invalid) {
+      ADD_FAILURE() << invalid.what();
+    } catch (const std::runtime_error& error) {
+      EXPECT_NE(std::string(error.what()).find("clip-00000.mp4"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("the same command renders them again"), std::string::npos);
+    }
+    EXPECT_FALSE(fs::exists(scene.out()));
+    EXPECT_TRUE(rendered(request, rest) == want);
+    EXPECT_EQ(rest.made, 2);
+  }
 }
 
 TEST(RenderSpeech, ABadPoseVideoIsRefusedBeforeAnyWork) {

@@ -18,6 +18,10 @@ std::string gigabytes(uint64_t bytes) {
   return text;
 }
 
+std::string picture(const Extent& extent) {
+  return std::to_string(extent.width) + "x" + std::to_string(extent.height);
+}
+
 }  // namespace
 
 Extent largest_extent(const Request& request) {
@@ -81,11 +85,20 @@ MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Ta
   return need;
 }
 
+void refuse_wide_decode(const ModelFolder& folder, const Extent& extent, const Target& target) {
+  Target wide = target;
+  wide.vae = at::kFloat;
+  throw std::runtime_error("[decode] the clip exceeds the range of half precision, and float32 must hold " +
+                           gigabytes(decode_need(folder, extent, wide).bytes) + " at " + picture(extent) +
+                           " where half takes " + gigabytes(decode_need(folder, extent, target).bytes) + ", got " +
+                           target.device.str() + " out of memory; `wan-infer decode LATENTS --device cpu` finishes " +
+                           "kept latents, and a smaller size needs less");
+}
+
 void check_fits(const MemoryNeed& need, const Extent& extent, const Target& target) {
   const uint64_t available = available_memory(target.device);
   if (need.bytes <= available) return;
-  std::string size = std::to_string(extent.width) + "x" + std::to_string(extent.height) + ", " +
-                     std::to_string(extent.frames) + " frames";
+  const std::string size = picture(extent) + ", " + std::to_string(extent.frames) + " frames";
   throw InvalidRequest("memory", "must hold " + gigabytes(need.bytes) + " for " + need.stage + " at " + size +
                                      ", got " + gigabytes(available) + " free on " + target.device.str() +
                                      "; fewer frames or a smaller size need less");

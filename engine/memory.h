@@ -39,6 +39,10 @@ MemoryNeed decode_need(const ModelFolder& folder, const Extent& extent, const Ta
 /// Of the stage that takes most. Throws ModelError.
 MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Target& target);
 
+/// Throws std::runtime_error where a clip beyond half's range has no room in float32, which no check can foresee: with
+/// both needs and the way out. Throws ModelError.
+[[noreturn]] void refuse_wide_decode(const ModelFolder& folder, const Extent& extent, const Target& target);
+
 /// Throws InvalidRequest with both numbers, and what would make the job fit, where `need` exceeds what is available.
 void check_fits(const MemoryNeed& need, const Extent& extent, const Target& target);
 

@@ -17,14 +17,24 @@ bool is_half(const vae::Vae& vae) {
   return vae.decoder.build.dtype == at::kHalf;
 }
 
+Extent picture(const at::Tensor& latent) {
+  return {1, latent.size(2) * vae::kPixels, latent.size(3) * vae::kPixels};
+}
+
+/// The VAE in float32, for which the one in half leaves the device.
+const vae::Vae& wide_alone(Models& models) {
+  models.drop(Network::Vae);
+  return models.wide_vae();
+}
+
 }  // namespace
 
 void ClipDecoder::open(const vae::Vae& vae, const at::Tensor& latent) {
-  const Extent frame = {1, latent.size(2) * vae::kPixels, latent.size(3) * vae::kPixels};
   const vae::Build& build = vae.decoder.build;
-  const uint64_t own = vae_bytes(vae.decoder.head.gamma.numel(), frame, build.dtype, vae::Windows::Own);
+  const uint64_t own = vae_bytes(vae.decoder.head.gamma.numel(), picture(latent), build.dtype, vae::Windows::Own);
   const Target& target = models_.target();
-  stream_.reset();  // its caches make room
+  stream_.reset();                // its caches make room,
+  release_cached(target.device);  // which the driver sees only then
   stream_.emplace(vae.decoder, vae::Observer(), windows_for(target, own, available_memory(target.device)));
   half_ = is_half(vae);
 }
@@ -36,8 +46,19 @@ at::Tensor ClipDecoder::next(const at::Tensor& latent) {
   if (!half_) return frames;
   seen_.push_back(latent);
   if (is_finite(frames)) return frames;
+  frames.reset();
+  try {
+    return again_in_float32();
+  } catch (const c10::OutOfMemoryError&) {
+    stream_.reset();
+    refuse_wide_decode(models_.folder(), picture(latent), models_.target());
+  }
+}
+
+at::Tensor ClipDecoder::again_in_float32() {
   stream_.reset();
-  open(models_.wide_vae(), latent);
+  open(wide_alone(models_), seen_.back());
+  at::Tensor frames;
   for (const at::Tensor& past : seen_) frames = stream_->next(past);
   seen_.clear();
   return frames;
@@ -47,7 +68,7 @@ at::Tensor encode_in_range(Models& models, const std::function<at::Tensor(const 
   const vae::Vae& vae = models.vae();
   const bool half = is_half(vae);
   at::Tensor latent = encode(vae);
-  return !half || is_finite(latent) ? latent : encode(models.wide_vae());
+  return !half || is_finite(latent) ? latent : encode(wide_alone(models));
 }
 
 }  // namespace wan

@@ -19,10 +19,12 @@ class ClipDecoder {
   /// `models` must outlive the decoder.
   explicit ClipDecoder(Models& models) : models_(models) {}
   /// latent [16, 1, h, w], the next one -> its frames [3, t, 8h, 8w] in [-1, 1], on the VAE's device. NaN or Inf in
-  /// them come from the latents or the weights. Throws c10::Error for other shapes, ModelError.
+  /// them come from the latents or the weights. Throws c10::Error for other shapes, ModelError; std::runtime_error
+  /// where float32 is wanted and has no room.
   at::Tensor next(const at::Tensor& latent);
 
  private:
+  at::Tensor again_in_float32();
   void open(const vae::Vae& vae, const at::Tensor& latent);
 
   Models& models_;

@@ -11,6 +11,7 @@
 #include "engine/job/forecast.h"
 #include "engine/job/render.h"
 #include "engine/job/speech.h"
+#include "engine/job/work_files.h"
 #include "engine/media/fetch.h"
 #include "engine/request/error.h"
 #include "engine/request/files.h"
@@ -37,7 +38,7 @@ class Batch {
  public:
   Batch(const std::vector<ManifestJob>& manifest, Journal& journal, const BatchOptions& options, const Log& log,
         Progress& progress)
-      : journal_(journal), options_(options), log_(log), progress_(progress), attention_(journal) {
+      : journal_(journal), options_(options), log_(log), progress_(progress), files_(journal), attention_(journal) {
     for (const ManifestJob& job : manifest) result_.jobs.push_back({.line = job.line, .request = job.request});
     for (JobResult& result : result_.jobs) {
       BatchJob& job = jobs_.emplace_back();
@@ -50,9 +51,8 @@ class Batch {
 
   BatchResult run() {
     try {
-      each(all(), &Batch::prepare);
-      for (const BatchJob& job : jobs_)
-        if (job.finished) drop_files(job);  // a kill between its note and their removal left them
+      each(all(), {"prepare", &Batch::is_unfinished, &Batch::prepare});
+      files_.count(jobs_);
       log_("batch", {{"jobs", jobs_.size()},
                      {"finished_before", result_.count(JobState::Kept)},
                      {"models", groups_.size()},
@@ -88,29 +88,31 @@ class Batch {
     return rounds;
   }
 
-  using StageOfJob = void (Batch::*)(BatchJob&);
+  struct Phase {
+    const char* name;
+    bool (Batch::*wanted)(const BatchJob&) const;  // asked of unfinished jobs
+    void (Batch::*stage)(BatchJob&);
+  };
 
-  /// Whether a stage has anything to do for a job that is prepared.
-  bool takes_part(const BatchJob& job, StageOfJob stage) const {
-    if (stage == &Batch::speak || job.request.task == Task::S2V)
-      return stage == &Batch::speak && job.request.task == Task::S2V;
-    if (stage == &Batch::decode) return true;
-    if (stage == &Batch::encode_input && job.input.empty()) return false;
-    if (stage == &Batch::sample_high && first_low_step(job.schedule) == 0) return false;
-    return !fs::exists(latents(job));
-  }
+  bool is_unfinished(const BatchJob&) const { return true; }
+  bool wants_speech(const BatchJob& job) const { return job.request.task == Task::S2V; }
+  bool wants_decode(const BatchJob& job) const { return !wants_speech(job); }
+  bool wants_latents(const BatchJob& job) const { return !wants_speech(job) && !fs::exists(files_.latents(job)); }
+  bool wants_input(const BatchJob& job) const { return !job.input.empty() && wants_latents(job); }
+  bool wants_high(const BatchJob& job) const { return first_low_step(job.schedule) > 0 && wants_latents(job); }
 
   /// One job's failure is its own; nothing that it had saved is touched. Returns how many took part.
-  int64_t each(const Jobs& jobs, StageOfJob stage) {
+  int64_t each(const Jobs& jobs, const Phase& phase) {
     int64_t worked = 0;
     for (BatchJob* job : jobs) {
       JobResult& result = *job->result;
       if (stopped_ || job->finished || result.state == JobState::Failed) continue;
-      if (stage != &Batch::prepare && !takes_part(*job, stage)) continue;
+      if (!(this->*phase.wanted)(*job)) continue;
       ++worked;
       const auto start = Clock::now();
       try {
-        (this->*stage)(*job);
+        files_.note(*job);
+        (this->*phase.stage)(*job);
       } catch (const Cancelled&) {
         result.seconds += seconds_since(start);
         throw;
@@ -127,15 +129,14 @@ class Batch {
   }
 
   void render(const Jobs& jobs) {
-    struct Phase {
-      const char* name;
-      StageOfJob stage;
-    };
-    for (const Phase& phase : {Phase{"inputs", &Batch::encode_input}, Phase{"prompts", &Batch::encode_prompts},
-                               Phase{"high_noise", &Batch::sample_high}, Phase{"low_noise", &Batch::sample_low},
-                               Phase{"decode", &Batch::decode}, Phase{"speech", &Batch::speak}}) {
+    for (const Phase& phase : {Phase{"inputs", &Batch::wants_input, &Batch::encode_input},
+                               Phase{"prompts", &Batch::wants_latents, &Batch::encode_prompts},
+                               Phase{"high_noise", &Batch::wants_high, &Batch::sample_high},
+                               Phase{"low_noise", &Batch::wants_latents, &Batch::sample_low},
+                               Phase{"decode", &Batch::wants_decode, &Batch::decode},
+                               Phase{"speech", &Batch::wants_speech, &Batch::speak}}) {
       const auto start = Clock::now();
-      const int64_t worked = each(jobs, phase.stage);
+      const int64_t worked = each(jobs, phase);
       if (worked > 0) log_("phase", {{"phase", phase.name}, {"jobs", worked}, {"seconds", seconds_since(start)}});
       text_.reset();  // the states of all prompts, on the device
     }
@@ -145,11 +146,11 @@ class Batch {
 
   void prepare(BatchJob& job) {
     names_.set_key(job);
+    files_.recall(job);
     const json* note = journal_.find(job.key);
     if (note && note->value("done", "") == fs::absolute(job.request.out) && fs::exists(job.request.out)) {
       job.finished = true;
       job.result->state = JobState::Kept;
-      job.files = note->value("files", std::set<std::string>());
       return;
     }
     job.target = resolve_target(job.request);
@@ -158,7 +159,7 @@ class Batch {
     job.schedule = make_schedule(job.request);
     job.group = &group;
     names_.set_names(job);
-    set_files(job);
+    files_.settle(job);
     const Extent extent = largest_extent(job.request);
     // Now, while no weights are loaded: afterwards they would count as memory that is taken.
     const MemoryNeed need = memory_need(group.folder, extent, job.target);
@@ -167,25 +168,10 @@ class Batch {
     progress_.expect(job.label, extent.tokens(), int64_t(job.schedule.size()));
   }
 
-  /// Speech keeps its own in a folder, and removes it itself.
-  void set_files(BatchJob& job) {
-    const Request& request = job.request;
-    if (request.task == Task::S2V) return;
-    auto add = [&](const fs::path& path) { job.files.insert(path.filename().string()); };
-    add(latents(job));
-    add(sampling(job));
-    for (const std::string& name : {job.positive, job.negative, job.input})
-      if (!name.empty()) add(encoding(name));
-    for (const std::string& input : {request.image_url, request.last_image_url, request.video_url})
-      if (is_url(input)) add(copy_path(copies(), input));
-    job.video = is_url(request.video_url) ? copy_path(copies(), request.video_url) : request.video_url;
-  }
-
   /// Reads the inputs, settles what follows from them, and runs the VAE on them.
   void encode_input(BatchJob& job) {
-    if (job.input.empty() || fs::exists(latents(job))) return;
     Request& request = job.request;
-    const fs::path encoded = encoding(job.input);
+    const fs::path encoded = files_.encoding(job.input);
     const json* settled = journal_.find(job.name);
     if (settled && fs::exists(encoded) && (!settled->at("keeps_sound").get<bool>() || fs::exists(job.video))) {
       settled->at("width").get_to(request.width);
@@ -194,7 +180,7 @@ class Batch {
       job.audio_from = settled->at("keeps_sound").get<bool>() ? job.video : "";
       return;
     }
-    FetchedMedia media(request, copies());
+    FetchedMedia media(request, files_.copies());
     Inputs inputs;
     media.reading([&] { inputs = load_inputs(request, log_); });
     media.keep();
@@ -218,9 +204,8 @@ class Batch {
   }
 
   void encode_prompts(BatchJob& job) {
-    if (fs::exists(latents(job))) return;
     auto encode = [&](const std::string& name, const std::string& prompt) {
-      if (name.empty() || fs::exists(encoding(name))) return;
+      if (name.empty() || fs::exists(files_.encoding(name))) return;
       progress_.at({Stage::Encode, 0, 1, "", job.label});
       Models& models = models_of(job);
       if (!text_) text_.emplace(models);
@@ -228,7 +213,7 @@ class Batch {
       Encoded encoded;
       encoded.conditioning.positive = (*text_)(prompt);
       attention_.note(job.target, name);
-      save_encoded(encoding(name), encoded);
+      save_encoded(files_.encoding(name), encoded);
       ++result_.prompts_encoded;
     };
     encode(job.positive, job.request.prompt);
@@ -240,9 +225,8 @@ class Batch {
 
   /// Goes on from the last saved state up to step `end`, and leaves a state, or after the last step the latents.
   void sample(BatchJob& job, int64_t end) {
-    if (fs::exists(latents(job))) return;
     const at::Device device = job.target.device;
-    const fs::path path = sampling(job);
+    const fs::path path = files_.sampling(job);
     const Encoded encoded = load_encodings(job);
     Sampling state = fs::exists(path) ? load_sampling(path, job.request.solver, job.schedule, device)
                                       : begin_sampling(job.request.solver, job.schedule,
@@ -259,21 +243,25 @@ class Batch {
     Record record = job.record;
     for (const std::string& name : {job.positive, job.negative, job.input, job.name})
       record.attention.merge(attention_.noted(name));
-    save_latents(latents(job), {state.x, job.request.num_frames, job.audio_from, record});
+    save_latents(files_.latents(job), {state.x, job.request.num_frames, job.audio_from, record});
     journal_.remove(path.filename().string());
   }
 
   void decode(BatchJob& job) {
-    SavedLatents saved = load_latents(latents(job));
+    SavedLatents saved = load_latents(files_.latents(job));
     if (!saved.audio_from.empty()) saved.audio_from = job.video;  // the work folder may have moved
+    if (!saved.audio_from.empty() && !fs::exists(job.video)) {
+      log_("warning", {{"out", job.request.out}, {"text", "without sound: " + job.video + " is gone"}});
+      saved.audio_from.clear();
+    }
     write_video(models_of(job), saved, job.request.out, {}, progress_, job.label);
     finish(job);
   }
 
   /// Speech goes through its stages clip by clip; each clip's latents are kept in the job's folder.
   void speak(BatchJob& job) {
-    wan::speak(models_of(job), job.request, job.record, journal_.file(job.name, "clips"), {}, log_, progress_,
-               job.label, [&] { finish(job); });
+    wan::speak(models_of(job), job.request, job.record, files_.clips(job), {}, log_, progress_, job.label,
+               [&] { finish(job); });
   }
 
   void finish(BatchJob& job) {
@@ -281,34 +269,19 @@ class Batch {
     job.finished = true;
     job.result->state = JobState::Done;
     progress_.forget(job.label);
-    drop_files(job);
+    files_.drop(job);
     log_("finished", {{"line", job.result->line}, {"out", job.request.out}});
   }
 
   // --- what the stages need
 
-  fs::path latents(const BatchJob& job) const { return journal_.file(job.name, "latents"); }
-  fs::path sampling(const BatchJob& job) const { return journal_.file(job.name, "sampling"); }
-  fs::path encoding(const std::string& name) const { return journal_.file(name, "encoded"); }
-
-  /// Copies of URLs lie here: each is fetched once for all jobs, and kept while one that names it is not finished.
-  std::string copies() const { return (journal_.folder() / "").string(); }
-
-  /// Removes what a finished job leaves and no other needs.
-  void drop_files(const BatchJob& job) const {
-    for (const std::string& file : job.files) {
-      auto needs = [&](const BatchJob& other) { return !other.finished && other.files.count(file) > 0; };
-      if (std::none_of(jobs_.begin(), jobs_.end(), needs)) journal_.remove(file);
-    }
-  }
-
   Encoded load_encodings(const BatchJob& job) const {
     const at::Device device = job.target.device;
     Encoded encoded;
-    if (!job.input.empty()) encoded = load_encoded(encoding(job.input), device);
-    encoded.conditioning.positive = load_encoded(encoding(job.positive), device).conditioning.positive;
+    if (!job.input.empty()) encoded = load_encoded(files_.encoding(job.input), device);
+    encoded.conditioning.positive = load_encoded(files_.encoding(job.positive), device).conditioning.positive;
     if (!job.negative.empty())
-      encoded.conditioning.negative = load_encoded(encoding(job.negative), device).conditioning.positive;
+      encoded.conditioning.negative = load_encoded(files_.encoding(job.negative), device).conditioning.positive;
     return encoded;
   }
 
@@ -347,6 +320,7 @@ class Batch {
   const Log& log_;
   Forecast progress_;
   JobNames names_;
+  WorkFiles files_;
   AttentionNotes attention_;
   std::list<BatchGroup> groups_;
   std::list<BatchJob> jobs_;

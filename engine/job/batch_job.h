@@ -26,6 +26,7 @@ struct BatchJob {
   std::string label;  // in progress reports: "2/12 NAME.mp4"
   std::string key;    // names the request and the content of its inputs: whether it is finished
   bool finished = false;
+  bool prepared = false;        // its files and all that is below are known
   std::set<std::string> files;  // names of those in the work folder that it may need or leave; jobs share encodings
 
   // Of jobs that are not finished.

@@ -147,7 +147,7 @@ fs::path Journal::file(const std::string& name, const std::string& what) const {
 
 void Journal::remove(const std::string& name) const {
   std::error_code ignored;
-  if (is_work_file(name)) fs::remove(folder_ / name, ignored);
+  if (is_work_file(name)) fs::remove_all(folder_ / name, ignored);
 }
 
 void Journal::remove_parts() const {

@@ -32,7 +32,8 @@ class Journal {
   /// The path of a work file: 32 hexadecimal digits and a word for what it holds. Names of other forms are never
   /// touched, so that any folder can serve.
   std::filesystem::path file(const std::string& name, const std::string& what) const;
-  /// Removes the work file of this name. One that is absent is no error, one that cannot be removed costs only room.
+  /// Removes the work file or folder of this name. One that is absent is no error, one that cannot be removed costs
+  /// only room.
   void remove(const std::string& name) const;
 
  private:

@@ -9,6 +9,7 @@
 #include "engine/media/png.h"
 #include "engine/media/writer.h"
 #include "engine/memory.h"
+#include "engine/request/files.h"
 #include "engine/request/params.h"
 #include "models/vae/frames.h"
 #include "models/vae/latent.h"
@@ -36,6 +37,23 @@ VideoFormat format_of(const SavedLatents& saved) {
 /// A later `decode` may be called from another folder.
 std::string absolute(const std::string& path) {
   return path.empty() ? path : std::filesystem::absolute(path).string();
+}
+
+/// Where the sound of a URL waits for the latents of `out` to be decoded. Not where a copy is fetched to: a run that
+/// begins again leaves the latents that are kept there their sound.
+std::string sound_path(const std::string& out) {
+  return latents_path(out).string() + ".sound";
+}
+
+/// Whether the sound that the latents name is such a copy, and no file of the user's. Records do not tell `out`.
+bool keeps_copy(const SavedLatents& saved) {
+  return is_url(saved.record.request.video_url) && saved.audio_from.ends_with(sound_path(""));
+}
+
+/// Removes copies that a killed run left where this one fetches to: by now a URL may give other bytes.
+void drop_stale_copies(const Request& request, const std::string& prefix) {
+  for (const std::string* url : {&request.image_url, &request.last_image_url, &request.video_url})
+    if (is_url(*url)) std::filesystem::remove(copy_path(prefix, *url));
 }
 
 at::Tensor sample(Models& models, const Request& request, const std::vector<Step>& schedule, const Encoded& encoded,
@@ -68,6 +86,7 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   Target target = resolve_target(request);
   ModelFolder folder = open_model_folder(request.model, request.task);
   StageClock clock(log, target);
+  drop_stale_copies(request, request.out + ".");
   FetchedMedia media(request, request.out + ".");
   Inputs inputs;
   media.reading([&] { inputs = load_inputs(request, log); });
@@ -102,9 +121,12 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
                      .audio_from = absolute(inputs.keep_audio_from),
                      .record = record};
   std::filesystem::path kept = latents_path(request.out);
-  save_latents(kept, saved);
   // The latents need the sound, and a URL may give other bytes, or none, by the time they are decoded.
-  if (!saved.audio_from.empty()) media.keep();
+  if (!saved.audio_from.empty() && is_url(asked.video_url)) {
+    const std::string fetched = std::exchange(saved.audio_from, absolute(sound_path(request.out)));
+    std::filesystem::rename(fetched, saved.audio_from);
+  }
+  save_latents(kept, saved);
   clock.end("denoise", {{"steps", schedule.size()}, {"expert_loads", models.expert_loads()}});
   try {
     write_video(models, saved, request.out, options, progress);
@@ -113,7 +135,7 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
     throw;
   }
   std::filesystem::remove(kept);
-  if (request.video_url != asked.video_url) std::filesystem::remove(request.video_url);
+  if (keeps_copy(saved)) std::filesystem::remove(saved.audio_from);
   clock.end("decode");
   clock.finish(request.out);
 }
@@ -121,6 +143,7 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
 void decode_saved(SavedLatents saved, const std::string& out, const Target& target, const ModelFolder& folder,
                   const RenderOptions& options, const Log& log, Progress& progress) {
   StageClock clock(log, target);
+  const std::string copy = keeps_copy(saved) ? saved.audio_from : "";
   if (!saved.audio_from.empty() && !std::filesystem::exists(saved.audio_from)) {
     log("warning", {{"text", "the sound is left out: there is no file " + saved.audio_from}});
     saved.audio_from.clear();
@@ -131,6 +154,7 @@ void decode_saved(SavedLatents saved, const std::string& out, const Target& targ
   check_fits(need, extent, target);
   Models models(folder, target, need.working, log);
   write_video(models, saved, out, options, progress);
+  if (!copy.empty()) std::filesystem::remove(copy);
   clock.end("decode");
   clock.finish(out);
 }

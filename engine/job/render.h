@@ -19,12 +19,12 @@ struct RenderOptions {
 };
 
 /// Renders `request` to `request.out`. The latents are on disk before decoding starts and removed once the video is;
-/// so is the copy of a URL whose sound the video keeps.
+/// so are the copies of URLs, which each run fetches anew. Where decoding fails, the sound of a URL stays with them.
 /// Throws InvalidRequest, ModelError, Cancelled; std::runtime_error where the machine refuses or a step gives NaN.
 void render(const Request& request, const RenderOptions& options, const Log& log, Progress& progress);
 
-/// Finishes a job from its saved latents, which the caller may then remove: `out` gets the record's request. A sound
-/// that has gone meanwhile is left out with a warning.
+/// Finishes a job from its saved latents, which the caller may then remove: `out` gets the record's request. The copy
+/// of a URL's sound that render() kept for them goes; a sound that has gone before is left out with a warning.
 void decode_saved(SavedLatents saved, const std::string& out, const Target& target, const ModelFolder& folder,
                   const RenderOptions& options, const Log& log, Progress& progress);
 

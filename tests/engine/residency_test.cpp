@@ -133,6 +133,23 @@ TEST(Memory, OfTheRealModel) {
   EXPECT_EQ(need.working, decode_need(folder, extent, kCuda).working);  // the VAE's caches are the largest
 }
 
+TEST(Memory, AWideDecodeThatHasNoRoomNamesBothNeeds) {
+  const ModelFolder folder = open_model_folder(kNano, Task::T2V);
+  Target half = kCuda;
+  half.vae = at::kHalf;
+  const Extent extent{1, 720, 1280};
+  EXPECT_EQ(decode_need(folder, extent, kCuda).working, 2 * decode_need(folder, extent, half).working);
+  try {
+    refuse_wide_decode(folder, extent, half);
+  } catch (const std::runtime_error& error) {
+    EXPECT_STREQ(
+        error.what(),
+        "[decode] the clip exceeds the range of half precision, and float32 must hold 1.3 GB at 1280x720 where "
+        "half takes 0.6 GB, got cuda:0 out of memory; `wan-infer decode LATENTS --device cpu` finishes kept "
+        "latents, and a smaller size needs less");
+  }
+}
+
 TEST(Memory, GrowsWithTokensAndDecodingOnlyWithThePicture) {
   const Extent small{17, 480, 832}, longer{33, 480, 832};
   const uint64_t texts = 2 * 2 * uint64_t(40 * 512 * 5120) * 2;

@@ -36,6 +36,8 @@ class VaeRangeTest : public testing::Test {
     Target target;
     target.vae = dtype;
     return Models(folder, target, Models::Keep::All, Log{[this](std::string_view event, const Log::Fields& fields) {
+                    if (event == "vae" && no_room_) throw c10::OutOfMemoryError({"", "", 0}, "no room");
+                    if (event == "load") ++loads_;
                     if (event == "vae") widened_.push_back(fields.at("dtype"));
                   }});
   }
@@ -64,6 +66,8 @@ class VaeRangeTest : public testing::Test {
   TemporaryFolder folder_;
   at::Tensor latents_, video_;
   std::vector<std::string> widened_;
+  int loads_ = 0;
+  bool no_room_ = false;
 
  private:
   c10::InferenceMode inference_;
@@ -105,6 +109,30 @@ TEST_F(VaeRangeTest, AChunkBeyondHalfRepeatsTheClipAndKeepsWhatWasGivenOut) {
   const at::Tensor got = decode(half, latents_);
   EXPECT_TRUE(got.narrow(1, 0, 1).equal(in_half.narrow(1, 0, 1)));
   EXPECT_TRUE(got.narrow(1, 1, 8).equal(want.narrow(1, 1, 8)));
+}
+
+TEST_F(VaeRangeTest, WithoutRoomForFloat32TheErrorNamesBothNeedsAndTheWayOut) {
+  Models half = models(1e5, 1, at::kHalf);
+  no_room_ = true;
+  try {
+    decode(half, latents_);
+    ADD_FAILURE() << "the clip stayed in half's range";
+  } catch (const std::runtime_error& error) {
+    const std::string line = error.what();
+    EXPECT_TRUE(line.starts_with("[decode] ")) << line;
+    EXPECT_NE(line.find("at 24x16 where half takes"), std::string::npos) << line;
+    EXPECT_NE(line.find("`wan-infer decode LATENTS --device cpu`"), std::string::npos) << line;
+    EXPECT_EQ(line.find('\n'), std::string::npos);
+  }
+}
+
+TEST_F(VaeRangeTest, TheHalfVaeMakesRoomForTheWideOne) {
+  Models half = models(1e5, 1, at::kHalf);
+  half.vae();
+  decode(half, latents_);
+  loads_ = 0;
+  half.vae();
+  EXPECT_EQ(loads_, 1) << "it was dropped, so it is loaded for the next clip";
 }
 
 TEST_F(VaeRangeTest, AnEncoderBeyondHalfIsRunInFloat32) {

@@ -65,12 +65,12 @@ WAN_DEVICE void multiply_keys(float (&logits)[kKeyTiles][4], const uint32_t (&qu
 }
 
 /// logits -> logits * scale + bias in units of log2; keys past the end get -inf. Only where there is a bias or a tail.
-template <bool kBias>
-WAN_DEVICE void bias_and_mask(float (&logits)[kKeyTiles][4], const float* bias, float scale, int first, int keys,
+template <bool kBias, int kTiles>
+WAN_DEVICE void bias_and_mask(float (&logits)[kTiles][4], const float* bias, float scale, int first, int keys,
                               int lane) {
   constexpr float kLog2E = 1.44269504f;
   WAN_UNROLL
-  for (int tile = 0; tile < kKeyTiles; ++tile) {
+  for (int tile = 0; tile < kTiles; ++tile) {
     WAN_UNROLL
     for (int i = 0; i < 4; ++i) {
       const int key = first + 8 * tile + fragments::c_16x8(lane, i).column;
@@ -80,14 +80,15 @@ WAN_DEVICE void bias_and_mask(float (&logits)[kKeyTiles][4], const float* bias, 
   }
 }
 
-/// logits -> 2^(logit * scale - largest), in place; rescales what was summed under the old maximum.
-WAN_DEVICE void exponentiate(float (&logits)[kKeyTiles][4], float (&output)[kWidthTiles][4], Softmax& softmax,
-                             float scale) {
+/// logits -> 2^(logit * scale - largest), in place; `rescale` brings what was summed under the old maximum to the new
+/// one.
+template <int kTiles>
+WAN_DEVICE void exponentiate(float (&logits)[kTiles][4], float (&rescale)[2], Softmax& softmax, float scale) {
   WAN_UNROLL
   for (int row = 0; row < 2; ++row) {
     float largest = -INFINITY;
     WAN_UNROLL
-    for (int tile = 0; tile < kKeyTiles; ++tile) {
+    for (int tile = 0; tile < kTiles; ++tile) {
       largest = fmaxf(largest, fmaxf(logits[tile][2 * row], logits[tile][2 * row + 1]));
     }
     largest = fmaxf(largest, simt::shuffle_xor(largest, 1));  // the four lanes of a row
@@ -95,16 +96,11 @@ WAN_DEVICE void exponentiate(float (&logits)[kKeyTiles][4], float (&output)[kWid
     largest = fmaxf(softmax.largest[row], largest * scale);
     // A row that has met only -inf so far: any finite shift keeps its exponentials 0.
     const float shift = largest == -INFINITY ? 0.0f : largest;
-    const float rescale = simt::exp2_fast(softmax.largest[row] - shift);
+    rescale[row] = simt::exp2_fast(softmax.largest[row] - shift);
     softmax.largest[row] = largest;
-    softmax.sum[row] *= rescale;
+    softmax.sum[row] *= rescale[row];
     WAN_UNROLL
-    for (int tile = 0; tile < kWidthTiles; ++tile) {
-      output[tile][2 * row] *= rescale;
-      output[tile][2 * row + 1] *= rescale;
-    }
-    WAN_UNROLL
-    for (int tile = 0; tile < kKeyTiles; ++tile) {
+    for (int tile = 0; tile < kTiles; ++tile) {
       WAN_UNROLL
       for (int i = 2 * row; i < 2 * row + 2; ++i) {
         logits[tile][i] = simt::exp2_fast(fmaf(logits[tile][i], scale, -shift));
@@ -114,7 +110,25 @@ WAN_DEVICE void exponentiate(float (&logits)[kKeyTiles][4], float (&output)[kWid
   }
 }
 
-/// O += P V: the accumulators of two key tiles are the left operand's registers as they lie.
+WAN_DEVICE void rescale_rows(float (&output)[kWidthTiles][4], const float (&rescale)[2]) {
+  WAN_UNROLL
+  for (int tile = 0; tile < kWidthTiles; ++tile) {
+    WAN_UNROLL
+    for (int i = 0; i < 4; ++i) output[tile][i] *= rescale[i / 2];
+  }
+}
+
+/// The left operand of 16 keys: the accumulators of two key tiles are its registers as they lie.
+template <typename T, int kTiles>
+WAN_DEVICE void pack_weights(uint32_t (&a)[4], const float (&weights)[kTiles][4], int step) {
+  WAN_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const float(&half)[4] = weights[2 * step + i / 2];
+    a[i] = simt::pack_halves<T>(half[i % 2 * 2], half[i % 2 * 2 + 1]);
+  }
+}
+
+/// O += P V.
 template <typename T>
 WAN_DEVICE void multiply_values(float (&output)[kWidthTiles][4], const float (&weights)[kKeyTiles][4],
                                 const unsigned char* values, int lane) {
@@ -122,11 +136,7 @@ WAN_DEVICE void multiply_values(float (&output)[kWidthTiles][4], const float (&w
   WAN_UNROLL
   for (int step = 0; step < kKeys / 16; ++step) {
     uint32_t a[4];
-    WAN_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const float(&half)[4] = weights[2 * step + i / 2];
-      a[i] = simt::pack_halves<T>(half[i % 2 * 2], half[i % 2 * 2 + 1]);
-    }
+    pack_weights<T>(a, weights, step);
     WAN_UNROLL
     for (int pair = 0; pair < kWidthTiles / 2; ++pair) {
       uint32_t b[4];
@@ -209,7 +219,9 @@ attention_kernel(AttentionArguments a) {
     float logits[kKeyTiles][4];
     multiply_keys<T>(logits, queries, stage, lane);
     if (kBias || first_key + kKeys > a.keys) bias_and_mask<kBias>(logits, a.bias, scale, first_key, a.keys, lane);
-    exponentiate(logits, output, softmax, kBias ? 1.0f : scale);
+    float rescale[2];
+    exponentiate(logits, rescale, softmax, kBias ? 1.0f : scale);
+    rescale_rows(output, rescale);
     multiply_values<T>(output, logits, stage + kTileBytes, lane);
     simt::sync_block();  // before the next copy overwrites this stage
   }

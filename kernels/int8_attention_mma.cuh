@@ -45,6 +45,15 @@ struct Queries {
   float scale[2];
 };
 
+/// The scales of the thread's two rows of the 16 from query `first` of the head on.
+WAN_DEVICE void load_scales(float (&scale)[2], const Int8AttentionArguments& a, int64_t head, int first, int lane) {
+  WAN_UNROLL
+  for (int row = 0; row < 2; ++row) {
+    const int query = first + fragments::c_16x8(lane, 2 * row).row;
+    scale[row] = query < a.queries ? a.q_scale[head * a.queries + query] : 1.0f;
+  }
+}
+
 /// From query `first` of the head on; queries past the end are zeros.
 WAN_DEVICE void load_queries(Queries& queries, const Int8AttentionArguments& a, int64_t head, int first, int lane) {
   const int8_t* codes = a.q + head * a.queries * kWidth;
@@ -58,11 +67,7 @@ WAN_DEVICE void load_queries(Queries& queries, const Int8AttentionArguments& a, 
       queries.codes[step][i] = query < a.queries ? *reinterpret_cast<const uint32_t*>(from) : 0;
     }
   }
-  WAN_UNROLL
-  for (int row = 0; row < 2; ++row) {
-    const int query = first + fragments::c_16x8(lane, 2 * row).row;
-    queries.scale[row] = query < a.queries ? a.q_scale[head * a.queries + query] : 1.0f;
-  }
+  load_scales(queries.scale, a, head, first, lane);
 }
 
 /// kBiasBits + Q K^T for the warp's 16 queries and the tile's 64 keys.
@@ -87,9 +92,10 @@ WAN_DEVICE void multiply_keys(int32_t (&sums)[kKeyTiles][4], const uint32_t (&qu
 }
 
 /// Keys past the end get -inf.
-WAN_DEVICE void mask_keys(int32_t (&sums)[kKeyTiles][4], int first, int keys, int lane) {
+template <int kTiles>
+WAN_DEVICE void mask_keys(int32_t (&sums)[kTiles][4], int first, int keys, int lane) {
   WAN_UNROLL
-  for (int tile = 0; tile < kKeyTiles; ++tile) {
+  for (int tile = 0; tile < kTiles; ++tile) {
     WAN_UNROLL
     for (int i = 0; i < 4; ++i) {
       if (first + 8 * tile + fragments::c_16x8(lane, i).column >= keys) sums[tile][i] = kMinusInfinityBits;
@@ -100,13 +106,14 @@ WAN_DEVICE void mask_keys(int32_t (&sums)[kKeyTiles][4], int first, int keys, in
 /// weights = 2^(sum * factor - largest + peak); `rescale` brings what was summed under the old maximum to the new one.
 /// The bias is taken off inside the exponent's multiply-add: its rounding shifts a row of a tile by at most factor / 2,
 /// less than one step of the codes. At least one key of the tile is open.
-WAN_DEVICE void exponentiate(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
-                             const int32_t (&sums)[kKeyTiles][4], const float (&factors)[2], float peak) {
+template <int kTiles>
+WAN_DEVICE void exponentiate(float (&weights)[kTiles][4], float (&rescale)[2], Softmax& softmax,
+                             const int32_t (&sums)[kTiles][4], const float (&factors)[2], float peak) {
   WAN_UNROLL
   for (int row = 0; row < 2; ++row) {
     int32_t most = kMinusInfinityBits;
     WAN_UNROLL
-    for (int tile = 0; tile < kKeyTiles; ++tile) {
+    for (int tile = 0; tile < kTiles; ++tile) {
       WAN_UNROLL
       for (int i = 2 * row; i < 2 * row + 2; ++i) most = sums[tile][i] > most ? sums[tile][i] : most;
     }
@@ -122,7 +129,7 @@ WAN_DEVICE void exponentiate(float (&weights)[kKeyTiles][4], float (&rescale)[2]
     softmax.largest[row] = largest;
     softmax.sum[row] *= rescale[row];
     WAN_UNROLL
-    for (int tile = 0; tile < kKeyTiles; ++tile) {
+    for (int tile = 0; tile < kTiles; ++tile) {
       WAN_UNROLL
       for (int i = 2 * row; i < 2 * row + 2; ++i) {
         weights[tile][i] = simt::exp2_fast(fmaf(simt::float_of_bits(uint32_t(sums[tile][i])), factor, -shift));
@@ -142,16 +149,8 @@ WAN_DEVICE void weigh_keys(float (&weights)[kKeyTiles][4], float (&rescale)[2], 
   exponentiate(weights, rescale, softmax, sums, {queries.scale[0] * key_scale, queries.scale[1] * key_scale}, peak);
 }
 
-WAN_DEVICE void rescale_rows(float (&output)[kWidthTiles][4], const float (&rescale)[2]) {
-  WAN_UNROLL
-  for (int tile = 0; tile < kWidthTiles; ++tile) {
-    WAN_UNROLL
-    for (int i = 0; i < 4; ++i) output[tile][i] *= rescale[i / 2];
-  }
-}
-
 /// Blocks of keys that have a scale of their own.
-WAN_DEVICE int key_blocks(int keys) {
+WAN_HOST_DEVICE int key_blocks(int keys) {
   return (keys + kInt8KeyBlock - 1) / kInt8KeyBlock;
 }
 
@@ -189,7 +188,7 @@ int8_attention_kernel(Int8AttentionArguments a) {
     float weights[kKeyTiles][4], rescale[2];
     weigh_keys(weights, rescale, softmax, queries, stage, key_scale[i * kKeys / kInt8KeyBlock], i * kKeys, a.keys, lane,
                0);
-    rescale_rows(output, rescale);
+    attention_mma::rescale_rows(output, rescale);
     attention_mma::multiply_values<T>(output, weights, stage + kKeyBytes, lane);
     simt::sync_block();  // before the next copy overwrites this stage
   }

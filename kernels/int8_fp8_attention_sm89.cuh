@@ -31,21 +31,28 @@ WAN_DEVICE void copy_values(unsigned char* tile, const uint8_t* codes) {
   }
 }
 
+/// Weights as left operands of m16n8k32, in the order of their accumulators (fragments::column_of_slot).
+template <int kSteps, int kTiles>
+WAN_DEVICE void pack_weights(uint32_t (&a)[kSteps][4], const float (&weights)[kTiles][4]) {
+  static_assert(kTiles == 4 * kSteps, "32 keys a step");
+  WAN_UNROLL
+  for (int step = 0; step < kSteps; ++step) {
+    WAN_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const float(&left)[4] = weights[4 * step + i / 2 * 2], (&right)[4] = weights[4 * step + i / 2 * 2 + 1];
+      const int row = 2 * (i % 2);
+      a[step][i] = simt::pack_e4m3({left[row], left[row + 1], right[row], right[row + 1]});
+    }
+  }
+}
+
 /// O = O * rescale + P V. The tensor core keeps about 14 bits of a sum of 8-bit products, so those of one tile are
 /// summed apart and the long sum is an ordinary float32.
 WAN_DEVICE void multiply_values(float (&output)[kWidthTiles][4], const float (&weights)[kKeyTiles][4],
                                 const float (&rescale)[2], const unsigned char* values, int lane) {
   const fragments::Place place = fragments::ldmatrix_four_chunks(lane);
   uint32_t a[kKeys / 32][4];
-  WAN_UNROLL
-  for (int step = 0; step < kKeys / 32; ++step) {
-    WAN_UNROLL
-    for (int i = 0; i < 4; ++i) {  // fragments::column_of_slot
-      const float(&left)[4] = weights[4 * step + i / 2 * 2], (&right)[4] = weights[4 * step + i / 2 * 2 + 1];
-      const int row = 2 * (i % 2);
-      a[step][i] = simt::pack_e4m3({left[row], left[row + 1], right[row], right[row + 1]});
-    }
-  }
+  pack_weights(a, weights);
   WAN_UNROLL
   for (int tile = 0; tile < kWidthTiles; ++tile) {
     simt::sync_warp();  // holds the compiler back from summing many tiles at once, which spills on sm_90

@@ -19,28 +19,13 @@ constexpr int kSharedBytes = kStages * kStageBytes + kBarrierBytes + kAlignment;
 constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
 static_assert(kSharedBytes <= 227 << 10, "one block has 227 KB");
 
-/// A tensor map (cuda.h: CUtensorMap) as plain bytes.
-struct alignas(128) TensorMap {
-  unsigned char bytes[128];
-};
-
 struct Arguments {
-  TensorMap x, weight;  // boxes of kRows and kColumns rows by kDepth bytes, in the 128-byte swizzle
+  sm90::TensorMap x, weight;  // boxes of kRows and kColumns rows by kDepth bytes, in the 128-byte swizzle
   Int8LinearArguments linear;
 };
 
-#ifdef __CUDACC__
-
-/// Where a block is in its ring of stages; the steps of all its tiles follow each other.
-struct Ring {
-  int stage = 0, parity = 0;
-  WAN_DEVICE void advance() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
+/// The steps of all of a block's tiles follow each other.
+using Ring = sm90::Ring<kStages>;
 
 struct Shared {
   unsigned char* tiles;
@@ -62,15 +47,16 @@ WAN_DEVICE void copy_tiles(const Arguments& a, const Shared& shared, int row_til
       unsigned char* stage = shared.tiles + ring.stage * kStageBytes;
       uint64_t* full = &shared.full[ring.stage];
       sm90::barrier_expect(full, kStageBytes);
-      sm90::copy_box(stage, &a.x, begin, tile.row * kRows, full);
-      sm90::copy_box(stage + kRowBytes, &a.weight, begin, tile.column * kColumns, full);
+      sm90::copy_box(stage, &a.x, {begin, tile.row * kRows}, full);
+      sm90::copy_box(stage + kRowBytes, &a.weight, {begin, tile.column * kColumns}, full);
     }
   }
 }
 
 /// What the 64x256 sums of this warpgroup become in memory.
 template <typename T>
-WAN_DEVICE void write_tile(const Int8LinearArguments& a, const int32_t (&sums)[128], int first_row, int first_column) {
+WAN_DEVICE void write_tile(const Int8LinearArguments& a, const int32_t (&sums)[kColumns / 8][4], int first_row,
+                           int first_column) {
   const int lane = threadIdx.x % simt::kWarp, warp = threadIdx.x % sm90::kWarpgroup / simt::kWarp;
   int8_linear::RowFactors factors[2];
   WAN_UNROLL
@@ -84,8 +70,7 @@ WAN_DEVICE void write_tile(const Int8LinearArguments& a, const int32_t (&sums)[1
     WAN_UNROLL
     for (int half = 0; half < 2; ++half) {
       const int row = first_row + 16 * warp + fragments::c_16x8(lane, 2 * half).row;
-      int8_linear::write_pair<T>(a, row, column, factors[half], columns, sums[4 * j + 2 * half],
-                                 sums[4 * j + 2 * half + 1]);
+      int8_linear::write_pair<T>(a, row, column, factors[half], columns, sums[j][2 * half], sums[j][2 * half + 1]);
     }
   }
 }
@@ -93,10 +78,10 @@ WAN_DEVICE void write_tile(const Int8LinearArguments& a, const int32_t (&sums)[1
 template <typename T>
 WAN_DEVICE void multiply_tiles(const Arguments& a, const Shared& shared, int row_tiles, int column_tiles) {
   const int consumer = threadIdx.x / sm90::kWarpgroup - 1;
-  const bool speaks = threadIdx.x % sm90::kWarpgroup == 0;
+  const bool speaks = threadIdx.x % simt::kWarp == 0;  // a warp's wait says nothing of the others' products
   Ring ring;
   for (int index = blockIdx.x; index < row_tiles * column_tiles; index += gridDim.x) {
-    int32_t sums[128] = {};
+    int32_t sums[kColumns / 8][4] = {};
     int previous = -1;
     for (int begin = 0; begin < a.linear.depth; begin += kDepth, ring.advance()) {
       sm90::barrier_wait(&shared.full[ring.stage], ring.parity);
@@ -122,13 +107,13 @@ WAN_DEVICE void multiply_tiles(const Arguments& a, const Shared& shared, int row
 
 template <typename T>
 WAN_BOUNDED_KERNEL(kThreads, 1)
-int8_linear_sm90_kernel(const __grid_constant__ Arguments a) {
+int8_linear_sm90_kernel(const WAN_GRID_CONSTANT Arguments a) {
   WAN_DYNAMIC_SHARED(raw);
   const Shared shared(raw);
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < kStages; ++stage) {
       sm90::barrier_init(&shared.full[stage], 1);
-      sm90::barrier_init(&shared.empty[stage], kConsumers);
+      sm90::barrier_init(&shared.empty[stage], kConsumers * sm90::kWarpgroup / simt::kWarp);
     }
     sm90::barrier_init_fence();
   }
@@ -148,6 +133,23 @@ int8_linear_sm90_kernel(const __grid_constant__ Arguments a) {
   }
 }
 
-#endif
+/// The view of codes [rows, depth] in boxes of box_rows by 128 bytes.
+inline sm90::TensorView view_of(const int8_t* codes, int rows, int depth, int box_rows) {
+  return {codes, 2, 1, {depth, rows}, {1, depth}, {kDepth, box_rows}, sm90::Swizzle::Bytes128};
+}
+
+/// `map` makes a tensor map of a view; `blocks` is how many run at one time.
+template <typename Map, typename Run>
+cudaError_t run_int8_linear_sm90(const Int8LinearArguments& linear, Element element, int blocks, Map map, Run run) {
+  Arguments a{};
+  a.linear = linear;
+  cudaError_t status = map(a.x, view_of(linear.x, linear.rows, linear.depth, kRows));
+  if (status != cudaSuccess) return status;
+  status = map(a.weight, view_of(linear.weight, linear.channels, linear.depth, kColumns));
+  if (status != cudaSuccess) return status;
+  const int tiles = (linear.rows + kRows - 1) / kRows * ((linear.channels + kColumns - 1) / kColumns);
+  auto* kernel = element == Element::Half ? int8_linear_sm90_kernel<__half> : int8_linear_sm90_kernel<simt::bf16>;
+  return run(dim3(unsigned(tiles < blocks ? tiles : blocks)), kThreads, kSharedBytes, kernel, a);
+}
 
 }  // namespace wan::kernels::int8_linear_sm90

@@ -127,5 +127,8 @@ struct AttentionArguments {
 constexpr int kAttentionQueryBlock = 128, kAttentionKeyBlock = 64, kAttentionHeadDim = 128;
 /// `element` is Half or BFloat16. Needs sm_80 or newer.
 cudaError_t launch_attention(const AttentionArguments& arguments, Element element, cudaStream_t stream);
+/// The same with wgmma, compiled for sm_90a alone: no bias, no list; strides as simt::sm90::TensorView wants them for
+/// [batch, tokens, heads, 128].
+cudaError_t launch_attention_sm90(const AttentionArguments& arguments, Element element, cudaStream_t stream);
 
 }  // namespace wan::kernels

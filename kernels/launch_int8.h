@@ -76,6 +76,8 @@ struct Int8AttentionArguments {
 };
 /// With the values as they are. `element` is that of v and out, BFloat16 or Half. mma.sync, sm_80 and newer.
 cudaError_t launch_int8_attention(const Int8AttentionArguments& arguments, Element element, cudaStream_t stream);
+/// Either with wgmma, compiled for sm_90a alone: with e4m3 where `v_codes` is given.
+cudaError_t launch_int8_attention_sm90(const Int8AttentionArguments& arguments, Element element, cudaStream_t stream);
 /// With weights and values in e4m3. `element` is that of out. mma.sync, sm_89 and newer.
 cudaError_t launch_int8_fp8_attention(const Int8AttentionArguments& arguments, Element element, cudaStream_t stream);
 

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <source_location>
@@ -42,9 +43,15 @@ struct PendingCopy {
   }
 };
 
+/// A copy by the copy engine, until the barrier that counts its bytes is waited for.
+struct PendingTransfer {
+  const void* barrier;
+  std::function<void()> perform;
+};
+
 /// One CUDA thread.
 struct Fiber {
-  enum class State { Ready, Barrier, Collective, Done };
+  enum class State { Ready, Barrier, Collective, Event, Done };
   ucontext_t context;
   std::unique_ptr<std::byte[]> stack;
   State state = State::Done;
@@ -52,8 +59,13 @@ struct Fiber {
   std::source_location place;
   const char* waits_for = "";
   void* payload = nullptr;
+  std::function<bool()> event;  // what a fiber in the state Event waits for
   std::vector<PendingCopy> open_copies;
   std::deque<std::vector<PendingCopy>> copy_groups;
+  // Asynchronous products of this warp, kept by its first lane (sm90_host.h).
+  std::vector<std::function<void()>> open_products;
+  std::deque<std::vector<std::function<void()>>> product_groups;
+  bool products_fenced = false;
 };
 
 /// The block that is running, its threads and its shared memory.
@@ -69,11 +81,22 @@ class Block {
 
   void block_barrier(std::source_location place) { wait(Fiber::State::Barrier, "the barrier", place); }
 
+  /// Returns when `event()` is true, which other threads bring about.
+  void wait_for(std::function<bool()> event, const char* what, std::source_location place) {
+    if (event()) return;
+    fiber_->event = std::move(event);
+    wait(Fiber::State::Event, what, place);
+  }
+
   /// Leaves `payload` for the other lanes and returns when `combine` has run over those of all 32.
   void collective(const char* name, void* payload, void (*combine)(void* const*, void*), void* argument,
                   std::source_location place);
 
   unsigned char* dynamic_shared() { return dynamic_; }
+  size_t dynamic_bytes() const { return dynamic_bytes_; }
+  std::vector<PendingTransfer>& transfers() { return transfers_; }
+  /// The first lane of the warp that is running.
+  Fiber& first_lane() { return *lane(0); }
   std::vector<std::byte>& static_shared(const void* key, size_t bytes);
   Fiber& fiber() { return *fiber_; }
   Order order() const { return order_; }
@@ -107,6 +130,7 @@ class Block {
   void (*kernel_)(void*) = nullptr;
   void* argument_ = nullptr;
   std::exception_ptr error_;
+  std::vector<PendingTransfer> transfers_;
   size_t dynamic_bytes_;
   std::vector<std::byte> dynamic_storage_;
   unsigned char* dynamic_;
@@ -198,6 +222,7 @@ inline void Block::start_all() {
   static_shared_.clear();
   std::memset(dynamic_storage_.data(), int(kPoison), dynamic_storage_.size());
   error_ = nullptr;
+  transfers_.clear();
   gatherings_.assign(fibers_.size() / 32, {});
   for (Fiber& fiber : fibers_) {
     getcontext(&fiber.context);
@@ -208,6 +233,9 @@ inline void Block::start_all() {
     fiber.state = Fiber::State::Ready;
     fiber.open_copies.clear();
     fiber.copy_groups.clear();
+    fiber.open_products.clear();
+    fiber.product_groups.clear();
+    fiber.products_fenced = false;
   }
 }
 
@@ -226,6 +254,7 @@ inline bool Block::run_lanes(size_t warp) {
   bool progress = false;
   for (size_t i = 0; i < 32; ++i) {
     Fiber& fiber = fibers_[32 * warp + (order_ == Order::Forward ? i : 31 - i)];
+    if (fiber.state == Fiber::State::Event && fiber.event()) fiber.state = Fiber::State::Ready;
     if (fiber.state != Fiber::State::Ready) continue;
     progress = true;
     fiber_ = &fiber;
@@ -254,6 +283,10 @@ inline void Block::begin(void (*kernel)(void*), void* argument) {
     if (done) break;
     release_barrier();
   }
+  for (const Fiber& fiber : fibers_) {
+    if (!fiber.open_products.empty() || !fiber.product_groups.empty())
+      throw std::logic_error("[simt] the kernel ended before its products were waited for");
+  }
   auto end = reinterpret_cast<const std::byte*>(dynamic_) + dynamic_bytes_;
   for (; end != dynamic_storage_.data() + dynamic_storage_.size(); ++end) {
     if (*end != kPoison) throw std::logic_error("[simt] the kernel wrote past its dynamic shared memory");
@@ -270,7 +303,7 @@ inline void Block::fail_stuck() const {
                                   std::to_string(fiber.place.line());
     if (waiting[where].size() < 40) waiting[where] += " " + std::to_string(i);
   }
-  std::string message = "[simt] threads of one block diverge:";
+  std::string message = "[simt] threads of one block diverge or wait for ever:";
   for (const auto& [where, threads] : waiting) message += " at " + where + ": threads" + threads + ";";
   throw std::logic_error(message);
 }

@@ -26,6 +26,7 @@
 #define WAN_SHARED(type, name, extent) __shared__ type name extent
 #define WAN_DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
 #define WAN_UNROLL _Pragma("unroll")
+#define WAN_GRID_CONSTANT __grid_constant__
 #else
 #include "kernels/simt/host.h"
 // Internal linkage: nvcc's launch stub of a kernel has the same name, and a program may hold both.
@@ -36,6 +37,7 @@
 #define WAN_SHARED(type, name, extent) auto& name = ::wan::simt::shared_variable<type extent>([] {})
 #define WAN_DYNAMIC_SHARED(name) unsigned char* const name = ::wan::simt::running_block().dynamic_shared()
 #define WAN_UNROLL
+#define WAN_GRID_CONSTANT
 #endif
 
 namespace wan::simt {

@@ -23,6 +23,15 @@ inline constexpr Storage kStorages[] = {{at::kFloat, Element::Float, 2e-6, 4e-6}
                                         {at::kHalf, Element::Half, 3e-4, 5e-4}};
 inline constexpr simt::Order kOrders[] = {simt::Order::Forward, simt::Order::Reverse};
 
+/// Which instructions multiply: two kernels for one operation have one test.
+enum class Product { Mma, Sm90 };
+inline std::string name_of_product(const testing::TestParamInfo<Product>& info) {
+  return info.param == Product::Mma ? "Mma" : "Sm90";
+}
+
+/// What two stages of 64 keys have been around with; Hopper's four of 128 take more.
+inline constexpr int64_t kThreeTiles = 193;
+
 /// An output full of NaN: what the kernel forgets to write shows.
 inline Tensor poisoned(at::IntArrayRef shape, at::ScalarType dtype) {
   return at::full(shape, std::numeric_limits<double>::quiet_NaN(), dtype);

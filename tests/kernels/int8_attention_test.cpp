@@ -1,6 +1,7 @@
 // Attention with 8-bit queries and keys: codes and kernel, executed through the shim, against the same quantisation in
 // ATen; and the error of the whole against float64.
 #include "kernels/int8_attention_mma.cuh"
+#include "kernels/int8_attention_sm90.cuh"
 #include "tests/kernels/int8_heads.h"
 
 namespace wan::kernels {
@@ -13,20 +14,28 @@ constexpr double kContract = 3e-3, kContractWithOffsets = 4e-3;
 // kernel can better: steps of 2.7 / 127 in q and 4 / 127 in k are 1.1e-2 when rounded.
 constexpr double kCancelling = 1.25e-2;
 
-Tensor run_attention(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v,
-                     simt::Order order = simt::Order::Forward) {
-  Tensor out = poisoned({v.size(0), q.codes.size(2), v.size(2), kWidth}, v.scalar_type());
-  Int8AttentionArguments a = arguments_of(q, k, v, out);
-  a.v = strided_view(v);
-  int8_attention_mma::run_int8_attention(a, element_of(v), simt::HostRunner{order});
-  return out;
-}
+class Int8AttentionKernel : public testing::TestWithParam<Product> {
+ protected:
+  static Tensor run_attention(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v,
+                              simt::Order order = simt::Order::Forward) {
+    Tensor out = poisoned({v.size(0), q.codes.size(2), v.size(2), kWidth}, v.scalar_type());
+    Int8AttentionArguments a = arguments_of(q, k, v, out);
+    a.v = strided_view(v);
+    const simt::HostRunner run{order};
+    EXPECT_EQ(GetParam() == Product::Mma
+                  ? int8_attention_mma::run_int8_attention(a, element_of(v), run)
+                  : int8_attention_sm90::run_int8_attention_sm90(a, element_of(v), simt::sm90::HostMaps{}, run),
+              cudaSuccess);
+    return out;
+  }
 
-/// The kernels' own way from 16 bits to 16 bits.
-Tensor run_whole(const Heads& x, double scale = kScale, simt::Order order = simt::Order::Forward) {
-  return run_attention(run_quantise_heads(x.q, {}, scale * 1.4426950408889634, order),
-                       run_quantise_heads(x.k, centre_of(x.k), 1, order), x.v, order);
-}
+  /// The kernels' own way from 16 bits to 16 bits.
+  static Tensor run_whole(const Heads& x, double scale = kScale, simt::Order order = simt::Order::Forward) {
+    return run_attention(run_quantise_heads(x.q, {}, scale * 1.4426950408889634, order),
+                         run_quantise_heads(x.k, centre_of(x.k), 1, order), x.v, order);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Kernels, Int8AttentionKernel, testing::Values(Product::Mma, Product::Sm90), name_of_product);
 
 TEST(QuantiseHeads, KernelHasTheReferencesCodes) {
   for (int64_t tokens : {1, 127, 129, 300}) {
@@ -75,8 +84,9 @@ TEST(Int8Attention, TheCentreTakesTheKeysOffsetsAway) {
   EXPECT_GT(relative_rms(reference::attention_int8(queries, coarse, x.v), wanted(x)), 1.5 * kCancelling);
 }
 
-TEST(Int8AttentionMma, EqualsTheSimulationAtEveryTail) {
-  for (int64_t tokens : {1, 7, 63, 64, 65, 127, 129, 193}) {
+TEST_P(Int8AttentionKernel, EqualsTheSimulationAtEveryTail) {
+  for (int64_t tokens : {1, 7, 63, 64, 65, 127, 128, 129, 193, 520}) {
+    if (tokens > kThreeTiles && GetParam() == Product::Mma) continue;
     SCOPED_TRACE(testing::Message() << tokens << " tokens");
     Heads x = gaussian(1, tokens, tokens % 64 == 1 ? 2 : 1);
     Tensor out = run_whole(x), simulated = attention_int8(x.q, x.k, x.v, kScale);
@@ -87,7 +97,7 @@ TEST(Int8AttentionMma, EqualsTheSimulationAtEveryTail) {
   }
 }
 
-TEST(Int8AttentionMma, OtherLengthsBatchAndHalfInBothOrders) {
+TEST_P(Int8AttentionKernel, OtherLengthsBatchAndHalfInBothOrders) {
   at::manual_seed(2);
   Heads x = gaussian(2, 150, 2, at::kHalf);
   x.q = x.q.narrow(1, 0, 20);
@@ -95,7 +105,7 @@ TEST(Int8AttentionMma, OtherLengthsBatchAndHalfInBothOrders) {
   for (simt::Order order : kOrders) EXPECT_LT(relative_rms(run_whole(x, kScale, order), simulated), 5e-4);
 }
 
-TEST(Int8AttentionMma, WithoutRoundingItIsTheIntegersSoftmax) {
+TEST_P(Int8AttentionKernel, WithoutRoundingItIsTheIntegersSoftmax) {
   // Values that are one key's number: the output is the weights themselves, in half, whose rounding is small.
   at::manual_seed(3);
   Heads x = gaussian(1, 128, 1, at::kHalf);
@@ -104,7 +114,7 @@ TEST(Int8AttentionMma, WithoutRoundingItIsTheIntegersSoftmax) {
   EXPECT_LT(relative_rms(run_attention(q, k, x.v), reference::attention_int8(q, k, x.v)), 5e-4);
 }
 
-TEST(Int8AttentionMma, EqualKeysPeakedRowsAndZeroQueries) {
+TEST_P(Int8AttentionKernel, EqualKeysPeakedRowsAndZeroQueries) {
   Heads x = gaussian(1, 130, 1);
   x.k = x.k.narrow(1, 0, 1).expand({1, 130, 1, kWidth});  // the codes are zeros: a plain mean
   EXPECT_LT(relative_rms(run_whole(x), wanted(x)), kContract);

@@ -2,6 +2,7 @@
 // the same quantisation in ATen; and the error of the whole against float64.
 #include "kernels/int8_fp8_attention_sm89.cuh"
 
+#include "kernels/int8_attention_sm90.cuh"
 #include "kernels/quantise_values_sm89.cuh"
 #include "tests/kernels/int8_heads.h"
 
@@ -22,17 +23,26 @@ Tensor run_quantise_values(const Tensor& v, simt::Order order) {
   return codes;
 }
 
-Tensor run_whole(const Heads& x, double factor = kLogitFactor, simt::Order order = simt::Order::Forward) {
-  const QuantisedHeads q = run_quantise_heads(x.q, {}, factor, order);
-  const QuantisedHeads k = run_quantise_heads(x.k, centre_of(x.k), 1, order);
-  const Tensor codes = run_quantise_values(x.v, order), scale = value_scales(x.v).scale;
-  Tensor out = poisoned({x.v.size(0), x.q.size(1), x.v.size(2), kWidth}, x.v.scalar_type());
-  Int8AttentionArguments a = arguments_of(q, k, x.v, out);
-  a.v_codes = codes.const_data_ptr<uint8_t>();
-  a.v_scale = floats(scale);
-  int8_fp8_attention::run_int8_fp8_attention(a, element_of(x.v), simt::HostRunner{order});
-  return out;
-}
+class Int8Fp8AttentionKernel : public testing::TestWithParam<Product> {
+ protected:
+  static Tensor run_whole(const Heads& x, double factor = kLogitFactor, simt::Order order = simt::Order::Forward) {
+    const QuantisedHeads q = run_quantise_heads(x.q, {}, factor, order);
+    const QuantisedHeads k = run_quantise_heads(x.k, centre_of(x.k), 1, order);
+    const Tensor codes = run_quantise_values(x.v, order), scale = value_scales(x.v).scale;
+    Tensor out = poisoned({x.v.size(0), x.q.size(1), x.v.size(2), kWidth}, x.v.scalar_type());
+    Int8AttentionArguments a = arguments_of(q, k, x.v, out);
+    a.v_codes = codes.const_data_ptr<uint8_t>();
+    a.v_scale = floats(scale);
+    const simt::HostRunner run{order};
+    EXPECT_EQ(GetParam() == Product::Mma
+                  ? int8_fp8_attention::run_int8_fp8_attention(a, element_of(x.v), run)
+                  : int8_attention_sm90::run_int8_attention_sm90(a, element_of(x.v), simt::sm90::HostMaps{}, run),
+              cudaSuccess);
+    return out;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Kernels, Int8Fp8AttentionKernel, testing::Values(Product::Mma, Product::Sm90),
+                         name_of_product);
 
 Tensor simulated(const Heads& x, double scale = kScale) {
   return attention_int8(x.q, x.k, x.v, scale, Values::Float8);
@@ -73,8 +83,9 @@ TEST(Int8Fp8Attention, TheReferenceIsWithinTheContract) {
   EXPECT_LT(relative_rms(simulated(peaked), wanted(peaked)), kPeaked);
 }
 
-TEST(Int8Fp8AttentionMma, EqualsTheSimulationAtEveryTail) {
-  for (int64_t tokens : {1, 7, 63, 64, 65, 127, 129, 193, 500}) {
+TEST_P(Int8Fp8AttentionKernel, EqualsTheSimulationAtEveryTail) {
+  for (int64_t tokens : {1, 7, 63, 64, 65, 127, 128, 129, 193, 520}) {
+    if (tokens > kThreeTiles && GetParam() == Product::Mma) continue;
     SCOPED_TRACE(testing::Message() << tokens << " tokens");
     Heads x = gaussian(1, tokens, tokens % 64 == 1 ? 2 : 1);
     const Tensor out = run_whole(x), expected = simulated(x);
@@ -85,7 +96,7 @@ TEST(Int8Fp8AttentionMma, EqualsTheSimulationAtEveryTail) {
   }
 }
 
-TEST(Int8Fp8AttentionMma, OtherLengthsBatchAndHalfInBothOrders) {
+TEST_P(Int8Fp8AttentionKernel, OtherLengthsBatchAndHalfInBothOrders) {
   at::manual_seed(2);
   Heads x = gaussian(2, 150, 2, at::kHalf);
   x.q = x.q.narrow(1, 0, 20);
@@ -93,7 +104,7 @@ TEST(Int8Fp8AttentionMma, OtherLengthsBatchAndHalfInBothOrders) {
   for (simt::Order order : kOrders) EXPECT_LT(relative_rms(run_whole(x, kLogitFactor, order), expected), 6e-3);
 }
 
-TEST(Int8Fp8AttentionMma, PeakedRowsAreTheValuesCodes) {
+TEST_P(Int8Fp8AttentionKernel, PeakedRowsAreTheValuesCodes) {
   // Every query meets itself and sees nothing else: what comes out is the code of its value.
   Heads x = gaussian(1, 130, 1);
   x.k = x.q;
@@ -102,7 +113,7 @@ TEST(Int8Fp8AttentionMma, PeakedRowsAreTheValuesCodes) {
   EXPECT_LT(relative_rms(run_whole(x, 40 * kLogitFactor), want), 2e-3);  // bfloat16
 }
 
-TEST(Int8Fp8AttentionMma, EqualKeysAreAPlainMean) {
+TEST_P(Int8Fp8AttentionKernel, EqualKeysAreAPlainMean) {
   Heads x = gaussian(1, 130, 1);
   x.k = x.k.narrow(1, 0, 1).expand({1, 130, 1, kWidth});
   EXPECT_LT(relative_rms(run_whole(x), wanted(x)), kDiffuse);

@@ -95,10 +95,27 @@ TEST(Resources, ProductsOfBytesAreTensorCoreInstructions) {
   const std::string float8 = ptx_of("int8_fp8_attention_sm89");
   EXPECT_EQ(count(float8, bytes), 2 * 32);
   EXPECT_EQ(count(float8, "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32"), 2 * 32);
-  const std::string hopper = ptx_of("int8_linear_sm90");
-  EXPECT_EQ(count(hopper, "wgmma.mma_async.sync.aligned.m64n256k32.s32.s8.s8"), 2 * 4);
-  EXPECT_EQ(count(hopper, "cp.async.bulk.tensor.2d"), 2 * 2);
-  EXPECT_EQ(count(hopper, "setmaxnreg"), 2 * 2);
+}
+
+TEST(Resources, HoppersProductsAreThoseOfWarpgroups) {
+  if (!kFusedBuilt) GTEST_SKIP() << "built without kernels: no nvcc, or WAN_CUDA=OFF";
+  const std::string product = "wgmma.mma_async.sync.aligned.";
+  const std::string linear = ptx_of("int8_linear_sm90");
+  EXPECT_EQ(count(linear, product + "m64n256k32.s32.s8.s8"), 2 * 4);
+  EXPECT_EQ(count(linear, "cp.async.bulk.tensor.2d"), 2 * 2);
+  EXPECT_EQ(count(linear, "setmaxnreg"), 2 * 2);
+  // Keys before the loop and in it, values in the loop and behind it; queries, keys and values in two boxes each.
+  const std::string attention = ptx_of("attention_sm90");
+  EXPECT_EQ(count(attention, product + "m64n128k16.f32.bf16.bf16"), 2 * 8 + 2 * 8);
+  EXPECT_EQ(count(attention, product + "m64n128k16.f32.f16.f16"), 2 * 8 + 2 * 8);
+  EXPECT_EQ(count(attention, "cp.async.bulk.tensor.4d"), 2 * 3 * 2);
+  // Two kernels of each type: with 16-bit and with 8-bit values.
+  const std::string int8 = ptx_of("int8_attention_sm90");
+  EXPECT_EQ(count(int8, product + "m64n128k32.s32.s8.s8"), 4 * 2 * 4);
+  EXPECT_EQ(count(int8, product + "m64n128k16.f32.bf16.bf16"), 2 * 8);
+  EXPECT_EQ(count(int8, product + "m64n128k16.f32.f16.f16"), 2 * 8);
+  EXPECT_EQ(count(int8, product + "m64n128k32.f32.e4m3.e4m3"), 2 * 2 * 4);
+  EXPECT_EQ(count(int8, "setmaxnreg"), 4 * 2);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// The 8-bit product, executed through the shim with emulated mma.sync, against exact integers.
+// The 8-bit products, executed through the shim with emulated mma.sync and wgmma, against exact integers.
 #include "kernels/int8_linear_mma.cuh"
+#include "kernels/int8_linear_sm90.cuh"
 
 #include <set>
 
@@ -33,12 +34,23 @@ Int8LinearArguments arguments_of(const Operands& o, const Tensor& bias = {}) {
   return a;
 }
 
-void run(const Int8LinearArguments& a, Element element = Element::BFloat16, simt::Order order = simt::Order::Forward) {
-  int8_linear_mma::run_int8_linear(a, element, simt::HostRunner{order});
-}
+class Int8Linear : public testing::TestWithParam<Product> {
+ protected:
+  static void run(const Int8LinearArguments& a, Element element = Element::BFloat16,
+                  simt::Order order = simt::Order::Forward) {
+    constexpr int kBlocks = 2;  // each has several tiles where there are more than two
+    const cudaError_t status = GetParam() == Product::Mma
+                                   ? int8_linear_mma::run_int8_linear(a, element, simt::HostRunner{order})
+                                   : int8_linear_sm90::run_int8_linear_sm90(a, element, kBlocks, simt::sm90::HostMaps{},
+                                                                            simt::HostRunner{order});
+    ASSERT_EQ(status, cudaSuccess);
+  }
+  static Tensor sums_of(Operands o, simt::Order order);
+};
+INSTANTIATE_TEST_SUITE_P(Kernels, Int8Linear, testing::Values(Product::Mma, Product::Sm90), name_of_product);
 
 /// The integer sums themselves: with scales of 1 and no gate the float32 residual receives them as they are.
-Tensor sums_of(Operands o, simt::Order order) {
+Tensor Int8Linear::sums_of(Operands o, simt::Order order) {
   o.x.scale.fill_(1);
   o.weight.scale.fill_(1);
   Tensor residual = at::zeros({o.x.codes.size(0), o.weight.codes.size(0)});
@@ -48,7 +60,7 @@ Tensor sums_of(Operands o, simt::Order order) {
   return residual;
 }
 
-TEST(Int8LinearMma, SumsAreExactAtEveryTail) {
+TEST_P(Int8Linear, SumsAreExactAtEveryTail) {
   for (int64_t rows : {1, 7, 63, 64, 65, 129}) {
     for (auto [channels, depth] : {std::pair{130, 128}, {96, 384}}) {
       SCOPED_TRACE(testing::Message() << rows << " x " << channels << " x " << depth);
@@ -59,7 +71,13 @@ TEST(Int8LinearMma, SumsAreExactAtEveryTail) {
   }
 }
 
-TEST(Int8LinearMma, SaturatedRowsAreExactAtTheModelsDepth) {
+TEST_P(Int8Linear, ManyTilesForABlockAreExact) {
+  Operands o = random_operands(130, 520, 640);
+  Tensor want = reference::multiply_codes(o.x.codes, o.weight.codes);
+  for (simt::Order order : kOrders) EXPECT_TRUE(is_close(sums_of(o, order), want, 0));
+}
+
+TEST_P(Int8Linear, SaturatedRowsAreExactAtTheModelsDepth) {
   Operands o = random_operands(3, 6, 5120);
   o.x.codes[0].fill_(127);
   o.weight.codes[0].fill_(-127);
@@ -69,7 +87,7 @@ TEST(Int8LinearMma, SaturatedRowsAreExactAtTheModelsDepth) {
   EXPECT_EQ(sums[0][0].item<double>(), -127.0 * 127 * 5120);
 }
 
-TEST(Int8LinearMma, ScalesBiasAndGelu) {
+TEST_P(Int8Linear, ScalesBiasAndGelu) {
   Operands o = random_operands(65, 130, 256);
   Tensor bias = at::randn({130});
   o.x.scale[3] = 0;
@@ -87,7 +105,7 @@ TEST(Int8LinearMma, ScalesBiasAndGelu) {
   }
 }
 
-TEST(Int8LinearMma, AddsToTheResidualThroughEachSegmentsGate) {
+TEST_P(Int8Linear, AddsToTheResidualThroughEachSegmentsGate) {
   // Two batch elements of 70 tokens, whose segments end at 5, 68 and 70: the second element begins inside a tile.
   Operands o = random_operands(140, 34, 128);
   Tensor bias = at::randn({34}), gate = at::randn({3, 34}), residual = at::randn({2, 70, 34});
@@ -102,7 +120,7 @@ TEST(Int8LinearMma, AddsToTheResidualThroughEachSegmentsGate) {
   EXPECT_LT(relative_rms(residual, want), 1e-6);  // float32, a fused multiply-add or two roundings
 }
 
-TEST(Int8Linear, TilesAreVisitedOnceInSquares) {
+TEST(Int8LinearTiles, TheyAreVisitedOnceInSquares) {
   using int8_linear::kBand;
   for (auto [rows, columns] : {std::pair{1, 1}, {591, 120}, {16, 3}, {17, 5}, {40, 1}}) {
     std::set<std::pair<int, int>> seen;

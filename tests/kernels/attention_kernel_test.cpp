@@ -1,7 +1,8 @@
-// The tensor-core attention, executed through the shim with emulated mma.sync, against softmax attention in float64.
-#include "kernels/attention_mma.cuh"
-
+// The tensor-core attentions, executed through the shim with emulated mma.sync and wgmma, against softmax attention in
+// float64.
 #include "kernels/attention.h"
+#include "kernels/attention_mma.cuh"
+#include "kernels/attention_sm90.cuh"
 #include "tests/kernels/fused.h"
 
 namespace wan::kernels {
@@ -15,7 +16,7 @@ AttentionArguments::Strided strided(const Tensor& x) {
   return {x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)};
 }
 
-Tensor run(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias = {},
+Tensor run(Product product, const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias = {},
            simt::Order order = simt::Order::Forward, const Tensor& list = {}, const Tensor& count = {}) {
   Tensor out = poisoned(q.sizes(), q.scalar_type());
   AttentionArguments a{};
@@ -34,8 +35,11 @@ Tensor run(const Tensor& q, const Tensor& k, const Tensor& v, double scale, cons
   a.queries = int(q.size(1));
   a.keys = int(k.size(1));
   a.scale = float(scale);
-  attention_mma::run_attention(a, q.scalar_type() == at::kHalf ? Element::Half : Element::BFloat16,
-                               simt::HostRunner{order});
+  const Element element = q.scalar_type() == at::kHalf ? Element::Half : Element::BFloat16;
+  const simt::HostRunner runner{order};
+  EXPECT_EQ(product == Product::Mma ? attention_mma::run_attention(a, element, runner)
+                                    : attention_sm90::run_attention_sm90(a, element, simt::sm90::HostMaps{}, runner),
+            cudaSuccess);
   return out;
 }
 
@@ -44,8 +48,12 @@ Tensor wanted(const Tensor& q, const Tensor& k, const Tensor& v, double scale, c
                               bias.defined() ? bias.to(at::kDouble) : bias);
 }
 
-TEST(AttentionMma, SelfAttentionAtEveryTail) {
-  for (int64_t length : {1, 7, 63, 64, 65, 127, 129, 191, 193}) {
+class AttentionKernel : public testing::TestWithParam<Product> {};
+INSTANTIATE_TEST_SUITE_P(Kernels, AttentionKernel, testing::Values(Product::Mma, Product::Sm90), name_of_product);
+
+TEST_P(AttentionKernel, SelfAttentionAtEveryTail) {
+  for (int64_t length : {1, 7, 63, 64, 65, 127, 128, 129, 191, 193, 520}) {
+    if (length > kThreeTiles && GetParam() == Product::Mma) continue;
     for (int64_t heads : {1, 3}) {
       if (heads == 3 && length % 64 != 1) continue;  // keeps the quick suite quick
       SCOPED_TRACE(testing::Message() << length << " tokens, " << heads << " heads");
@@ -54,17 +62,17 @@ TEST(AttentionMma, SelfAttentionAtEveryTail) {
       Tensor qkv = at::randn({1, length, heads, 3 * kWidth}).to(at::kBFloat16);
       Tensor q = qkv.narrow(3, 0, kWidth), k = qkv.narrow(3, kWidth, kWidth), v = qkv.narrow(3, 2 * kWidth, kWidth);
       double scale = 1 / std::sqrt(double(kWidth));
-      EXPECT_LT(relative_rms(run(q, k, v, scale), wanted(q, k, v, scale)), kBFloat16Tolerance);
+      EXPECT_LT(relative_rms(run(GetParam(), q, k, v, scale), wanted(q, k, v, scale)), kBFloat16Tolerance);
     }
   }
 }
 
-TEST(AttentionMma, CrossAttentionInHalfWithBatchAndOtherLengths) {
+TEST_P(AttentionKernel, CrossAttentionInHalfWithBatchAndOtherLengths) {
   at::manual_seed(2);
   for (auto [queries, keys] : {std::pair{130, 17}, {5, 126}, {1, 130}}) {
     Tensor q = at::randn({2, queries, 2, kWidth}).to(at::kHalf), k = at::randn({2, keys, 2, kWidth}).to(at::kHalf);
     Tensor v = at::randn({2, keys, 2, kWidth}).to(at::kHalf);
-    EXPECT_LT(relative_rms(run(q, k, v, 0.1), wanted(q, k, v, 0.1)), kHalfTolerance);
+    EXPECT_LT(relative_rms(run(GetParam(), q, k, v, 0.1), wanted(q, k, v, 0.1)), kHalfTolerance);
   }
 }
 
@@ -74,13 +82,14 @@ TEST(AttentionMma, ALogitForEachKey) {
   Tensor v = at::randn({1, 130, 1, kWidth}).to(at::kBFloat16), bias = at::randn({130}) * 3;
   bias[129] = std::log(383.0);  // one key for 383 equal ones of the padded text
   bias.narrow(0, 0, 64).fill_(-std::numeric_limits<float>::infinity());  // a whole tile closed
-  EXPECT_LT(relative_rms(run(q, k, v, 0.09, bias), wanted(q, k, v, 0.09, bias)), kBFloat16Tolerance);
-  EXPECT_EQ(max_abs_difference(run(q, k, v, 0.09, at::full({130}, -std::numeric_limits<float>::infinity())),
-                               at::zeros(q.sizes())),
-            0);
+  EXPECT_LT(relative_rms(run(Product::Mma, q, k, v, 0.09, bias), wanted(q, k, v, 0.09, bias)), kBFloat16Tolerance);
+  EXPECT_EQ(
+      max_abs_difference(run(Product::Mma, q, k, v, 0.09, at::full({130}, -std::numeric_limits<float>::infinity())),
+                         at::zeros(q.sizes())),
+      0);
 }
 
-TEST(AttentionMma, PeakedRowsAndGrowingMaximaInBothOrders) {
+TEST_P(AttentionKernel, PeakedRowsAndGrowingMaximaInBothOrders) {
   at::manual_seed(4);
   // Key j is larger than all before it, so that the maximum moves in every tile; logits reach the hundreds.
   Tensor q = at::randn({1, 20, 1, kWidth}), k = at::randn({1, 200, 1, kWidth});
@@ -89,7 +98,7 @@ TEST(AttentionMma, PeakedRowsAndGrowingMaximaInBothOrders) {
   q = q.to(at::kBFloat16);
   k = k.to(at::kBFloat16);
   for (simt::Order order : kOrders) {
-    EXPECT_LT(relative_rms(run(q, k, v, 0.5, {}, order), wanted(q, k, v, 0.5)), kBFloat16Tolerance);
+    EXPECT_LT(relative_rms(run(GetParam(), q, k, v, 0.5, {}, order), wanted(q, k, v, 0.5)), kBFloat16Tolerance);
   }
 }
 
@@ -112,7 +121,8 @@ TEST(AttentionMma, ABlockListVisitsOnlyItsKeys) {
   }
   Tensor want = wanted(q, k, v, 0.09, open);
   want.select(2, 1).narrow(1, 128, 12).zero_();
-  EXPECT_LT(relative_rms(run(q, k, v, 0.09, {}, simt::Order::Forward, list, count), want), kBFloat16Tolerance);
+  EXPECT_LT(relative_rms(run(Product::Mma, q, k, v, 0.09, {}, simt::Order::Forward, list, count), want),
+            kBFloat16Tolerance);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "kernels/linear.h"
 #include "kernels/norm.h"
+#include "kernels/policy.h"
 #include "kernels/rope.h"
 
 namespace wan::kernels::cuda {
@@ -37,7 +38,13 @@ std::optional<Tensor> linear_gelu(const Tensor& x, const Tensor& weight, const T
 std::optional<Tensor> guide(const Tensor& unconditional, const Tensor& conditional, double guidance);
 std::optional<Tensor> weighted_sum(const std::vector<std::pair<double, Tensor>>& terms);
 
-/// Our tensor-core attention; `bias` is undefined or [Lk]. Layouts the kernel does not read are copied first.
-std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias);
+/// 10 * major + minor of a GPU's compute capability: 89 and newer take 8-bit floats, 90 alone has wgmma.
+int architecture(at::Device device);
+bool has_wgmma(at::Device device);
+
+/// Our tensor-core attention; `bias` is undefined or [Lk], with wgmma undefined. Layouts that the kernel does not read
+/// are copied first.
+std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias,
+                                Product product = Product::Mma);
 
 }  // namespace wan::kernels::cuda

@@ -31,6 +31,16 @@ bool is_half(at::ScalarType dtype) {
 
 using Bias = AttentionCase::Bias;
 
+/// Our kernel with these instructions as a back end.
+AttentionBackend own(std::string name, Product product, std::function<bool(const AttentionCase&)> takes) {
+  return {std::move(name), std::move(takes),
+          [product](const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias) {
+            auto out = attention(q, k, v, scale, bias, product);
+            TORCH_CHECK(out, "[attention] our kernel does not take ", q.sizes(), " of ", q.scalar_type());
+            return *out;
+          }};
+}
+
 /// ATen's attentions take [B, H, L, D] views; what they return is brought to [B, L, H, D] here, copied if it must be,
 /// so that a copy counts in the measurement.
 AttentionBackend library(std::string name, bool half_only, int64_t widest,
@@ -46,6 +56,7 @@ AttentionBackend library(std::string name, bool half_only, int64_t widest,
 }
 
 std::vector<AttentionBackend> backends() {
+  const bool hopper = has_wgmma(at::Device(at::kCUDA, c10::cuda::current_device()));
   auto cudnn = [](Tensor q, Tensor k, Tensor v, double scale) {
     return std::get<0>(at::_scaled_dot_product_cudnn_attention(q, k, v, {}, false, 0.0, false, false, scale));
   };
@@ -55,16 +66,14 @@ std::vector<AttentionBackend> backends() {
   auto efficient = [](Tensor q, Tensor k, Tensor v, double scale) {
     return std::get<0>(at::_scaled_dot_product_efficient_attention(q, k, v, {}, false, 0.0, false, scale));
   };
-  auto own = [](const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias) {
-    auto out = attention(q, k, v, scale, bias);
-    TORCH_CHECK(out, "[attention] our kernel does not take ", q.sizes(), " of ", q.scalar_type());
-    return *out;
-  };
   // The VAE's single head is 384 wide: its 14,400 pixels at 720p would cost 0.1 s a clip in the reference's float32.
-  return {library("cudnn", true, 256, cudnn),
-          library("flash", true, 256, flash),
+  return {library("cudnn", true, 256, cudnn), library("flash", true, 256, flash),
           library("efficient", false, 1024, efficient),
-          {"mma", [](const AttentionCase& c) { return takes_head(c.width, c.dtype) && c.bias != Bias::Full; }, own}};
+          own("mma", Product::Mma,
+              [](const AttentionCase& c) { return takes_head(c.width, c.dtype) && c.bias != Bias::Full; }),
+          own("wgmma", Product::Wgmma, [hopper](const AttentionCase& c) {
+            return hopper && takes_head(c.width, c.dtype) && c.bias == Bias::None;
+          })};
 }
 
 /// "NVIDIA H200 sm_90, torch 2.11.0, cuDNN 91900, driver 13000": a choice holds for these together.
@@ -79,6 +88,14 @@ std::string card() {
   name << properties.name << " sm_" << properties.major << properties.minor << ", torch " << TORCH_VERSION << ", cuDNN "
        << (hooks.hasCuDNN() ? hooks.versionRuntimeCuDNN() : 0) << ", driver " << driver;
   return name.str();
+}
+
+/// The names that the environment leaves out, and what has not run on a GPU yet where nobody asks for it.
+std::string left_out() {
+  const char* off = std::getenv("WAN_ATTENTION_OFF");
+  std::string names = off ? off : "";
+  if (wgmma() != Wgmma::On) names += names.empty() ? "wgmma" : ",wgmma";
+  return names;
 }
 
 /// The median of three launches behind one that warms up.
@@ -99,15 +116,29 @@ double milliseconds(const std::function<void()>& run) {
 
 }  // namespace
 
-std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias) {
+int architecture(at::Device device) {
+  int major = 0, minor = 0;
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device.index()));
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device.index()));
+  return 10 * major + minor;
+}
+
+bool has_wgmma(at::Device device) {
+  return architecture(device) == 90;
+}
+
+std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias,
+                                Product product) {
   if (!use_fused(q) || q.numel() == 0 || k.size(1) == 0 || !takes_head(q.size(3), q.scalar_type()) || !(scale > 0) ||
       (bias.defined() && bias.dim() != 1) || std::max(q.size(1), k.size(1)) > INT32_MAX / 2 || q.size(2) > UINT16_MAX ||
       q.size(0) > UINT16_MAX) {
     return std::nullopt;
   }
+  const bool boxes = product == Product::Wgmma;
+  if (boxes && (bias.defined() || !has_wgmma(q.device()))) return std::nullopt;
   auto readable = [&](const Tensor& x) {
     const Tensor same = x.to(q.scalar_type());
-    return takes_strides(same) ? same : same.contiguous();
+    return takes_strides(same) && (!boxes || is_nested(same)) ? same : same.contiguous();
   };
   const Tensor query = readable(q), key = readable(k), value = readable(v), logits = as_floats(bias);
   Tensor out = at::empty(q.sizes(), q.options());
@@ -122,15 +153,15 @@ std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& 
   a.queries = int(q.size(1));
   a.keys = int(k.size(1));
   a.scale = float(scale);
-  launch_on(q, [&](cudaStream_t stream) { return launch_attention(a, element_of(q.scalar_type()), stream); });
+  auto* launch = boxes ? launch_attention_sm90 : launch_attention;
+  launch_on(q, [&](cudaStream_t stream) { return launch(a, element_of(q.scalar_type()), stream); });
   return out;
 }
 
 }  // namespace cuda
 
 AttentionSelector& attention_selector() {
-  const char* off = std::getenv("WAN_ATTENTION_OFF");
-  static AttentionSelector selector(cuda::backends(), cuda::card(), cuda::milliseconds, off ? off : "");
+  static AttentionSelector selector(cuda::backends(), cuda::card(), cuda::milliseconds, cuda::left_out());
   return selector;
 }
 

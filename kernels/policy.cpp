@@ -18,6 +18,17 @@ Policy policy_of_environment() {
   return value && std::string_view(value) == "reference" ? Policy::Reference : Policy::Fused;
 }
 
+Wgmma wgmma_of_environment() {
+  const char* value = std::getenv("WAN_WGMMA");
+  if (!value) return Wgmma::Measured;
+  return std::string_view(value) == "on" ? Wgmma::On : Wgmma::Off;
+}
+
+std::atomic<Wgmma>& current_wgmma() {
+  static std::atomic<Wgmma> use = wgmma_of_environment();
+  return use;
+}
+
 std::atomic<Policy>& current() {
   static std::atomic<Policy> policy = policy_of_environment();
   return policy;
@@ -35,6 +46,14 @@ void set_policy(Policy policy) {
 
 Policy policy() {
   return current();
+}
+
+void set_wgmma(Wgmma use) {
+  current_wgmma() = use;
+}
+
+Wgmma wgmma() {
+  return current_wgmma();
 }
 
 bool use_libraries(const at::Tensor& x) {
@@ -61,6 +80,19 @@ bool takes_rope(int64_t heads, int64_t head_dim, at::ScalarType dtype) {
 bool takes_pixel(int64_t channels, at::ScalarType in, at::ScalarType out) {
   return takes_dtype(in) && takes_dtype(out) && (in == out || in == at::kFloat) && channels >= 1 &&
          channels <= kMaxPixelChannels;
+}
+
+bool is_nested(const at::Tensor& x) {
+  int64_t stride = 1, size = x.size(3);  // of the dimension inside
+  for (int64_t dim : {2, 1, 0}) {
+    const int64_t whole = stride * size;
+    // One element is never stepped over: its stride may be anything.
+    const int64_t own = x.size(dim) == 1 ? whole : x.stride(dim);
+    if (own < whole || own % stride != 0) return false;
+    stride = own;
+    size = x.size(dim);
+  }
+  return x.stride(3) == 1;
 }
 
 bool takes_head(int64_t head_dim, at::ScalarType dtype) {

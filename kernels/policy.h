@@ -17,6 +17,15 @@ enum class Policy { Fused, Reference };
 void set_policy(Policy policy);
 Policy policy();
 
+/// The instructions that a tensor-core kernel is made of: mma.sync, on sm_80 and newer, or wgmma, on sm_90 alone.
+enum class Product { Mma, Wgmma };
+/// What the kernels with wgmma are used for. They have not run on a GPU yet: only wan-bench and the tests launch them
+/// (Measured) unless the environment has WAN_WGMMA=on, with which they stand for choice or come first; with
+/// WAN_WGMMA=off nobody launches them.
+enum class Wgmma { Off, Measured, On };
+void set_wgmma(Wgmma use);
+Wgmma wgmma();
+
 /// True for a tensor on a GPU while the policy is Fused and x takes no part in a gradient: what libraries have fused
 /// may run, on any card.
 bool use_libraries(const at::Tensor& x);
@@ -33,6 +42,9 @@ bool takes_row(int64_t channels, at::ScalarType dtype);
 bool takes_rope(int64_t heads, int64_t head_dim, at::ScalarType dtype);
 /// Pixels of the VAE, from dtype to dtype.
 bool takes_pixel(int64_t channels, at::ScalarType in, at::ScalarType out);
+/// Whether a copy engine's box reads x [B, L, H, D] as it lies: each stride passes over what is inside it and is a
+/// multiple of that stride.
+bool is_nested(const at::Tensor& x);
 /// Heads of our own attention (kernels/attention_mma.cuh).
 bool takes_head(int64_t head_dim, at::ScalarType dtype);
 /// Rows that are rotated and quantised to 8 bits (kernels/quantise.cuh).

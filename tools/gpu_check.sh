@@ -81,15 +81,19 @@ step build cmake --build "$build" --target wan-bench kernels_tests models_tests 
 [ -z "$reference" ] || export WAN_REFERENCE=$reference
 # The test of the compiler's report wants every architecture, and here is one.
 for part in gpu kernels models parity; do
-  step "test-$part" "$build/tests/${part}_tests" ${architectures:+--gtest_filter=-Resources.NoKernelSpillsOnAnyArchitecture} || true
+  filter=${architectures:+-Resources.NoKernelSpillsOnAnyArchitecture}
+  [ $part != gpu ] || filter='-WgmmaGpu.*'
+  step "test-$part" "$build/tests/${part}_tests" ${filter:+"--gtest_filter=$filter"} || true
 done
+# Apart: where one of these waits for ever, nothing runs on the device behind it. What fails here is not measured.
+step test-wgmma timeout --kill-after=5 "$(($(left) / 5))" "$build/tests/gpu_tests" '--gtest_filter=WgmmaGpu.*' || export WAN_WGMMA=off
 # Reads and writes out of bounds, and races in shared memory, where the CUDA toolkit is here. Instrumented kernels are
 # some tens of times slower: a fifth of the time for each tool, and not the tests of real lengths or whole networks.
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
 [ -n "$sanitizer" ] || say "no compute-sanitizer is here: its checks are left out"
 for tool in ${sanitizer:+memcheck racecheck}; do
   limit=$(($(left) / 5)) step "sanitizer-$tool" "$sanitizer" --tool "$tool" --error-exitcode 9 "$build/tests/gpu_tests" \
-    --gtest_filter=-StepGpu.*:LinearGpu.Gelu*:AttentionGpu.EveryBackEnd*:AttentionGpu.TheLongestTail* || true
+    '--gtest_filter=-WgmmaGpu.*:StepGpu.*:LinearGpu.Gelu*:AttentionGpu.EveryBackEnd*:AttentionGpu.TheLongestTail*' || true
 done
 commit=$(cat "$root/.gpu/commit" 2>/dev/null || git -C "$root" describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 # Tenths of the time left: the baseline gets the other half, the end of a case that has begun a rest.

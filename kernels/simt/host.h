@@ -51,7 +51,7 @@ struct PendingTransfer {
 
 /// One CUDA thread.
 struct Fiber {
-  enum class State { Ready, Barrier, Collective, Event, Done };
+  enum class State { Ready, Barrier, Collective, Event, Paused, Done };
   ucontext_t context;
   std::unique_ptr<std::byte[]> stack;
   State state = State::Done;
@@ -88,6 +88,9 @@ class Block {
     wait(Fiber::State::Event, what, place);
   }
 
+  /// Lets the other threads run as far as they can without this one.
+  void pause(std::source_location place) { wait(Fiber::State::Paused, "the others", place); }
+
   /// Leaves `payload` for the other lanes and returns when `combine` has run over those of all 32.
   void collective(const char* name, void* payload, void (*combine)(void* const*, void*), void* argument,
                   std::source_location place);
@@ -110,6 +113,7 @@ class Block {
   void start_all();
   bool run_ready();
   bool run_lanes(size_t warp);
+  bool resume_paused();
   void release_barrier();
   [[noreturn]] void fail_stuck() const;
   void wait(Fiber::State state, const char* what, std::source_location place);
@@ -265,6 +269,16 @@ inline bool Block::run_lanes(size_t warp) {
   return progress;
 }
 
+inline bool Block::resume_paused() {
+  bool resumed = false;
+  for (Fiber& fiber : fibers_) {
+    if (fiber.state != Fiber::State::Paused) continue;
+    fiber.state = Fiber::State::Ready;
+    resumed = true;
+  }
+  return resumed;
+}
+
 inline void Block::release_barrier() {
   for (const Fiber& fiber : fibers_) {
     if (fiber.state != Fiber::State::Barrier || fiber.place.line() != fibers_[0].place.line()) fail_stuck();
@@ -277,7 +291,7 @@ inline void Block::begin(void (*kernel)(void*), void* argument) {
   argument_ = argument;
   start_all();
   for (;;) {
-    if (run_ready()) continue;
+    if (run_ready() || resume_paused()) continue;
     bool done = true;
     for (const Fiber& fiber : fibers_) done = done && fiber.state == Fiber::State::Done;
     if (done) break;

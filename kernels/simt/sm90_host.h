@@ -1,7 +1,8 @@
 // Emulation of Hopper's asynchronous instructions for the tests. In the order Forward a copy lands when its barrier is
-// waited for and a product reads and writes when its group is; in the order Reverse both happen at once: what is read
-// too early, or overwritten too soon, shows in one of them. Products are computed warp by warp, as their results are
-// waited for; sums of floating-point products in double, where the hardware keeps fewer bits.
+// waited for, so that what is read too early shows; in the order Reverse it lands at once, a product reads and writes only
+// when its group is waited for, and who arrives at a barrier lets the others go ahead: what is overwritten too early, or
+// looked at before its wait, shows. Products are computed warp by warp, as their results are waited for; sums of
+// floating-point products in double, where the hardware keeps fewer bits.
 #pragma once
 
 #include <algorithm>
@@ -66,10 +67,11 @@ inline void barrier_init(uint64_t* barrier, int arrivals) {
   std::memcpy(barrier, &state, sizeof state);
 }
 inline void barrier_init_fence() {}
-inline void barrier_arrive(uint64_t* barrier) {
+inline void barrier_arrive(uint64_t* barrier, Place place = Place::current()) {
   BarrierState& state = BarrierState::of(barrier);
   --state.missing;
   state.end_phase_if_complete();
+  if (running_block().order() == Order::Reverse) running_block().pause(place);
 }
 inline void barrier_expect(uint64_t* barrier, int bytes) {
   BarrierState& state = BarrierState::of(barrier);
@@ -300,7 +302,7 @@ void multiply(const char* name, const ProductLane<Accumulator>& own, AMap a_at, 
         }
       }
     };
-    if (running_block().order() == Order::Reverse)
+    if (running_block().order() == Order::Forward)
       product();
     else
       running_block().first_lane().open_products.push_back(product);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/launch.h"
+#include "kernels/policy.h"
 #include "kernels/simt/dispatch.h"
 #include "tests/support.h"
 
@@ -23,10 +24,9 @@ inline constexpr Storage kStorages[] = {{at::kFloat, Element::Float, 2e-6, 4e-6}
                                         {at::kHalf, Element::Half, 3e-4, 5e-4}};
 inline constexpr simt::Order kOrders[] = {simt::Order::Forward, simt::Order::Reverse};
 
-/// Which instructions multiply: two kernels for one operation have one test.
-enum class Product { Mma, Sm90 };
+// Two kernels for one operation have one test.
 inline std::string name_of_product(const testing::TestParamInfo<Product>& info) {
-  return info.param == Product::Mma ? "Mma" : "Sm90";
+  return info.param == Product::Mma ? "Mma" : "Wgmma";
 }
 
 /// What two stages of 64 keys have been around with; Hopper's four of 128 take more.

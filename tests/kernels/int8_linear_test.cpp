@@ -47,7 +47,7 @@ class Int8Linear : public testing::TestWithParam<Product> {
   }
   static Tensor sums_of(Operands o, simt::Order order);
 };
-INSTANTIATE_TEST_SUITE_P(Kernels, Int8Linear, testing::Values(Product::Mma, Product::Sm90), name_of_product);
+INSTANTIATE_TEST_SUITE_P(Kernels, Int8Linear, testing::Values(Product::Mma, Product::Wgmma), name_of_product);
 
 /// The integer sums themselves: with scales of 1 and no gate the float32 residual receives them as they are.
 Tensor Int8Linear::sums_of(Operands o, simt::Order order) {

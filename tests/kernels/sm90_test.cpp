@@ -223,7 +223,7 @@ TEST(Sm90, ProductsOfBytesAreExact) {
             multiply_64x128x32_s8(few, one, other);
           }
           products_commit();
-          EXPECT_EQ(sums[0][0] == 5, order == Order::Forward);  // not there before the wait
+          EXPECT_EQ(sums[0][0] == 5, order == Order::Reverse);  // not there before the wait
           products_wait<0>();
           store(wide, sums);
           store(narrow, few);

@@ -38,7 +38,8 @@ std::optional<Tensor> linear_gelu(const Tensor& x, const Tensor& weight, const T
 std::optional<Tensor> guide(const Tensor& unconditional, const Tensor& conditional, double guidance);
 std::optional<Tensor> weighted_sum(const std::vector<std::pair<double, Tensor>>& terms);
 
-/// 10 * major + minor of a GPU's compute capability: 89 and newer take 8-bit floats, 90 alone has wgmma.
+/// 10 * major + minor of a GPU's compute capability: 89 and newer take 8-bit floats, 90 alone has wgmma. Without an
+/// index the current GPU is meant.
 int architecture(at::Device device);
 bool has_wgmma(at::Device device);
 

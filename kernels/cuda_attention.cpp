@@ -56,7 +56,7 @@ AttentionBackend library(std::string name, bool half_only, int64_t widest,
 }
 
 std::vector<AttentionBackend> backends() {
-  const bool hopper = has_wgmma(at::Device(at::kCUDA, c10::cuda::current_device()));
+  const bool hopper = has_wgmma(at::kCUDA);
   auto cudnn = [](Tensor q, Tensor k, Tensor v, double scale) {
     return std::get<0>(at::_scaled_dot_product_cudnn_attention(q, k, v, {}, false, 0.0, false, false, scale));
   };
@@ -117,9 +117,10 @@ double milliseconds(const std::function<void()>& run) {
 }  // namespace
 
 int architecture(at::Device device) {
+  const int index = device.has_index() ? device.index() : c10::cuda::current_device();
   int major = 0, minor = 0;
-  C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device.index()));
-  C10_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device.index()));
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
   return 10 * major + minor;
 }
 

@@ -30,6 +30,11 @@ bool takes_product(const Tensor& x, const QuantisedRows& weight, at::ScalarType 
          takes_int8(weight.codes.size(1), weight.codes.size(0), dtype);
 }
 
+void launch_product(const Int8LinearArguments& a, const Tensor& on, at::ScalarType dtype, Product product) {
+  auto* launch = product == Product::Wgmma ? launch_int8_linear_sm90 : launch_int8_linear;
+  launch_on(on, [&](cudaStream_t stream) { return launch(a, element_of(dtype), stream); });
+}
+
 }  // namespace
 
 std::optional<QuantisedRows> quantise_rows(const Tensor& x) {
@@ -45,16 +50,16 @@ std::optional<QuantisedRows> quantise_rows(const Tensor& x) {
 }
 
 std::optional<Tensor> multiply_rows(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias,
-                                    Activation activation, at::ScalarType dtype, Int8Product product) {
+                                    Activation activation, at::ScalarType dtype, Product product) {
   if (!takes_product(x.codes, weight, dtype) || !takes_arrays(x.codes, {x.scale}) || activation == Activation::Silu)
     return std::nullopt;
+  if (product == Product::Wgmma && !has_wgmma(x.codes.device())) return std::nullopt;
   Tensor out = at::empty({x.scale.numel(), weight.codes.size(0)}, x.codes.options().dtype(dtype));
   const Tensor offset = as_floats(bias);
   Int8LinearArguments a = product_of(x, weight, offset);
   a.out = out.data_ptr();
   a.gelu = activation == Activation::GeluTanh;
-  auto* launch = product == Int8Product::Wgmma ? launch_int8_linear_sm90 : launch_int8_linear;
-  launch_on(out, [&](cudaStream_t stream) { return launch(a, element_of(dtype), stream); });
+  launch_product(a, out, dtype, product);
   return out;
 }
 
@@ -65,7 +70,7 @@ std::optional<Tensor> linear_int8(const Tensor& x, const QuantisedRows& weight, 
   if (!rows) return std::nullopt;
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = weight.codes.size(0);
-  auto out = multiply_rows(*rows, weight, bias, activation, x.scalar_type());
+  auto out = multiply_rows(*rows, weight, bias, activation, x.scalar_type(), product_on(x.device()));
   if (out) *out = out->view(shape);
   return out;
 }
@@ -84,7 +89,7 @@ bool linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRow
   a.tokens = int(ends.back());
   a.segments.count = int(ends.size());
   std::copy(ends.begin(), ends.end(), a.segments.ends);
-  launch_on(x, [&](cudaStream_t stream) { return launch_int8_linear(a, element_of(x.scalar_type()), stream); });
+  launch_product(a, x, x.scalar_type(), product_on(x.device()));
   return true;
 }
 

@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "kernels/cuda_binding.h"
 #include "kernels/cuda_int8.h"
 #include "kernels/launch_int8.h"
@@ -16,6 +18,13 @@ bool takes_strides(const Tensor& x) {
   return use_fused(x) && takes_head(x.size(3), x.scalar_type()) && x.numel() > 0 && x.stride(3) == 1 &&
          whole(x.stride(0)) && whole(x.stride(1)) && whole(x.stride(2)) && is_aligned(x) &&
          x.size(0) <= kMaxGridHeads && x.size(2) <= kMaxGridHeads && x.size(1) <= INT32_MAX - kInt8KeyBlock;
+}
+
+/// Whether the copy engine counts the rows of these heads: those of all heads together are a 32-bit coordinate, and a
+/// channel of each tile of coded values is one.
+bool takes_boxes(const Tensor& queries, const Tensor& v) {
+  const int64_t heads = v.size(0) * v.size(2), keys = v.size(1) + kInt8KeyBlock;
+  return has_wgmma(v.device()) && heads * std::max(queries.size(2) + kInt8KeyBlock, 2 * keys) <= INT32_MAX;
 }
 
 AttentionArguments::Strided strided(const Tensor& x) {
@@ -41,16 +50,13 @@ CodedValues coded_values(const Tensor& v) {
 
 }  // namespace
 
-int architecture(at::Device device) {
-  int major = 0, minor = 0;
-  C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device.index()));
-  C10_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device.index()));
-  return 10 * major + minor;
+Product product_on(at::Device device) {
+  return wgmma() == Wgmma::On && has_wgmma(device) ? Product::Wgmma : Product::Mma;
 }
 
 bool multiplies_float8(at::Device device) {
   const int own = architecture(device);
-  return own == kFloat8Architecture || own >= 120;
+  return own == kFloat8Architecture || own >= 120 || product_on(device) == Product::Wgmma;
 }
 
 std::optional<QuantisedHeads> quantise_heads(const Tensor& x, const Tensor& centre, double factor) {
@@ -67,9 +73,12 @@ std::optional<QuantisedHeads> quantise_heads(const Tensor& x, const Tensor& cent
   return out;
 }
 
-std::optional<Tensor> attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values values) {
+std::optional<Tensor> attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values values,
+                                     Product product) {
   if (!takes_arrays(q.codes, {q.scale, k.codes, k.scale}) || !takes_strides(v)) return std::nullopt;
   if (values == Values::Float8 && architecture(v.device()) < kFloat8Architecture) return std::nullopt;
+  const bool boxes = product == Product::Wgmma;
+  if (boxes && !takes_boxes(q.codes, v)) return std::nullopt;
   const Element element = element_of(v.scalar_type());
   Tensor out = at::empty({v.size(0), q.codes.size(2), v.size(2), v.size(3)}, v.options());
   Int8AttentionArguments a{};
@@ -83,14 +92,17 @@ std::optional<Tensor> attention_int8(const QuantisedHeads& q, const QuantisedHea
   a.queries = int(q.codes.size(2));
   a.keys = int(v.size(1));
   if (values == Values::Plain) {
-    a.v = strided(v);
-    launch_on(v, [&](cudaStream_t stream) { return launch_int8_attention(a, element, stream); });
+    const Tensor readable = boxes && !is_nested(v) ? v.contiguous() : v;
+    a.v = strided(readable);
+    auto* launch = boxes ? launch_int8_attention_sm90 : launch_int8_attention;
+    launch_on(v, [&](cudaStream_t stream) { return launch(a, element, stream); });
     return out;
   }
   const CodedValues coded = coded_values(v);
   a.v_codes = coded.codes.const_data_ptr<uint8_t>();
   a.v_scale = floats(coded.scale);
-  launch_on(v, [&](cudaStream_t stream) { return launch_int8_fp8_attention(a, element, stream); });
+  auto* launch = boxes ? launch_int8_attention_sm90 : launch_int8_fp8_attention;
+  launch_on(v, [&](cudaStream_t stream) { return launch(a, element, stream); });
   return out;
 }
 

@@ -91,7 +91,8 @@ Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double 
   if constexpr (kFusedBuilt) {
     const bool slower = use_fused(v) && !cuda::multiplies_float8(v.device());
     const Values taken = slower ? Values::Plain : values;
-    if (auto out = cuda::attention_int8(queries, keys, v, taken)) {
+    const Product product = use_fused(v) ? cuda::product_on(v.device()) : Product::Mma;
+    if (auto out = cuda::attention_int8(queries, keys, v, taken, product)) {
       check_attention_once(*out, queries, keys, v, taken);
       return *out;
     }

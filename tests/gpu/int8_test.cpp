@@ -3,7 +3,7 @@
 
 #include "kernels/cuda_int8.h"
 #include "kernels/int8_attention.h"
-#include "tests/gpu/gpu.h"
+#include "tests/gpu/int8.h"
 
 namespace wan::kernels {
 namespace {
@@ -21,26 +21,14 @@ TEST_F(Int8Gpu, RowsHaveTheCodesOfTheCpu) {
   }
 }
 
-/// Through one kernel against exact integers, at the model's sizes and at the smallest.
-void expect_integers(cuda::Int8Product product, const QuantisedRows& x, const QuantisedRows& weight,
-                     const Tensor& bias) {
-  if constexpr (kFusedBuilt) {
-    const auto got = cuda::multiply_rows(x, weight, bias, Activation::None, at::kBFloat16, product);
-    ASSERT_TRUE(got);
-    EXPECT_LT(relative_rms(*got, reference::linear_int8(x, weight, bias)), rounding(at::kBFloat16));
-  }
-}
-
-TEST_F(Int8Gpu, EveryProductIsTheIntegers) {
+TEST_F(Int8Gpu, TheProductIsTheIntegers) {
   if constexpr (kFusedBuilt) {
     for (auto [channels, depth] : {std::pair<int64_t, int64_t>{15360, 5120}, {5120, 13824}, {130, 128}}) {
       const QuantisedRows weight = quantise_rows((randn({channels, depth}) * 0.02).to(at::kBFloat16));
       const Tensor bias = randn({channels});
       for (int64_t length : kLengths) {
         SCOPED_TRACE(testing::Message() << length << " x " << depth << " to " << channels);
-        const QuantisedRows x = quantise_rows(randn({length, depth}, at::kBFloat16));
-        expect_integers(cuda::Int8Product::Mma, x, weight, bias);
-        if (cuda::architecture(x.codes.device()) == 90) expect_integers(cuda::Int8Product::Wgmma, x, weight, bias);
+        expect_integers(quantise_rows(randn({length, depth}, at::kBFloat16)), weight, bias, Product::Mma);
       }
     }
   }
@@ -57,7 +45,7 @@ TEST_F(Int8Gpu, AttentionIsTheSimulation) {
       for (Values values : {Values::Plain, Values::Float8}) {
         if (values == Values::Float8 && cuda::architecture(q.device()) < 89) continue;
         // The kernel itself: the operation would leave 8-bit values to the GPUs that gain by them.
-        const auto got = cuda::attention_int8(queries, keys, v, values);
+        const auto got = cuda::attention_int8(queries, keys, v, values, Product::Mma);
         ASSERT_TRUE(got);
         const Tensor want = attention_int8(q.cpu(), k.cpu(), v.cpu(), scale, values);
         EXPECT_LT(relative_rms(got->cpu(), want), values == Values::Plain ? 3e-3 : 2e-2) << length;

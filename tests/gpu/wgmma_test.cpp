@@ -3,8 +3,8 @@
 #include "kernels/attention.h"
 #include "kernels/backend.h"
 #include "kernels/cuda.h"
-#include "kernels/cuda_int8.h"
-#include "tests/gpu/gpu.h"
+#include "kernels/int8_attention.h"
+#include "tests/gpu/int8.h"
 
 namespace wan::kernels {
 namespace {
@@ -30,10 +30,7 @@ TEST_F(WgmmaGpu, LinearIsTheIntegers) {
       const Tensor bias = randn({channels});
       for (int64_t length : kLengths) {
         SCOPED_TRACE(testing::Message() << length << " x " << depth << " to " << channels);
-        const QuantisedRows x = quantise_rows(randn({length, depth}, at::kBFloat16));
-        const auto got = cuda::multiply_rows(x, weight, bias, Activation::None, at::kBFloat16, Product::Wgmma);
-        ASSERT_TRUE(got);
-        EXPECT_LT(relative_rms(*got, reference::linear_int8(x, weight, bias)), rounding(at::kBFloat16));
+        expect_integers(quantise_rows(randn({length, depth}, at::kBFloat16)), weight, bias, Product::Wgmma);
       }
     }
   }
@@ -68,7 +65,7 @@ TEST_F(WgmmaGpu, TheLongestTailOf720p) {
     const QuantisedHeads queries = quantise_queries(q, kScale * kLog2E);
     const QuantisedHeads keys = quantise_keys(k, k.mean(1, false, at::kFloat));
     for (Values values : {Values::Plain, Values::Float8}) {
-      const auto eight = cuda::attention_int8(queries, keys, v, values, Sums::Float, Product::Wgmma);
+      const auto eight = cuda::attention_int8(queries, keys, v, values, Product::Wgmma);
       ASSERT_TRUE(eight);
       EXPECT_LE(sampled_error(*eight, q, k, v, kScale, {}), values == Values::Plain ? 3e-3 : 5e-3);
     }
@@ -83,7 +80,7 @@ TEST_F(WgmmaGpu, EightBitAttentionIsTheSimulation) {
       const QuantisedHeads queries = quantise_queries(q, kScale * kLog2E);
       const QuantisedHeads keys = quantise_keys(k, k.mean(1, false, at::kFloat));
       for (Values values : {Values::Plain, Values::Float8}) {
-        const auto got = cuda::attention_int8(queries, keys, v, values, Sums::Float, Product::Wgmma);
+        const auto got = cuda::attention_int8(queries, keys, v, values, Product::Wgmma);
         ASSERT_TRUE(got);
         const Tensor want = attention_int8(q.cpu(), k.cpu(), v.cpu(), kScale, values);
         EXPECT_LT(relative_rms(got->cpu(), want), values == Values::Plain ? 3e-3 : 2e-2) << length;

@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <tuple>
 
 #include "kernels/attention.h"
 #include "kernels/cuda.h"
@@ -16,10 +17,10 @@ namespace {
 using Attend = std::function<Tensor(const Tensor& q, const Tensor& k, const Tensor& v, double scale)>;
 
 struct Backend {
-  const char* name;
+  std::string name;
   bool ours;
   Attend attend;
-  const char* note = "";
+  std::string note = {};
   double bound = 0;  // 0: that of 16 bits
 };
 
@@ -30,27 +31,46 @@ Attend transposed(Attend attend) {
   };
 }
 
-Tensor own_attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-  if constexpr (kernels::kFusedBuilt) {
-    if (auto out = kernels::cuda::attention(q, k, v, scale, {})) return *out;
-  }
-  TORCH_CHECK(false, "our kernel does not take this");
+/// Our kernel for 16 bits.
+Attend own_attention(kernels::Product product) {
+  return [product](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+    if constexpr (kernels::kFusedBuilt) {
+      if (auto out = kernels::cuda::attention(q, k, v, scale, {}, product)) return *out;
+    }
+    TORCH_CHECK(false, "our kernel does not take this");
+  };
+}
+
+/// An 8-bit kernel by itself, and the quantising before it.
+Attend own_int8(kernels::Values values, kernels::Product product) {
+  return [values, product](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+    if constexpr (kernels::kFusedBuilt) {
+      using kernels::Product, kernels::Values;
+      TORCH_CHECK(values == Values::Plain || product == Product::Wgmma || kernels::cuda::multiplies_float8(q.device()),
+                  "this GPU multiplies 8-bit floats no faster than 16-bit ones");
+      const auto queries = kernels::quantise_queries(q, scale * 1.4426950408889634);
+      const auto keys = kernels::quantise_keys(k, k.mean(1, false, at::kFloat));
+      if (auto out = kernels::cuda::attention_int8(queries, keys, v, values, product)) return *out;
+    }
+    TORCH_CHECK(false, "our kernel does not take this");
+  };
 }
 
 /// 8-bit self-attention. Drawn values cancel, so an error of the logits is the result's, and no kernel's fault:
 /// 1.1e-2 with 16-bit values.
-std::vector<Backend> int8_backends() {
+std::vector<Backend> int8_backends(const Site& site) {
   using kernels::Values;
-  const auto with = [](Values values) {
-    return [values](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-      if constexpr (kernels::kFusedBuilt)
-        TORCH_CHECK(values == Values::Plain || !q.is_cuda() || kernels::cuda::multiplies_float8(q.device()),
-                    "this GPU multiplies 8-bit floats no faster than 16-bit ones");
+  std::vector<Backend> all;
+  for (auto [name, values, bound] : {std::tuple{"8+16", Values::Plain, 1.5e-2}, {"8+8", Values::Float8, 4e-2}}) {
+    const auto as_used = [values = values](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
       return kernels::attention_int8(q, k, v, scale, values);
     };
-  };
-  return {{"8+16", true, with(Values::Plain), "quantising included", 1.5e-2},
-          {"8+8", true, with(Values::Float8), "quantising included", 4e-2}};
+    if (!site.is_cuda()) all.push_back({name, true, as_used, "quantising included", bound});
+    for (const auto& [product_name, product] : own_products(site))
+      all.push_back(
+          {std::string(name) + " " + product_name, true, own_int8(values, product), "quantising included", bound});
+  }
+  return all;
 }
 
 std::vector<Backend> backends(const Site& site) {
@@ -61,19 +81,21 @@ std::vector<Backend> backends(const Site& site) {
             {"chosen", true, [](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
                return kernels::attention(q, k, v, scale);
              }}};
-  return {{"cudnn", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-             return std::get<0>(at::_scaled_dot_product_cudnn_attention(q, k, v, {}, false, 0.0, false, false, scale));
-           })},
-          {"flash", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-             return std::get<0>(at::_scaled_dot_product_flash_attention(q, k, v, 0.0, false, false, scale));
-           })},
-          {"efficient", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-             return std::get<0>(at::_scaled_dot_product_efficient_attention(q, k, v, {}, false, 0.0, false, scale));
-           })},
-          {"mma", true, own_attention},
-          {"chosen", true, [](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-             return kernels::attention(q, k, v, scale);
-           }}};
+  std::vector<Backend> all = {
+      {"cudnn", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+         return std::get<0>(at::_scaled_dot_product_cudnn_attention(q, k, v, {}, false, 0.0, false, false, scale));
+       })},
+      {"flash", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+         return std::get<0>(at::_scaled_dot_product_flash_attention(q, k, v, 0.0, false, false, scale));
+       })},
+      {"efficient", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+         return std::get<0>(at::_scaled_dot_product_efficient_attention(q, k, v, {}, false, 0.0, false, scale));
+       })},
+      {"chosen", true, [](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+         return kernels::attention(q, k, v, scale);
+       }}};
+  for (const auto& [name, product] : own_products(site)) all.push_back({name, true, own_attention(product)});
+  return all;
 }
 
 /// Attention of some query rows in float64, a head at a time: at 75,600 keys one head's logits are 0.3 GB.
@@ -114,7 +136,7 @@ Contest contest(const Site& site, int64_t queries, int64_t keys) {
                   .contestants = {}};
   std::vector<Backend> all = backends(site);
   if (queries == keys && c.head_dim() == kernels::kInt8HeadWidth)
-    for (Backend& backend : int8_backends()) all.push_back(std::move(backend));
+    for (Backend& backend : int8_backends(site)) all.push_back(std::move(backend));
   for (const Backend& backend : all)
     contest.contestants.push_back({.name = backend.name,
                                    .ours = backend.ours,

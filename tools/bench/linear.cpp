@@ -62,8 +62,8 @@ void add_int8(std::vector<Contestant>& contestants, const Tensor& x, const Tenso
 }
 
 /// Our products of rotated 8-bit rows: whole, and on CUDA each kernel alone.
-void add_own_int8(std::vector<Contestant>& contestants, const std::vector<Tensor>& x, const Tensor& weight,
-                  const Tensor& bias, Activation activation) {
+void add_own_int8(const Site& site, std::vector<Contestant>& contestants, const std::vector<Tensor>& x,
+                  const Tensor& weight, const Tensor& bias, Activation activation) {
   constexpr double kBound = 1.8e-2;
   if (!kernels::takes_rotation(weight.size(1), weight.scalar_type())) return;
   const kernels::QuantisedRows w = kernels::quantise_rows(weight);
@@ -73,14 +73,12 @@ void add_own_int8(std::vector<Contestant>& contestants, const std::vector<Tensor
                          .note = "quantising included",
                          .bound = kBound});
   if constexpr (kernels::kFusedBuilt) {
-    if (!weight.is_cuda()) return;
-    using kernels::cuda::Int8Product;
     const kernels::QuantisedRows ready = kernels::quantise_rows(x[0]);
-    for (const auto& [name, product] : {std::pair{"int8 mma", Int8Product::Mma}, {"int8 wgmma", Int8Product::Wgmma}})
-      contestants.push_back({.name = name,
+    for (const auto& [name, product] : own_products(site))
+      contestants.push_back({.name = "int8 " + name,
                              .ours = true,
                              .run =
-                                 [=](size_t) {
+                                 [=, product = product](size_t) {
                                    auto out = kernels::cuda::multiply_rows(ready, w, bias, activation,
                                                                            x[0].scalar_type(), product);
                                    TORCH_CHECK(out, "our kernel does not take this");
@@ -118,7 +116,7 @@ Contest contest(const Site& site, const Shape& shape, int64_t tokens) {
     contest.contestants.push_back({"at::_addmm_activation", false, [=](size_t set) {
                                      return at::_addmm_activation(bias, x[set], weight.t(), 1, 1, /*use_gelu=*/true);
                                    }});
-  add_own_int8(contest.contestants, x, weight, bias, activation);
+  add_own_int8(site, contest.contestants, x, weight, bias, activation);
   // An activation behind an 8-bit product would be measured, not the product.
   if (activation == Activation::None && site.is_cuda()) {
     for (bool by_row : {false, true}) add_float8(contest.contestants, x, weight, bias, by_row);

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/cuda.h"
+
 namespace wan::bench {
 
 std::vector<Resolution> real_resolutions() {
@@ -11,6 +13,17 @@ std::vector<Resolution> real_resolutions() {
 
 Tensor Site::randn(at::IntArrayRef shape) const {
   return at::randn(shape, options());
+}
+
+std::vector<std::pair<std::string, kernels::Product>> own_products(const Site& site) {
+  using kernels::Product, kernels::Wgmma;
+  std::vector<std::pair<std::string, Product>> products;
+  if constexpr (kernels::kFusedBuilt) {
+    if (site.is_cuda()) products.push_back({"mma", Product::Mma});
+    if (site.is_cuda() && kernels::wgmma() != Wgmma::Off && kernels::cuda::has_wgmma(site.device))
+      products.push_back({"wgmma", Product::Wgmma});
+  }
+  return products;
 }
 
 std::vector<Plan> ops_plans(const Site& site) {

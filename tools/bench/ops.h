@@ -2,8 +2,10 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "kernels/policy.h"
 #include "models/wan/config.h"
 #include "tools/bench/contest.h"
 
@@ -36,6 +38,10 @@ struct Site {
   Tensor randn(at::IntArrayRef shape) const;
   bool is_cuda() const { return device.is_cuda(); }
 };
+
+/// The kernels of one operation that may be measured on the site: with mma.sync, and with wgmma where the GPU has it
+/// and WAN_WGMMA does not leave it out. None on the CPU.
+std::vector<std::pair<std::string, kernels::Product>> own_products(const Site& site);
 
 std::vector<Plan> attention_plans(const Site& site);
 std::vector<Plan> linear_plans(const Site& site);

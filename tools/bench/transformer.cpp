@@ -83,10 +83,51 @@ double bound_of(Precision precision) {
   return precision == Precision::Exact ? 3e-2 : 8e-2;
 }
 
-/// The lower precisions that these sizes have.
-std::vector<std::pair<const char*, Precision>> lower_precisions(const WanConfig& config) {
-  if (config.head_dim() != kernels::kInt8HeadWidth) return {};
-  return {{"balanced", Precision::Balanced}, {"fast", Precision::Fast}};
+/// A lower precision, and the instructions of its 8-bit products.
+struct Lower {
+  std::string name;
+  Precision precision;
+  kernels::Product product;
+};
+
+/// Those that these sizes and the site have.
+std::vector<Lower> lower_precisions(const Site& site) {
+  using kernels::Product;
+  if (site.config.head_dim() != kernels::kInt8HeadWidth) return {};
+  std::vector<Lower> all = {{"balanced", Precision::Balanced, Product::Mma}, {"fast", Precision::Fast, Product::Mma}};
+  for (const auto& [name, product] : own_products(site)) {
+    if (product == Product::Mma) continue;
+    all.push_back({"balanced, " + name, Precision::Balanced, product});
+    all.push_back({"fast, " + name, Precision::Fast, product});
+  }
+  return all;
+}
+
+/// 8-bit products of this kind while it lives.
+class WithProduct {
+ public:
+  explicit WithProduct(kernels::Product product) : before_(kernels::wgmma()) {
+    kernels::set_wgmma(product == kernels::Product::Wgmma ? kernels::Wgmma::On : kernels::Wgmma::Measured);
+  }
+  ~WithProduct() { kernels::set_wgmma(before_); }
+
+ private:
+  kernels::Wgmma before_;
+};
+
+double lower_error(const Site& site, const NetworkSizes& sizes, const Lower& lower) {
+  const WithProduct products(lower.product);
+  return network_error(site, sizes, true, lower.precision);
+}
+
+/// The contest with 8-bit products of this kind in every run.
+Contest with_product(kernels::Product product, Contest contest) {
+  for (Contestant& contestant : contest.contestants)
+    contestant.run = [product, run = contestant.run](size_t set) {
+      const WithProduct products(product);
+      return run(set);
+    };
+  return contest;
 }
 
 using Run = std::function<Tensor(size_t set)>;
@@ -121,17 +162,18 @@ Contest block_contest(const Site& site, const NetworkSizes& sizes, const Resolut
   return contest;
 }
 
-Contest lower_block_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at, Precision precision) {
-  return {.flops = block_flops(site.config, double(at.tokens())),
-          .bytes = 0,
-          .ceiling = "bf16",
-          .error = finite_or(network_error(site, sizes, true, precision)),
-          .bound = bound_of(precision),
-          .contestants = {{"fused", true, block_run(site, at, precision), checked_on(sizes)}}};
+Contest lower_block_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at, const Lower& lower) {
+  return with_product(lower.product,
+                      {.flops = block_flops(site.config, double(at.tokens())),
+                       .bytes = 0,
+                       .ceiling = "bf16",
+                       .error = finite_or(lower_error(site, sizes, lower)),
+                       .bound = bound_of(lower.precision),
+                       .contestants = {{"fused", true, block_run(site, at, lower.precision), checked_on(sizes)}}});
 }
 
 Contest step_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at, int64_t branches,
-                     Precision precision = Precision::Exact) {
+                     Precision precision, double error) {
   auto network = std::make_shared<Transformer>(site, site.config.num_layers, site.dtype, precision);
   const Tensor latent = latent_of(site, at);
   auto contexts = std::make_shared<std::vector<Context>>();
@@ -144,7 +186,7 @@ Contest step_contest(const Site& site, const NetworkSizes& sizes, const Resoluti
   return {.flops = double(branches * site.config.num_layers) * block_flops(site.config, double(at.tokens())),
           .bytes = 0,
           .ceiling = "bf16",
-          .error = finite_or(network_error(site, sizes, true, precision)),
+          .error = finite_or(error),
           .bound = bound_of(precision),
           .contestants = {{"wan-infer", true, run, checked_on(sizes)}}};
 }
@@ -155,9 +197,9 @@ std::vector<Plan> block_plans(const Site& site, const NetworkSizes& sizes) {
   std::vector<Plan> plans;
   for (const Resolution& at : site.resolutions) {
     plans.push_back({"block", "transformer block", at.shape(), [=] { return block_contest(site, sizes, at); }});
-    for (auto [name, precision] : lower_precisions(site.config))
-      plans.push_back({"block", std::string("transformer block, ") + name, at.shape(),
-                       [=, precision = precision] { return lower_block_contest(site, sizes, at, precision); }});
+    for (const Lower& lower : lower_precisions(site))
+      plans.push_back({"block", "transformer block, " + lower.name, at.shape(),
+                       [=] { return lower_block_contest(site, sizes, at, lower); }});
   }
   return plans;
 }
@@ -165,12 +207,16 @@ std::vector<Plan> block_plans(const Site& site, const NetworkSizes& sizes) {
 std::vector<Plan> step_plans(const Site& site, const NetworkSizes& sizes) {
   std::vector<Plan> plans;
   for (const Resolution& at : site.resolutions) {
-    plans.push_back({"step", "forward", at.shape(), [=] { return step_contest(site, sizes, at, 1); }});
-    plans.push_back(
-        {"step", "forward, both guidance branches", at.shape(), [=] { return step_contest(site, sizes, at, 2); }});
-    for (auto [name, precision] : lower_precisions(site.config))
-      plans.push_back({"step", std::string("forward, ") + name, at.shape(),
-                       [=, precision = precision] { return step_contest(site, sizes, at, 1, precision); }});
+    for (auto [name, branches] : {std::pair{"forward", 1}, {"forward, both guidance branches", 2}})
+      plans.push_back({"step", name, at.shape(), [=, branches = branches] {
+                         const double error = network_error(site, sizes, true, Precision::Exact);
+                         return step_contest(site, sizes, at, branches, Precision::Exact, error);
+                       }});
+    for (const Lower& lower : lower_precisions(site))
+      plans.push_back({"step", "forward, " + lower.name, at.shape(), [=] {
+                         const double error = lower_error(site, sizes, lower);
+                         return with_product(lower.product, step_contest(site, sizes, at, 1, lower.precision, error));
+                       }});
   }
   return plans;
 }

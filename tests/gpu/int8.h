@@ -1,0 +1,19 @@
+// What the tests of 8-bit products on a GPU share.
+#pragma once
+
+#include "kernels/cuda_int8.h"
+#include "kernels/int8.h"
+#include "tests/gpu/gpu.h"
+
+namespace wan::kernels {
+
+/// The product of one kernel against exact integers.
+inline void expect_integers(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias, Product product) {
+  if constexpr (kFusedBuilt) {
+    const auto got = cuda::multiply_rows(x, weight, bias, Activation::None, at::kBFloat16, product);
+    ASSERT_TRUE(got);
+    EXPECT_LT(relative_rms(*got, reference::linear_int8(x, weight, bias)), rounding(at::kBFloat16));
+  }
+}
+
+}  // namespace wan::kernels

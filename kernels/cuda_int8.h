@@ -30,7 +30,9 @@ bool linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRow
 
 /// Keys where `centre` is defined, queries otherwise.
 std::optional<QuantisedHeads> quantise_heads(const Tensor& x, const Tensor& centre, double factor);
-/// With the values that are asked for, which float8 on a GPU older than sm_89 cannot be: nullopt.
-std::optional<Tensor> attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values values);
+/// With the values that are asked for, which float8 on a GPU older than sm_89 cannot be: nullopt. Their sums in half
+/// have not run on a GPU yet and are therefore only measured (wan-bench) and tested.
+std::optional<Tensor> attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values values,
+                                     Sums sums = Sums::Float);
 
 }  // namespace wan::kernels::cuda

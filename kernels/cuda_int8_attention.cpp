@@ -27,10 +27,10 @@ struct CodedValues {
   Tensor codes, scale;
 };
 
-CodedValues coded_values(const Tensor& v) {
+CodedValues coded_values(const Tensor& v, float largest_code) {
   const int64_t batch = v.size(0), tokens = v.size(1), heads = v.size(2);
   const int64_t tiles = (tokens + kInt8KeyBlock - 1) / kInt8KeyBlock * (kInt8KeyBlock / kAttentionKeyBlock);
-  const ValueScales scales = value_scales(v);
+  const ValueScales scales = value_scales(v, largest_code);
   CodedValues out = {at::empty({batch, heads, tiles, v.size(3), kAttentionKeyBlock}, v.options().dtype(at::kByte)),
                      scales.scale};
   const QuantiseValuesArguments a{
@@ -67,7 +67,8 @@ std::optional<QuantisedHeads> quantise_heads(const Tensor& x, const Tensor& cent
   return out;
 }
 
-std::optional<Tensor> attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values values) {
+std::optional<Tensor> attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values values,
+                                     Sums sums) {
   if (!takes_arrays(q.codes, {q.scale, k.codes, k.scale}) || !takes_strides(v)) return std::nullopt;
   if (values == Values::Float8 && architecture(v.device()) < kFloat8Architecture) return std::nullopt;
   const Element element = element_of(v.scalar_type());
@@ -87,10 +88,10 @@ std::optional<Tensor> attention_int8(const QuantisedHeads& q, const QuantisedHea
     launch_on(v, [&](cudaStream_t stream) { return launch_int8_attention(a, element, stream); });
     return out;
   }
-  const CodedValues coded = coded_values(v);
+  const CodedValues coded = coded_values(v, float8_range(sums).value);
   a.v_codes = coded.codes.const_data_ptr<uint8_t>();
   a.v_scale = floats(coded.scale);
-  launch_on(v, [&](cudaStream_t stream) { return launch_int8_fp8_attention(a, element, stream); });
+  launch_on(v, [&](cudaStream_t stream) { return launch_int8_fp8_attention(a, element, sums, stream); });
   return out;
 }
 

@@ -21,10 +21,10 @@ constexpr int64_t kBlock = int64_t(1) << 16;
 void channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out) {
   const int64_t channels = gamma.numel();
   TORCH_CHECK(gamma.dim() == 1 && x.dim() >= 1 && x.size(-1) == channels && out.sizes() == x.sizes(),
-              "[channel_norm_silu] x and out must be [..., C] with C = gamma's, got ", x.sizes(), ", ", out.sizes(), " and ",
-              gamma.sizes());
-  TORCH_CHECK(x.is_contiguous() && out.is_contiguous(), "[channel_norm_silu] x and out must be contiguous, got strides ",
-              x.strides(), " and ", out.strides());
+              "[channel_norm_silu] x and out must be [..., C] with C = gamma's, got ", x.sizes(), ", ", out.sizes(),
+              " and ", gamma.sizes());
+  TORCH_CHECK(x.is_contiguous() && out.is_contiguous(),
+              "[channel_norm_silu] x and out must be contiguous, got strides ", x.strides(), " and ", out.strides());
   if (x.numel() == 0) return;
   if constexpr (kFusedBuilt) {
     if (cuda::channel_norm_silu(x, gamma, activate, out)) return;

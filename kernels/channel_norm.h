@@ -7,8 +7,8 @@ namespace wan::kernels {
 
 using at::Tensor;
 
-/// out = silu(x / max(||x||_2, 1e-12) * sqrt(C) * gamma), the norm over the channels of one pixel, in float32 (float64 where
-/// x is). `activate` false leaves SiLU out: the norm before attention.
+/// out = silu(x / max(||x||_2, 1e-12) * sqrt(C) * gamma), the norm over the channels of one pixel, in float32 (float64
+/// where x is). `activate` false leaves SiLU out: the norm before attention.
 ///   x, out [..., C], equal sizes, contiguous, any float dtypes; out may be a slice of a larger buffer, or x itself
 ///   gamma [C], any float dtype
 /// Throws c10::Error on other shapes or layouts. Source: RMS_norm, wan/modules/vae2_1.py.

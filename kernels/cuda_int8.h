@@ -27,9 +27,24 @@ bool linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRow
 
 /// Keys where `centre` is defined, queries otherwise.
 std::optional<QuantisedHeads> quantise_heads(const Tensor& x, const Tensor& centre, double factor);
-/// With the values that are asked for, which float8 on a GPU older than sm_89 cannot be: nullopt. With wgmma, too,
-/// where the GPU does not have it.
-std::optional<Tensor> attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values values,
-                                     Product product);
+/// How 8-bit attention multiplies. Half sums and wgmma have not run on a GPU yet: they are only measured (wan-bench)
+/// and tested, wgmma also where it is on (policy.h).
+struct Int8Way {
+  Values values;
+  Sums sums = Sums::Float;
+  Product product = Product::Mma;
+};
+/// v as launch_quantise_values leaves it, in the range of these sums. nullopt on a GPU older than sm_89.
+struct CodedValues {
+  Tensor codes, scale;
+};
+std::optional<CodedValues> code_values(const Tensor& v, Sums sums);
+/// attention_int8 behind the quantisation: `coded` is looked at where the values are float8, `v` otherwise. nullopt,
+/// too, where the GPU does not have the instructions.
+std::optional<Tensor> attend_codes(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v,
+                                   const std::optional<CodedValues>& coded, const Int8Way& way);
+/// The same with values coded on the way.
+std::optional<Tensor> attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v,
+                                     const Int8Way& way);
 
 }  // namespace wan::kernels::cuda

@@ -31,23 +31,6 @@ AttentionArguments::Strided strided(const Tensor& x) {
   return {x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)};
 }
 
-/// As launch_quantise_values leaves them.
-struct CodedValues {
-  Tensor codes, scale;
-};
-
-CodedValues coded_values(const Tensor& v) {
-  const int64_t batch = v.size(0), tokens = v.size(1), heads = v.size(2);
-  const int64_t tiles = (tokens + kInt8KeyBlock - 1) / kInt8KeyBlock * (kInt8KeyBlock / kAttentionKeyBlock);
-  const ValueScales scales = value_scales(v);
-  CodedValues out = {at::empty({batch, heads, tiles, v.size(3), kAttentionKeyBlock}, v.options().dtype(at::kByte)),
-                     scales.scale};
-  const QuantiseValuesArguments a{
-      strided(v), floats(scales.inverse), out.codes.data_ptr<uint8_t>(), int(batch), int(heads), int(tokens)};
-  launch_on(v, [&](cudaStream_t stream) { return launch_quantise_values(a, element_of(v.scalar_type()), stream); });
-  return out;
-}
-
 }  // namespace
 
 Product product_on(at::Device device) {
@@ -73,37 +56,55 @@ std::optional<QuantisedHeads> quantise_heads(const Tensor& x, const Tensor& cent
   return out;
 }
 
-std::optional<Tensor> attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values values,
-                                     Product product) {
+std::optional<CodedValues> code_values(const Tensor& v, Sums sums) {
+  if (!takes_strides(v) || architecture(v.device()) < kFloat8Architecture) return std::nullopt;
+  const int64_t batch = v.size(0), tokens = v.size(1), heads = v.size(2);
+  const int64_t tiles = (tokens + kInt8KeyBlock - 1) / kInt8KeyBlock * (kInt8KeyBlock / kAttentionKeyBlock);
+  const ValueScales scales = value_scales(v, float8_range(sums).value);
+  CodedValues out = {at::empty({batch, heads, tiles, v.size(3), kAttentionKeyBlock}, v.options().dtype(at::kByte)),
+                     scales.scale};
+  const QuantiseValuesArguments a{
+      strided(v), floats(scales.inverse), out.codes.data_ptr<uint8_t>(), int(batch), int(heads), int(tokens)};
+  launch_on(v, [&](cudaStream_t stream) { return launch_quantise_values(a, element_of(v.scalar_type()), stream); });
+  return out;
+}
+
+std::optional<Tensor> attend_codes(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v,
+                                   const std::optional<CodedValues>& coded, const Int8Way& way) {
   if (!takes_arrays(q.codes, {q.scale, k.codes, k.scale}) || !takes_strides(v)) return std::nullopt;
-  if (values == Values::Float8 && architecture(v.device()) < kFloat8Architecture) return std::nullopt;
-  const bool boxes = product == Product::Wgmma;
-  if (boxes && !takes_boxes(q.codes, v)) return std::nullopt;
-  const Element element = element_of(v.scalar_type());
+  const bool float8 = way.values == Values::Float8, boxes = way.product == Product::Wgmma;
+  if ((float8 && !coded) || (boxes && !takes_boxes(q.codes, v))) return std::nullopt;
+  const Tensor plain = boxes && !is_nested(v) ? v.contiguous() : v;
   Tensor out = at::empty({v.size(0), q.codes.size(2), v.size(2), v.size(3)}, v.options());
   Int8AttentionArguments a{};
   a.q = q.codes.const_data_ptr<int8_t>();
   a.k = k.codes.const_data_ptr<int8_t>();
   a.q_scale = floats(q.scale);
   a.k_scale = floats(k.scale);
+  if (float8) {
+    a.v_codes = coded->codes.const_data_ptr<uint8_t>();
+    a.v_scale = floats(coded->scale);
+  } else {
+    a.v = strided(plain);
+  }
   a.out = out.data_ptr();
   a.batch = int(v.size(0));
   a.heads = int(v.size(2));
   a.queries = int(q.codes.size(2));
   a.keys = int(v.size(1));
-  if (values == Values::Plain) {
-    const Tensor readable = boxes && !is_nested(v) ? v.contiguous() : v;
-    a.v = strided(readable);
-    auto* launch = boxes ? launch_int8_attention_sm90 : launch_int8_attention;
-    launch_on(v, [&](cudaStream_t stream) { return launch(a, element, stream); });
-    return out;
-  }
-  const CodedValues coded = coded_values(v);
-  a.v_codes = coded.codes.const_data_ptr<uint8_t>();
-  a.v_scale = floats(coded.scale);
-  auto* launch = boxes ? launch_int8_attention_sm90 : launch_int8_fp8_attention;
-  launch_on(v, [&](cudaStream_t stream) { return launch(a, element, stream); });
+  const Element element = element_of(v.scalar_type());
+  launch_on(v, [&](cudaStream_t stream) {
+    if (boxes) return launch_int8_attention_sm90(a, element, stream);
+    return float8 ? launch_int8_fp8_attention(a, element, way.sums, stream) : launch_int8_attention(a, element, stream);
+  });
   return out;
+}
+
+std::optional<Tensor> attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v,
+                                     const Int8Way& way) {
+  std::optional<CodedValues> coded;
+  if (way.values == Values::Float8 && !(coded = code_values(v, way.sums))) return std::nullopt;
+  return attend_codes(q, k, v, coded, way);
 }
 
 }  // namespace wan::kernels::cuda

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/check.h"
 #include "kernels/cuda_int8.h"
@@ -16,7 +17,6 @@ namespace {
 
 static_assert(kInt8HeadWidth == kAttentionHeadDim);
 constexpr double kLog2E = 1.4426950408889634;
-constexpr double kLargestFloat8 = 448;  // e4m3
 
 void check_heads(const char* op, const char* name, const Tensor& x) {
   check_shape(op, name, x, {kAny, kAny, kAny, kAttentionHeadDim});
@@ -34,10 +34,11 @@ QuantisedHeads coded(const Tensor& x, const Tensor& largest, double factor) {
 /// Compares some queries of the last head with the reference when a kernel is first used on a device with or without a
 /// tail of keys.
 [[maybe_unused]] void check_attention_once(const Tensor& out, const QuantisedHeads& q, const QuantisedHeads& k,
-                                           const Tensor& v, Values values) {
+                                           const Tensor& v, Values values, Product product) {
   // Weights are rounded under another maximum: by 2^-9, or by 2^-4 in e4m3.
   const double bound = values == Values::Float8 ? 6e-2 : 1e-2;
   const std::string shape = std::string(values == Values::Float8 ? "8+8 " : "8+16 ") + at::toString(v.scalar_type()) +
+                            (product == Product::Wgmma ? " with wgmma" : "") +
                             (k.codes.size(2) % kInt8KeyBlock ? " with a tail" : "");
   const auto head_of = [](const QuantisedHeads& heads) {
     return QuantisedHeads{heads.codes.narrow(1, -1, 1), heads.scale.narrow(1, -1, 1)};
@@ -55,10 +56,10 @@ QuantisedHeads coded(const Tensor& x, const Tensor& largest, double factor) {
 
 }  // namespace
 
-ValueScales value_scales(const Tensor& v) {
+ValueScales value_scales(const Tensor& v, float largest_code) {
   // Two passes instead of one over |v|, which would be a second v.
   const Tensor largest = at::maximum(v.amax(1), -v.amin(1)).to(at::kFloat);
-  return {largest / kLargestFloat8, at::where(largest > hadamard::kSmallest, kLargestFloat8 / largest, 0)};
+  return {largest / largest_code, at::where(largest > hadamard::kSmallest, largest_code / largest, 0)};
 }
 
 QuantisedHeads quantise_queries(const Tensor& q, double factor) {
@@ -92,8 +93,8 @@ Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double 
     const bool slower = use_fused(v) && !cuda::multiplies_float8(v.device());
     const Values taken = slower ? Values::Plain : values;
     const Product product = use_fused(v) ? cuda::product_on(v.device()) : Product::Mma;
-    if (auto out = cuda::attention_int8(queries, keys, v, taken, product)) {
-      check_attention_once(*out, queries, keys, v, taken);
+    if (auto out = cuda::attention_int8(queries, keys, v, {taken, Sums::Float, product})) {
+      check_attention_once(*out, queries, keys, v, taken, product);
       return *out;
     }
   }
@@ -117,19 +118,19 @@ QuantisedHeads quantise_keys(const Tensor& k, const Tensor& centre) {
   return {heads.codes.view(padded.sizes()).narrow(2, 0, tokens).contiguous(), heads.scale.squeeze(-1).contiguous()};
 }
 
-QuantisedHeads quantise_values(const Tensor& v) {
-  const ValueScales scales = value_scales(v);
-  const Tensor codes = (v.to(at::kFloat) * scales.inverse.unsqueeze(1)).clamp_(-kLargestFloat8, kLargestFloat8);
+QuantisedHeads quantise_values(const Tensor& v, float largest_code) {
+  const ValueScales scales = value_scales(v, largest_code);
+  const Tensor codes = (v.to(at::kFloat) * scales.inverse.unsqueeze(1)).clamp_(-largest_code, largest_code);
   return {codes.to(at::kFloat8_e4m3fn), scales.scale};
 }
 
-Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values kind) {
+Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values kind, Sums sums) {
   constexpr int64_t kLogits = int64_t(1) << 26;  // held at one time: 256 MiB in float32
-  constexpr double kPeak = 256;                  // the largest weight in e4m3
+  const Float8Range range = float8_range(sums);
   const int64_t queries = q.codes.size(2), keys = k.codes.size(2);
   const int64_t per_query = std::max<int64_t>(q.codes.size(0) * q.codes.size(1) * keys, 1);
   const int64_t block = std::clamp<int64_t>(kLogits / per_query, 1, std::max<int64_t>(queries, 1));
-  const QuantisedHeads coded = kind == Values::Float8 ? quantise_values(v) : QuantisedHeads{v, {}};
+  const QuantisedHeads coded = kind == Values::Float8 ? quantise_values(v, range.value) : QuantisedHeads{v, {}};
   const Tensor key_codes = k.codes.transpose(2, 3).to(at::kFloat), values = coded.codes.transpose(1, 2).to(at::kFloat);
   const Tensor key_scale = k.scale.repeat_interleave(kInt8KeyBlock, 2).narrow(2, 0, keys).unsqueeze(2);
   Tensor out = at::empty({v.size(0), queries, v.size(2), v.size(3)}, v.options());
@@ -139,11 +140,11 @@ Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Te
     Tensor logits = at::matmul(q.codes.narrow(2, first, count).to(at::kFloat), key_codes);
     logits.mul_(q.scale.narrow(2, first, count).unsqueeze(-1) * key_scale);
     Tensor weights = at::exp2(logits - logits.amax(-1, true));
-    if (kind == Values::Float8) weights.mul_(kPeak);
+    if (kind == Values::Float8) weights.mul_(std::exp2(range.peak));
     const Tensor rounded = weights.to(coded.codes.scalar_type()).to(at::kFloat);
-    Tensor sums = at::matmul(rounded, values) / weights.sum(-1, true);
-    if (kind == Values::Float8) sums.mul_(coded.scale.unsqueeze(2));
-    out.narrow(1, first, count).copy_(sums.transpose(1, 2));
+    Tensor rows = at::matmul(rounded, values) / weights.sum(-1, true);
+    if (kind == Values::Float8) rows.mul_(coded.scale.unsqueeze(2));
+    out.narrow(1, first, count).copy_(rows.transpose(1, 2));
   }
   return out;
 }

@@ -5,6 +5,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "kernels/float8.h"
+
 namespace wan::kernels {
 
 using at::Tensor;
@@ -25,11 +27,12 @@ QuantisedHeads quantise_queries(const Tensor& q, double factor);
 QuantisedHeads quantise_keys(const Tensor& k, const Tensor& centre);
 
 /// Of each channel of each head of v [B, L, H, 128], [B, H, 128] float32: v = code * scale and code = v * inverse,
-/// codes up to 448. A channel of zeros has both 0; one with a NaN or an infinity has a scale that is not finite.
+/// codes up to `largest_code`. A channel of zeros has both 0; one with a NaN or an infinity has a scale that is not
+/// finite.
 struct ValueScales {
   Tensor scale, inverse;
 };
-ValueScales value_scales(const Tensor& v);
+ValueScales value_scales(const Tensor& v, float largest_code);
 
 /// What weights and values are multiplied in: v's dtype, or e4m3 with a scale for each channel of a head.
 enum class Values { Plain, Float8 };
@@ -45,8 +48,10 @@ namespace reference {
 QuantisedHeads quantise_queries(const Tensor& q, double factor);
 QuantisedHeads quantise_keys(const Tensor& k, const Tensor& centre);
 /// Values as e4m3 codes [B, L, H, 128] and the scale of each channel [B, H, 128] float32.
-QuantisedHeads quantise_values(const Tensor& v);
-Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values values = Values::Plain);
+QuantisedHeads quantise_values(const Tensor& v, float largest_code);
+/// `sums` says in which range 8-bit weights and values lie; the sums themselves are float32.
+Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values values = Values::Plain,
+                      Sums sums = Sums::Float);
 }  // namespace reference
 
 }  // namespace wan::kernels

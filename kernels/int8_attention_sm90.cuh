@@ -19,8 +19,8 @@ using attention_sm90::kWidthTiles;
 static_assert(kKeys == kInt8KeyBlock, "the keys of a tile share a scale");
 
 /// Queries and keys as codes: a row is 128 bytes. Rows past the end of a head are the next head's, or zeros: they are
-/// masked, or not written. `kPeak` is log2 of the largest weight.
-template <int kPeak>
+/// masked, or not written. kFloat8: whether weights will be e4m3, with its range.
+template <bool kFloat8>
 struct Keys8 {
   using Sizes = Int8AttentionArguments;
   using Sum = int32_t;
@@ -58,7 +58,7 @@ struct Keys8 {
                         int32_t (&sums)[kKeyTiles][4], int tile, int lane) {
     if (kTail && (tile + 1) * kKeys > keys) int8_attention_mma::mask_keys(sums, tile * kKeys, keys, lane);
     int8_attention_mma::exponentiate(weights, rescale, softmax, sums, {query_scale[0] * scale, query_scale[1] * scale},
-                                     float(kPeak));
+                                     kFloat8 ? int8_fp8_attention::kPeak<Sums::Float> : 0.0f);
   }
 
   const float* key_scale;
@@ -132,9 +132,8 @@ cudaError_t run_int8_attention_sm90(const Int8AttentionArguments& sizes, Element
   if (status != cudaSuccess) return status;
   auto with_type = [&](auto type) {
     using T = typename decltype(type)::type;
-    constexpr int kPeak = int(int8_fp8_attention::kPeak);
-    return sizes.v_codes ? attention_sm90::run_kernel<T, Keys8<kPeak>, Values8>(a, run)
-                         : attention_sm90::run_kernel<T, Keys8<0>, attention_sm90::Values16<T>>(a, run);
+    return sizes.v_codes ? attention_sm90::run_kernel<T, Keys8<true>, Values8>(a, run)
+                         : attention_sm90::run_kernel<T, Keys8<false>, attention_sm90::Values16<T>>(a, run);
   };
   return element == Element::Half ? with_type(simt::Type<__half>{}) : with_type(simt::Type<simt::bf16>{});
 }

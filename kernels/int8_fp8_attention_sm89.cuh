@@ -19,8 +19,8 @@ using int8_attention_mma::kWidthTiles;
 constexpr int kChunks = kKeys / 16;  // 16-byte chunks in a channel's keys of one tile
 constexpr int kValueBytes = kKeys * kWidth;
 constexpr int kStageBytes = kKeyBytes + kValueBytes, kSharedBytes = 2 * kStageBytes;
-/// The largest weight is 2^8 of e4m3's 448, so that weights down to 2^-17 of it are not yet zero.
-constexpr float kPeak = 8;
+template <Sums kSums>
+constexpr float kPeak = float8_range(kSums).peak;
 
 /// Copies 64 keys of all channels, which lie together.
 WAN_DEVICE void copy_values(unsigned char* tile, const uint8_t* codes) {
@@ -46,8 +46,28 @@ WAN_DEVICE void pack_weights(uint32_t (&a)[kSteps][4], const float (&weights)[kT
   }
 }
 
-/// O = O * rescale + P V. The tensor core keeps about 14 bits of a sum of 8-bit products, so those of one tile are
-/// summed apart and the long sum is an ordinary float32.
+/// P V of 64 keys and eight channels, summed from 0 on.
+template <Sums kSums>
+WAN_DEVICE void multiply_tile(float (&products)[4], const uint32_t (&a)[kKeys / 32][4], const uint32_t (&b)[4]) {
+  auto multiply = [&](auto& sums) {
+    simt::mma_16x8x32_e4m3(sums, a[0], {b[0], b[1]});
+    simt::mma_16x8x32_e4m3(sums, a[1], {b[2], b[3]});
+  };
+  if constexpr (kSums == Sums::Half) {
+    uint32_t halves[2] = {};
+    multiply(halves);
+    simt::unpack_halves(products, halves);
+  } else {
+    WAN_UNROLL
+    for (int i = 0; i < 4; ++i) products[i] = 0;
+    multiply(products);
+  }
+}
+static_assert(kKeys == 2 * 32, "two products for a tile");
+
+/// O = O * rescale + P V. The tensor core keeps about 14 bits of a sum of 8-bit products (11 in half), so those of one
+/// tile are summed apart and the long sum is an ordinary float32.
+template <Sums kSums>
 WAN_DEVICE void multiply_values(float (&output)[kWidthTiles][4], const float (&weights)[kKeyTiles][4],
                                 const float (&rescale)[2], const unsigned char* values, int lane) {
   const fragments::Place place = fragments::ldmatrix_four_chunks(lane);
@@ -56,16 +76,14 @@ WAN_DEVICE void multiply_values(float (&output)[kWidthTiles][4], const float (&w
   WAN_UNROLL
   for (int tile = 0; tile < kWidthTiles; ++tile) {
     simt::sync_warp();  // holds the compiler back from summing many tiles at once, which spills on sm_90
-    float products[4] = {};
+    float products[4];
     uint32_t b[4];
     simt::ldmatrix_x4(b, values + fragments::swizzled_pairs(8 * tile + place.row, place.column / 16));
-    simt::mma_16x8x32_e4m3(products, a[0], {b[0], b[1]});
-    simt::mma_16x8x32_e4m3(products, a[1], {b[2], b[3]});
+    multiply_tile<kSums>(products, a, b);
     WAN_UNROLL
     for (int i = 0; i < 4; ++i) output[tile][i] = fmaf(output[tile][i], rescale[i / 2], products[i]);
   }
 }
-static_assert(kKeys == 2 * 32, "two products for a tile");
 
 /// Multiplies each channel with its scale.
 WAN_DEVICE void scale_channels(float (&output)[kWidthTiles][4], const float* scale, int lane) {
@@ -79,7 +97,7 @@ WAN_DEVICE void scale_channels(float (&output)[kWidthTiles][4], const float* sca
 }
 
 /// Grid as in int8_attention_mma.cuh.
-template <typename T>
+template <typename T, Sums kSums>
 WAN_BOUNDED_KERNEL(kThreads, 1)
 int8_fp8_attention_kernel(Int8AttentionArguments a) {
   WAN_DYNAMIC_SHARED(shared);
@@ -112,8 +130,8 @@ int8_fp8_attention_kernel(Int8AttentionArguments a) {
     const unsigned char* stage = shared + i % 2 * kStageBytes;
     float weights[kKeyTiles][4], rescale[2];
     int8_attention_mma::weigh_keys(weights, rescale, softmax, queries, stage, key_scale[i * kKeys / kInt8KeyBlock],
-                                   i * kKeys, a.keys, lane, kPeak);
-    multiply_values(output, weights, rescale, stage + kKeyBytes, lane);
+                                   i * kKeys, a.keys, lane, kPeak<kSums>);
+    multiply_values<kSums>(output, weights, rescale, stage + kKeyBytes, lane);
     simt::sync_block();  // before the next copy overwrites this stage
   }
 
@@ -125,10 +143,15 @@ int8_fp8_attention_kernel(Int8AttentionArguments a) {
 
 /// At least one key.
 template <typename Run>
-cudaError_t run_int8_fp8_attention(const Int8AttentionArguments& a, Element element, Run run) {
+cudaError_t run_int8_fp8_attention(const Int8AttentionArguments& a, Element element, Sums sums, Run run) {
   const dim3 grid(unsigned((a.queries + kQueries - 1) / kQueries), unsigned(a.heads), unsigned(a.batch));
-  auto* kernel = element == Element::Half ? int8_fp8_attention_kernel<__half> : int8_fp8_attention_kernel<simt::bf16>;
-  return run(grid, kThreads, kSharedBytes, kernel, a);
+  auto with_type = [&](auto type) {
+    using T = typename decltype(type)::type;
+    auto* kernel =
+        sums == Sums::Half ? int8_fp8_attention_kernel<T, Sums::Half> : int8_fp8_attention_kernel<T, Sums::Float>;
+    return run(grid, kThreads, kSharedBytes, kernel, a);
+  };
+  return element == Element::Half ? with_type(simt::Type<__half>{}) : with_type(simt::Type<simt::bf16>{});
 }
 
 }  // namespace wan::kernels::int8_fp8_attention

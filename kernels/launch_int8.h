@@ -1,6 +1,7 @@
 // As launch.h, for the kernels with 8-bit operands.
 #pragma once
 
+#include "kernels/float8.h"
 #include "kernels/launch.h"
 
 namespace wan::kernels {
@@ -57,7 +58,7 @@ cudaError_t launch_quantise_heads(const QuantiseHeadsArguments& arguments, Eleme
 /// of each 32 stand in the order of fragments::column_of_slot; keys up to a multiple of kInt8KeyBlock are zeros.
 struct QuantiseValuesArguments {
   AttentionArguments::Strided v;
-  const float* inverse;  // [batch, heads, 128]: what a channel is multiplied with
+  const float* inverse;  // [batch, heads, 128]: what a channel is multiplied with, for the range of its product's sums
   uint8_t* codes;        // [batch, heads, tiles, 128, kAttentionKeyBlock]
   int batch, heads, tokens;
 };
@@ -78,7 +79,9 @@ struct Int8AttentionArguments {
 cudaError_t launch_int8_attention(const Int8AttentionArguments& arguments, Element element, cudaStream_t stream);
 /// Either with wgmma, compiled for sm_90a alone: with e4m3 where `v_codes` is given.
 cudaError_t launch_int8_attention_sm90(const Int8AttentionArguments& arguments, Element element, cudaStream_t stream);
-/// With weights and values in e4m3. `element` is that of out. mma.sync, sm_89 and newer.
-cudaError_t launch_int8_fp8_attention(const Int8AttentionArguments& arguments, Element element, cudaStream_t stream);
+/// With weights and values in e4m3, the values' codes in the range of these sums. `element` is that of out. mma.sync,
+/// sm_89 and newer.
+cudaError_t launch_int8_fp8_attention(const Int8AttentionArguments& arguments, Element element, Sums sums,
+                                      cudaStream_t stream);
 
 }  // namespace wan::kernels

@@ -42,15 +42,33 @@ TEST_F(Int8Gpu, AttentionIsTheSimulation) {
       const Tensor v = (randn({1, length, 3, 128}) + 1).to(at::kBFloat16);
       const QuantisedHeads queries = quantise_queries(q, scale * log2e);
       const QuantisedHeads keys = quantise_keys(k, k.mean(1, false, at::kFloat));
-      for (Values values : {Values::Plain, Values::Float8}) {
+      const QuantisedHeads cpu_queries = quantise_queries(q.cpu(), scale * log2e);
+      const QuantisedHeads cpu_keys = quantise_keys(k.cpu(), k.cpu().mean(1, false, at::kFloat));
+      for (auto [values, sums] :
+           {std::pair{Values::Plain, Sums::Float}, {Values::Float8, Sums::Float}, {Values::Float8, Sums::Half}}) {
         if (values == Values::Float8 && cuda::architecture(q.device()) < 89) continue;
         // The kernel itself: the operation would leave 8-bit values to the GPUs that gain by them.
-        const auto got = cuda::attention_int8(queries, keys, v, values, Product::Mma);
+        const auto got = cuda::attention_int8(queries, keys, v, {values, sums});
         ASSERT_TRUE(got);
-        const Tensor want = attention_int8(q.cpu(), k.cpu(), v.cpu(), scale, values);
+        const Tensor want = reference::attention_int8(cpu_queries, cpu_keys, v.cpu(), values, sums);
         EXPECT_LT(relative_rms(got->cpu(), want), values == Values::Plain ? 3e-3 : 2e-2) << length;
       }
     }
+  }
+}
+
+/// Whatever the card does inside: every weight and every code is the largest, and the sum is below 65504.
+TEST_F(Int8Gpu, HalfSumsHoldTheLargestWeightsAndValues) {
+  if constexpr (kFusedBuilt) {
+    const at::TensorOptions here = randn({1}).options();
+    const QuantisedHeads queries = {at::full({1, 1, 20, 128}, 127, here.dtype(at::kChar)),
+                                    at::full({1, 1, 20}, 0x1p-20, here)};
+    const QuantisedHeads keys = {at::full({1, 1, 1000, 128}, 127, here.dtype(at::kChar)), at::ones({1, 1, 8}, here)};
+    const Tensor v = at::full({1, 1000, 1, 128}, -3, here.dtype(at::kBFloat16));
+    if (cuda::architecture(v.device()) < 89) GTEST_SKIP() << "no 8-bit floats before sm_89";
+    const auto got = cuda::attention_int8(queries, keys, v, {Values::Float8, Sums::Half});
+    ASSERT_TRUE(got);
+    EXPECT_LT(relative_rms(*got, v.narrow(1, 0, 20)), 4e-3);
   }
 }
 

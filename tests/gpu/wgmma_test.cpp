@@ -65,7 +65,7 @@ TEST_F(WgmmaGpu, TheLongestTailOf720p) {
     const QuantisedHeads queries = quantise_queries(q, kScale * kLog2E);
     const QuantisedHeads keys = quantise_keys(k, k.mean(1, false, at::kFloat));
     for (Values values : {Values::Plain, Values::Float8}) {
-      const auto eight = cuda::attention_int8(queries, keys, v, values, Product::Wgmma);
+      const auto eight = cuda::attention_int8(queries, keys, v, {values, Sums::Float, Product::Wgmma});
       ASSERT_TRUE(eight);
       EXPECT_LE(sampled_error(*eight, q, k, v, kScale, {}), values == Values::Plain ? 3e-3 : 5e-3);
     }
@@ -80,7 +80,7 @@ TEST_F(WgmmaGpu, EightBitAttentionIsTheSimulation) {
       const QuantisedHeads queries = quantise_queries(q, kScale * kLog2E);
       const QuantisedHeads keys = quantise_keys(k, k.mean(1, false, at::kFloat));
       for (Values values : {Values::Plain, Values::Float8}) {
-        const auto got = cuda::attention_int8(queries, keys, v, values, Product::Wgmma);
+        const auto got = cuda::attention_int8(queries, keys, v, {values, Sums::Float, Product::Wgmma});
         ASSERT_TRUE(got);
         const Tensor want = attention_int8(q.cpu(), k.cpu(), v.cpu(), kScale, values);
         EXPECT_LT(relative_rms(got->cpu(), want), values == Values::Plain ? 3e-3 : 2e-2) << length;

@@ -12,54 +12,91 @@ namespace {
 // A row that is one value shows e4m3's 3 bits of mantissa, 2.6e-2 on average; a mean of many values does not.
 constexpr double kDiffuse = 5e-3, kPeaked = 3.5e-2;
 constexpr double kLogitFactor = kScale * 1.4426950408889634;
+constexpr Sums kSums[] = {Sums::Float, Sums::Half};
 
-Tensor run_quantise_values(const Tensor& v, simt::Order order) {
+/// A kernel.
+struct Way {
+  Product product;
+  Sums sums;
+};
+constexpr Way kMmaFloat = {Product::Mma, Sums::Float}, kMmaHalf = {Product::Mma, Sums::Half},
+              kWgmma = {Product::Wgmma, Sums::Float};
+
+const char* name_of(Sums sums) {
+  return sums == Sums::Half ? "half sums" : "float sums";
+}
+
+Tensor run_quantise_values(const Tensor& v, float largest_code, simt::Order order) {
   const int64_t blocks = (v.size(1) + kInt8KeyBlock - 1) / kInt8KeyBlock;
   Tensor codes = at::full({v.size(0), v.size(2), 2 * blocks, kWidth, kAttentionKeyBlock}, 0x7f, at::kByte);  // NaN
-  const Tensor inverse = value_scales(v).inverse;
+  const Tensor inverse = value_scales(v, largest_code).inverse;
   const QuantiseValuesArguments a{strided_view(v), floats(inverse), codes.data_ptr<uint8_t>(),
                                   int(v.size(0)),  int(v.size(2)),  int(v.size(1))};
   quantise_values::run_quantise_values(a, element_of(v), simt::HostRunner{order});
   return codes;
 }
 
-class Int8Fp8AttentionKernel : public testing::TestWithParam<Product> {
- protected:
-  static Tensor run_whole(const Heads& x, double factor = kLogitFactor, simt::Order order = simt::Order::Forward) {
-    const QuantisedHeads q = run_quantise_heads(x.q, {}, factor, order);
-    const QuantisedHeads k = run_quantise_heads(x.k, centre_of(x.k), 1, order);
-    const Tensor codes = run_quantise_values(x.v, order), scale = value_scales(x.v).scale;
-    Tensor out = poisoned({x.v.size(0), x.q.size(1), x.v.size(2), kWidth}, x.v.scalar_type());
-    Int8AttentionArguments a = arguments_of(q, k, x.v, out);
-    a.v_codes = codes.const_data_ptr<uint8_t>();
-    a.v_scale = floats(scale);
-    const simt::HostRunner run{order};
-    EXPECT_EQ(GetParam() == Product::Mma
-                  ? int8_fp8_attention::run_int8_fp8_attention(a, element_of(x.v), run)
-                  : int8_attention_sm90::run_int8_attention_sm90(a, element_of(x.v), simt::sm90::HostMaps{}, run),
-              cudaSuccess);
-    return out;
-  }
-};
-INSTANTIATE_TEST_SUITE_P(Kernels, Int8Fp8AttentionKernel, testing::Values(Product::Mma, Product::Wgmma),
-                         name_of_product);
+/// Of queries and keys in codes, and values whose codes go up to `largest_code`.
+Tensor run_attention(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, const Way& way,
+                     float largest_code, simt::Order order = simt::Order::Forward) {
+  const Tensor codes = run_quantise_values(v, largest_code, order), scale = value_scales(v, largest_code).scale;
+  Tensor out = poisoned({v.size(0), q.codes.size(2), v.size(2), kWidth}, v.scalar_type());
+  Int8AttentionArguments a = arguments_of(q, k, v, out);
+  a.v_codes = codes.const_data_ptr<uint8_t>();
+  a.v_scale = floats(scale);
+  const simt::HostRunner run{order};
+  EXPECT_EQ(way.product == Product::Mma
+                ? int8_fp8_attention::run_int8_fp8_attention(a, element_of(v), way.sums, run)
+                : int8_attention_sm90::run_int8_attention_sm90(a, element_of(v), simt::sm90::HostMaps{}, run),
+            cudaSuccess);
+  return out;
+}
 
-Tensor simulated(const Heads& x, double scale = kScale) {
-  return attention_int8(x.q, x.k, x.v, scale, Values::Float8);
+Tensor run_whole(const Heads& x, const Way& way, double factor = kLogitFactor,
+                 simt::Order order = simt::Order::Forward) {
+  const QuantisedHeads q = run_quantise_heads(x.q, {}, factor, order);
+  const QuantisedHeads k = run_quantise_heads(x.k, centre_of(x.k), 1, order);
+  return run_attention(q, k, x.v, way, float8_range(way.sums).value, order);
+}
+
+Tensor simulated(const Heads& x, Sums sums) {
+  return reference::attention_int8(reference::quantise_queries(x.q, kLogitFactor),
+                                   reference::quantise_keys(x.k, centre_of(x.k)), x.v, Values::Float8, sums);
+}
+
+/// Codes of 127 under one scale: every logit is the same.
+QuantisedHeads equal_heads(int64_t tokens, int64_t scales, double scale) {
+  return {at::full({1, 1, tokens, kWidth}, 127, at::kChar), at::full({1, 1, scales}, scale, at::kFloat)};
+}
+
+/// A sign for each channel, one value for all keys: every code is the largest, and so is every weight.
+Tensor largest_values() {
+  Tensor v = at::full({1, 300, 1, kWidth}, 3, at::kBFloat16);
+  v.narrow(3, 40, 50).neg_();
+  return v;
+}
+
+/// The attention of 20 queries to them, where the logits are 127^2 * 128 * factor.
+Tensor run_largest(const Way& way, float largest_code, double factor = 0x1p-20,
+                   simt::Order order = simt::Order::Forward) {
+  return run_attention(equal_heads(20, 20, factor), equal_heads(300, 3, 1), largest_values(), way, largest_code, order);
 }
 
 TEST(QuantiseValues, KernelHasTheReferencesCodesInTheOrderOfItsProduct) {
   for (int64_t tokens : {1, 31, 127, 129, 300}) {
     Heads x = gaussian(2, tokens, 2);
     x.v.select(3, 5).zero_();  // a channel of zeros
-    const Tensor want = reference::quantise_values(x.v).codes.view(at::kByte).permute({0, 2, 3, 1}).contiguous();
-    for (simt::Order order : kOrders) {
-      const Tensor codes = run_quantise_values(x.v, order);
-      for (int64_t at = 0; at < 64 * codes.size(2); ++at) {
-        const int64_t key = at / 128 * 128 + quantise_values::key_of_slot(int(at % 128));
-        const Tensor got = codes.select(2, at / 64).select(3, at % 64);
-        EXPECT_TRUE(key < tokens ? got.equal(want.select(3, key)) : got.eq(0).all().item<bool>())
-            << tokens << " " << at;
+    for (Sums sums : kSums) {
+      const float largest = float8_range(sums).value;
+      const Tensor want = reference::quantise_values(x.v, largest).codes.view(at::kByte).permute({0, 2, 3, 1});
+      for (simt::Order order : kOrders) {
+        const Tensor codes = run_quantise_values(x.v, largest, order);
+        for (int64_t at = 0; at < 64 * codes.size(2); ++at) {
+          const int64_t key = at / 128 * 128 + quantise_values::key_of_slot(int(at % 128));
+          const Tensor got = codes.select(2, at / 64).select(3, at % 64);
+          EXPECT_TRUE(key < tokens ? got.equal(want.select(3, key)) : got.eq(0).all().item<bool>())
+              << name_of(sums) << " " << tokens << " " << at;
+        }
       }
     }
   }
@@ -77,18 +114,45 @@ TEST(QuantiseValues, ABrokenChannelStaysBroken) {
 
 TEST(Int8Fp8Attention, TheReferenceIsWithinTheContract) {
   Heads x = gaussian(1, 1500, 2);
-  EXPECT_LT(relative_rms(simulated(x), wanted(x)), kDiffuse);
-  EXPECT_GT(relative_rms(simulated(x), wanted(x)), relative_rms(attention_int8(x.q, x.k, x.v, kScale), wanted(x)));
   Heads peaked = {x.q, x.q, x.v};
-  EXPECT_LT(relative_rms(simulated(peaked), wanted(peaked)), kPeaked);
+  for (Sums sums : kSums) {
+    SCOPED_TRACE(name_of(sums));
+    EXPECT_LT(relative_rms(simulated(x, sums), wanted(x)), kDiffuse);
+    EXPECT_GT(relative_rms(simulated(x, sums), wanted(x)),
+              relative_rms(attention_int8(x.q, x.k, x.v, kScale), wanted(x)));
+    EXPECT_LT(relative_rms(simulated(peaked, sums), wanted(peaked)), kPeaked);
+  }
+  EXPECT_TRUE(attention_int8(x.q, x.k, x.v, kScale, Values::Float8).equal(simulated(x, Sums::Float)));
 }
+
+TEST(Int8Fp8Attention, OneValueAHundredTimesTheOthersIsWithinTheContract) {
+  // Beside it, with half sums, most codes of its channel are subnormal.
+  Heads x = gaussian(1, 1500, 1);
+  x.v[0][700].fill_(100);
+  Heads peaked = {x.q, x.q, x.v};
+  const Tensor kept = at::cat({at::arange(700), at::arange(701, 1500)});
+  for (Sums sums : kSums) {
+    SCOPED_TRACE(name_of(sums));
+    EXPECT_LT(relative_rms(simulated(x, sums), wanted(x)), kDiffuse);
+    EXPECT_LT(relative_rms(simulated(peaked, sums).index_select(1, kept), wanted(peaked).index_select(1, kept)),
+              kPeaked);
+  }
+}
+
+class Int8Fp8AttentionKernel : public testing::TestWithParam<Way> {};
+INSTANTIATE_TEST_SUITE_P(Kernels, Int8Fp8AttentionKernel, testing::Values(kMmaFloat, kMmaHalf, kWgmma),
+                         [](const auto& info) {
+                           return info.param.product == Product::Wgmma ? "Wgmma"
+                                  : info.param.sums == Sums::Half      ? "MmaHalfSums"
+                                                                       : "Mma";
+                         });
 
 TEST_P(Int8Fp8AttentionKernel, EqualsTheSimulationAtEveryTail) {
   for (int64_t tokens : {1, 7, 63, 64, 65, 127, 128, 129, 193, 520}) {
-    if (tokens > kThreeTiles && GetParam() == Product::Mma) continue;
+    if (tokens > kThreeTiles && GetParam().product == Product::Mma) continue;
     SCOPED_TRACE(testing::Message() << tokens << " tokens");
     Heads x = gaussian(1, tokens, tokens % 64 == 1 ? 2 : 1);
-    const Tensor out = run_whole(x), expected = simulated(x);
+    const Tensor out = run_whole(x, GetParam()), expected = simulated(x, GetParam().sums);
     // Weights are rounded under another maximum, each by up to 2^-4; the more of them, the less it shows.
     EXPECT_LT(relative_rms(out, expected), tokens < 63 ? 2e-2 : 6e-3);
     EXPECT_LT(relative_rms(out, wanted(x)), 1.05 * relative_rms(expected, wanted(x)) + 5e-4);
@@ -98,25 +162,43 @@ TEST_P(Int8Fp8AttentionKernel, EqualsTheSimulationAtEveryTail) {
 
 TEST_P(Int8Fp8AttentionKernel, OtherLengthsBatchAndHalfInBothOrders) {
   at::manual_seed(2);
-  Heads x = gaussian(2, GetParam() == Product::Mma ? 150 : 600, 2, at::kHalf);
+  Heads x = gaussian(2, GetParam().product == Product::Mma ? 150 : 600, 2, at::kHalf);
   x.q = x.q.narrow(1, 0, 20);
-  const Tensor expected = simulated(x);
-  for (simt::Order order : kOrders) EXPECT_LT(relative_rms(run_whole(x, kLogitFactor, order), expected), 6e-3);
+  const Tensor expected = simulated(x, GetParam().sums);
+  for (simt::Order order : kOrders)
+    EXPECT_LT(relative_rms(run_whole(x, GetParam(), kLogitFactor, order), expected), 6e-3);
 }
 
 TEST_P(Int8Fp8AttentionKernel, PeakedRowsAreTheValuesCodes) {
   // Every query meets itself and sees nothing else: what comes out is the code of its value.
   Heads x = gaussian(1, 130, 1);
   x.k = x.q;
-  const QuantisedHeads codes = reference::quantise_values(x.v);
+  const QuantisedHeads codes = reference::quantise_values(x.v, float8_range(GetParam().sums).value);
   const Tensor want = codes.codes.to(at::kFloat) * codes.scale.unsqueeze(1);
-  EXPECT_LT(relative_rms(run_whole(x, 40 * kLogitFactor), want), 2e-3);  // bfloat16
+  EXPECT_LT(relative_rms(run_whole(x, GetParam(), 40 * kLogitFactor), want), 2e-3);  // bfloat16
 }
 
 TEST_P(Int8Fp8AttentionKernel, EqualKeysAreAPlainMean) {
   Heads x = gaussian(1, 130, 1);
   x.k = x.k.narrow(1, 0, 1).expand({1, 130, 1, kWidth});
-  EXPECT_LT(relative_rms(run_whole(x), wanted(x)), kDiffuse);
+  EXPECT_LT(relative_rms(run_whole(x, GetParam()), wanted(x)), kDiffuse);
+}
+
+TEST_P(Int8Fp8AttentionKernel, HoldsTheLargestWeightsAndValues) {
+  const Tensor want = largest_values().narrow(1, 0, 20);
+  for (simt::Order order : kOrders)
+    EXPECT_TRUE(run_largest(GetParam(), float8_range(GetParam().sums).value, 0x1p-20, order).equal(want));
+}
+
+TEST(Int8Fp8AttentionMma, HalfSumsOverflowFromTheNextCodeOn) {
+  for (float larger : {2.5f, 448.0f}) EXPECT_FALSE(at::isfinite(run_largest(kMmaHalf, larger)).any().item<bool>());
+}
+
+TEST(Int8Fp8AttentionMma, HalfSumsHoldWhateverTheLogitsRoundTo) {
+  // Logits beyond 400,000 lose their fraction, and weights come out larger than the largest: packing cuts them off.
+  for (double factor : {0.2, 0.45, 0.7, 0.95, 1.3})
+    EXPECT_TRUE(at::isfinite(run_largest(kMmaHalf, float8_range(Sums::Half).value, factor)).all().item<bool>())
+        << factor;
 }
 
 }  // namespace

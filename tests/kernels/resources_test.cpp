@@ -93,8 +93,9 @@ TEST(Resources, ProductsOfBytesAreTensorCoreInstructions) {
   EXPECT_EQ(count(attention, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"), 64);
   EXPECT_EQ(count(attention, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"), 64);
   const std::string float8 = ptx_of("int8_fp8_attention_sm89");
-  EXPECT_EQ(count(float8, bytes), 2 * 32);
+  EXPECT_EQ(count(float8, bytes), 4 * 32);  // with float32 and with half sums
   EXPECT_EQ(count(float8, "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32"), 2 * 32);
+  EXPECT_EQ(count(float8, "mma.sync.aligned.m16n8k32.row.col.f16.e4m3.e4m3.f16"), 2 * 32);
 }
 
 TEST(Resources, HoppersProductsAreThoseOfWarpgroups) {

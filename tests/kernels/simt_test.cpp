@@ -1,7 +1,8 @@
 // The shim itself: what it computes, and that it reports what a GPU would hide.
-#include "kernels/simt/mma.h"
+#include "kernels/simt/fp8.h"
 
 #include <cmath>
+#include <limits>
 
 #include "tests/support.h"
 
@@ -181,6 +182,55 @@ TEST(Simt, MatrixProductsAreExactOnSmallIntegers) {
     }
   });
   EXPECT_TRUE(d.equal(at::matmul(a.to(at::kInt), b.to(at::kInt)) + 7));
+}
+
+/// begin + a b for a [16, 32] and b [32, 8] of whole e4m3 numbers, with sums in half.
+at::Tensor half_product(const at::Tensor& a, const at::Tensor& b, float begin) {
+  at::Tensor d = at::empty({16, 8});
+  launch(1, 32, 0, [&] {
+    const int lane = threadIdx.x;
+    e4m3 a_elements[16], b_elements[8];
+    for (int i = 0; i < 16; ++i) {
+      auto [row, column] = kernels::fragments::a_16x32(lane, i);
+      a_elements[i] = e4m3(a.const_data_ptr<float>()[row * 32 + column]);
+    }
+    for (int i = 0; i < 8; ++i) {
+      auto [row, column] = kernels::fragments::b_32x8(lane, i);
+      b_elements[i] = e4m3(b.const_data_ptr<float>()[row * 8 + column]);
+    }
+    uint32_t a_registers[4], b_registers[2];
+    std::memcpy(a_registers, a_elements, sizeof a_registers);
+    std::memcpy(b_registers, b_elements, sizeof b_registers);
+    const uint32_t pair = pack_halves<__half>(begin, begin);
+    uint32_t sums[2] = {pair, pair};
+    mma_16x8x32_e4m3(sums, a_registers, b_registers);
+    float floats[4];
+    unpack_halves(floats, sums);
+    for (int i = 0; i < 4; ++i) {
+      auto [row, column] = kernels::fragments::c_16x8(lane, i);
+      d.mutable_data_ptr<float>()[row * 8 + column] = floats[i];
+    }
+  });
+  return d;
+}
+
+TEST(Simt, HalfSumsOfFloat8AreRoundedOnceAndOverflow) {
+  at::manual_seed(1);
+  const at::Tensor a = at::randint(-8, 9, {16, 32}, at::kFloat), b = at::randint(-8, 9, {32, 8}, at::kFloat);
+  EXPECT_TRUE(half_product(a, b, 1).equal(at::matmul(a, b) + 1));  // at most 2049
+  const auto of_one_kind = [](double x, double y, float begin) {
+    const at::Tensor d = half_product(at::full({16, 32}, x), at::full({32, 8}, y), begin);
+    EXPECT_TRUE(d.eq(d[0][0]).all().item<bool>());
+    return d[0][0].item<float>();
+  };
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(of_one_kind(0x1p-9, 0x1p-9, 0), 0x1p-13f);  // the smallest codes are not lost
+  EXPECT_EQ(of_one_kind(1, 1.125, 2048), 2084);         // in steps of 2
+  EXPECT_EQ(of_one_kind(1.0 / 32, 1, 2048), 2048);      // a tie
+  EXPECT_EQ(of_one_kind(3.0 / 64, 1, 2048), 2050);      // 2049.5
+  EXPECT_EQ(of_one_kind(448, 2.25, 32256), 64512);
+  EXPECT_EQ(of_one_kind(448, 2.5, 35840), kInfinity);
+  EXPECT_EQ(of_one_kind(-448, 2.5, -35840), -kInfinity);
 }
 
 }  // namespace

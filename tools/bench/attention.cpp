@@ -2,7 +2,8 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <tuple>
+#include <memory>
+#include <optional>
 
 #include "kernels/attention.h"
 #include "kernels/cuda.h"
@@ -41,34 +42,85 @@ Attend own_attention(kernels::Product product) {
   };
 }
 
-/// An 8-bit kernel by itself, and the quantising before it.
-Attend own_int8(kernels::Values values, kernels::Product product) {
-  return [values, product](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-    if constexpr (kernels::kFusedBuilt) {
-      using kernels::Product, kernels::Values;
-      TORCH_CHECK(values == Values::Plain || product == Product::Wgmma || kernels::cuda::multiplies_float8(q.device()),
-                  "this GPU multiplies 8-bit floats no faster than 16-bit ones");
-      const auto queries = kernels::quantise_queries(q, scale * 1.4426950408889634);
-      const auto keys = kernels::quantise_keys(k, k.mean(1, false, at::kFloat));
-      if (auto out = kernels::cuda::attention_int8(queries, keys, v, values, product)) return *out;
-    }
-    TORCH_CHECK(false, "our kernel does not take this");
-  };
+constexpr double kLog2E = 1.4426950408889634;
+
+struct Coded {
+  kernels::QuantisedHeads queries, keys;
+};
+
+Coded code_heads(const Tensor& q, const Tensor& k, double scale) {
+  return {kernels::quantise_queries(q, scale * kLog2E), kernels::quantise_keys(k, k.mean(1, false, at::kFloat))};
 }
 
 /// 8-bit self-attention. Drawn values cancel, so an error of the logits is the result's, and no kernel's fault:
 /// 1.1e-2 with 16-bit values.
-std::vector<Backend> int8_backends(const Site& site) {
-  using kernels::Values;
-  std::vector<Backend> all;
-  for (auto [name, values, bound] : {std::tuple{"8+16", Values::Plain, 1.5e-2}, {"8+8", Values::Float8, 4e-2}}) {
-    const auto as_used = [values = values](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-      return kernels::attention_int8(q, k, v, scale, values);
+double int8_bound(kernels::Values values) {
+  return values == kernels::Values::Plain ? 1.5e-2 : 4e-2;
+}
+
+/// What the operation does on the CPU.
+Backend reference_int8(std::string name, kernels::Values values, kernels::Sums sums) {
+  return {std::move(name), true,
+          [values, sums](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+            const Coded coded = code_heads(q, k, scale);
+            return kernels::reference::attention_int8(coded.queries, coded.keys, v, values, sums);
+          },
+          "quantising included", int8_bound(values)};
+}
+
+/// A kernel with the quantising before it, and by itself: codes are made at its first run and kept.
+void add_int8_kernel([[maybe_unused]] std::vector<Backend>& backends, [[maybe_unused]] const std::string& name,
+                     [[maybe_unused]] kernels::Values values, [[maybe_unused]] kernels::Sums sums,
+                     [[maybe_unused]] kernels::Product product) {
+  if constexpr (kernels::kFusedBuilt) {
+    namespace cuda = kernels::cuda;
+    const cuda::Int8Way way = {values, sums, product};
+    const auto check = [way](const Tensor& q) {
+      TORCH_CHECK(way.values == kernels::Values::Plain || way.product == kernels::Product::Wgmma ||
+                      cuda::multiplies_float8(q.device()),
+                  "this GPU multiplies 8-bit floats no faster than 16-bit ones");
     };
-    if (!site.is_cuda()) all.push_back({name, true, as_used, "quantising included", bound});
-    for (const auto& [product_name, product] : own_products(site))
-      all.push_back(
-          {std::string(name) + " " + product_name, true, own_int8(values, product), "quantising included", bound});
+    const auto taken = [](const std::optional<Tensor>& out) {
+      TORCH_CHECK(out, "our kernel does not take this");
+      return *out;
+    };
+    backends.push_back({name, true,
+                        [=](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+                          check(q);
+                          const Coded coded = code_heads(q, k, scale);
+                          return taken(cuda::attention_int8(coded.queries, coded.keys, v, way));
+                        },
+                        "quantising included", int8_bound(values)});
+    struct Kept {
+      Coded heads;
+      std::optional<cuda::CodedValues> values;
+    };
+    auto kept = std::make_shared<std::optional<Kept>>();
+    backends.push_back({name + " alone", true,
+                        [=](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+                          check(q);
+                          if (!*kept) {
+                            *kept = {code_heads(q, k, scale), {}};
+                            if (way.values == kernels::Values::Float8) (*kept)->values = cuda::code_values(v, way.sums);
+                          }
+                          const Coded& heads = (*kept)->heads;
+                          return taken(cuda::attend_codes(heads.queries, heads.keys, v, (*kept)->values, way));
+                        },
+                        "without quantising", int8_bound(values)});
+  }
+}
+
+std::vector<Backend> int8_backends(const Site& site) {
+  using kernels::Sums, kernels::Values, kernels::Product;
+  if (!site.is_cuda())
+    return {reference_int8("8+16", Values::Plain, Sums::Float), reference_int8("8+8", Values::Float8, Sums::Float),
+            reference_int8("8+8 half sums", Values::Float8, Sums::Half)};
+  std::vector<Backend> all;
+  for (const auto& [name, product] : own_products(site)) {
+    add_int8_kernel(all, "8+16 " + name, Values::Plain, Sums::Float, product);
+    add_int8_kernel(all, "8+8 " + name, Values::Float8, Sums::Float, product);
+    if (product == Product::Mma)
+      add_int8_kernel(all, "8+8 " + name + " half sums", Values::Float8, Sums::Half, product);
   }
   return all;
 }

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/combine.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
@@ -34,8 +35,8 @@ std::optional<std::pair<Tensor, Tensor>> qk_norm_rope(const Tensor& q, const Ten
 /// The product with a GELU behind it; others are ATen's already.
 std::optional<Tensor> linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias);
 
-std::optional<Tensor> guide(const Tensor& unconditional, const Tensor& conditional, double guidance);
-std::optional<Tensor> weighted_sum(const std::vector<std::pair<double, Tensor>>& terms);
+std::optional<StepSums> solver_step(const Velocity& velocity, const Tensor& x, const StepHistory& history,
+                                    const StepFactors& factors);
 
 /// Our tensor-core attention; `bias` is undefined or [Lk]. Layouts the kernel does not read are copied first.
 std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias);

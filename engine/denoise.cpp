@@ -48,7 +48,7 @@ Sampling load_sampling(const std::filesystem::path& path, const std::string& sol
   return state;
 }
 
-void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const Velocity& velocity,
+void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const VelocityField& velocity,
              Progress& progress, const std::string& job, const AfterStep& after_step) {
   int64_t steps = int64_t(schedule.size());
   while (state.next() < end) {
@@ -61,7 +61,7 @@ void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, co
   }
 }
 
-void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const Velocity& velocity,
+void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const VelocityField& velocity,
              Progress& progress, const std::string& job, const Keeping& keeping) {
   using Clock = std::chrono::steady_clock;
   int64_t kept = state.next();

@@ -32,13 +32,13 @@ void save_sampling(const std::filesystem::path& path, const Sampling& state,
 Sampling load_sampling(const std::filesystem::path& path, const std::string& solver, const std::vector<Step>& schedule,
                        at::Device device);
 
-/// (step, x) -> velocity, of x's shape.
-using Velocity = std::function<at::Tensor(const Step&, const at::Tensor& x)>;
+/// (step, x) -> velocity, of x's shape: of each branch of guidance, which the solver combines.
+using VelocityField = std::function<Velocity(const Step&, const at::Tensor& x)>;
 using AfterStep = std::function<void(const Sampling&)>;
 
 /// Makes the steps up to `end` (an index into `schedule`). Progress is asked before each step and may throw Cancelled;
 /// the state then stands between two steps. Throws std::runtime_error naming step and expert where NaN or Inf comes.
-void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const Velocity& velocity,
+void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const VelocityField& velocity,
              Progress& progress, const std::string& job = "", const AfterStep& after_step = {});
 
 /// How a run's state outlives the process: `save` is called where the next step would end more than `every` after the
@@ -49,7 +49,7 @@ struct Keeping {
 };
 
 /// denoise() that keeps its state, where steps were made since it was kept last.
-void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const Velocity& velocity,
+void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const VelocityField& velocity,
              Progress& progress, const std::string& job, const Keeping& keeping);
 
 /// The first index at which the low-noise expert works: where the two phases of a batch part.

@@ -1,6 +1,7 @@
 #include "engine/device.h"
 
 #include <ATen/ATen.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
 #include <algorithm>
@@ -75,6 +76,25 @@ Target resolve_target(const Request& request) {
   if (target.device.is_cuda() && target.dtype == at::kBFloat16) target.vae = at::kHalf;
   target.noise = request.noise_device == "auto" ? target.device : parse_device(request.noise_device, "noise_device");
   return target;
+}
+
+std::optional<std::string> cudnn_warning(std::optional<int64_t> version) {
+  constexpr int64_t kGood = 91500;
+  if (version && *version >= kGood) return std::nullopt;
+  // 8902 is 8.9.2: before 9 there were two digits less.
+  const int64_t unit = version.value_or(0) < 10000 ? 1000 : 10000;
+  const std::string found = version ? "cuDNN " + std::to_string(*version / unit) + "." +
+                                          std::to_string(*version % unit / 100) + "." + std::to_string(*version % 100) +
+                                          " is older than 9.15: 3-D convolutions of the VAE"
+                                    : "libtorch has no cuDNN: convolutions of the VAE";
+  return found + " may be slow and take more memory; in 16 bits each is compared with float32 on its first use";
+}
+
+void warn_of_cudnn(const Target& target, const Log& log) {
+  if (!target.device.is_cuda()) return;
+  const at::CUDAHooksInterface& hooks = at::detail::getCUDAHooks();
+  const auto version = hooks.hasCuDNN() ? std::optional<int64_t>(hooks.versionRuntimeCuDNN()) : std::nullopt;
+  if (const auto text = cudnn_warning(version)) log("warning", {{"text", *text}});
 }
 
 uint64_t available_memory(at::Device device) {

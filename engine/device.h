@@ -4,7 +4,10 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
+#include <string>
 
+#include "engine/log.h"
 #include "engine/request/request.h"
 #include "models/precision.h"
 
@@ -29,6 +32,11 @@ void fix_order_of_sums();
 /// transformer on CUDA the VAE runs in half: its products keep as many bits as the TF32 in which the reference's run.
 /// Throws InvalidRequest where a CUDA device is asked for and none is usable.
 Target resolve_target(const Request& request);
+
+/// What a user should know of a cuDNN of this version (91500 is 9.15), or of none; nothing from 9.15 on.
+std::optional<std::string> cudnn_warning(std::optional<int64_t> version);
+/// Logs it for the library that is here. Nothing on the CPU, whose convolutions are others.
+void warn_of_cudnn(const Target& target, const Log& log);
 
 /// Bytes a job could still take: MemAvailable capped by the cgroup's limit; on CUDA what the driver says is free.
 uint64_t available_memory(at::Device device);

@@ -2,8 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include "kernels/combine.h"
-
 namespace wan {
 
 void Guidance::prepare(const WanModel& expert, bool guided) {
@@ -11,7 +9,7 @@ void Guidance::prepare(const WanModel& expert, bool guided) {
   if (guided && !negative_) negative_ = expert.context(conditioning_.negative);
 }
 
-at::Tensor Guidance::operator()(const Step& step, const at::Tensor& x) {
+Velocity Guidance::operator()(const Step& step, const at::Tensor& x) {
   if (high_ != step.high) {
     // The other expert has other projections of the same text.
     positive_.reset();
@@ -23,9 +21,9 @@ at::Tensor Guidance::operator()(const Step& step, const at::Tensor& x) {
   prepare(expert, guided);
   at::Tensor latent = conditioning_.image.defined() ? at::cat({x, conditioning_.image}) : x;
   if (!rope_) rope_ = expert.rope(latent);
-  if (!guided) return expert(latent, *rope_, step.t, {&*positive_})[0];
-  std::vector<at::Tensor> velocity = expert(latent, *rope_, step.t, {&*positive_, &*negative_});
-  return kernels::guide(velocity[1], velocity[0], step.guidance);
+  if (!guided) return {expert(latent, *rope_, step.t, {&*positive_})[0]};
+  std::vector<at::Tensor> both = expert(latent, *rope_, step.t, {&*positive_, &*negative_});
+  return {both[0], both[1], step.guidance};
 }
 
 }  // namespace wan

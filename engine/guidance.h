@@ -1,8 +1,9 @@
-// The velocity of one denoising step: which expert, both guidance branches, and how they are combined.
+// The velocity of one denoising step: which expert, and both guidance branches.
 #pragma once
 
 #include "engine/request/schedule.h"
 #include "engine/residency.h"
+#include "engine/solver.h"
 
 namespace wan {
 
@@ -17,9 +18,9 @@ class Guidance {
  public:
   Guidance(Models& models, Conditioning conditioning) : models_(models), conditioning_(std::move(conditioning)) {}
 
-  /// x [16, T, h, w] float32 -> velocity of the same shape: uncond + guidance * (cond - uncond), and cond alone where
-  /// the guidance is exactly 1. Source: wan/text2video.py, generate.
-  at::Tensor operator()(const Step& step, const at::Tensor& x);
+  /// x [16, T, h, w] float32 -> velocity of the same shape and dtype; the conditional branch alone where the guidance
+  /// is exactly 1. Source: wan/text2video.py, generate.
+  Velocity operator()(const Step& step, const at::Tensor& x);
 
  private:
   void prepare(const WanModel& expert, bool guided);

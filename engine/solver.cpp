@@ -5,8 +5,6 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "kernels/combine.h"
-
 namespace wan {
 namespace {
 
@@ -39,52 +37,53 @@ double Solver::lambda(int64_t i) const {
   return std::log(alpha(i)) - std::log(sigma(i));
 }
 
-at::Tensor Solver::step(const at::Tensor& velocity, const at::Tensor& x) {
+at::Tensor Solver::step(const Velocity& velocity, const at::Tensor& x) {
   TORCH_CHECK(index_ < steps(), "[solver] all ", steps(), " steps are done");
-  TORCH_CHECK(velocity.sizes() == x.sizes(), "[solver] the velocity must be ", x.sizes(), ", got ", velocity.sizes());
+  const int64_t i = index_;
   if (kind_ == Kind::Euler) {
-    at::Tensor next = at::add(x, velocity, sigma(index_ + 1) - sigma(index_));
+    at::Tensor next = kernels::solver_step(velocity, x, {}, {.velocity = sigma(i + 1) - sigma(i)}).prediction;
     ++index_;
     return next;
   }
   // The prediction comes from x as it was given, and stays so in the history; the correction changes x alone.
-  at::Tensor newest = at::sub(x, velocity, sigma(index_));
-  bool correctable = kind_ == Kind::UniPc && !x0_.empty() && falls(index_ - 1);
-  sample_ = correctable ? correct(newest) : x;
-  x0_.insert(x0_.begin(), newest);
-  if (x0_.size() > 2) x0_.pop_back();
-  bool last = index_ == steps() - 1;
-  // Equal neighbours (float32 runs out at extreme shifts) leave nothing to extrapolate from.
-  order_ = last || x0_.size() < 2 || !falls(index_ - 1) ? 1 : 2;
-  at::Tensor next = falls(index_) ? predict(sample_) : sample_.clone();
+  kernels::StepFactors factors{.velocity = -sigma(i)};
+  // Equal neighbours (float32 runs out at extreme shifts) leave nothing to correct and nothing to extrapolate from.
+  const bool fell = history_.newest.defined() && falls(i - 1), last = i == steps() - 1;
+  const int64_t order = fell && !last ? 2 : 1;
+  if (kind_ == Kind::UniPc && fell) factors.corrector = corrector();
+  if (falls(i)) factors.predictor = predictor(order);
+  const kernels::StepSums sums = kernels::solver_step(velocity, x, history_, factors);
+  history_ = {factors.corrector ? sums.corrected : x, sums.prediction, history_.newest};
+  order_ = order;
   ++index_;
-  return next;
+  return factors.predictor ? sums.next : history_.sample;
 }
 
-at::Tensor Solver::predict(const at::Tensor& x) const {
+std::array<double, 3> Solver::predictor(int64_t order) const {
   const int64_t i = index_;
   const double h = lambda(i + 1) - lambda(i), ab = alpha(i + 1) * std::expm1(-h), keep = sigma(i + 1) / sigma(i);
-  if (order_ == 1) return kernels::weighted_sum({{keep, x}, {-ab, x0_[0]}});
-  // r is +infinity after a step from sigma 1: the second term vanishes.
+  if (order == 1) return {keep, -ab, 0};
+  // r is +infinity after a step from sigma 1: the last term vanishes.
   const double r = (lambda(i) - lambda(i - 1)) / h, slope = 0.5 * ab / r;
-  return kernels::weighted_sum({{keep, x}, {-ab - slope, x0_[0]}, {slope, x0_[1]}});
+  return {keep, -ab - slope, slope};
 }
 
-at::Tensor Solver::correct(const at::Tensor& newest) const {
+std::array<double, 4> Solver::corrector() const {
   const int64_t i = index_;
   const double h = lambda(i) - lambda(i - 1), b = std::expm1(-h), ab = alpha(i) * b, keep = sigma(i) / sigma(i - 1);
-  if (order_ == 1) return kernels::weighted_sum({{keep, sample_}, {-0.5 * ab, x0_[0]}, {-0.5 * ab, newest}});
+  if (order_ == 1) return {keep, -0.5 * ab, 0, -0.5 * ab};
   // p + q = f / b and r p + q = 2 g / b, solved by hand: r is -infinity after a step from sigma 1, and p / r then zero.
   const double r = (lambda(i - 2) - lambda(i - 1)) / h, f = b / -h - 1, g = f / -h - 0.5;
   const double p = (2 * g - f) / b / (r - 1), q = f / b - p;
-  return kernels::weighted_sum(
-      {{keep, sample_}, {-ab * (1 - p / r - q), x0_[0]}, {-ab * p / r, x0_[1]}, {-ab * q, newest}});
+  return {keep, -ab * (1 - p / r - q), -ab * p / r, -ab * q};
 }
 
 std::map<std::string, at::Tensor> Solver::save() const {
   std::map<std::string, at::Tensor> state{{"state", at::tensor({index_, order_}, at::kLong)}};
-  if (sample_.defined()) state["sample"] = sample_;
-  for (size_t i = 0; i < x0_.size(); ++i) state["x0." + std::to_string(i)] = x0_[i];
+  const auto& [sample, newest, older] = history_;
+  if (sample.defined()) state["sample"] = sample;
+  if (newest.defined()) state["x0.0"] = newest;
+  if (older.defined()) state["x0.1"] = older;
   return state;
 }
 
@@ -97,18 +96,16 @@ void Solver::load(const std::map<std::string, at::Tensor>& state, at::Device dev
   if (!numbers.defined() || numbers.scalar_type() != at::kLong || numbers.sizes() != at::IntArrayRef({2}))
     refuse("a saved state holds two integers, index and order");
   const int64_t index = numbers[0].item<int64_t>(), order = numbers[1].item<int64_t>();
-  std::vector<at::Tensor> history;
-  for (const char* name : {"x0.0", "x0.1"})
-    if (find(name).defined()) history.push_back(find(name).to(device));
-  at::Tensor sample = find("sample");
-  bool fits = index >= 0 && index <= steps() && order >= 0 && order <= int64_t(history.size()) &&
-              int64_t(history.size()) <= index && sample.defined() == !history.empty();
-  for (const at::Tensor& x0 : history) fits = fits && x0.sizes() == sample.sizes();
+  const at::Tensor sample = find("sample"), newest = find("x0.0"), older = find("x0.1");
+  const int64_t predictions = newest.defined() + older.defined();
+  bool fits = index >= 0 && index <= steps() && order >= 0 && order <= predictions && predictions <= index &&
+              sample.defined() == newest.defined() && (newest.defined() || !older.defined());
+  for (const at::Tensor& x0 : {newest, older}) fits = fits && (!x0.defined() || x0.sizes() == sample.sizes());
   if (!fits) refuse("the saved state does not belong to a run of " + std::to_string(steps()) + " steps");
+  const auto placed = [&](const at::Tensor& x) { return x.defined() ? x.to(device) : x; };
   index_ = index;
   order_ = order;
-  x0_ = std::move(history);
-  sample_ = sample.defined() ? sample.to(device) : sample;
+  history_ = {placed(sample), placed(newest), placed(older)};
 }
 
 }  // namespace wan

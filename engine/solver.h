@@ -4,12 +4,17 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "kernels/combine.h"
+
 namespace wan {
+
+using kernels::Velocity;
 
 class Solver {
  public:
@@ -23,8 +28,9 @@ class Solver {
   int64_t steps() const { return int64_t(sigmas_.size()) - 1; }
 
   /// velocity and x at sigma[index()], same shape -> x at sigma[index() + 1]. With unipc this is the predicted sample;
-  /// the next call corrects it. Arithmetic on the tensors in x's dtype. Throws c10::Error when all steps are done.
-  at::Tensor step(const at::Tensor& velocity, const at::Tensor& x);
+  /// the next call corrects it. Arithmetic on the tensors in x's dtype, in one operation (kernels/combine.h).
+  /// Throws c10::Error for another shape and when all steps are done.
+  at::Tensor step(const Velocity& velocity, const at::Tensor& x);
 
   /// Everything a later process needs to go on with the same bytes, under names fit for a safetensors file:
   /// "state" int64 [index, order], "sample", "x0.0" (newest), "x0.1".
@@ -40,15 +46,14 @@ class Solver {
   double sigma(int64_t i) const { return sigmas_[size_t(i)]; }
   double lambda(int64_t i) const;
   bool falls(int64_t i) const { return sigma(i) > sigma(i + 1); }
-  at::Tensor predict(const at::Tensor& x) const;
-  at::Tensor correct(const at::Tensor& newest) const;
+  std::array<double, 3> predictor(int64_t order) const;
+  std::array<double, 4> corrector() const;
 
   Kind kind_;
   std::vector<float> sigmas_;
   int64_t index_;
-  int64_t order_ = 0;           // of the last step
-  std::vector<at::Tensor> x0_;  // predictions of the last steps, newest first, at most two
-  at::Tensor sample_;           // what the last step started from, corrected
+  int64_t order_ = 0;             // of the last step
+  kernels::StepHistory history_;  // its corrected start, and the predictions of the last two
 };
 
 }  // namespace wan

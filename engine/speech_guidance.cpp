@@ -2,8 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include "kernels/combine.h"
-
 namespace wan {
 
 void SpeechGuidance::begin_clip(const at::Tensor& reference, const at::Tensor& motion, const at::Tensor& pose,
@@ -17,22 +15,16 @@ void SpeechGuidance::begin_clip(const at::Tensor& reference, const at::Tensor& m
   silence_.reset();
 }
 
-SpeechGuidance::Branches SpeechGuidance::branches(const Step& step, const at::Tensor& x) {
+Velocity SpeechGuidance::operator()(const Step& step, const at::Tensor& x) {
   const SpeechModel& model = models_.speech();
   if (!clip_) clip_ = model.clip(reference_, motion_, pose_, x.size(1));
   if (!sound_) sound_ = model.audio(features_.to(model.device()));
   if (!positive_) positive_ = model.context(positive_states_);
-  if (step.guidance <= 1) return {model(x, *clip_, step.t, {&*positive_}, {&*sound_})[0], {}};
+  if (step.guidance <= 1) return {model(x, *clip_, step.t, {&*positive_}, {&*sound_})[0]};
   if (!silence_) silence_ = model.audio(at::zeros_like(features_).to(model.device()));
   if (!negative_) negative_ = model.context(negative_states_);
   std::vector<at::Tensor> both = model(x, *clip_, step.t, {&*positive_, &*negative_}, {&*sound_, &*silence_});
-  return {both[0], both[1]};
-}
-
-at::Tensor SpeechGuidance::operator()(const Step& step, const at::Tensor& x) {
-  Branches velocity = branches(step, x);
-  if (!velocity.uncond.defined()) return velocity.cond;
-  return kernels::guide(velocity.uncond, velocity.cond, step.guidance);
+  return {both[0], both[1], step.guidance};
 }
 
 }  // namespace wan

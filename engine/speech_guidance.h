@@ -3,6 +3,7 @@
 
 #include "engine/request/schedule.h"
 #include "engine/residency.h"
+#include "engine/solver.h"
 
 namespace wan {
 
@@ -18,13 +19,9 @@ class SpeechGuidance {
   void begin_clip(const at::Tensor& reference, const at::Tensor& motion, const at::Tensor& pose,
                   const at::Tensor& features);
 
-  struct Branches {
-    at::Tensor cond, uncond;  // uncond undefined where the guidance is at most 1
-  };
-  /// x [16, F, h, w] float32. The second branch has the negative text and silence; all else stays.
-  Branches branches(const Step& step, const at::Tensor& x);
-  /// uncond + guidance * (cond - uncond). Source: wan/speech2video.py, generate.
-  at::Tensor operator()(const Step& step, const at::Tensor& x);
+  /// x [16, F, h, w] float32 -> velocity of the same shape and dtype. The unconditional branch has the negative text
+  /// and silence, all else stays; there is none where the guidance is at most 1. Source: wan/speech2video.py, generate.
+  Velocity operator()(const Step& step, const at::Tensor& x);
 
  private:
   Models& models_;

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/convolution_check.h"
+
 namespace wan::kernels {
 namespace {
 
@@ -13,47 +15,129 @@ Tensor as_clip(const Tensor& images) {
   return images.permute({0, 2, 3, 1});
 }
 
-}  // namespace
+/// The convolutions of ATen, which asks oneDNN or cuDNN for them.
+struct Library {
+  static Tensor images(const Tensor& x, const Tensor& taps, const Tensor& bias, int64_t stride,
+                       at::IntArrayRef padding) {
+    return at::conv2d(x, taps, bias, stride, padding);
+  }
+  static Tensor volume(const Tensor& x, const Tensor& taps, const Tensor& bias, at::IntArrayRef stride,
+                       at::IntArrayRef padding) {
+    return at::conv3d(x, taps, bias, stride, padding);
+  }
+};
 
-Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t time_stride) {
-  TORCH_CHECK(x.dim() == 4 && weight.dim() == 5 && weight.size(1) == x.size(3) && x.size(0) >= weight.size(2),
-              "[conv3d] x must be [T, H, W, Cin] with the weight's Cin and at least its frames, got ", x.sizes(),
-              " and weight ", weight.sizes());
-  const at::ScalarType dtype = x.scalar_type();
-  const Tensor taps = weight.to(dtype), offset = bias.to(dtype);
-  const int64_t rows = weight.size(3) / 2, columns = weight.size(4) / 2;
+/// ATen's own: each window of the input as a column, then a matrix product.
+struct Unfolding {
+  static Tensor images(const Tensor& x, const Tensor& taps, const Tensor& bias, int64_t stride,
+                       at::IntArrayRef padding) {
+    return at::slow_conv_dilated2d(x, taps, taps.sizes().slice(2), bias, {stride, stride}, padding, {1, 1});
+  }
+  static Tensor volume(const Tensor& x, const Tensor& taps, const Tensor& bias, at::IntArrayRef stride,
+                       at::IntArrayRef padding) {
+    return at::slow_conv_dilated3d(x, taps, taps.sizes().slice(2), bias, stride, padding, {1, 1, 1});
+  }
+};
+
+// The operations, with weight and bias in x's dtype.
+
+template <typename By>
+Tensor convolve(const Tensor& x, const Tensor& taps, const Tensor& bias, int64_t time_stride) {
+  const int64_t rows = taps.size(3) / 2, columns = taps.size(4) / 2;
   // oneDNN takes a 3-D convolution of one tap in time five times slower than the same as 2-D.
-  if (weight.size(2) == 1 && time_stride == 1)
-    return as_clip(at::conv2d(as_images(x), taps.squeeze(2), offset, 1, {rows, columns})).contiguous();
-  Tensor y = at::conv3d(x.permute({3, 0, 1, 2}).unsqueeze(0), taps, offset, {time_stride, 1, 1}, {0, rows, columns});
+  if (taps.size(2) == 1 && time_stride == 1)
+    return as_clip(By::images(as_images(x), taps.squeeze(2), bias, 1, {rows, columns})).contiguous();
+  Tensor y = By::volume(x.permute({3, 0, 1, 2}).unsqueeze(0), taps, bias, {time_stride, 1, 1}, {0, rows, columns});
   return y.squeeze(0).permute({1, 2, 3, 0}).contiguous();
 }
 
-Tensor conv2d_down(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  TORCH_CHECK(x.dim() == 4 && x.size(1) >= 2 && x.size(2) >= 2 && weight.dim() == 4 && weight.size(1) == x.size(3),
-              "[conv2d_down] x must be [T, H, W, Cin] with the weight's Cin and H, W >= 2, got ", x.sizes(),
-              " and weight ", weight.sizes());
+template <typename By>
+Tensor convolve_down(const Tensor& x, const Tensor& taps, const Tensor& bias) {
   // Two zeros on every side instead of one on two sides: the windows of the result start one output later, and no
   // padded copy of the frame is made.
-  Tensor y = at::conv2d(as_images(x), weight.to(x.scalar_type()), bias.to(x.scalar_type()), 2, 2);
+  Tensor y = By::images(as_images(x), taps, bias, 2, {2, 2});
   return as_clip(y).slice(1, 1, 1 + x.size(1) / 2).slice(2, 1, 1 + x.size(2) / 2).contiguous();
 }
 
-Tensor conv2d_up(const Tensor& x, const Tensor& folded, const Tensor& bias) {
-  TORCH_CHECK(x.dim() == 4 && folded.dim() == 5 && folded.size(0) == 4 && folded.size(2) == x.size(3),
-              "[conv2d_up] x must be [T, H, W, Cin] with the folded weight's Cin, got ", x.sizes(), " and weight ",
-              folded.sizes());
-  const int64_t frames = x.size(0), height = x.size(1), width = x.size(2);
-  const Tensor taps = folded.to(x.scalar_type()), offset = bias.to(x.scalar_type());
-  Tensor y = at::empty({frames, height, 2, width, 2, folded.size(1)}, x.options());
+template <typename By>
+Tensor convolve_up(const Tensor& x, const Tensor& taps, const Tensor& bias) {
+  const int64_t frames = x.size(0), height = x.size(1), width = x.size(2), channels = taps.size(1);
+  Tensor y = at::empty({frames, height, 2, width, 2, channels}, x.options());
   for (int64_t parity = 0; parity < 4; ++parity) {
     const int64_t row = parity / 2, column = parity % 2;
     // With padding 1 the windows start one pixel before the frame: those of even rows; odd rows start one later.
-    Tensor part = as_clip(at::conv2d(as_images(x), taps[parity], offset, 1, 1));
+    Tensor part = as_clip(By::images(as_images(x), taps[parity], bias, 1, {1, 1}));
     y.select(4, column).select(2, row).copy_(part.narrow(1, row, height).narrow(2, column, width));
   }
-  return y.view({frames, 2 * height, 2 * width, folded.size(1)});
+  return y.view({frames, 2 * height, 2 * width, channels});
 }
+
+void check_conv3d(const Tensor& x, const Tensor& weight) {
+  TORCH_CHECK(x.dim() == 4 && weight.dim() == 5 && weight.size(1) == x.size(3) && x.size(0) >= weight.size(2),
+              "[conv3d] x must be [T, H, W, Cin] with the weight's Cin and at least its frames, got ", x.sizes(),
+              " and weight ", weight.sizes());
+}
+
+void check_down(const Tensor& x, const Tensor& weight) {
+  TORCH_CHECK(x.dim() == 4 && x.size(1) >= 2 && x.size(2) >= 2 && weight.dim() == 4 && weight.size(1) == x.size(3),
+              "[conv2d_down] x must be [T, H, W, Cin] with the weight's Cin and H, W >= 2, got ", x.sizes(),
+              " and weight ", weight.sizes());
+}
+
+void check_up(const Tensor& x, const Tensor& folded) {
+  TORCH_CHECK(x.dim() == 4 && folded.dim() == 5 && folded.size(0) == 4 && folded.size(2) == x.size(3),
+              "[conv2d_up] x must be [T, H, W, Cin] with the folded weight's Cin, got ", x.sizes(), " and weight ",
+              folded.sizes());
+}
+
+bool is_checked(const Tensor& x) {
+  return x.is_cuda() && x.element_size() == 2;
+}
+
+}  // namespace
+
+Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t time_stride) {
+  check_conv3d(x, weight);
+  const Tensor taps = weight.to(x.scalar_type()), offset = bias.to(x.scalar_type());
+  Tensor y = convolve<Library>(x, taps, offset, time_stride);
+  if (is_checked(x)) check_convolution_once(described_conv3d(taps, offset, time_stride), x, y);
+  return y;
+}
+
+Tensor conv2d_down(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check_down(x, weight);
+  const Tensor taps = weight.to(x.scalar_type()), offset = bias.to(x.scalar_type());
+  Tensor y = convolve_down<Library>(x, taps, offset);
+  if (is_checked(x)) check_convolution_once(described_down(taps, offset), x, y);
+  return y;
+}
+
+Tensor conv2d_up(const Tensor& x, const Tensor& folded, const Tensor& bias) {
+  check_up(x, folded);
+  const Tensor taps = folded.to(x.scalar_type()), offset = bias.to(x.scalar_type());
+  Tensor y = convolve_up<Library>(x, taps, offset);
+  if (is_checked(x)) check_convolution_once(described_up(taps, offset), x, y);
+  return y;
+}
+
+namespace reference {
+
+Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t time_stride) {
+  check_conv3d(x, weight);
+  return convolve<Unfolding>(x, weight.to(x.scalar_type()), bias.to(x.scalar_type()), time_stride);
+}
+
+Tensor conv2d_down(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check_down(x, weight);
+  return convolve_down<Unfolding>(x, weight.to(x.scalar_type()), bias.to(x.scalar_type()));
+}
+
+Tensor conv2d_up(const Tensor& x, const Tensor& folded, const Tensor& bias) {
+  check_up(x, folded);
+  return convolve_up<Unfolding>(x, folded.to(x.scalar_type()), bias.to(x.scalar_type()));
+}
+
+}  // namespace reference
 
 Tensor fold_nearest2x(const Tensor& weight) {
   TORCH_CHECK(weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3,

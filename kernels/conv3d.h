@@ -1,5 +1,6 @@
 // Convolutions over clips. A clip lies channels last: [T, H, W, C] contiguous, which is what oneDNN and cuDNN are fast
-// at and what lets a norm read a pixel in one piece. Only this file knows how ATen wants that said.
+// at and what lets a norm read a pixel in one piece. Only this file knows how ATen wants that said. The first use of a
+// shape in 16 bits on CUDA waits for the device and may throw c10::Error (kernels/convolution_check.h).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -26,5 +27,13 @@ Tensor conv2d_up(const Tensor& x, const Tensor& folded, const Tensor& bias);
 /// weight [Cout, Cin, 3, 3] -> [4, Cout, Cin, 2, 2] in the same dtype, sums in float64; parity 2 * (row & 1) + (column
 /// & 1).
 Tensor fold_nearest2x(const Tensor& weight);
+
+/// The same by unfolding and matrix products, in x's dtype: slow, and without the convolutions of oneDNN and cuDNN.
+/// What cuDNN makes in 16 bits is compared with it (kernels/convolution_check.h).
+namespace reference {
+Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t time_stride = 1);
+Tensor conv2d_down(const Tensor& x, const Tensor& weight, const Tensor& bias);
+Tensor conv2d_up(const Tensor& x, const Tensor& folded, const Tensor& bias);
+}  // namespace reference
 
 }  // namespace wan::kernels

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/combine.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
 #include "kernels/policy.h"
@@ -35,8 +36,8 @@ std::optional<std::pair<Tensor, Tensor>> qk_norm_rope(const Tensor& q, const Ten
 /// The product with a GELU behind it; others are ATen's already.
 std::optional<Tensor> linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias);
 
-std::optional<Tensor> guide(const Tensor& unconditional, const Tensor& conditional, double guidance);
-std::optional<Tensor> weighted_sum(const std::vector<std::pair<double, Tensor>>& terms);
+std::optional<StepSums> solver_step(const Velocity& velocity, const Tensor& x, const StepHistory& history,
+                                    const StepFactors& factors);
 
 /// 10 * major + minor of a GPU's compute capability: 89 and newer take 8-bit floats, 90 alone has wgmma. Without an
 /// index the current GPU is meant.

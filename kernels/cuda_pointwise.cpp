@@ -1,21 +1,11 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "kernels/cuda.h"
 #include "kernels/cuda_binding.h"
 
 namespace wan::kernels::cuda {
-namespace {
-
-/// A contiguous float32 result of x's shape, by one launch over all elements.
-Tensor combined(CombineArguments& a, const Tensor& x) {
-  Tensor out = at::empty_like(x);
-  a.out = out.data_ptr<float>();
-  a.size = x.numel();
-  launch_on(x, [&](cudaStream_t stream) { return launch_combine(a, stream); });
-  return out;
-}
-
-}  // namespace
 
 std::optional<Tensor> linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   if (!use_fused(x) || !takes_dtype(x.scalar_type()) || x.numel() == 0) return std::nullopt;
@@ -34,29 +24,33 @@ std::optional<Tensor> linear_gelu(const Tensor& x, const Tensor& weight, const T
   return y;
 }
 
-std::optional<Tensor> guide(const Tensor& unconditional, const Tensor& conditional, double guidance) {
-  if (unconditional.scalar_type() != at::kFloat || conditional.scalar_type() != at::kFloat ||
-      !takes_arrays(unconditional, {conditional})) {
-    return std::nullopt;
-  }
-  CombineArguments a{};
-  a.x[0] = floats(unconditional);
-  a.x[1] = floats(conditional);
-  a.factor[1] = float(guidance);
-  a.terms = 2;
-  a.guidance = true;
-  return combined(a, unconditional);
-}
-
-std::optional<Tensor> weighted_sum(const std::vector<std::pair<double, Tensor>>& terms) {
-  if (terms.size() > size_t(kMaxTerms)) return std::nullopt;
-  CombineArguments a{};
-  for (const auto& [factor, x] : terms) {
-    if (x.scalar_type() != at::kFloat || !takes_arrays(x, {terms[0].second})) return std::nullopt;
-    a.x[a.terms] = floats(x);
-    a.factor[a.terms++] = float(factor);
-  }
-  return combined(a, terms[0].second);
+std::optional<StepSums> solver_step(const Velocity& velocity, const Tensor& x, const StepHistory& history,
+                                    const StepFactors& factors) {
+  const std::initializer_list<Tensor> read = {velocity.conditional, velocity.unconditional, history.sample,
+                                              history.newest, history.older};
+  if (x.scalar_type() != at::kFloat || !takes_arrays(x, read)) return std::nullopt;
+  for (const Tensor& one : read)
+    if (one.defined() && one.scalar_type() != at::kFloat) return std::nullopt;
+  StepSums sums{at::empty_like(x), factors.corrector ? at::empty_like(x) : Tensor(),
+                factors.predictor ? at::empty_like(x) : Tensor()};
+  const auto written = [](const Tensor& y) { return y.defined() ? y.data_ptr<float>() : nullptr; };
+  SolverStepArguments a{};
+  a.conditional = floats(velocity.conditional);
+  a.unconditional = floats(velocity.unconditional);
+  a.x = floats(x);
+  a.sample = floats(history.sample);
+  a.newest = floats(history.newest);
+  a.older = floats(history.older);
+  a.guidance = float(velocity.guidance);
+  a.velocity = float(factors.velocity);
+  if (factors.corrector) std::copy(factors.corrector->begin(), factors.corrector->end(), a.corrector);
+  if (factors.predictor) std::copy(factors.predictor->begin(), factors.predictor->end(), a.predictor);
+  a.prediction = written(sums.prediction);
+  a.corrected = written(sums.corrected);
+  a.next = written(sums.next);
+  a.size = x.numel();
+  launch_on(x, [&](cudaStream_t stream) { return launch_solver_step(a, stream); });
+  return sums;
 }
 
 }  // namespace wan::kernels::cuda

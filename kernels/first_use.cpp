@@ -34,17 +34,28 @@ at::Tensor spread_rows(int64_t count, at::Device device) {
 }
 
 void check_first_use(const char* op, const std::string& shape, at::Device device, double bound,
-                     const std::function<at::Tensor()>& got, const std::function<at::Tensor()>& want) {
+                     const std::function<std::optional<double>()>& error, const char* way_out) {
   const std::string name = op + (" " + shape) + " on " + device.str();
   if (has_agreed(name)) return;
-  const at::Tensor right = want().to(at::kDouble), difference = got().to(at::kDouble) - right;
-  const double size = right.square().sum().sqrt().item<double>();
-  const double error = difference.square().sum().sqrt().item<double>() / std::max(size, 1e-30);
-  if (!std::isfinite(size)) return;  // of broken input nothing can be said
-  TORCH_CHECK(error <= bound, "[", name, "] must be within ", bound, " of its reference, differs by ", error,
-              "; --precision exact does without this kernel, WAN_KERNELS=reference is slow and right");
+  const std::optional<double> found = error();
+  if (!found) return;
+  TORCH_CHECK(*found <= bound, "[", name, "] must be within ", bound, " of its reference, differs by ", *found, "; ",
+              way_out);
   const std::lock_guard lock(mutex);
   agreed().insert(name);
+}
+
+void check_first_use(const char* op, const std::string& shape, at::Device device, double bound,
+                     const std::function<at::Tensor()>& got, const std::function<at::Tensor()>& want) {
+  const auto error = [&]() -> std::optional<double> {
+    const at::Tensor right = want().to(at::kDouble), difference = got().to(at::kDouble) - right;
+    const at::Tensor sums = at::stack({right.square().sum(), difference.square().sum()}).sqrt().cpu();
+    const double size = sums[0].item<double>(), distance = sums[1].item<double>();
+    if (!std::isfinite(size)) return std::nullopt;
+    return distance / std::max(size, 1e-30);
+  };
+  check_first_use(op, shape, device, bound, error,
+                  "--precision exact does without this kernel, WAN_KERNELS=reference is slow and right");
 }
 
 }  // namespace wan::kernels

@@ -93,19 +93,19 @@ struct BiasGeluArguments {
 };
 cudaError_t launch_bias_gelu(const BiasGeluArguments& arguments, Element element, cudaStream_t stream);
 
-/// Most terms of one linear combination: x, and five stored model outputs.
-constexpr int kMaxTerms = 6;
-/// out[i] = sum over terms of factor * x[i], in the order of the terms. With `guidance`: out = x0 + factor1 * (x1 -
-/// x0).
-struct CombineArguments {
-  const float* x[kMaxTerms];
-  float factor[kMaxTerms];
-  float* out;
+/// One step of a solver; sums in the order written, over contiguous arrays of `size` elements:
+///   v          = unconditional + guidance * (conditional - unconditional), or conditional where unconditional is null
+///   prediction = x + velocity * v
+///   corrected  = corrector[0] * sample + [1] * newest + [2] * older + [3] * prediction, or x where corrected is null
+///   next       = predictor[0] * corrected + [1] * prediction + [2] * newest, unless next is null
+struct SolverStepArguments {
+  const float *conditional, *unconditional, *x;
+  const float *sample, *newest, *older;  // null: zero
+  float guidance, velocity, corrector[4], predictor[3];
+  float *prediction, *corrected, *next;
   int64_t size;
-  int terms;
-  bool guidance;
 };
-cudaError_t launch_combine(const CombineArguments& arguments, cudaStream_t stream);
+cudaError_t launch_solver_step(const SolverStepArguments& arguments, cudaStream_t stream);
 
 /// softmax(q k^T * scale + bias) v with head dimension 128, 16-bit elements. Strides in elements, each a multiple of 8;
 /// the channels of a head lie together and 16-byte aligned.

@@ -300,6 +300,7 @@ class Batch {
     if (models_group_ != job.group) {
       drop_models();
       remember_attention(job.target, log_);
+      warn_of_cudnn(job.target, log_);
       models_.emplace(job.group->folder, job.group->target, job.group->working, log_);
       models_group_ = job.group;
     }

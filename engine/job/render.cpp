@@ -111,6 +111,7 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   Models models(folder, target, need.working, log);
   TextStates text(models);
   remember_attention(target, log);
+  warn_of_cudnn(target, log);
   Encoded encoded = encode(models, text, request, schedule, inputs, progress);
   clock.end("encode");
   at::Tensor latents = sample(models, request, schedule, encoded, progress);
@@ -153,6 +154,7 @@ void decode_saved(SavedLatents saved, const std::string& out, const Target& targ
   const MemoryNeed need = decode_need(folder, extent, target);
   check_fits(need, extent, target);
   Models models(folder, target, need.working, log);
+  warn_of_cudnn(target, log);
   write_video(models, saved, out, options, progress);
   if (!copy.empty()) std::filesystem::remove(copy);
   clock.end("decode");

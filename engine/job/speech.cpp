@@ -251,6 +251,7 @@ void render_speech(const Request& request, const RenderOptions& options, const L
   check_fits(need, extent, target);
   Models models(folder, target, need.working, log);
   remember_attention(target, log);
+  warn_of_cudnn(target, log);
   Record asked = make_record(request, target, identities(folder));
   asked.attention = options.attention;
   const Record record = taken_up(std::move(asked));

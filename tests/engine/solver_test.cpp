@@ -34,7 +34,7 @@ std::vector<float> sigmas_of(const char* kind, int64_t steps, double shift) {
 Tensor run(Solver& solver, const std::vector<float>& sigmas, Tensor x, int64_t until) {
   while (solver.index() < until) {
     double sigma = sigmas[solver.index()];
-    x = solver.step(velocity_at(x, sigma), x);
+    x = solver.step({velocity_at(x, sigma)}, x);
   }
   return x;
 }
@@ -66,7 +66,7 @@ TEST(Solver, ReachesAFixedPredictionExactly) {
       std::vector<float> sigmas = sigmas_of(kind, 9, shift);
       Solver solver(kind, sigmas);
       Tensor x = start;
-      while (solver.index() < solver.steps()) x = solver.step((x - clean) / sigmas[solver.index()], x);
+      while (solver.index() < solver.steps()) x = solver.step({(x - clean) / sigmas[solver.index()]}, x);
       EXPECT_TRUE(is_close(x, clean, 1e-5)) << kind << " " << shift;
     }
 }
@@ -90,11 +90,57 @@ TEST(Solver, GoesOnFromASavedStateWithTheSameBytes) {
   }
 }
 
+TEST(Solver, GuidanceIsTheVelocityOfBothBranches) {
+  at::manual_seed(3);
+  for (const char* kind : kKinds) {
+    std::vector<float> sigmas = sigmas_of(kind, 6, 3);
+    Solver by_branches(kind, sigmas), by_velocity(kind, sigmas);
+    Tensor x = at::randn({2, 5}), same = x;
+    for (int64_t i = 0; i < 6; ++i) {
+      const Velocity velocity{at::randn({2, 5}), at::randn({2, 5}), 3.5};
+      x = by_branches.step(velocity, x);
+      same = by_velocity.step({velocity.unconditional + 3.5 * (velocity.conditional - velocity.unconditional)}, same);
+      EXPECT_TRUE(x.equal(same)) << kind << " " << i;
+    }
+  }
+}
+
+TEST(Solver, TheStateOfAnEarlierVersionGivesTheSameBytes) {
+  // A run of four steps of UniPC, written as separate operations; its history under the names that files have.
+  at::manual_seed(4);
+  const std::vector<float> sigmas = {1, 0.75f, 0.5f, 0.25f, 0};
+  const Tensor x = at::randn({3, 4}), sample = at::randn({3, 4}), newest = at::randn({3, 4}), older = at::randn({3, 4}),
+               velocity = at::randn({3, 4});
+  Solver solver("unipc", sigmas);
+  solver.load({{"state", at::tensor({int64_t(2), int64_t(2)}, at::kLong)},
+               {"sample", sample},
+               {"x0.0", newest},
+               {"x0.1", older}},
+              at::kCPU);
+  const Tensor next = solver.step({velocity}, x);
+  const auto lambda = [&](int i) { return std::log(1 - double(sigmas[i])) - std::log(double(sigmas[i])); };
+  const Tensor prediction = at::sub(x, velocity, 0.5);
+  Tensor corrected = sample * (0.5 / 0.75);
+  {
+    // r is -infinity: step 0 began at sigma 1.
+    const double h = lambda(2) - lambda(1), b = std::expm1(-h), ab = 0.5 * b, f = b / -h - 1, q = f / b;
+    corrected.add_(newest, -ab * (1 - q)).add_(older, 0.0).add_(prediction, -ab * q);
+  }
+  const double h = lambda(3) - lambda(2), ab = 0.75 * std::expm1(-h), slope = 0.5 * ab / ((lambda(2) - lambda(1)) / h);
+  const Tensor want = (corrected * (0.25 / 0.5)).add_(prediction, -ab - slope).add_(newest, slope);
+  EXPECT_TRUE(next.equal(want)) << max_abs_difference(next, want);
+  const std::map<std::string, Tensor> state = solver.save();
+  EXPECT_TRUE(state.at("sample").equal(corrected) && state.at("x0.0").equal(prediction) &&
+              state.at("x0.1").equal(newest));
+  EXPECT_TRUE(state.at("state").equal(at::tensor({int64_t(3), int64_t(2)}, at::kLong)));
+  EXPECT_EQ(state.size(), 4u);
+}
+
 TEST(Solver, InputsAreLeftAlone) {
   Tensor x = at::ones({3}), velocity = at::full({3}, 0.5);
   for (const char* kind : kKinds) {
     Solver solver(kind, {0.9f, 0.9f, 0.5f, 0.0f});
-    for (int i = 0; i < 3; ++i) solver.step(velocity, x);
+    for (int i = 0; i < 3; ++i) solver.step({velocity}, x);
     EXPECT_TRUE(x.equal(at::ones({3})) && velocity.equal(at::full({3}, 0.5)));
   }
 }
@@ -130,7 +176,8 @@ TEST(Solver, RefusesWhatItCannotRun) {
     EXPECT_THROW(solver.load(state(index, order), at::kCPU), std::invalid_argument) << index << " " << order;
   EXPECT_THROW(solver.load({}, at::kCPU), std::invalid_argument);
   EXPECT_THROW(solver.load({{"state", at::tensor({1, 1}, at::kLong)}, {"x0.0", x}}, at::kCPU), std::invalid_argument);
-  EXPECT_THROW(solver.step(at::ones({3}), x), c10::Error);
+  EXPECT_THROW(solver.step({at::ones({3})}, x), c10::Error);
+  EXPECT_THROW(solver.step({x, at::ones({3}), 5}, x), c10::Error);
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
-// The GELU behind a product, and the sums of latents, on a GPU against float64.
+// The GELU behind a product, and a step of a solver, on a GPU against float64.
 #include "kernels/linear.h"
 
 #include "kernels/combine.h"
+#include "kernels/cuda.h"
 #include "tests/gpu/gpu.h"
 
 namespace wan::kernels {
@@ -26,11 +27,35 @@ TEST_F(LinearGpu, GeluIsTheTanhFormWithAndWithoutBias) {
   }
 }
 
-TEST_F(LinearGpu, CombinationsOfLatents) {
-  Tensor u = randn({16, 21, 60, 104}), c = randn({16, 21, 60, 104}), m = randn({16, 21, 60, 104});
-  EXPECT_TRUE(is_close(guide(u, c, 5), reference::guide(wide(u), wide(c), 5), 1e-5));
-  Tensor want = reference::weighted_sum({{0.5, wide(u)}, {-2, wide(c)}, {0.25, wide(m)}});
-  EXPECT_TRUE(is_close(weighted_sum({{0.5, u}, {-2, c}, {0.25, m}}), want, 5e-6));
+TEST_F(LinearGpu, AStepOfASolver) {
+  Tensor in[6];
+  for (Tensor& one : in) one = randn({16, 21, 60, 104});
+  const auto& [conditional, unconditional, x, sample, newest, older] = in;
+  const StepFactors factors[] = {
+      {.velocity = -0.5},
+      {.velocity = -0.5, .predictor = {{0.9, 0.1, 0}}},
+      {.velocity = -0.5, .corrector = {{0.8, 0.1, 0, 0.1}}},
+      {.velocity = -0.5, .corrector = {{0.8, 0.3, -0.2, 0.1}}, .predictor = {{0.9, 0.2, -0.1}}}};
+  for (const Velocity& velocity : {Velocity{conditional}, Velocity{conditional, unconditional, 5}}) {
+    for (const StepFactors& step : factors) {
+      const StepSums got = solver_step(velocity, x, {sample, newest, older}, step);
+      const StepSums want =
+          reference::solver_step({wide(velocity.conditional), wide(velocity.unconditional), velocity.guidance}, wide(x),
+                                 {wide(sample), wide(newest), wide(older)}, step);
+      EXPECT_TRUE(is_close(got.prediction, want.prediction, 1e-5));
+      EXPECT_EQ(got.corrected.defined(), step.corrector.has_value());
+      EXPECT_EQ(got.next.defined(), step.predictor.has_value());
+      if (step.corrector) {
+        EXPECT_TRUE(is_close(got.corrected, want.corrected, 1e-5));
+      }
+      if (step.predictor) {
+        EXPECT_TRUE(is_close(got.next, want.next, 1e-5));
+      }
+      if constexpr (kFusedBuilt) {
+        EXPECT_TRUE(cuda::solver_step(velocity, x, {sample, newest, older}, step));
+      }
+    }
+  }
 }
 
 }  // namespace

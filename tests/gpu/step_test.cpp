@@ -43,7 +43,7 @@ TEST_F(StepGpu, TheTransformerNeitherWaitsNorGrows) {
   Context a = model.context(randn({kStates, bench::kTextDim})), b = model.context(randn({kStates, bench::kTextDim}));
   const auto step = [&](double t) {
     const std::vector<Tensor> velocity = model(x, rope, t, {&a, &b});
-    x = kernels::weighted_sum({{1.0, x}, {-0.02, kernels::guide(velocity[1], velocity[0], 5)}});
+    x = kernels::solver_step({velocity[0], velocity[1], 5}, x, {}, {.velocity = -0.02}).prediction;
   };
   step(990);  // keys and values of the text; the choice of the attention
   step(980);

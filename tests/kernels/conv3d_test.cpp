@@ -40,10 +40,13 @@ TEST(Conv3d, MatchesTheReferenceLayoutForEveryKernelOfTheVae) {
       const Tensor want = at::conv3d(first(x), weight, bias, 1, {0, kernel[1] / 2, kernel[2] / 2});
       const Tensor got = conv3d(x, weight, bias);
       EXPECT_TRUE(is_close(got, last(want), kExact)) << at::IntArrayRef(kernel);
+      EXPECT_TRUE(is_close(reference::conv3d(x, weight, bias), last(want), kExact)) << at::IntArrayRef(kernel);
       EXPECT_TRUE(got.is_contiguous());
     }
     const Tensor weight = randn({4, 5, 3, 1, 1});
-    EXPECT_TRUE(is_close(conv3d(x, weight, bias, 2), last(at::conv3d(first(x), weight, bias, {2, 1, 1})), kExact));
+    const Tensor want = last(at::conv3d(first(x), weight, bias, {2, 1, 1}));
+    EXPECT_TRUE(is_close(conv3d(x, weight, bias, 2), want, kExact));
+    EXPECT_TRUE(is_close(reference::conv3d(x, weight, bias, 2), want, kExact));
   }
 }
 
@@ -52,7 +55,9 @@ TEST(Conv2dDown, PadsRightAndBelow) {
     if (std::min(size.height, size.width) < 2) continue;
     const Tensor x = randn({size.frames, size.height, size.width, 5}), weight = randn({5, 5, 3, 3}), bias = randn({5});
     const Tensor padded = at::constant_pad_nd(frames_first(x), {0, 1, 0, 1});
-    EXPECT_TRUE(is_close(conv2d_down(x, weight, bias), frames_last(at::conv2d(padded, weight, bias, 2)), kExact));
+    const Tensor want = frames_last(at::conv2d(padded, weight, bias, 2));
+    EXPECT_TRUE(is_close(conv2d_down(x, weight, bias), want, kExact));
+    EXPECT_TRUE(is_close(reference::conv2d_down(x, weight, bias), want, kExact));
   }
 }
 
@@ -60,8 +65,9 @@ TEST(Conv2dUp, IsNearestTwiceThenConvolution) {
   for (const Size& size : kSizes) {
     const Tensor x = randn({size.frames, size.height, size.width, 6}), weight = randn({3, 6, 3, 3}), bias = randn({3});
     const Tensor doubled = frames_first(x).repeat_interleave(2, 2).repeat_interleave(2, 3);
-    const Tensor got = conv2d_up(x, fold_nearest2x(weight), bias);
-    EXPECT_TRUE(is_close(got, frames_last(at::conv2d(doubled, weight, bias, 1, 1)), kExact));
+    const Tensor folded = fold_nearest2x(weight), want = frames_last(at::conv2d(doubled, weight, bias, 1, 1));
+    EXPECT_TRUE(is_close(conv2d_up(x, folded, bias), want, kExact));
+    EXPECT_TRUE(is_close(reference::conv2d_up(x, folded, bias), want, kExact));
   }
 }
 

@@ -31,6 +31,26 @@ TEST(FirstUse, OnlyOnceWhereItAgreesAndAgainWhereNot) {
   EXPECT_EQ(asked, 4);
 }
 
+TEST(FirstUse, AnErrorOfItsOwnNamesItsWayOutAndMayHaveNothingToSay) {
+  int asked = 0;
+  const auto use = [&](std::optional<double> error) {
+    check_first_use(
+        "op", "own", at::kCPU, 1e-2, [&] { return ++asked, error; }, "take another");
+  };
+  use(std::nullopt);
+  try {
+    use(0.5);
+    ADD_FAILURE() << "0.5 passed";
+  } catch (const c10::Error& error) {
+    EXPECT_STREQ(error.what_without_backtrace(),
+                 "[op own on cpu] must be within 0.01 of its reference, differs by 0.5; take another");
+  }
+  EXPECT_THROW(use(std::numeric_limits<double>::quiet_NaN()), c10::Error);
+  use(1e-3);
+  use(0.5);
+  EXPECT_EQ(asked, 4);
+}
+
 TEST(FirstUse, BrokenInputSaysNothing) {
   const auto broken = [] { return at::full({4}, std::numeric_limits<double>::infinity()); };
   const auto zeros = [] { return at::zeros({4}); };

@@ -132,7 +132,9 @@ void run(Case& golden) {
       state, schedule, int64_t(schedule.size()),
       [&](const Step& step, const at::Tensor& x) {
         velocities.add_branches(models.expert(step.high), conditioning, step, x);
-        return velocities.guided.emplace_back(guidance(step, x));
+        const Velocity velocity = guidance(step, x);
+        velocities.guided.push_back(kernels::guided(velocity));
+        return velocity;
       },
       silent, "", [&](const Sampling& now) { latents.push_back(now.x); });
   golden.expect("noise_pred_cond", at::stack(velocities.cond));

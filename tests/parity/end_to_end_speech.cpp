@@ -134,11 +134,11 @@ class Run {
     Sampling state = begin_sampling(request_.solver, schedule_, golden_.input(prefix + "noise"));
     std::vector<at::Tensor> latents;
     auto velocity = [&](const Step& step, const at::Tensor& x) {
-      SpeechGuidance::Branches branches = guidance_->branches(step, x);
+      Velocity both = (*guidance_)(step, x);
       std::string suffix = ".step" + std::to_string(step.index);
-      golden_.expect(prefix + "pred_cond" + suffix, branches.cond);
-      golden_.expect(prefix + "pred_uncond" + suffix, branches.uncond);
-      return (*guidance_)(step, x);
+      golden_.expect(prefix + "pred_cond" + suffix, both.conditional);
+      golden_.expect(prefix + "pred_uncond" + suffix, both.unconditional);
+      return both;
     };
     denoise(state, schedule_, int64_t(schedule_.size()), velocity, silent_, "",
             [&](const Sampling& now) { latents.push_back(now.x); });

@@ -48,7 +48,7 @@ void check_trajectory(Case& golden, const nlohmann::json& row) {
     Solver solver(row.at("solver").get<std::string>(), sigmas, start);
     std::vector<Tensor> samples = {first.to(dtype)};
     for (int64_t i = 0; i < velocities.size(0); ++i)
-      samples.push_back(solver.step(velocities[i].to(dtype), samples.back()));
+      samples.push_back(solver.step({velocities[i].to(dtype)}, samples.back()));
     golden.expect(id + ".samples", at::stack(samples));
   }
 }

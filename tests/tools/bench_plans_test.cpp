@@ -53,8 +53,8 @@ void expect_whole(const Report& report, size_t rows) {
 }
 
 TEST(BenchPlans, Operations) {
-  // Attention 3 cases x 2 back ends; linears 4 x 2 and the fused GELU; 3 elementwise x 2; convolution 6, norm 2.
-  expect_whole(measured(ops_plans(small_site())), 6 + 9 + 6 + 8);
+  // Attention 3 cases x 2 back ends; linears 4 x 2 and the fused GELU; 4 elementwise x 2; convolution 6, norm 2.
+  expect_whole(measured(ops_plans(small_site())), 6 + 9 + 8 + 8);
 }
 
 /// Widths that the 8-bit kernels take.
@@ -68,7 +68,7 @@ Site wider_site() {
 TEST(BenchPlans, EightBits) {
   const std::string linear = "kernels::linear_int8";
   const Report report = measured(ops_plans(wider_site()));
-  expect_whole(report, 6 + 2 + 9 + 4 + 6 + 8);
+  expect_whole(report, 6 + 2 + 9 + 4 + 8 + 8);
   for (const Row& row : report.rows) {
     const bool eight = row.backend == linear || row.backend.starts_with("8+");
     EXPECT_TRUE(!eight || row.error > 5e-3) << row.name << " " << row.error;

@@ -1,6 +1,8 @@
-// The passes between the matrix products: fused against the same chain of ATen operations.
+// The passes between the matrix products, and the one between two forwards: fused against the same chain of ATen
+// operations.
 #include <ATen/ATen.h>
 
+#include "kernels/combine.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
 #include "tools/bench/ops.h"
@@ -103,6 +105,36 @@ Contest norm_rope(const Site& site, const Resolution& at) {
   return contest;
 }
 
+/// Guidance and a whole step of UniPC: six latents in, three out.
+Contest solver_step(const Site& site, const Resolution& at) {
+  const std::vector<int64_t> latent = {16, at.frames, 2 * at.rows, 2 * at.columns};
+  const double bytes = 9 * 4 * double(c10::multiply_integers(latent));
+  const auto inputs = [&] {
+    std::vector<Tensor> drawn(6);
+    for (Tensor& one : drawn) one = at::randn(latent, at::TensorOptions(site.device).dtype(at::kFloat));
+    return drawn;
+  };
+  std::vector<std::vector<Tensor>> sets(rotation(bytes));
+  for (std::vector<Tensor>& set : sets) set = inputs();
+  const kernels::StepFactors factors{
+      .velocity = -0.5, .corrector = {{0.8, 0.3, -0.2, 0.1}}, .predictor = {{0.9, 0.2, -0.1}}};
+  const auto with = [factors](auto step, const std::vector<Tensor>& x) {
+    return step({x[0], x[1], 4}, x[2], {x[3], x[4], x[5]}, factors).next;
+  };
+  std::vector<Tensor> wide;
+  for (const Tensor& one : sets[0]) wide.push_back(one.to(at::kDouble));
+  const Tensor want = with(kernels::reference::solver_step, wide);
+  return {
+      .flops = 0,
+      .bytes = bytes,
+      .ceiling = "copy",
+      .sets = sets.size(),
+      .error = [want](const Tensor& y) { return relative_l2(y, want); },
+      .bound = 1e-5,  // float32 sums
+      .contestants = {{"fused", true, [=](size_t set) { return with(kernels::solver_step, sets[set]); }},
+                      {"ATen", false, [=](size_t set) { return with(kernels::reference::solver_step, sets[set]); }}}};
+}
+
 }  // namespace
 
 std::vector<Plan> elementwise_plans(const Site& site) {
@@ -112,6 +144,7 @@ std::vector<Plan> elementwise_plans(const Site& site) {
     plans.push_back(
         {"ops", "residual + norm + modulation", at.shape(), [=] { return residual_norm(site, at.tokens()); }});
     plans.push_back({"ops", "qk norm + rope", at.shape(), [=] { return norm_rope(site, at); }});
+    plans.push_back({"ops", "guidance + solver step", at.shape(), [=] { return solver_step(site, at); }});
   }
   return plans;
 }

@@ -11,6 +11,9 @@ namespace wan {
 
 namespace {
 
+/// What the choice of the instructions is noted as: a name that no case has.
+const std::string kEightBits = "8-bit products";
+
 bool chooses(const Target& target) {
   return kernels::kFusedBuilt && target.device.is_cuda();
 }
@@ -40,16 +43,35 @@ void remember_attention(const Target& target, const Log& log) {
 }
 
 std::map<std::string, std::string> attention_choices(const Target& target) {
-  return chooses(target) ? kernels::attention_selector().choices() : std::map<std::string, std::string>();
+  std::map<std::string, std::string> choices;
+  if constexpr (kernels::kFusedBuilt) {
+    if (!chooses(target)) return choices;
+    choices = kernels::attention_selector().choices();
+    if (kernels::wgmma() == kernels::Wgmma::On && kernels::cuda::has_wgmma(target.device))
+      choices[kEightBits] = "wgmma";
+  }
+  return choices;
 }
 
 void pin_attention(const Target& target, const std::map<std::string, std::string>& choices) {
-  if (chooses(target)) kernels::attention_selector().pin(choices);
+  if (!chooses(target)) return;
+  kernels::set_wgmma(wgmma_of(choices, kernels::wgmma()));
+  std::map<std::string, std::string> cases = choices;
+  cases.erase(kEightBits);
+  kernels::attention_selector().pin(cases);
+}
+
+kernels::Wgmma wgmma_of(const std::map<std::string, std::string>& choices, kernels::Wgmma now) {
+  using kernels::Wgmma;
+  if (choices.contains(kEightBits)) return Wgmma::On;
+  return choices.empty() || now != Wgmma::On ? now : Wgmma::Measured;
 }
 
 void log_attention(const Target& target, const Log& log) {
   if (!chooses(target)) return;
   for (const std::string& line : kernels::attention_selector().report()) log("attention", {{"choice", line}});
+  if (kernels::wgmma() == kernels::Wgmma::On)
+    log("attention", {{"choice", kEightBits + ": wgmma where the GPU has it (WAN_WGMMA=on; not yet measured)"}});
 }
 
 }  // namespace wan

@@ -1,0 +1,28 @@
+// Which kernels a replay uses, of what can be told without a GPU.
+#include "engine/attention_choice.h"
+
+#include <gtest/gtest.h>
+
+namespace wan {
+namespace {
+
+TEST(AttentionChoice, AReplayMultipliesAsTheVideoDid) {
+  using kernels::Wgmma;
+  const std::map<std::string, std::string> none, plain = {{"b1 h40 q75600 k75600 d128 BFloat16", "cudnn"}},
+                                                 hopper = {{"8-bit products", "wgmma"}};
+  for (Wgmma now : {Wgmma::Off, Wgmma::Measured, Wgmma::On}) {
+    EXPECT_EQ(wgmma_of(none, now), now);
+    EXPECT_EQ(wgmma_of(hopper, now), Wgmma::On);
+    EXPECT_NE(wgmma_of(plain, now), Wgmma::On);
+  }
+}
+
+TEST(AttentionChoice, TheCpuHasNone) {
+  const Target target;
+  EXPECT_TRUE(attention_choices(target).empty());
+  pin_attention(target, {{"8-bit products", "wgmma"}});
+  EXPECT_NE(kernels::wgmma(), kernels::Wgmma::On);
+}
+
+}  // namespace
+}  // namespace wan

@@ -6,6 +6,7 @@
 #include <ucontext.h>
 #include <vector_types.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +16,8 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <numeric>
+#include <random>
 #include <source_location>
 #include <stdexcept>
 #include <string>
@@ -27,7 +30,9 @@ namespace wan::simt {
 
 /// The order in which the threads between two barriers run, and when an asynchronous copy lands: as late as the
 /// hardware may (when it is waited for), or at once. What one hides of a missing barrier or wait, the other shows.
-enum class Order { Forward, Reverse };
+/// Shuffled is Reverse with some of the warps at each turn, drawn as in each run before: any of them may be ahead, and
+/// any may lag behind.
+enum class Order { Forward, Reverse, Shuffled };
 
 /// A copy that cp.async has begun.
 struct PendingCopy {
@@ -129,6 +134,7 @@ class Block {
   std::vector<Fiber> fibers_;
   std::vector<Gathering> gatherings_;
   Order order_;
+  std::minstd_rand turns_;  // of Shuffled
   ucontext_t scheduler_;
   Fiber* fiber_ = nullptr;
   void (*kernel_)(void*) = nullptr;
@@ -246,10 +252,14 @@ inline void Block::start_all() {
 // A warp runs as far as it can before the next one does, so that what only a barrier keeps apart is far apart.
 inline bool Block::run_ready() {
   bool progress = false;
-  const size_t warps = gatherings_.size();
-  for (size_t i = 0; i < warps; ++i) {
-    const size_t warp = order_ == Order::Forward ? i : warps - 1 - i;
-    while (run_lanes(warp)) progress = true;
+  std::vector<size_t> warps(gatherings_.size());
+  std::iota(warps.begin(), warps.end(), size_t(0));
+  if (order_ == Order::Reverse) std::reverse(warps.begin(), warps.end());
+  if (order_ == Order::Shuffled) std::shuffle(warps.begin(), warps.end(), turns_);
+  // Who is not drawn has a turn where the others cannot go on.
+  const size_t drawn = order_ == Order::Shuffled ? (warps.size() + 1) / 2 : warps.size();
+  for (size_t i = 0; i < warps.size() && (i < drawn || !progress); ++i) {
+    while (run_lanes(warps[i])) progress = true;
   }
   return progress;
 }

@@ -172,7 +172,7 @@ inline void copy_async_16(void* to, const void* from, bool inside) {
     throw std::logic_error("[simt] copy_async_16 wants addresses that are multiples of 16");
   }
   const PendingCopy copy = {to, inside ? from : nullptr, 16};
-  if (running_block().order() == Order::Reverse)
+  if (running_block().order() != Order::Forward)
     copy.perform();
   else
     running_block().fiber().open_copies.push_back(copy);

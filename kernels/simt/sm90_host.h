@@ -1,8 +1,8 @@
 // Emulation of Hopper's asynchronous instructions for the tests. In the order Forward a copy lands when its barrier is
-// waited for, so that what is read too early shows; in the order Reverse it lands at once, a product reads and writes only
-// when its group is waited for, and who arrives at a barrier lets the others go ahead: what is overwritten too early, or
-// looked at before its wait, shows. Products are computed warp by warp, as their results are waited for; sums of
-// floating-point products in double, where the hardware keeps fewer bits.
+// waited for, so that what is read too early shows; in the others it lands at once, a product reads and writes only
+// when its group is waited for, and in Reverse who arrives at a barrier lets the others go ahead: what is overwritten
+// too early, or looked at before its wait, shows. Products are computed warp by warp, as their results are waited for;
+// sums of floating-point products in double, where the hardware keeps fewer bits.
 #pragma once
 
 #include <algorithm>
@@ -162,7 +162,7 @@ void copy_box(void* to, const TensorMap* map, const int (&at)[kRank], uint64_t* 
                                            state.bytes -= bytes;
                                            state.end_phase_if_complete();
                                          }});
-  if (running_block().order() == Order::Reverse) land_transfers(barrier);
+  if (running_block().order() != Order::Forward) land_transfers(barrier);
 }
 
 // --- products

@@ -23,6 +23,11 @@ inline constexpr Storage kStorages[] = {{at::kFloat, Element::Float, 2e-6, 4e-6}
                                         {at::kBFloat16, Element::BFloat16, 2e-3, 4e-3},
                                         {at::kHalf, Element::Half, 3e-4, 5e-4}};
 inline constexpr simt::Order kOrders[] = {simt::Order::Forward, simt::Order::Reverse};
+/// Those in which a kernel with these instructions is run.
+inline std::vector<simt::Order> orders_of(Product product) {
+  if (product == Product::Mma) return {kOrders[0], kOrders[1]};
+  return {kOrders[0], kOrders[1], simt::Order::Shuffled};
+}
 
 // Two kernels for one operation have one test.
 inline std::string name_of_product(const testing::TestParamInfo<Product>& info) {

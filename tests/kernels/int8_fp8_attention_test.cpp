@@ -165,7 +165,7 @@ TEST_P(Int8Fp8AttentionKernel, OtherLengthsBatchAndHalfInBothOrders) {
   Heads x = gaussian(2, GetParam().product == Product::Mma ? 150 : 600, 2, at::kHalf);
   x.q = x.q.narrow(1, 0, 20);
   const Tensor expected = simulated(x, GetParam().sums);
-  for (simt::Order order : kOrders)
+  for (simt::Order order : orders_of(GetParam().product))
     EXPECT_LT(relative_rms(run_whole(x, GetParam(), kLogitFactor, order), expected), 6e-3);
 }
 
@@ -186,7 +186,7 @@ TEST_P(Int8Fp8AttentionKernel, EqualKeysAreAPlainMean) {
 
 TEST_P(Int8Fp8AttentionKernel, HoldsTheLargestWeightsAndValues) {
   const Tensor want = largest_values().narrow(1, 0, 20);
-  for (simt::Order order : kOrders)
+  for (simt::Order order : orders_of(GetParam().product))
     EXPECT_TRUE(run_largest(GetParam(), float8_range(GetParam().sums).value, 0x1p-20, order).equal(want));
 }
 

@@ -66,7 +66,7 @@ TEST_P(Int8Linear, SumsAreExactAtEveryTail) {
       SCOPED_TRACE(testing::Message() << rows << " x " << channels << " x " << depth);
       Operands o = random_operands(rows, channels, depth);
       Tensor want = reference::multiply_codes(o.x.codes, o.weight.codes);
-      for (simt::Order order : kOrders) EXPECT_TRUE(is_close(sums_of(o, order), want, 0));
+      for (simt::Order order : orders_of(GetParam())) EXPECT_TRUE(is_close(sums_of(o, order), want, 0));
     }
   }
 }
@@ -74,7 +74,7 @@ TEST_P(Int8Linear, SumsAreExactAtEveryTail) {
 TEST_P(Int8Linear, ManyTilesForABlockAreExact) {
   Operands o = random_operands(130, 520, 640);
   Tensor want = reference::multiply_codes(o.x.codes, o.weight.codes);
-  for (simt::Order order : kOrders) EXPECT_TRUE(is_close(sums_of(o, order), want, 0));
+  for (simt::Order order : orders_of(GetParam())) EXPECT_TRUE(is_close(sums_of(o, order), want, 0));
 }
 
 TEST_P(Int8Linear, SaturatedRowsAreExactAtTheModelsDepth) {

@@ -5,6 +5,7 @@
 
 #include "kernels/int8.h"
 #include "kernels/int8_attention.h"
+#include "kernels/norm_int8.h"
 
 namespace wan::kernels::cuda {
 
@@ -15,6 +16,11 @@ int architecture(at::Device device);
 bool multiplies_float8(at::Device device);
 
 std::optional<QuantisedRows> quantise_rows(const Tensor& x);
+
+std::optional<QuantisedRows> modulated_layer_norm_int8(const Tensor& x, const Tensor& shift, const Tensor& scale,
+                                                       const Segments& ends, double eps);
+std::optional<QuantisedRows> gated_residual_norm_int8_(const Tensor& x, const Tensor& y, const Tensor& gate,
+                                                       const NextNorm& next, const Segments& ends);
 
 /// Which kernel multiplies: mma.sync everywhere, or wgmma on sm_90, which has not run on a GPU yet and is therefore
 /// only measured (wan-bench) and tested.

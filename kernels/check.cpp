@@ -2,6 +2,8 @@
 
 #include <sstream>
 
+#include "kernels/hadamard.h"
+
 namespace wan::kernels {
 namespace {
 
@@ -47,6 +49,25 @@ void check_dtype(const char* op, const char* name, const at::Tensor& tensor,
     wanted << (wanted.tellp() > 0 ? " or " : "") << dtype;
   }
   TORCH_CHECK(false, "[", op, "] ", name, " must be ", wanted.str(), ", got ", tensor.scalar_type());
+}
+
+void check_slices(const char* op, const at::Tensor& x) {
+  TORCH_CHECK(x.defined() && x.dim() >= 1 && x.size(-1) > 0 && x.size(-1) % hadamard::kSlice == 0, "[", op,
+              "] the last axis of x must be a multiple of ", hadamard::kSlice, ", got ", x.sizes());
+}
+
+void check_segments(const char* op, const at::Tensor& x, std::initializer_list<std::pair<const char*, at::Tensor>> rows,
+                    at::IntArrayRef ends) {
+  check_shape(op, "x", x, {kAny, kAny, kAny});
+  check_dtype(op, "x", x, {at::kFloat, at::kDouble});
+  for (const auto& [name, row] : rows)
+    if (row.defined()) check_shape(op, name, row, {int64_t(ends.size()), x.size(2)});
+  int64_t start = 0;
+  for (int64_t end : ends) {
+    TORCH_CHECK(start <= end, "[", op, "] the ends of the segments must rise, got ", end, " after ", start);
+    start = end;
+  }
+  TORCH_CHECK(start == x.size(1), "[", op, "] the last segment must end at ", x.size(1), " tokens, got ", start);
 }
 
 }  // namespace wan::kernels

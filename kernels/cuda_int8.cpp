@@ -75,11 +75,15 @@ std::optional<Tensor> linear_int8(const Tensor& x, const QuantisedRows& weight, 
   return out;
 }
 
+bool takes_residual(const Tensor& residual, const Tensor& x, const QuantisedRows& weight, const Tensor& gate,
+                    const Segments& ends) {
+  return takes_product(x, weight, x.scalar_type()) && takes_arrays(residual, {gate}) &&
+         ends.size() <= size_t(kMaxSegments);
+}
+
 bool linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
                            const Tensor& gate, const Segments& ends) {
-  if (!takes_product(x, weight, x.scalar_type()) || !takes_arrays(residual, {gate}) ||
-      ends.size() > size_t(kMaxSegments))
-    return false;
+  if (!takes_residual(residual, x, weight, gate, ends)) return false;
   const auto rows = quantise_rows(x.contiguous());
   if (!rows) return false;
   const Tensor offset = as_floats(bias);

@@ -6,10 +6,12 @@
 #include "kernels/cuda.h"
 #include "kernels/int8.h"
 #include "kernels/int8_attention.h"
+#include "kernels/norm_int8.h"
 
 namespace wan::kernels::cuda {
 
-/// The instructions that linear_int8 and attention_int8 multiply with: wgmma on sm_90 where it is on (policy.h).
+/// The instructions that linear_int8 and attention_int8 multiply with: wgmma on sm_90 where it is on (policy.h). Any
+/// device.
 Product product_on(at::Device device);
 /// Whether the device multiplies 8-bit floats at their own speed: with mma.sync on sm_89, sm_120 and newer (on sm_90
 /// and sm_100 the compiler converts them to 16 bits first), and with wgmma where product_on says so.
@@ -17,11 +19,19 @@ bool multiplies_float8(at::Device device);
 
 std::optional<QuantisedRows> quantise_rows(const Tensor& x);
 
+std::optional<QuantisedRows> modulated_layer_norm_int8(const Tensor& x, const Tensor& shift, const Tensor& scale,
+                                                       const Segments& ends, double eps);
+std::optional<QuantisedRows> gated_residual_norm_int8_(const Tensor& x, const Tensor& y, const Tensor& gate,
+                                                       const NextNorm& next, const Segments& ends);
+
 /// linear_int8 behind the quantisation of x: codes [M, K] -> [M, N] in `dtype`.
 std::optional<Tensor> multiply_rows(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias,
                                     Activation activation, at::ScalarType dtype, Product product);
 std::optional<Tensor> linear_int8(const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
                                   Activation activation);
+/// Whether linear_int8_residual_ does it.
+bool takes_residual(const Tensor& residual, const Tensor& x, const QuantisedRows& weight, const Tensor& gate,
+                    const Segments& ends);
 bool linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
                            const Tensor& gate, const Segments& ends);
 

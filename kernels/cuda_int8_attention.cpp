@@ -34,7 +34,7 @@ AttentionArguments::Strided strided(const Tensor& x) {
 }  // namespace
 
 Product product_on(at::Device device) {
-  return wgmma() == Wgmma::On && has_wgmma(device) ? Product::Wgmma : Product::Mma;
+  return wgmma() == Wgmma::On && device.is_cuda() && has_wgmma(device) ? Product::Wgmma : Product::Mma;
 }
 
 bool multiplies_float8(at::Device device) {

@@ -5,6 +5,8 @@
 #include "kernels/channel_norm.h"
 #include "kernels/cuda.h"
 #include "kernels/cuda_binding.h"
+#include "kernels/cuda_int8.h"
+#include "kernels/launch_int8.h"
 
 namespace wan::kernels::cuda {
 namespace {
@@ -35,6 +37,51 @@ Tensor normed(LayerNormArguments& a, const Tensor& x, double eps, at::ScalarType
   return out;
 }
 
+/// The same into codes; `dtype` is that of the residual, if there is one.
+QuantisedRows quantised(LayerNormArguments& a, const Tensor& x, double eps, at::ScalarType dtype) {
+  QuantisedRows out = {at::empty(x.sizes(), x.options().dtype(at::kChar)),
+                       at::empty(x.sizes().slice(0, x.dim() - 1), x.options())};
+  a.eps = float(eps);
+  const LayerNormInt8Arguments all{a, out.codes.data_ptr<int8_t>(), out.scale.data_ptr<float>()};
+  launch_on(x, [&](cudaStream_t stream) { return launch_layer_norm_int8(all, element_of(dtype), stream); });
+  return out;
+}
+
+/// x with its modulation rows, before its norm.
+LayerNormArguments modulated(const Tensor& x, const Tensor& shift, const Tensor& scale, const Segments& ends) {
+  LayerNormArguments a = rows_of(x, ends);
+  a.multiplier = floats(scale);
+  a.offset = floats(shift);
+  a.one = 1;
+  return a;
+}
+
+/// The rows of a norm behind a residual, one for each segment, as the kernels read them.
+struct NextRows {
+  Tensor multiplier, offset;
+
+  NextRows(const NextNorm& next, const Segments& ends)
+      : multiplier(next.shift.defined() ? next.scale : repeated(next.weight, ends)),
+        offset(next.shift.defined() ? next.shift : repeated(next.bias, ends)) {}
+
+ private:
+  static Tensor repeated(const Tensor& parameter, const Segments& ends) {
+    return parameter.defined() ? as_floats(parameter.expand({int64_t(ends.size()), -1})) : parameter;
+  }
+};
+
+/// x with what is added to it, before the norm that `rows` of `next` describe. Tensors must outlive it.
+LayerNormArguments residual(const Tensor& x, const Tensor& y, const Tensor& gate, const NextNorm& next,
+                            const NextRows& rows, const Segments& ends) {
+  LayerNormArguments a = rows_of(x, ends);
+  a.y = y.const_data_ptr();
+  a.gate = floats(gate);
+  a.multiplier = floats(rows.multiplier);
+  a.offset = floats(rows.offset);
+  a.one = next.shift.defined() ? 1 : 0;
+  return a;
+}
+
 }  // namespace
 
 std::optional<Tensor> rms_norm(const Tensor& x, const Tensor& weight, double eps) {
@@ -62,11 +109,16 @@ std::optional<Tensor> layer_norm(const Tensor& x, const Tensor& weight, const Te
 std::optional<Tensor> modulated_layer_norm(const Tensor& x, const Tensor& shift, const Tensor& scale,
                                            const Segments& ends, double eps, at::ScalarType dtype) {
   if (!takes_arrays(x, {shift, scale}) || !takes_dtype(dtype) || !takes_stream(x, ends)) return std::nullopt;
-  LayerNormArguments a = rows_of(x, ends);
-  a.multiplier = floats(scale);
-  a.offset = floats(shift);
-  a.one = 1;
+  LayerNormArguments a = modulated(x, shift, scale, ends);
   return normed(a, x, eps, dtype);
+}
+
+std::optional<QuantisedRows> modulated_layer_norm_int8(const Tensor& x, const Tensor& shift, const Tensor& scale,
+                                                       const Segments& ends, double eps) {
+  if (!takes_arrays(x, {shift, scale}) || !takes_norm_int8(x.size(-1), at::kFloat) || !takes_stream(x, ends))
+    return std::nullopt;
+  LayerNormArguments a = modulated(x, shift, scale, ends);
+  return quantised(a, x, eps, at::kFloat);
 }
 
 bool gated_residual_(const Tensor& x, const Tensor& y, const Tensor& gate, const Segments& ends) {
@@ -80,21 +132,26 @@ bool gated_residual_(const Tensor& x, const Tensor& y, const Tensor& gate, const
 
 std::optional<Tensor> gated_residual_norm_(const Tensor& x, const Tensor& y, const Tensor& gate, const NextNorm& next,
                                            const Segments& ends, at::ScalarType dtype) {
-  const bool modulated = next.shift.defined();
-  Tensor factor = modulated ? next.scale : as_floats(next.weight),
-         offset = modulated ? next.shift : as_floats(next.bias);
-  // The kernel reads y and writes the norm in one dtype, and has one table of segments for gate and norm.
-  if (!takes_arrays(x, {y, gate, factor, offset}) || y.scalar_type() != dtype || !takes_dtype(dtype) ||
-      !takes_stream(x, ends) || (!modulated && ends.size() > 1)) {
+  // The kernel reads y and writes the norm in one dtype. An affine norm behind a gate with segments stays ATen's.
+  if (!next.shift.defined() && ends.size() > 1) return std::nullopt;
+  const NextRows rows(next, ends);
+  if (!takes_arrays(x, {y, gate, rows.multiplier, rows.offset}) || y.scalar_type() != dtype || !takes_dtype(dtype) ||
+      !takes_stream(x, ends)) {
     return std::nullopt;
   }
-  LayerNormArguments a = rows_of(x, ends);
-  a.y = y.const_data_ptr();
-  a.gate = floats(gate);
-  a.multiplier = floats(factor);
-  a.offset = floats(offset);
-  a.one = modulated ? 1 : 0;
+  LayerNormArguments a = residual(x, y, gate, next, rows, ends);
   return normed(a, x, next.eps, dtype);
+}
+
+std::optional<QuantisedRows> gated_residual_norm_int8_(const Tensor& x, const Tensor& y, const Tensor& gate,
+                                                       const NextNorm& next, const Segments& ends) {
+  const NextRows rows(next, ends);
+  if (!takes_arrays(x, {y, gate, rows.multiplier, rows.offset}) || !takes_norm_int8(x.size(-1), y.scalar_type()) ||
+      !takes_stream(x, ends)) {
+    return std::nullopt;
+  }
+  LayerNormArguments a = residual(x, y, gate, next, rows, ends);
+  return quantised(a, x, next.eps, y.scalar_type());
 }
 
 bool channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out) {

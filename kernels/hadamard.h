@@ -8,8 +8,7 @@
 namespace wan::kernels::hadamard {
 
 constexpr int kSlice = 128;
-constexpr int kLaneElements = 16;  // neighbours that one thread holds: 16 codes are one store
-constexpr int kSliceLanes = kSlice / kLaneElements;
+constexpr int kLaneElements = 16;  // neighbours that a thread of quantise.cuh holds: 16 codes are one store
 /// 1 / sqrt(128).
 constexpr float kNormaliser = 0.08838834764831845f;
 /// Largest magnitude of a code: symmetric, so that -x has the codes of x negated.

@@ -15,20 +15,27 @@ namespace {
 
 constexpr int64_t kSlice = hadamard::kSlice;
 
-void check_slices(const char* op, const Tensor& x) {
-  TORCH_CHECK(x.defined() && x.dim() >= 1 && x.size(-1) > 0 && x.size(-1) % kSlice == 0, "[", op,
-              "] the last axis of x must be a multiple of ", kSlice, ", got ", x.sizes());
-}
-
-void check_product(const char* op, const Tensor& x, const QuantisedRows& weight, const Tensor& bias) {
+void check_weight(const char* op, const QuantisedRows& weight, const Tensor& bias) {
   check_shape(op, "weight", weight.codes, {kAny, kAny});
   check_dtype(op, "weight", weight.codes, {at::kChar});
   check_shape(op, "weight scale", weight.scale, {weight.codes.size(0)});
   check_dtype(op, "weight scale", weight.scale, {at::kFloat});
+  if (bias.defined()) check_shape(op, "bias", bias, {weight.codes.size(0)});
+}
+
+void check_product(const char* op, const Tensor& x, const QuantisedRows& weight, const Tensor& bias) {
+  check_weight(op, weight, bias);
   check_dtype(op, "x", x, {at::kFloat, at::kBFloat16, at::kHalf});
   check_slices(op, x);
   check_trailing(op, "x", x, {weight.codes.size(1)});
-  if (bias.defined()) check_shape(op, "bias", bias, {weight.codes.size(0)});
+}
+
+void check_product(const char* op, const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias) {
+  check_weight(op, weight, bias);
+  check_trailing(op, "x", x.codes, {weight.codes.size(1)});
+  check_dtype(op, "x", x.codes, {at::kChar});
+  check_shape(op, "x scale", x.scale, x.codes.sizes().slice(0, x.codes.dim() - 1));
+  check_dtype(op, "x scale", x.scale, {at::kFloat});
 }
 
 /// x [..., K] times sqrt(128) H, in seven stages whose sums and differences round as in rotate_slices (quantise.cuh).
@@ -45,13 +52,26 @@ Tensor butterfly(const Tensor& x) {
 /// Rows that pass at once, so that 75,600 tokens by 13,824 channels need no 4 GB of integers.
 constexpr int64_t kRowBlock = 2048;
 
+Tensor as_rows(const Tensor& x) {
+  return x.reshape({-1, x.size(-1)});
+}
+
+/// The rows that `pick` takes of a product's input: quantised now, or codes already.
+template <typename Pick>
+QuantisedRows picked_rows(const Tensor& x, Pick pick) {
+  return reference::quantise_rows(pick(as_rows(x)));
+}
+template <typename Pick>
+QuantisedRows picked_rows(const QuantisedRows& x, Pick pick) {
+  return {pick(as_rows(x.codes)), pick(x.scale.reshape({-1}))};
+}
+
 /// For each block of x's rows: `take` gets the product in float32 and the number of the first row.
-template <typename Take>
-void for_row_blocks(const Tensor& x, const QuantisedRows& weight, const Tensor& bias, Take take) {
-  const Tensor rows = x.reshape({-1, x.size(-1)});
-  for (int64_t first = 0; first < rows.size(0); first += kRowBlock) {
-    const int64_t count = std::min(kRowBlock, rows.size(0) - first);
-    take(reference::linear_int8(reference::quantise_rows(rows.narrow(0, first, count)), weight, bias), first);
+template <typename Input, typename Take>
+void for_row_blocks(const Input& x, int64_t rows, const QuantisedRows& weight, const Tensor& bias, Take take) {
+  for (int64_t first = 0; first < rows; first += kRowBlock) {
+    const auto block = [&](const Tensor& all) { return all.narrow(0, first, std::min(kRowBlock, rows - first)); };
+    take(reference::linear_int8(picked_rows(x, block), weight, bias), first);
   }
 }
 
@@ -61,21 +81,70 @@ Tensor activated(Tensor y, Activation activation) {
   return y;
 }
 
+/// activation(x W^T + b), block by block, as `like` of these sizes.
+template <typename Input>
+Tensor multiply_in_blocks(const Input& x, const std::vector<int64_t>& sizes, const at::TensorOptions& like,
+                          const QuantisedRows& weight, const Tensor& bias, Activation activation) {
+  Tensor out = at::empty(sizes, like);
+  const Tensor rows = as_rows(out);
+  for_row_blocks(x, rows.size(0), weight, bias,
+                 [&](Tensor y, int64_t first) { rows.narrow(0, first, y.size(0)).copy_(activated(y, activation)); });
+  return out;
+}
+
+/// x's sizes behind a product with `weight`.
+std::vector<int64_t> product_sizes(const Tensor& x, const QuantisedRows& weight) {
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.back() = weight.codes.size(0);
+  return sizes;
+}
+
+/// "5120 to 13824": what is compared once.
+[[maybe_unused]] std::string product_name(const QuantisedRows& weight, [[maybe_unused]] at::Device device) {
+  std::string name = std::to_string(weight.codes.size(1)) + " to " + std::to_string(weight.codes.size(0));
+  if constexpr (kFusedBuilt)
+    if (cuda::product_on(device) == Product::Wgmma) name += " with wgmma";
+  return name;
+}
+
 /// Compares rows of a kernel's product with the reference when this weight's shape is first used on a device.
-[[maybe_unused]] void check_product_once(const Tensor& out, const Tensor& x, const QuantisedRows& weight,
+template <typename Input>
+[[maybe_unused]] void check_product_once(const Tensor& out, const Input& x, const QuantisedRows& weight,
                                          const Tensor& bias, Activation activation) {
   constexpr double kBound = 5e-3;  // the sums are exact: one rounding to bfloat16
-  const int64_t channels = weight.codes.size(0), depth = weight.codes.size(1);
-  const auto rows_of = [&](const Tensor& all) {
-    const Tensor rows = all.reshape({-1, all.size(-1)});
-    return rows.index_select(0, spread_rows(rows.size(0), rows.device()));
-  };
+  const auto some = [](const Tensor& rows) { return rows.index_select(0, spread_rows(rows.size(0), rows.device())); };
   check_first_use(
-      "linear_int8", std::to_string(depth) + " to " + std::to_string(channels), x.device(), kBound,
-      [&] { return rows_of(out); },
-      [&] {
-        return activated(reference::linear_int8(reference::quantise_rows(rows_of(x)), weight, bias), activation);
-      });
+      "linear_int8", product_name(weight, out.device()), out.device(), kBound, [&] { return some(as_rows(out)); },
+      [&] { return activated(reference::linear_int8(picked_rows(x, some), weight, bias), activation); });
+}
+
+/// The same for what is added to a residual, on a copy of its last tokens, before the first use.
+[[maybe_unused]] void check_residual_once([[maybe_unused]] const Tensor& residual, [[maybe_unused]] const Tensor& x,
+                                          [[maybe_unused]] const QuantisedRows& weight,
+                                          [[maybe_unused]] const Tensor& bias, [[maybe_unused]] const Tensor& gate,
+                                          [[maybe_unused]] const Segments& ends) {
+  if constexpr (kFusedBuilt) {
+    constexpr int64_t kTokens = 2048;
+    constexpr double kBound = 1e-3;  // float32, beside a residual that may be a hundred times as large
+    const int64_t count = std::min(x.size(1), kTokens), first = x.size(1) - count;
+    const auto last = [&](const Tensor& all) { return all.narrow(0, 0, 1).narrow(1, first, count); };
+    Segments parts;
+    for (int64_t end : ends) parts.push_back(std::max<int64_t>(end - first, 0));
+    check_first_use(
+        "linear_int8_residual_", product_name(weight, x.device()), x.device(), kBound,
+        [&] {
+          Tensor sum = last(residual).clone();
+          TORCH_CHECK(cuda::linear_int8_residual_(sum, last(x).contiguous(), weight, bias, gate, parts));
+          return sum - last(residual);
+        },
+        [&] {
+          Tensor added = at::zeros_like(last(residual));
+          const Tensor product =
+              reference::linear_int8(picked_rows(last(x), [](const Tensor& rows) { return rows; }), weight, bias);
+          gated_residual_(added, product.view(added.sizes()), gate, parts);
+          return added;
+        });
+  }
 }
 
 }  // namespace
@@ -102,13 +171,21 @@ Tensor linear_int8(const Tensor& x, const QuantisedRows& weight, const Tensor& b
       return *out;
     }
   }
-  std::vector<int64_t> shape = x.sizes().vec();
-  shape.back() = weight.codes.size(0);
-  Tensor out = at::empty(shape, x.options());
-  Tensor rows = out.view({-1, shape.back()});
-  for_row_blocks(x, weight, bias,
-                 [&](Tensor y, int64_t first) { rows.narrow(0, first, y.size(0)).copy_(activated(y, activation)); });
-  return out;
+  return multiply_in_blocks(x, product_sizes(x, weight), x.options(), weight, bias, activation);
+}
+
+Tensor linear_int8(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias, at::ScalarType dtype,
+                   Activation activation) {
+  check_product("linear_int8", x, weight, bias);
+  TORCH_CHECK(takes_dtype(dtype), "[linear_int8] dtype must be Float, BFloat16 or Half, got ", dtype);
+  const std::vector<int64_t> sizes = product_sizes(x.codes, weight);
+  if constexpr (kFusedBuilt) {
+    if (auto out = cuda::multiply_rows(x, weight, bias, activation, dtype, cuda::product_on(x.codes.device()))) {
+      check_product_once(*out, x, weight, bias, activation);
+      return out->view(sizes);
+    }
+  }
+  return multiply_in_blocks(x, sizes, x.scale.options().dtype(dtype), weight, bias, activation);
 }
 
 void linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
@@ -122,13 +199,14 @@ void linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRow
               "] the ends of the segments must rise to the ", x.size(1), " tokens, got ", at::IntArrayRef(ends));
   if (gate.defined()) check_shape(kOp, "gate", gate, {int64_t(ends.size()), residual.size(2)});
   if constexpr (kFusedBuilt) {
-    if (cuda::linear_int8_residual_(residual, x, weight, bias, gate, ends)) return;
+    if (use_fused(x) && cuda::takes_residual(residual, x, weight, gate, ends)) {
+      check_residual_once(residual, x, weight, bias, gate, ends);
+      if (cuda::linear_int8_residual_(residual, x, weight, bias, gate, ends)) return;
+    }
   }
-  Tensor y = at::empty(residual.sizes(), residual.options());
-  Tensor rows = y.view({-1, y.size(-1)});
-  for_row_blocks(x, weight, bias,
-                 [&](const Tensor& part, int64_t first) { rows.narrow(0, first, part.size(0)).copy_(part); });
-  gated_residual_(residual, y, gate, ends);
+  gated_residual_(residual,
+                  multiply_in_blocks(x, product_sizes(x, weight), residual.options(), weight, bias, Activation::None),
+                  gate, ends);
 }
 
 namespace reference {

@@ -30,6 +30,11 @@ QuantisedRows quantise_rows(const Tensor& x);
 Tensor linear_int8(const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
                    Activation activation = Activation::None);
 
+/// The same from rows that are quantised already (norm_int8.h), in `dtype`: float32, bfloat16 or float16.
+///   x: codes [..., K], scale [...].
+Tensor linear_int8(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias, at::ScalarType dtype,
+                   Activation activation = Activation::None);
+
 /// residual += gate * (x W^T + b) in place, in float32, without a rounding in between.
 ///   residual [B, L, N] float32; x [B, L, K]; weight and bias as above; gate [S, N] float32 or undefined (1);
 ///   ends [S] (norm.h).

@@ -92,7 +92,7 @@ Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double 
   if constexpr (kFusedBuilt) {
     const bool slower = use_fused(v) && !cuda::multiplies_float8(v.device());
     const Values taken = slower ? Values::Plain : values;
-    const Product product = use_fused(v) ? cuda::product_on(v.device()) : Product::Mma;
+    const Product product = cuda::product_on(v.device());
     if (auto out = cuda::attention_int8(queries, keys, v, {taken, Sums::Float, product})) {
       check_attention_once(*out, queries, keys, v, taken, product);
       return *out;

@@ -16,6 +16,15 @@ struct QuantiseRowsArguments {
 };
 cudaError_t launch_quantise_rows(const QuantiseRowsArguments& arguments, Element element, cudaStream_t stream);
 
+/// As launch_layer_norm, and its rows quantised as by launch_quantise_rows, without a rounding in between.
+struct LayerNormInt8Arguments {
+  LayerNormArguments norm;  // `channels` a multiple of 128; `out` is not used
+  int8_t* codes;            // [rows, channels]
+  float* scale;             // [rows]
+};
+/// `element` is y's; without a residual it plays no part.
+cudaError_t launch_layer_norm_int8(const LayerNormInt8Arguments& arguments, Element element, cudaStream_t stream);
+
 /// y = (x w^T) * x_scale * weight_scale + bias from 8-bit operands; then out = gelu_tanh(y) or y, or, where `residual`
 /// is given, residual += gate * y in float32.
 struct Int8LinearArguments {

@@ -9,21 +9,6 @@
 namespace wan::kernels {
 namespace {
 
-/// x, shift, scale or gate as [B, L, C] and [S, C] with one end for each row.
-void check_segments(const char* op, const Tensor& x, std::initializer_list<std::pair<const char*, Tensor>> rows,
-                    const Segments& ends) {
-  check_shape(op, "x", x, {kAny, kAny, kAny});
-  check_dtype(op, "x", x, {at::kFloat, at::kDouble});
-  for (const auto& [name, row] : rows)
-    if (row.defined()) check_shape(op, name, row, {int64_t(ends.size()), x.size(2)});
-  int64_t start = 0;
-  for (int64_t end : ends) {
-    TORCH_CHECK(start <= end, "[", op, "] the ends of the segments must rise, got ", end, " after ", start);
-    start = end;
-  }
-  TORCH_CHECK(start == x.size(1), "[", op, "] the last segment must end at ", x.size(1), " tokens, got ", start);
-}
-
 void check_residual(const char* op, const Tensor& x, const Tensor& y, const Tensor& gate, const Segments& ends) {
   check_segments(op, x, {{"gate", gate}}, ends);
   check_shape(op, "y", y, x.sizes());

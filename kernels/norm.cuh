@@ -26,10 +26,10 @@ WAN_DEVICE void add_gated(float (&at)[kPack], const T* y, const float* gate) {
   for (int i = 0; i < kPack; ++i) at[i] = fmaf(factor[i], value[i], at[i]);
 }
 
-/// One block per token.
-template <typename T, typename Tile, bool kResidual>
-WAN_BOUNDED_KERNEL(kRowThreads, 1)
-layer_norm_kernel(LayerNormArguments a) {
+/// The row of this block's token: with kResidual gate * y is added to x first, and x written back. `take` gets each
+/// pack's channel and values as soon as they are there.
+template <typename T, typename Tile, bool kResidual, typename Take>
+WAN_DEVICE Row<Tile> normed_row(const LayerNormArguments& a, Take take) {
   const int64_t begin = int64_t(blockIdx.x) * a.channels;
   const int64_t modulation = int64_t(segment_of(a.segments, int(blockIdx.x % unsigned(a.tokens)))) * a.channels;
   Row<Tile> row;
@@ -45,7 +45,6 @@ layer_norm_kernel(LayerNormArguments a) {
     row.store(a.x + begin, a.channels);
   }
   row.standardise(a.channels, a.eps);
-  T* out = static_cast<T*>(a.out) + begin;
   WAN_UNROLL
   for (int step = 0; step < Tile::kSteps; ++step) {
     const int channel = row_channel<Tile>(threadIdx.x, step);
@@ -60,8 +59,18 @@ layer_norm_kernel(LayerNormArguments a) {
     if (a.offset) simt::load_floats(a.offset + modulation + channel, offset);
     WAN_UNROLL
     for (int i = 0; i < Tile::kPack; ++i) row.at[step][i] = fmaf(row.at[step][i], a.one + factor[i], offset[i]);
-    simt::store_floats(out + channel, row.at[step]);
+    take(channel, row.at[step]);
   }
+  return row;
+}
+
+/// One block per token.
+template <typename T, typename Tile, bool kResidual>
+WAN_BOUNDED_KERNEL(kRowThreads, 1)
+layer_norm_kernel(LayerNormArguments a) {
+  T* out = static_cast<T*>(a.out) + int64_t(blockIdx.x) * a.channels;
+  normed_row<T, Tile, kResidual>(
+      a, [out](int channel, const float(&values)[Tile::kPack]) { simt::store_floats(out + channel, values); });
 }
 
 /// One block per token; what it moves it moves once.

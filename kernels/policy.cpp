@@ -103,6 +103,10 @@ bool takes_rotation(int64_t channels, at::ScalarType dtype) {
   return takes_row(channels, dtype) && channels % hadamard::kSlice == 0;
 }
 
+bool takes_norm_int8(int64_t channels, at::ScalarType dtype) {
+  return takes_dtype(dtype) && takes_rotation(channels, at::kFloat);
+}
+
 bool takes_int8(int64_t depth, int64_t channels, at::ScalarType dtype) {
   return takes_rotation(depth, dtype) && is_half(dtype) && channels >= 2 && channels % 2 == 0 && channels <= INT32_MAX;
 }

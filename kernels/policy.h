@@ -49,6 +49,8 @@ bool is_nested(const at::Tensor& x);
 bool takes_head(int64_t head_dim, at::ScalarType dtype);
 /// Rows that are rotated and quantised to 8 bits (kernels/quantise.cuh).
 bool takes_rotation(int64_t channels, at::ScalarType dtype);
+/// Norms that end in 8-bit rows, behind a residual of `dtype` (kernels/norm_int8.cuh).
+bool takes_norm_int8(int64_t channels, at::ScalarType dtype);
 /// 8-bit products from `depth` to `channels`, with activations of `dtype` (kernels/int8_linear_mma.cuh).
 bool takes_int8(int64_t depth, int64_t channels, at::ScalarType dtype);
 

@@ -9,13 +9,16 @@ namespace wan::kernels {
 
 constexpr int kMaxQuantiseThreads = kMaxRowChannels / hadamard::kLaneElements;
 
-/// Multiplies the slices that a warp holds by sqrt(128) H in place: seven stages of sums and differences of pairs, in
-/// the order of the reference, so that both round alike.
-WAN_DEVICE void rotate_slices(float (&x)[hadamard::kLaneElements]) {
+/// Multiplies the slices that a warp holds, kElements neighbours a lane, by sqrt(128) H in place: seven stages of sums
+/// and differences of pairs, in the order of the reference, so that both round alike.
+template <int kElements>
+WAN_DEVICE void rotate_slices(float (&x)[kElements]) {
+  static_assert(hadamard::kSlice % kElements == 0 && hadamard::kSlice / kElements <= simt::kWarp,
+                "a slice in one warp");
   WAN_UNROLL
-  for (int stride = 1; stride < hadamard::kLaneElements; stride *= 2) {
+  for (int stride = 1; stride < kElements; stride *= 2) {
     WAN_UNROLL
-    for (int i = 0; i < hadamard::kLaneElements; ++i) {
+    for (int i = 0; i < kElements; ++i) {
       if (i & stride) continue;
       const float low = x[i], high = x[i + stride];
       x[i] = low + high;
@@ -23,31 +26,56 @@ WAN_DEVICE void rotate_slices(float (&x)[hadamard::kLaneElements]) {
     }
   }
   WAN_UNROLL
-  for (int mask = 1; mask < hadamard::kSliceLanes; mask *= 2) {
-    const bool upper = threadIdx.x & mask;
+  for (int mask = 1; mask < hadamard::kSlice / kElements; mask *= 2) {
+    const float sign = threadIdx.x & mask ? -1.0f : 1.0f;
     WAN_UNROLL
-    for (int i = 0; i < hadamard::kLaneElements; ++i) {
-      const float other = simt::shuffle_xor(x[i], mask);
-      x[i] = other + (upper ? -x[i] : x[i]);
-    }
+    for (int i = 0; i < kElements; ++i) x[i] = fmaf(sign, x[i], simt::shuffle_xor(x[i], mask));  // rounds as a sum
   }
 }
 
-/// The largest magnitude in the block, in every thread; a NaN anywhere is the result, as it is larger than infinity
-/// when the bits are read as an integer.
-WAN_DEVICE float block_largest(float value) {
-  WAN_SHARED(uint32_t, partial, [kMaxQuantiseThreads / simt::kWarp]);
+/// The larger of `largest` and the magnitudes in x, as the bits of a float: NaN is larger than infinity.
+template <int kElements>
+WAN_DEVICE uint32_t largest_bits(const float (&x)[kElements], uint32_t largest = 0) {
+  WAN_UNROLL
+  for (int i = 0; i < kElements; ++i) {
+    const uint32_t bits = simt::float_bits(fabsf(x[i]));
+    largest = bits > largest ? bits : largest;
+  }
+  return largest;
+}
+
+/// The largest magnitude in a block of `threads`, in every thread; a NaN anywhere is the result.
+template <int kMaxThreads = kMaxQuantiseThreads>
+WAN_DEVICE float block_largest(float value, unsigned threads = blockDim.x) {
+  WAN_SHARED(uint32_t, partial, [kMaxThreads / simt::kWarp]);
   uint32_t largest = simt::float_bits(fabsf(value));
   largest = simt::warp_largest(largest);
   if (threadIdx.x % simt::kWarp == 0) partial[threadIdx.x / simt::kWarp] = largest;
   simt::sync_block();
-  for (unsigned i = 0; i < blockDim.x / simt::kWarp; ++i) largest = partial[i] > largest ? partial[i] : largest;
+  for (unsigned i = 0; i < threads / simt::kWarp; ++i) largest = partial[i] > largest ? partial[i] : largest;
   return simt::float_of_bits(largest);
+}
+
+/// What a row with this largest magnitude is multiplied by to become codes, and its codes to become the row again, now
+/// divided by sqrt(128).
+WAN_DEVICE float inverse_of(float largest) {
+  return largest > hadamard::kSmallest ? hadamard::kLargestCode / largest : 0.0f;
+}
+WAN_DEVICE float scale_of(float largest) {
+  return largest * (hadamard::kNormaliser / hadamard::kLargestCode);
 }
 
 /// The code nearest to x * inverse, ties to even.
 WAN_DEVICE int8_t code_of(float x, float inverse) {
   return int8_t(simt::round_to_int(fminf(fmaxf(x * inverse, -hadamard::kLargestCode), hadamard::kLargestCode)));
+}
+
+template <int kElements>
+WAN_DEVICE void store_codes(int8_t* to, const float (&x)[kElements], float inverse) {
+  simt::Pack<int8_t, kElements> codes;
+  WAN_UNROLL
+  for (int i = 0; i < kElements; ++i) codes.at[i] = code_of(x[i], inverse);
+  *reinterpret_cast<simt::Pack<int8_t, kElements>*>(to) = codes;
 }
 
 /// One block per row, 16 channels a thread: 5120 are 10 warps, 13824 are 27.
@@ -70,22 +98,9 @@ quantise_rows_kernel(QuantiseRowsArguments a) {
     }
   }
   rotate_slices(x);
-  uint32_t own = 0;
-  WAN_UNROLL
-  for (int i = 0; i < kElements; ++i) {
-    const uint32_t bits = simt::float_bits(fabsf(x[i]));
-    own = bits > own ? bits : own;
-  }
-  const float largest = block_largest(simt::float_of_bits(own));
-  const float inverse = largest > hadamard::kSmallest ? hadamard::kLargestCode / largest : 0.0f;
-  if (threadIdx.x == 0) {
-    a.scale[row] = largest * (hadamard::kNormaliser / hadamard::kLargestCode);
-  }
-  if (!inside) return;
-  simt::Pack<int8_t, kElements> codes;
-  WAN_UNROLL
-  for (int i = 0; i < kElements; ++i) codes.at[i] = code_of(x[i], inverse);
-  *reinterpret_cast<simt::Pack<int8_t, kElements>*>(a.codes + row * a.channels + channel) = codes;
+  const float largest = block_largest(simt::float_of_bits(largest_bits(x)));
+  if (threadIdx.x == 0) a.scale[row] = scale_of(largest);
+  if (inside) store_codes(a.codes + row * a.channels + channel, x, inverse_of(largest));
 }
 
 template <typename Run>

@@ -13,14 +13,19 @@ WAN_HOST_DEVICE int row_channel(int thread, int step) {
   return (step * kRowThreads + thread) * Tile::kPack;
 }
 
-/// choose(Tile) for the fewest registers that hold `channels`. 5120, the width of A14B, takes 20 of them.
+/// choose(Tile) for the fewest registers that hold `channels`, a multiple of 4. 5120, the width of A14B, takes 20.
 template <typename Choose>
-auto with_row_tile(int channels, Choose choose) {
-  if (channels % 4) return choose(simt::Tile<1, 64>{});
+auto with_packed_row_tile(int channels, Choose choose) {
   if (channels <= 1024) return choose(simt::Tile<4, 1>{});
   if (channels <= 2048) return choose(simt::Tile<4, 2>{});
   if (channels <= 5120) return choose(simt::Tile<4, 5>{});
   return choose(simt::Tile<4, 16>{});
+}
+
+/// The same for any width.
+template <typename Choose>
+auto with_row_tile(int channels, Choose choose) {
+  return channels % 4 ? choose(simt::Tile<1, 64>{}) : with_packed_row_tile(channels, choose);
 }
 
 /// This thread's part of a row; zeros past its end, which leaves sums alone.

@@ -3,6 +3,7 @@
 
 #include "kernels/cuda_int8.h"
 #include "kernels/int8_attention.h"
+#include "kernels/norm_int8.h"
 #include "tests/gpu/int8.h"
 
 namespace wan::kernels {
@@ -19,6 +20,62 @@ TEST_F(Int8Gpu, RowsHaveTheCodesOfTheCpu) {
       EXPECT_TRUE(got.scale.cpu().equal(want.scale)) << channels << " " << dtype;
     }
   }
+}
+
+/// Sums in another order move a code that lies beside a half: by one, and one in a thousand.
+void expect_near(const QuantisedRows& got, const QuantisedRows& want) {
+  const Tensor steps = (got.codes.cpu().to(at::kInt) - want.codes.to(at::kInt)).abs();
+  EXPECT_LE(steps.max().item<int>(), 1);
+  EXPECT_LE(steps.sum().item<int64_t>(), 1 + steps.numel() / 1000);
+  EXPECT_LT(relative_rms(got.scale.cpu(), want.scale), 1e-5);
+}
+
+constexpr double kEps = 1e-6;
+
+TEST_F(Int8Gpu, NormsEndInTheCodesOfTheCpu) {
+  if constexpr (kFusedBuilt) {
+    for (int64_t channels : {128, 1536, 5120}) {
+      const Tensor shift = randn({2, channels}), scale = randn({2, channels}), gate = randn({2, channels});
+      // Modulated and without a gate before a feed-forward; affine behind a gate of two segments in speech.
+      const NextNorm modulated{{}, {}, shift, scale, kEps}, affine{shift[0], scale[0], {}, {}, kEps};
+      const NextNorm modulated_there{{}, {}, shift.cpu(), scale.cpu(), kEps};
+      const NextNorm affine_there{shift[0].cpu(), scale[0].cpu(), {}, {}, kEps};
+      for (int64_t length : kLengths) {
+        SCOPED_TRACE(testing::Message() << length << " x " << channels);
+        const Segments ends = {length / 2, length};
+        const Tensor x = randn({1, length, channels});
+        ASSERT_TRUE(cuda::modulated_layer_norm_int8(x, shift, scale, ends, kEps));
+        expect_near(modulated_layer_norm_int8(x, shift, scale, ends, kEps),
+                    modulated_layer_norm_int8(x.cpu(), shift.cpu(), scale.cpu(), ends, kEps));
+        for (at::ScalarType dtype : kDtypes) {
+          const Tensor y = randn({1, length, channels}, dtype);
+          ASSERT_TRUE(cuda::gated_residual_norm_int8_(x.clone(), y, gate, affine, ends));
+          Tensor sum = x.clone(), want = x.cpu();
+          expect_near(gated_residual_norm_int8_(sum, y, gate, affine, ends),
+                      gated_residual_norm_int8_(want, y.cpu(), gate.cpu(), affine_there, ends));
+          expect_near(gated_residual_norm_int8_(sum, y, {}, modulated, ends),
+                      gated_residual_norm_int8_(want, y.cpu(), {}, modulated_there, ends));
+          EXPECT_LT(relative_rms(sum.cpu(), want), 1e-6);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(Int8Gpu, NormsKeepOddRowsApart) {
+  enum { kConstant, kFar, kBroken, kUsual, kRows };
+  Tensor x = randn({1, kRows, 5120});
+  x[0][kConstant].fill_(3);
+  x[0][kFar] += 1e4;
+  x[0][kBroken][7] = std::numeric_limits<float>::quiet_NaN();
+  const Tensor zeros = at::zeros({1, 5120}, x.options());
+  const QuantisedRows got = modulated_layer_norm_int8(x, zeros, zeros, {kRows}, kEps);
+  const Tensor want = rotate(at::layer_norm(wide(x)[0], {5120}, {}, {}, kEps)),
+               values = got.codes * got.scale.unsqueeze(-1);
+  for (int row : {kFar, kUsual}) EXPECT_LT(relative_rms(values[0][row], want[row]), 1.4e-2) << row;  // half a step
+  EXPECT_EQ(got.scale[0][kConstant].item<float>(), 0);
+  EXPECT_FALSE(got.codes[0][kConstant].any().item<bool>());
+  EXPECT_TRUE(got.scale[0][kBroken].isnan().item<bool>());
 }
 
 TEST_F(Int8Gpu, TheProductIsTheIntegers) {

@@ -21,6 +21,7 @@ TEST(Policy, TheShapesOfA14BAreTaken) {
   }
   EXPECT_TRUE(takes_head(128, at::kBFloat16));
   EXPECT_TRUE(takes_head(128, at::kHalf));
+  for (at::ScalarType dtype : {at::kBFloat16, at::kHalf}) EXPECT_TRUE(takes_norm_int8(5120, dtype));
   for (auto [depth, channels] : {std::pair{5120, 15360}, {5120, 5120}, {5120, 13824}, {13824, 5120}})
     EXPECT_TRUE(takes_int8(depth, channels, at::kBFloat16));
 }
@@ -36,6 +37,9 @@ TEST(Policy, WhatNoKernelReadsIsNotTaken) {
   EXPECT_FALSE(takes_head(64, at::kBFloat16));
   EXPECT_FALSE(takes_head(128, at::kFloat));
   EXPECT_FALSE(takes_rotation(5120 + 64, at::kHalf));
+  EXPECT_FALSE(takes_norm_int8(5120 + 64, at::kHalf));
+  EXPECT_FALSE(takes_norm_int8(16384 + 128, at::kHalf));
+  EXPECT_FALSE(takes_norm_int8(5120, at::kDouble));
   EXPECT_FALSE(takes_int8(5120, 5120, at::kFloat));
   EXPECT_FALSE(takes_int8(5120, 5121, at::kBFloat16));
 }

@@ -16,8 +16,8 @@ at::ScalarType island_dtype(at::ScalarType compute) {
 Linear::Linear(const Scope& at, int64_t in, int64_t out, at::ScalarType compute, Bias with, Role role)
     : compute(compute), matrix(at, out, in, role), bias(with == Bias::Yes ? at.take("bias", {out}, role) : Tensor()) {}
 
-Tensor Linear::operator()(const Tensor& x, Activation activation) const {
-  return matrix.product(x.to(compute), bias, activation);
+Tensor Linear::operator()(const Operand& x, Activation activation) const {
+  return matrix.product(x, bias, activation, compute);
 }
 
 void Linear::add_to(Tensor& residual, const Tensor& x, const Tensor& gate, const kernels::Segments& ends) const {
@@ -40,12 +40,16 @@ MergedLinear::MergedLinear(const Scope& at, const std::vector<std::string_view>&
   parts.clear();
 }
 
-std::vector<Tensor> MergedLinear::operator()(const Tensor& x) const {
-  if (matrix) return matrix->product(x.to(compute), bias, Activation::None).split(out, -1);
+std::vector<Tensor> MergedLinear::operator()(const Operand& x) const {
+  if (matrix) return matrix->product(x, bias, Activation::None, compute).split(out, -1);
   std::vector<Tensor> results;
-  Tensor input = x.to(compute);
+  const Operand input = x.to(compute);
   for (const Linear& part : parts) results.push_back(part(input));
   return results;
+}
+
+bool MergedLinear::is_coded() const {
+  return matrix ? matrix->coded : parts[0].matrix.coded;
 }
 
 Mlp::Mlp(const Scope& at, int64_t in, int64_t hidden, int64_t out, Activation activation, at::ScalarType compute,
@@ -54,11 +58,11 @@ Mlp::Mlp(const Scope& at, int64_t in, int64_t hidden, int64_t out, Activation ac
       second(at / 2, hidden, out, compute, Bias::Yes, role),
       activation(activation) {}
 
-Tensor Mlp::operator()(const Tensor& x) const {
+Tensor Mlp::operator()(const Operand& x) const {
   return second(first(x, activation));
 }
 
-void Mlp::add_to(Tensor& residual, const Tensor& x, const Tensor& gate, const kernels::Segments& ends) const {
+void Mlp::add_to(Tensor& residual, const Operand& x, const Tensor& gate, const kernels::Segments& ends) const {
   second.add_to(residual, first(x, activation), gate, ends);
 }
 

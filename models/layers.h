@@ -23,8 +23,8 @@ enum class Bias { Yes, No };
 struct Linear {
   Linear(const Scope& at, int64_t in, int64_t out, at::ScalarType compute, Bias with = Bias::Yes,
          Role role = Role::Matmul);
-  /// x [..., in], any dtype -> [..., out] in `compute`.
-  Tensor operator()(const Tensor& x, Activation activation = Activation::None) const;
+  /// x [..., in], any dtype, or codes where `matrix` has them -> [..., out] in `compute`.
+  Tensor operator()(const Operand& x, Activation activation = Activation::None) const;
   /// residual [B, L, out] += gate * y in place, without an activation; gate [S, out] float32, a row for each segment.
   void add_to(Tensor& residual, const Tensor& x, const Tensor& gate, const kernels::Segments& ends) const;
 
@@ -38,8 +38,10 @@ struct Linear {
 struct MergedLinear {
   MergedLinear(const Scope& at, const std::vector<std::string_view>& names, int64_t in, int64_t out,
                at::ScalarType compute, Bias with = Bias::Yes, Role role = Role::Matmul);
-  /// x [..., in] -> one [..., out] for each name: views of one product where merged.
-  std::vector<Tensor> operator()(const Tensor& x) const;
+  /// x as Linear's -> one [..., out] for each name: views of one product where merged.
+  std::vector<Tensor> operator()(const Operand& x) const;
+  /// Whether the input may come in codes.
+  bool is_coded() const;
 
   at::ScalarType compute;
   std::vector<Linear> parts;     // empty where merged
@@ -52,10 +54,10 @@ struct MergedLinear {
 struct Mlp {
   Mlp(const Scope& at, int64_t in, int64_t hidden, int64_t out, Activation activation, at::ScalarType compute,
       Role role = Role::Matmul);
-  /// x [..., in] -> [..., out] in `compute`.
-  Tensor operator()(const Tensor& x) const;
+  /// x as Linear's -> [..., out] in `compute`.
+  Tensor operator()(const Operand& x) const;
   /// The same into a residual, as Linear's.
-  void add_to(Tensor& residual, const Tensor& x, const Tensor& gate, const kernels::Segments& ends) const;
+  void add_to(Tensor& residual, const Operand& x, const Tensor& gate, const kernels::Segments& ends) const;
 
   Linear first, second;  // "0" and "2"
   Activation activation;

@@ -34,8 +34,12 @@ kernels::QuantisedRows Matrix::codes() const {
   return weight.defined() ? kernels::quantise_rows(weight) : rows;
 }
 
-Tensor Matrix::product(const Tensor& x, const Tensor& bias, Activation activation) const {
-  return coded ? kernels::linear_int8(x, codes(), bias, activation) : kernels::linear(x, weight, bias, activation);
+Tensor Matrix::product(const Operand& x, const Tensor& bias, Activation activation, at::ScalarType compute) const {
+  TORCH_CHECK(coded || !x.is_coded(), "[Matrix] codes need a matrix in 8 bits");
+  if (x.is_coded()) return kernels::linear_int8(x.codes, codes(), bias, compute, activation);
+  const Tensor input = x.rows.to(compute);
+  return coded ? kernels::linear_int8(input, codes(), bias, activation)
+               : kernels::linear(input, weight, bias, activation);
 }
 
 void Matrix::add_product(Tensor& residual, const Tensor& x, const Tensor& bias, const Tensor& gate,

@@ -36,9 +36,9 @@ SelfAttention::SelfAttention(const Scope& at, const WanConfig& config, at::Scala
       norm_q(at / "norm_q", config.dim, config.eps),
       norm_k(at / "norm_k", config.dim, config.eps) {}
 
-Tensor SelfAttention::operator()(Tensor x, const Rope& rope) const {
+Tensor SelfAttention::operator()(Operand x, const Rope& rope) const {
   std::vector<Tensor> products = qkv(x);
-  x.reset();
+  x = {};
   // One op: the norm runs over all heads at once, so before the split; then the rotation.
   auto [query, key] =
       kernels::qk_norm_rope(products[0], products[1], norm_q.weight, norm_k.weight, rope, heads, norm_q.eps);
@@ -60,7 +60,7 @@ KeyValue CrossAttention::key_value(const Tensor& context) const {
   return {split_heads(norm_k(k(context)), heads), split_heads(v(context), heads)};
 }
 
-Tensor CrossAttention::operator()(const Tensor& x, const KeyValue& context) const {
+Tensor CrossAttention::operator()(const Operand& x, const KeyValue& context) const {
   const Tensor query = split_heads(norm_q(q(x)), heads);
   return o(kernels::attention(query, context.key, context.value, scale_of(query)).flatten(-2));
 }

@@ -13,7 +13,7 @@ using kernels::Rope;
 struct SelfAttention {
   SelfAttention(const Scope& at, const WanConfig& config, at::ScalarType compute);
   /// x [B, L, dim] -> [B, L, dim] in `compute`. By value: moved in, it is freed once q, k and v are made from it.
-  Tensor operator()(Tensor x, const Rope& rope) const;
+  Tensor operator()(Operand x, const Rope& rope) const;
 
   int64_t heads;
   Precision precision;
@@ -33,7 +33,7 @@ struct CrossAttention {
   /// context [B, Lk, dim] -> its keys and values, which stay the same for all steps of a prompt.
   KeyValue key_value(const Tensor& context) const;
   /// x [B, L, dim] -> [B, L, dim] in `compute`.
-  Tensor operator()(const Tensor& x, const KeyValue& context) const;
+  Tensor operator()(const Operand& x, const KeyValue& context) const;
 
   int64_t heads;
   Linear q, k, v, o;

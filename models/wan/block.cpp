@@ -2,7 +2,27 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/norm_int8.h"
+
 namespace wan {
+namespace {
+
+// A norm for the linear behind it: codes where its matrix is `coded`, else rows in `compute`.
+
+Operand modulated_norm(const Tensor& x, const Tensor& shift, const Tensor& scale, const Segments& ends, double eps,
+                       bool coded, at::ScalarType compute) {
+  if (coded) return kernels::modulated_layer_norm_int8(x, shift, scale, ends, eps);
+  return kernels::modulated_layer_norm(x, shift, scale, ends, eps, compute);
+}
+
+/// x += gate * y first.
+Operand residual_norm(Tensor& x, const Tensor& y, const Tensor& gate, const kernels::NextNorm& next,
+                      const Segments& ends, bool coded, at::ScalarType compute) {
+  if (coded) return kernels::gated_residual_norm_int8_(x, y, gate, next, ends);
+  return kernels::gated_residual_norm_(x, y, gate, next, ends, compute);
+}
+
+}  // namespace
 
 AttentionBlock::AttentionBlock(const Scope& at, const WanConfig& config, at::ScalarType compute, Role text_query)
     : compute(compute),
@@ -18,18 +38,19 @@ Modulation AttentionBlock::modulate(const Tensor& e0) const {
   return {rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]};
 }
 
-Tensor AttentionBlock::attend_video(Tensor& x, const Modulation& rows, const Rope& rope, const Segments& ends) const {
-  Tensor y = self_attn(kernels::modulated_layer_norm(x, rows.shift_attn, rows.scale_attn, ends, eps, compute), rope);
+Operand AttentionBlock::attend_video(Tensor& x, const Modulation& rows, const Rope& rope, const Segments& ends) const {
+  Tensor y = self_attn(
+      modulated_norm(x, rows.shift_attn, rows.scale_attn, ends, eps, self_attn.qkv.is_coded(), compute), rope);
   kernels::NextNorm next{.weight = norm3.weight, .bias = norm3.bias, .shift = {}, .scale = {}, .eps = norm3.eps};
-  return kernels::gated_residual_norm_(x, y, rows.gate_attn, next, ends, compute);
+  return residual_norm(x, y, rows.gate_attn, next, ends, cross_attn.q.matrix.coded, compute);
 }
 
-void AttentionBlock::attend_text(Tensor& x, Tensor normed, const Modulation& rows, const KeyValue& text,
+void AttentionBlock::attend_text(Tensor& x, Operand normed, const Modulation& rows, const KeyValue& text,
                                  const Segments& ends) const {
   Tensor y = cross_attn(normed, text);
   kernels::NextNorm next{.weight = {}, .bias = {}, .shift = rows.shift_ffn, .scale = rows.scale_ffn, .eps = eps};
-  normed.reset();
-  normed = kernels::gated_residual_norm_(x, y, {}, next, ends, compute);
+  normed = {};
+  normed = residual_norm(x, y, {}, next, ends, ffn.first.matrix.coded, compute);
   y.reset();
   ffn.add_to(x, normed, rows.gate_ffn, ends);
 }

@@ -22,9 +22,9 @@ struct AttentionBlock {
   /// e0 [6, S, dim] (of the time) plus the block's own rows.
   Modulation modulate(const Tensor& e0) const;
   /// Self-attention into x [B, L, dim] float32, in place. Returns norm3(x), what the second half starts from.
-  Tensor attend_video(Tensor& x, const Modulation& rows, const Rope& rope, const Segments& ends) const;
+  Operand attend_video(Tensor& x, const Modulation& rows, const Rope& rope, const Segments& ends) const;
   /// Cross-attention and feed-forward into x, in place. `normed` is what attend_video returned for this x.
-  void attend_text(Tensor& x, Tensor normed, const Modulation& rows, const KeyValue& text, const Segments& ends) const;
+  void attend_text(Tensor& x, Operand normed, const Modulation& rows, const KeyValue& text, const Segments& ends) const;
 
   at::ScalarType compute;
   double eps;         // of norm1 and norm2, which have no parameters

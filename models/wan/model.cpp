@@ -34,7 +34,8 @@ void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> bra
   // The text sees x only after this block's self-attention, so branches that have not parted yet compute it together.
   bool together = true;
   for (const Branch& branch : branches) together = together && branch.x.is_same(branches[0].x);
-  Tensor shared, normed;
+  Tensor shared;
+  Operand normed;
   if (together) {
     shared = std::move(branches[0].x);
     for (Branch& branch : branches) branch.x.reset();

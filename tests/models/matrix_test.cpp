@@ -49,8 +49,24 @@ TEST(Matrix, AMappingStaysOneAndGivesWhatItsRowsGive) {
   EXPECT_TRUE(linear(x).equal(want));
   const Matrix rows = placed(linear.matrix);
   EXPECT_TRUE(rows.is_placed());
-  EXPECT_TRUE(rows.product(x, linear.bias, Activation::None).equal(want));
+  EXPECT_TRUE(rows.product(x, linear.bias, Activation::None, at::kFloat).equal(want));
   EXPECT_GT(relative_rms(want, at::linear(x, linear.matrix.weight.to(at::kFloat), linear.bias)), 1e-3);
+}
+
+TEST(Matrix, CodesGiveWhatTheirRowsGive) {
+  at::manual_seed(8);
+  for (at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
+    const WanModel model = nano(Precision::Balanced, compute);
+    const AttentionBlock& block = model.blocks[2];
+    const Tensor x = at::randn({2, 5, 128}).to(compute);
+    const Operand codes = kernels::quantise_rows(x);
+    EXPECT_TRUE(block.cross_attn.q(codes).equal(block.cross_attn.q(x)));
+    EXPECT_TRUE(block.ffn(codes).equal(block.ffn(x)));
+    EXPECT_EQ(block.ffn(codes).scalar_type(), compute);
+    const std::vector<Tensor> got = block.self_attn.qkv(codes), want = block.self_attn.qkv(x);
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(got[i].equal(want[i]));
+    EXPECT_THROW(model.blocks[0].cross_attn.q(codes), c10::Error);  // which has kept 16 bits
+  }
 }
 
 TEST(Matrix, JoinedRowsGiveWhatThePartsGive) {

@@ -15,12 +15,12 @@
 namespace wan {
 namespace {
 
-constexpr int64_t kDim = 48, kAudioDim = 8, kTextDim = 20, kStates = 25;
+constexpr int64_t kDim = 48, kFfnDim = 56, kAudioDim = 8, kTextDim = 20, kStates = 25;
 
 /// Three blocks of two heads, sound after the first and the last.
-SpeechConfig small_config() {
-  return {.wan = {.dim = kDim,
-                  .ffn_dim = 56,
+SpeechConfig small_config(int64_t dim = kDim, int64_t ffn_dim = kFfnDim) {
+  return {.wan = {.dim = dim,
+                  .ffn_dim = ffn_dim,
                   .freq_dim = 256,
                   .in_dim = 16,
                   .out_dim = 16,
@@ -42,14 +42,14 @@ bool in_small(const std::string& name) {
          number("audio_injector.injector_adain_layers.") < 2;
 }
 
-std::map<std::string, Tensor> small_tensors() {
+std::map<std::string, Tensor> small_tensors(int64_t dim = kDim, int64_t ffn_dim = kFfnDim) {
   return small_weights("s2v_14b",
-                       {{5120, kDim},
-                        {13824, 56},
-                        {30720, 6 * kDim},
-                        {10240, 2 * kDim},
-                        {2560, kDim / 2},
-                        {1280, kDim / 4},
+                       {{5120, dim},
+                        {13824, ffn_dim},
+                        {30720, 6 * dim},
+                        {10240, 2 * dim},
+                        {2560, dim / 2},
+                        {1280, dim / 4},
                         {1024, kAudioDim},
                         {4096, kTextDim}},
                        in_small, 2);
@@ -144,6 +144,26 @@ TEST_F(SpeechTest, Bf16KeepsTheIslandsInFloat32) {
   const double error = relative_rms(velocity(rounded), velocity(exact));
   EXPECT_GT(error, 1e-4);
   EXPECT_LT(error, 0.02);
+}
+
+TEST_F(SpeechTest, EightBitsAreNearTheExactOnes) {
+  const c10::InferenceMode inference;
+  // Widths that are rotated, in three blocks: the middle one's text queries read codes as well.
+  constexpr int64_t kWide = 256, kWideFfn = 384;
+  const Checkpoint checkpoint = small_checkpoint(folder_ / "wide.safetensors", small_tensors(kWide, kWideFfn));
+  const auto velocity = [&](Precision precision, at::ScalarType compute) {
+    Weights weights(checkpoint, keep_mapped, precision);
+    const SpeechModel speech(weights.root(), small_config(kWide, kWideFfn), compute);
+    Context prompt = speech.context(states_);
+    AudioContext sound = speech.audio(features_);
+    return speech(noise_, speech.clip(reference_, motion_, {}, frames_), 500, {&prompt}, {&sound})[0];
+  };
+  const Tensor exact = velocity(Precision::Exact, at::kFloat);
+  for (at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
+    const double error = relative_rms(velocity(Precision::Balanced, compute), exact);
+    EXPECT_GT(error, 1e-3);
+    EXPECT_LT(error, 4e-2);
+  }
 }
 
 TEST_F(SpeechTest, RefusesClipsThatDoNotFit) {

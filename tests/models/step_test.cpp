@@ -20,6 +20,16 @@ TORCH_LIBRARY_IMPL(aten, Meta, library) {
     out.resize_(real.sizes());
     return out;
   });
+  library.impl("abs.out", [](const Tensor& x, Tensor& out) -> Tensor& {
+    out.resize_(x.sizes());
+    return out;
+  });
+  library.impl(
+      "nan_to_num.out",
+      [](const Tensor& x, std::optional<double>, std::optional<double>, std::optional<double>, Tensor& out) -> Tensor& {
+        out.resize_(x.sizes());
+        return out;
+      });
 }
 
 constexpr int64_t kLayers = 2;
@@ -30,19 +40,28 @@ const std::vector<int64_t> kLatent = {16, 21, 90, 160};
 class Observed {
  public:
   Observed() {
-    handle_ = at::addThreadLocalCallback(
-        at::RecordFunctionCallback([](const at::RecordFunction& call) -> std::unique_ptr<at::ObserverContext> {
-          see(call);
-          return nullptr;
-        })
-            .needsInputs(true)
-            .scopes({at::RecordScope::FUNCTION}));
-    products = rows = 0;
+    handle_ =
+        at::addThreadLocalCallback(at::RecordFunctionCallback(
+                                       [](const at::RecordFunction& call) -> std::unique_ptr<at::ObserverContext> {
+                                         see(call);
+                                         return nullptr;
+                                       },
+                                       [](const at::RecordFunction& call, at::ObserverContext*) { see_end(call); })
+                                       .needsInputs(true)
+                                       .needsOutputs(true)
+                                       .scopes({at::RecordScope::FUNCTION}));
+    products = rows = rounded_norms = 0;
+    quantised.clear();
     waits.clear();
   }
-  ~Observed() { at::removeCallback(handle_); }
+  ~Observed() {
+    at::removeCallback(handle_);
+    normed = Tensor();
+  }
 
-  inline static int64_t products, rows;  // at::linear's calls, and the rows of their inputs
+  inline static int64_t products, rows;                // at::linear's calls, and the rows of their inputs
+  inline static int64_t rounded_norms;                 // layer norms whose result becomes another dtype
+  inline static std::map<int64_t, int64_t> quantised;  // how many tensors of so many rows were
   inline static std::vector<std::string> waits;
 
  private:
@@ -54,21 +73,33 @@ class Observed {
       ++products;
       rows += x.numel() / x.size(-1);
     }
+    // Neither heads nor anything else of the step is quantised in rows of a layer's width.
+    if (name == "aten::nan_to_num" && inputs[0].toTensor().size(-1) >= kWanT2vA14b.dim) {
+      const Tensor& x = inputs[0].toTensor();
+      ++quantised[x.numel() / x.size(-1)];
+    }
+    if (name == "aten::_to_copy" && normed.defined() && inputs[0].toTensor().is_same(normed)) ++rounded_norms;
     // The host waits where it reads a value, and where it copies to or from a device unless that need not be done yet.
     if (name == "aten::_local_scalar_dense") waits.push_back(name);
     if (name == "aten::copy_" && inputs[0].toTensor().device() != inputs[1].toTensor().device() && !inputs[2].toBool())
       waits.push_back(name);
   }
 
+  static void see_end(const at::RecordFunction& call) {
+    if (std::string_view(call.name()) == "aten::native_layer_norm") normed = call.outputs().at(0).toTensor();
+  }
+
   at::CallbackHandle handle_;
+  inline static Tensor normed;  // by the last norm
 };
 
 class WanStep : public testing::Test {
  protected:
-  static WanModel model_of_shapes() {
+  static WanModel model_of_shapes(int64_t layers = kLayers, Precision precision = Precision::Exact) {
     WanConfig config = kWanT2vA14b;
-    config.num_layers = kLayers;
-    Weights weights(Checkpoint::names_only(published_tensors("official_dit_t2v_a14b"), "shapes"));
+    config.num_layers = layers;
+    Weights weights(Checkpoint::names_only(published_tensors("official_dit_t2v_a14b"), "shapes"), keep_mapped,
+                    precision);
     return WanModel(weights.root(), config, at::kBFloat16);
   }
   Context context() const { return model_.context(at::empty({37, 4096}, like_)); }
@@ -95,6 +126,27 @@ TEST_F(WanStep, ComputesNothingTwice) {
   EXPECT_EQ(step(800), once + blocks);
   // The time embedding has one row, not one for each of 75,600 tokens.
   EXPECT_EQ(Observed::rows, (blocks + 1 + 2) * tokens + 3);
+}
+
+TEST_F(WanStep, NormsGiveEightBitLinearsTheirCodes) {
+  constexpr int64_t kThree = 3, kTokens = 15 * 26;  // a first, a middle and a last block; one frame of 480p
+  const Tensor frame = at::empty({16, 1, 30, 52}, like_);
+  const auto step = [&](Precision precision) {
+    const WanModel model = model_of_shapes(kThree, precision);
+    Context prompt = model.context(at::empty({37, 4096}, like_));
+    const Rope rope = model.rope(frame);
+    model(frame, rope, 900, {&prompt});
+    const Observed seen;
+    model(frame, rope, 800, {&prompt});
+  };
+  step(Precision::Exact);
+  EXPECT_EQ(Observed::rounded_norms, kThree * 3);
+  EXPECT_EQ(Observed::quantised[kTokens], 0);
+  // Codes of norm1 (once for q, k and v), norm2, and norm3 of the middle block; of what o, o and the second linear of
+  // the feed-forward read. The text's queries of the outer blocks have kept 16 bits.
+  step(Precision::Balanced);
+  EXPECT_EQ(Observed::rounded_norms, 2);
+  EXPECT_EQ(Observed::quantised[kTokens], kThree * (2 + 3) + 1);
 }
 
 TEST_F(WanStep, NeverMakesTheHostWait) {

@@ -2,8 +2,11 @@
 // operations.
 #include <ATen/ATen.h>
 
+#include <memory>
+
 #include "kernels/combine.h"
-#include "kernels/norm.h"
+#include "kernels/norm_int8.h"
+#include "kernels/policy.h"
 #include "kernels/rope.h"
 #include "tools/bench/ops.h"
 
@@ -70,6 +73,93 @@ Contest residual_norm(const Site& site, int64_t tokens) {
                          {"ATen", false, [=, own = x.clone()](size_t) mutable {
                             return kernels::reference::gated_residual_norm_(own, y, gate, next, {tokens}, dtype);
                           }}};
+  return contest;
+}
+
+/// A contestant that makes codes. Its error, over the same rows as the contest's, is that of what they stand for.
+Contestant coded(const char* name, bool ours, const Tensor& rows, std::function<kernels::QuantisedRows(size_t)> run,
+                 const char* note = "") {
+  auto scale = std::make_shared<Tensor>();
+  return {.name = name,
+          .ours = ours,
+          .run =
+              [=](size_t set) {
+                const kernels::QuantisedRows out = run(set);
+                *scale = out.scale;
+                return out.codes;
+              },
+          .note = note,
+          .finish =
+              [=](const Tensor& codes) {
+                return kernels::rotate(codes.index_select(1, rows) * scale->index_select(1, rows).unsqueeze(-1));
+              }};
+}
+
+/// Of codes from one pass: x in float32, what the residual adds and writes, a byte and a 4-byte scale.
+Contest into_codes(double bytes, const Tensor& want, size_t sets) {
+  return {.flops = 0,
+          .bytes = bytes,
+          .ceiling = "copy",
+          .sets = sets,
+          .error = [want](const Tensor& y) { return relative_l2(y, want); },
+          .bound = 1.8e-2,
+          .contestants = {}};
+}
+
+constexpr const char* kTwoPasses = "rows in 16 bits in between; GB/s of the bytes of one pass";
+
+Contest modulated_norm_int8(const Site& site, int64_t tokens) {
+  const double bytes = double(tokens) * (double(site.config.dim) * (4 + 1) + 4);
+  std::vector<Tensor> x(rotation(bytes));
+  for (Tensor& one : x) one = stream(site, tokens);
+  const Tensor shift = modulation_row(site), scale = modulation_row(site), rows = sampled_rows(tokens, site.device);
+  const Tensor want = at::layer_norm(x[0].index_select(1, rows).to(at::kDouble), {site.config.dim}, {}, {}, kEps) *
+                          (1 + scale.to(at::kDouble)) +
+                      shift.to(at::kDouble);
+  Contest contest = into_codes(bytes, want, x.size());
+  const at::ScalarType dtype = site.dtype;
+  contest.contestants = {
+      coded("fused", true, rows,
+            [=](size_t set) { return kernels::modulated_layer_norm_int8(x[set], shift, scale, {tokens}, kEps); }),
+      coded(
+          "norm, then quantise", true, rows,
+          [=](size_t set) {
+            return kernels::quantise_rows(kernels::modulated_layer_norm(x[set], shift, scale, {tokens}, kEps, dtype));
+          },
+          kTwoPasses),
+      coded("ATen", false, rows, [=](size_t set) {
+        return kernels::reference::modulated_layer_norm_int8(x[set], shift, scale, {tokens}, kEps);
+      })};
+  return contest;
+}
+
+Contest residual_norm_int8(const Site& site, int64_t tokens) {
+  const double width = double(site.config.dim);
+  const double bytes = double(tokens) * (width * (8 + double(at::elementSize(site.dtype)) + 1) + 4);
+  const Tensor x = stream(site, tokens), y = site.randn(x.sizes()), gate = modulation_row(site) * 0.1;
+  const kernels::NextNorm next{
+      .weight = {}, .bias = {}, .shift = modulation_row(site), .scale = modulation_row(site), .eps = kEps};
+  const Tensor rows = sampled_rows(tokens, site.device);
+  const Tensor sum =
+      x.index_select(1, rows).to(at::kDouble) + gate.to(at::kDouble) * y.index_select(1, rows).to(at::kDouble);
+  const Tensor want = at::layer_norm(sum, {site.config.dim}, {}, {}, kEps) * (1 + next.scale.to(at::kDouble)) +
+                      next.shift.to(at::kDouble);
+  Contest contest = into_codes(bytes, want, 1);
+  const at::ScalarType dtype = site.dtype;
+  contest.contestants = {
+      coded("fused", true, rows,
+            [=, own = x.clone()](size_t) mutable {
+              return kernels::gated_residual_norm_int8_(own, y, gate, next, {tokens});
+            }),
+      coded(
+          "norm, then quantise", true, rows,
+          [=, own = x.clone()](size_t) mutable {
+            return kernels::quantise_rows(kernels::gated_residual_norm_(own, y, gate, next, {tokens}, dtype));
+          },
+          kTwoPasses),
+      coded("ATen", false, rows, [=, own = x.clone()](size_t) mutable {
+        return kernels::reference::gated_residual_norm_int8_(own, y, gate, next, {tokens});
+      })};
   return contest;
 }
 
@@ -143,6 +233,12 @@ std::vector<Plan> elementwise_plans(const Site& site) {
     plans.push_back({"ops", "norm + modulation", at.shape(), [=] { return modulated_norm(site, at.tokens()); }});
     plans.push_back(
         {"ops", "residual + norm + modulation", at.shape(), [=] { return residual_norm(site, at.tokens()); }});
+    if (kernels::takes_norm_int8(site.config.dim, site.dtype)) {
+      plans.push_back(
+          {"ops", "norm + modulation, 8 bits", at.shape(), [=] { return modulated_norm_int8(site, at.tokens()); }});
+      plans.push_back({"ops", "residual + norm + modulation, 8 bits", at.shape(),
+                       [=] { return residual_norm_int8(site, at.tokens()); }});
+    }
     plans.push_back({"ops", "qk norm + rope", at.shape(), [=] { return norm_rope(site, at); }});
     plans.push_back({"ops", "guidance + solver step", at.shape(), [=] { return solver_step(site, at); }});
   }

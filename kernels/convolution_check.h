@@ -48,7 +48,8 @@ Convolution described_up(const Tensor& taps, const Tensor& bias);
 std::optional<double> tile_error(const Convolution& convolution, const Tensor& x, const Tensor& y);
 
 /// Relative L2 error with which a tile passes. One rounding of the result is 1.7e-3 in bfloat16 and 2e-4 in half, and
-/// sums of transformed 16-bit inputs (Winograd) may lose some bits more; one wrong pixel of a tile's 128 is 0.1.
+/// sums of transformed 16-bit inputs (Winograd) may lose some bits more; of a tile's 128 pixels one that is wrong by
+/// its own size makes 0.09.
 inline constexpr double kConvolutionBound = 2e-2;
 
 /// Throws c10::Error where a tile is wrong, on the first use of this convolution, dtype and size on this device.

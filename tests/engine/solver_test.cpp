@@ -136,6 +136,15 @@ TEST(Solver, TheStateOfAnEarlierVersionGivesTheSameBytes) {
   EXPECT_EQ(state.size(), 4u);
 }
 
+TEST(Solver, AStepThatDoesNotFallGivesTheCorrectedSample) {
+  at::manual_seed(5);
+  Solver solver("unipc", {0.9f, 0.7f, 0.7f, 0});
+  const Tensor first = solver.step({at::randn({2, 3})}, at::randn({2, 3})),
+               second = solver.step({at::randn({2, 3})}, first);
+  EXPECT_TRUE(second.equal(solver.save().at("sample")));
+  EXPECT_GT(max_abs_difference(second, first), 1e-3);
+}
+
 TEST(Solver, InputsAreLeftAlone) {
   Tensor x = at::ones({3}), velocity = at::full({3}, 0.5);
   for (const char* kind : kKinds) {

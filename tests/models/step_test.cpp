@@ -1,5 +1,6 @@
 // What a step of the transformer does, at the real sizes and without a number: on shapes alone ("meta" tensors) every
 // operation is seen on its way through ATen's dispatcher.
+#include <ATen/ExpandUtils.h>
 #include <ATen/record_function.h>
 #include <torch/library.h>
 
@@ -19,6 +20,9 @@ TORCH_LIBRARY_IMPL(aten, Meta, library) {
   library.impl("complex.out", [](const Tensor& real, const Tensor&, Tensor& out) -> Tensor& {
     out.resize_(real.sizes());
     return out;
+  });
+  library.impl("where.self", [](const Tensor& condition, const Tensor& x, const Tensor& other) {
+    return at::empty(at::infer_size(at::infer_size(condition.sizes(), x.sizes()), other.sizes()), x.options());
   });
   library.impl("abs.out", [](const Tensor& x, Tensor& out) -> Tensor& {
     out.resize_(x.sizes());
@@ -73,8 +77,9 @@ class Observed {
       ++products;
       rows += x.numel() / x.size(-1);
     }
-    // Neither heads nor anything else of the step is quantised in rows of a layer's width.
-    if (name == "aten::nan_to_num" && inputs[0].toTensor().size(-1) >= kWanT2vA14b.dim) {
+    // Neither heads nor anything else of the step is quantised in rows of a layer's width. Inside, the form with a
+    // given output is called, which has one input more.
+    if (name == "aten::nan_to_num" && inputs.size() == 4 && inputs[0].toTensor().size(-1) >= kWanT2vA14b.dim) {
       const Tensor& x = inputs[0].toTensor();
       ++quantised[x.numel() / x.size(-1)];
     }

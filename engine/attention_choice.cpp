@@ -63,6 +63,7 @@ void pin_attention(const Target& target, const std::map<std::string, std::string
 
 kernels::Wgmma wgmma_of(const std::map<std::string, std::string>& choices, kernels::Wgmma now) {
   using kernels::Wgmma;
+  if (now == Wgmma::Off) return now;
   if (choices.contains(kEightBits)) return Wgmma::On;
   return choices.empty() || now != Wgmma::On ? now : Wgmma::Measured;
 }

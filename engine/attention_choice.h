@@ -19,7 +19,7 @@ std::map<std::string, std::string> attention_choices(const Target& target);
 /// Uses these where they pass their check. Throws c10::Error for a back end that this build does not have.
 void pin_attention(const Target& target, const std::map<std::string, std::string>& choices);
 /// Which instructions 8-bit products are to use for these choices, where `now` is in force: those that were noted, or
-/// were not; `now` without any choice.
+/// were not; `now` without any choice, and where nobody may use wgmma.
 kernels::Wgmma wgmma_of(const std::map<std::string, std::string>& choices, kernels::Wgmma now);
 /// One line for each choice, with its reason.
 void log_attention(const Target& target, const Log& log);

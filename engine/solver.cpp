@@ -56,7 +56,7 @@ at::Tensor Solver::step(const Velocity& velocity, const at::Tensor& x) {
   history_ = {factors.corrector ? sums.corrected : x, sums.prediction, history_.newest};
   order_ = order;
   ++index_;
-  return factors.predictor ? sums.next : history_.sample;
+  return factors.predictor ? sums.next : history_.sample.clone();
 }
 
 std::array<double, 3> Solver::predictor(int64_t order) const {

@@ -15,10 +15,12 @@ namespace {
 
 /// Along the diagonal of the clip: frames, rows, columns of each.
 constexpr int64_t kTiles = 5, kTile[] = {2, 8, 8};
+/// Of the largest tile's size: smaller tiles count as this large.
+constexpr double kFlat = 0.1;
 
 /// What tile_error finds out about one tile, as float64 scalars on the device.
 struct Tile {
-  Tensor error, largest;
+  Tensor distance, size, largest;  // root mean squares of got - want and of want; the largest of want
 };
 
 Tile compare_tile(const Convolution& convolution, const Tensor& x, const Tensor& y, int64_t number) {
@@ -34,10 +36,8 @@ Tile compare_tile(const Convolution& convolution, const Tensor& x, const Tensor&
   for (int64_t axis = 0; axis < 3; ++axis) want = want.narrow(axis, needed[axis].skipped, got.size(axis));
   got = got.to(at::kDouble);
   want = want.to(at::kDouble);
-  // Below its smallest normal number half keeps no relative accuracy.
-  const double smallest = y.scalar_type() == at::kHalf ? double(std::numeric_limits<at::Half>::min()) : 1e-30;
-  const Tensor size = want.norm().clamp_min(smallest * std::sqrt(double(want.numel())));
-  return {(got - want).norm() / size, want.abs().max()};
+  const auto rms = [](const Tensor& y) { return y.square().mean().sqrt(); };
+  return {rms(got - want), rms(want), want.abs().max()};
 }
 
 double largest_number(at::ScalarType dtype) {
@@ -89,14 +89,21 @@ std::optional<double> tile_error(const Convolution& convolution, const Tensor& x
   std::vector<Tensor> found = {x.sum(at::kFloat).mul(0).to(at::kDouble)};
   for (int64_t number = 0; number < kTiles; ++number) {
     Tile tile = compare_tile(convolution, x, y, number);
-    found.insert(found.end(), {tile.error, tile.largest});
+    found.insert(found.end(), {tile.distance, tile.size, tile.largest});
   }
   const Tensor read = at::stack(found).cpu();  // the one wait
   if (read[0].isnan().item<bool>()) return std::nullopt;
+  const auto value = [&](int64_t number, int64_t which) { return read[1 + 3 * number + which].item<double>(); };
+  // A tile that is flat where the others are not is what large terms leave of each other: its error is theirs. Below
+  // its smallest normal number half keeps no relative accuracy.
+  double floor = y.scalar_type() == at::kHalf ? double(std::numeric_limits<at::Half>::min()) : 1e-30;
+  for (int64_t number = 0; number < kTiles; ++number) {
+    if (!(value(number, 2) <= largest_number(y.scalar_type()) / 2)) return std::nullopt;
+    floor = std::max(floor, kFlat * value(number, 1));
+  }
   double error = 0;
   for (int64_t number = 0; number < kTiles; ++number) {
-    const double own = read[1 + 2 * number].item<double>(), largest = read[2 + 2 * number].item<double>();
-    if (!(largest <= largest_number(y.scalar_type()) / 2)) return std::nullopt;
+    const double own = value(number, 0) / std::max(value(number, 1), floor);
     if (!(own <= error)) error = std::isnan(own) ? std::numeric_limits<double>::infinity() : own;
   }
   return error;

@@ -72,7 +72,7 @@ std::vector<AttentionBackend> backends() {
           own("mma", Product::Mma,
               [](const AttentionCase& c) { return takes_head(c.width, c.dtype) && c.bias != Bias::Full; }),
           own("wgmma", Product::Wgmma, [hopper](const AttentionCase& c) {
-            return hopper && takes_head(c.width, c.dtype) && c.bias == Bias::None;
+            return hopper && wgmma() != Wgmma::Off && takes_head(c.width, c.dtype) && c.bias == Bias::None;
           })};
 }
 

@@ -118,14 +118,15 @@ template <typename Input>
       [&] { return activated(reference::linear_int8(picked_rows(x, some), weight, bias), activation); });
 }
 
-/// The same for what is added to a residual, on a copy of its last tokens, before the first use.
+/// The same for what is added to a residual, on its last tokens, before the first use: added to zeros, since beside a
+/// large residual its digits would be lost.
 [[maybe_unused]] void check_residual_once([[maybe_unused]] const Tensor& residual, [[maybe_unused]] const Tensor& x,
                                           [[maybe_unused]] const QuantisedRows& weight,
                                           [[maybe_unused]] const Tensor& bias, [[maybe_unused]] const Tensor& gate,
                                           [[maybe_unused]] const Segments& ends) {
   if constexpr (kFusedBuilt) {
     constexpr int64_t kTokens = 2048;
-    constexpr double kBound = 1e-3;  // float32, beside a residual that may be a hundred times as large
+    constexpr double kBound = 1e-3;  // float32 of exact sums
     const int64_t count = std::min(x.size(1), kTokens), first = x.size(1) - count;
     const auto last = [&](const Tensor& all) { return all.narrow(0, 0, 1).narrow(1, first, count); };
     Segments parts;
@@ -133,9 +134,9 @@ template <typename Input>
     check_first_use(
         "linear_int8_residual_", product_name(weight, x.device()), x.device(), kBound,
         [&] {
-          Tensor sum = last(residual).clone();
-          TORCH_CHECK(cuda::linear_int8_residual_(sum, last(x).contiguous(), weight, bias, gate, parts));
-          return sum - last(residual);
+          Tensor added = at::zeros_like(last(residual));
+          TORCH_CHECK(cuda::linear_int8_residual_(added, last(x).contiguous(), weight, bias, gate, parts));
+          return added;
         },
         [&] {
           Tensor added = at::zeros_like(last(residual));

@@ -20,8 +20,8 @@ Policy policy_of_environment() {
 
 Wgmma wgmma_of_environment() {
   const char* value = std::getenv("WAN_WGMMA");
-  if (!value) return Wgmma::Measured;
-  return std::string_view(value) == "on" ? Wgmma::On : Wgmma::Off;
+  const std::string_view asked = value ? value : "";
+  return asked == "on" ? Wgmma::On : asked == "off" ? Wgmma::Off : Wgmma::Measured;
 }
 
 std::atomic<Wgmma>& current_wgmma() {

@@ -1,6 +1,6 @@
 // Executes a kernel source on the CPU: one fiber for each CUDA thread of a block, the blocks of the grid in turn.
 // Tests only. Finds what a GPU hides: a barrier that not all threads reach, shared memory read before it was written
-// (it starts as NaN; run both orders to see a missing barrier), writes past the dynamic shared memory, a missing wait.
+// (it starts as NaN; run all orders to see a missing barrier), writes past the dynamic shared memory, a missing wait.
 #pragma once
 
 #include <ucontext.h>

@@ -72,7 +72,7 @@ void log_attention(const Target& target, const Log& log) {
   if (!chooses(target)) return;
   for (const std::string& line : kernels::attention_selector().report()) log("attention", {{"choice", line}});
   if (kernels::wgmma() == kernels::Wgmma::On)
-    log("attention", {{"choice", kEightBits + ": wgmma where the GPU has it (WAN_WGMMA=on; not yet measured)"}});
+    log("attention", {{"choice", kEightBits + ": wgmma where the GPU has it; not yet measured"}});
 }
 
 }  // namespace wan

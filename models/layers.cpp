@@ -4,12 +4,13 @@
 
 #include <algorithm>
 
-#include "kernels/check.h"
-#include "kernels/norm.h"
+#include "kernels/norm/norm.h"
+#include "kernels/op/check.h"
+#include "models/weights/scope.h"
 
 namespace wan {
 
-at::ScalarType island_dtype(at::ScalarType compute) {
+at::ScalarType float32_dtype(at::ScalarType compute) {
   return kernels::accumulation(compute);
 }
 
@@ -67,14 +68,14 @@ void Mlp::add_to(Tensor& residual, const Operand& x, const Tensor& gate, const k
 }
 
 RmsNorm::RmsNorm(const Scope& at, int64_t width, double eps)
-    : weight(at.take("weight", {width}, Role::Island)), eps(eps) {}
+    : weight(at.take("weight", {width}, Role::Float32)), eps(eps) {}
 
 Tensor RmsNorm::operator()(const Tensor& x) const {
   return kernels::rms_norm(x, weight, eps);
 }
 
 LayerNorm::LayerNorm(const Scope& at, int64_t width, double eps)
-    : weight(at.take("weight", {width}, Role::Island)), bias(at.take("bias", {width}, Role::Island)), eps(eps) {}
+    : weight(at.take("weight", {width}, Role::Float32)), bias(at.take("bias", {width}, Role::Float32)), eps(eps) {}
 
 Tensor LayerNorm::operator()(const Tensor& x, at::ScalarType dtype) const {
   return kernels::layer_norm(x, weight, bias, eps, dtype);

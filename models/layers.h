@@ -10,12 +10,13 @@
 #include <string_view>
 #include <vector>
 
-#include "models/matrix.h"
+#include "models/weights/matrix.h"
+#include "models/weights/scope.h"
 
 namespace wan {
 
 /// What norms, modulation, time embedding, head and the residual stream compute in: float32, or float64 where all does.
-at::ScalarType island_dtype(at::ScalarType compute);
+at::ScalarType float32_dtype(at::ScalarType compute);
 
 enum class Bias { Yes, No };
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
+#include "models/weights/format/safetensors.h"
 #include "tests/sparse_checkpoint.h"
 
 namespace wan {

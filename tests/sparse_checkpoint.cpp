@@ -7,7 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "models/dtype.h"
+#include "models/weights/dtype.h"
 
 namespace wan {
 

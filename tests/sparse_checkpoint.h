@@ -7,7 +7,7 @@
 #include <map>
 #include <string>
 
-#include "models/checkpoint.h"
+#include "models/weights/stored_tensor.h"
 
 namespace wan {
 

@@ -4,21 +4,21 @@
 
 #include <iostream>
 
-#include "engine/attention_choice.h"
-#include "engine/device.h"
-#include "engine/inspect.h"
+#include "engine/base/error.h"
 #include "engine/job/batch.h"
 #include "engine/job/batch_report.h"
 #include "engine/job/render.h"
 #include "engine/job/speech.h"
 #include "engine/media/metadata.h"
-#include "engine/request/error.h"
 #include "engine/request/files.h"
 #include "engine/request/parse.h"
-#include "models/error.h"
-#include "tools/command_line.h"
-#include "tools/console.h"
-#include "tools/dry_run.h"
+#include "engine/residency/device.h"
+#include "engine/residency/inspect.h"
+#include "engine/sampling/attention_record.h"
+#include "models/files/error.h"
+#include "tools/cli/command_line.h"
+#include "tools/cli/console.h"
+#include "tools/cli/dry_run.h"
 
 namespace wan {
 namespace {
@@ -51,14 +51,14 @@ void run_replay(const Command& command, Console& console) {
   Record record = parse_record(read_metadata(command.input, "video"), "video");
   Request request = overridden(record.request, command, without_suffix(command.input, ".mp4") + "-replay.mp4");
   check_same_files(record, open_model_folder(request.model, request.task));
-  Target target = resolve_target(request);
-  Record now = make_record(request, target, identities(open_model_folder(request.model, request.task)));
+  Placement placement = resolve_placement(request);
+  Record now = make_record(request, placement, identities(open_model_folder(request.model, request.task)));
   const auto words = [](const Record& made) {
     return made.device + " in " + made.dtype + " (VAE " + made.vae_dtype + ") with noise of " + made.noise_device;
   };
   if (now.noise_device != record.noise_device || now.dtype != record.dtype || now.vae_dtype != record.vae_dtype)
     console.say("replay: made on " + words(record) + ", now on " + words(now) + ": the frames will differ");
-  pin_attention(target, record.attention);
+  pin_attention(placement, record.attention);
   render_any(request, {command.contact_sheet, record.attention}, console);
 }
 
@@ -70,7 +70,7 @@ void run_decode(const Command& command, Console& console) {
   check_writable("out", request.out);
   ModelFolder folder = open_model_folder(request.model, request.task);
   check_same_files(saved.record, folder);
-  decode_saved(saved, request.out, resolve_target(request), folder, {command.contact_sheet}, console.log(), console);
+  decode_saved(saved, request.out, resolve_placement(request), folder, {command.contact_sheet}, console.log(), console);
 }
 
 void run_inspect(const Command& command) {

@@ -8,9 +8,9 @@
 #include <filesystem>
 #include <iostream>
 
-#include "engine/request/error.h"
-#include "tools/command_line.h"
-#include "tools/dry_run.h"
+#include "engine/base/error.h"
+#include "tools/cli/command_line.h"
+#include "tools/cli/dry_run.h"
 
 namespace {
 

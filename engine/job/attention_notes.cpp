@@ -2,14 +2,14 @@
 
 namespace wan {
 
-void AttentionNotes::pin(const Target& target, const std::string& name) {
+void AttentionNotes::pin(const Placement& placement, const std::string& name) {
   std::map<std::string, std::string> choices = noted(name);
   choices.insert(used_.begin(), used_.end());
-  pin_attention(target, choices);
+  pin_attention(placement, choices);
 }
 
-void AttentionNotes::note(const Target& target, const std::string& name) {
-  std::map<std::string, std::string> all = attention_choices(target);
+void AttentionNotes::note(const Placement& placement, const std::string& name) {
+  std::map<std::string, std::string> all = attention_choices(placement);
   used_.insert(all.begin(), all.end());
   const std::map<std::string, std::string> before = noted(name);
   all.insert(before.begin(), before.end());

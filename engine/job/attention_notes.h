@@ -4,8 +4,8 @@
 #include <map>
 #include <string>
 
-#include "engine/attention_choice.h"
 #include "engine/job/journal.h"
+#include "engine/sampling/attention_record.h"
 
 namespace wan {
 
@@ -17,9 +17,9 @@ class AttentionNotes {
 
   /// Before work on the piece `name`: uses what was noted under it, else what earlier pieces used. What is used is
   /// counted anew from here.
-  void pin(const Target& target, const std::string& name);
+  void pin(const Placement& placement, const std::string& name);
   /// During or after it: what it used so far is on the disk.
-  void note(const Target& target, const std::string& name);
+  void note(const Placement& placement, const std::string& name);
   /// Case name -> back end, as a record has it.
   std::map<std::string, std::string> noted(const std::string& name) const;
 

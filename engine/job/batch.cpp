@@ -5,17 +5,17 @@
 #include <algorithm>
 #include <list>
 
-#include "engine/denoise.h"
+#include "engine/base/error.h"
 #include "engine/job/attention_notes.h"
 #include "engine/job/batch_job.h"
+#include "engine/job/fetched.h"
 #include "engine/job/forecast.h"
 #include "engine/job/render.h"
 #include "engine/job/speech.h"
 #include "engine/job/work_files.h"
-#include "engine/media/fetch.h"
-#include "engine/request/error.h"
 #include "engine/request/files.h"
 #include "engine/request/params.h"
+#include "engine/sampling/denoise.h"
 
 namespace wan {
 
@@ -61,7 +61,7 @@ class Batch {
     } catch (const Cancelled&) {
       result_.cancelled = true;
     }
-    drop_models();
+    drop_networks();
     return std::move(result_);
   }
 
@@ -153,17 +153,17 @@ class Batch {
       job.result->state = JobState::Kept;
       return;
     }
-    job.target = resolve_target(job.request);
+    job.placement = resolve_placement(job.request);
     BatchGroup& group = group_of(job);
-    job.record = make_record(job.request, job.target, group.files);
+    job.record = make_record(job.request, job.placement, group.files);
     job.schedule = make_schedule(job.request);
     job.group = &group;
     names_.set_names(job);
     files_.settle(job);
     const Extent extent = largest_extent(job.request);
     // Now, while no weights are loaded: afterwards they would count as memory that is taken.
-    const MemoryNeed need = memory_need(group.folder, extent, job.target);
-    check_fits(need, extent, job.target);
+    const MemoryNeed need = memory_need(group.folder, extent, job.placement);
+    check_fits(need, extent, job.placement);
     group.working = std::max(group.working, need.working);
     progress_.expect(job.label, extent.tokens(), int64_t(job.schedule.size()));
   }
@@ -191,9 +191,9 @@ class Batch {
       return finish(job);
     }
     if (!fs::exists(encoded)) {
-      attention_.pin(job.target, job.input);
-      const Encoded states = encode_inputs(models_of(job), request, job.schedule, inputs, progress_, job.label);
-      attention_.note(job.target, job.input);
+      attention_.pin(job.placement, job.input);
+      const Encoded states = encode_inputs(networks_of_group(job), request, job.schedule, inputs, progress_, job.label);
+      attention_.note(job.placement, job.input);
       save_encoded(encoded, states);
       ++result_.inputs_encoded;
     }
@@ -207,12 +207,12 @@ class Batch {
     auto encode = [&](const std::string& name, const std::string& prompt) {
       if (name.empty() || fs::exists(files_.encoding(name))) return;
       progress_.at({Stage::Encode, 0, 1, "", job.label});
-      Models& models = models_of(job);
-      if (!text_) text_.emplace(models);
-      attention_.pin(job.target, name);
+      Networks& networks = networks_of_group(job);
+      if (!text_) text_.emplace(networks);
+      attention_.pin(job.placement, name);
       Encoded encoded;
       encoded.conditioning.positive = (*text_)(prompt);
-      attention_.note(job.target, name);
+      attention_.note(job.placement, name);
       save_encoded(files_.encoding(name), encoded);
       ++result_.prompts_encoded;
     };
@@ -225,21 +225,21 @@ class Batch {
 
   /// Goes on from the last saved state up to step `end`, and leaves a state, or after the last step the latents.
   void sample(BatchJob& job, int64_t end) {
-    const at::Device device = job.target.device;
+    const at::Device device = job.placement.device;
     const fs::path path = files_.sampling(job);
     const Encoded encoded = load_encodings(job);
     Sampling state = fs::exists(path) ? load_sampling(path, job.request.solver, job.schedule, device)
                                       : begin_sampling(job.request.solver, job.schedule,
-                                                       first_sample(job.request, job.schedule, encoded, job.target));
+                                                       first_sample(job.request, job.schedule, encoded, job.placement));
     auto save = [&](const Sampling& now) {
-      attention_.note(job.target, job.name);
+      attention_.note(job.placement, job.name);
       save_sampling(path, now);
     };
-    attention_.pin(job.target, job.name);
-    Guidance guidance(models_of(job), encoded.conditioning);
+    attention_.pin(job.placement, job.name);
+    Guidance guidance(networks_of_group(job), encoded.conditioning);
     denoise(state, job.schedule, end, std::ref(guidance), progress_, job.label, {options_.save_every, save});
     if (end < int64_t(job.schedule.size())) return save(state);
-    attention_.note(job.target, job.name);
+    attention_.note(job.placement, job.name);
     Record record = job.record;
     for (const std::string& name : {job.positive, job.negative, job.input, job.name})
       record.attention.merge(attention_.noted(name));
@@ -254,13 +254,13 @@ class Batch {
       log_("warning", {{"out", job.request.out}, {"text", "without sound: " + job.video + " is gone"}});
       saved.audio_from.clear();
     }
-    write_video(models_of(job), saved, job.request.out, {}, progress_, job.label);
+    write_video(networks_of_group(job), saved, job.request.out, {}, progress_, job.label);
     finish(job);
   }
 
   /// Speech goes through its stages clip by clip; each clip's latents are kept in the job's folder.
   void speak(BatchJob& job) {
-    wan::speak(models_of(job), job.request, job.record, files_.clips(job), {}, log_, progress_, job.label,
+    wan::speak(networks_of_group(job), job.request, job.record, files_.clips(job), {}, log_, progress_, job.label,
                [&] { finish(job); });
   }
 
@@ -276,7 +276,7 @@ class Batch {
   // --- what the stages need
 
   Encoded load_encodings(const BatchJob& job) const {
-    const at::Device device = job.target.device;
+    const at::Device device = job.placement.device;
     Encoded encoded;
     if (!job.input.empty()) encoded = load_encoded(files_.encoding(job.input), device);
     encoded.conditioning.positive = load_encoded(files_.encoding(job.positive), device).conditioning.positive;
@@ -288,32 +288,33 @@ class Batch {
   BatchGroup& group_of(const BatchJob& job) {
     ModelFolder folder = open_model_folder(job.request.model, job.request.task);
     for (BatchGroup& group : groups_)
-      if (fs::equivalent(group.folder.high_noise, folder.high_noise) && group.target.device == job.target.device &&
-          group.target.dtype == job.target.dtype && group.target.precision == job.target.precision)
+      if (fs::equivalent(group.folder.high_noise, folder.high_noise) &&
+          group.placement.device == job.placement.device && group.placement.dtype == job.placement.dtype &&
+          group.placement.precision == job.placement.precision)
         return group;
     std::vector<FileIdentity> files = identities(folder);
-    return groups_.emplace_back(BatchGroup{std::move(folder), job.target, std::move(files)});
+    return groups_.emplace_back(BatchGroup{std::move(folder), job.placement, std::move(files)});
   }
 
   /// The networks of the job's group; those of another group go first.
-  Models& models_of(const BatchJob& job) {
-    if (models_group_ != job.group) {
-      drop_models();
-      remember_attention(job.target, log_);
-      warn_of_cudnn(job.target, log_);
-      models_.emplace(job.group->folder, job.group->target, job.group->working, log_);
-      models_group_ = job.group;
+  Networks& networks_of_group(const BatchJob& job) {
+    if (loaded_group_ != job.group) {
+      drop_networks();
+      remember_attention(job.placement, log_);
+      warn_of_cudnn(job.placement, log_);
+      networks_.emplace(job.group->folder, job.group->placement, job.group->working, log_);
+      loaded_group_ = job.group;
     }
-    return *models_;
+    return *networks_;
   }
 
-  void drop_models() {
+  void drop_networks() {
     text_.reset();
-    if (!models_) return;
-    result_.expert_loads += models_->expert_loads();
-    models_.reset();
-    release_cached(models_group_->target.device);
-    models_group_ = nullptr;
+    if (!networks_) return;
+    result_.expert_loads += networks_->expert_loads();
+    networks_.reset();
+    release_cached(loaded_group_->placement.device);
+    loaded_group_ = nullptr;
   }
 
   Journal& journal_;
@@ -325,9 +326,9 @@ class Batch {
   AttentionNotes attention_;
   std::list<BatchGroup> groups_;
   std::list<BatchJob> jobs_;
-  std::optional<Models> models_;
+  std::optional<Networks> networks_;
   std::optional<TextStates> text_;
-  const BatchGroup* models_group_ = nullptr;
+  const BatchGroup* loaded_group_ = nullptr;
   BatchResult result_;
   bool stopped_ = false;
 };

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "engine/job/journal.h"
-#include "engine/log.h"
-#include "engine/progress.h"
 #include "engine/request/manifest.h"
 
 namespace wan {

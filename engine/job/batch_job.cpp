@@ -3,11 +3,11 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/job/conditioning.h"
-#include "engine/media/digest.h"
 #include "engine/request/files.h"
 #include "engine/request/geometry.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
+#include "models/files/digest.h"
 
 namespace wan {
 

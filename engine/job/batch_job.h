@@ -8,15 +8,15 @@
 
 #include "engine/job/batch.h"
 #include "engine/job/record.h"
-#include "engine/memory.h"
 #include "engine/request/schedule.h"
+#include "engine/residency/needs.h"
 
 namespace wan {
 
 /// Jobs that run on the same networks in the same precision on the same device.
 struct BatchGroup {
   ModelFolder folder;
-  Target target;
+  Placement placement;
   std::vector<FileIdentity> files;
   uint64_t working = 0;  // activations of the largest job, bytes
 };
@@ -33,7 +33,7 @@ struct BatchJob {
   Request request;         // settled by the inputs, once these are read
   std::string audio_from;  // file whose sound it keeps; empty: none
   std::string video;       // video to video: the input's file
-  Target target;
+  Placement placement;
   BatchGroup* group = nullptr;
   Record record;
   std::vector<Step> schedule;

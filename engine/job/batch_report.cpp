@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <fstream>
 
-#include "engine/media/part_file.h"
 #include "engine/request/params.h"
+#include "models/files/part_file.h"
 
 namespace wan {
 

@@ -4,9 +4,10 @@
 
 #include <algorithm>
 
-#include "engine/noise.h"
-#include "engine/vae_range.h"
+#include "engine/frames/vae_clip.h"
+#include "engine/sampling/noise.h"
 #include "models/vae/latent.h"
+#include "models/weights/format/safetensors.h"
 
 namespace wan {
 
@@ -65,20 +66,20 @@ at::Tensor video_latent(const vae::Vae& vae, const at::Tensor& frames, Progress&
   return encode_clip(vae, frames.size(0), chunk, progress, job);
 }
 
-Encoded encode_inputs(Models& models, const Request& request, const std::vector<Step>& schedule, const Inputs& inputs,
-                      Progress& progress, const std::string& job) {
+Encoded encode_inputs(Networks& networks, const Request& request, const std::vector<Step>& schedule,
+                      const Inputs& inputs, Progress& progress, const std::string& job) {
   Encoded encoded;
   if (inputs.image.defined())
-    encoded.conditioning.image = encode_in_range(models, [&](const vae::Vae& vae) {
+    encoded.conditioning.image = encode_in_range(networks, [&](const vae::Vae& vae) {
       return image_condition(vae, inputs.image, inputs.last_image, request.rendered_frames(), progress, job);
     });
   if (inputs.video.defined() && !schedule.empty())
     encoded.clean =
-        encode_in_range(models, [&](const vae::Vae& vae) { return video_latent(vae, inputs.video, progress, job); });
+        encode_in_range(networks, [&](const vae::Vae& vae) { return video_latent(vae, inputs.video, progress, job); });
   return encoded;
 }
 
-Encoded encode(Models& models, TextStates& text, const Request& request, const std::vector<Step>& schedule,
+Encoded encode(Networks& networks, TextStates& text, const Request& request, const std::vector<Step>& schedule,
                const Inputs& inputs, Progress& progress) {
   at::Tensor positive, negative;
   if (!schedule.empty()) {
@@ -86,7 +87,7 @@ Encoded encode(Models& models, TextStates& text, const Request& request, const s
     positive = text(request.prompt);
     if (guides(schedule)) negative = text(request.negative_prompt);
   }
-  Encoded encoded = encode_inputs(models, request, schedule, inputs, progress);
+  Encoded encoded = encode_inputs(networks, request, schedule, inputs, progress);
   encoded.conditioning.positive = positive;
   encoded.conditioning.negative = negative;
   return encoded;
@@ -99,12 +100,12 @@ at::Tensor noised(const at::Tensor& noise, const at::Tensor& clean, const std::v
 }
 
 at::Tensor first_sample(const Request& request, const std::vector<Step>& schedule, const Encoded& encoded,
-                        const Target& target) {
+                        const Placement& placement) {
   constexpr int64_t kTimes = 4, kPixels = vae::kPixels;
-  at::Tensor noise = Noise(uint64_t(request.seed), target.noise)
+  at::Tensor noise = Noise(uint64_t(request.seed), placement.noise)
                          .draw({vae::kLatentChannels, (request.rendered_frames() - 1) / kTimes + 1,
                                 request.height / kPixels, request.width / kPixels})
-                         .to(target.device);
+                         .to(placement.device);
   return noised(noise, encoded.clean, schedule);
 }
 

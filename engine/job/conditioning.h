@@ -3,10 +3,10 @@
 
 #include <filesystem>
 
-#include "engine/guidance.h"
+#include "engine/base/progress.h"
 #include "engine/job/inputs.h"
 #include "engine/job/text_states.h"
-#include "engine/progress.h"
+#include "engine/sampling/guidance.h"
 
 namespace wan {
 
@@ -19,10 +19,10 @@ struct Encoded {
 /// Whether a step needs the negative prompt.
 bool guides(const std::vector<Step>& schedule);
 /// Runs the VAE on the inputs; the states of the prompts stay undefined. Throws Cancelled between chunks.
-Encoded encode_inputs(Models& models, const Request& request, const std::vector<Step>& schedule, const Inputs& inputs,
-                      Progress& progress, const std::string& job = "");
+Encoded encode_inputs(Networks& networks, const Request& request, const std::vector<Step>& schedule,
+                      const Inputs& inputs, Progress& progress, const std::string& job = "");
 /// The same after the text encoder ran on both prompts (the negative one only where a step guides).
-Encoded encode(Models& models, TextStates& text, const Request& request, const std::vector<Step>& schedule,
+Encoded encode(Networks& networks, TextStates& text, const Request& request, const std::vector<Step>& schedule,
                const Inputs& inputs, Progress& progress);
 
 /// Image to video's condition: [20, T, h, w], the mask of given frames (4 channels) and the latent of
@@ -37,9 +37,9 @@ at::Tensor video_latent(const vae::Vae& vae, const at::Tensor& frames, Progress&
 
 /// What the first step starts from: noise itself, or with `clean` (video to video) that latent noised to this step.
 at::Tensor noised(const at::Tensor& noise, const at::Tensor& clean, const std::vector<Step>& schedule);
-/// The same with the request's seed, on the target's device.
+/// The same with the request's seed, on the placement's device.
 at::Tensor first_sample(const Request& request, const std::vector<Step>& schedule, const Encoded& encoded,
-                        const Target& target);
+                        const Placement& placement);
 
 /// What a later process needs of `Encoded`, in one safetensors file.
 void save_encoded(const std::filesystem::path& path, const Encoded& encoded);

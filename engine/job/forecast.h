@@ -5,7 +5,7 @@
 #include <map>
 #include <string>
 
-#include "engine/progress.h"
+#include "engine/base/progress.h"
 
 namespace wan {
 

@@ -2,10 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include "engine/base/error.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
 #include "engine/media/video_reader.h"
-#include "engine/request/error.h"
 #include "engine/request/geometry.h"
 
 namespace wan {

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "engine/log.h"
+#include "engine/base/log.h"
 #include "engine/request/request.h"
 
 namespace wan {

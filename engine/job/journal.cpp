@@ -10,7 +10,7 @@
 #include <random>
 #include <sstream>
 
-#include "engine/request/error.h"
+#include "engine/base/error.h"
 
 namespace wan {
 

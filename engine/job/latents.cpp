@@ -2,10 +2,11 @@
 
 #include <ATen/ATen.h>
 
-#include "engine/request/error.h"
-#include "models/checkpoint.h"
-#include "models/error.h"
+#include "engine/base/error.h"
+#include "models/files/error.h"
 #include "models/vae/latent.h"
+#include "models/weights/checkpoint.h"
+#include "models/weights/format/safetensors.h"
 
 namespace wan {
 

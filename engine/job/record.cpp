@@ -2,12 +2,12 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/media/digest.h"
-#include "engine/request/error.h"
+#include "engine/base/error.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/version.h"
-#include "models/error.h"
+#include "models/files/digest.h"
+#include "models/files/error.h"
 
 namespace wan {
 
@@ -40,13 +40,13 @@ std::vector<FileIdentity> identities(const ModelFolder& folder) {
   return files;
 }
 
-Record make_record(const Request& request, const Target& target, std::vector<FileIdentity> files) {
+Record make_record(const Request& request, const Placement& placement, std::vector<FileIdentity> files) {
   return {.version = version(),
           .request = request,
-          .device = word(target.device),
-          .dtype = target.dtype == at::kBFloat16 ? "bf16" : "float32",
-          .noise_device = word(target.noise),
-          .vae_dtype = target.vae == at::kHalf ? "float16" : "float32",
+          .device = word(placement.device),
+          .dtype = placement.dtype == at::kBFloat16 ? "bf16" : "float32",
+          .noise_device = word(placement.noise),
+          .vae_dtype = placement.vae == at::kHalf ? "float16" : "float32",
           .attention = {},
           .files = std::move(files)};
 }

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "engine/device.h"
-#include "engine/job/identity.h"
-#include "engine/model_folder.h"
 #include "engine/request/request.h"
+#include "engine/residency/device.h"
+#include "engine/residency/identity.h"
+#include "engine/residency/model_folder.h"
 
 namespace wan {
 
@@ -17,7 +17,7 @@ struct Record {
   std::string version;
   Request request;                               // as asked: what followed from the inputs is found again in them
   std::string device, dtype, noise_device;       // what `auto` became: "cpu" or "cuda", "float32" or "bf16"
-  std::string vae_dtype = "float32";             // or "float16": what the VAE began in (engine/vae_range.h)
+  std::string vae_dtype = "float32";             // or "float16": what the VAE began in (engine/frames/vae_clip.h)
   std::map<std::string, std::string> attention;  // on CUDA: which back end computed which shape
   std::vector<FileIdentity> files;
 };
@@ -25,7 +25,7 @@ struct Record {
 /// Every file of the folder (headers only). Throws ModelError.
 std::vector<FileIdentity> identities(const ModelFolder& folder);
 
-Record make_record(const Request& request, const Target& target, std::vector<FileIdentity> files);
+Record make_record(const Request& request, const Placement& placement, std::vector<FileIdentity> files);
 
 std::string to_text(const Record& record);
 /// Throws InvalidRequest naming `field` where the text is not such a record.

@@ -2,15 +2,16 @@
 
 #include <ATen/ATen.h>
 
-#include "engine/attention_choice.h"
-#include "engine/denoise.h"
+#include "engine/frames/contact_sheet.h"
+#include "engine/job/fetched.h"
 #include "engine/job/stage_clock.h"
-#include "engine/media/fetch.h"
 #include "engine/media/png.h"
 #include "engine/media/writer.h"
-#include "engine/memory.h"
 #include "engine/request/files.h"
 #include "engine/request/params.h"
+#include "engine/residency/needs.h"
+#include "engine/sampling/attention_record.h"
+#include "engine/sampling/denoise.h"
 #include "models/vae/frames.h"
 #include "models/vae/latent.h"
 
@@ -56,10 +57,11 @@ void drop_stale_copies(const Request& request, const std::string& prefix) {
     if (is_url(*url)) std::filesystem::remove(copy_path(prefix, *url));
 }
 
-at::Tensor sample(Models& models, const Request& request, const std::vector<Step>& schedule, const Encoded& encoded,
+at::Tensor sample(Networks& networks, const Request& request, const std::vector<Step>& schedule, const Encoded& encoded,
                   Progress& progress) {
-  Sampling state = begin_sampling(request.solver, schedule, first_sample(request, schedule, encoded, models.target()));
-  Guidance guidance(models, encoded.conditioning);
+  Sampling state =
+      begin_sampling(request.solver, schedule, first_sample(request, schedule, encoded, networks.placement()));
+  Guidance guidance(networks, encoded.conditioning);
   denoise(state, schedule, int64_t(schedule.size()), std::ref(guidance), progress);
   return state.x;
 }
@@ -83,22 +85,22 @@ void write_input(const Request& request, const Inputs& inputs, const Record& rec
 
 void render(const Request& asked, const RenderOptions& options, const Log& log, Progress& progress) {
   Request request = asked;
-  Target target = resolve_target(request);
+  Placement placement = resolve_placement(request);
   ModelFolder folder = open_model_folder(request.model, request.task);
-  StageClock clock(log, target);
+  StageClock clock(log, placement);
   drop_stale_copies(request, request.out + ".");
   FetchedMedia media(request, request.out + ".");
   Inputs inputs;
   media.reading([&] { inputs = load_inputs(request, log); });
-  MemoryNeed need = memory_need(folder, extent_of(request), target);
-  check_fits(need, extent_of(request), target);
-  Record record = make_record(asked, target, identities(folder));
+  MemoryNeed need = memory_need(folder, extent_of(request), placement);
+  check_fits(need, extent_of(request), placement);
+  Record record = make_record(asked, placement, identities(folder));
   log("job", {{"task", task_name(request.task)},
               {"seed", request.seed},
               {"width", request.width},
               {"height", request.height},
               {"frames", request.num_frames},
-              {"device", target.device.str()},
+              {"device", placement.device.str()},
               {"dtype", record.dtype},
               {"precision", request.precision}});
 
@@ -108,15 +110,15 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
     write_input(request, inputs, record, options);
     return clock.finish(request.out);
   }
-  Models models(folder, target, need.working, log);
-  TextStates text(models);
-  remember_attention(target, log);
-  warn_of_cudnn(target, log);
-  Encoded encoded = encode(models, text, request, schedule, inputs, progress);
+  Networks networks(folder, placement, need.working, log);
+  TextStates text(networks);
+  remember_attention(placement, log);
+  warn_of_cudnn(placement, log);
+  Encoded encoded = encode(networks, text, request, schedule, inputs, progress);
   clock.end("encode");
-  at::Tensor latents = sample(models, request, schedule, encoded, progress);
-  record.attention = attention_choices(target);
-  log_attention(target, log);
+  at::Tensor latents = sample(networks, request, schedule, encoded, progress);
+  record.attention = attention_choices(placement);
+  log_attention(placement, log);
   SavedLatents saved{.latents = latents,
                      .frames = request.num_frames,
                      .audio_from = absolute(inputs.keep_audio_from),
@@ -128,9 +130,9 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
     std::filesystem::rename(fetched, saved.audio_from);
   }
   save_latents(kept, saved);
-  clock.end("denoise", {{"steps", schedule.size()}, {"expert_loads", models.expert_loads()}});
+  clock.end("denoise", {{"steps", schedule.size()}, {"expert_loads", networks.expert_loads()}});
   try {
-    write_video(models, saved, request.out, options, progress);
+    write_video(networks, saved, request.out, options, progress);
   } catch (...) {
     log("kept", {{"latents", kept.string()}, {"finish_with", "wan-infer decode " + kept.string()}});
     throw;
@@ -141,9 +143,9 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   clock.finish(request.out);
 }
 
-void decode_saved(SavedLatents saved, const std::string& out, const Target& target, const ModelFolder& folder,
+void decode_saved(SavedLatents saved, const std::string& out, const Placement& placement, const ModelFolder& folder,
                   const RenderOptions& options, const Log& log, Progress& progress) {
-  StageClock clock(log, target);
+  StageClock clock(log, placement);
   const std::string copy = keeps_copy(saved) ? saved.audio_from : "";
   if (!saved.audio_from.empty() && !std::filesystem::exists(saved.audio_from)) {
     log("warning", {{"text", "the sound is left out: there is no file " + saved.audio_from}});
@@ -151,11 +153,11 @@ void decode_saved(SavedLatents saved, const std::string& out, const Target& targ
   }
   Extent extent{4 * saved.latents.size(1) - 3, saved.latents.size(2) * vae::kPixels,
                 saved.latents.size(3) * vae::kPixels};
-  const MemoryNeed need = decode_need(folder, extent, target);
-  check_fits(need, extent, target);
-  Models models(folder, target, need.working, log);
-  warn_of_cudnn(target, log);
-  write_video(models, saved, out, options, progress);
+  const MemoryNeed need = decode_need(folder, extent, placement);
+  check_fits(need, extent, placement);
+  Networks networks(folder, placement, need.working, log);
+  warn_of_cudnn(placement, log);
+  write_video(networks, saved, out, options, progress);
   if (!copy.empty()) std::filesystem::remove(copy);
   clock.end("decode");
   clock.finish(out);
@@ -168,11 +170,11 @@ at::Tensor decode_chunk(ClipDecoder& decoder, const at::Tensor& latents, int64_t
                            " gave NaN or Inf; the VAE's file, or the latents, may be damaged");
 }
 
-void write_video(Models& models, const SavedLatents& saved, const std::string& out, const RenderOptions& options,
+void write_video(Networks& networks, const SavedLatents& saved, const std::string& out, const RenderOptions& options,
                  Progress& progress, const std::string& job) {
   VideoWriter writer(out, format_of(saved));
   ContactSheet sheet(saved.frames);
-  ClipDecoder decoder(models);
+  ClipDecoder decoder(networks);
   int64_t written = 0, chunks = (saved.frames + 2) / 4 + 1;
   for (int64_t chunk = 0; written < saved.frames; ++chunk) {
     progress.at({Stage::Decode, chunk, chunks, "", job});

@@ -5,10 +5,10 @@
 #include <map>
 #include <string>
 
+#include "engine/frames/vae_clip.h"
 #include "engine/job/conditioning.h"
 #include "engine/job/latents.h"
-#include "engine/residency.h"
-#include "engine/vae_range.h"
+#include "engine/residency/networks.h"
 
 namespace wan {
 
@@ -25,7 +25,7 @@ void render(const Request& request, const RenderOptions& options, const Log& log
 
 /// Finishes a job from its saved latents, which the caller may then remove: `out` gets the record's request. The copy
 /// of a URL's sound that render() kept for them goes; a sound that has gone before is left out with a warning.
-void decode_saved(SavedLatents saved, const std::string& out, const Target& target, const ModelFolder& folder,
+void decode_saved(SavedLatents saved, const std::string& out, const Placement& placement, const ModelFolder& folder,
                   const RenderOptions& options, const Log& log, Progress& progress);
 
 /// Video to video at a strength that keeps no step: the endpoint defines the result as the input, at the output's
@@ -38,7 +38,7 @@ void write_input(const Request& request, const Inputs& inputs, const Record& rec
 at::Tensor decode_chunk(ClipDecoder& decoder, const at::Tensor& latents, int64_t chunk);
 
 /// Decodes latents and encodes the frames as they come, exactly `saved.frames` of them, to `out`.
-void write_video(Models& models, const SavedLatents& saved, const std::string& out, const RenderOptions& options,
+void write_video(Networks& networks, const SavedLatents& saved, const std::string& out, const RenderOptions& options,
                  Progress& progress, const std::string& job = "");
 
 }  // namespace wan

@@ -5,19 +5,19 @@
 #include <chrono>
 #include <cmath>
 
-#include "engine/attention_choice.h"
-#include "engine/denoise.h"
-#include "engine/job/clip_store.h"
-#include "engine/job/pose_video.h"
-#include "engine/job/speech_file.h"
+#include "engine/base/error.h"
+#include "engine/job/fetched.h"
+#include "engine/job/speech_folder.h"
+#include "engine/job/speech_pieces.h"
 #include "engine/job/stage_clock.h"
-#include "engine/media/fetch.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
-#include "engine/memory.h"
-#include "engine/request/error.h"
 #include "engine/request/geometry.h"
-#include "engine/speech_guidance.h"
+#include "engine/residency/needs.h"
+#include "engine/sampling/attention_record.h"
+#include "engine/sampling/denoise.h"
+#include "engine/speech/guidance.h"
+#include "engine/speech/pose_video.h"
 #include "models/vae/latent.h"
 
 namespace wan {
@@ -61,9 +61,9 @@ SpeechInputs load_speech(Request& request, const Log& log) {
 /// A job between its clips: what is encoded once, and the files that a broken run left.
 class SpeechJob {
  public:
-  SpeechJob(Models& models, const Request& request, const SpeechPlan& plan, SpeechFeatures& features,
+  SpeechJob(Networks& networks, const Request& request, const SpeechPlan& plan, SpeechFeatures& features,
             const ClipStore& store, Progress& progress, std::string job)
-      : models_(models),
+      : networks_(networks),
         request_(request),
         plan_(plan),
         features_(features),
@@ -76,11 +76,11 @@ class SpeechJob {
   void run(const at::Tensor& picture, PoseVideo* pose) {
     const int64_t first = store_.finished(), all = int64_t(plan_.clips.size());
     if (first == all) return;
-    TextStates text(models_);
+    TextStates text(networks_);
     progress_.at({Stage::Encode, 0, 1, "", job_});
     at::Tensor positive = text(request_.prompt);
     bool guided = request_.guidance_scale > 1;
-    guidance_.emplace(models_, positive, guided ? text(request_.negative_prompt) : at::Tensor());
+    guidance_.emplace(networks_, positive, guided ? text(request_.negative_prompt) : at::Tensor());
     at::Tensor pixels = picture.permute({2, 0, 1}).unsqueeze(1).to(at::kFloat).div_(255).mul_(2).sub_(1);
     reference_ = encode(pixels);
     pose_ = pose;
@@ -105,16 +105,16 @@ class SpeechJob {
   /// What computed the clips so far, also before a break: goes with each file that a broken run goes on from.
   AttentionChoices attention() const {
     AttentionChoices choices = store_.attention();
-    choices.merge(attention_choices(models_.target()));
+    choices.merge(attention_choices(networks_.placement()));
     return choices;
   }
 
   at::Tensor encode(const at::Tensor& pixels) {
-    return encode_in_range(models_, [&](const vae::Vae& vae) { return pixel_latent(vae, pixels, progress_, job_); });
+    return encode_in_range(networks_, [&](const vae::Vae& vae) { return pixel_latent(vae, pixels, progress_, job_); });
   }
 
   void decode(const at::Tensor& latents, const std::function<void(const at::Tensor&)>& piece) {
-    ClipDecoder decoder(models_);
+    ClipDecoder decoder(networks_);
     for (int64_t i = 0; i < latents.size(1); ++i) {
       progress_.at({Stage::Decode, i, latents.size(1), "", job_});
       piece(decode_chunk(decoder, latents, i));
@@ -128,11 +128,11 @@ class SpeechJob {
 
   /// The clip's latents: from an earlier run's file, else sampled and then kept in one.
   at::Tensor sample(const ClipTurn& turn) {
-    at::Device device = models_.target().device;
+    at::Device device = networks_.placement().device;
     // Also where the latents are there already: the next clip goes on in the pose video after this one.
     at::Tensor pose = pose_ ? pose_->next(turn.clip.frames) : at::Tensor();
     if (std::optional<at::Tensor> kept = store_.latents(turn.number)) return kept->to(device);
-    at::Tensor noise = Noise(turn.seed, models_.target().noise)
+    at::Tensor noise = Noise(turn.seed, networks_.placement().noise)
                            .draw({vae::kLatentChannels, turn.clip.frames / 4, request_.height / vae::kPixels,
                                   request_.width / vae::kPixels})
                            .to(device);
@@ -157,7 +157,7 @@ class SpeechJob {
     return wan::pose_latents(frames, {0, clip.frames}, [&](const at::Tensor& pixels) { return encode(pixels); });
   }
 
-  Models& models_;
+  Networks& networks_;
   const Request& request_;
   const SpeechPlan& plan_;
   SpeechFeatures& features_;
@@ -205,7 +205,7 @@ SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features
   return plan;
 }
 
-void speak(Models& models, const Request& asked, const Record& record, const std::filesystem::path& work,
+void speak(Networks& networks, const Request& asked, const Record& record, const std::filesystem::path& work,
            const RenderOptions& options, const Log& log, Progress& progress, const std::string& job,
            const std::function<void()>& finished) {
   Request request = asked;
@@ -217,8 +217,8 @@ void speak(Models& models, const Request& asked, const Record& record, const std
     // Before any network runs. In a batch this also ends the choices of the job before.
     AttentionChoices pinned = store.attention();
     pinned.insert(record.attention.begin(), record.attention.end());
-    pin_attention(models.target(), pinned);
-    SpeechFeatures features(models.audio_encoder(), inputs.sound);
+    pin_attention(networks.placement(), pinned);
+    SpeechFeatures features(networks.audio_encoder(), inputs.sound);
     media.keep();
     SpeechPlan plan = plan_speech(request, features.samples(), features.frames());
     log("job", {{"task", "s2v"},
@@ -229,10 +229,10 @@ void speak(Models& models, const Request& asked, const Record& record, const std
                 {"clips", plan.clips.size()},
                 {"clips_finished_before", store.finished()},
                 {"seconds_of_sound", plan.seconds},
-                {"device", models.target().device.str()},
+                {"device", networks.placement().device.str()},
                 {"dtype", record.dtype},
                 {"precision", request.precision}});
-    SpeechJob chain(models, request, plan, features, store, progress, job);
+    SpeechJob chain(networks, request, plan, features, store, progress, job);
     chain.run(resize_shorter_side(inputs.image, request.height, request.width), inputs.pose ? &*inputs.pose : nullptr);
     Record whole = record;
     whole.attention = store.attention();
@@ -243,26 +243,26 @@ void speak(Models& models, const Request& asked, const Record& record, const std
 }
 
 void render_speech(const Request& request, const RenderOptions& options, const Log& log, Progress& progress) {
-  Target target = resolve_target(request);
+  Placement placement = resolve_placement(request);
   ModelFolder folder = open_model_folder(request.model, request.task);
-  StageClock clock(log, target);
+  StageClock clock(log, placement);
   const Extent extent = largest_extent(request);
-  const MemoryNeed need = memory_need(folder, extent, target);
-  check_fits(need, extent, target);
-  Models models(folder, target, need.working, log);
-  remember_attention(target, log);
-  warn_of_cudnn(target, log);
-  Record asked = make_record(request, target, identities(folder));
+  const MemoryNeed need = memory_need(folder, extent, placement);
+  check_fits(need, extent, placement);
+  Networks networks(folder, placement, need.working, log);
+  remember_attention(placement, log);
+  warn_of_cudnn(placement, log);
+  Record asked = make_record(request, placement, identities(folder));
   asked.attention = options.attention;
   const Record record = taken_up(std::move(asked));
   const std::filesystem::path work = clips_path(record.request.out);
   try {
-    speak(models, record.request, record, work, options, log, progress);
+    speak(networks, record.request, record, work, options, log, progress);
   } catch (...) {
     if (std::filesystem::exists(work)) log("kept", {{"clips", work.string()}, {"finish_with", "the same command"}});
     throw;
   }
-  log_attention(target, log);
+  log_attention(placement, log);
   clock.end("clips");
   clock.finish(record.request.out);
 }

@@ -5,8 +5,8 @@
 #include <functional>
 
 #include "engine/job/render.h"
-#include "engine/media/waveform.h"
-#include "engine/speech.h"
+#include "engine/speech/chain.h"
+#include "engine/speech/waveform.h"
 
 namespace wan {
 
@@ -28,7 +28,7 @@ SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features
 /// same record a later call goes on after the last finished clip, or in the running one at its last saved step, with
 /// the same bytes as without the break. Where the record names attention, it computes with that. `finished` is called
 /// when the file is in its place, before what `work` holds goes. Throws as `render` does.
-void speak(Models& models, const Request& asked, const Record& record, const std::filesystem::path& work,
+void speak(Networks& networks, const Request& asked, const Record& record, const std::filesystem::path& work,
            const RenderOptions& options, const Log& log, Progress& progress, const std::string& job = "",
            const std::function<void()>& finished = {});
 /// The same with networks of its own, and the clips beside the output. A seed that nobody chose is that of a broken run

@@ -3,15 +3,15 @@
 
 #include <chrono>
 
-#include "engine/device.h"
-#include "engine/log.h"
+#include "engine/base/log.h"
+#include "engine/residency/device.h"
 
 namespace wan {
 
 /// One log line when a stage ends, and one for the whole job.
 class StageClock {
  public:
-  StageClock(const Log& log, const Target& target) : log_(log), target_(target) {}
+  StageClock(const Log& log, const Placement& placement) : log_(log), placement_(placement) {}
 
   void end(const char* stage, Log::Fields fields = Log::Fields::object()) {
     auto now = std::chrono::steady_clock::now();
@@ -27,13 +27,13 @@ class StageClock {
     Log::Fields fields = {{"out", out}};
     for (const auto& [stage, seconds] : totals_.items()) fields[stage + "_seconds"] = seconds;
     fields["peak_ram_bytes"] = peak_memory(at::kCPU);
-    if (target_.device.is_cuda()) fields["peak_vram_bytes"] = peak_memory(target_.device);
+    if (placement_.device.is_cuda()) fields["peak_vram_bytes"] = peak_memory(placement_.device);
     log_("done", fields);
   }
 
  private:
   const Log& log_;
-  const Target& target_;
+  const Placement& placement_;
   Log::Fields totals_ = Log::Fields::object();
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };

@@ -5,23 +5,23 @@
 #include <optional>
 #include <string>
 
-#include "engine/residency.h"
-#include "models/text/tokenizer.h"
+#include "engine/residency/networks.h"
+#include "models/text/tokenizer/tokenizer.h"
 
 namespace wan {
 
 class TextStates {
  public:
-  explicit TextStates(Models& models) : models_(models) {}
+  explicit TextStates(Networks& networks) : networks_(networks) {}
 
-  /// States [n, text_dim] of the prompt's tokens, `</s>` included, in the target's dtype and on its device.
+  /// States [n, text_dim] of the prompt's tokens, `</s>` included, in the placement's dtype and on its device.
   /// Throws ModelError for a damaged tokenizer or encoder.
   at::Tensor operator()(const std::string& prompt);
   /// How often the encoder ran.
   int64_t runs() const { return int64_t(states_.size()); }
 
  private:
-  Models& models_;
+  Networks& networks_;
   std::optional<text::Tokenizer> tokenizer_;
   std::map<std::string, at::Tensor> states_;
 };

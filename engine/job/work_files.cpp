@@ -1,6 +1,6 @@
 #include "engine/job/work_files.h"
 
-#include "engine/media/fetch.h"
+#include "engine/job/fetched.h"
 #include "engine/request/files.h"
 
 namespace wan {

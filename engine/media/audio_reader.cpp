@@ -6,8 +6,8 @@
 #include <optional>
 #include <vector>
 
+#include "engine/base/error.h"
 #include "engine/media/input.h"
-#include "engine/request/error.h"
 
 namespace wan {
 namespace {

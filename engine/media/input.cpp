@@ -9,7 +9,7 @@
 #include <new>
 #include <system_error>
 
-#include "engine/request/error.h"
+#include "engine/base/error.h"
 
 namespace wan::av {
 namespace {

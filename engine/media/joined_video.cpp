@@ -5,10 +5,10 @@
 #include <optional>
 #include <stdexcept>
 
+#include "engine/base/error.h"
 #include "engine/media/audio_track.h"
 #include "engine/media/input.h"
 #include "engine/media/muxer.h"
-#include "engine/request/error.h"
 
 namespace wan {
 namespace {

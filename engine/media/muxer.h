@@ -5,7 +5,7 @@
 #include <string>
 
 #include "engine/media/av.h"
-#include "engine/media/part_file.h"
+#include "models/files/part_file.h"
 
 namespace wan::av {
 

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/base/error.h"
 #include "engine/media/input.h"
 #include "engine/media/orientation.h"
 #include "engine/media/rgb.h"
-#include "engine/request/error.h"
 
 namespace wan {
 namespace {

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <filesystem>
 
-#include "engine/request/error.h"
-#include "engine/request/wording.h"
+#include "engine/base/error.h"
+#include "engine/base/text.h"
 
 namespace wan {
 

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "engine/request/error.h"
+#include "engine/base/error.h"
 
 namespace wan {
 namespace {

@@ -7,13 +7,13 @@
 #include <set>
 #include <sstream>
 
-#include "engine/request/error.h"
+#include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "engine/request/files.h"
 #include "engine/request/manifest_lines.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/values.h"
-#include "engine/request/wording.h"
 
 namespace wan {
 namespace {

@@ -5,7 +5,7 @@
 #include <set>
 #include <string_view>
 
-#include "engine/request/wording.h"
+#include "engine/base/text.h"
 
 namespace wan {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/request/error.h"
+#include "engine/base/error.h"
 
 namespace wan {
 

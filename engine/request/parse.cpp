@@ -2,11 +2,11 @@
 
 #include <random>
 
+#include "engine/base/text.h"
 #include "engine/request/files.h"
 #include "engine/request/geometry.h"
 #include "engine/request/params.h"
 #include "engine/request/values.h"
-#include "engine/request/wording.h"
 
 namespace wan {
 namespace {

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "engine/request/error.h"
+#include "engine/base/error.h"
 #include "engine/request/request.h"
 
 namespace wan {
@@ -14,9 +14,9 @@ enum class Source { Fields, Flags };
 
 struct ParseOptions {
   Source source = Source::Fields;
-  std::string folder = {};      // where relative paths start; empty: the current folder
-  bool need_model = true;       // --dry-run does without
-  bool check_files = true;      // inputs exist, the output can be written
+  std::string folder = {};  // where relative paths start; empty: the current folder
+  bool need_model = true;   // --dry-run does without
+  bool check_files = true;  // inputs exist, the output can be written
 };
 
 /// `fields` maps the endpoints' names to values; unknown names are errors. A seed is drawn where none is given, a size

@@ -3,8 +3,8 @@
 #include <charconv>
 #include <cmath>
 
-#include "engine/request/error.h"
-#include "engine/request/wording.h"
+#include "engine/base/error.h"
+#include "engine/base/text.h"
 
 namespace wan {
 namespace {

@@ -2,7 +2,7 @@
 // StreamRunner there and HostRunner here, called as run(grid, block, dynamic bytes, kernel, arguments).
 #pragma once
 
-#include "kernels/launch.h"
+#include "kernels/op/launch.h"
 #include "kernels/simt/simt.h"
 
 namespace wan::simt {

@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "kernels/fragments.h"
+#include "kernels/op/fragments.h"
 #include "kernels/simt/simt.h"
 
 namespace wan::simt {

@@ -28,7 +28,7 @@
 #define WAN_UNROLL _Pragma("unroll")
 #define WAN_GRID_CONSTANT __grid_constant__
 #else
-#include "kernels/simt/host.h"
+#include "kernels/simt/emulator/host.h"
 // Internal linkage: nvcc's launch stub of a kernel has the same name, and a program may hold both.
 #define WAN_KERNEL [[maybe_unused]] static void
 #define WAN_BOUNDED_KERNEL(threads, blocks) [[maybe_unused]] static void

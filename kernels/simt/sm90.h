@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "kernels/fragments.h"
+#include "kernels/op/fragments.h"
 #include "kernels/simt/simt.h"
 
 namespace wan::simt::sm90 {
@@ -263,5 +263,5 @@ WAN_DEVICE void multiply_64x128x32_e4m3(float (&d)[16][4], const uint32_t (&a)[4
 }  // namespace wan::simt::sm90
 
 #ifndef __CUDACC__
-#include "kernels/simt/sm90_host.h"
+#include "kernels/simt/emulator/sm90_host.h"
 #endif

@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <limits>
 
-#include "kernels/attention.h"
-#include "models/error.h"
+#include "kernels/attention/attention.h"
+#include "models/files/error.h"
 
 namespace wan {
 namespace {
@@ -77,13 +77,13 @@ Umt5Block::Umt5Block(const Scope& at, const Umt5Config& config, at::ScalarType c
       attn(at / "attn", config, compute),
       norm2(at / "norm2", config.dim, kEps),
       ffn(at / "ffn", config, compute),
-      pos_embedding((at / "pos_embedding" / "embedding").take("weight", {kBuckets, config.heads}, Role::Island)) {}
+      pos_embedding((at / "pos_embedding" / "embedding").take("weight", {kBuckets, config.heads}, Role::Float32)) {}
 
 Tensor Umt5Block::bias(int64_t tokens, int64_t length) const {
   std::vector<int64_t> buckets;
   for (int64_t distance = 1 - length; distance < length; ++distance) buckets.push_back(umt5_bucket(distance));
   Tensor index = at::tensor(buckets, at::kLong).to(pos_embedding.device());
-  Tensor by_distance = pos_embedding.to(island_dtype(compute)).index_select(0, index).t().contiguous();
+  Tensor by_distance = pos_embedding.to(float32_dtype(compute)).index_select(0, index).t().contiguous();
   // Window w holds the distances of query length - 1 - w, so the windows are the rows from last to first.
   Tensor bias = by_distance.unfold(1, length, 1).flip(1);
   if (tokens < length) bias.narrow(2, tokens, length - tokens).fill_(std::numeric_limits<float>::lowest());
@@ -105,7 +105,7 @@ Umt5Encoder::Umt5Encoder(const Scope& root, at::ScalarType compute)
 }
 
 Tensor Umt5Encoder::embed(at::IntArrayRef ids) const {
-  return token_embedding(ids, device(), island_dtype(compute)).unsqueeze(0);
+  return token_embedding(ids, device(), float32_dtype(compute)).unsqueeze(0);
 }
 
 Tensor Umt5Encoder::padded(at::IntArrayRef ids, int64_t length) const {

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "models/vae/latent.h"
+#include "models/weights/scope.h"
 
 namespace wan::vae {
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "models/vae/latent.h"
+#include "models/weights/scope.h"
 
 namespace wan::vae {
 namespace {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "models/vae/layers.h"
+#include "models/weights/scope.h"
 
 namespace wan::vae {
 

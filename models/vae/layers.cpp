@@ -4,10 +4,11 @@
 
 #include <cmath>
 
-#include "kernels/attention.h"
-#include "kernels/channel_norm.h"
-#include "kernels/conv3d.h"
-#include "kernels/linear.h"
+#include "kernels/attention/attention.h"
+#include "kernels/convolution/conv3d.h"
+#include "kernels/linear/linear.h"
+#include "kernels/norm/channel_norm.h"
+#include "models/weights/scope.h"
 
 namespace wan::vae {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 /// A weight in the mapped file stays there and is converted at use; one on a device is converted once, and a
 /// convolution's lies channels last, as its input does: cuDNN would bring it there at every call.
 Tensor take(const Scope& at, std::string_view leaf, at::IntArrayRef shape, const Build& build) {
-  Tensor tensor = at.take(leaf, shape, Role::Island);
+  Tensor tensor = at.take(leaf, shape, Role::Float32);
   if (!tensor.defined() || tensor.is_cpu()) return tensor;
   tensor = tensor.to(build.dtype);
   if (tensor.dim() == 5) return tensor.contiguous(at::MemoryFormat::ChannelsLast3d);

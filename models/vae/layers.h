@@ -1,4 +1,4 @@
-// Layers of the causal 3D VAE. Source: wan/modules/vae2_1.py. Clips lie as [T, H, W, C] (kernels/conv3d.h), batch 1.
+// Layers of the causal 3D VAE. Source: wan/modules/vae2_1.py. Clips lie as [T, H, W, C] (kernels/convolution/conv3d.h), batch 1.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "models/checkpoint.h"
+#include "models/weights/scope.h"
 
 namespace wan::vae {
 

@@ -1,6 +1,6 @@
 #include "models/vae/vae.h"
 
-#include "models/error.h"
+#include "models/files/error.h"
 #include "models/vae/latent.h"
 
 namespace wan::vae {

@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "kernels/attention.h"
-#include "kernels/int8_attention.h"
+#include "kernels/attention/attention.h"
+#include "kernels/attention/int8_attention.h"
 
 namespace wan {
 namespace {

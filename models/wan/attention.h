@@ -1,7 +1,7 @@
 // The two attentions of a transformer block. Source: WanSelfAttention and WanT2VCrossAttention, wan/modules/model.py.
 #pragma once
 
-#include "kernels/rope.h"
+#include "kernels/rope/rope.h"
 #include "models/layers.h"
 #include "models/wan/config.h"
 

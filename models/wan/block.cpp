@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "kernels/norm_int8.h"
+#include "kernels/norm/norm_int8.h"
 
 namespace wan {
 namespace {
@@ -27,7 +27,7 @@ Operand residual_norm(Tensor& x, const Tensor& y, const Tensor& gate, const kern
 AttentionBlock::AttentionBlock(const Scope& at, const WanConfig& config, at::ScalarType compute, Role text_query)
     : compute(compute),
       eps(config.eps),
-      modulation(at.take("modulation", {1, 6, config.dim}, Role::Island)),
+      modulation(at.take("modulation", {1, 6, config.dim}, Role::Float32)),
       self_attn(at / "self_attn", config, compute),
       norm3(at / "norm3", config.dim, config.eps),
       cross_attn(at / "cross_attn", config, compute, text_query),

@@ -1,7 +1,7 @@
 // One transformer block. Source: WanAttentionBlock, wan/modules/model.py.
 #pragma once
 
-#include "kernels/norm.h"
+#include "kernels/norm/norm.h"
 #include "models/wan/attention.h"
 
 namespace wan {

@@ -1,7 +1,7 @@
 #include "models/wan/config.h"
 
-#include "models/config_json.h"
-#include "models/error.h"
+#include "models/files/config_json.h"
+#include "models/files/error.h"
 
 namespace wan {
 

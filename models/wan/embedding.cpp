@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "kernels/check.h"
+#include "kernels/op/check.h"
 
 namespace wan {
 
@@ -34,15 +34,15 @@ PatchEmbedding::PatchEmbedding(const Scope& at, int64_t channels, int64_t dim, c
 
 Tensor PatchEmbedding::operator()(const Tensor& latent) const {
   Tensor tokens = patchify(latent.to(compute), patch);
-  return kernels::linear(tokens, weight.flatten(1), bias).unsqueeze(0).to(island_dtype(compute));
+  return kernels::linear(tokens, weight.flatten(1), bias).unsqueeze(0).to(float32_dtype(compute));
 }
 
 TimeEmbedding::TimeEmbedding(const Scope& root, const WanConfig& config, at::ScalarType compute)
     : width(config.freq_dim),
       time_embedding(root / "time_embedding", config.freq_dim, config.dim, config.dim, Activation::Silu,
-                     island_dtype(compute), Role::Island),
-      time_projection(root / "time_projection" / 1, config.dim, 6 * config.dim, island_dtype(compute), Bias::Yes,
-                      Role::Island) {}
+                     float32_dtype(compute), Role::Float32),
+      time_projection(root / "time_projection" / 1, config.dim, 6 * config.dim, float32_dtype(compute), Bias::Yes,
+                      Role::Float32) {}
 
 TimeRows TimeEmbedding::operator()(at::ArrayRef<double> times) const {
   // In float64: at t = 999 a float32 angle is off by 3e-5, which the output shows.

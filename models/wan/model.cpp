@@ -2,14 +2,14 @@
 
 #include <ATen/ATen.h>
 
-#include "kernels/check.h"
+#include "kernels/op/check.h"
 
 namespace wan {
 WanHead::WanHead(const Scope& at, const WanConfig& config, at::ScalarType compute)
     : eps(config.eps),
-      modulation(at.take("modulation", {1, 2, config.dim}, Role::Island)),
-      head(at / "head", config.dim, config.out_dim * config.patch_values(), island_dtype(compute), Bias::Yes,
-           Role::Island) {}
+      modulation(at.take("modulation", {1, 2, config.dim}, Role::Float32)),
+      head(at / "head", config.dim, config.out_dim * config.patch_values(), float32_dtype(compute), Bias::Yes,
+           Role::Float32) {}
 
 Tensor WanHead::operator()(const Tensor& x, const Tensor& e, const Segments& ends) const {
   // The same row e is added to both rows: shift, then scale.

@@ -1,6 +1,6 @@
 #include "models/wav2vec2/config.h"
 
-#include "models/config_json.h"
+#include "models/files/config_json.h"
 
 namespace wan {
 namespace {

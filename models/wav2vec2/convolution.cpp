@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kStretch = 100;
 
 Tensor take_float(const Scope& at, std::string_view leaf, at::IntArrayRef shape) {
-  Tensor weight = at.take(leaf, shape, Role::Island);
+  Tensor weight = at.take(leaf, shape, Role::Float32);
   return weight.defined() ? weight.to(at::kFloat) : weight;
 }
 

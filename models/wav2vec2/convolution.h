@@ -4,7 +4,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "models/checkpoint.h"
 #include "models/layers.h"
 #include "models/wav2vec2/config.h"
 

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "kernels/attention.h"
+#include "kernels/attention/attention.h"
 
 namespace wan {
 namespace {
@@ -20,14 +20,14 @@ Wav2Vec2Layer::Wav2Vec2Layer(const Scope& at, const Wav2Vec2Config& c)
     : heads(c.num_attention_heads),
       layer_norm(at / "layer_norm", c.hidden_size, c.layer_norm_eps),
       final_layer_norm(at / "final_layer_norm", c.hidden_size, c.layer_norm_eps),
-      q_proj(at / "attention" / "q_proj", c.hidden_size, c.hidden_size, at::kFloat, Bias::Yes, Role::Island),
-      k_proj(at / "attention" / "k_proj", c.hidden_size, c.hidden_size, at::kFloat, Bias::Yes, Role::Island),
-      v_proj(at / "attention" / "v_proj", c.hidden_size, c.hidden_size, at::kFloat, Bias::Yes, Role::Island),
-      out_proj(at / "attention" / "out_proj", c.hidden_size, c.hidden_size, at::kFloat, Bias::Yes, Role::Island),
+      q_proj(at / "attention" / "q_proj", c.hidden_size, c.hidden_size, at::kFloat, Bias::Yes, Role::Float32),
+      k_proj(at / "attention" / "k_proj", c.hidden_size, c.hidden_size, at::kFloat, Bias::Yes, Role::Float32),
+      v_proj(at / "attention" / "v_proj", c.hidden_size, c.hidden_size, at::kFloat, Bias::Yes, Role::Float32),
+      out_proj(at / "attention" / "out_proj", c.hidden_size, c.hidden_size, at::kFloat, Bias::Yes, Role::Float32),
       intermediate_dense(at / "feed_forward" / "intermediate_dense", c.hidden_size, c.intermediate_size, at::kFloat,
-                         Bias::Yes, Role::Island),
+                         Bias::Yes, Role::Float32),
       output_dense(at / "feed_forward" / "output_dense", c.intermediate_size, c.hidden_size, at::kFloat, Bias::Yes,
-                   Role::Island) {}
+                   Role::Float32) {}
 
 Tensor Wav2Vec2Layer::operator()(const Tensor& h) const {
   auto split = [&](const Tensor& x) { return x.view({1, x.size(0), heads, -1}); };
@@ -47,7 +47,7 @@ Wav2Vec2::Wav2Vec2(Weights& weights, const Scope& at, const Wav2Vec2Config& c)
       feature_extractor_(at / "feature_extractor", c),
       projection_norm_(at / "feature_projection" / "layer_norm", c.conv_dim.back(), c.layer_norm_eps),
       projection_(at / "feature_projection" / "projection", c.conv_dim.back(), c.hidden_size, at::kFloat, Bias::Yes,
-                  Role::Island),
+                  Role::Float32),
       pos_conv_embed_(at / "encoder" / "pos_conv_embed" / "conv", c),
       layer_norm_(at / "encoder" / "layer_norm", c.hidden_size, c.layer_norm_eps) {
   for (int64_t i = 0; i < c.num_hidden_layers; ++i) layers_.emplace_back(at / "encoder" / "layers" / i, c);

@@ -7,7 +7,6 @@
 #include <functional>
 #include <vector>
 
-#include "models/checkpoint.h"
 #include "models/layers.h"
 #include "models/wav2vec2/config.h"
 #include "models/wav2vec2/convolution.h"

@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <string_view>
 
-#include "engine/device.h"
 #include "engine/job/batch.h"
+#include "engine/residency/device.h"
 
 namespace {
 

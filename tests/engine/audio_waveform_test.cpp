@@ -1,11 +1,11 @@
-#include "engine/media/waveform.h"
+#include "engine/speech/waveform.h"
 
 #include <ATen/ATen.h>
 
 #include <fstream>
 
+#include "engine/base/error.h"
 #include "engine/media/audio_reader.h"
-#include "engine/request/error.h"
 #include "tests/support.h"
 
 namespace wan {

@@ -3,11 +3,11 @@
 
 #include <fstream>
 
+#include "engine/base/error.h"
 #include "engine/job/batch.h"
 #include "engine/job/render.h"
 #include "engine/job/speech.h"
 #include "engine/media/png.h"
-#include "engine/request/error.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
 

@@ -8,11 +8,11 @@
 #include <fstream>
 #include <set>
 
+#include "engine/base/error.h"
 #include "engine/job/batch_report.h"
+#include "engine/job/fetched.h"
 #include "engine/job/render.h"
-#include "engine/media/fetch.h"
 #include "engine/media/video_reader.h"
-#include "engine/request/error.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
 

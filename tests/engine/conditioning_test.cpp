@@ -21,9 +21,9 @@ class ConditioningTest : public testing::Test {
 
  private:
   c10::InferenceMode inference_;
-  Models models_{
+  Networks models_{
       open_model_folder(std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints/Wan2.2-T2V-A14B", Task::T2V),
-      Target{}, 0, Log{}};
+      Placement{}, 0, Log{}};
 };
 
 /// uint8 [F, H, W, 3] -> [3, F, H, W] in [-1, 1].

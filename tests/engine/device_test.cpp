@@ -1,5 +1,5 @@
 // What is told of the library that convolves on CUDA.
-#include "engine/device.h"
+#include "engine/residency/device.h"
 
 #include <gtest/gtest.h>
 
@@ -17,15 +17,15 @@ TEST(Cudnn, OldAndAbsentOnesAreTold) {
 
 TEST(Cudnn, NothingIsToldWhereAnotherLibraryConvolves) {
   const Log log{[](std::string_view, const Log::Fields& fields) { ADD_FAILURE() << fields; }};
-  warn_of_cudnn(Target{}, log);
+  warn_of_cudnn(Placement{}, log);
 }
 
 TEST(Cudnn, ItsAbsenceIsLogged) {
   if (at::detail::getCUDAHooks().hasCuDNN()) GTEST_SKIP() << "this libtorch has cuDNN";
-  Target target;
-  target.device = at::Device(at::kCUDA, 0);
+  Placement placement;
+  placement.device = at::Device(at::kCUDA, 0);
   std::vector<std::string> texts;
-  warn_of_cudnn(target, Log{[&](std::string_view event, const Log::Fields& fields) {
+  warn_of_cudnn(placement, Log{[&](std::string_view event, const Log::Fields& fields) {
                   EXPECT_EQ(event, "warning");
                   texts.push_back(fields.at("text"));
                 }});

@@ -2,7 +2,7 @@
 
 #include <fstream>
 
-#include "engine/request/error.h"
+#include "engine/base/error.h"
 #include "engine/request/parse.h"
 #include "tests/support.h"
 

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/request/error.h"
+#include "engine/base/error.h"
 
 namespace wan {
 namespace {

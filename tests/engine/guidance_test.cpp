@@ -1,4 +1,4 @@
-#include "engine/guidance.h"
+#include "engine/sampling/guidance.h"
 
 #include "tests/support.h"
 
@@ -8,7 +8,7 @@ namespace {
 const std::filesystem::path kNano = WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano";
 
 struct Guided : testing::Test {
-  Models models{open_model_folder(kNano, Task::T2V), Target{}, Models::Keep::All, Log{}};
+  Networks models{open_model_folder(kNano, Task::T2V), Placement{}, Networks::Keep::All, Log{}};
   const int64_t text_dim =
       Checkpoint::open(models.folder().high_noise).tensors().at("text_embedding.0.weight").shape.at(1);
   Conditioning texts{.positive = at::ones({3, text_dim}), .negative = at::full({2, text_dim}, -1), .image = {}};

@@ -1,12 +1,14 @@
-#include "engine/job/identity.h"
+#include "engine/residency/identity.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 
-#include "models/checkpoint.h"
-#include "models/error.h"
+#include "models/files/error.h"
+#include "models/files/mapped_file.h"
+#include "models/weights/format/format.h"
+#include "models/weights/format/safetensors.h"
 #include "tests/support.h"
 
 namespace wan {

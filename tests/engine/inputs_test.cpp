@@ -6,9 +6,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/base/error.h"
 #include "engine/media/png.h"
 #include "engine/media/writer.h"
-#include "engine/request/error.h"
 #include "engine/request/parse.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"

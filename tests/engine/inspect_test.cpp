@@ -1,4 +1,4 @@
-#include "engine/inspect.h"
+#include "engine/residency/inspect.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,8 @@
 #include <chrono>
 #include <fstream>
 
-#include "models/error.h"
+#include "models/files/error.h"
+#include "models/weights/format/safetensors.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
 

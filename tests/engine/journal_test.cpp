@@ -7,7 +7,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "engine/request/error.h"
+#include "engine/base/error.h"
 #include "tests/support.h"
 
 namespace wan {

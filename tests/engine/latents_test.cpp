@@ -1,8 +1,8 @@
 // What lies beside a job and inside its video comes back, and what a stranger made of it is refused.
 #include "engine/job/latents.h"
 
-#include "engine/request/error.h"
-#include "models/checkpoint.h"
+#include "engine/base/error.h"
+#include "models/weights/format/safetensors.h"
 #include "tests/support.h"
 
 namespace wan {

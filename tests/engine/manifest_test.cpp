@@ -4,7 +4,7 @@
 
 #include <fstream>
 
-#include "engine/request/error.h"
+#include "engine/base/error.h"
 #include "tests/support.h"
 
 namespace wan {

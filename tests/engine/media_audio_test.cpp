@@ -3,8 +3,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "engine/base/error.h"
 #include "engine/media/audio_reader.h"
-#include "engine/request/error.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
 

@@ -1,12 +1,12 @@
-#include "engine/media/fetch.h"
+#include "engine/job/fetched.h"
 
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "engine/base/error.h"
 #include "engine/media/image_reader.h"
-#include "engine/request/error.h"
 #include "tests/support.h"
 
 namespace wan {

@@ -1,9 +1,10 @@
 // Image files: what is read equals Pillow's picture; what is no image, or is broken, is told.
 #include <filesystem>
 
+#include "engine/base/error.h"
+#include "engine/frames/contact_sheet.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/png.h"
-#include "engine/request/error.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
 

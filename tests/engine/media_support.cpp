@@ -5,7 +5,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "models/checkpoint.h"
+#include "models/weights/checkpoint.h"
 
 namespace wan {
 

@@ -1,11 +1,11 @@
 // Video files out and in: what is written comes back, byte for byte the same each time, with its sound and its request.
 #include <filesystem>
 
+#include "engine/base/error.h"
 #include "engine/media/audio_reader.h"
 #include "engine/media/metadata.h"
 #include "engine/media/video_reader.h"
 #include "engine/media/writer.h"
-#include "engine/request/error.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
 

@@ -1,4 +1,4 @@
-#include "engine/noise.h"
+#include "engine/sampling/noise.h"
 
 #include "tests/support.h"
 

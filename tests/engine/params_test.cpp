@@ -4,8 +4,8 @@
 
 #include <set>
 
+#include "engine/base/text.h"
 #include "engine/request/parse.h"
-#include "engine/request/wording.h"
 
 namespace wan {
 namespace {

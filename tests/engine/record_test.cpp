@@ -30,12 +30,12 @@ TEST(Record, CarriesThePrecisionToAReplay) {
   nlohmann::json asked = {{"task", "t2v"}, {"prompt", "a fox"}, {"device", "cpu"}};
   const auto replayed = [&] {
     const Request request = parse(asked, {.need_model = false, .check_files = false});
-    return parse_record(to_text(make_record(request, resolve_target(request), {})), "fox.mp4").request;
+    return parse_record(to_text(make_record(request, resolve_placement(request), {})), "fox.mp4").request;
   };
-  EXPECT_EQ(resolve_target(replayed()).precision, Precision::Exact);
+  EXPECT_EQ(resolve_placement(replayed()).precision, Precision::Exact);
   asked["precision"] = "fast";
   EXPECT_EQ(replayed().precision, "fast");
-  EXPECT_EQ(resolve_target(replayed()).precision, Precision::Fast);
+  EXPECT_EQ(resolve_placement(replayed()).precision, Precision::Fast);
 }
 
 TEST(Record, SaysWhatTheVaeBeganInAndOlderOnesMeanFloat32) {
@@ -45,10 +45,10 @@ TEST(Record, SaysWhatTheVaeBeganInAndOlderOnesMeanFloat32) {
   EXPECT_EQ(record.vae_dtype, "float32");
   record.vae_dtype = "float16";
   EXPECT_EQ(parse_record(to_text(record), "video").vae_dtype, "float16");
-  Target target;
-  target.vae = at::kHalf;
-  EXPECT_EQ(make_record({}, target, {}).vae_dtype, "float16");
-  EXPECT_EQ(make_record({}, Target{}, {}).vae_dtype, "float32");
+  Placement placement;
+  placement.vae = at::kHalf;
+  EXPECT_EQ(make_record({}, placement, {}).vae_dtype, "float16");
+  EXPECT_EQ(make_record({}, Placement{}, {}).vae_dtype, "float32");
 }
 
 }  // namespace

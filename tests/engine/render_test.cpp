@@ -8,9 +8,9 @@
 #include <fstream>
 #include <set>
 
-#include "engine/media/fetch.h"
+#include "engine/base/error.h"
+#include "engine/job/fetched.h"
 #include "engine/media/video_reader.h"
-#include "engine/request/error.h"
 #include "engine/request/parse.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
@@ -69,7 +69,7 @@ class RenderByUrl : public testing::Test {
   void decode() {
     SavedLatents saved = load_latents(latents_path(request_.out));
     StopAt progress;
-    decode_saved(saved, request_.out, Target{}, open_model_folder(request_.model, Task::V2V), {}, Log{}, progress);
+    decode_saved(saved, request_.out, Placement{}, open_model_folder(request_.model, Task::V2V), {}, Log{}, progress);
   }
   std::set<std::string> files() const {
     std::set<std::string> names;

@@ -1,10 +1,10 @@
-#include "engine/residency.h"
+#include "engine/residency/networks.h"
 
 #include <fstream>
 
-#include "engine/memory.h"
-#include "engine/request/error.h"
-#include "models/error.h"
+#include "engine/base/error.h"
+#include "engine/residency/needs.h"
+#include "models/files/error.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
 
@@ -12,7 +12,7 @@ namespace wan {
 namespace {
 
 const std::filesystem::path kNano = WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano";
-const Target kCuda = {at::Device(at::kCUDA, 0), at::kBFloat16, at::Device(at::kCUDA, 0)};  // sizes need no device
+const Placement kCuda = {at::Device(at::kCUDA, 0), at::kBFloat16, at::Device(at::kCUDA, 0)};  // sizes need no device
 
 /// The "network" of each load that is logged.
 Log loads_into(std::vector<std::string>& networks) {
@@ -21,7 +21,7 @@ Log loads_into(std::vector<std::string>& networks) {
   }};
 }
 
-void use_all(Models& models) {
+void use_all(Networks& models) {
   models.text_encoder();
   models.expert(true);
   models.expert(true);
@@ -32,7 +32,7 @@ void use_all(Models& models) {
 
 TEST(Residency, WhereAllFitsEachNetworkIsLoadedOnce) {
   std::vector<std::string> loads;
-  Models models(open_model_folder(kNano, Task::T2V), Target{}, Models::Keep::All, loads_into(loads));
+  Networks models(open_model_folder(kNano, Task::T2V), Placement{}, Networks::Keep::All, loads_into(loads));
   use_all(models);
   EXPECT_EQ(loads, (std::vector<std::string>{"text encoder", "high-noise expert", "low-noise expert", "VAE"}));
   EXPECT_EQ(models.expert_loads(), 2);
@@ -40,7 +40,7 @@ TEST(Residency, WhereAllFitsEachNetworkIsLoadedOnce) {
 
 TEST(Residency, ElseANetworkMakesRoomForTheNext) {
   std::vector<std::string> loads;
-  Models models(open_model_folder(kNano, Task::T2V), Target{}, Models::Keep::One, loads_into(loads));
+  Networks models(open_model_folder(kNano, Task::T2V), Placement{}, Networks::Keep::One, loads_into(loads));
   use_all(models);
   EXPECT_EQ(loads, (std::vector<std::string>{"text encoder", "high-noise expert", "low-noise expert",
                                              "high-noise expert", "VAE"}));
@@ -57,12 +57,12 @@ TEST(Residency, AllFitOnlyBesideTheActivations) {
   for (Network network : networks_of(folder)) weights += placed_bytes(network, folder, kCuda);
   EXPECT_TRUE(all_fit(folder, kCuda, 1000, weights + 1000));
   EXPECT_FALSE(all_fit(folder, kCuda, 1001, weights + 1000));
-  EXPECT_TRUE(all_fit(folder, Target{}, 1000, 0));  // mappings
+  EXPECT_TRUE(all_fit(folder, Placement{}, 1000, 0));  // mappings
 }
 
 TEST(Residency, PlacedBytesFollowRoleAndTarget) {
   const ModelFolder folder = open_model_folder(kNano, Task::T2V);
-  EXPECT_EQ(placed_bytes(Network::HighNoise, folder, Target{}), 0u);
+  EXPECT_EQ(placed_bytes(Network::HighNoise, folder, Placement{}), 0u);
   // Float32 files, which the VAE stays.
   EXPECT_EQ(placed_bytes(Network::Vae, folder, kCuda), Checkpoint::open(folder.vae).bytes());
   const Checkpoint expert = Checkpoint::open(folder.high_noise);
@@ -78,7 +78,7 @@ TEST(Residency, PlacedBytesFollowRoleAndTarget) {
 }
 
 TEST(Residency, ALowerPrecisionHoldsBlocksInOneByteAWeight) {
-  Target balanced = kCuda;
+  Placement balanced = kCuda;
   balanced.precision = Precision::Balanced;
   const ModelFolder folder = open_model_folder(kNano, Task::T2V);
   uint64_t less = 0;
@@ -102,9 +102,9 @@ TEST(Residency, ALowerPrecisionSaysOnceThatItIsNotMeasured) {
       ++warnings;
       EXPECT_EQ(fields.at("text"), kUnmeasuredText);
     }};
-    Target target;
-    target.precision = precision;
-    Models models(open_model_folder(kNano, Task::T2V), target, Models::Keep::One, log);
+    Placement placement;
+    placement.precision = precision;
+    Networks models(open_model_folder(kNano, Task::T2V), placement, Networks::Keep::One, log);
     use_all(models);
     EXPECT_EQ(warnings, precision == Precision::Exact ? 0 : 1);
   }
@@ -119,7 +119,7 @@ TEST(Memory, OfTheRealModel) {
   const Extent extent{81, 720, 1280};
   EXPECT_EQ(extent.tokens(), 75600);
   EXPECT_NEAR(double(placed_bytes(Network::HighNoise, folder, kCuda)), 28.95e9, 0.01e9);  // islands in float32
-  Target balanced = kCuda;
+  Placement balanced = kCuda;
   balanced.precision = Precision::Balanced;
   // A byte less for each weight of 40 blocks but the outer two's text queries, and four more for each of their rows.
   const uint64_t weights = 40 * (8 * 5120 * 5120 + 2 * 5120 * 13824LL) - 2 * 5120 * 5120;
@@ -135,7 +135,7 @@ TEST(Memory, OfTheRealModel) {
 
 TEST(Memory, AWideDecodeThatHasNoRoomNamesBothNeeds) {
   const ModelFolder folder = open_model_folder(kNano, Task::T2V);
-  Target half = kCuda;
+  Placement half = kCuda;
   half.vae = at::kHalf;
   const Extent extent{1, 720, 1280};
   EXPECT_EQ(decode_need(folder, extent, kCuda).working, 2 * decode_need(folder, extent, half).working);
@@ -166,20 +166,20 @@ TEST(Memory, OwnWindowsOfTheVaeAreForAGpuWithRoom) {
   EXPECT_GT(own, vae_bytes(96, extent, at::kHalf));
   EXPECT_EQ(windows_for(kCuda, own, own), vae::Windows::Own);
   EXPECT_EQ(windows_for(kCuda, own, own - 1), vae::Windows::Shared);
-  EXPECT_EQ(windows_for(Target{}, own, own), vae::Windows::Shared);
+  EXPECT_EQ(windows_for(Placement{}, own, own), vae::Windows::Shared);
 }
 
 TEST(Memory, ARefusalNamesBothNumbersAndAWayOut) {
   const MemoryNeed need{"decode", uint64_t(1) << 60, 0};
   try {
-    check_fits(need, {81, 720, 1280}, Target{});
+    check_fits(need, {81, 720, 1280}, Placement{});
     FAIL() << "an exabyte fits";
   } catch (const InvalidRequest& refused) {
     const std::string line = refused.errors.at(0).line();
     EXPECT_TRUE(line.starts_with("[memory] must hold 1152921504.6 GB for decode at 1280x720, 81 frames, got ")) << line;
     EXPECT_TRUE(line.ends_with(" GB free on cpu; fewer frames or a smaller size need less")) << line;
   }
-  EXPECT_NO_THROW(check_fits({"decode", 1, 0}, {81, 720, 1280}, Target{}));
+  EXPECT_NO_THROW(check_fits({"decode", 1, 0}, {81, 720, 1280}, Placement{}));
 }
 
 TEST(ModelFolder, OfAnotherTaskIsRefused) {

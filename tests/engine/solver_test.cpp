@@ -1,5 +1,5 @@
 // Solvers against a flow whose solution is known, their saved state, and the edges of sigma.
-#include "engine/solver.h"
+#include "engine/sampling/solver.h"
 
 #include <cmath>
 

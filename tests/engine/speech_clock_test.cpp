@@ -1,4 +1,4 @@
-#include "engine/speech_clock.h"
+#include "engine/speech/clock.h"
 
 #include <gtest/gtest.h>
 

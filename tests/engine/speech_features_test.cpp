@@ -1,9 +1,9 @@
 // Features of long files: windows against the whole, and how much is held at a time.
-#include "engine/speech_features.h"
+#include "engine/speech/features.h"
 
 #include <ATen/ATen.h>
 
-#include "engine/request/error.h"
+#include "engine/base/error.h"
 #include "tests/small_checkpoint.h"
 #include "tests/support.h"
 

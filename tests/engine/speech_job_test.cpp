@@ -8,16 +8,16 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "engine/job/clip_store.h"
-#include "engine/job/speech_file.h"
+#include "engine/base/error.h"
+#include "engine/job/speech_folder.h"
+#include "engine/job/speech_pieces.h"
 #include "engine/media/audio_reader.h"
 #include "engine/media/metadata.h"
 #include "engine/media/png.h"
 #include "engine/media/video_reader.h"
 #include "engine/media/writer.h"
-#include "engine/request/error.h"
 #include "engine/request/parse.h"
-#include "models/checkpoint.h"
+#include "models/weights/format/safetensors.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
 
@@ -83,7 +83,7 @@ struct OpenStore : ClipStore {
 
 /// The record with which render_speech works on `request`.
 Record record_of(const Request& request) {
-  return make_record(request, resolve_target(request), identities(open_model_folder(request.model, request.task)));
+  return make_record(request, resolve_placement(request), identities(open_model_folder(request.model, request.task)));
 }
 
 /// Puts `choices` into what a broken run kept of its clip, as a run on a card would have.
@@ -174,7 +174,7 @@ TEST(ClipStore, HandsAStateToItsOwnClipOnly) {
   c10::InferenceMode inference;
   const Scene scene(16000, 1);
   const Request request = scene.request();
-  const Record record = make_record(request, resolve_target(request), {});
+  const Record record = make_record(request, resolve_placement(request), {});
   const OpenStore store(scene.folder / "clips", record, request);
   const std::vector<Step> schedule = make_schedule(request);
   store.save_running(0, begin_sampling(request.solver, schedule, at::ones({16, 10, 8, 8})), {});
@@ -190,7 +190,7 @@ TEST(ClipStore, AClipIsFinishedWithItsPieceAndItsMotion) {
   const Scene scene(16000, 1);
   const Request request = scene.request();
   const fs::path work = scene.folder / "clips";
-  const OpenStore store(work, make_record(request, resolve_target(request), {}), request);
+  const OpenStore store(work, make_record(request, resolve_placement(request), {}), request);
   const at::Tensor motion = at::rand({3, MotionBuffer::kFrames, 8, 8});
   store.save_latents(0, at::ones({1}), {});
   write_bytes(store.piece(0), "piece");
@@ -209,7 +209,7 @@ TEST(ClipStore, AClipIsFinishedWithItsPieceAndItsMotion) {
 TEST(ClipStore, OneRunAtATime) {
   const Scene scene(16000, 1);
   const Request request = scene.request();
-  const Record record = make_record(request, resolve_target(request), {});
+  const Record record = make_record(request, resolve_placement(request), {});
   const fs::path work = scene.folder / "clips";
   write_bytes((fs::create_directories(work), work / "mine.txt"), "not ours");
   {
@@ -222,7 +222,7 @@ TEST(ClipStore, OneRunAtATime) {
 TEST(ClipStore, ForgetsClipsOfAnotherSoundUnderTheSameName) {
   const Scene scene(16000, 1);
   const Request request = scene.request();
-  const Record record = make_record(request, resolve_target(request), {});
+  const Record record = make_record(request, resolve_placement(request), {});
   const fs::path work = scene.folder / "clips";
   OpenStore(work, record, request).save_latents(0, at::ones({1}), {});
   EXPECT_TRUE(OpenStore(work, record, request).latents(0).has_value());

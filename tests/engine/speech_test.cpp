@@ -1,4 +1,4 @@
-#include "engine/speech.h"
+#include "engine/speech/chain.h"
 
 #include <ATen/ATen.h>
 

@@ -1,8 +1,8 @@
 // Every attention back end on a GPU against the reference in float64, and the choice among them.
-#include "kernels/attention.h"
+#include "kernels/attention/attention.h"
 
-#include "kernels/backend.h"
-#include "kernels/cuda.h"
+#include "kernels/attention/selector.h"
+#include "kernels/op/cuda.h"
 #include "tests/gpu/gpu.h"
 
 namespace wan::kernels {

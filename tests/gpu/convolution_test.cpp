@@ -1,6 +1,6 @@
 // The library's convolutions in 16 bits against the reference, at sizes of the VAE, and the reference itself.
-#include "kernels/conv3d.h"
-#include "kernels/convolution_check.h"
+#include "kernels/convolution/conv3d.h"
+#include "kernels/convolution/convolution_check.h"
 #include "tests/gpu/gpu.h"
 
 namespace wan::kernels {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/policy.h"
+#include "kernels/op/policy.h"
 #include "tests/support.h"
 
 namespace wan::kernels {

@@ -1,8 +1,8 @@
 // What the tests of 8-bit products on a GPU share.
 #pragma once
 
-#include "kernels/cuda_int8.h"
-#include "kernels/int8.h"
+#include "kernels/linear/int8.h"
+#include "kernels/op/cuda_int8.h"
 #include "tests/gpu/gpu.h"
 
 namespace wan::kernels {

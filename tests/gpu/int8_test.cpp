@@ -1,9 +1,9 @@
 // 8-bit products and attention on a GPU: codes and integer sums are those of the CPU, the rest within one rounding.
-#include "kernels/int8.h"
+#include "kernels/linear/int8.h"
 
-#include "kernels/cuda_int8.h"
-#include "kernels/int8_attention.h"
-#include "kernels/norm_int8.h"
+#include "kernels/attention/int8_attention.h"
+#include "kernels/norm/norm_int8.h"
+#include "kernels/op/cuda_int8.h"
 #include "tests/gpu/int8.h"
 
 namespace wan::kernels {

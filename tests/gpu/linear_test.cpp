@@ -1,8 +1,8 @@
 // The GELU behind a product, and a step of a solver, on a GPU against float64.
-#include "kernels/linear.h"
+#include "kernels/linear/linear.h"
 
-#include "kernels/combine.h"
-#include "kernels/cuda.h"
+#include "kernels/op/cuda.h"
+#include "kernels/step/solver_step.h"
 #include "tests/gpu/gpu.h"
 
 namespace wan::kernels {

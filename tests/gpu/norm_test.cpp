@@ -1,8 +1,8 @@
 // The fused norms on a GPU against the reference in float64 on the same GPU.
-#include "kernels/norm.h"
+#include "kernels/norm/norm.h"
 
-#include "kernels/channel_norm.h"
-#include "kernels/cuda.h"
+#include "kernels/norm/channel_norm.h"
+#include "kernels/op/cuda.h"
 #include "tests/gpu/gpu.h"
 
 namespace wan::kernels {

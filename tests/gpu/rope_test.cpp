@@ -1,5 +1,5 @@
 // The fused q/k norm and rotation on a GPU against the reference in float64.
-#include "kernels/rope.h"
+#include "kernels/rope/rope.h"
 
 #include "tests/gpu/gpu.h"
 

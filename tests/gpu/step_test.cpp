@@ -2,7 +2,7 @@
 // memory is asked of the driver.
 #include <c10/core/CachingDeviceAllocator.h>
 
-#include "kernels/combine.h"
+#include "kernels/step/solver_step.h"
 #include "models/vae/vae.h"
 #include "models/wan/model.h"
 #include "tests/gpu/gpu.h"

@@ -1,9 +1,9 @@
 // The kernels with wgmma on a GPU that has it. In a program run of their own (gpu_check.sh): a kernel that waits for
 // ever ends itself, and nothing runs on the device behind that.
-#include "kernels/attention.h"
-#include "kernels/backend.h"
-#include "kernels/cuda.h"
-#include "kernels/int8_attention.h"
+#include "kernels/attention/attention.h"
+#include "kernels/attention/int8_attention.h"
+#include "kernels/attention/selector.h"
+#include "kernels/op/cuda.h"
 #include "tests/gpu/int8.h"
 
 namespace wan::kernels {

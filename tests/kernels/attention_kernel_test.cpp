@@ -1,8 +1,8 @@
 // The tensor-core attentions, executed through the shim with emulated mma.sync and wgmma, against softmax attention in
 // float64.
-#include "kernels/attention.h"
-#include "kernels/attention_mma.cuh"
-#include "kernels/attention_sm90.cuh"
+#include "kernels/attention/attention.h"
+#include "kernels/attention/attention_mma.cuh"
+#include "kernels/attention/attention_sm90.cuh"
 #include "tests/kernels/fused.h"
 
 namespace wan::kernels {

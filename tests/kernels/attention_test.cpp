@@ -1,5 +1,5 @@
 // The CPU's fast path and the reference against softmax written out in float64.
-#include "kernels/attention.h"
+#include "kernels/attention/attention.h"
 
 #include "tests/support.h"
 

@@ -1,7 +1,7 @@
 // The VAE's norm kernel, executed through the shim, against the reference in float64.
-#include "kernels/channel_norm.cuh"
+#include "kernels/norm/channel_norm.cuh"
 
-#include "kernels/channel_norm.h"
+#include "kernels/norm/channel_norm.h"
 #include "tests/kernels/fused.h"
 
 namespace wan::kernels {

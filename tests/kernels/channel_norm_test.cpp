@@ -1,5 +1,5 @@
 // The VAE's norm against its formula in float64.
-#include "kernels/channel_norm.h"
+#include "kernels/norm/channel_norm.h"
 
 #include <cmath>
 

@@ -1,5 +1,5 @@
 // Channels-last convolutions against ATen's in the layout and with the padding that the reference writes.
-#include "kernels/conv3d.h"
+#include "kernels/convolution/conv3d.h"
 
 #include <algorithm>
 

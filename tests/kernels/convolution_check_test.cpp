@@ -1,7 +1,7 @@
 // The comparison of a library's convolution with the reference: which input a tile needs, what is caught, what is not.
-#include "kernels/convolution_check.h"
+#include "kernels/convolution/convolution_check.h"
 
-#include "kernels/conv3d.h"
+#include "kernels/convolution/conv3d.h"
 #include "tests/support.h"
 
 namespace wan::kernels {

@@ -1,5 +1,5 @@
 // The comparison of a kernel with its reference on first use.
-#include "kernels/first_use.h"
+#include "kernels/op/first_use.h"
 
 #include "tests/support.h"
 

@@ -1,5 +1,6 @@
 // Every index map is a bijection onto its tile, agrees with the tables of the PTX ISA, and has no bank conflicts.
-#include "kernels/fragments.h"
+#include "kernels/op/fragments.h"
+#include "models/weights/scope.h"
 
 #include <gtest/gtest.h>
 

@@ -1,8 +1,8 @@
 // What the tests of the kernel sources share: tensors as a kernel's arguments, run through the SIMT shim on the CPU.
 #pragma once
 
-#include "kernels/launch.h"
-#include "kernels/policy.h"
+#include "kernels/op/launch.h"
+#include "kernels/op/policy.h"
 #include "kernels/simt/dispatch.h"
 #include "tests/support.h"
 

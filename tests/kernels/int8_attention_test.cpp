@@ -1,7 +1,7 @@
 // Attention with 8-bit queries and keys: codes and kernel, executed through the shim, against the same quantisation in
 // ATen; and the error of the whole against float64.
-#include "kernels/int8_attention_mma.cuh"
-#include "kernels/int8_attention_sm90.cuh"
+#include "kernels/attention/int8_attention_mma.cuh"
+#include "kernels/attention/int8_attention_sm90.cuh"
 #include "tests/kernels/int8_heads.h"
 
 namespace wan::kernels {

@@ -1,9 +1,9 @@
 // Attention with 8-bit values as well: codes and kernel, executed through the shim with emulated e4m3 products, against
 // the same quantisation in ATen; and the error of the whole against float64.
-#include "kernels/int8_fp8_attention_sm89.cuh"
+#include "kernels/attention/int8_fp8_attention_sm89.cuh"
 
-#include "kernels/int8_attention_sm90.cuh"
-#include "kernels/quantise_values_sm89.cuh"
+#include "kernels/attention/int8_attention_sm90.cuh"
+#include "kernels/attention/quantise_values_sm89.cuh"
 #include "tests/kernels/int8_heads.h"
 
 namespace wan::kernels {

@@ -2,9 +2,9 @@
 // answer.
 #pragma once
 
-#include "kernels/attention.h"
-#include "kernels/int8_attention.h"
-#include "kernels/quantise_heads.cuh"
+#include "kernels/attention/attention.h"
+#include "kernels/attention/int8_attention.h"
+#include "kernels/attention/quantise_heads.cuh"
 #include "tests/kernels/fused.h"
 
 namespace wan::kernels {

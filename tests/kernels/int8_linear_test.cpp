@@ -1,10 +1,10 @@
 // The 8-bit products, executed through the shim with emulated mma.sync and wgmma, against exact integers.
-#include "kernels/int8_linear_mma.cuh"
-#include "kernels/int8_linear_sm90.cuh"
+#include "kernels/linear/int8_linear_mma.cuh"
+#include "kernels/linear/int8_linear_sm90.cuh"
 
 #include <set>
 
-#include "kernels/int8.h"
+#include "kernels/linear/int8.h"
 #include "tests/kernels/fused.h"
 
 namespace wan::kernels {

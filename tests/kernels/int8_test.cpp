@@ -1,10 +1,10 @@
 // 8-bit products: the rotation, the quantiser (executed through the shim), and the error of the whole.
-#include "kernels/int8.h"
+#include "kernels/linear/int8.h"
 
 #include <cmath>
 
-#include "kernels/hadamard.h"
-#include "kernels/quantise.cuh"
+#include "kernels/linear/hadamard.h"
+#include "kernels/linear/quantise.cuh"
 #include "tests/kernels/fused.h"
 
 namespace wan::kernels {

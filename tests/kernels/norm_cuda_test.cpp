@@ -1,6 +1,6 @@
 // The norm kernels, executed through the shim, against the reference in float64.
-#include "kernels/norm.cuh"
-#include "kernels/norm.h"
+#include "kernels/norm/norm.cuh"
+#include "kernels/norm/norm.h"
 #include "tests/kernels/fused.h"
 
 namespace wan::kernels {

@@ -1,10 +1,10 @@
 // Norms that end in 8-bit rows: the reference against its two halves, the kernel (executed through the shim) against
 // the norm's kernel and the reference.
-#include "kernels/norm_int8.h"
+#include "kernels/norm/norm_int8.h"
 
 #include <cmath>
 
-#include "kernels/norm_int8.cuh"
+#include "kernels/norm/norm_int8.cuh"
 #include "tests/kernels/fused.h"
 
 namespace wan::kernels {

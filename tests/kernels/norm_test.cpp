@@ -1,5 +1,5 @@
 // The reference norms against formulas written out in float64.
-#include "kernels/norm.h"
+#include "kernels/norm/norm.h"
 
 #include "tests/support.h"
 

@@ -1,7 +1,7 @@
 // Which shapes take the fused path: decided without a GPU, so that A14B cannot fall off it unseen.
-#include "kernels/policy.h"
+#include "kernels/op/policy.h"
 
-#include "kernels/launch.h"
+#include "kernels/op/launch.h"
 #include "tests/support.h"
 
 namespace wan::kernels {

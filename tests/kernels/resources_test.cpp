@@ -9,7 +9,7 @@
 #include <set>
 #include <sstream>
 
-#include "kernels/policy.h"
+#include "kernels/op/policy.h"
 
 namespace wan::kernels {
 namespace {

@@ -1,6 +1,6 @@
 // The kernel of q/k norm and rotation, executed through the shim, against the reference in float64.
-#include "kernels/rope.cuh"
-#include "kernels/rope.h"
+#include "kernels/rope/rope.cuh"
+#include "kernels/rope/rope.h"
 #include "tests/kernels/fused.h"
 
 namespace wan::kernels {

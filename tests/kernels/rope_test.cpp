@@ -1,9 +1,9 @@
 // Rotary embedding against rotations written out one pair at a time.
-#include "kernels/rope.h"
+#include "kernels/rope/rope.h"
 
 #include <cmath>
 
-#include "kernels/norm.h"
+#include "kernels/norm/norm.h"
 #include "tests/support.h"
 
 namespace wan::kernels {

@@ -5,12 +5,12 @@
 #include <cmath>
 #include <fstream>
 
-#include "engine/denoise.h"
 #include "engine/job/conditioning.h"
-#include "models/checkpoint.h"
+#include "engine/sampling/denoise.h"
+#include "models/weights/checkpoint.h"
 #include "tests/meaning/measure.h"
 #include "tests/support.h"
-#include "tools/command_line.h"
+#include "tools/cli/command_line.h"
 
 namespace wan {
 namespace {
@@ -49,7 +49,7 @@ class Renderer {
         dtype_(dtype),
         precision_(precision),
         first_(request_of(expected_["clips"][0], expected_["settings"], dtype, precision)),
-        models_(open_model_folder(first_.model, first_.task), resolve_target(first_), 0, Log{}),
+        models_(open_model_folder(first_.model, first_.task), resolve_placement(first_), 0, Log{}),
         text_(models_) {}
 
   const nlohmann::json& expected() const { return expected_; }
@@ -63,7 +63,7 @@ class Renderer {
     std::vector<Step> schedule = make_schedule(request);
     Encoded encoded = encode(models_, text_, request, schedule, {}, silent_);
     Sampling state =
-        begin_sampling(request.solver, schedule, first_sample(request, schedule, encoded, models_.target()));
+        begin_sampling(request.solver, schedule, first_sample(request, schedule, encoded, models_.placement()));
     Guidance guidance(models_, encoded.conditioning);
     denoise(state, schedule, int64_t(schedule.size()), std::ref(guidance), silent_);
     return {state.x, vae::decode(models_.vae().decoder, state.x)};
@@ -80,7 +80,7 @@ class Renderer {
   Checkpoint golden_;
   std::string dtype_, precision_;
   Request first_;
-  Models models_;
+  Networks models_;
   TextStates text_;
   Silent silent_;
 };

@@ -1,4 +1,4 @@
-#include "models/checkpoint.h"
+#include "models/weights/checkpoint.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "models/error.h"
+#include "models/files/error.h"
+#include "models/weights/format/format.h"
+#include "models/weights/format/safetensors.h"
+#include "models/weights/scope.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
 
@@ -182,11 +185,11 @@ TEST(Weights, ANetworkTakesEveryNameOnce) {
   EXPECT_EQ((block / "q").shape("weight"), std::vector<int64_t>({2, 3}));
   EXPECT_TRUE((block / "q").shape("bias").empty());
   EXPECT_TRUE(at::equal((block / "q").take("weight", {2, 3}, Role::Matmul), at::ones({2, 3})));
-  block.take("modulation", {1, 6, 2}, Role::Island);
+  block.take("modulation", {1, 6, 2}, Role::Float32);
   EXPECT_EQ(weights.unused(), std::vector<std::string>{"top"});
-  weights.root().take("top", {1}, Role::Island);
+  weights.root().take("top", {1}, Role::Float32);
   EXPECT_NO_THROW(weights.finish());
-  EXPECT_THROW(weights.root().take("top", {1}, Role::Island), std::logic_error);
+  EXPECT_THROW(weights.root().take("top", {1}, Role::Float32), std::logic_error);
 }
 
 TEST(Weights, OneErrorListsEverything) {
@@ -222,8 +225,8 @@ TEST(Weights, PlaceDecidesWhatALayerKeeps) {
     return mapped.to(at::kBFloat16);
   });
   const Scope conv = weights.root() / "conv2";
-  EXPECT_EQ(conv.take("bias", conv.shape("bias"), Role::Island).scalar_type(), at::kBFloat16);
-  EXPECT_EQ(roles, std::vector<Role>{Role::Island});
+  EXPECT_EQ(conv.take("bias", conv.shape("bias"), Role::Float32).scalar_type(), at::kBFloat16);
+  EXPECT_EQ(roles, std::vector<Role>{Role::Float32});
 }
 
 }  // namespace wan

@@ -1,5 +1,5 @@
 // Every expected text was checked against ftfy 6.3.1 and html of Python 3.11.
-#include "models/text/clean.h"
+#include "models/text/clean/clean.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Which matrices of a transformer are 8 bits in a lower precision, and that they multiply as such.
-#include "models/matrix.h"
+#include "models/weights/matrix.h"
 
 #include "models/wan/model.h"
 #include "tests/support.h"

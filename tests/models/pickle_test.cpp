@@ -3,8 +3,8 @@
 
 #include <fstream>
 
-#include "models/checkpoint.h"
-#include "models/error.h"
+#include "models/files/error.h"
+#include "models/weights/checkpoint.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
 

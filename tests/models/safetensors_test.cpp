@@ -3,8 +3,9 @@
 
 #include <fstream>
 
-#include "models/checkpoint.h"
-#include "models/error.h"
+#include "models/files/error.h"
+#include "models/weights/checkpoint.h"
+#include "models/weights/format/safetensors.h"
 #include "tests/support.h"
 
 namespace wan {

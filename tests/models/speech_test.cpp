@@ -1,13 +1,13 @@
 // The speech transformer: names of the published checkpoint, configs, what branches share, what stands for absent
 // inputs.
-#include "models/wan/speech.h"
+#include "models/wan_s2v/model.h"
 
 #include <ATen/ATen.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "models/error.h"
+#include "models/files/error.h"
 #include "tests/small_checkpoint.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"

@@ -1,12 +1,12 @@
 // Small tokenizer.json files, each asking for one thing. The ids were checked against tokenizers 0.21.
-#include "models/text/tokenizer.h"
+#include "models/text/tokenizer/tokenizer.h"
 
 #include <gtest/gtest.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "models/error.h"
+#include "models/files/error.h"
 #include "tests/support.h"
 
 namespace wan::text {
@@ -258,8 +258,7 @@ TEST_F(TokenizerTest, SentencepieceAlone) {
       std::filesystem::path(WAN_SOURCE_DIR) / "tests/nano/Wan2.2-T2V-A14B-nano/google/umt5-xxl";
   std::filesystem::copy_file(nano / "spiece.model", folder_ / "spiece.model");
   const Tokenizer alone = Tokenizer::open(folder_.path()), whole = Tokenizer::open(nano);
-  for (const char* prompt :
-       {"", "a red circle moves to the right on a black background", "Two  cats here."})
+  for (const char* prompt : {"", "a red circle moves to the right on a black background", "Two  cats here."})
     EXPECT_EQ(alone.encode(prompt), whole.encode(prompt)) << prompt;
   std::string text;
   for (int i = 0; i < 1000; ++i) text += "a ";

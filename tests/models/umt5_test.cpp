@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "models/error.h"
+#include "models/files/error.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
 

@@ -1,4 +1,4 @@
-#include "models/utf8.h"
+#include "models/files/utf8.h"
 
 #include <gtest/gtest.h>
 

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <set>
 
-#include "models/error.h"
+#include "models/files/error.h"
 #include "models/vae/frames.h"
 #include "models/vae/latent.h"
 #include "tests/sparse_checkpoint.h"

@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "models/error.h"
+#include "models/files/error.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
 

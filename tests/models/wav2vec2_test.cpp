@@ -4,7 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "models/error.h"
+#include "models/files/error.h"
 #include "models/wav2vec2/model.h"
 #include "tests/small_checkpoint.h"
 #include "tests/sparse_checkpoint.h"

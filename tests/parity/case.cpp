@@ -4,7 +4,7 @@
 
 #include <fstream>
 
-#include "models/checkpoint.h"
+#include "models/weights/checkpoint.h"
 #include "tests/support.h"
 
 namespace wan::parity {

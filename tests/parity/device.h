@@ -5,7 +5,8 @@
 
 #include <filesystem>
 
-#include "models/checkpoint.h"
+#include "models/weights/checkpoint.h"
+#include "models/weights/scope.h"
 
 namespace wan::parity {
 
@@ -35,7 +36,7 @@ Network build(const std::filesystem::path& path, const Setting& setting, const A
   if (!setting.device.is_cpu())
     place = [&](const at::Tensor& mapped, Role role) {
       if (role == Role::Table) return mapped;
-      return mapped.to(setting.device, role == Role::Island ? at::kFloat : setting.compute);
+      return mapped.to(setting.device, role == Role::Float32 ? at::kFloat : setting.compute);
     };
   Weights weights(Checkpoint::open(path), place);
   Network network(weights.root(), arguments..., setting.compute);

@@ -1,13 +1,13 @@
 // Whole runs from the stored noise: ids, schedule, every velocity and latent, and the decoded video.
 #include <gtest/gtest.h>
 
-#include "engine/denoise.h"
-#include "engine/guidance.h"
 #include "engine/job/conditioning.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
 #include "engine/request/geometry.h"
 #include "engine/request/params.h"
+#include "engine/sampling/denoise.h"
+#include "engine/sampling/guidance.h"
 #include "tests/parity/case.h"
 #include "tests/support.h"
 
@@ -66,7 +66,7 @@ struct Silent : Progress {
 };
 
 /// Image latents and mask, or the latent of the input video, from the stored pictures.
-Encoded encode_inputs(Case& golden, Models& models, const Request& request) {
+Encoded encode_inputs(Case& golden, Networks& models, const Request& request) {
   Silent silent;
   Encoded encoded;
   if (request.task == Task::I2V) {
@@ -100,8 +100,8 @@ void expect_cut(const Case& golden, const std::vector<Step>& schedule) {
 
 void run(Case& golden) {
   Request request = request_of(golden.json);
-  Target target;
-  Models models(open_model_folder(golden.checkpoint(), request.task), target, 0, Log{});
+  Placement placement;
+  Networks models(open_model_folder(golden.checkpoint(), request.task), placement, 0, Log{});
   std::string prompt = golden.json["prompt"], negative = golden.json["negative_prompt"];
   if (negative.empty()) negative = find_parameter("negative_prompt")->accepts(request.task)->reference;
   text::Tokenizer tokenizer = text::Tokenizer::open(models.folder().tokenizer);

@@ -1,14 +1,14 @@
 // Whole speech runs from the stored noise: picture, sound, every clip's latents and frames, and the bytes of the video.
 #include <gtest/gtest.h>
 
-#include "engine/denoise.h"
 #include "engine/job/conditioning.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
-#include "engine/media/waveform.h"
 #include "engine/request/geometry.h"
-#include "engine/speech.h"
-#include "engine/speech_guidance.h"
+#include "engine/sampling/denoise.h"
+#include "engine/speech/chain.h"
+#include "engine/speech/guidance.h"
+#include "engine/speech/waveform.h"
 #include "models/vae/frames.h"
 #include "tests/parity/case.h"
 #include "tests/support.h"
@@ -38,7 +38,7 @@ class Run {
         json_(golden.json),
         request_(request_of(json_)),
         schedule_(make_schedule(request_)),
-        models_(open_model_folder(golden.checkpoint(), Task::S2V), Target{}, 0, Log{}) {}
+        models_(open_model_folder(golden.checkpoint(), Task::S2V), Placement{}, 0, Log{}) {}
 
   void operator()() {
     read_picture();
@@ -168,7 +168,7 @@ class Run {
   const nlohmann::json& json_;
   Request request_;
   std::vector<Step> schedule_;
-  Models models_;
+  Networks models_;
   Silent silent_;
   int64_t height_ = 0, width_ = 0;
   at::Tensor pixels_, reference_, pose_;

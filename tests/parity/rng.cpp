@@ -1,5 +1,5 @@
 // What a seed draws on the CPU.
-#include "engine/noise.h"
+#include "engine/sampling/noise.h"
 #include "tests/parity/case.h"
 
 namespace wan::parity {

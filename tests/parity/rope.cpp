@@ -1,5 +1,5 @@
 // Rotary tables in float64 and the rotation of a grid.
-#include "kernels/rope.h"
+#include "kernels/rope/rope.h"
 
 #include "tests/parity/case.h"
 

@@ -1,6 +1,6 @@
 // Sigma tables, timesteps and the trajectories of the solvers.
 #include "engine/request/schedule.h"
-#include "engine/solver.h"
+#include "engine/sampling/solver.h"
 #include "tests/parity/case.h"
 
 namespace wan::parity {

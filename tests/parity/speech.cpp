@@ -1,7 +1,7 @@
 // The speech-to-video transformer: outputs with and without motion, pose and sound, and what happens on the way.
 #include <gtest/gtest.h>
 
-#include "models/wan/speech.h"
+#include "models/wan_s2v/model.h"
 #include "tests/parity/case.h"
 #include "tests/parity/device.h"
 

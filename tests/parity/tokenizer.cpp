@@ -3,8 +3,8 @@
 
 #include <iostream>
 
-#include "models/text/clean.h"
-#include "models/text/tokenizer.h"
+#include "models/text/clean/clean.h"
+#include "models/text/tokenizer/tokenizer.h"
 #include "tests/parity/case.h"
 
 namespace wan::parity {

@@ -3,11 +3,11 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/speech_clock.h"
-#include "engine/speech_features.h"
+#include "engine/speech/clock.h"
+#include "engine/speech/features.h"
 #include "tests/parity/case.h"
 #ifndef WAN_CORE_ONLY
-#include "engine/media/waveform.h"
+#include "engine/speech/waveform.h"
 #endif
 
 namespace wan::parity {

@@ -1,13 +1,13 @@
-#include "tools/command_line.h"
+#include "tools/cli/command_line.h"
 
 #include <gtest/gtest.h>
 
 #include <regex>
 
-#include "engine/request/error.h"
+#include "engine/base/error.h"
 #include "engine/request/params.h"
 #include "tests/support.h"
-#include "tools/dry_run.h"
+#include "tools/cli/dry_run.h"
 
 namespace wan {
 namespace {

@@ -1,11 +1,11 @@
-#include "tools/console.h"
+#include "tools/cli/console.h"
 
 #include <gtest/gtest.h>
 
 #include <csignal>
 #include <sstream>
 
-#include "engine/request/error.h"
+#include "engine/base/error.h"
 
 namespace wan {
 namespace {

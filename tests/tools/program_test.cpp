@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "models/weights/checkpoint.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
 #include "tests/tools/process.h"

@@ -5,11 +5,11 @@
 #include <memory>
 #include <optional>
 
-#include "kernels/attention.h"
-#include "kernels/cuda.h"
-#include "kernels/cuda_int8.h"
-#include "kernels/int8_attention.h"
-#include "kernels/policy.h"
+#include "kernels/attention/attention.h"
+#include "kernels/attention/int8_attention.h"
+#include "kernels/op/cuda.h"
+#include "kernels/op/cuda_int8.h"
+#include "kernels/op/policy.h"
 #include "tools/bench/ops.h"
 
 namespace wan::bench {

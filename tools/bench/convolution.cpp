@@ -1,8 +1,8 @@
 // The VAE's causal convolutions at its real sizes: layouts and dtypes, and the norm and activation before them.
 #include <ATen/ATen.h>
 
-#include "kernels/channel_norm.h"
-#include "kernels/conv3d.h"
+#include "kernels/convolution/conv3d.h"
+#include "kernels/norm/channel_norm.h"
 #include "tools/bench/ops.h"
 
 namespace wan::bench {

@@ -1,4 +1,5 @@
 #include "tools/bench/drawn.h"
+#include "models/weights/scope.h"
 
 #include <ATen/ATen.h>
 
@@ -18,11 +19,11 @@ void add(Shapes& shapes, const std::string& name, std::vector<int64_t> shape) {
 
 Draw draw_on(at::Device device, at::ScalarType compute) {
   return [device, compute](at::IntArrayRef shape, Role role) {
-    const at::ScalarType dtype = role == Role::Island ? (compute == at::kDouble ? at::kDouble : at::kFloat) : compute;
+    const at::ScalarType dtype = role == Role::Float32 ? (compute == at::kDouble ? at::kDouble : at::kFloat) : compute;
     // In float32 whatever the dtype: the generator gives other numbers for other dtypes.
     at::Tensor weight = at::randn(shape, at::TensorOptions(device).dtype(at::kFloat));
     if (shape.size() == 1)
-      weight.mul_(0.02).add_(role == Role::Island ? 1 : 0);
+      weight.mul_(0.02).add_(role == Role::Float32 ? 1 : 0);
     else
       weight.div_(std::sqrt(double(std::max<int64_t>(weight.numel() / shape[0], 1))));
     return weight.to(dtype);

@@ -3,9 +3,10 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "models/checkpoint.h"
 #include "models/wan/config.h"
 #include "models/wav2vec2/config.h"
+#include "models/weights/checkpoint.h"
+#include "models/weights/scope.h"
 
 namespace wan::bench {
 

@@ -4,10 +4,10 @@
 
 #include <memory>
 
-#include "kernels/combine.h"
-#include "kernels/norm_int8.h"
-#include "kernels/policy.h"
-#include "kernels/rope.h"
+#include "kernels/norm/norm_int8.h"
+#include "kernels/op/policy.h"
+#include "kernels/rope/rope.h"
+#include "kernels/step/solver_step.h"
 #include "tools/bench/ops.h"
 
 namespace wan::bench {

@@ -2,10 +2,10 @@
 // quantising the activations.
 #include <ATen/ATen.h>
 
-#include "kernels/cuda_int8.h"
-#include "kernels/int8.h"
-#include "kernels/linear.h"
-#include "kernels/policy.h"
+#include "kernels/linear/int8.h"
+#include "kernels/linear/linear.h"
+#include "kernels/op/cuda_int8.h"
+#include "kernels/op/policy.h"
 #include "tools/bench/ops.h"
 
 namespace wan::bench {

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "kernels/cuda.h"
+#include "kernels/op/cuda.h"
 
 namespace wan::bench {
 

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/policy.h"
+#include "kernels/op/policy.h"
 #include "models/wan/config.h"
 #include "tools/bench/contest.h"
 

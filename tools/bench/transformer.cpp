@@ -3,8 +3,8 @@
 // ATen's operations.
 #include <ATen/ATen.h>
 
-#include "kernels/int8_attention.h"
-#include "kernels/policy.h"
+#include "kernels/attention/int8_attention.h"
+#include "kernels/op/policy.h"
 #include "models/wan/model.h"
 #include "tools/bench/networks.h"
 

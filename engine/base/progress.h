@@ -1,0 +1,29 @@
+// How far a job is, and whether it should go on: one interface for the bar, plain lines, JSON lines and a server.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace wan {
+
+enum class Stage { Load, Encode, Denoise, Decode, Write };
+
+/// One report. `step` counts finished units of `stage` out of `steps`.
+struct Report {
+  Stage stage;
+  int64_t step = 0, steps = 0;
+  std::string expert;                        // "high" or "low" while denoising
+  std::string job;                           // label in a batch, else empty
+  std::optional<double> batch_seconds = {};  // left for the whole batch, as far as is known
+};
+
+/// Implementations draw or forward; the engine calls `at` from one thread only.
+class Progress {
+ public:
+  virtual ~Progress() = default;
+  /// Called before each step. Throws Cancelled when the user asked to stop.
+  virtual void at(const Report& report) = 0;
+};
+
+}  // namespace wan

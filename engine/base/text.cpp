@@ -1,0 +1,97 @@
+#include "engine/base/text.h"
+
+#include <algorithm>
+#include <limits>
+#include <tuple>
+
+namespace wan {
+namespace {
+
+/// Optimal string alignment distance (Damerau): a swap of neighbours counts one, as people mistype.
+size_t distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> before, previous(b.size() + 1), row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) previous[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      row[j] = std::min({previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) row[j] = std::min(row[j], before[j - 2] + 1);
+    }
+    before = previous;
+    previous = row;
+  }
+  return previous[b.size()];
+}
+
+/// Whether `word` is one of the words that make up `name`: steps of num_inference_steps, --steps of
+/// --num-inference-steps.
+bool is_part(std::string_view word, std::string_view name) {
+  word.remove_prefix(std::min(word.find_first_not_of('-'), word.size()));
+  const size_t at = name.find(word);
+  if (word.empty() || at == std::string_view::npos) return false;
+  auto ends = [&](size_t i) { return i >= name.size() || name[i] == '_' || name[i] == '-'; };
+  return (at == 0 || ends(at - 1)) && ends(at + word.size());
+}
+
+/// Cut where a character begins, so that no half of one remains.
+void shorten(std::string& text, size_t length) {
+  if (text.size() <= length) return;
+  while (length > 0 && (text[length] & 0xC0) == 0x80) --length;
+  text.resize(length);
+  text += "...";
+}
+
+}  // namespace
+
+std::string shown(const nlohmann::json& value, size_t longest) {
+  constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
+  // Not dumped: a stranger's value may be nested deeper than the stack.
+  if (value.is_array()) return "a list of " + std::to_string(value.size());
+  if (value.is_object()) return "an object";
+  if (!value.is_string()) {
+    return value.dump();
+  }
+  std::string text = value.get<std::string>();
+  shorten(text, longest);
+  text = nlohmann::json(text).dump(-1, ' ', false, kReplace);
+  text.front() = text.back() = '\'';
+  return text;
+}
+
+std::string shown_path(const std::string& path) {
+  return shown(path, 4096);
+}
+
+std::string shown_url(const std::string& url) {
+  if (!url.starts_with("data:")) return shown(url, 200);
+  return url.find(',') < 60 ? shown(url.substr(0, url.find(',')) + ",...") : shown(url);
+}
+
+std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
+  constexpr size_t kLongest = 64;  // no name is longer, and a hostile one must not cost time
+  std::string best;
+  size_t fewest = std::numeric_limits<size_t>::max();
+  for (const std::string& candidate : candidates) {
+    size_t changes = distance(word.substr(0, kLongest), candidate);
+    if (is_part(word, candidate)) changes = std::min(changes, size_t(2));  // as good as two wrong letters
+    if (changes < fewest) std::tie(fewest, best) = std::tuple(changes, candidate);
+  }
+  return best;
+}
+
+std::string either(const std::vector<std::string>& words, const char* last) {
+  std::string text;
+  for (size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i + 1 == words.size() ? last : ", ") + words[i];
+  return text;
+}
+
+bool is_utf8(const std::string& text) {
+  try {
+    nlohmann::json(text).dump();
+    return true;
+  } catch (const nlohmann::json::type_error&) {
+    return false;
+  }
+}
+
+}  // namespace wan

@@ -1,0 +1,74 @@
+#include "engine/frames/vae_clip.h"
+
+#include <ATen/ATen.h>
+
+#include "engine/residency/needs.h"
+#include "models/vae/latent.h"
+
+namespace wan {
+
+namespace {
+
+bool is_finite(const at::Tensor& x) {
+  return x.isfinite().all().item<bool>();
+}
+
+bool is_half(const vae::Vae& vae) {
+  return vae.decoder.build.dtype == at::kHalf;
+}
+
+Extent picture(const at::Tensor& latent) {
+  return {1, latent.size(2) * vae::kPixels, latent.size(3) * vae::kPixels};
+}
+
+/// The VAE in float32, for which the one in half leaves the device.
+const vae::Vae& wide_alone(Networks& networks) {
+  networks.drop(Network::Vae);
+  return networks.wide_vae();
+}
+
+}  // namespace
+
+void ClipDecoder::open(const vae::Vae& vae, const at::Tensor& latent) {
+  const vae::Build& build = vae.decoder.build;
+  const uint64_t own = vae_bytes(vae.decoder.head.gamma.numel(), picture(latent), build.dtype, vae::Windows::Own);
+  const Placement& placement = networks_.placement();
+  stream_.reset();                   // its caches make room,
+  release_cached(placement.device);  // which the driver sees only then
+  stream_.emplace(vae.decoder, vae::Observer(), windows_for(placement, own, available_memory(placement.device)));
+  half_ = is_half(vae);
+}
+
+at::Tensor ClipDecoder::next(const at::Tensor& latent) {
+  TORCH_CHECK(latent.dim() == 4, "[vae] a latent frame must be [16, 1, h, w], got ", latent.sizes());
+  if (!stream_) open(networks_.vae(), latent);
+  at::Tensor frames = stream_->next(latent);
+  if (!half_) return frames;
+  seen_.push_back(latent);
+  if (is_finite(frames)) return frames;
+  frames.reset();
+  try {
+    return again_in_float32();
+  } catch (const c10::OutOfMemoryError&) {
+    stream_.reset();
+    refuse_wide_decode(networks_.folder(), picture(latent), networks_.placement());
+  }
+}
+
+at::Tensor ClipDecoder::again_in_float32() {
+  stream_.reset();
+  open(wide_alone(networks_), seen_.back());
+  at::Tensor frames;
+  for (const at::Tensor& past : seen_) frames = stream_->next(past);
+  seen_.clear();
+  return frames;
+}
+
+at::Tensor encode_in_range(Networks& networks, const std::function<at::Tensor(const vae::Vae&)>& encode) {
+  const vae::Vae& vae = networks.vae();
+  const bool half = is_half(vae);
+  at::Tensor latent = encode(vae);
+  return !half || is_finite(latent) ? latent : encode(wide_alone(networks));
+}
+
+}  // namespace wan

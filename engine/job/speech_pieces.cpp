@@ -1,0 +1,108 @@
+#include "engine/job/speech_pieces.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/frames/contact_sheet.h"
+#include "engine/media/audio_reader.h"
+#include "engine/media/joined_video.h"
+#include "engine/media/png.h"
+#include "engine/media/video_reader.h"
+#include "models/vae/frames.h"
+
+namespace wan {
+
+namespace {
+
+/// The file's sound for the muxer: given out as far as the picture has come.
+class SoundTrack {
+ public:
+  SoundTrack(const Request& request, double seconds)
+      : reader_(request.audio_url, kField, Mix::Stereo,
+                sound_rate(AudioReader(request.audio_url, kField, Mix::Stereo).rate())),
+        left_(std::llround(seconds * double(reader_.rate()))) {}
+
+  AudioFormat format() const { return {reader_.rate(), reader_.channels()}; }
+
+  void write_until(JoinedVideo& video, double seconds) {
+    while (left_ > 0 && double(written_) < seconds * double(reader_.rate())) {
+      at::Tensor piece = reader_.next();
+      if (!piece.defined()) return;
+      piece = piece.narrow(1, 0, std::min(left_, piece.size(1))).contiguous();
+      video.write_audio(piece);
+      left_ -= piece.size(1);
+      written_ += piece.size(1);
+    }
+  }
+
+ private:
+  static constexpr const char* kField = "audio_url";
+  AudioReader reader_;
+  int64_t left_, written_ = 0;
+};
+
+VideoFormat format_of(const Request& request) {
+  return {.height = request.height,
+          .width = request.width,
+          .rate = {request.frames_per_second, 1},
+          .quality = request.video_quality,
+          .write_mode = request.video_write_mode};
+}
+
+/// Frames of the video that come before `clip`.
+int64_t frames_before(const SpeechPlan& plan, int64_t clip) {
+  if (clip == 0) return 0;
+  return std::min(plan.frames, chained_frames({plan.clips.begin(), plan.clips.begin() + clip}, plan.chain));
+}
+
+/// From the file itself: after a break the earlier clips' frames are nowhere else.
+void write_sheet(const std::string& path, const std::string& video, int64_t frames) {
+  ContactSheet sheet(frames);
+  VideoReader reader(video, "out");
+  while (std::optional<VideoFrame> frame = reader.next()) sheet.add(frame->rgb.unsqueeze(0));
+  write_png(path, sheet.image());
+}
+
+}  // namespace
+
+SpeechPieces::SpeechPieces(const Request& request, const SpeechPlan& plan, const ClipStore& store, int64_t first)
+    : request_(request), store_(store), clip_(first), left_(plan.frames - frames_before(plan, first)) {}
+
+void SpeechPieces::show(const at::Tensor& frames) {
+  const int64_t count = std::min(frames.size(1), left_);
+  if (count <= 0) return;
+  if (!writer_) writer_.emplace(store_.piece(clip_), format_of(request_));
+  writer_->write(vae::to_uint8(frames.narrow(1, 0, count)).cpu());
+  left_ -= count;
+}
+
+void SpeechPieces::finish_clip() {
+  writer_->finish();
+  writer_.reset();
+  ++clip_;
+}
+
+void join_speech(const Request& request, const SpeechPlan& plan, const Record& record, const ClipStore& store,
+                 const RenderOptions& options) try {
+  SoundTrack sound(request, plan.seconds);
+  VideoFormat format = format_of(request);
+  format.metadata = to_text(record);
+  format.audio = sound.format();
+  JoinedVideo video(request.out, store.piece(0), format);
+  for (int64_t clip = 0; clip < int64_t(plan.clips.size()); ++clip) {
+    const int64_t shown = frames_before(plan, clip + 1);
+    video.append(store.piece(clip), shown - frames_before(plan, clip));
+    sound.write_until(video, double(shown) / double(request.frames_per_second));
+  }
+  sound.write_until(video, double(plan.frames) / double(request.frames_per_second) + 1);
+  video.finish();
+  if (!options.contact_sheet.empty()) write_sheet(options.contact_sheet, request.out, plan.frames);
+} catch (const BadPiece& bad) {
+  store.forget_clips();
+  throw std::runtime_error(std::string(bad.what()) +
+                           "; it is damaged, and the clips are removed: the same command renders them again");
+}
+
+}  // namespace wan

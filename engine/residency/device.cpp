@@ -1,0 +1,117 @@
+#include "engine/residency/device.h"
+
+#include <ATen/ATen.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/CachingDeviceAllocator.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+#include <optional>
+#include <sstream>
+
+#include "engine/base/error.h"
+
+namespace wan {
+
+namespace {
+
+at::Device parse_device(const std::string& text, const char* field) {
+  if (text == "auto") return at::hasCUDA() ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+  at::Device device(text);
+  if (device.is_cuda()) {
+    if (!at::hasCUDA())
+      throw InvalidRequest(field, "asks for " + text + ", but no usable NVIDIA device or driver is here; use cpu");
+    if (!device.has_index()) device = at::Device(at::kCUDA, 0);
+    int64_t count = at::detail::getCUDAHooks().deviceCount();
+    if (device.index() >= count)
+      throw InvalidRequest(field,
+                           "asks for " + text + ", but there are " + std::to_string(count) + " devices, from cuda:0");
+  }
+  return device;
+}
+
+/// The number of kB after `key` in a /proc file.
+std::optional<uint64_t> proc_kilobytes(const char* path, const std::string& key) {
+  std::ifstream in(path);
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with(key)) return std::stoull(line.substr(key.size())) * 1024;
+  return std::nullopt;
+}
+
+std::optional<uint64_t> read_number(const char* path) {
+  std::ifstream in(path);
+  uint64_t value;
+  if (in >> value) return value;
+  return std::nullopt;  // absent, or "max"
+}
+
+/// What the control group leaves: its limit less what it holds, page cache not counted.
+uint64_t cgroup_headroom() {
+  auto limit = read_number("/sys/fs/cgroup/memory.max");
+  auto used = read_number("/sys/fs/cgroup/memory.current");
+  if (!limit || !used) return std::numeric_limits<uint64_t>::max();
+  std::ifstream stat("/sys/fs/cgroup/memory.stat");
+  uint64_t cache = 0, value;
+  for (std::string key; stat >> key >> value;)
+    if (key == "inactive_file" || key == "active_file") cache += value;
+  return *limit - std::min(*limit, *used - std::min(*used, cache));
+}
+
+}  // namespace
+
+void fix_order_of_sums() {
+  setenv("MKL_CBWR", "AUTO,STRICT", /*overwrite=*/0);
+}
+
+Placement resolve_placement(const Request& request) {
+  Placement placement;
+  placement.device = parse_device(request.device, "device");
+  placement.dtype =
+      request.dtype == "bf16" || (request.dtype == "auto" && placement.device.is_cuda()) ? at::kBFloat16 : at::kFloat;
+  placement.precision = request.precision == "fast"       ? Precision::Fast
+                        : request.precision == "balanced" ? Precision::Balanced
+                                                          : Precision::Exact;
+  if (placement.device.is_cuda() && placement.dtype == at::kBFloat16) placement.vae = at::kHalf;
+  placement.noise =
+      request.noise_device == "auto" ? placement.device : parse_device(request.noise_device, "noise_device");
+  return placement;
+}
+
+std::optional<std::string> cudnn_warning(std::optional<int64_t> version) {
+  constexpr int64_t kGood = 91500;
+  if (version && *version >= kGood) return std::nullopt;
+  // 8902 is 8.9.2: before 9 there were two digits less.
+  const int64_t unit = version.value_or(0) < 10000 ? 1000 : 10000;
+  const std::string found = version ? "cuDNN " + std::to_string(*version / unit) + "." +
+                                          std::to_string(*version % unit / 100) + "." + std::to_string(*version % 100) +
+                                          " is older than 9.15: 3-D convolutions of the VAE"
+                                    : "libtorch has no cuDNN: convolutions of the VAE";
+  return found + " may be slow and take more memory; in 16 bits each is compared with float32 on its first use";
+}
+
+void warn_of_cudnn(const Placement& placement, const Log& log) {
+  if (!placement.device.is_cuda()) return;
+  const at::CUDAHooksInterface& hooks = at::detail::getCUDAHooks();
+  const auto version = hooks.hasCuDNN() ? std::optional<int64_t>(hooks.versionRuntimeCuDNN()) : std::nullopt;
+  if (const auto text = cudnn_warning(version)) log("warning", {{"text", *text}});
+}
+
+uint64_t available_memory(at::Device device) {
+  if (device.is_cuda()) return c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
+  return std::min(proc_kilobytes("/proc/meminfo", "MemAvailable:").value_or(std::numeric_limits<uint64_t>::max()),
+                  cgroup_headroom());
+}
+
+uint64_t peak_memory(at::Device device) {
+  if (!device.is_cuda()) return proc_kilobytes("/proc/self/status", "VmHWM:").value_or(0);
+  auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+  return stats.reserved_bytes[size_t(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+}
+
+void release_cached(at::Device device) {
+  if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
+}
+
+}  // namespace wan

@@ -1,0 +1,48 @@
+// The machine: which device and precision a request runs in, and how much memory there is.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "engine/base/log.h"
+#include "engine/request/request.h"
+#include "models/weights/precision.h"
+
+namespace wan {
+
+/// Where a job computes and in which precision its matrix products run; `noise` is where the seed's generator lives.
+struct Placement {
+  at::Device device = at::kCPU;
+  at::ScalarType dtype = at::kFloat;
+  at::Device noise = at::kCPU;
+  /// What the VAE begins in; a clip that leaves half's range is done again in float32 (engine/frames/vae_clip.h).
+  at::ScalarType vae = at::kFloat;
+  /// Of the transformers' blocks.
+  Precision precision = Precision::Exact;
+};
+
+/// Makes a sum on the CPU independent of the number of threads and of the memory's alignment, so that equal requests
+/// give equal bytes. The first thing a program's main() calls: MKL reads it once. Free, as measured.
+void fix_order_of_sums();
+
+/// Resolves `auto`: the first CUDA device where there is one, bf16 there and float32 on the CPU. Beside a bf16
+/// transformer on CUDA the VAE runs in half: its products keep as many bits as the TF32 in which the reference's run.
+/// Throws InvalidRequest where a CUDA device is asked for and none is usable.
+Placement resolve_placement(const Request& request);
+
+/// What a user should know of a cuDNN of this version (91500 is 9.15), or of none; nothing from 9.15 on.
+std::optional<std::string> cudnn_warning(std::optional<int64_t> version);
+/// Logs it for the library that is here. Nothing on the CPU, whose convolutions are others.
+void warn_of_cudnn(const Placement& placement, const Log& log);
+
+/// Bytes a job could still take: MemAvailable capped by the cgroup's limit; on CUDA what the driver says is free.
+uint64_t available_memory(at::Device device);
+/// Bytes taken at most so far: resident set of the process, or the caching allocator's peak of reserved memory.
+uint64_t peak_memory(at::Device device);
+/// Gives cached blocks back to the driver. Nothing on the CPU.
+void release_cached(at::Device device);
+
+}  // namespace wan

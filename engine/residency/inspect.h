@@ -1,0 +1,49 @@
+// What a model folder or a single checkpoint file holds, from the headers alone: `wan-infer inspect`.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "models/weights/stored_tensor.h"
+
+namespace wan {
+
+/// One network: an expert's folder, an encoder's folder or a single file.
+struct InspectedNetwork {
+  std::string name;  // relative to the inspected path; "." for the path itself
+  std::string kind;  // "text-to-video transformer", "UMT5 encoder", ...; "unknown network"
+  std::vector<std::string> files;
+  int64_t parameters = 0;
+  uint64_t bytes = 0;                     // of all tensors
+  std::map<std::string, int64_t> dtypes;  // tensors of each type
+  nlohmann::ordered_json config;          // numbers and words of its config.json, or sizes read off the tensors
+  std::map<std::string, StoredTensor> tensors;
+};
+
+/// Files without tensors that belong to the model: the tokenizer's.
+struct InspectedFile {
+  std::string name;
+  uint64_t bytes;
+};
+
+struct Inspection {
+  std::string path;
+  std::string kind;  // what the networks are together: "text-to-video model", "network", ...
+  std::vector<InspectedNetwork> networks;
+  std::vector<InspectedFile> files;
+};
+
+/// Looks into `path`: a folder in the official layout, complete or not, a folder with one network, or a checkpoint
+/// file. Throws ModelError where nothing is there or a file in it is broken.
+Inspection inspect(const std::filesystem::path& path);
+
+/// For a terminal, one line for each network and, where asked for, for each tensor.
+std::string to_text(const Inspection& inspection, bool with_tensors);
+/// The same as data: {"path", "kind", "networks": [{"name", "kind", "files", "tensors", ...}], "files": [...]}.
+nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors);
+
+}  // namespace wan

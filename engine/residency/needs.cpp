@@ -1,0 +1,108 @@
+#include "engine/residency/needs.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "engine/base/error.h"
+#include "engine/request/geometry.h"
+#include "models/weights/checkpoint.h"
+
+namespace wan {
+
+namespace {
+
+std::string gigabytes(uint64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f GB", double(bytes) / 1e9);
+  return text;
+}
+
+std::string picture(const Extent& extent) {
+  return std::to_string(extent.width) + "x" + std::to_string(extent.height);
+}
+
+}  // namespace
+
+Extent largest_extent(const Request& request) {
+  // Memory follows the area alone; a multiple more for the rounding.
+  const int64_t step = request.task == Task::S2V ? 64 : 16;
+  const int64_t side = int64_t(std::sqrt(double(area_of(request.resolution)))) / step * step + step;
+  const Size size = request.width > 0 ? Size{request.width, request.height} : Size{side, side};
+  // The tokens of the picture and of the past come to those of three more latent frames at most.
+  if (request.task == Task::S2V) return {4 * (request.rendered_frames() / 4 + 3) - 3, size.height, size.width};
+  return {request.rendered_frames(), size.height, size.width};
+}
+
+uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Placement& placement) {
+  const uint64_t tokens = uint64_t(extent.tokens()), element = c10::elementSize(placement.dtype);
+  const uint64_t row = tokens * uint64_t(config.dim), hidden = tokens * uint64_t(config.ffn_dim);
+  const uint64_t streams = 2 * row * 4;                  // both branches' residuals, float32
+  uint64_t attention = (1 + 3 + 2 + 1) * row * element;  // normed input, q k v, rotated q k, output
+  uint64_t feed_forward = 2 * row * element + 2 * hidden * element;
+  if (placement.precision != Precision::Exact) {
+    // Codes of q, k and v; what stands in for the kernels on the CPU holds four of them in float32 on the way there.
+    attention += (placement.device.is_cpu() ? 3 + 4 * 4 : 3) * row;
+    feed_forward += hidden;
+  }
+  const uint64_t texts = 2 * 2 * uint64_t(config.num_layers * config.text_len * config.dim) * element;
+  return streams + std::max(attention, feed_forward) + texts;
+}
+
+uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype, vae::Windows windows) {
+  // In frames of the base width at full size: the caches of all layers come to 25 (their own windows to 69), a chunk's
+  // buffers at the largest level to 18 (window of 6, two results of 4, the level below).
+  const uint64_t frames = (windows == vae::Windows::Own ? 69 : 25) + 18;
+  return frames * uint64_t(base_width * extent.height * extent.width) * c10::elementSize(dtype);
+}
+
+vae::Windows windows_for(const Placement& placement, uint64_t own_bytes, uint64_t available) {
+  return placement.device.is_cuda() && own_bytes <= available ? vae::Windows::Own : vae::Windows::Shared;
+}
+
+MemoryNeed decode_need(const ModelFolder& folder, const Extent& extent, const Placement& placement) {
+  Checkpoint vae = Checkpoint::open(folder.vae);
+  auto input = vae.tensors().find("encoder.conv1.weight");
+  int64_t base_width = input == vae.tensors().end() || input->second.shape.empty() ? 0 : input->second.shape[0];
+  const uint64_t working = vae_bytes(base_width, extent, placement.vae);
+  return {"decode", working + placed_bytes(Network::Vae, folder, placement), working};
+}
+
+MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Placement& placement) {
+  const std::filesystem::path config = folder.high_noise / "config.json";
+  const bool speech = !folder.audio_encoder.empty();
+  const uint64_t denoise =
+      denoise_bytes(speech ? SpeechConfig::read(config).wan : WanConfig::read(config), extent, placement);
+  const MemoryNeed decode = decode_need(folder, extent, placement);
+  uint64_t expert = 0;
+  for (Network network : networks_of(folder))
+    if (network != Network::TextEncoder && network != Network::Vae)
+      expert = std::max(expert, placed_bytes(network, folder, placement));
+  MemoryNeed need{"denoise", denoise + expert, std::max(denoise, decode.working)};
+  if (decode.bytes > need.bytes) need = {decode.stage, decode.bytes, need.working};
+  if (uint64_t bytes = placed_bytes(Network::TextEncoder, folder, placement); bytes > need.bytes)
+    need = {"encode", bytes, need.working};
+  return need;
+}
+
+void refuse_wide_decode(const ModelFolder& folder, const Extent& extent, const Placement& placement) {
+  Placement wide = placement;
+  wide.vae = at::kFloat;
+  throw std::runtime_error("[decode] the clip exceeds the range of half precision, and float32 must hold " +
+                           gigabytes(decode_need(folder, extent, wide).bytes) + " at " + picture(extent) +
+                           " where half takes " + gigabytes(decode_need(folder, extent, placement).bytes) + ", got " +
+                           placement.device.str() +
+                           " out of memory; `wan-infer decode LATENTS --device cpu` finishes " +
+                           "kept latents, and a smaller size needs less");
+}
+
+void check_fits(const MemoryNeed& need, const Extent& extent, const Placement& placement) {
+  const uint64_t available = available_memory(placement.device);
+  if (need.bytes <= available) return;
+  const std::string size = picture(extent) + ", " + std::to_string(extent.frames) + " frames";
+  throw InvalidRequest("memory", "must hold " + gigabytes(need.bytes) + " for " + need.stage + " at " + size +
+                                     ", got " + gigabytes(available) + " free on " + placement.device.str() +
+                                     "; fewer frames or a smaller size need less");
+}
+
+}  // namespace wan

@@ -1,0 +1,49 @@
+// Whether a job fits, before anything is loaded.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/residency/device.h"
+#include "engine/residency/model_folder.h"
+#include "engine/residency/networks.h"
+#include "models/wan/config.h"
+
+namespace wan {
+
+/// Size of a video as the networks see it, in pixels and rendered frames.
+struct Extent {
+  int64_t frames, height, width;
+  int64_t tokens() const { return ((frames - 1) / 4 + 1) * (height / 16) * (width / 16); }
+};
+
+/// Of the job's video, or of the largest that it can become where its input decides. A clip of speech counts as a video
+/// that is as much longer as its picture and its past have tokens.
+Extent largest_extent(const Request& request);
+
+/// Activations of one step with both guidance branches, in bytes.
+uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Placement& placement);
+/// Causal caches and the largest level's buffers of the VAE, in bytes; about the same for decoding and encoding.
+uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype,
+                   vae::Windows windows = vae::Windows::Shared);
+/// Own windows on a GPU where they fit into `available` bytes. On the CPU memory is what counts.
+vae::Windows windows_for(const Placement& placement, uint64_t own_bytes, uint64_t available);
+
+/// What a stage takes: its activations, and on CUDA its network.
+struct MemoryNeed {
+  const char* stage;
+  uint64_t bytes;
+  uint64_t working;  // activations alone, the largest of all stages
+};
+/// Of decoding alone. Throws ModelError.
+MemoryNeed decode_need(const ModelFolder& folder, const Extent& extent, const Placement& placement);
+/// Of the stage that takes most. Throws ModelError.
+MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Placement& placement);
+
+/// Throws std::runtime_error where a clip beyond half's range has no room in float32, which no check can foresee: with
+/// both needs and the way out. Throws ModelError.
+[[noreturn]] void refuse_wide_decode(const ModelFolder& folder, const Extent& extent, const Placement& placement);
+
+/// Throws InvalidRequest with both numbers, and what would make the job fit, where `need` exceeds what is available.
+void check_fits(const MemoryNeed& need, const Extent& extent, const Placement& placement);
+
+}  // namespace wan

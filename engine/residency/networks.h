@@ -1,0 +1,83 @@
+// The networks of a model folder, and the one place that decides where their weights lie.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "engine/base/log.h"
+#include "engine/residency/device.h"
+#include "engine/residency/model_folder.h"
+#include "models/umt5/encoder.h"
+#include "models/vae/vae.h"
+#include "models/wan/model.h"
+#include "models/wan_s2v/model.h"
+#include "models/wav2vec2/model.h"
+
+namespace wan {
+
+enum class Network { TextEncoder, AudioEncoder, HighNoise, LowNoise, Speech, Vae };
+/// The networks of a folder, in the order a job needs them: two experts, or for speech one model and an audio encoder.
+std::vector<Network> networks_of(const ModelFolder& folder);
+/// "text encoder", "high-noise expert" and so on.
+const char* name(Network network);
+
+/// Bytes a network's weights take on the placement once they are placed; 0 on the CPU, where the mapped files serve, and
+/// for the audio encoder, which stays there. Reads headers only. Throws ModelError.
+uint64_t placed_bytes(Network network, const ModelFolder& folder, const Placement& placement);
+
+/// Whether all networks of the folder and `working` bytes of activations fit into `available` bytes of the placement at
+/// once; on the CPU they do. Throws ModelError.
+bool all_fit(const ModelFolder& folder, const Placement& placement, uint64_t working, uint64_t available);
+
+/// What the log says, once, where a transformer is loaded in another precision than the reference's.
+inline constexpr const char* kUnmeasuredText =
+    "8-bit arithmetic has not been measured on a GPU yet; --precision exact computes as the reference does";
+
+/// Loads networks when they are first asked for. On the CPU all of them stay: they are mappings. On CUDA they all stay
+/// where they fit beside `working` bytes of activations; else one at a time is on the device.
+class Networks {
+ public:
+  enum class Keep { All, One };
+  Networks(ModelFolder folder, const Placement& placement, Keep keep, Log log);
+  /// Keeps all where they fit into what is free now.
+  Networks(ModelFolder folder, const Placement& placement, uint64_t working, Log log);
+
+  const ModelFolder& folder() const { return folder_; }
+  const Placement& placement() const { return placement_; }
+
+  /// Each throws ModelError where the files are not what the network needs. A reference holds until another network is
+  /// asked for.
+  const Umt5Encoder& text_encoder();
+  const WanModel& expert(bool high);
+  const SpeechModel& speech();
+  const Wav2Vec2& audio_encoder();
+  const vae::Vae& vae();
+  /// The VAE in float32 whatever the placement says. On CUDA the other networks make room for it and its wider caches.
+  /// vae() stays as it was: what a clip is computed in must not depend on the clips before it.
+  const vae::Vae& wide_vae();
+
+  /// How often an expert was brought in: a batch in phases needs each once.
+  int64_t expert_loads() const { return expert_loads_; }
+  /// Drops a network that is not needed again.
+  void drop(Network network);
+
+ private:
+  template <typename Model, typename Load>
+  const Model& get(std::unique_ptr<Model>& slot, Network network, Load load);
+
+  void warn_of_precision();
+
+  ModelFolder folder_;
+  Placement placement_;
+  Log log_;
+  bool warned_ = false;
+  Keep keep_;
+  int64_t expert_loads_ = 0;
+  std::unique_ptr<Umt5Encoder> text_encoder_;
+  std::unique_ptr<WanModel> high_, low_;
+  std::unique_ptr<SpeechModel> speech_;
+  std::unique_ptr<Wav2Vec2> audio_encoder_;
+  std::unique_ptr<vae::Vae> vae_, wide_vae_;
+};
+
+}  // namespace wan

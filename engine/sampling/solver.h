@@ -1,0 +1,59 @@
+// Flow-matching solvers: UniPC (order 2, bh2), DPM++ (2M midpoint), Euler. Each predicts x0 = x - sigma v.
+// Source: wan/utils/fm_solvers_unipc.py and fm_solvers.py. Euler is ours: x += (sigma_next - sigma) v.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/step/solver_step.h"
+
+namespace wan {
+
+using kernels::Velocity;
+
+class Solver {
+ public:
+  /// `kind` is unipc, dpm++ or euler. `sigmas` runs from high to low, steps + 1 values in [0, 1]; the last is commonly
+  /// 0. `start` is the first step to be made: later ones (video to video) begin without history, as if the run began
+  /// there. Throws std::invalid_argument for another kind, rising or fewer than two sigmas, or a start beyond them.
+  Solver(std::string_view kind, std::vector<float> sigmas, int64_t start = 0);
+
+  /// The step that `step` will make next; equal to `steps()` when all are done.
+  int64_t index() const { return index_; }
+  int64_t steps() const { return int64_t(sigmas_.size()) - 1; }
+
+  /// velocity and x at sigma[index()], same shape -> x at sigma[index() + 1]. With unipc this is the predicted sample;
+  /// the next call corrects it. Arithmetic on the tensors in x's dtype, in one operation (kernels/step/solver_step.h).
+  /// Throws c10::Error for another shape and when all steps are done.
+  at::Tensor step(const Velocity& velocity, const at::Tensor& x);
+
+  /// Everything a later process needs to go on with the same bytes, under names fit for a safetensors file:
+  /// "state" int64 [index, order], "sample", "x0.0" (newest), "x0.1".
+  std::map<std::string, at::Tensor> save() const;
+  /// Takes back what `save` gave, for the same kind and sigmas; tensors go to `device`.
+  /// Throws std::invalid_argument where the state is not one that `save` can give.
+  void load(const std::map<std::string, at::Tensor>& state, at::Device device);
+
+ private:
+  enum class Kind { UniPc, DpmPlusPlus, Euler };
+
+  double alpha(int64_t i) const { return 1 - double(sigmas_[size_t(i)]); }
+  double sigma(int64_t i) const { return sigmas_[size_t(i)]; }
+  double lambda(int64_t i) const;
+  bool falls(int64_t i) const { return sigma(i) > sigma(i + 1); }
+  std::array<double, 3> predictor(int64_t order) const;
+  std::array<double, 4> corrector() const;
+
+  Kind kind_;
+  std::vector<float> sigmas_;
+  int64_t index_;
+  int64_t order_ = 0;             // of the last step
+  kernels::StepHistory history_;  // its corrected start, and the predictions of the last two
+};
+
+}  // namespace wan

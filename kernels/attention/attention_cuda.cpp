@@ -1,0 +1,169 @@
+#include <ATen/ATen.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/cuda/CUDAEvent.h>
+#include <torch/headeronly/version.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <sstream>
+
+#include "kernels/attention/selector.h"
+#include "kernels/op/binding.h"
+#include "kernels/op/cuda.h"
+
+namespace wan::kernels {
+namespace cuda {
+namespace {
+
+/// True where the kernel reads x [B, L, H, 128] as it lies.
+bool takes_strides(const Tensor& x) {
+  auto whole = [](int64_t stride) { return stride % 8 == 0; };
+  return x.stride(3) == 1 && whole(x.stride(0)) && whole(x.stride(1)) && whole(x.stride(2)) && is_aligned(x);
+}
+
+AttentionArguments::Strided strided(const Tensor& x) {
+  return {x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)};
+}
+
+bool is_half(at::ScalarType dtype) {
+  return dtype == at::kBFloat16 || dtype == at::kHalf;
+}
+
+using Bias = AttentionCase::Bias;
+
+/// Our kernel with these instructions as a back end.
+AttentionBackend own(std::string name, Product product, std::function<bool(const AttentionCase&)> takes) {
+  return {std::move(name), std::move(takes),
+          [product](const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias) {
+            auto out = attention(q, k, v, scale, bias, product);
+            TORCH_CHECK(out, "[attention] our kernel does not take ", q.sizes(), " of ", q.scalar_type());
+            return *out;
+          }};
+}
+
+/// ATen's attentions take [B, H, L, D] views; what they return is brought to [B, L, H, D] here, copied if it must be,
+/// so that a copy counts in the measurement.
+AttentionBackend library(std::string name, bool half_only, int64_t widest,
+                         std::function<Tensor(Tensor, Tensor, Tensor, double)> run) {
+  return {std::move(name),
+          [half_only, widest](const AttentionCase& c) {
+            return c.bias == Bias::None && c.width % 8 == 0 && c.width <= widest && takes_dtype(c.dtype) &&
+                   (is_half(c.dtype) || !half_only);
+          },
+          [run](const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor&) {
+            return run(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), scale).transpose(1, 2).contiguous();
+          }};
+}
+
+std::vector<AttentionBackend> backends() {
+  const bool hopper = has_wgmma(at::kCUDA);
+  auto cudnn = [](Tensor q, Tensor k, Tensor v, double scale) {
+    return std::get<0>(at::_scaled_dot_product_cudnn_attention(q, k, v, {}, false, 0.0, false, false, scale));
+  };
+  auto flash = [](Tensor q, Tensor k, Tensor v, double scale) {
+    return std::get<0>(at::_scaled_dot_product_flash_attention(q, k, v, 0.0, false, false, scale));
+  };
+  auto efficient = [](Tensor q, Tensor k, Tensor v, double scale) {
+    return std::get<0>(at::_scaled_dot_product_efficient_attention(q, k, v, {}, false, 0.0, false, scale));
+  };
+  // The VAE's single head is 384 wide: its 14,400 pixels at 720p would cost 0.1 s a clip in the reference's float32.
+  return {library("cudnn", true, 256, cudnn), library("flash", true, 256, flash),
+          library("efficient", false, 1024, efficient),
+          own("mma", Product::Mma,
+              [](const AttentionCase& c) { return takes_head(c.width, c.dtype) && c.bias != Bias::Full; }),
+          own("wgmma", Product::Wgmma, [hopper](const AttentionCase& c) {
+            return hopper && wgmma() != Wgmma::Off && takes_head(c.width, c.dtype) && c.bias == Bias::None;
+          })};
+}
+
+/// "NVIDIA H200 sm_90, torch 2.11.0, cuDNN 91900, driver 13000": a choice holds for these together.
+std::string card() {
+  int device = 0, driver = 0;
+  cudaDeviceProp properties;
+  C10_CUDA_CHECK(cudaGetDevice(&device));
+  C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
+  C10_CUDA_CHECK(cudaDriverGetVersion(&driver));
+  const at::CUDAHooksInterface& hooks = at::detail::getCUDAHooks();
+  std::ostringstream name;
+  name << properties.name << " sm_" << properties.major << properties.minor << ", torch " << TORCH_VERSION << ", cuDNN "
+       << (hooks.hasCuDNN() ? hooks.versionRuntimeCuDNN() : 0) << ", driver " << driver;
+  return name.str();
+}
+
+/// The names that the environment leaves out, and what has not run on a GPU yet where nobody asks for it.
+std::string left_out() {
+  const char* off = std::getenv("WAN_ATTENTION_OFF");
+  std::string names = off ? off : "";
+  if (wgmma() != Wgmma::On) names += names.empty() ? "wgmma" : ",wgmma";
+  return names;
+}
+
+/// The median of three launches behind one that warms up.
+double milliseconds(const std::function<void()>& run) {
+  run();
+  std::vector<double> times;
+  for (int i = 0; i < 3; ++i) {
+    c10::cuda::CUDAEvent begin(cudaEventDefault), end(cudaEventDefault);
+    begin.record();
+    run();
+    end.record();
+    end.synchronize();
+    times.push_back(begin.elapsed_time(end));
+  }
+  std::sort(times.begin(), times.end());
+  return times[1];
+}
+
+}  // namespace
+
+int architecture(at::Device device) {
+  const int index = device.has_index() ? device.index() : c10::cuda::current_device();
+  int major = 0, minor = 0;
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
+  return 10 * major + minor;
+}
+
+bool has_wgmma(at::Device device) {
+  return architecture(device) == 90;
+}
+
+std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias,
+                                Product product) {
+  if (!use_fused(q) || q.numel() == 0 || k.size(1) == 0 || !takes_head(q.size(3), q.scalar_type()) || !(scale > 0) ||
+      (bias.defined() && bias.dim() != 1) || std::max(q.size(1), k.size(1)) > INT32_MAX / 2 || q.size(2) > UINT16_MAX ||
+      q.size(0) > UINT16_MAX) {
+    return std::nullopt;
+  }
+  const bool boxes = product == Product::Wgmma;
+  if (boxes && (bias.defined() || !has_wgmma(q.device()))) return std::nullopt;
+  auto readable = [&](const Tensor& x) {
+    const Tensor same = x.to(q.scalar_type());
+    return takes_strides(same) && (!boxes || is_nested(same)) ? same : same.contiguous();
+  };
+  const Tensor query = readable(q), key = readable(k), value = readable(v), logits = as_floats(bias);
+  Tensor out = at::empty(q.sizes(), q.options());
+  AttentionArguments a{};
+  a.q = strided(query);
+  a.k = strided(key);
+  a.v = strided(value);
+  a.bias = floats(logits);
+  a.out = out.data_ptr();
+  a.batch = int(q.size(0));
+  a.heads = int(q.size(2));
+  a.queries = int(q.size(1));
+  a.keys = int(k.size(1));
+  a.scale = float(scale);
+  auto* launch = boxes ? launch_attention_sm90 : launch_attention;
+  launch_on(q, [&](cudaStream_t stream) { return launch(a, element_of(q.scalar_type()), stream); });
+  return out;
+}
+
+}  // namespace cuda
+
+AttentionSelector& attention_selector() {
+  static AttentionSelector selector(cuda::backends(), cuda::card(), cuda::milliseconds, cuda::left_out());
+  return selector;
+}
+
+}  // namespace wan::kernels

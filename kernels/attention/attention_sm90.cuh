@@ -1,0 +1,288 @@
+// Attention with wgmma on Hopper, head width 128. One warpgroup asks the copy engine for tiles of 128 keys and values,
+// two have 64 queries each; while one of them weighs keys, the tensor cores work for the other. What keys and values
+// are is a parameter: 16 bits here, 8 bits in int8_attention_sm90.cuh. The order of the work is FlashAttention-3's
+// (Shah et al. 2024).
+#pragma once
+
+#include "kernels/attention/attention_mma.cuh"
+#include "kernels/simt/sm90.h"
+
+namespace wan::kernels::attention_sm90 {
+
+namespace sm90 = simt::sm90;
+using attention_mma::kWidth;
+using attention_mma::kWidthTiles;
+using attention_mma::Softmax;
+
+constexpr int kConsumers = 2, kThreads = (1 + kConsumers) * sm90::kWarpgroup;
+constexpr int kQueries = 64 * kConsumers, kKeys = 128, kKeyTiles = kKeys / 8;
+constexpr int kAlignment = 1024, kMostSharedBytes = 227 << 10;
+// 128 * 24 + 256 * 240 registers of the 65,536.
+constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
+
+/// Rows of 128 tokens as boxes of 64 channels of 16 bits, one behind the other.
+constexpr int kHalfChannels = kWidth / 2, kBoxBytes = kKeys * kHalfChannels * 2;
+static_assert(kQueries == kKeys, "queries lie as keys do");
+
+/// Of the copy engine: queries, keys and values.
+struct Maps {
+  sm90::TensorMap q, k, v;
+};
+template <typename Sizes>
+struct Arguments {
+  Maps maps;
+  Sizes sizes;
+};
+
+/// Which head of which batch element a block has, and where its queries begin.
+struct Head {
+  int head, batch, of_batch, first_query;
+
+  WAN_DEVICE explicit Head(int heads)
+      : head(int(blockIdx.y)),
+        batch(int(blockIdx.z)),
+        of_batch(int(blockIdx.z) * heads + int(blockIdx.y)),
+        first_query(int(blockIdx.x) * kQueries) {}
+};
+
+/// 128 tokens of 16-bit heads from `first` on, zeros past the end.
+WAN_DEVICE void copy_heads(unsigned char* to, const sm90::TensorMap& map, const Head& head, int first, uint64_t* full) {
+  WAN_UNROLL
+  for (int half = 0; half < 2; ++half)
+    sm90::copy_box(to + half * kBoxBytes, &map, {half * kHalfChannels, head.head, first, head.batch}, full);
+}
+
+/// Queries and keys in 16 bits. What a `Keys` is: the bytes of its tiles and how they are asked for, by the producer;
+/// how a consumer begins a tile's products and makes weights of them.
+template <typename T>
+struct Keys16 {
+  using Sizes = AttentionArguments;
+  using Sum = float;
+  static constexpr int kQueryBytes = 2 * kBoxBytes, kKeyBytes = 2 * kBoxBytes;
+
+  WAN_DEVICE static void copy_queries(unsigned char* to, const Arguments<Sizes>& a, const Head& head, uint64_t* full) {
+    copy_heads(to, a.maps.q, head, head.first_query, full);
+  }
+  WAN_DEVICE static void copy_keys(unsigned char* to, const Arguments<Sizes>& a, const Head& head, int tile,
+                                   uint64_t* full) {
+    copy_heads(to, a.maps.k, head, tile * kKeys, full);
+  }
+  /// Bytes from one warpgroup's queries to the next one's, in the shared memory.
+  static constexpr int kQueryStep = 64 * 128;
+
+  WAN_DEVICE Keys16(const Sizes& a, const Head&, int, int) : scale(a.scale * 1.44269504f), keys(a.keys) {}
+
+  /// Begins sums = Q K^T; the shared addresses of 64 queries and 128 keys.
+  WAN_DEVICE void begin(float (&sums)[kKeyTiles][4], uint32_t queries, uint32_t keys) const {
+    sm90::products_fence();
+    WAN_UNROLL
+    for (int step = 0; step < kWidth / 16; ++step) {
+      const int at = step / 4 * kBoxBytes + step % 4 * 32;
+      const uint64_t a = sm90::tile_descriptor(queries + at), b = sm90::tile_descriptor(keys + at);
+      if (step == 0)
+        sm90::multiply_64x128x16<T, true>(sums, a, b);
+      else
+        sm90::multiply_64x128x16<T, false>(sums, a, b);
+    }
+    sm90::products_commit();
+  }
+  WAN_DEVICE void look_ahead(int) {}
+  /// Weights of tile `tile` from its sums, which are there.
+  template <bool kTail>
+  WAN_DEVICE void weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
+                        const float (&sums)[kKeyTiles][4], int tile, int lane) {
+    WAN_UNROLL
+    for (int i = 0; i < 4 * kKeyTiles; ++i) weights[i / 4][i % 4] = sums[i / 4][i % 4];
+    if (kTail && (tile + 1) * kKeys > keys)
+      attention_mma::bias_and_mask<false>(weights, nullptr, scale, tile * kKeys, keys, lane);
+    attention_mma::exponentiate(weights, rescale, softmax, scale);
+  }
+
+  float scale;
+  int keys;
+};
+
+/// Values in 16 bits, and the output of one warpgroup. What a `Values` is: the bytes of its tiles and how they are
+/// asked for; how a consumer begins and ends adding a tile's products to its output.
+template <typename T>
+struct Values16 {
+  static constexpr int kValueBytes = 2 * kBoxBytes;
+  float output[kWidthTiles][4] = {};
+
+  template <typename Sizes>
+  WAN_DEVICE static void copy_values(unsigned char* to, const Arguments<Sizes>& a, const Head& head, int tile,
+                                     uint64_t* full) {
+    copy_heads(to, a.maps.v, head, tile * kKeys, full);
+  }
+  /// Begins O = O * rescale + P V.
+  WAN_DEVICE void begin(const float (&weights)[kKeyTiles][4], const float (&rescale)[2], uint32_t values) {
+    attention_mma::rescale_rows(output, rescale);
+    uint32_t a[kKeys / 16][4];
+    WAN_UNROLL
+    for (int step = 0; step < kKeys / 16; ++step) attention_mma::pack_weights<T>(a[step], weights, step);
+    sm90::products_fence();
+    WAN_UNROLL
+    for (int step = 0; step < kKeys / 16; ++step)
+      sm90::multiply_64x128x16_turned<T>(output, a[step],
+                                         sm90::turned_tile_descriptor(values + step * 16 * 128, kBoxBytes));
+    sm90::products_commit();
+  }
+  /// When the products are there.
+  WAN_DEVICE void end(const float (&)[2]) { sm90::pin_registers(output); }
+  /// Behind the last tile.
+  template <typename Sizes>
+  WAN_DEVICE void finish(const Sizes&, const Head&, int) {}
+};
+
+template <typename Keys, typename Values>
+struct Shared {
+  static constexpr int kStageBytes = Keys::kKeyBytes + Values::kValueBytes;
+  static constexpr int kFixedBytes = Keys::kQueryBytes + kAlignment + 256;  // and room for the barriers
+  static constexpr int kFit = (kMostSharedBytes - kFixedBytes) / kStageBytes, kStages = kFit < 4 ? kFit : 4;
+  static constexpr int kBytes = kFixedBytes + kStages * kStageBytes;
+  static_assert(kStages >= 2, "a tile is copied while another is used");
+  unsigned char *queries, *stages;
+  uint64_t *full, *empty, *queries_full;
+
+  WAN_DEVICE explicit Shared(unsigned char* raw) {
+    queries = raw + (-sm90::address_of(raw) & (kAlignment - 1));
+    stages = queries + Keys::kQueryBytes;
+    full = reinterpret_cast<uint64_t*>(stages + kStages * kStageBytes);
+    empty = full + kStages;
+    queries_full = empty + kStages;
+  }
+  WAN_DEVICE unsigned char* keys(int stage) const { return stages + stage * kStageBytes; }
+  WAN_DEVICE unsigned char* values(int stage) const { return keys(stage) + Keys::kKeyBytes; }
+};
+
+/// By one thread.
+template <typename Keys, typename Values>
+WAN_DEVICE void copy_tiles(const Arguments<typename Keys::Sizes>& a, const Shared<Keys, Values>& shared,
+                           const Head& head, int tiles) {
+  using Own = Shared<Keys, Values>;
+  sm90::barrier_expect(shared.queries_full, Keys::kQueryBytes);
+  Keys::copy_queries(shared.queries, a, head, shared.queries_full);
+  sm90::Ring<Own::kStages> ring;
+  for (int tile = 0; tile < tiles; ++tile, ring.advance()) {
+    sm90::barrier_wait(&shared.empty[ring.stage], ring.parity ^ 1);
+    uint64_t* full = &shared.full[ring.stage];
+    sm90::barrier_expect(full, Own::kStageBytes);
+    Keys::copy_keys(shared.keys(ring.stage), a, head, tile, full);
+    Values::copy_values(shared.values(ring.stage), a, head, tile, full);
+  }
+}
+
+/// By one warpgroup of consumers. The keys of the next tile are multiplied behind the values of this one, so that they
+/// are there when its output has been brought up to date.
+template <typename T, typename Keys, typename Values>
+WAN_DEVICE void attend(const typename Keys::Sizes& sizes, const Shared<Keys, Values>& shared, const Head& head,
+                       int tiles) {
+  const int lane = threadIdx.x % simt::kWarp, consumer = threadIdx.x / sm90::kWarpgroup - 1;
+  const int first_query = head.first_query + 64 * consumer + threadIdx.x % sm90::kWarpgroup / simt::kWarp * 16;
+  const uint32_t queries = sm90::address_of(shared.queries) + consumer * Keys::kQueryStep;
+  Keys keys(sizes, head, first_query, lane);
+  Values values;
+  typename Keys::Sum sums[kKeyTiles][4];
+  Softmax softmax = {{-INFINITY, -INFINITY}, {0, 0}};
+  sm90::Ring<Shared<Keys, Values>::kStages> ring;
+  sm90::barrier_wait(shared.queries_full, 0);
+  sm90::barrier_wait(&shared.full[0], 0);
+  keys.begin(sums, queries, sm90::address_of(shared.keys(0)));
+  auto take_tile = [&](int tile, auto is_last) {
+    constexpr bool kLast = decltype(is_last)::value;
+    sm90::products_wait<0>();
+    sm90::pin_registers(sums);
+    float weights[kKeyTiles][4], rescale[2];
+    keys.template weigh<kLast>(weights, rescale, softmax, sums, tile, lane);
+    if constexpr (!kLast) keys.look_ahead(tile + 1);
+    values.begin(weights, rescale, sm90::address_of(shared.values(ring.stage)));
+    const int stage = ring.stage;
+    ring.advance();
+    if constexpr (kLast) {
+      sm90::products_wait<0>();
+    } else {
+      sm90::barrier_wait(&shared.full[ring.stage], ring.parity);
+      keys.begin(sums, queries, sm90::address_of(shared.keys(ring.stage)));
+      sm90::products_wait<1>();  // the values have been read
+    }
+    if (lane == 0) sm90::barrier_arrive(&shared.empty[stage]);
+    values.end(rescale);
+  };
+  for (int tile = 0; tile + 1 < tiles; ++tile) take_tile(tile, std::false_type{});
+  take_tile(tiles - 1, std::true_type{});
+
+  values.finish(sizes, head, lane);
+  const int64_t token_stride = int64_t(sizes.heads) * kWidth;
+  T* out = static_cast<T*>(sizes.out) + head.batch * sizes.queries * token_stride + head.head * kWidth;
+  attention_mma::write_rows(values.output, softmax, out, token_stride, first_query, sizes.queries, lane);
+}
+
+/// Grid: query blocks fastest, then heads, then batch, as in attention_mma.cuh. At least one key.
+template <typename T, typename Keys, typename Values>
+WAN_BOUNDED_KERNEL(kThreads, 1)
+attention_sm90_kernel(const WAN_GRID_CONSTANT Arguments<typename Keys::Sizes> a) {
+  WAN_DYNAMIC_SHARED(raw);
+  using Own = Shared<Keys, Values>;
+  const Own shared(raw);
+  if (threadIdx.x == 0) {
+    for (int stage = 0; stage < Own::kStages; ++stage) {
+      sm90::barrier_init(&shared.full[stage], 1);
+      sm90::barrier_init(&shared.empty[stage], kConsumers * sm90::kWarpgroup / simt::kWarp);
+    }
+    sm90::barrier_init(shared.queries_full, 1);
+    sm90::barrier_init_fence();
+  }
+  simt::sync_block();
+  const Head head(a.sizes.heads);
+  const int tiles = (a.sizes.keys + kKeys - 1) / kKeys;
+  if (threadIdx.x < sm90::kWarpgroup) {
+    sm90::keep_registers<kProducerRegisters>();
+    if (threadIdx.x == 0) {
+      sm90::prefetch_map(&a.maps.q);
+      sm90::prefetch_map(&a.maps.k);
+      sm90::prefetch_map(&a.maps.v);
+      copy_tiles(a, shared, head, tiles);
+    }
+  } else {
+    sm90::take_registers<kConsumerRegisters>();
+    attend<T>(a.sizes, shared, head, tiles);
+  }
+}
+
+/// 16-bit heads [batch, tokens, heads, 128] in boxes of 128 tokens and 64 channels. The stride of a dimension of one
+/// element, which may be anything, becomes the size of what it would step over.
+inline sm90::TensorView view_of(const AttentionArguments::Strided& x, int batch, int heads, int tokens) {
+  sm90::TensorView view = {x.data,
+                           4,
+                           2,
+                           {kWidth, heads, tokens, batch},
+                           {2, 2 * x.head, 2 * x.token, 2 * x.batch},
+                           {kHalfChannels, 1, kKeys, 1},
+                           sm90::Swizzle::Bytes128};
+  for (int i = 1; i < view.rank; ++i)
+    if (view.size[i] == 1) view.stride[i] = view.stride[i - 1] * view.size[i - 1];
+  return view;
+}
+
+/// The kernel of these keys and values over all queries.
+template <typename T, typename Keys, typename Values, typename Run>
+cudaError_t run_kernel(const Arguments<typename Keys::Sizes>& a, Run run) {
+  const dim3 grid(unsigned((a.sizes.queries + kQueries - 1) / kQueries), unsigned(a.sizes.heads),
+                  unsigned(a.sizes.batch));
+  return run(grid, kThreads, Shared<Keys, Values>::kBytes, attention_sm90_kernel<T, Keys, Values>, a);
+}
+
+/// Without bias and lists of blocks, which are not looked at. At least one key. `map` makes a tensor map of a view.
+template <typename Map, typename Run>
+cudaError_t run_attention_sm90(const AttentionArguments& sizes, Element element, Map map, Run run) {
+  Arguments<AttentionArguments> a{};
+  a.sizes = sizes;
+  cudaError_t status = map(a.maps.q, view_of(sizes.q, sizes.batch, sizes.heads, sizes.queries));
+  if (status == cudaSuccess) status = map(a.maps.k, view_of(sizes.k, sizes.batch, sizes.heads, sizes.keys));
+  if (status == cudaSuccess) status = map(a.maps.v, view_of(sizes.v, sizes.batch, sizes.heads, sizes.keys));
+  if (status != cudaSuccess) return status;
+  if (element == Element::Half) return run_kernel<__half, Keys16<__half>, Values16<__half>>(a, run);
+  return run_kernel<simt::bf16, Keys16<simt::bf16>, Values16<simt::bf16>>(a, run);
+}
+
+}  // namespace wan::kernels::attention_sm90

@@ -1,0 +1,153 @@
+#include "kernels/attention/int8_attention.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/linear/hadamard.h"
+#include "kernels/op/check.h"
+#include "kernels/op/cuda_int8.h"
+#include "kernels/op/first_use.h"
+#include "kernels/op/launch_int8.h"
+#include "kernels/op/policy.h"
+
+namespace wan::kernels {
+namespace {
+
+static_assert(kInt8HeadWidth == kAttentionHeadDim);
+constexpr double kLog2E = 1.4426950408889634;
+
+void check_heads(const char* op, const char* name, const Tensor& x) {
+  check_shape(op, name, x, {kAny, kAny, kAny, kAttentionHeadDim});
+  check_dtype(op, name, x, {at::kFloat, at::kBFloat16, at::kHalf});
+}
+
+/// x [..., rows] in the codes whose largest is `largest` (broadcast over x), and that scale times `factor`.
+QuantisedHeads coded(const Tensor& x, const Tensor& largest, double factor) {
+  const Tensor scale = largest * (float(factor) / hadamard::kLargestCode);
+  const Tensor inverse = at::where(scale >= kSmallestHeadScale, hadamard::kLargestCode / largest, 0);
+  const Tensor codes = (x * inverse).round_().clamp_(-hadamard::kLargestCode, hadamard::kLargestCode);
+  return {codes.nan_to_num(0).to(at::kChar), scale.clamp_min(kSmallestHeadScale)};
+}
+
+/// Compares some queries of the last head with the reference when a kernel is first used on a device with or without a
+/// tail of keys.
+[[maybe_unused]] void check_attention_once(const Tensor& out, const QuantisedHeads& q, const QuantisedHeads& k,
+                                           const Tensor& v, Values values, Product product) {
+  // Weights are rounded under another maximum: by 2^-9, or by 2^-4 in e4m3.
+  const double bound = values == Values::Float8 ? 6e-2 : 1e-2;
+  const std::string shape = std::string(values == Values::Float8 ? "8+8 " : "8+16 ") + at::toString(v.scalar_type()) +
+                            (product == Product::Wgmma ? " with wgmma" : "") +
+                            (k.codes.size(2) % kInt8KeyBlock ? " with a tail" : "");
+  const auto head_of = [](const QuantisedHeads& heads) {
+    return QuantisedHeads{heads.codes.narrow(1, -1, 1), heads.scale.narrow(1, -1, 1)};
+  };
+  check_first_use(
+      "attention_int8", shape, v.device(), bound,
+      [&] { return out.narrow(2, -1, 1).index_select(1, spread_rows(out.size(1), out.device())); },
+      [&] {
+        QuantisedHeads queries = head_of(q);
+        const Tensor rows = spread_rows(out.size(1), out.device());
+        queries = {queries.codes.index_select(2, rows), queries.scale.index_select(2, rows)};
+        return reference::attention_int8(queries, head_of(k), v.narrow(2, -1, 1), values);
+      });
+}
+
+}  // namespace
+
+ValueScales value_scales(const Tensor& v, float largest_code) {
+  // Two passes instead of one over |v|, which would be a second v.
+  const Tensor largest = at::maximum(v.amax(1), -v.amin(1)).to(at::kFloat);
+  return {largest / largest_code, at::where(largest > hadamard::kSmallest, largest_code / largest, 0)};
+}
+
+QuantisedHeads quantise_queries(const Tensor& q, double factor) {
+  check_heads("quantise_queries", "q", q);
+  if constexpr (kFusedBuilt) {
+    if (auto heads = cuda::quantise_heads(q, {}, factor)) return *heads;
+  }
+  return reference::quantise_queries(q, factor);
+}
+
+QuantisedHeads quantise_keys(const Tensor& k, const Tensor& centre) {
+  check_heads("quantise_keys", "k", k);
+  check_shape("quantise_keys", "centre", centre, {k.size(0), k.size(2), k.size(3)});
+  check_dtype("quantise_keys", "centre", centre, {at::kFloat});
+  if constexpr (kFusedBuilt) {
+    if (auto heads = cuda::quantise_heads(k, centre, 1)) return *heads;
+  }
+  return reference::quantise_keys(k, centre);
+}
+
+Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double scale, Values values) {
+  check_heads("attention_int8", "q", q);
+  check_heads("attention_int8", "k", k);
+  check_shape("attention_int8", "k", k, {q.size(0), kAny, q.size(2), kAny});
+  check_shape("attention_int8", "v", v, k.sizes());
+  for (const Tensor& x : {k, v}) check_dtype("attention_int8", "k and v", x, {q.scalar_type()});
+  TORCH_CHECK(k.size(1) > 0, "[attention_int8] k must have at least one token, got ", k.sizes());
+  const QuantisedHeads queries = quantise_queries(q, scale * kLog2E);
+  const QuantisedHeads keys = quantise_keys(k, k.mean(1, false, at::kFloat));
+  if constexpr (kFusedBuilt) {
+    const bool slower = use_fused(v) && !cuda::multiplies_float8(v.device());
+    const Values taken = slower ? Values::Plain : values;
+    const Product product = cuda::product_on(v.device());
+    if (auto out = cuda::attention_int8(queries, keys, v, {taken, Sums::Float, product})) {
+      check_attention_once(*out, queries, keys, v, taken, product);
+      return *out;
+    }
+  }
+  return reference::attention_int8(queries, keys, v, values);
+}
+
+namespace reference {
+
+QuantisedHeads quantise_queries(const Tensor& q, double factor) {
+  const Tensor x = q.transpose(1, 2).to(at::kFloat);
+  QuantisedHeads heads = coded(x, x.abs().amax(-1, true), factor);
+  return {heads.codes.contiguous(), heads.scale.squeeze(-1).contiguous()};
+}
+
+QuantisedHeads quantise_keys(const Tensor& k, const Tensor& centre) {
+  const Tensor x = k.transpose(1, 2).to(at::kFloat) - centre.unsqueeze(2);
+  const int64_t tokens = x.size(2), blocks = (tokens + kInt8KeyBlock - 1) / kInt8KeyBlock;
+  const Tensor padded = at::constant_pad_nd(x, {0, 0, 0, blocks * kInt8KeyBlock - tokens});
+  const Tensor in_blocks = padded.view({x.size(0), x.size(1), blocks, -1});
+  QuantisedHeads heads = coded(in_blocks, in_blocks.abs().amax(-1, true), 1);
+  return {heads.codes.view(padded.sizes()).narrow(2, 0, tokens).contiguous(), heads.scale.squeeze(-1).contiguous()};
+}
+
+QuantisedHeads quantise_values(const Tensor& v, float largest_code) {
+  const ValueScales scales = value_scales(v, largest_code);
+  const Tensor codes = (v.to(at::kFloat) * scales.inverse.unsqueeze(1)).clamp_(-largest_code, largest_code);
+  return {codes.to(at::kFloat8_e4m3fn), scales.scale};
+}
+
+Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values kind, Sums sums) {
+  constexpr int64_t kLogits = int64_t(1) << 26;  // held at one time: 256 MiB in float32
+  const Float8Range range = float8_range(sums);
+  const int64_t queries = q.codes.size(2), keys = k.codes.size(2);
+  const int64_t per_query = std::max<int64_t>(q.codes.size(0) * q.codes.size(1) * keys, 1);
+  const int64_t block = std::clamp<int64_t>(kLogits / per_query, 1, std::max<int64_t>(queries, 1));
+  const QuantisedHeads coded = kind == Values::Float8 ? quantise_values(v, range.value) : QuantisedHeads{v, {}};
+  const Tensor key_codes = k.codes.transpose(2, 3).to(at::kFloat), values = coded.codes.transpose(1, 2).to(at::kFloat);
+  const Tensor key_scale = k.scale.repeat_interleave(kInt8KeyBlock, 2).narrow(2, 0, keys).unsqueeze(2);
+  Tensor out = at::empty({v.size(0), queries, v.size(2), v.size(3)}, v.options());
+  for (int64_t first = 0; first < queries; first += block) {
+    const int64_t count = std::min(block, queries - first);
+    // 128 products of at most 127^2 are below 2^24: exact in float32.
+    Tensor logits = at::matmul(q.codes.narrow(2, first, count).to(at::kFloat), key_codes);
+    logits.mul_(q.scale.narrow(2, first, count).unsqueeze(-1) * key_scale);
+    Tensor weights = at::exp2(logits - logits.amax(-1, true));
+    if (kind == Values::Float8) weights.mul_(std::exp2(range.peak));
+    const Tensor rounded = weights.to(coded.codes.scalar_type()).to(at::kFloat);
+    Tensor rows = at::matmul(rounded, values) / weights.sum(-1, true);
+    if (kind == Values::Float8) rows.mul_(coded.scale.unsqueeze(2));
+    out.narrow(1, first, count).copy_(rows.transpose(1, 2));
+  }
+  return out;
+}
+
+}  // namespace reference
+}  // namespace wan::kernels

@@ -1,0 +1,13 @@
+#include "kernels/linear/gelu.cuh"
+
+namespace wan::kernels {
+
+cudaError_t launch_bias_gelu(const BiasGeluArguments& arguments, Element element, cudaStream_t stream) {
+  return run_bias_gelu(arguments, element, simt::StreamRunner{stream});
+}
+
+cudaError_t launch_solver_step(const SolverStepArguments& arguments, cudaStream_t stream) {
+  return run_solver_step(arguments, simt::StreamRunner{stream});
+}
+
+}  // namespace wan::kernels

@@ -1,0 +1,243 @@
+#include "kernels/linear/int8.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "kernels/linear/hadamard.h"
+#include "kernels/op/check.h"
+#include "kernels/op/cuda_int8.h"
+#include "kernels/op/first_use.h"
+#include "kernels/op/policy.h"
+
+namespace wan::kernels {
+namespace {
+
+constexpr int64_t kSlice = hadamard::kSlice;
+
+void check_weight(const char* op, const QuantisedRows& weight, const Tensor& bias) {
+  check_shape(op, "weight", weight.codes, {kAny, kAny});
+  check_dtype(op, "weight", weight.codes, {at::kChar});
+  check_shape(op, "weight scale", weight.scale, {weight.codes.size(0)});
+  check_dtype(op, "weight scale", weight.scale, {at::kFloat});
+  if (bias.defined()) check_shape(op, "bias", bias, {weight.codes.size(0)});
+}
+
+void check_product(const char* op, const Tensor& x, const QuantisedRows& weight, const Tensor& bias) {
+  check_weight(op, weight, bias);
+  check_dtype(op, "x", x, {at::kFloat, at::kBFloat16, at::kHalf});
+  check_slices(op, x);
+  check_trailing(op, "x", x, {weight.codes.size(1)});
+}
+
+void check_product(const char* op, const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias) {
+  check_weight(op, weight, bias);
+  check_trailing(op, "x", x.codes, {weight.codes.size(1)});
+  check_dtype(op, "x", x.codes, {at::kChar});
+  check_shape(op, "x scale", x.scale, x.codes.sizes().slice(0, x.codes.dim() - 1));
+  check_dtype(op, "x scale", x.scale, {at::kFloat});
+}
+
+/// x [..., K] times sqrt(128) H, in seven stages whose sums and differences round as in rotate_slices (quantise.cuh).
+Tensor butterfly(const Tensor& x) {
+  Tensor y = x.to(at::kFloat).reshape({-1});
+  for (int64_t stride = 1; stride < kSlice; stride *= 2) {
+    const Tensor pairs = y.view({-1, 2, stride});
+    const Tensor low = pairs.select(1, 0), high = pairs.select(1, 1);
+    y = at::stack({low + high, low - high}, 1).view({-1});
+  }
+  return y.view(x.sizes());
+}
+
+/// Rows that pass at once, so that 75,600 tokens by 13,824 channels need no 4 GB of integers.
+constexpr int64_t kRowBlock = 2048;
+
+Tensor as_rows(const Tensor& x) {
+  return x.reshape({-1, x.size(-1)});
+}
+
+/// The rows that `pick` takes of a product's input: quantised now, or codes already.
+template <typename Pick>
+QuantisedRows picked_rows(const Tensor& x, Pick pick) {
+  return reference::quantise_rows(pick(as_rows(x)));
+}
+template <typename Pick>
+QuantisedRows picked_rows(const QuantisedRows& x, Pick pick) {
+  return {pick(as_rows(x.codes)), pick(x.scale.reshape({-1}))};
+}
+
+/// For each block of x's rows: `take` gets the product in float32 and the number of the first row.
+template <typename Input, typename Take>
+void for_row_blocks(const Input& x, int64_t rows, const QuantisedRows& weight, const Tensor& bias, Take take) {
+  for (int64_t first = 0; first < rows; first += kRowBlock) {
+    const auto block = [&](const Tensor& all) { return all.narrow(0, first, std::min(kRowBlock, rows - first)); };
+    take(reference::linear_int8(picked_rows(x, block), weight, bias), first);
+  }
+}
+
+Tensor activated(Tensor y, Activation activation) {
+  if (activation == Activation::GeluTanh) return at::gelu_(y, "tanh");
+  if (activation == Activation::Silu) return at::silu_(y);
+  return y;
+}
+
+/// activation(x W^T + b), block by block, as `like` of these sizes.
+template <typename Input>
+Tensor multiply_in_blocks(const Input& x, const std::vector<int64_t>& sizes, const at::TensorOptions& like,
+                          const QuantisedRows& weight, const Tensor& bias, Activation activation) {
+  Tensor out = at::empty(sizes, like);
+  const Tensor rows = as_rows(out);
+  for_row_blocks(x, rows.size(0), weight, bias,
+                 [&](Tensor y, int64_t first) { rows.narrow(0, first, y.size(0)).copy_(activated(y, activation)); });
+  return out;
+}
+
+/// x's sizes behind a product with `weight`.
+std::vector<int64_t> product_sizes(const Tensor& x, const QuantisedRows& weight) {
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.back() = weight.codes.size(0);
+  return sizes;
+}
+
+/// "5120 to 13824": what is compared once.
+[[maybe_unused]] std::string product_name(const QuantisedRows& weight, [[maybe_unused]] at::Device device) {
+  std::string name = std::to_string(weight.codes.size(1)) + " to " + std::to_string(weight.codes.size(0));
+  if constexpr (kFusedBuilt)
+    if (cuda::product_on(device) == Product::Wgmma) name += " with wgmma";
+  return name;
+}
+
+/// Compares rows of a kernel's product with the reference when this weight's shape is first used on a device.
+template <typename Input>
+[[maybe_unused]] void check_product_once(const Tensor& out, const Input& x, const QuantisedRows& weight,
+                                         const Tensor& bias, Activation activation) {
+  constexpr double kBound = 5e-3;  // the sums are exact: one rounding to bfloat16
+  const auto some = [](const Tensor& rows) { return rows.index_select(0, spread_rows(rows.size(0), rows.device())); };
+  check_first_use(
+      "linear_int8", product_name(weight, out.device()), out.device(), kBound, [&] { return some(as_rows(out)); },
+      [&] { return activated(reference::linear_int8(picked_rows(x, some), weight, bias), activation); });
+}
+
+/// The same for what is added to a residual, on its last tokens, before the first use: added to zeros, since beside a
+/// large residual its digits would be lost.
+[[maybe_unused]] void check_residual_once([[maybe_unused]] const Tensor& residual, [[maybe_unused]] const Tensor& x,
+                                          [[maybe_unused]] const QuantisedRows& weight,
+                                          [[maybe_unused]] const Tensor& bias, [[maybe_unused]] const Tensor& gate,
+                                          [[maybe_unused]] const Segments& ends) {
+  if constexpr (kFusedBuilt) {
+    constexpr int64_t kTokens = 2048;
+    constexpr double kBound = 1e-3;  // float32 of exact sums
+    const int64_t count = std::min(x.size(1), kTokens), first = x.size(1) - count;
+    const auto last = [&](const Tensor& all) { return all.narrow(0, 0, 1).narrow(1, first, count); };
+    Segments parts;
+    for (int64_t end : ends) parts.push_back(std::max<int64_t>(end - first, 0));
+    check_first_use(
+        "linear_int8_residual_", product_name(weight, x.device()), x.device(), kBound,
+        [&] {
+          Tensor added = at::zeros_like(last(residual));
+          TORCH_CHECK(cuda::linear_int8_residual_(added, last(x).contiguous(), weight, bias, gate, parts));
+          return added;
+        },
+        [&] {
+          Tensor added = at::zeros_like(last(residual));
+          const Tensor product =
+              reference::linear_int8(picked_rows(last(x), [](const Tensor& rows) { return rows; }), weight, bias);
+          gated_residual_(added, product.view(added.sizes()), gate, parts);
+          return added;
+        });
+  }
+}
+
+}  // namespace
+
+Tensor rotate(const Tensor& x) {
+  check_slices("rotate", x);
+  return butterfly(x).mul_(hadamard::kNormaliser);
+}
+
+QuantisedRows quantise_rows(const Tensor& x) {
+  check_slices("quantise_rows", x);
+  check_dtype("quantise_rows", "x", x, {at::kFloat, at::kBFloat16, at::kHalf});
+  if constexpr (kFusedBuilt) {
+    if (auto rows = cuda::quantise_rows(x)) return *rows;
+  }
+  return reference::quantise_rows(x);
+}
+
+Tensor linear_int8(const Tensor& x, const QuantisedRows& weight, const Tensor& bias, Activation activation) {
+  check_product("linear_int8", x, weight, bias);
+  if constexpr (kFusedBuilt) {
+    if (auto out = cuda::linear_int8(x, weight, bias, activation)) {
+      check_product_once(*out, x, weight, bias, activation);
+      return *out;
+    }
+  }
+  return multiply_in_blocks(x, product_sizes(x, weight), x.options(), weight, bias, activation);
+}
+
+Tensor linear_int8(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias, at::ScalarType dtype,
+                   Activation activation) {
+  check_product("linear_int8", x, weight, bias);
+  TORCH_CHECK(takes_dtype(dtype), "[linear_int8] dtype must be Float, BFloat16 or Half, got ", dtype);
+  const std::vector<int64_t> sizes = product_sizes(x.codes, weight);
+  if constexpr (kFusedBuilt) {
+    if (auto out = cuda::multiply_rows(x, weight, bias, activation, dtype, cuda::product_on(x.codes.device()))) {
+      check_product_once(*out, x, weight, bias, activation);
+      return out->view(sizes);
+    }
+  }
+  return multiply_in_blocks(x, sizes, x.scale.options().dtype(dtype), weight, bias, activation);
+}
+
+void linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
+                           const Tensor& gate, const Segments& ends) {
+  constexpr const char* kOp = "linear_int8_residual_";
+  check_product(kOp, x, weight, bias);
+  check_shape(kOp, "x", x, {kAny, kAny, kAny});
+  check_shape(kOp, "residual", residual, {x.size(0), x.size(1), weight.codes.size(0)});
+  check_dtype(kOp, "residual", residual, {at::kFloat});
+  TORCH_CHECK(!ends.empty() && std::is_sorted(ends.begin(), ends.end()) && ends.back() == x.size(1), "[", kOp,
+              "] the ends of the segments must rise to the ", x.size(1), " tokens, got ", at::IntArrayRef(ends));
+  if (gate.defined()) check_shape(kOp, "gate", gate, {int64_t(ends.size()), residual.size(2)});
+  if constexpr (kFusedBuilt) {
+    if (use_fused(x) && cuda::takes_residual(residual, x, weight, gate, ends)) {
+      check_residual_once(residual, x, weight, bias, gate, ends);
+      if (cuda::linear_int8_residual_(residual, x, weight, bias, gate, ends)) return;
+    }
+  }
+  gated_residual_(residual,
+                  multiply_in_blocks(x, product_sizes(x, weight), residual.options(), weight, bias, Activation::None),
+                  gate, ends);
+}
+
+namespace reference {
+
+QuantisedRows quantise_rows(const Tensor& x) {
+  const Tensor rotated = butterfly(x);
+  const Tensor largest = rotated.abs().amax(-1, /*keepdim=*/true);
+  const Tensor inverse = at::where(largest > hadamard::kSmallest, hadamard::kLargestCode / largest, 0);
+  const Tensor codes = (rotated * inverse).round_().clamp_(-hadamard::kLargestCode, hadamard::kLargestCode);
+  return {codes.nan_to_num(0).to(at::kChar), largest.squeeze(-1) * (hadamard::kNormaliser / hadamard::kLargestCode)};
+}
+
+Tensor multiply_codes(const Tensor& a, const Tensor& b) {
+  // Codes are exact in every float format, and 1024 products of at most 127^2 stay below 2^24: exact in float32
+  // whatever the order of the sums, and as fast as the device's matrix product.
+  constexpr int64_t kExactDepth = 1024;
+  Tensor sum = at::zeros({a.size(0), b.size(0)}, a.options().dtype(at::kInt));
+  for (int64_t first = 0; first < a.size(1); first += kExactDepth) {
+    const int64_t count = std::min(kExactDepth, a.size(1) - first);
+    const Tensor left = a.narrow(1, first, count).to(at::kFloat), right = b.narrow(1, first, count).to(at::kFloat);
+    sum += at::matmul(left, right.t()).to(at::kInt);
+  }
+  return sum;
+}
+
+Tensor linear_int8(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias) {
+  Tensor y = multiply_codes(x.codes, weight.codes).to(at::kFloat);
+  y.mul_(x.scale.unsqueeze(-1)).mul_(weight.scale);
+  return bias.defined() ? y.add_(bias.to(at::kFloat)) : y;
+}
+
+}  // namespace reference
+}  // namespace wan::kernels

@@ -1,0 +1,58 @@
+#include "kernels/norm/channel_norm.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/op/cuda.h"
+#include "kernels/op/policy.h"
+
+namespace wan::kernels {
+namespace {
+
+/// Values that one core takes through all operations while they are in its cache: 256 KiB in float32.
+constexpr int64_t kBlock = int64_t(1) << 16;
+
+}  // namespace
+
+void channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out) {
+  const int64_t channels = gamma.numel();
+  TORCH_CHECK(gamma.dim() == 1 && x.dim() >= 1 && x.size(-1) == channels && out.sizes() == x.sizes(),
+              "[channel_norm_silu] x and out must be [..., C] with C = gamma's, got ", x.sizes(), ", ", out.sizes(),
+              " and ", gamma.sizes());
+  TORCH_CHECK(x.is_contiguous() && out.is_contiguous(),
+              "[channel_norm_silu] x and out must be contiguous, got strides ", x.strides(), " and ", out.strides());
+  if (x.numel() == 0) return;
+  if constexpr (kFusedBuilt) {
+    if (cuda::channel_norm_silu(x, gamma, activate, out)) return;
+  }
+  if (!x.is_cpu()) return reference::channel_norm_silu(x, gamma, activate, out);
+  const Tensor pixels = x.view({-1, channels}), result = out.view({-1, channels});
+  at::parallel_for(0, pixels.size(0), std::max<int64_t>(kBlock / channels, 1), [&](int64_t begin, int64_t end) {
+    at::AutoDispatchBelowADInplaceOrView guard;  // inference mode does not reach the worker threads by itself
+    const int64_t step = std::max<int64_t>(kBlock / channels, 1);
+    for (int64_t start = begin; start < end; start += step) {
+      const int64_t count = std::min(step, end - start);
+      reference::channel_norm_silu(pixels.narrow(0, start, count), gamma, activate, result.narrow(0, start, count));
+    }
+  });
+}
+
+namespace reference {
+
+void channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out) {
+  const at::ScalarType wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const Tensor values = x.to(wide);
+  const Tensor norm = at::linalg_vector_norm(values, 2, at::IntArrayRef{-1}, /*keepdim=*/true).clamp_min_(1e-12);
+  Tensor y = out.scalar_type() == wide ? out : at::empty_like(values);
+  at::div_out(y, values, norm);
+  y.mul_(gamma.to(wide) * std::sqrt(double(gamma.numel())));
+  if (activate) at::silu_(y);
+  if (!y.is_same(out)) out.copy_(y);
+}
+
+}  // namespace reference
+}  // namespace wan::kernels

@@ -1,0 +1,79 @@
+#include "models/weights/checkpoint.h"
+
+#include <ATen/ATen.h>
+
+#include <cstring>
+
+#include "models/files/error.h"
+#include "models/weights/format/format.h"
+#include "models/weights/format/shards.h"
+
+namespace wan {
+
+namespace {
+
+/// From the first to the last element of a view that has some, in elements.
+int64_t extent(const StoredTensor& tensor) {
+  int64_t last = 0;
+  for (size_t i = 0; i < tensor.shape.size(); ++i) last += (tensor.shape[i] - 1) * tensor.strides[i];
+  return last + 1;
+}
+
+}  // namespace
+
+Checkpoint Checkpoint::open(const std::filesystem::path& path) {
+  Checkpoint checkpoint;
+  checkpoint.label_ = path.string();
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(path, ignored)) {
+    checkpoint.files_.push_back(MappedFile::open(path));
+    checkpoint.tensors_ = read_tensors(checkpoint.files_[0]);
+    return checkpoint;
+  }
+  const std::filesystem::path index = path / "diffusion_pytorch_model.safetensors.index.json";
+  if (std::filesystem::exists(index, ignored)) {
+    ShardedTensors sharded = read_sharded(index);
+    checkpoint.files_ = std::move(sharded.files);
+    checkpoint.tensors_ = std::move(sharded.tensors);
+    return checkpoint;
+  }
+  for (const char* name : {"diffusion_pytorch_model.safetensors", "model.safetensors", "pytorch_model.bin"}) {
+    if (!std::filesystem::exists(path / name, ignored)) continue;
+    checkpoint.files_.push_back(MappedFile::open(path / name));
+    checkpoint.tensors_ = read_tensors(checkpoint.files_[0]);
+    return checkpoint;
+  }
+  throw ModelError(path.string(), "must hold diffusion_pytorch_model.safetensors or its .index.json, holds neither");
+}
+
+Checkpoint Checkpoint::names_only(StoredTensors tensors, std::string label) {
+  Checkpoint checkpoint;
+  checkpoint.tensors_ = std::move(tensors);
+  checkpoint.label_ = std::move(label);
+  return checkpoint;
+}
+
+uint64_t Checkpoint::bytes() const {
+  uint64_t sum = 0;
+  for (const auto& entry : tensors_) sum += entry.second.bytes();
+  return sum;
+}
+
+at::Tensor Checkpoint::map(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) throw ModelError(label_ + ": " + printable(name), "is not there");
+  const StoredTensor& stored = found->second;
+  const auto options = at::TensorOptions().dtype(stored.dtype);
+  if (!stored.file) return at::empty_strided(stored.shape, stored.strides, options.device(at::kMeta));
+  if (stored.elements() == 0) return at::empty_strided(stored.shape, stored.strides, options);
+  const char* data = stored.file->bytes().data() + stored.offset;
+  if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(stored.dtype) == 0) {
+    return at::from_blob(
+        const_cast<char*>(data), stored.shape, stored.strides, [file = stored.file](void*) {}, options);
+  }
+  const at::Tensor aligned = at::empty({extent(stored)}, options);
+  std::memcpy(aligned.mutable_data_ptr(), data, aligned.nbytes());
+  return aligned.as_strided(stored.shape, stored.strides);
+}
+
+}  // namespace wan

@@ -1,0 +1,45 @@
+// The tensors of one network on disk: one file, or a folder of shards.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/weights/stored_tensor.h"
+
+namespace wan {
+
+/// The tensors of one network, by the names in the file.
+class Checkpoint {
+ public:
+  /// `path` is a folder with `diffusion_pytorch_model.safetensors[.index.json]`, `model.safetensors` or
+  /// `pytorch_model.bin` (the first of these counts), a `.safetensors` file or a torch archive (`.pth`, `.pt`, `.bin`,
+  /// `.pkl`). Reads headers only. Throws ModelError for files that are absent, truncated, hostile or contradict their
+  /// index.
+  static Checkpoint open(const std::filesystem::path& path);
+  /// Names and shapes without data: builds a network on the meta device, at no memory.
+  static Checkpoint names_only(StoredTensors tensors, std::string label);
+
+  const StoredTensors& tensors() const { return tensors_; }
+  /// The files that were opened, in the order of their names.
+  const std::vector<std::shared_ptr<const MappedFile>>& files() const { return files_; }
+  /// What messages call it: the path as given.
+  const std::string& label() const { return label_; }
+  uint64_t bytes() const;
+
+  /// A read-only view of the mapping, which it keeps alive (meta where there is no file). Never write to it. Only a
+  /// tensor whose address in the file is no multiple of its element size is copied. Throws ModelError for unknown
+  /// names.
+  at::Tensor map(const std::string& name) const;
+
+ private:
+  StoredTensors tensors_;
+  std::vector<std::shared_ptr<const MappedFile>> files_;
+  std::string label_;
+};
+
+}  // namespace wan

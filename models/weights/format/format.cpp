@@ -1,0 +1,33 @@
+#include "models/weights/format/format.h"
+
+#include "models/files/error.h"
+#include "models/weights/format/pth.h"
+#include "models/weights/format/safetensors.h"
+
+namespace wan {
+
+std::span<const Format* const> formats() {
+  static constexpr const Format* kFormats[] = {&kSafetensors, &kPth};
+  return kFormats;
+}
+
+const Format* format_of(const MappedFile& file) {
+  const std::string extension = file.path().extension().string();
+  for (const Format* format : formats())
+    if (format->has_extension(extension)) return format;
+  for (const Format* format : formats())
+    if (format->has_content(file.bytes())) return format;
+  return nullptr;
+}
+
+StoredTensors read_tensors(const std::shared_ptr<const MappedFile>& file) {
+  if (const Format* format = format_of(*file)) return format->read(file);
+  throw ModelError(file->path().string(), "must be a .safetensors file or a torch archive (.pth)");
+}
+
+std::vector<std::string_view> header_of(const std::shared_ptr<const MappedFile>& file) {
+  if (const Format* format = format_of(*file)) return format->header(file);
+  return {file->bytes()};
+}
+
+}  // namespace wan

@@ -1,0 +1,155 @@
+// A VAE whose values leave the range of half precision: the clip is done again in float32, on the CPU as on CUDA.
+#include "engine/frames/vae_clip.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "models/weights/checkpoint.h"
+#include "models/weights/format/safetensors.h"
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The tiny checkpoint with a VAE whose residual stream is `scale` times as large. Its output is the same: every branch
+/// of a residual block begins with a norm, and so does the head.
+class VaeRangeTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    at::manual_seed(3);
+    latents_ = at::randn({16, 3, 2, 3});
+    video_ = at::rand({3, 5, 16, 16}) * 2 - 1;
+  }
+
+  Networks models(double decoder_scale, double encoder_scale, at::ScalarType dtype) {
+    const fs::path tiny = fs::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints/Wan2.2-T2V-A14B";
+    ModelFolder folder = open_model_folder(tiny, Task::T2V);
+    const Checkpoint file = Checkpoint::open(folder.vae);
+    std::map<std::string, at::Tensor> tensors;
+    for (const auto& [name, stored] : file.tensors()) {
+      const double scale = name.starts_with("decoder.") ? decoder_scale : encoder_scale;
+      tensors[name] = file.map(name) * (in_stream(name) ? scale : 1);
+    }
+    folder.vae = folder_ / (std::to_string(decoder_scale) + "-" + std::to_string(encoder_scale) + ".safetensors");
+    write_safetensors(folder.vae, tensors);
+    Placement placement;
+    placement.vae = dtype;
+    return Networks(folder, placement, Networks::Keep::All,
+                    Log{[this](std::string_view event, const Log::Fields& fields) {
+                      if (event == "vae" && no_room_) throw c10::OutOfMemoryError({"", "", 0}, "no room");
+                      if (event == "load") ++loads_;
+                      if (event == "vae") widened_.push_back(fields.at("dtype"));
+                    }});
+  }
+
+  /// Linear maps whose result is added to the residual stream or replaces it: their outputs scale with it.
+  static bool in_stream(const std::string& name) {
+    const bool residual = name.find(".residual.6.") != std::string::npos || name.find(".proj.") != std::string::npos;
+    const bool coder = name.starts_with("decoder.conv1.") || name.starts_with("encoder.conv1.");
+    // Resampling and shortcuts are linear in the stream: their weights stay, their biases scale.
+    const bool bias = name.ends_with(".bias") &&
+                      (name.find(".shortcut.") != std::string::npos || name.find(".resample.") != std::string::npos ||
+                       name.find(".time_conv.") != std::string::npos);
+    return residual || coder || bias;
+  }
+
+  static at::Tensor decode(Networks& models, const at::Tensor& latents) {
+    ClipDecoder decoder(models);
+    std::vector<at::Tensor> parts;
+    for (int64_t t = 0; t < latents.size(1); ++t) parts.push_back(decoder.next(latents.narrow(1, t, 1)));
+    return at::cat(parts, 1);
+  }
+  at::Tensor encode(Networks& models) const {
+    return encode_in_range(models, [&](const vae::Vae& vae) { return vae::encode(vae.encoder, video_); });
+  }
+
+  TemporaryFolder folder_;
+  at::Tensor latents_, video_;
+  std::vector<std::string> widened_;
+  int loads_ = 0;
+  bool no_room_ = false;
+
+ private:
+  c10::InferenceMode inference_;
+};
+
+/// Of [-1, 1], as the contract of the half path is stated: 50 dB.
+double decibel(const at::Tensor& got, const at::Tensor& want) {
+  return 10 * std::log10(4 / (got - want).square().mean().item<double>());
+}
+
+TEST_F(VaeRangeTest, HalfKeepsItsContractAndStaysHalfInRange) {
+  Networks half = models(1, 1, at::kHalf), wide = models(1, 1, at::kFloat);
+  const at::Tensor frames = decode(half, latents_), want = decode(wide, latents_);
+  EXPECT_GE(decibel(frames, want), 50);
+  EXPECT_FALSE(frames.equal(want));
+  // Three bits more than bf16, of which what the layers make of an error leaves about two.
+  Networks coarse = models(1, 1, at::kBFloat16);
+  EXPECT_LT(relative_rms(encode(half), encode(wide)) * 3, relative_rms(encode(coarse), encode(wide)));
+  EXPECT_TRUE(widened_.empty());
+}
+
+TEST_F(VaeRangeTest, ADecoderBeyondHalfIsRunInFloat32FromTheStart) {
+  Networks half = models(1e5, 1, at::kHalf), wide = models(1e5, 1, at::kFloat);
+  const at::Tensor want = decode(wide, latents_);
+  ASSERT_FALSE(vae::decode(half.vae().decoder, latents_).isfinite().all().item<bool>());
+  EXPECT_TRUE(decode(half, latents_).equal(want));
+  EXPECT_EQ(widened_, std::vector<std::string>{"float32"});
+  // The next clip begins in half again: what it gives must not depend on the clips before.
+  EXPECT_EQ(half.vae().decoder.build.dtype, at::kHalf);
+}
+
+TEST_F(VaeRangeTest, AChunkBeyondHalfRepeatsTheClipAndKeepsWhatWasGivenOut) {
+  // The second frame's latent is larger by so much that it alone overflows.
+  latents_.narrow(1, 1, 1).mul_(200);
+  Networks half = models(100, 1, at::kHalf), wide = models(100, 1, at::kFloat);
+  const at::Tensor in_half = vae::decode(half.vae().decoder, latents_), want = decode(wide, latents_);
+  ASSERT_TRUE(in_half.narrow(1, 0, 1).isfinite().all().item<bool>());
+  ASSERT_FALSE(in_half.narrow(1, 1, 4).isfinite().all().item<bool>());
+  const at::Tensor got = decode(half, latents_);
+  EXPECT_TRUE(got.narrow(1, 0, 1).equal(in_half.narrow(1, 0, 1)));
+  EXPECT_TRUE(got.narrow(1, 1, 8).equal(want.narrow(1, 1, 8)));
+}
+
+TEST_F(VaeRangeTest, WithoutRoomForFloat32TheErrorNamesBothNeedsAndTheWayOut) {
+  Networks half = models(1e5, 1, at::kHalf);
+  no_room_ = true;
+  try {
+    decode(half, latents_);
+    ADD_FAILURE() << "the clip stayed in half's range";
+  } catch (const std::runtime_error& error) {
+    const std::string line = error.what();
+    EXPECT_TRUE(line.starts_with("[decode] ")) << line;
+    EXPECT_NE(line.find("at 24x16 where half takes"), std::string::npos) << line;
+    EXPECT_NE(line.find("`wan-infer decode LATENTS --device cpu`"), std::string::npos) << line;
+    EXPECT_EQ(line.find('\n'), std::string::npos);
+  }
+}
+
+TEST_F(VaeRangeTest, TheHalfVaeMakesRoomForTheWideOne) {
+  Networks half = models(1e5, 1, at::kHalf);
+  half.vae();
+  decode(half, latents_);
+  loads_ = 0;
+  half.vae();
+  EXPECT_EQ(loads_, 1) << "it was dropped, so it is loaded for the next clip";
+}
+
+TEST_F(VaeRangeTest, AnEncoderBeyondHalfIsRunInFloat32) {
+  Networks half = models(1, 1e5, at::kHalf), wide = models(1, 1e5, at::kFloat);
+  EXPECT_TRUE(encode(half).equal(encode(wide)));
+  EXPECT_EQ(widened_, std::vector<std::string>{"float32"});
+}
+
+TEST_F(VaeRangeTest, DamagedLatentsStayDamaged) {
+  latents_[0][2][0][0] = NAN;
+  Networks half = models(1, 1, at::kHalf);
+  const at::Tensor got = decode(half, latents_);
+  EXPECT_TRUE(got.narrow(1, 0, 5).isfinite().all().item<bool>());
+  EXPECT_TRUE(got.narrow(1, 5, 4).isnan().any().item<bool>());
+}
+
+}  // namespace
+}  // namespace wan

@@ -1,0 +1,296 @@
+#include "tools/cli/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <map>
+
+#include "engine/base/error.h"
+#include "engine/base/text.h"
+#include "engine/request/files.h"
+#include "engine/request/params.h"
+#include "engine/request/parse.h"
+#include "engine/request/version.h"
+#include "tools/cli/help.h"
+
+namespace wan {
+namespace {
+
+constexpr const char* kGeneral = "General";
+
+/// A flag that takes a text, or none; every appearance is kept, so that a second one can be told.
+CLI::Option* add_flag(CLI::App& app, const std::string& flag, const std::string& value, const std::string& help,
+                      const char* group) {
+  CLI::Option* option = value.empty() ? app.add_flag(flag) : app.add_option(flag);
+  if (!value.empty()) option->type_name(value);
+  return option->description(help)->group(group)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void add_parameter(CLI::App& app, const Parameter& parameter, Task task, bool required) {
+  const bool boolean = std::holds_alternative<bool Request::*>(parameter.field);
+  const std::string flag = parameter.flag(), name = flag.substr(2);
+  std::string names = flag;
+  if (boolean) names += ",!--no-" + name;
+  if (std::string(parameter.name).ends_with("_url")) names += "," + flag + "-url";
+  add_flag(app, names, boolean ? "" : value_name(parameter, task), describe(parameter, task, required),
+           parameter.group);
+}
+
+void add_run_flags(CLI::App& app) {
+  add_flag(app, "--log-format", "text|json", "Progress and log as text, or one JSON object a line. Default text.",
+           kGeneral);
+  add_flag(app, "--threads", "N", "CPU threads, from 1 to 4096. Default: as many as the machine has.", kGeneral);
+}
+
+void add_contact_sheet(CLI::App& app) {
+  add_flag(app, "--contact-sheet", "FILE.png", "Also write a picture of some frames side by side.", "Output");
+}
+
+void add_task(CLI::App& app, Task task, const std::string& about) {
+  CLI::App* command = app.add_subcommand(task_name(task), about);
+  for (const Parameter& parameter : parameters())
+    if (parameter.accepts(task)) add_parameter(*command, parameter, task, parameter.required);
+  add_contact_sheet(*command);
+  add_flag(*command, "--dry-run", "", "Print the table of steps and stop; needs no model.", kGeneral);
+  add_run_flags(*command);
+}
+
+/// A command about files; `names` are the request's parameters that it takes as flags.
+CLI::App* add_command(CLI::App& app, const char* name, const char* input, const char* about,
+                      const std::vector<const char*>& names) {
+  CLI::App* command = app.add_subcommand(name, about);
+  command->add_option(input)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  for (const char* parameter : names) add_parameter(*command, *find_parameter(parameter), Task::T2V, false);
+  return command;
+}
+
+void add_commands(CLI::App& app) {
+  app.set_help_flag("-h,--help", "Print this text.");
+  add_flag(app, "--version", "", "Print the version.", "Options");
+  app.require_subcommand(0, 1);  // else CLI11 takes a stray word that is a command's name for a second command
+  add_task(app, Task::T2V, "Text to video");
+  add_task(app, Task::I2V, "Image to video");
+  add_task(app, Task::V2V, "Video to video");
+  add_task(app, Task::S2V, "Speech and a picture to video");
+
+  CLI::App* batch = add_command(app, "batch", "MANIFEST", "Render the requests of a manifest; the same command resumes",
+                                {"model", "preset", "unlocked", "device", "dtype", "noise_device", "precision"});
+  add_flag(*batch, "--work", "DIR", "Folder of the journal and of what is half done. Default MANIFEST.work.", "Batch");
+  add_flag(*batch, "--order", "phases|given",
+           "phases moves the weights least; given keeps the manifest's order. Default phases.", "Batch");
+  add_flag(*batch, "--fail-fast", "", "Stop at the first job that fails.", "Batch");
+  add_run_flags(*batch);
+
+  add_command(app, "show", "VIDEO", "Print the request that is stored in a video", {});
+  CLI::App* replay = add_command(app, "replay", "VIDEO", "Render the request that is stored in a video again",
+                                 {"model", "out", "device", "dtype"});
+  add_contact_sheet(*replay);
+  add_run_flags(*replay);
+  CLI::App* decode =
+      add_command(app, "decode", "LATENTS", "Finish a job whose latents are on disk", {"model", "out", "device"});
+  add_contact_sheet(*decode);
+  add_run_flags(*decode);
+  CLI::App* inspect = add_command(app, "inspect", "DIR", "List what a model folder holds", {});
+  add_flag(*inspect, "--log-format", "text|json", "As text, or one JSON object. Default text.", kGeneral);
+
+  auto formatter = std::make_shared<HelpFormatter>();
+  app.formatter(formatter);
+  for (CLI::App* command : app.get_subcommands({})) {
+    command->formatter(formatter);
+    command->allow_extras();  // so that we, and not the library, name what is unknown
+  }
+}
+
+/// From CLI11's answer to a Command. Errors are collected: one run tells all.
+class Reader {
+ public:
+  explicit Reader(CLI::App& app) : app_(app) {
+    command_.name = app.get_name();
+    command_.fields = nlohmann::json::object();
+  }
+
+  Command read() {
+    refuse_unknown();
+    read_options();
+    read_own();
+    if (command_.is_render())
+      read_request();
+    else
+      check_fields();
+    if (!errors_.empty()) throw InvalidRequest(errors_);
+    return command_;
+  }
+
+ private:
+  void fail(const std::string& field, const std::string& wrong, const char* type, const std::string& input = "") {
+    errors_.push_back({field, wrong, type, "", input});
+  }
+
+  void refuse_unknown() {
+    std::vector<std::string> known;
+    for (const CLI::Option* option : app_.get_options())
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+    bool after_flag = false;
+    for (const std::string& word : app_.remaining()) {
+      const bool flag = word.size() > 1 && word[0] == '-';
+      const std::string name = word.substr(0, word.find('='));
+      if (flag)
+        fail(unquoted(name), "is not a flag of " + command_.name + "; " + way_out(name, known), "unknown", word);
+      else if (!after_flag)  // what follows an unknown flag is its value
+        fail("argument", "is not wanted here: " + shown(word) + "; a value follows its flag", "unknown", word);
+      after_flag = flag && name == word;
+    }
+  }
+
+  /// Which tasks take the flag, where others do; else its nearest neighbour here.
+  std::string way_out(const std::string& flag, const std::vector<std::string>& known) const {
+    std::vector<std::string> takers;
+    for (const Parameter& parameter : parameters()) {
+      if (parameter.flag() != flag || !command_.is_render()) continue;
+      for (const auto& [task, accepts] : parameter.tasks) takers.push_back(task_name(task));
+    }
+    return takers.empty() ? "the nearest is " + nearest(flag, known) : "it belongs to " + either(takers, " and ");
+  }
+
+  static std::string unquoted(const std::string& name) {
+    std::string text = shown(name);
+    return text.substr(1, text.size() - 2);
+  }
+
+  void read_options() {
+    for (const CLI::Option* option : app_.get_options()) {
+      if (option->count() == 0) continue;
+      const std::string flag = option->get_positional() ? option->get_name(true) : "--" + option->get_lnames().front();
+      if (option->count() > 1)
+        fail(flag, "was given " + std::to_string(option->count()) + " times; give it once", "duplicate");
+      texts_[flag] = option->results().front();
+    }
+    for (const Parameter& parameter : parameters())
+      if (auto found = texts_.find(parameter.flag()); found != texts_.end())
+        command_.fields[parameter.name] = found->second;
+  }
+
+  std::string text(const std::string& flag, const std::string& fallback = "") const {
+    auto found = texts_.find(flag);
+    return found == texts_.end() ? fallback : found->second;
+  }
+
+  std::string choice(const std::string& flag, const std::vector<std::string>& words) {
+    std::string word = text(flag, words.front());
+    if (std::find(words.begin(), words.end(), word) == words.end())
+      fail(flag.substr(2), "must be " + either(words) + ", got " + shown(word), "literal_error", word);
+    return word;
+  }
+
+  bool is_set(const std::string& flag) const { return text(flag, "false") == "true"; }
+
+  template <class Function>
+  void collect(Function function) {
+    try {
+      function();
+    } catch (const InvalidRequest& invalid) {
+      errors_.insert(errors_.end(), invalid.errors.begin(), invalid.errors.end());
+    }
+  }
+
+  /// The flags that are no part of a request.
+  void read_own() {
+    command_.log_format = choice("--log-format", {"text", "json"});
+    command_.order = choice("--order", {"phases", "given"});
+    command_.fail_fast = is_set("--fail-fast");
+    command_.dry_run = is_set("--dry-run");
+    command_.contact_sheet = text("--contact-sheet");
+    if (texts_.count("--contact-sheet")) collect([&] { check_writable("contact_sheet", command_.contact_sheet); });
+    if (texts_.count("--threads")) {
+      const std::string digits = text("--threads");
+      const bool number =
+          !digits.empty() && digits.size() <= 4 && digits.find_first_not_of("0123456789") == std::string::npos;
+      command_.threads = number ? std::stoll(digits) : 0;
+      if (command_.threads < 1 || command_.threads > 4096)
+        fail("threads", "must be from 1 to 4096, got " + shown(digits), "range");
+    }
+    for (const CLI::Option* option : app_.get_options()) {
+      if (!option->get_positional()) continue;
+      const std::string name = option->get_name(true);
+      command_.input = text(name);
+      if (command_.input.empty()) fail(name, "is required; wan-infer " + command_.name + " " + name, "missing");
+    }
+    command_.work = text("--work", command_.input + ".work");
+  }
+
+  void read_request() {
+    const ParseOptions options = {.source = Source::Flags, .need_model = !command_.dry_run, .check_files = true};
+    collect([&] { command_.request = parse(*task_named(command_.name), command_.fields, options); });
+  }
+
+  /// The flags of batch and replay are checked by themselves, in a request that has nothing else.
+  void check_fields() {
+    nlohmann::json fields = command_.fields;
+    fields["prompt"] = "";
+    const bool writes = fields.contains("out");
+    collect([&] { parse(Task::T2V, fields, {.source = Source::Flags, .need_model = false, .check_files = writes}); });
+  }
+
+  CLI::App& app_;
+  Command command_;
+  std::map<std::string, std::string> texts_;
+  std::vector<FieldError> errors_;
+};
+
+/// The words after the program's name, `--name=value` as two: CLI11 takes an empty value after the sign for none and
+/// eats the next word. Throws InvalidRequest where the last flag lacks its value.
+std::vector<std::string> split_values(int argc, const char* const* argv, CLI::App& app) {
+  const std::string name = argc > 1 ? argv[1] : "";
+  const auto commands = app.get_subcommands([&](const CLI::App* command) { return command->get_name() == name; });
+  std::vector<std::string> words;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i], flag = word.substr(0, word.find('='));
+    const CLI::Option* option =
+        commands.empty() || !flag.starts_with("--") ? nullptr : commands[0]->get_option_no_throw(flag);
+    const bool takes_value = option && option->get_items_expected_max() > 0;
+    words.push_back(takes_value ? flag : word);
+    if (!takes_value) continue;
+    if (flag != word)
+      words.push_back(word.substr(flag.size() + 1));
+    else if (++i < argc)
+      words.push_back(argv[i]);
+    else
+      throw InvalidRequest(flag, "needs a value: " + flag + " " + option->get_type_name());
+  }
+  return words;
+}
+
+void check_command_name(int argc, const char* const* argv, CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  const std::string word = argc > 1 ? argv[1] : "";
+  if (word == "-h" || word == "--help" || word == "--version") return;
+  if (word.empty()) throw InvalidRequest("command", "is required: " + either(names) + "; wan-infer --help tells more");
+  if (std::find(names.begin(), names.end(), word) != names.end()) return;
+  throw InvalidRequest(
+      "command", "must be " + either(names) + ", got " + shown(word) + "; the nearest is " + nearest(word, names));
+}
+
+}  // namespace
+
+Command parse_command_line(int argc, const char* const* argv) {
+  CLI::App app("Video from text, pictures, video and speech, with Wan 2.2 A14B on one's own GPU.", "wan-infer");
+  add_commands(app);
+  check_command_name(argc, argv, app);
+  Command command;
+  try {
+    std::vector<std::string> words = split_values(argc, argv, app);
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // CLI11 takes them from the end
+  } catch (const CLI::CallForHelp&) {
+    command.answer = app.help();
+    return command;
+  } catch (const CLI::ParseError& error) {
+    throw InvalidRequest("command line", error.what());
+  }
+  if (app.count("--version") > 0) {
+    command.answer = std::string("wan-infer ") + version() + "\n";
+    return command;
+  }
+  return Reader(*app.get_subcommands().front()).read();
+}
+
+}  // namespace wan

@@ -1,0 +1,65 @@
+#include "tools/cli/dry_run.h"
+
+#include <cstdio>
+
+#include "engine/request/geometry.h"
+#include "engine/request/params.h"
+#include "engine/request/parse.h"
+#include "engine/request/schedule.h"
+
+namespace wan {
+namespace {
+
+/// The name of the network that works in a step.
+const char* expert(const Request& request, const Step& step) {
+  if (request.task == Task::S2V) return "single";
+  return step.high ? "high" : "low";
+}
+
+template <class... Values>
+std::string line(const char* format, Values... values) {
+  char text[256];
+  std::snprintf(text, sizeof text, format, values...);
+  return text;
+}
+
+std::string size_text(const Request& request) {
+  if (request.width > 0) return line("%ldx%ld", long(request.width), long(request.height));
+  return line("size of the input's shape, at most %ld pixels", long(area_of(request.resolution)));
+}
+
+std::string length_text(const Request& request) {
+  const bool follows = find_parameter("num_frames")->accepts(request.task)->from_input && !request.num_frames_given;
+  if (follows) return "length of the input";
+  return line("%ld frames (%ld rendered) at %ld fps, %.2f s", long(request.num_frames), long(request.rendered_frames()),
+              long(request.frames_per_second), double(request.num_frames) / double(request.frames_per_second));
+}
+
+}  // namespace
+
+std::string dry_run_text(const Request& request) {
+  std::string text = line("%s  ", task_name(request.task)) + size_text(request) + ", " + length_text(request) + "\n";
+  text += line("seed %lld, %s, ", (long long)request.seed, request.solver.c_str());
+  text += request.sigmas.empty() ? "shift " + number_text(request.shift) : std::string("explicit sigmas");
+  if (request.task != Task::S2V) text += ", boundary " + number_text(request.boundary);
+  text += "\n\n step        t     sigma  expert  guidance\n";
+  for (const Step& step : make_schedule(request))
+    text += line("%5ld %8s  %8.6f  %-6s  %8s\n", long(step.index), number_text(step.t).c_str(), double(step.sigma),
+                 expert(request, step), number_text(step.guidance).c_str());
+  return text;
+}
+
+std::string dry_run_json(const Request& request) {
+  nlohmann::ordered_json steps = nlohmann::ordered_json::array();
+  for (const Step& step : make_schedule(request))
+    steps.push_back({{"index", step.index},
+                     {"t", step.t},
+                     {"sigma", step.sigma},
+                     {"expert", expert(request, step)},
+                     {"guidance", step.guidance}});
+  nlohmann::ordered_json result = {
+      {"request", to_json(request)}, {"rendered_frames", request.rendered_frames()}, {"steps", steps}};
+  return result.dump() + "\n";
+}
+
+}  // namespace wan

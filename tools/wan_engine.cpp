@@ -13,12 +13,12 @@
 #include "engine/request/files.h"
 #include "engine/request/parse.h"
 #include "engine/residency/device.h"
-#include "engine/residency/inspect.h"
 #include "engine/sampling/attention_record.h"
 #include "models/files/error.h"
 #include "tools/cli/command_line.h"
 #include "tools/cli/console.h"
 #include "tools/cli/dry_run.h"
+#include "tools/cli/inspect_output.h"
 
 namespace wan {
 namespace {

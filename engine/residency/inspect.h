@@ -41,9 +41,4 @@ struct Inspection {
 /// file. Throws ModelError where nothing is there or a file in it is broken.
 Inspection inspect(const std::filesystem::path& path);
 
-/// For a terminal, one line for each network and, where asked for, for each tensor.
-std::string to_text(const Inspection& inspection, bool with_tensors);
-/// The same as data: {"path", "kind", "networks": [{"name", "kind", "files", "tensors", ...}], "files": [...]}.
-nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors);
-
 }  // namespace wan

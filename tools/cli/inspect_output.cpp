@@ -1,7 +1,7 @@
-// The two forms of an inspection: lines and JSON.
+#include "tools/cli/inspect_output.h"
+
 #include <cstdio>
 
-#include "engine/residency/inspect.h"
 #include "models/files/error.h"
 #include "models/weights/dtype.h"
 

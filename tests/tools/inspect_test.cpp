@@ -1,4 +1,4 @@
-#include "engine/residency/inspect.h"
+#include "tools/cli/inspect_output.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

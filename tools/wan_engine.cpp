@@ -5,16 +5,16 @@
 #include <iostream>
 
 #include "engine/base/error.h"
-#include "engine/job/batch.h"
-#include "engine/job/batch_report.h"
-#include "engine/job/render.h"
-#include "engine/job/speech.h"
+#include "engine/base/text.h"
+#include "engine/job/single.h"
 #include "engine/media/metadata.h"
 #include "engine/request/files.h"
+#include "engine/request/manifest.h"
 #include "engine/request/parse.h"
 #include "engine/residency/device.h"
 #include "engine/sampling/attention_record.h"
 #include "models/files/error.h"
+#include "tools/cli/batch_output.h"
 #include "tools/cli/command_line.h"
 #include "tools/cli/console.h"
 #include "tools/cli/dry_run.h"
@@ -36,19 +36,23 @@ std::string without_suffix(const std::string& path, const std::string& suffix) {
   return path.ends_with(suffix) ? path.substr(0, path.size() - suffix.size()) : path;
 }
 
-void run_show(const Command& command) {
-  std::cout << nlohmann::ordered_json::parse(read_metadata(command.input, "video")).dump(2) << "\n";
+/// What latents become: those in OUT.work the file OUT, others the name before their ending.
+std::string output_of(const std::string& latents) {
+  const std::string folder = std::filesystem::path(latents).parent_path().string();
+  return folder.ends_with(".mp4.work") ? without_suffix(folder, ".work")
+                                       : without_suffix(latents, ".latents.safetensors");
 }
 
-void render_any(const Request& request, const RenderOptions& options, Console& console) {
-  if (request.task == Task::S2V)
-    render_speech(request, options, console.log(), console);
-  else
-    render(request, options, console.log(), console);
+void run_show(const Command& command) {
+  std::cout << nlohmann::ordered_json::parse(read_metadata({command.input, "video"})).dump(2) << "\n";
+}
+
+SingleOptions options_of(const Command& command) {
+  return {.output = {.contact_sheet = command.contact_sheet}, .fresh = command.fresh, .overwrite = command.overwrite};
 }
 
 void run_replay(const Command& command, Console& console) {
-  Record record = parse_record(read_metadata(command.input, "video"), "video");
+  Record record = parse_record(read_metadata({command.input, "video"}), "video");
   Request request = overridden(record.request, command, without_suffix(command.input, ".mp4") + "-replay.mp4");
   check_same_files(record, open_model_folder(request.model, request.task));
   Placement placement = resolve_placement(request);
@@ -58,16 +62,20 @@ void run_replay(const Command& command, Console& console) {
   };
   if (now.noise_device != record.noise_device || now.dtype != record.dtype || now.vae_dtype != record.vae_dtype)
     console.say("replay: made on " + words(record) + ", now on " + words(now) + ": the frames will differ");
-  pin_attention(placement, record.attention);
-  render_any(request, {command.contact_sheet, record.attention}, console);
+  SingleOptions options = options_of(command);
+  options.attention = record.attention;
+  options.prefix = std::filesystem::path(request.out).stem().string();
+  request.out_given = command.fields.contains("out");
+  render(request, options, console.log(), console);
 }
 
 void run_decode(const Command& command, Console& console) {
   SavedLatents saved = load_latents(command.input);
   // The inputs are in the latents already: their files may have gone.
-  Request request = overridden(saved.record.request, command, without_suffix(command.input, ".latents.safetensors"),
-                               {.check_files = false});
+  Request request = overridden(saved.record.request, command, output_of(command.input), {.check_files = false});
   check_writable("out", request.out);
+  if (std::filesystem::exists(request.out) && !command.overwrite)
+    throw InvalidRequest("out", "must not be there already: " + shown_path(request.out) + "; --overwrite replaces it");
   ModelFolder folder = open_model_folder(request.model, request.task);
   check_same_files(saved.record, folder);
   decode_saved(saved, request.out, resolve_placement(request), folder, {command.contact_sheet}, console.log(), console);
@@ -83,16 +91,19 @@ void run_inspect(const Command& command) {
 
 /// The exit code. The manifest is read before anything is made on disk: a wrong one leaves no work folder.
 int run_batch(const Command& command, Console& console) {
-  const uint64_t draw = Journal::draw_number(command.work);
-  const std::vector<ManifestJob> jobs = read_manifest(command.input, {.defaults = command.fields, .draw = draw});
-  Journal journal(command.work, draw);
-  const BatchOptions options{.given_order = command.order == "given", .fail_fast = command.fail_fast};
-  const BatchResult result = render_batch(jobs, journal, options, console.log(), console);
+  const uint64_t draw = WorkFolder::draw_number(command.work);
+  std::vector<JobRequest> jobs;
+  for (const ManifestJob& job : read_manifest(command.input, {.defaults = command.fields, .draw = draw}))
+    jobs.push_back({.line = job.line, .request = job.request});
+  WorkFolder folder(command.work, draw);
+  const RunOptions options{
+      .given_order = command.order == "given", .fail_fast = command.fail_fast, .overwrite = command.overwrite};
+  const RunResult result = run_jobs(jobs, folder, options, console.log(), console);
   std::cout << to_text(result) << std::flush;
   write_report(std::filesystem::path(command.work) / "report.json", result);
-  if (result.cancelled || result.count(JobState::Left) > 0)
+  if (!result.cancelled && result.count(JobState::Left) > 0)
     console.say("the same command goes on where this one ended");
-  if (result.cancelled) throw Cancelled();
+  if (result.cancelled) throw Cancelled(command.work + " keeps what was done: the same command goes on");
   return result.count(JobState::Failed) > 0 ? 1 : 0;
 }
 
@@ -106,7 +117,7 @@ int run(const Command& command) {
   if (command.name == "batch") return run_batch(command, console);
   if (command.name == "replay") return run_replay(command, console), 0;
   if (command.name == "decode") return run_decode(command, console), 0;
-  render_any(command.request, {command.contact_sheet}, console);
+  render(command.request, options_of(command), console.log(), console);
   return 0;
 }
 
@@ -122,8 +133,8 @@ int exit_code(int argc, char** argv) {
   } catch (const ModelError& error) {
     complain(error.what());
     return 3;
-  } catch (const Cancelled&) {
-    complain("[stop] the job was interrupted; what it had finished is kept");
+  } catch (const Cancelled& stopped) {
+    complain(std::string("[stop] interrupted; ") + stopped.what());
     return 130;
   } catch (const c10::Error& error) {
     complain(error.what_without_backtrace());

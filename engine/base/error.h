@@ -25,9 +25,9 @@ struct InvalidRequest : std::runtime_error {
   std::vector<FieldError> errors;
 };
 
-/// The user stopped it. An answer, not a failure. Exit code 130.
+/// The user stopped it. An answer, not a failure. Exit code 130. The text says what is kept and how to go on.
 struct Cancelled : std::runtime_error {
-  Cancelled() : std::runtime_error("cancelled") {}
+  explicit Cancelled(const std::string& kept = "nothing is kept") : std::runtime_error(kept) {}
 };
 
 }  // namespace wan

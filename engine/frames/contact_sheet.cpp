@@ -34,6 +34,11 @@ void ContactSheet::add(const at::Tensor& frames) {
   }
 }
 
+void ContactSheet::take(const Frames& frames, const FrameSink& next) {
+  add(frames.rgb);
+  next(frames);
+}
+
 at::Tensor ContactSheet::image() const {
   if (picked_.empty()) throw std::logic_error("[ContactSheet] no frame came");
   auto tiles = int64_t(picked_.size()), columns = std::min(columns_, tiles), rows = (tiles + columns - 1) / columns;

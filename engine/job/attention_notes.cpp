@@ -2,8 +2,10 @@
 
 namespace wan {
 
-void AttentionNotes::pin(const Placement& placement, const std::string& name) {
+void AttentionNotes::pin(const Placement& placement, const std::string& name,
+                         const std::map<std::string, std::string>& replayed) {
   std::map<std::string, std::string> choices = noted(name);
+  choices.insert(replayed.begin(), replayed.end());
   choices.insert(used_.begin(), used_.end());
   pin_attention(placement, choices);
 }
@@ -14,14 +16,14 @@ void AttentionNotes::note(const Placement& placement, const std::string& name) {
   const std::map<std::string, std::string> before = noted(name);
   all.insert(before.begin(), before.end());
   if (all == before) return;
-  const nlohmann::json* known = journal_.find(name);
+  const nlohmann::json* known = folder_.find(name);
   nlohmann::json fields = known ? *known : nlohmann::json::object();
   fields["attention"] = all;
-  journal_.note(name, fields);
+  folder_.note(name, fields);
 }
 
 std::map<std::string, std::string> AttentionNotes::noted(const std::string& name) const {
-  const nlohmann::json* known = journal_.find(name);
+  const nlohmann::json* known = folder_.find(name);
   if (!known || !known->contains("attention")) return {};
   return known->at("attention").get<std::map<std::string, std::string>>();
 }

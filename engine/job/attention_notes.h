@@ -1,10 +1,10 @@
-// Which attention each piece of a batch's work was computed with, kept in its journal.
+// Which attention each piece of a batch's work was computed with, kept in its work folder.
 #pragma once
 
 #include <map>
 #include <string>
 
-#include "engine/job/journal.h"
+#include "engine/job/work_folder.h"
 #include "engine/sampling/attention_record.h"
 
 namespace wan {
@@ -13,18 +13,20 @@ namespace wan {
 /// has one attention, nothing happens.
 class AttentionNotes {
  public:
-  explicit AttentionNotes(Journal& journal) : journal_(journal) {}
+  explicit AttentionNotes(WorkFolder& folder) : folder_(folder) {}
 
-  /// Before work on the piece `name`: uses what was noted under it, else what earlier pieces used. What is used is
+  /// Before work on the piece `name`: uses what was noted under it, else what the replayed video was made with, else what earlier pieces
+  /// used. What is used is
   /// counted anew from here.
-  void pin(const Placement& placement, const std::string& name);
+  void pin(const Placement& placement, const std::string& name,
+           const std::map<std::string, std::string>& replayed = {});
   /// During or after it: what it used so far is on the disk.
   void note(const Placement& placement, const std::string& name);
   /// Case name -> back end, as a record has it.
   std::map<std::string, std::string> noted(const std::string& name) const;
 
  private:
-  Journal& journal_;
+  WorkFolder& folder_;
   std::map<std::string, std::string> used_;  // in this process
 };
 

@@ -15,11 +15,11 @@ namespace {
 
 /// Feeds a clip of `frames` frames to the encoder, chunk by chunk: `chunk(start, count)` gives [3, count, H, W].
 template <typename Chunk>
-at::Tensor encode_clip(const vae::Vae& vae, int64_t frames, Chunk chunk, Progress& progress, const std::string& job) {
+at::Tensor encode_clip(const vae::Vae& vae, int64_t frames, Chunk chunk, const Run& run) {
   vae::EncoderStream stream(vae.encoder);
   std::vector<at::Tensor> latents;
   for (int64_t start = 0; start < frames; start += start == 0 ? 1 : 4) {
-    progress.at({Stage::Encode, int64_t(latents.size()), (frames - 1) / 4 + 1, "", job});
+    run.progress.at({Stage::Encode, int64_t(latents.size()), (frames - 1) / 4 + 1, "", run.label});
     latents.push_back(stream.next(chunk(start, start == 0 ? 1 : 4)));
   }
   return at::cat(latents, 1);
@@ -27,12 +27,8 @@ at::Tensor encode_clip(const vae::Vae& vae, int64_t frames, Chunk chunk, Progres
 
 }  // namespace
 
-bool guides(const std::vector<Step>& schedule) {
-  return std::any_of(schedule.begin(), schedule.end(), [](const Step& step) { return step.guidance != 1; });
-}
-
 at::Tensor image_condition(const vae::Vae& vae, const at::Tensor& image, const at::Tensor& last_image, int64_t frames,
-                           Progress& progress, const std::string& job) {
+                           const Run& run) {
   at::Device device = vae.encoder.conv1.weight.device();
   at::Tensor grey = at::zeros({image.size(0), 4, image.size(1), image.size(2)}, image.options().device(device));
   at::Tensor first = image.to(device).unsqueeze(1);
@@ -43,7 +39,7 @@ at::Tensor image_condition(const vae::Vae& vae, const at::Tensor& image, const a
     end.select(1, count - 1).copy_(last_image);
     return end;
   };
-  at::Tensor latent = encode_clip(vae, frames, chunk, progress, job);
+  at::Tensor latent = encode_clip(vae, frames, chunk, run);
   at::Tensor mask = at::zeros_like(latent.narrow(0, 0, 4));
   mask.select(1, 0).fill_(1);
   // Four frames share a latent frame; only the last of them is given.
@@ -51,61 +47,35 @@ at::Tensor image_condition(const vae::Vae& vae, const at::Tensor& image, const a
   return at::cat({mask, latent});
 }
 
-at::Tensor pixel_latent(const vae::Vae& vae, const at::Tensor& pixels, Progress& progress, const std::string& job) {
+at::Tensor pixel_latent(const vae::Vae& vae, const at::Tensor& pixels, const Run& run) {
   at::Device device = vae.encoder.conv1.weight.device();
   auto chunk = [&](int64_t start, int64_t count) { return pixels.narrow(1, start, count).to(device); };
-  return encode_clip(vae, pixels.size(1), chunk, progress, job);
+  return encode_clip(vae, pixels.size(1), chunk, run);
 }
 
-at::Tensor video_latent(const vae::Vae& vae, const at::Tensor& frames, Progress& progress, const std::string& job) {
+at::Tensor video_latent(const vae::Vae& vae, const at::Tensor& frames, const Run& run) {
   at::Device device = vae.encoder.conv1.weight.device();
   auto chunk = [&](int64_t start, int64_t count) {
     at::Tensor rgb = frames.narrow(0, start, count).to(device, at::kFloat);
     return rgb.div_(255).mul_(2).sub_(1).permute({3, 0, 1, 2});
   };
-  return encode_clip(vae, frames.size(0), chunk, progress, job);
+  return encode_clip(vae, frames.size(0), chunk, run);
 }
 
-Encoded encode_inputs(Networks& networks, const Request& request, const std::vector<Step>& schedule,
-                      const Inputs& inputs, Progress& progress, const std::string& job) {
-  Encoded encoded;
-  if (inputs.image.defined())
-    encoded.conditioning.image = encode_in_range(networks, [&](const vae::Vae& vae) {
-      return image_condition(vae, inputs.image, inputs.last_image, request.rendered_frames(), progress, job);
-    });
-  if (inputs.video.defined() && !schedule.empty())
-    encoded.clean =
-        encode_in_range(networks, [&](const vae::Vae& vae) { return video_latent(vae, inputs.video, progress, job); });
-  return encoded;
-}
-
-Encoded encode(Networks& networks, TextStates& text, const Request& request, const std::vector<Step>& schedule,
-               const Inputs& inputs, Progress& progress) {
-  at::Tensor positive, negative;
-  if (!schedule.empty()) {
-    progress.at({Stage::Encode, 0, 1 + guides(schedule), "", ""});
-    positive = text(request.prompt);
-    if (guides(schedule)) negative = text(request.negative_prompt);
-  }
-  Encoded encoded = encode_inputs(networks, request, schedule, inputs, progress);
-  encoded.conditioning.positive = positive;
-  encoded.conditioning.negative = negative;
-  return encoded;
-}
-
-at::Tensor noised(const at::Tensor& noise, const at::Tensor& clean, const std::vector<Step>& schedule) {
+at::Tensor noised(const at::Tensor& noise, const at::Tensor& clean, const Schedule& schedule) {
   if (!clean.defined()) return noise;
-  float sigma = schedule.front().sigma;
+  const float sigma = schedule[0].sigma;
   return (1 - sigma) * clean + sigma * noise;
 }
 
-at::Tensor first_sample(const Request& request, const std::vector<Step>& schedule, const Encoded& encoded,
-                        const Placement& placement) {
+at::Tensor first_sample(const Request& request, const Geometry& geometry, const Schedule& schedule,
+                        const Encoded& encoded, const Placement& placement) {
   constexpr int64_t kTimes = 4, kPixels = vae::kPixels;
-  at::Tensor noise = Noise(uint64_t(request.seed), placement.noise)
-                         .draw({vae::kLatentChannels, (request.rendered_frames() - 1) / kTimes + 1,
-                                request.height / kPixels, request.width / kPixels})
-                         .to(placement.device);
+  const int64_t frames = rendered_frames(request.task, geometry.num_frames);
+  at::Tensor noise =
+      Noise(uint64_t(request.seed), placement.noise)
+          .draw({vae::kLatentChannels, (frames - 1) / kTimes + 1, geometry.height / kPixels, geometry.width / kPixels})
+          .to(placement.device);
   return noised(noise, encoded.clean, schedule);
 }
 

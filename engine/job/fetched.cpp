@@ -12,8 +12,8 @@
 #include "engine/media/av.h"
 #include "engine/media/input.h"
 #include "engine/request/files.h"
+#include "models/files/atomic_file.h"
 #include "models/files/digest.h"
-#include "models/files/part_file.h"
 
 namespace wan {
 namespace {
@@ -37,28 +37,15 @@ std::unique_ptr<AVIOContext, CloseUrl> open_url(const std::string& url, const av
   return std::unique_ptr<AVIOContext, CloseUrl>(context);
 }
 
-[[noreturn]] void fail(const std::string& path) {
-  throw std::runtime_error("[" + path + "] cannot be written: " + std::generic_category().message(errno));
+/// As messages show it, without the quotes.
+std::string unquoted_url(const std::string& url) {
+  const std::string shown = shown_url(url);
+  return shown.substr(1, shown.size() - 2);
 }
 
-void write_all(int file, const uint8_t* bytes, int64_t count, const std::string& path) {
-  while (count > 0) {
-    ssize_t written = write(file, bytes, size_t(count));
-    if (written < 0) fail(path);
-    bytes += written;
-    count -= written;
-  }
-}
-
-struct OpenFile {
-  int number;
-  ~OpenFile() { close(number); }
-};
-
-/// Everything that `url` gives, into an open file.
-void download(const std::string& url, const char* field, int file, const std::string& path) {
-  const std::string name = shown_url(url);
-  const av::Source source{name.substr(1, name.size() - 2), field, "a URL that can be read"};
+/// Everything that `url` gives, into `file`.
+void download(const std::string& url, const char* field, AtomicFile& file) {
+  const av::Source source{{unquoted_url(url), field}, "a URL that can be read"};
   auto from = open_url(url, source);
   std::vector<uint8_t> buffer(1 << 20);
   for (int64_t total = 0;;) {
@@ -67,90 +54,41 @@ void download(const std::string& url, const char* field, int file, const std::st
     if (count < 0) source.refuse(av::error_text(count));
     total += count;
     if (total > kMostBytes) source.refuse("more than " + std::to_string(kMostBytes >> 30) + " GB");
-    write_all(file, buffer.data(), count, path);
+    file.write(buffer.data(), size_t(count));
   }
 }
 
-void replace_all(std::string& text, const std::string& from, const std::string& to) {
-  for (size_t at = 0; (at = text.find(from, at)) != text.npos; at += to.size()) text.replace(at, from.size(), to);
+MediaFile file_of(const std::string& given, const char* field, const fs::path& folder) {
+  if (!is_url(given)) return {given, field};
+  const fs::path path = copy_path(folder, given);
+  if (!fs::exists(path)) {
+    AtomicFile part(path.string());
+    download(given, field, part);
+    part.commit();
+  }
+  return {path.string(), field, unquoted_url(given)};
 }
 
 }  // namespace
 
-std::string copy_path(const std::string& prefix, const std::string& url) {
-  return prefix + sha256({url}).substr(0, 32) + ".input";
+std::vector<const MediaFile*> InputFiles::all() const {
+  std::vector<const MediaFile*> named;
+  for (const MediaFile* file : {&image, &last_image, &video, &audio, &pose_video})
+    if (!file->path.empty()) named.push_back(file);
+  return named;
 }
 
-FetchedMedia::FetchedMedia(Request& request, std::string prefix) : prefix_(std::move(prefix)) {
+fs::path copy_path(const fs::path& folder, const std::string& url) {
+  return folder / (sha256({url}).substr(0, 32) + ".input");
+}
+
+InputFiles input_files(const Request& request, const fs::path& folder) {
   av::silence();
-  try {
-    fetch(request.image_url, "image_url");
-    fetch(request.last_image_url, "last_image_url");
-    fetch(request.video_url, "video_url");
-    fetch(request.audio_url, "audio_url");
-    fetch(request.pose_video_url, "pose_video_url");
-  } catch (...) {
-    remove_fetched();
-    throw;
-  }
-}
-
-FetchedMedia::~FetchedMedia() {
-  remove_fetched();
-}
-
-void FetchedMedia::remove_fetched() {
-  std::error_code ignored;
-  // The latest first: a folder goes only where it has become empty.
-  for (auto path = fetched_.rbegin(); path != fetched_.rend(); ++path) fs::remove(*path, ignored);
-}
-
-void FetchedMedia::fetch(std::string& url, const char* field) {
-  if (!is_url(url)) return;
-  const std::string path = prefix_.empty() ? temporary_copy(url, field) : lasting_copy(url, field);
-  copies_.push_back({path, url});
-  url = path;
-}
-
-std::string FetchedMedia::temporary_copy(const std::string& url, const char* field) {
-  std::string path = (fs::temp_directory_path() / ("wan-input-" + std::string(6, 'X'))).string();
-  const OpenFile file{mkstemp(path.data())};
-  if (file.number < 0) fail(path);
-  fetched_.push_back(path);
-  download(url, field, file.number, path);
-  return path;
-}
-
-std::string FetchedMedia::lasting_copy(const std::string& url, const char* field) {
-  const std::string path = copy_path(prefix_, url);
-  if (fs::exists(path)) return path;
-  const fs::path folder = fs::path(path).parent_path();
-  if (!folder.empty() && fs::create_directories(folder)) fetched_.push_back(folder);
-  PartFile part(path);
-  {
-    const OpenFile file{open(part.part().c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC)};
-    if (file.number < 0) fail(path);
-    download(url, field, file.number, path);
-  }
-  part.commit();
-  fetched_.push_back(path);
-  return path;
-}
-
-void FetchedMedia::reading(const std::function<void()>& work) const {
-  try {
-    work();
-  } catch (const InvalidRequest& invalid) {
-    std::vector<FieldError> errors = invalid.errors;
-    for (const Copy& copy : copies_) {
-      const std::string name = shown_url(copy.url);
-      for (FieldError& error : errors) {
-        replace_all(error.wrong, "'" + copy.path + "'", name);
-        replace_all(error.wrong, copy.path, name);
-      }
-    }
-    throw InvalidRequest(errors);
-  }
+  return {.image = file_of(request.image_url, "image_url", folder),
+          .last_image = file_of(request.last_image_url, "last_image_url", folder),
+          .video = file_of(request.video_url, "video_url", folder),
+          .audio = file_of(request.audio_url, "audio_url", folder),
+          .pose_video = file_of(request.pose_video_url, "pose_video_url", folder)};
 }
 
 }  // namespace wan

@@ -1,47 +1,29 @@
-// Inputs that are named by a URL: copied into files first, so that everything else reads files.
+// The inputs of a request as files: those that are named by a URL are copied first, so that everything else reads files.
 #pragma once
 
-#include <functional>
+#include <filesystem>
 #include <string>
 #include <vector>
 
+#include "engine/media/media_file.h"
 #include "engine/request/request.h"
 
 namespace wan {
 
-/// The file that a copy of `url` is kept in: `prefix`, 32 hexadecimal digits of the URL and ".input".
-std::string copy_path(const std::string& prefix, const std::string& url);
+/// The inputs of one request; what it does not name has an empty path.
+struct InputFiles {
+  MediaFile image, last_image, video, audio, pose_video;
 
-/// The media of a request as files. http(s) and data URLs are fetched through libav* with a limit in bytes and in
-/// silence (30 s); paths are passed on.
-class FetchedMedia {
- public:
-  /// Puts the copies' paths into the URL fields of `request`. With a `prefix` a copy lies at copy_path, each URL once,
-  /// and one that is kept there is taken as it is; its folder is made. Without, it is a temporary file. Throws
-  /// InvalidRequest naming the field where a URL cannot be read.
-  explicit FetchedMedia(Request& request, std::string prefix = "");
-  /// Removes what this object fetched, unless it is kept.
-  ~FetchedMedia();
-  FetchedMedia(const FetchedMedia&) = delete;
-
-  /// Leaves the copies where they are. For when they have proved readable, and later work needs the same bytes again.
-  void keep() { fetched_.clear(); }
-  /// Does `work`. An InvalidRequest that names a copy leaves with the URL in its place.
-  void reading(const std::function<void()>& work) const;
-
- private:
-  struct Copy {
-    std::string path, url;
-  };
-
-  void fetch(std::string& url, const char* field);
-  std::string temporary_copy(const std::string& url, const char* field);
-  std::string lasting_copy(const std::string& url, const char* field);
-  void remove_fetched();
-
-  std::string prefix_;
-  std::vector<Copy> copies_;
-  std::vector<std::string> fetched_;  // what the destructor removes, from the last on
+  /// All that the request names.
+  std::vector<const MediaFile*> all() const;
 };
+
+/// Where the copy of a URL lies in a work folder: 32 hexadecimal digits of the URL and ".input".
+std::filesystem::path copy_path(const std::filesystem::path& folder, const std::string& url);
+
+/// Paths as they are, and of each http(s) or data URL a copy in `folder`, which exists: fetched once, with a limit in
+/// bytes and in silence (30 s), and taken as it is where it is there already. Copies stay until the caller removes them.
+/// Throws InvalidRequest naming the field where a URL cannot be read; nothing half fetched is left.
+InputFiles input_files(const Request& request, const std::filesystem::path& folder);
 
 }  // namespace wan

@@ -6,19 +6,25 @@
 #include <string>
 
 #include "engine/base/log.h"
-#include "engine/request/request.h"
+#include "engine/job/fetched.h"
+#include "engine/request/geometry.h"
 
 namespace wan {
 
 /// CPU tensors; what a task does not take is undefined.
 struct Inputs {
-  at::Tensor image, last_image;  // float32 [3, H, W], about [-1, 1]
-  at::Tensor video;              // uint8 [F, H, W, 3], F = rendered frames
-  std::string keep_audio_from;   // video file whose sound goes into the result; empty: none
+  Geometry geometry = {};                  // of the video, settled by the inputs
+  at::Tensor image = {}, last_image = {};  // float32 [3, H, W], about [-1, 1]
+  at::Tensor video = {};                   // uint8 [F, H, W, 3], F = rendered frames
+  std::string keep_audio_from = {};        // video file whose sound goes into the result; empty: none
 };
 
-/// Reads the media of a request and settles in it what follows from them: width and height under `auto`, num_frames
-/// where it was not given. Throws InvalidRequest naming the field.
-Inputs load_inputs(Request& request, const Log& log);
+/// The request's own geometry: what it leaves open is 0.
+Geometry asked_geometry(const Request& request);
+
+/// Image to video. Throws InvalidRequest naming the field.
+Inputs load_images(const Request& request, const InputFiles& files);
+/// Video to video: where no length was asked for, that of the file. Throws InvalidRequest naming the field.
+Inputs load_video(const Request& request, const InputFiles& files, const Log& log);
 
 }  // namespace wan

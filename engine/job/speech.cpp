@@ -2,22 +2,20 @@
 
 #include <ATen/ATen.h>
 
-#include <chrono>
+#include <algorithm>
 #include <cmath>
 
-#include "engine/base/error.h"
-#include "engine/job/fetched.h"
+#include "engine/frames/vae_clip.h"
+#include "engine/job/conditioning.h"
 #include "engine/job/speech_folder.h"
 #include "engine/job/speech_pieces.h"
-#include "engine/job/stage_clock.h"
+#include "engine/job/text_states.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
-#include "engine/request/geometry.h"
-#include "engine/residency/needs.h"
-#include "engine/sampling/attention_record.h"
-#include "engine/sampling/denoise.h"
+#include "engine/sampling/noise.h"
 #include "engine/speech/guidance.h"
 #include "engine/speech/pose_video.h"
+#include "engine/speech/waveform.h"
 #include "models/vae/latent.h"
 
 namespace wan {
@@ -25,13 +23,13 @@ namespace wan {
 namespace {
 
 constexpr int64_t kRate = 16000;  // of the audio encoder
-constexpr std::chrono::minutes kSaveEvery{1};
 
 /// What a job is made from, opened and checked before a network is loaded.
 struct SpeechInputs {
-  at::Tensor image;  // uint8 [h, w, 3]
-  Waveform sound;
-  std::optional<PoseVideo> pose;
+  Geometry geometry = {};
+  at::Tensor image = {};  // uint8 [h, w, 3]
+  Waveform sound = {};
+  std::optional<PoseVideo> pose = {};
 };
 
 void warn_of_damage(const Waveform& sound, const Log& log) {
@@ -45,15 +43,14 @@ void warn_of_damage(const Waveform& sound, const Log& log) {
                                  std::to_string(sound.stated_seconds) + " s that its file states"}});
 }
 
-/// Settles the size in `request`.
-SpeechInputs load_speech(Request& request, const Log& log) {
-  SpeechInputs inputs;
-  inputs.image = read_image(request.image_url, "image_url");
+SpeechInputs load_speech(const Request& request, const InputFiles& files, const Log& log) {
+  SpeechInputs inputs{.geometry = asked_geometry(request), .image = read_image(files.image)};
   const Size size = video_size(request, inputs.image.size(1), inputs.image.size(0));
-  request.width = size.width;
-  request.height = size.height;
-  if (!request.pose_video_url.empty()) inputs.pose.emplace(request, request.height, request.width);
-  inputs.sound = open_waveform(request.audio_url, "audio_url");
+  inputs.geometry.width = size.width;
+  inputs.geometry.height = size.height;
+  if (!files.pose_video.path.empty())
+    inputs.pose.emplace(files.pose_video, request.frames_per_second, size.height, size.width);
+  inputs.sound = open_waveform(files.audio);
   warn_of_damage(inputs.sound, log);
   return inputs;
 }
@@ -61,23 +58,22 @@ SpeechInputs load_speech(Request& request, const Log& log) {
 /// A job between its clips: what is encoded once, and the files that a broken run left.
 class SpeechJob {
  public:
-  SpeechJob(Networks& networks, const Request& request, const SpeechPlan& plan, SpeechFeatures& features,
-            const ClipStore& store, Progress& progress, std::string job)
+  SpeechJob(Networks& networks, const Job& job, const SpeechPlan& plan, SpeechFeatures& features,
+            const SpeechFolder& folder, const Run& run)
       : networks_(networks),
-        request_(request),
+        request_(job.request),
+        schedule_(*job.schedule),
         plan_(plan),
         features_(features),
-        store_(store),
-        progress_(progress),
-        job_(std::move(job)),
-        schedule_(make_schedule(request)) {}
+        folder_(folder),
+        run_(run) {}
 
   /// Text, reference picture and clips to pieces in the store: those that are not there yet. `pose` may be null.
   void run(const at::Tensor& picture, PoseVideo* pose) {
-    const int64_t first = store_.finished(), all = int64_t(plan_.clips.size());
+    const int64_t first = folder_.finished(), all = int64_t(plan_.clips.size());
     if (first == all) return;
     TextStates text(networks_);
-    progress_.at({Stage::Encode, 0, 1, "", job_});
+    run_.progress.at({Stage::Encode, 0, 1, "", run_.label});
     at::Tensor positive = text(request_.prompt);
     bool guided = request_.guidance_scale > 1;
     guidance_.emplace(networks_, positive, guided ? text(request_.negative_prompt) : at::Tensor());
@@ -85,10 +81,10 @@ class SpeechJob {
     reference_ = encode(pixels);
     pose_ = pose;
     if (pose_) pose_->skip(plan_.clips[first].start);
-    MotionBuffer buffer =
-        first > 0 ? store_.motion()
-                  : MotionBuffer(request_.height, request_.width, request_.start_from_image ? pixels : at::Tensor());
-    SpeechPieces pieces(request_, plan_, store_, first);
+    MotionBuffer buffer = first > 0 ? folder_.motion()
+                                    : MotionBuffer(plan_.geometry.height, plan_.geometry.width,
+                                                   request_.start_from_image ? pixels : at::Tensor());
+    SpeechPieces pieces(request_, plan_, folder_, first);
     chain_clips(plan_.clips, first, reference_, buffer, plan_.chain,
                 {.encode = [&](const at::Tensor& frames) { return encode(frames); },
                  .sample = [&](const ClipTurn& turn) { return sample(turn); },
@@ -97,33 +93,35 @@ class SpeechJob {
                  .finished =
                      [&](int64_t clip, const MotionBuffer& motion) {
                        pieces.finish_clip();
-                       store_.finish(clip, clip + 1 < all ? motion.frames() : at::Tensor(), attention());
+                       folder_.finish(clip, clip + 1 < all ? motion.frames() : at::Tensor(), attention());
                      }});
   }
 
  private:
   /// What computed the clips so far, also before a break: goes with each file that a broken run goes on from.
   AttentionChoices attention() const {
-    AttentionChoices choices = store_.attention();
+    AttentionChoices choices = folder_.attention();
     choices.merge(attention_choices(networks_.placement()));
     return choices;
   }
 
   at::Tensor encode(const at::Tensor& pixels) {
-    return encode_in_range(networks_, [&](const vae::Vae& vae) { return pixel_latent(vae, pixels, progress_, job_); });
+    return encode_in_range(networks_, [&](const vae::Vae& vae) { return pixel_latent(vae, pixels, run_); });
   }
 
   void decode(const at::Tensor& latents, const std::function<void(const at::Tensor&)>& piece) {
     ClipDecoder decoder(networks_);
     for (int64_t i = 0; i < latents.size(1); ++i) {
-      progress_.at({Stage::Decode, i, latents.size(1), "", job_});
+      run_.progress.at({Stage::Decode, i, latents.size(1), "", run_.label});
       piece(decode_chunk(decoder, latents, i));
     }
   }
 
-  std::string label(const ClipTurn& turn) const {
-    std::string clip = "clip " + std::to_string(turn.number + 1) + "/" + std::to_string(plan_.clips.size());
-    return job_.empty() ? clip : job_ + " " + clip;
+  Run run_of(const ClipTurn& turn) const {
+    Run run = run_;
+    const std::string clip = "clip " + std::to_string(turn.number + 1) + "/" + std::to_string(plan_.clips.size());
+    run.label = run.label.empty() ? clip : run.label + " " + clip;
+    return run;
   }
 
   /// The clip's latents: from an earlier run's file, else sampled and then kept in one.
@@ -131,25 +129,25 @@ class SpeechJob {
     at::Device device = networks_.placement().device;
     // Also where the latents are there already: the next clip goes on in the pose video after this one.
     at::Tensor pose = pose_ ? pose_->next(turn.clip.frames) : at::Tensor();
-    if (std::optional<at::Tensor> kept = store_.latents(turn.number)) return kept->to(device);
+    if (std::optional<at::Tensor> kept = folder_.latents(turn.number)) return kept->to(device);
     at::Tensor noise = Noise(turn.seed, networks_.placement().noise)
-                           .draw({vae::kLatentChannels, turn.clip.frames / 4, request_.height / vae::kPixels,
-                                  request_.width / vae::kPixels})
+                           .draw({vae::kLatentChannels, turn.clip.frames / 4, plan_.geometry.height / vae::kPixels,
+                                  plan_.geometry.width / vae::kPixels})
                            .to(device);
     std::vector<int64_t> index(plan_.features.begin() + turn.clip.start,
                                plan_.features.begin() + turn.clip.start + turn.clip.frames);
     if (pose.defined()) pose = pose_latents(pose, turn.clip);
     guidance_->begin_clip(reference_, turn.motion_latents, pose, features_.at(index));
     at::Tensor latents = denoise_clip(turn, noise);
-    store_.save_latents(turn.number, latents, attention());
+    folder_.save_latents(turn.number, latents, attention());
     return latents;
   }
 
   at::Tensor denoise_clip(const ClipTurn& turn, const at::Tensor& noise) {
-    std::optional<Sampling> saved = store_.running(turn.number, request_.solver, schedule_, noise.device());
-    Sampling state = saved ? std::move(*saved) : begin_sampling(request_.solver, schedule_, noise);
-    denoise(state, schedule_, int64_t(schedule_.size()), std::ref(*guidance_), progress_, label(turn),
-            {kSaveEvery, [&](const Sampling& now) { store_.save_running(turn.number, now, attention()); }});
+    std::optional<Sampling> saved = folder_.running(turn.number, schedule_, noise.device());
+    Sampling state = saved ? std::move(*saved) : begin_sampling(schedule_, noise);
+    denoise_and_save(state, schedule_, schedule_.size(), std::ref(*guidance_), run_of(turn),
+                     [&](const Sampling& now) { folder_.save_running(turn.number, now, attention()); });
     return state.x;
   }
 
@@ -159,23 +157,37 @@ class SpeechJob {
 
   Networks& networks_;
   const Request& request_;
+  const Schedule& schedule_;
   const SpeechPlan& plan_;
   SpeechFeatures& features_;
-  const ClipStore& store_;
-  Progress& progress_;
-  std::string job_;
-  std::vector<Step> schedule_;
+  const SpeechFolder& folder_;
+  const Run& run_;
   std::optional<SpeechGuidance> guidance_;
   PoseVideo* pose_ = nullptr;
   at::Tensor reference_;
 };
 
+void log_plan(const Job& job, const SpeechPlan& plan, int64_t finished, const Log& log) {
+  log("job", {{"task", "s2v"},
+              {"seed", job.request.seed},
+              {"width", plan.geometry.width},
+              {"height", plan.geometry.height},
+              {"frames", plan.frames},
+              {"clips", plan.clips.size()},
+              {"clips_finished_before", finished},
+              {"seconds_of_sound", plan.seconds},
+              {"device", job.placement.device.str()},
+              {"dtype", job.record.dtype},
+              {"precision", job.request.precision}});
+}
+
 }  // namespace
 
-SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features_30) {
+SpeechPlan plan_speech(const Request& request, const Geometry& geometry, int64_t samples, int64_t features_30) {
   const int64_t fps = request.frames_per_second;
   const bool reference = request.preset == "reference";
   SpeechPlan plan;
+  plan.geometry = geometry;
   plan.chain = {
       .seed = uint64_t(request.seed), .start_from_image = request.start_from_image, .hold_first_frame = !reference};
   if (request.max_seconds > 0) samples = std::clamp<int64_t>(int64_t(request.max_seconds * kRate), 1, samples);
@@ -205,66 +217,23 @@ SpeechPlan plan_speech(const Request& request, int64_t samples, int64_t features
   return plan;
 }
 
-void speak(Networks& networks, const Request& asked, const Record& record, const std::filesystem::path& work,
-           const RenderOptions& options, const Log& log, Progress& progress, const std::string& job,
-           const std::function<void()>& finished) {
-  Request request = asked;
-  const ClipStore store(work);
-  FetchedMedia media(request, (work / "").string());
-  media.reading([&] {
-    SpeechInputs inputs = load_speech(request, log);
-    store.begin(record, request);
-    // Before any network runs. In a batch this also ends the choices of the job before.
-    AttentionChoices pinned = store.attention();
-    pinned.insert(record.attention.begin(), record.attention.end());
-    pin_attention(networks.placement(), pinned);
-    SpeechFeatures features(networks.audio_encoder(), inputs.sound);
-    media.keep();
-    SpeechPlan plan = plan_speech(request, features.samples(), features.frames());
-    log("job", {{"task", "s2v"},
-                {"seed", request.seed},
-                {"width", request.width},
-                {"height", request.height},
-                {"frames", plan.frames},
-                {"clips", plan.clips.size()},
-                {"clips_finished_before", store.finished()},
-                {"seconds_of_sound", plan.seconds},
-                {"device", networks.placement().device.str()},
-                {"dtype", record.dtype},
-                {"precision", request.precision}});
-    SpeechJob chain(networks, request, plan, features, store, progress, job);
-    chain.run(resize_shorter_side(inputs.image, request.height, request.width), inputs.pose ? &*inputs.pose : nullptr);
-    Record whole = record;
-    whole.attention = store.attention();
-    join_speech(request, plan, whole, store, options);
-    if (finished) finished();
-    store.remove();
-  });
-}
-
-void render_speech(const Request& request, const RenderOptions& options, const Log& log, Progress& progress) {
-  Placement placement = resolve_placement(request);
-  ModelFolder folder = open_model_folder(request.model, request.task);
-  StageClock clock(log, placement);
-  const Extent extent = largest_extent(request);
-  const MemoryNeed need = memory_need(folder, extent, placement);
-  check_fits(need, extent, placement);
-  Networks networks(folder, placement, need.working, log);
-  remember_attention(placement, log);
-  warn_of_cudnn(placement, log);
-  Record asked = make_record(request, placement, identities(folder));
-  asked.attention = options.attention;
-  const Record record = taken_up(std::move(asked));
-  const std::filesystem::path work = clips_path(record.request.out);
-  try {
-    speak(networks, record.request, record, work, options, log, progress);
-  } catch (...) {
-    if (std::filesystem::exists(work)) log("kept", {{"clips", work.string()}, {"finish_with", "the same command"}});
-    throw;
-  }
-  log_attention(placement, log);
-  clock.end("clips");
-  clock.finish(record.request.out);
+void speak(Networks& networks, const Job& job, const InputFiles& files, const std::filesystem::path& folder,
+           const Run& run) {
+  SpeechInputs inputs = load_speech(job.request, files, run.log);
+  const SpeechFolder kept(folder);
+  // Before any network runs. In a batch this also ends the choices of the job before.
+  AttentionChoices pinned = kept.attention();
+  pinned.insert(job.attention.begin(), job.attention.end());
+  pin_attention(networks.placement(), pinned);
+  SpeechFeatures features(networks.audio_encoder(), inputs.sound);
+  const SpeechPlan plan = plan_speech(job.request, inputs.geometry, features.samples(), features.frames());
+  log_plan(job, plan, kept.finished(), run.log);
+  SpeechJob chain(networks, job, plan, features, kept, run);
+  chain.run(resize_shorter_side(inputs.image, plan.geometry.height, plan.geometry.width),
+            inputs.pose ? &*inputs.pose : nullptr);
+  Record whole = job.record;
+  whole.attention = kept.attention();
+  join_speech(job.request.out, plan, files.audio, whole, kept, job.output);
 }
 
 }  // namespace wan

@@ -19,9 +19,8 @@ namespace {
 /// The file's sound for the muxer: given out as far as the picture has come.
 class SoundTrack {
  public:
-  SoundTrack(const Request& request, double seconds)
-      : reader_(request.audio_url, kField, Mix::Stereo,
-                sound_rate(AudioReader(request.audio_url, kField, Mix::Stereo).rate())),
+  SoundTrack(const MediaFile& sound, double seconds)
+      : reader_(sound, Mix::Stereo, sound_rate(AudioReader(sound, Mix::Stereo).rate())),
         left_(std::llround(seconds * double(reader_.rate()))) {}
 
   AudioFormat format() const { return {reader_.rate(), reader_.channels()}; }
@@ -38,14 +37,13 @@ class SoundTrack {
   }
 
  private:
-  static constexpr const char* kField = "audio_url";
   AudioReader reader_;
   int64_t left_, written_ = 0;
 };
 
-VideoFormat format_of(const Request& request) {
-  return {.height = request.height,
-          .width = request.width,
+VideoFormat format_of(const Request& request, const SpeechPlan& plan) {
+  return {.height = plan.geometry.height,
+          .width = plan.geometry.width,
           .rate = {request.frames_per_second, 1},
           .quality = request.video_quality,
           .write_mode = request.video_write_mode};
@@ -60,20 +58,23 @@ int64_t frames_before(const SpeechPlan& plan, int64_t clip) {
 /// From the file itself: after a break the earlier clips' frames are nowhere else.
 void write_sheet(const std::string& path, const std::string& video, int64_t frames) {
   ContactSheet sheet(frames);
-  VideoReader reader(video, "out");
+  VideoReader reader({video, "out"});
   while (std::optional<VideoFrame> frame = reader.next()) sheet.add(frame->rgb.unsqueeze(0));
   write_png(path, sheet.image());
 }
 
 }  // namespace
 
-SpeechPieces::SpeechPieces(const Request& request, const SpeechPlan& plan, const ClipStore& store, int64_t first)
-    : request_(request), store_(store), clip_(first), left_(plan.frames - frames_before(plan, first)) {}
+SpeechPieces::SpeechPieces(const Request& request, const SpeechPlan& plan, const SpeechFolder& folder, int64_t first)
+    : format_(format_of(request, plan)),
+      folder_(folder),
+      clip_(first),
+      left_(plan.frames - frames_before(plan, first)) {}
 
 void SpeechPieces::show(const at::Tensor& frames) {
   const int64_t count = std::min(frames.size(1), left_);
   if (count <= 0) return;
-  if (!writer_) writer_.emplace(store_.piece(clip_), format_of(request_));
+  if (!writer_) writer_.emplace(folder_.piece(clip_), format_);
   writer_->write(vae::to_uint8(frames.narrow(1, 0, count)).cpu());
   left_ -= count;
 }
@@ -84,23 +85,24 @@ void SpeechPieces::finish_clip() {
   ++clip_;
 }
 
-void join_speech(const Request& request, const SpeechPlan& plan, const Record& record, const ClipStore& store,
-                 const RenderOptions& options) try {
-  SoundTrack sound(request, plan.seconds);
-  VideoFormat format = format_of(request);
+void join_speech(const std::string& out, const SpeechPlan& plan, const MediaFile& audio, const Record& record,
+                 const SpeechFolder& folder, const OutputOptions& options) try {
+  const Request& request = record.request;
+  SoundTrack sound(audio, plan.seconds);
+  VideoFormat format = format_of(request, plan);
   format.metadata = to_text(record);
   format.audio = sound.format();
-  JoinedVideo video(request.out, store.piece(0), format);
+  JoinedVideo video(out, folder.piece(0), format);
   for (int64_t clip = 0; clip < int64_t(plan.clips.size()); ++clip) {
     const int64_t shown = frames_before(plan, clip + 1);
-    video.append(store.piece(clip), shown - frames_before(plan, clip));
+    video.append(folder.piece(clip), shown - frames_before(plan, clip));
     sound.write_until(video, double(shown) / double(request.frames_per_second));
   }
   sound.write_until(video, double(plan.frames) / double(request.frames_per_second) + 1);
   video.finish();
-  if (!options.contact_sheet.empty()) write_sheet(options.contact_sheet, request.out, plan.frames);
+  if (!options.contact_sheet.empty()) write_sheet(options.contact_sheet, out, plan.frames);
 } catch (const BadPiece& bad) {
-  store.forget_clips();
+  folder.forget_clips();
   throw std::runtime_error(std::string(bad.what()) +
                            "; it is damaged, and the clips are removed: the same command renders them again");
 }

@@ -1,6 +1,5 @@
 #include "engine/job/work_files.h"
 
-#include "engine/job/fetched.h"
 #include "engine/request/files.h"
 
 namespace wan {
@@ -13,54 +12,69 @@ std::set<std::string> noted_files(const nlohmann::json* note) {
   return note ? note->value(kFiles, std::set<std::string>()) : std::set<std::string>();
 }
 
-}  // namespace
-
-void WorkFiles::recall(BatchJob& job) const {
-  job.files = noted_files(journal_.find(job.key));
+/// The names of the copies of the job's URLs.
+std::set<std::string> copies_of(const Request& request) {
+  std::set<std::string> names;
+  for (const std::string& input :
+       {request.image_url, request.last_image_url, request.video_url, request.audio_url, request.pose_video_url})
+    if (is_url(input)) names.insert(copy_path("", input).string());
+  return names;
 }
 
-void WorkFiles::settle(BatchJob& job) const {
-  const Request& request = job.request;
+}  // namespace
+
+std::string WorkFiles::sound(const Job& job) const {
+  const std::string& video = job.request.video_url;
+  return is_url(video) ? copy_path(folder_.path(), video).string() : video;
+}
+
+void WorkFiles::recall(Job& job) const {
+  job.files = noted_files(folder_.find(job.key));
+}
+
+void WorkFiles::settle(Job& job) const {
   auto add = [&](const std::filesystem::path& path) { job.files.insert(path.filename().string()); };
-  if (request.task == Task::S2V) {
+  if (job.request.task == Task::S2V) {
     add(clips(job));
   } else {
     add(latents(job));
     add(sampling(job));
     for (const std::string& name : {job.positive, job.negative, job.input})
       if (!name.empty()) add(encoding(name));
-    for (const std::string& input : {request.image_url, request.last_image_url, request.video_url})
-      if (is_url(input)) add(copy_path(copies(), input));
-    job.video = is_url(request.video_url) ? copy_path(copies(), request.video_url) : request.video_url;
   }
+  job.files.merge(copies_of(job.request));
   job.prepared = true;
 }
 
-void WorkFiles::note(const BatchJob& job) {
-  if (job.prepared && noted_files(journal_.find(job.key)) != job.files) journal_.note(job.key, {{kFiles, job.files}});
+void WorkFiles::note(const Job& job) {
+  if (job.prepared && noted_files(folder_.find(job.key)) != job.files) folder_.note(job.key, {{kFiles, job.files}});
 }
 
-void WorkFiles::count(const std::list<BatchJob>& jobs) {
-  for (const BatchJob& job : jobs) {
+void WorkFiles::count(const std::list<Job>& jobs) {
+  for (const Job& job : jobs) {
     if (job.finished) continue;
     if (!job.prepared) return;
     for (const std::string& file : job.files) ++needed_[file];
   }
   all_known_ = true;
-  for (const BatchJob& job : jobs)
+  for (const Job& job : jobs)
     if (job.finished) remove_unneeded(job);
 }
 
-void WorkFiles::drop(const BatchJob& job) {
+void WorkFiles::drop(const Job& job) {
   for (const std::string& file : job.files)
     if (auto found = needed_.find(file); found != needed_.end() && --found->second == 0) needed_.erase(found);
   remove_unneeded(job);
 }
 
-void WorkFiles::remove_unneeded(const BatchJob& job) const {
+void WorkFiles::drop_copies(const Job& job) const {
+  for (const std::string& name : copies_of(job.request)) folder_.remove(name);
+}
+
+void WorkFiles::remove_unneeded(const Job& job) const {
   if (!all_known_) return;
   for (const std::string& file : job.files)
-    if (!needed_.count(file)) journal_.remove(file);
+    if (!needed_.count(file)) folder_.remove(file);
 }
 
 }  // namespace wan

@@ -126,7 +126,7 @@ class RateConverter {
 }  // namespace
 
 struct AudioReader::State {
-  State(const std::string& path, const std::string& field, Mix mix, int64_t wanted);
+  State(const MediaFile& file, Mix mix, int64_t wanted);
   void check(const AVFrame& frame) const;
   at::Tensor next();
 
@@ -139,8 +139,8 @@ struct AudioReader::State {
   std::optional<RateConverter> to_rate;
 };
 
-AudioReader::State::State(const std::string& path, const std::string& field, Mix mix, int64_t wanted)
-    : decoder({path, field, "a sound file"}, AVMEDIA_TYPE_AUDIO, 0), mix(mix) {
+AudioReader::State::State(const MediaFile& file, Mix mix, int64_t wanted)
+    : decoder({file, "a sound file"}, AVMEDIA_TYPE_AUDIO, 0), mix(mix) {
   do {
     if (!decoder.next(*frame)) decoder.source().refuse("it has no sound that can be decoded");
   } while (frame->nb_samples <= 0);
@@ -183,8 +183,8 @@ at::Tensor AudioReader::State::next() {
   return rest.defined() && rest.size(1) > 0 ? rest : at::Tensor();
 }
 
-AudioReader::AudioReader(const std::string& path, const std::string& field, Mix mix, int64_t rate)
-    : state_(std::make_unique<State>(path, field, mix, rate)) {}
+AudioReader::AudioReader(const MediaFile& file, Mix mix, int64_t rate)
+    : state_(std::make_unique<State>(file, mix, rate)) {}
 AudioReader::~AudioReader() = default;
 AudioReader::AudioReader(AudioReader&&) noexcept = default;
 
@@ -211,8 +211,8 @@ int64_t AudioReader::damaged_packets() const {
   return state_->decoder.damaged_packets();
 }
 
-Audio read_audio(const std::string& path, const std::string& field, int64_t rate) {
-  AudioReader reader(path, field, Mix::Mono, rate);
+Audio read_audio(const MediaFile& file, int64_t rate) {
+  AudioReader reader(file, Mix::Mono, rate);
   auto samples = std::make_shared<std::vector<float>>();
   while (true) {
     at::Tensor piece = reader.next();

@@ -7,6 +7,8 @@
 #include <memory>
 #include <string>
 
+#include "engine/media/media_file.h"
+
 namespace wan {
 
 constexpr int64_t kMostAudioSeconds = 4 * 3600;
@@ -25,12 +27,12 @@ enum class Mix {
 /// resampler, and resampler() says so: its result differs (SNR 28 to 54 dB). Source: S2V's
 /// wan/modules/s2v/audio_encoder.py.
 ///
-/// All errors are InvalidRequest naming `field`: no sound, an unknown codec, nothing decodable, more than the limit
+/// All errors are InvalidRequest naming the file's field: no sound, an unknown codec, nothing decodable, more than the limit
 /// above, a rate that changes midway. A file that is cut off yields what lies before the cut.
 class AudioReader {
  public:
   /// `rate` 0 keeps the file's own.
-  AudioReader(const std::string& path, const std::string& field, Mix mix, int64_t rate = 0);
+  AudioReader(const MediaFile& file, Mix mix, int64_t rate = 0);
   ~AudioReader();
   AudioReader(AudioReader&&) noexcept;
 
@@ -59,6 +61,6 @@ struct Audio {
 };
 
 /// The whole file as mono at `rate`: 230 MB for an hour at 16 kHz. Errors as AudioReader's.
-Audio read_audio(const std::string& path, const std::string& field, int64_t rate);
+Audio read_audio(const MediaFile& file, int64_t rate);
 
 }  // namespace wan

@@ -95,8 +95,8 @@ void AacTrack::finish() {
   drain();
 }
 
-KeptTrack::KeptTrack(Muxer& muxer, const std::string& path, const std::string& field) : muxer_(muxer) {
-  input_ = std::make_unique<Input>(Source{path, field, "a video with sound"}, AVMEDIA_TYPE_AUDIO);
+KeptTrack::KeptTrack(Muxer& muxer, const MediaFile& file) : muxer_(muxer) {
+  input_ = std::make_unique<Input>(Source{file, "a video with sound"}, AVMEDIA_TYPE_AUDIO);
   AVFormatContext& format = input_->format();
   int picture = av_find_best_stream(&format, AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
   origin_ = picture >= 0 ? start_of(*format.streams[picture]) : start_of(input_->stream());
@@ -107,8 +107,8 @@ KeptTrack::KeptTrack(Muxer& muxer, const std::string& path, const std::string& f
   }
   const double late = start_of(input_->stream()) - origin_;
   input_.reset();
-  const int64_t rate = AudioReader(path, field, Mix::Stereo).rate();
-  reader_ = std::make_unique<AudioReader>(path, field, Mix::Stereo, sound_rate(rate));
+  const int64_t rate = AudioReader(file, Mix::Stereo).rate();
+  reader_ = std::make_unique<AudioReader>(file, Mix::Stereo, sound_rate(rate));
   encoded_ = std::make_unique<AacTrack>(muxer, reader_->rate(), reader_->channels());
   // Sound that begins before the first picture is skipped, sound that begins after it is preceded by silence.
   skip_ = std::max<int64_t>(0, std::llround(-late * double(reader_->rate())));

@@ -36,7 +36,7 @@ class AacTrack {
 /// codec, decoded and encoded as AAC where not. Time zero is that file's first picture.
 class KeptTrack {
  public:
-  KeptTrack(Muxer& muxer, const std::string& path, const std::string& field);
+  KeptTrack(Muxer& muxer, const MediaFile& file);
   bool copies() const { return input_ != nullptr; }
   /// Writes the sound up to this time.
   void advance(double seconds);

@@ -21,7 +21,7 @@ av::Packet read_file(const Source& source) {
   int64_t size = av::checked_size(source, kMostImageBytes);
   av::Packet packet = av::new_packet();
   if (av_new_packet(packet.get(), int(size)) < 0) throw std::bad_alloc();
-  std::ifstream file(source.path, std::ios::binary);
+  std::ifstream file(source.file.path, std::ios::binary);
   if (!file.read(reinterpret_cast<char*>(packet->data), size)) source.refuse(std::strerror(errno));
   return packet;
 }
@@ -140,9 +140,9 @@ at::Tensor on_canvas(const Source& source, const AnimatedWebp& animation, const 
 
 }  // namespace
 
-at::Tensor read_image(const std::string& path, const std::string& field) {
+at::Tensor read_image(const MediaFile& input) {
   av::silence();
-  Source source{path, field, "an image (PNG, JPEG, WebP, BMP, TIFF, GIF)"};
+  Source source{input, "an image (PNG, JPEG, WebP, BMP, TIFF, GIF)"};
   av::Packet file = read_file(source);
   AVCodecID codec = codec_of(*file);
   if (codec == AV_CODEC_ID_NONE) source.refuse("none of these by its first bytes");

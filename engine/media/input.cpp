@@ -54,12 +54,12 @@ int refuse_to_open(AVFormatContext*, AVIOContext**, const char*, int, AVDictiona
 }  // namespace
 
 void Source::refuse(const std::string& why) const {
-  throw InvalidRequest(field, std::string("must be ") + wanted + ", got '" + path + "': " + why);
+  throw InvalidRequest(file.field, std::string("must be ") + wanted + ", got '" + file.shown() + "': " + why);
 }
 
 int64_t checked_size(const Source& source, int64_t most) {
   struct stat state;
-  if (stat(source.path.c_str(), &state) != 0) source.refuse(std::generic_category().message(errno));
+  if (stat(source.file.path.c_str(), &state) != 0) source.refuse(std::generic_category().message(errno));
   if (!S_ISREG(state.st_mode)) source.refuse("not a regular file");
   if (state.st_size == 0) source.refuse("the file is empty");
   if (state.st_size > most) {
@@ -89,7 +89,7 @@ Input::Input(const Source& source, AVMediaType type) {
 }
 
 void Input::open(const Source& source) {
-  file_ = ::open(source.path.c_str(), O_RDONLY | O_CLOEXEC);
+  file_ = ::open(source.file.path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file_ < 0) source.refuse(std::generic_category().message(errno));
   auto* buffer = static_cast<uint8_t*>(av_malloc(kBufferBytes));
   if (!buffer) throw std::bad_alloc();

@@ -6,15 +6,16 @@
 #include <string>
 
 #include "engine/media/av.h"
+#include "engine/media/media_file.h"
 
 namespace wan::av {
 
-/// What a caller says about a file it hands in: the request's field, for messages, and the kind of thing wanted.
+/// A file that is handed in, and the kind of thing that is wanted.
 struct Source {
-  std::string path, field;
+  MediaFile file;
   const char* wanted;  // "a video", "a sound file"
 
-  /// Throws InvalidRequest "[field] must be <wanted>, got 'path': <why>".
+  /// Throws InvalidRequest "[field] must be <wanted>, got 'name': <why>".
   [[noreturn]] void refuse(const std::string& why) const;
 };
 

@@ -15,7 +15,7 @@ namespace {
 
 std::unique_ptr<av::Input> open_piece(const std::string& piece) {
   try {
-    return std::make_unique<av::Input>(av::Source{piece, "out", "a finished piece of the video"}, AVMEDIA_TYPE_VIDEO);
+    return std::make_unique<av::Input>(av::Source{{piece, "out"}, "a finished piece of the video"}, AVMEDIA_TYPE_VIDEO);
   } catch (const InvalidRequest& unreadable) {
     throw BadPiece(unreadable.what());
   }

@@ -21,8 +21,8 @@ bool is_shallow_json(const std::string& text) {
 
 }  // namespace
 
-std::string read_metadata(const std::string& path, const std::string& field) {
-  av::Source source{path, field, "a video written by wan-infer"};
+std::string read_metadata(const MediaFile& file) {
+  av::Source source{file, "a video written by wan-infer"};
   av::Input input(source, AVMEDIA_TYPE_VIDEO);
   const AVDictionaryEntry* comment = av_dict_get(input.format().metadata, "comment", nullptr, 0);
   if (!comment) source.refuse("it carries no comment");

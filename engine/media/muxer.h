@@ -5,7 +5,7 @@
 #include <string>
 
 #include "engine/media/av.h"
-#include "models/files/part_file.h"
+#include "models/files/atomic_file.h"
 
 namespace wan::av {
 
@@ -30,7 +30,7 @@ class Muxer {
  private:
   void check(int code) const;  // throws std::runtime_error with path and errno text
   std::string path_;
-  PartFile file_;
+  AtomicFile file_;
   AVFormatContext* format_ = nullptr;
 };
 

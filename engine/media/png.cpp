@@ -9,7 +9,7 @@
 #include <stdexcept>
 
 #include "engine/media/av.h"
-#include "models/files/part_file.h"
+#include "models/files/atomic_file.h"
 
 namespace wan {
 namespace {
@@ -49,7 +49,7 @@ void write_png(const std::string& path, const at::Tensor& rgb) {
                                 c10::str(rgb.sizes()));
   }
   av::silence();
-  PartFile file(path);
+  AtomicFile file(path);
   av::Packet packet = encode(rgb.contiguous());
   std::ofstream out(file.part(), std::ios::binary);
   out.write(reinterpret_cast<const char*>(packet->data), packet->size);

@@ -35,7 +35,7 @@ double pixel_aspect(AVFormatContext& format, AVStream& stream, AVFrame& frame) {
 }  // namespace
 
 struct VideoReader::State {
-  State(const std::string& path, const std::string& field, std::optional<Rational> rate);
+  State(const MediaFile& file, std::optional<Rational> rate);
 
   bool decode(AVFrame& frame);  // the next decodable frame, its pts made a non-decreasing count from the first one
   VideoFrame converted(Rational time);  // `shown`
@@ -55,8 +55,8 @@ struct VideoReader::State {
   av::Frame shown = av::new_frame(), following = av::new_frame();
 };
 
-VideoReader::State::State(const std::string& path, const std::string& field, std::optional<Rational> rate)
-    : decoder({path, field, "a video"}, AVMEDIA_TYPE_VIDEO, kMostVideoPixels),
+VideoReader::State::State(const MediaFile& file, std::optional<Rational> rate)
+    : decoder({file, "a video"}, AVMEDIA_TYPE_VIDEO, kMostVideoPixels),
       base(decoder.input().stream().time_base),
       rate(rate) {
   AVFormatContext& format = decoder.input().format();
@@ -134,8 +134,8 @@ std::optional<VideoFrame> VideoReader::State::next() {
   return converted(time);
 }
 
-VideoReader::VideoReader(const std::string& path, const std::string& field, std::optional<Rational> rate)
-    : state_(std::make_unique<State>(path, field, rate)) {}
+VideoReader::VideoReader(const MediaFile& file, std::optional<Rational> rate)
+    : state_(std::make_unique<State>(file, rate)) {}
 VideoReader::~VideoReader() = default;
 VideoReader::VideoReader(VideoReader&&) noexcept = default;
 

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
 
+#include "engine/media/media_file.h"
 #include "engine/media/rational.h"
 
 namespace wan {
@@ -30,13 +30,13 @@ struct VideoFrame {
 };
 
 /// Reads any video in the usual containers and codecs. Rotation metadata and pixel aspect are applied, odd sizes and
-/// variable frame rates kept as they are. All errors are InvalidRequest naming `field`: no video, larger than the
+/// variable frame rates kept as they are. All errors are InvalidRequest naming the file's field: no video, larger than the
 /// limits above or than 16 GB, an unknown codec, no frame that can be decoded. A file that is cut off yields the frames
 /// before the cut.
 class VideoReader {
  public:
   /// With `rate`, next() yields the frame shown at 0, 1/rate, 2/rate ... until the last frame's time is over.
-  VideoReader(const std::string& path, const std::string& field, std::optional<Rational> rate = std::nullopt);
+  explicit VideoReader(const MediaFile& file, std::optional<Rational> rate = std::nullopt);
   ~VideoReader();
   VideoReader(VideoReader&&) noexcept;
 

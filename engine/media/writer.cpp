@@ -118,7 +118,7 @@ struct VideoWriter::State {
         stream(&muxer.add(*filter->par_out, codec->time_base)) {
     stream->avg_frame_rate = codec->framerate;
     if (format.audio) pushed = std::make_unique<av::AacTrack>(muxer, format.audio->rate, format.audio->channels);
-    if (!format.audio_from.empty()) kept = std::make_unique<av::KeptTrack>(muxer, format.audio_from, kField);
+    if (!format.audio_from.empty()) kept = std::make_unique<av::KeptTrack>(muxer, MediaFile{format.audio_from, kField});
     picture->format = AV_PIX_FMT_YUV420P;
     picture->height = codec->height;
     picture->width = codec->width;

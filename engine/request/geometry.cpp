@@ -21,6 +21,10 @@ int64_t rounded_down(double side, int64_t step) {
 
 }  // namespace
 
+int64_t rendered_frames(Task task, int64_t num_frames) {
+  return task == Task::S2V ? (num_frames + 3) / 4 * 4 : (num_frames + 2) / 4 * 4 + 1;
+}
+
 int64_t area_of(const std::string& resolution) {
   Size wide = size_of(resolution, "16:9");
   return wide.width * wide.height;

@@ -13,6 +13,14 @@ struct Size {
   bool operator==(const Size&) const = default;
 };
 
+/// Size and length of a job's video: the request's, and where it leaves them open, what follows from its input.
+struct Geometry {
+  int64_t width = 0, height = 0;  // pixels; 0 until the input is known
+  int64_t num_frames = 0;         // of the file
+};
+/// Frames that the model renders for a file of `num_frames`: the next 4n + 1, or 4n for speech.
+int64_t rendered_frames(Task task, int64_t num_frames);
+
 /// Pixels of a size class (480p, 580p, 720p): 399,360, 589,824 or 921,600.
 int64_t area_of(const std::string& resolution);
 

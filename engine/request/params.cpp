@@ -280,10 +280,12 @@ std::vector<Parameter> make_table() {
        .field = &Request::out,
        .tasks = every({}),
        .group = "Output",
-       .help = "The video; TASK-SEED.mp4 in the current folder where it is absent.",
+       .help = "The video; where it is absent, that of an unfinished run of the same request, else TASK-SEED.mp4 or "
+               "the next free name.",
        .metavar = "FILE",
        .path = true,
-       .stored = false},
+       .stored = false,
+       .given = &Request::out_given},
 
       {.name = "model",
        .field = &Request::model,

@@ -13,8 +13,9 @@ enum class Task { T2V, I2V, V2V, S2V };
 /// Members carry the endpoints' field names (shared vocabulary of CLI, manifest, HTTP and metadata).
 struct Request {
   Task task = Task::T2V;
-  std::string model;      // folder as given
-  std::string out;        // path of the video as given; not part of the metadata
+  std::string model;  // folder as given
+  std::string out;    // path of the video as given; not part of the metadata
+  bool out_given = false;
   std::string preset;     // hosted | reference
   bool unlocked = false;  // engine ranges instead of the endpoint's
 

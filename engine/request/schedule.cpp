@@ -2,12 +2,35 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 
 namespace wan {
 
-std::vector<double> flow_sigmas(const std::string& solver, int64_t steps, double shift) {
+SolverKind solver_named(const std::string& name) {
+  if (name == "unipc") return SolverKind::UniPc;
+  if (name == "dpm++") return SolverKind::DpmPlusPlus;
+  if (name == "euler") return SolverKind::Euler;
+  throw std::invalid_argument("[solver] must be unipc, dpm++ or euler, got " + name);
+}
+
+std::vector<float> Schedule::sigmas() const {
+  std::vector<float> sigmas;
+  for (const Step& step : steps_) sigmas.push_back(step.sigma);
+  sigmas.push_back(last_sigma_);
+  return sigmas;
+}
+
+bool Schedule::guides() const {
+  return std::any_of(steps_.begin(), steps_.end(), [](const Step& step) { return step.guidance != 1; });
+}
+
+int64_t Schedule::first_low() const {
+  return std::find_if(steps_.begin(), steps_.end(), [](const Step& step) { return !step.high; }) - steps_.begin();
+}
+
+std::vector<double> flow_sigmas(SolverKind solver, int64_t steps, double shift) {
   // UniPC's reference keeps 1000 levels and the top one is 1 - 1/1000, rounded to float32 and used as a double.
-  const double highest = solver == "unipc" ? double(0.999f) : 1.0;
+  const double highest = solver == SolverKind::UniPc ? double(0.999f) : 1.0;
   const double step = (0.0 - highest) / double(steps);  // numpy's linspace: i * step + start, in this order
   std::vector<double> sigmas;
   for (int64_t i = 0; i < steps; ++i) {
@@ -18,27 +41,28 @@ std::vector<double> flow_sigmas(const std::string& solver, int64_t steps, double
   return sigmas;
 }
 
-std::vector<Step> make_schedule(const Request& request) {
+Schedule make_schedule(const Request& request) {
+  const SolverKind solver = solver_named(request.solver);
   std::vector<double> sigmas = request.sigmas;
   if (sigmas.empty())
-    sigmas = flow_sigmas(request.solver, request.num_inference_steps, request.shift);
+    sigmas = flow_sigmas(solver, request.num_inference_steps, request.shift);
   else
     sigmas.push_back(0);
 
-  const int64_t steps = int64_t(sigmas.size()) - 1;
+  const int64_t count = int64_t(sigmas.size()) - 1;
   int64_t start = 0;
-  if (request.task == Task::V2V) start = steps - std::min(int64_t(double(steps) * request.strength), steps);
+  if (request.task == Task::V2V) start = count - std::min(int64_t(double(count) * request.strength), count);
 
-  std::vector<Step> schedule;
-  for (int64_t i = start; i < steps; ++i) {
-    const double level = sigmas[i] * 1000;
-    Step step{.index = i, .sigma = float(sigmas[i]), .sigma_next = float(sigmas[i + 1])};
-    step.t = request.solver == "euler" ? double(float(level)) : std::trunc(level);
+  std::vector<Step> steps;
+  for (int64_t i = start; i < count; ++i) {
+    const double level = sigmas[size_t(i)] * 1000;
+    Step step{.index = i, .sigma = float(sigmas[size_t(i)])};
+    step.t = solver == SolverKind::Euler ? double(float(level)) : std::trunc(level);
     step.high = step.t >= request.boundary * 1000;
     step.guidance = step.high ? request.guidance_scale : request.guidance_scale_2;
-    schedule.push_back(step);
+    steps.push_back(step);
   }
-  return schedule;
+  return Schedule(solver, std::move(steps));
 }
 
 }  // namespace wan

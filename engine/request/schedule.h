@@ -9,20 +9,49 @@
 
 namespace wan {
 
-/// One denoising step, from noise level `sigma` to `sigma_next`.
+enum class SolverKind { UniPc, DpmPlusPlus, Euler };
+/// unipc, dpm++ or euler, the parameter's words; std::invalid_argument otherwise.
+SolverKind solver_named(const std::string& name);
+
+/// One denoising step, from its noise level `sigma` to that of the next step.
 struct Step {
   int64_t index = 0;  // in the whole schedule, also where video to video skips its beginning
   double t = 0;       // what the transformer is told: 1000 sigma, truncated; float32 for euler
-  float sigma = 0, sigma_next = 0;
+  float sigma = 0;
   bool high = true;  // the high-noise expert: t >= 1000 boundary
   double guidance = 1;
 };
 
+/// The steps that are run, and the solver that makes them.
+class Schedule {
+ public:
+  Schedule(SolverKind solver, std::vector<Step> steps, float last_sigma = 0)
+      : solver_(solver), steps_(std::move(steps)), last_sigma_(last_sigma) {}
+
+  SolverKind solver() const { return solver_; }
+  int64_t size() const { return int64_t(steps_.size()); }
+  bool empty() const { return steps_.empty(); }
+  const Step& operator[](int64_t i) const { return steps_[size_t(i)]; }
+  std::vector<Step>::const_iterator begin() const { return steps_.begin(); }
+  std::vector<Step>::const_iterator end() const { return steps_.end(); }
+  /// Noise levels from the first step's to the one behind the last step: size() + 1 values.
+  std::vector<float> sigmas() const;
+  /// Whether a step needs the negative prompt.
+  bool guides() const;
+  /// The first index at which the low-noise expert works: the steps before it are the high-noise expert's.
+  int64_t first_low() const;
+
+ private:
+  SolverKind solver_;
+  std::vector<Step> steps_;
+  float last_sigma_;  // behind the last step
+};
+
 /// Noise levels of a solver's table from high to 0: steps + 1 values, shifted.
 /// Source: wan/utils/fm_solvers_unipc.py, fm_solvers.py get_sampling_sigmas; euler takes those of dpm++.
-std::vector<double> flow_sigmas(const std::string& solver, int64_t steps, double shift);
+std::vector<double> flow_sigmas(SolverKind solver, int64_t steps, double shift);
 
-/// The steps that are run. Video to video keeps the last min(int(n * strength), n) of its n; that may be none.
-std::vector<Step> make_schedule(const Request& request);
+/// Video to video keeps the last min(int(n * strength), n) of its n steps; that may be none.
+Schedule make_schedule(const Request& request);
 
 }  // namespace wan

@@ -10,6 +10,9 @@
 
 namespace wan {
 
+/// Case name -> back end, as a record has it.
+using AttentionChoices = std::map<std::string, std::string>;
+
 /// Choices are measured once for each card and shape, and kept in the user's cache folder. Nothing on the CPU, which
 /// has one attention. Warns where this build holds no kernels for the card.
 void remember_attention(const Placement& placement, const Log& log);

@@ -11,14 +11,7 @@ namespace wan {
 
 namespace {
 
-std::vector<float> sigmas_of(const std::vector<Step>& schedule) {
-  std::vector<float> sigmas;
-  for (const Step& step : schedule) sigmas.push_back(step.sigma);
-  sigmas.push_back(schedule.back().sigma_next);
-  return sigmas;
-}
-
-void check_finite(const at::Tensor& x, const Step& step, int64_t position, size_t steps) {
+void check_finite(const at::Tensor& x, const Step& step, int64_t position, int64_t steps) {
   if (x.isfinite().all().item<bool>()) return;
   throw std::runtime_error("[denoise] step " + std::to_string(position + 1) + " of " + std::to_string(steps) +
                            " (t = " + std::to_string(step.t) + ", " + (step.high ? "high" : "low") +
@@ -27,8 +20,8 @@ void check_finite(const at::Tensor& x, const Step& step, int64_t position, size_
 
 }  // namespace
 
-Sampling begin_sampling(const std::string& solver, const std::vector<Step>& schedule, at::Tensor x) {
-  return {std::move(x), Solver(solver, sigmas_of(schedule))};
+Sampling begin_sampling(const Schedule& schedule, at::Tensor x) {
+  return {std::move(x), Solver(schedule.solver(), schedule.sigmas())};
 }
 
 void save_sampling(const std::filesystem::path& path, const Sampling& state,
@@ -38,10 +31,9 @@ void save_sampling(const std::filesystem::path& path, const Sampling& state,
   write_safetensors(path, tensors, metadata);
 }
 
-Sampling load_sampling(const std::filesystem::path& path, const std::string& solver, const std::vector<Step>& schedule,
-                       at::Device device) {
+Sampling load_sampling(const std::filesystem::path& path, const Schedule& schedule, at::Device device) {
   Checkpoint file = Checkpoint::open(path);
-  Sampling state{file.map("x").to(device, at::kFloat, false, true), Solver(solver, sigmas_of(schedule))};
+  Sampling state = begin_sampling(schedule, file.map("x").to(device, at::kFloat, false, true));
   std::map<std::string, at::Tensor> solver_state;
   for (const auto& [name, stored] : file.tensors())
     if (name.starts_with("solver.")) solver_state[name.substr(7)] = file.map(name).clone();
@@ -49,47 +41,40 @@ Sampling load_sampling(const std::filesystem::path& path, const std::string& sol
   return state;
 }
 
-void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const VelocityField& velocity,
-             Progress& progress, const std::string& job, const AfterStep& after_step) {
-  int64_t steps = int64_t(schedule.size());
+void denoise(Sampling& state, const Schedule& schedule, int64_t end, const VelocityField& velocity, const Run& run,
+             const AfterStep& after_step) {
   while (state.next() < end) {
-    int64_t position = state.next();
-    const Step& step = schedule[size_t(position)];
-    progress.at({Stage::Denoise, position, steps, step.high ? "high" : "low", job});
+    const int64_t position = state.next();
+    const Step& step = schedule[position];
+    run.progress.at({Stage::Denoise, position, schedule.size(), step.high ? "high" : "low", run.label});
     state.x = state.solver.step(velocity(step, state.x), state.x);
     check_finite(state.x, step, position, schedule.size());
     if (after_step) after_step(state);
   }
 }
 
-void denoise(Sampling& state, const std::vector<Step>& schedule, int64_t end, const VelocityField& velocity,
-             Progress& progress, const std::string& job, const Keeping& keeping) {
+void denoise_and_save(Sampling& state, const Schedule& schedule, int64_t end, const VelocityField& velocity,
+                      const Run& run, const AfterStep& save) {
   using Clock = std::chrono::steady_clock;
-  int64_t kept = state.next();
-  auto kept_at = Clock::now(), step_start = kept_at;
-  auto keep = [&] {
-    if (state.next() == kept) return;
-    keeping.save(state);
-    kept = state.next();
-    kept_at = Clock::now();
+  int64_t saved = state.next();
+  auto saved_at = Clock::now(), step_start = saved_at;
+  auto save_now = [&] {
+    if (state.next() == saved) return;
+    save(state);
+    saved = state.next();
+    saved_at = Clock::now();
   };
   auto after_step = [&](const Sampling&) {
     const auto now = Clock::now(), after_next = now + (now - step_start);
     step_start = now;
-    if (after_next - kept_at >= keeping.every) keep();
+    if (after_next - saved_at >= run.save_every) save_now();
   };
   try {
-    denoise(state, schedule, end, velocity, progress, job, after_step);
+    denoise(state, schedule, end, velocity, run, after_step);
   } catch (const Cancelled&) {
-    keep();
+    save_now();
     throw;
   }
-}
-
-int64_t first_low_step(const std::vector<Step>& schedule) {
-  int64_t index = 0;
-  while (index < int64_t(schedule.size()) && schedule[size_t(index)].high) ++index;
-  return index;
 }
 
 }  // namespace wan

@@ -14,16 +14,8 @@ namespace {
 
 }  // namespace
 
-Solver::Solver(std::string_view kind, std::vector<float> sigmas, int64_t start)
-    : sigmas_(std::move(sigmas)), index_(start) {
-  if (kind == "unipc")
-    kind_ = Kind::UniPc;
-  else if (kind == "dpm++")
-    kind_ = Kind::DpmPlusPlus;
-  else if (kind == "euler")
-    kind_ = Kind::Euler;
-  else
-    refuse("must be unipc, dpm++ or euler, got " + std::string(kind));
+Solver::Solver(SolverKind kind, std::vector<float> sigmas, int64_t start)
+    : kind_(kind), sigmas_(std::move(sigmas)), index_(start) {
   if (sigmas_.size() < 2) refuse("needs at least two sigmas, got " + std::to_string(sigmas_.size()));
   for (size_t i = 0; i < sigmas_.size(); ++i)
     if (!(sigmas_[i] >= 0 && sigmas_[i] <= 1) || (i > 0 && sigmas_[i] > sigmas_[i - 1]))
@@ -40,7 +32,7 @@ double Solver::lambda(int64_t i) const {
 at::Tensor Solver::step(const Velocity& velocity, const at::Tensor& x) {
   TORCH_CHECK(index_ < steps(), "[solver] all ", steps(), " steps are done");
   const int64_t i = index_;
-  if (kind_ == Kind::Euler) {
+  if (kind_ == SolverKind::Euler) {
     at::Tensor next = kernels::solver_step(velocity, x, {}, {.velocity = sigma(i + 1) - sigma(i)}).prediction;
     ++index_;
     return next;
@@ -50,7 +42,7 @@ at::Tensor Solver::step(const Velocity& velocity, const at::Tensor& x) {
   // Equal neighbours (float32 runs out at extreme shifts) leave nothing to correct and nothing to extrapolate from.
   const bool fell = history_.newest.defined() && falls(i - 1), last = i == steps() - 1;
   const int64_t order = fell && !last ? 2 : 1;
-  if (kind_ == Kind::UniPc && fell) factors.corrector = corrector();
+  if (kind_ == SolverKind::UniPc && fell) factors.corrector = corrector();
   if (falls(i)) factors.predictor = predictor(order);
   const kernels::StepSums sums = kernels::solver_step(velocity, x, history_, factors);
   history_ = {factors.corrector ? sums.corrected : x, sums.prediction, history_.newest};

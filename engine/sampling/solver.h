@@ -7,9 +7,9 @@
 #include <array>
 #include <map>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "engine/request/schedule.h"
 #include "kernels/step/solver_step.h"
 
 namespace wan {
@@ -18,10 +18,10 @@ using kernels::Velocity;
 
 class Solver {
  public:
-  /// `kind` is unipc, dpm++ or euler. `sigmas` runs from high to low, steps + 1 values in [0, 1]; the last is commonly
-  /// 0. `start` is the first step to be made: later ones (video to video) begin without history, as if the run began
-  /// there. Throws std::invalid_argument for another kind, rising or fewer than two sigmas, or a start beyond them.
-  Solver(std::string_view kind, std::vector<float> sigmas, int64_t start = 0);
+  /// `sigmas` runs from high to low, steps + 1 values in [0, 1]; the last is commonly 0. `start` is the first step to be
+  /// made: later ones (video to video) begin without history, as if the run began there. Throws std::invalid_argument
+  /// for rising or fewer than two sigmas, or a start beyond them.
+  Solver(SolverKind kind, std::vector<float> sigmas, int64_t start = 0);
 
   /// The step that `step` will make next; equal to `steps()` when all are done.
   int64_t index() const { return index_; }
@@ -40,8 +40,6 @@ class Solver {
   void load(const std::map<std::string, at::Tensor>& state, at::Device device);
 
  private:
-  enum class Kind { UniPc, DpmPlusPlus, Euler };
-
   double alpha(int64_t i) const { return 1 - double(sigmas_[size_t(i)]); }
   double sigma(int64_t i) const { return sigmas_[size_t(i)]; }
   double lambda(int64_t i) const;
@@ -49,7 +47,7 @@ class Solver {
   std::array<double, 3> predictor(int64_t order) const;
   std::array<double, 4> corrector() const;
 
-  Kind kind_;
+  SolverKind kind_;
   std::vector<float> sigmas_;
   int64_t index_;
   int64_t order_ = 0;             // of the last step

@@ -10,9 +10,9 @@
 
 namespace wan {
 
-PoseVideo::PoseVideo(const Request& request, int64_t height, int64_t width)
-    : reader_(request.pose_video_url, "pose_video_url"), height_(height), width_(width) {
-  const double rate = reader_.info().rate.value() / double(request.frames_per_second);
+PoseVideo::PoseVideo(const MediaFile& file, int64_t fps, int64_t height, int64_t width)
+    : reader_(file), height_(height), width_(width) {
+  const double rate = reader_.info().rate.value() / double(fps);
   every_ = std::max<int64_t>(1, int64_t(std::nearbyint(rate)));  // round half to even, as Python does
 }
 

@@ -4,15 +4,15 @@
 #include <ATen/core/Tensor.h>
 
 #include "engine/media/video_reader.h"
-#include "engine/request/request.h"
 
 namespace wan {
 
 /// The frames of a pose video that a chain asks for in order. Source: load_pose_cond, speech2video.py.
 class PoseVideo {
  public:
-  /// Opens the request's pose video and decodes its first frame; throws InvalidRequest naming the field.
-  PoseVideo(const Request& request, int64_t height, int64_t width);
+  /// Opens a pose video for an output of `fps` frames a second and decodes its first frame; throws InvalidRequest naming
+  /// the file's field.
+  PoseVideo(const MediaFile& file, int64_t fps, int64_t height, int64_t width);
 
   /// The next `count` frames, fewer where the video ends: [3, n, H, W] in [-1, 1].
   at::Tensor next(int64_t count);

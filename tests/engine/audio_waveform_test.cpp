@@ -31,8 +31,8 @@ TEST(Waveform, ReadsByPositionWhatTheFileHolds) {
   for (int32_t rate : {16000, 44100}) {
     const std::string path = folder / "sound.wav";
     write_wav(path, rate, (at::arange(5 * rate, at::kDouble) * 0.013).sin() * 0.8);
-    Tensor whole = read_audio(path, "audio_url", 16000).samples;
-    Waveform wave = open_waveform(path, "audio_url");
+    Tensor whole = read_audio({path, "audio_url"}, 16000).samples;
+    Waveform wave = open_waveform({path, "audio_url"});
     ASSERT_EQ(wave.samples, whole.size(0));
     // Forward, overlapping, over a gap, one sample, back to the start, and to the end.
     const std::pair<int64_t, int64_t> reads[] = {{0, 30000}, {20000, 30000}, {20000, 5},    {20000, 40000},
@@ -40,7 +40,7 @@ TEST(Waveform, ReadsByPositionWhatTheFileHolds) {
     for (const auto& [start, count] : reads)
       EXPECT_TRUE(at::equal(wave.read(start, count), whole.narrow(0, start, count))) << start << " at " << rate;
   }
-  EXPECT_THROW(open_waveform((folder / "absent.wav").string(), "audio_url"), InvalidRequest);
+  EXPECT_THROW(open_waveform({(folder / "absent.wav").string(), "audio_url"}), InvalidRequest);
 }
 
 }  // namespace

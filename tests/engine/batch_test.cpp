@@ -294,7 +294,7 @@ TEST(Batch, AnInputByUrlIsFetchedOnceAndKeptForItsSound) {
   for (const JobResult& job : result.jobs) {
     EXPECT_EQ(job.state, JobState::Done) << job.error;
     EXPECT_TRUE(bytes_of(job.request.out) == rendered_alone(job.request)) << job.request.out;
-    EXPECT_TRUE(VideoReader(job.request.out, "video_url").info().has_audio);
+    EXPECT_TRUE(VideoReader({job.request.out, "video_url"}).info().has_audio);
   }
   EXPECT_FALSE(fs::exists(copy)) << "no job needs it any more";
 }

@@ -16,6 +16,12 @@
 namespace wan {
 namespace {
 
+/// The inputs of a request that names files.
+Inputs load(const Request& request) {
+  const InputFiles files = input_files(request, "");
+  return request.task == Task::I2V ? load_images(request, files) : load_video(request, files, Log{});
+}
+
 struct Scene {
   Request request(Task task, nlohmann::json more) const {
     nlohmann::json fields = {{"model", "absent"}, {"prompt", ""}, {"unlocked", true}};
@@ -44,10 +50,10 @@ at::Tensor three_squares() {
 TEST(LoadInputs, AutoFollowsTheImageAndKeepsAllOfIt) {
   const Scene scene;
   write_png(scene.folder / "squares.png", three_squares());
-  Request request = scene.request(Task::I2V, {{"image_url", "squares.png"}, {"resolution", "480p"}});
-  const Inputs inputs = load_inputs(request, Log{});
-  EXPECT_EQ(request.width, 1088);  // sqrt(399360 * 3) and sqrt(399360 / 3), down to multiples of 16
-  EXPECT_EQ(request.height, 352);
+  const Request request = scene.request(Task::I2V, {{"image_url", "squares.png"}, {"resolution", "480p"}});
+  const Inputs inputs = load(request);
+  EXPECT_EQ(inputs.geometry.width, 1088);  // sqrt(399360 * 3) and sqrt(399360 / 3), down to multiples of 16
+  EXPECT_EQ(inputs.geometry.height, 352);
   ASSERT_EQ(inputs.image.sizes(), (std::vector<int64_t>{3, 352, 1088}));
   EXPECT_TRUE(is_close(inputs.image.select(1, 176).select(1, 100), at::tensor({1.f, -1.f, -1.f}), 1e-5));
   EXPECT_TRUE(is_close(inputs.image.select(1, 176).select(1, 1000), at::tensor({-1.f, -1.f, 1.f}), 1e-5));
@@ -56,9 +62,9 @@ TEST(LoadInputs, AutoFollowsTheImageAndKeepsAllOfIt) {
 TEST(LoadInputs, AFixedShapeCutsTheMiddleOut) {
   const Scene scene;
   write_png(scene.folder / "squares.png", three_squares());
-  Request request = scene.request(
+  const Request request = scene.request(
       Task::I2V, {{"image_url", "squares.png"}, {"last_image_url", "squares.png"}, {"width", 32}, {"height", 32}});
-  const Inputs inputs = load_inputs(request, Log{});
+  const Inputs inputs = load(request);
   const at::Tensor green = at::tensor({-1.f, 1.f, -1.f}).view({3, 1, 1}).expand({3, 32, 32});
   EXPECT_TRUE(is_close(inputs.image, green, 1e-5));
   EXPECT_TRUE(is_close(inputs.last_image, green, 1e-5));
@@ -67,9 +73,9 @@ TEST(LoadInputs, AFixedShapeCutsTheMiddleOut) {
 TEST(LoadInputs, HoldsTheLastFrameOfAShortVideo) {
   const Scene scene;
   scene.write_clip("short.mp4", 7);
-  Request request = scene.request(Task::V2V, {{"video_url", "short.mp4"}, {"width", 64}, {"height", 32}});
-  const Inputs inputs = load_inputs(request, Log{});
-  EXPECT_EQ(request.num_frames, 7);
+  const Request request = scene.request(Task::V2V, {{"video_url", "short.mp4"}, {"width", 64}, {"height", 32}});
+  const Inputs inputs = load(request);
+  EXPECT_EQ(inputs.geometry.num_frames, 7);
   ASSERT_EQ(inputs.video.size(0), 9);
   EXPECT_TRUE(at::equal(inputs.video[7], inputs.video[6]));
   EXPECT_TRUE(at::equal(inputs.video[8], inputs.video[6]));
@@ -79,10 +85,10 @@ TEST(LoadInputs, HoldsTheLastFrameOfAShortVideo) {
 TEST(LoadInputs, NamesTheLongestVideoPossible) {
   const Scene scene;
   scene.write_clip("short.mp4", 7);
-  Request request =
+  const Request request =
       scene.request(Task::V2V, {{"video_url", "short.mp4"}, {"width", 64}, {"height", 32}, {"num_frames", 9}});
   try {
-    load_inputs(request, Log{});
+    load(request);
     FAIL() << "9 frames of 7";
   } catch (const InvalidRequest& error) {
     EXPECT_EQ(error.errors.at(0).field, "num_frames");
@@ -93,18 +99,18 @@ TEST(LoadInputs, NamesTheLongestVideoPossible) {
 TEST(LoadInputs, CutsALongVideo) {
   const Scene scene;
   scene.write_clip("long.mp4", 12);
-  Request request =
+  const Request request =
       scene.request(Task::V2V, {{"video_url", "long.mp4"}, {"width", 64}, {"height", 32}, {"num_frames", 5}});
-  EXPECT_EQ(load_inputs(request, Log{}).video.size(0), 5);
+  EXPECT_EQ(load(request).video.size(0), 5);
 }
 
 TEST(LoadInputs, ResamplesToTheRateOfTheFile) {
   const Scene scene;
   scene.write_clip("clip.mp4", 8);
-  Request request =
+  const Request request =
       scene.request(Task::V2V, {{"video_url", "clip.mp4"}, {"width", 64}, {"height", 32}, {"resample_fps", true}});
-  const Inputs inputs = load_inputs(request, Log{});
-  EXPECT_EQ(request.num_frames, 16);  // one second, at 16 frames
+  const Inputs inputs = load(request);
+  EXPECT_EQ(inputs.geometry.num_frames, 16);  // one second, at 16 frames
   EXPECT_TRUE(at::equal(inputs.video[0], inputs.video[1]));
   EXPECT_FALSE(at::equal(inputs.video[1], inputs.video[2]));
 }
@@ -114,8 +120,8 @@ TEST(LoadInputs, KeepsTheSoundOfAnUnchangedSpeed) {
   scene.write_clip("clip.mp4", 5);
   auto kept = [&](nlohmann::json more) {
     more.update({{"video_url", "clip.mp4"}, {"width", 64}, {"height", 32}});
-    Request request = scene.request(Task::V2V, more);
-    return !load_inputs(request, Log{}).keep_audio_from.empty();
+    const Request request = scene.request(Task::V2V, more);
+    return !load(request).keep_audio_from.empty();
   };
   EXPECT_TRUE(kept({{"frames_per_second", 8}}));
   EXPECT_FALSE(kept({{"frames_per_second", 16}}));

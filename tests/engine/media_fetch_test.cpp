@@ -12,65 +12,54 @@
 namespace wan {
 namespace {
 
-TEST(FetchedMedia, ADataUrlBecomesAFileForAsLongAsItIsNeeded) {
+constexpr const char* kText = "data:text/plain;base64,d2FuLWluZmVy";
+
+TEST(InputFiles, ADataUrlBecomesAFileAndPathsStay) {
+  const TemporaryFolder folder;
   Request request;
-  request.image_url = "data:text/plain;base64,d2FuLWluZmVy";
+  request.image_url = kText;
   request.audio_url = "speech.wav";
-  std::string copy;
-  {
-    FetchedMedia media(request);
-    copy = request.image_url;
-    std::ifstream in(copy);
-    std::string text;
-    std::getline(in, text);
-    EXPECT_EQ(text, "wan-infer");
-    EXPECT_EQ(request.audio_url, "speech.wav");
-  }
-  EXPECT_FALSE(std::filesystem::exists(copy));
+  const InputFiles files = input_files(request, folder.path());
+  EXPECT_EQ(files.image.path, copy_path(folder.path(), kText));
+  EXPECT_EQ(bytes_of(files.image.path), "wan-infer");
+  EXPECT_EQ(files.audio.path, "speech.wav");
+  EXPECT_EQ(files.all().size(), 2u);
+  EXPECT_TRUE(files.video.path.empty());
 }
 
-TEST(FetchedMedia, WhatCannotBeReadIsNamed) {
+TEST(InputFiles, WhatCannotBeReadIsNamedAndLeavesNothing) {
   for (const char* url : {"http://127.0.0.1:1/none.png", "data:nonsense"}) {
+    const TemporaryFolder folder;
     Request request;
     request.video_url = url;
     try {
-      FetchedMedia media(request);
+      input_files(request, folder.path());
       ADD_FAILURE() << url << " was read";
     } catch (const InvalidRequest& invalid) {
       EXPECT_EQ(invalid.errors.at(0).field, "video_url");
       EXPECT_NE(std::string(invalid.what()).find(url), std::string::npos) << invalid.what();
     }
+    EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
   }
 }
 
-TEST(FetchedMedia, KeptCopiesAreFetchedOnce) {
+TEST(InputFiles, ACopyIsFetchedOnce) {
   const TemporaryFolder folder;
-  const std::string prefix = (folder / "clips").string() + "/", url = "data:text/plain;base64,d2FuLWluZmVy";
-  auto fetched = [&](bool keep) {
-    Request request;
-    request.image_url = request.audio_url = url;
-    FetchedMedia media(request, prefix);
-    EXPECT_EQ(request.image_url, copy_path(prefix, url));
-    EXPECT_EQ(request.audio_url, request.image_url);
-    std::ifstream in(request.image_url);
-    if (keep) media.keep();
-    return std::string(std::istreambuf_iterator<char>(in), {});
-  };
-  fetched(false);
-  EXPECT_FALSE(std::filesystem::exists(folder / "clips")) << "what was not kept goes, with its folder";
-  EXPECT_EQ(fetched(true), "wan-infer");
-  std::ofstream(copy_path(prefix, url)) << "kept";
-  EXPECT_EQ(fetched(false), "kept") << "the URL is not asked again";
-  EXPECT_TRUE(std::filesystem::exists(copy_path(prefix, url))) << "who did not fetch it does not remove it";
+  Request request;
+  request.image_url = request.audio_url = kText;
+  EXPECT_EQ(input_files(request, folder.path()).image.path, input_files(request, folder.path()).audio.path);
+  std::ofstream(copy_path(folder.path(), kText)) << "kept";
+  EXPECT_EQ(bytes_of(input_files(request, folder.path()).image.path), "kept") << "the URL is not asked again";
 }
 
-// A picture of noise: large, and no picture.
-TEST(FetchedMedia, ErrorsNameTheUrlAndNotTheCopy) {
+// Zeros: large, and no picture.
+TEST(InputFiles, ErrorsNameTheUrlAndNotTheCopy) {
+  const TemporaryFolder folder;
   Request request;
   request.image_url = "data:image/png;base64," + std::string(3 << 20, 'A');
-  FetchedMedia media(request);
+  const InputFiles files = input_files(request, folder.path());
   try {
-    media.reading([&] { read_image(request.image_url, "image_url"); });
+    read_image(files.image);
     ADD_FAILURE() << "zeros were read as a picture";
   } catch (const InvalidRequest& invalid) {
     EXPECT_STREQ(invalid.what(),

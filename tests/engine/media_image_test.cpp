@@ -20,7 +20,7 @@ TEST(ReadImage, EqualsPillow) {
   EXPECT_GT(names.size(), 25u);
   for (const std::string& name : names) {
     SCOPED_TRACE(name);
-    at::Tensor got = read_image(media_file(name), "image_url"), want = expected("image." + name);
+    at::Tensor got = read_image({media_file(name), "image_url"}), want = expected("image." + name);
     ASSERT_EQ(got.sizes(), want.sizes());
     EXPECT_TRUE(got.is_contiguous());
     if (!lossy(name)) {
@@ -34,7 +34,7 @@ TEST(ReadImage, EqualsPillow) {
 
 void expect_refused(const std::string& path, const std::string& word) {
   try {
-    read_image(path, "image_url");
+    read_image({path, "image_url"});
     ADD_FAILURE() << path << " was read";
   } catch (const InvalidRequest& error) {
     EXPECT_EQ(error.errors.at(0).field, "image_url");
@@ -60,7 +60,7 @@ TEST(ReadImage, TakesNamesLiterally) {
   TemporaryFolder folder;
   for (const char* name : {"frame%03d.png", "a:b?*.txt"}) {
     std::filesystem::copy_file(media_file("rgb.png"), folder / name);
-    EXPECT_EQ(max_abs_difference(read_image((folder / name).string(), "image_url"), expected("image.rgb.png")), 0)
+    EXPECT_EQ(max_abs_difference(read_image({(folder / name).string(), "image_url"}), expected("image.rgb.png")), 0)
         << name;
   }
 }
@@ -70,7 +70,7 @@ TEST(ReadImage, TakesOnePixelAndTwentyThousand) {
   for (std::vector<int64_t> shape : {std::vector<int64_t>{1, 1, 3}, {10, 20000, 3}}) {
     at::Tensor picture = at::arange(shape[0] * shape[1] * 3).remainder(251).to(at::kByte).view(shape);
     write_png((folder / "wide.png").string(), picture);
-    EXPECT_EQ(max_abs_difference(read_image((folder / "wide.png").string(), "image_url"), picture), 0);
+    EXPECT_EQ(max_abs_difference(read_image({(folder / "wide.png").string(), "image_url"}), picture), 0);
   }
 }
 
@@ -86,7 +86,7 @@ TEST(ReadImage, SurvivesDamage) {
         if (!truncate) bytes[cut] = char(bytes[cut] ^ 0xA5);
         write_bytes(path, bytes);
         try {
-          EXPECT_EQ(read_image(path, "image_url").size(2), 3) << name << " " << cut;
+          EXPECT_EQ(read_image({path, "image_url"}).size(2), 3) << name << " " << cut;
         } catch (const InvalidRequest&) {
         }
       }
@@ -96,7 +96,7 @@ TEST(ReadImage, SurvivesDamage) {
   for (const char* name : {"rgb.png", "rgb16.png", "progressive.jpg", "orientation1.jpg", "rgb.bmp", "lossy.webp"}) {
     std::string whole = bytes_of(media_file(name));
     write_bytes(path, whole.substr(0, whole.size() * 85 / 100));
-    EXPECT_THROW(read_image(path, "image_url"), InvalidRequest) << name;
+    EXPECT_THROW(read_image({path, "image_url"}), InvalidRequest) << name;
   }
 }
 
@@ -105,7 +105,7 @@ TEST(WritePng, EqualPicturesGiveEqualBytes) {
   at::Tensor picture = moving_picture(1, 30, 45)[0];
   for (const char* name : {"a.png", "b.png"}) write_png((folder / name).string(), picture);
   EXPECT_EQ(bytes_of((folder / "a.png").string()), bytes_of((folder / "b.png").string()));
-  EXPECT_EQ(max_abs_difference(read_image((folder / "a.png").string(), "x"), picture), 0);
+  EXPECT_EQ(max_abs_difference(read_image({(folder / "a.png").string(), "x"}), picture), 0);
   EXPECT_FALSE(std::filesystem::exists(folder / "a.png.part"));
   EXPECT_THROW(write_png((folder / "c.png").string(), picture.to(at::kFloat)), std::invalid_argument);
   EXPECT_THROW(write_png((folder / "no" / "c.png").string(), picture), std::runtime_error);

@@ -44,7 +44,7 @@ TEST(VideoWriter, WhatIsWrittenComesBack) {
   const std::string path = (folder / "a.mp4").string();
   at::Tensor frames = moving_picture(9, 96, 160);
   write_video(path, frames, {.rate = {30000, 1001}, .quality = "maximum"});
-  VideoReader reader(path, "video_url");
+  VideoReader reader({path, "video_url"});
   EXPECT_EQ(reader.info().width, 160);
   EXPECT_EQ(reader.info().height, 96);
   EXPECT_EQ(reader.info().frames, 9);
@@ -165,16 +165,16 @@ TEST(Metadata, ComesBackWholeAndOnlyFromOurFiles) {
   std::string text =
       R"({"prompt": "ein Büßer; 猫が歩く \"quoted\" \n ;#=", "long": ")" + std::string(100'000, 'x') + "\"}";
   write_video(path, moving_picture(1, 64, 64), {.metadata = text});
-  EXPECT_EQ(read_metadata(path, "file"), text);
-  EXPECT_THROW(read_metadata(media_file("upright.mp4"), "file"), InvalidRequest);
-  EXPECT_THROW(read_metadata(media_file("rgb.png"), "file"), InvalidRequest);
+  EXPECT_EQ(read_metadata({path, "file"}), text);
+  EXPECT_THROW(read_metadata({media_file("upright.mp4"), "file"}), InvalidRequest);
+  EXPECT_THROW(read_metadata({media_file("rgb.png"), "file"}), InvalidRequest);
   // Printing or copying it would run through the stack.
   const std::string deep = "{\"a\": " + std::string(100'000, '[') + std::string(100'000, ']') + "}";
   const std::string hostile = (folder / "deep.mp4").string();
   write_video(hostile, moving_picture(1, 64, 64), {.metadata = deep});
-  EXPECT_THROW(read_metadata(hostile, "file"), InvalidRequest);
+  EXPECT_THROW(read_metadata({hostile, "file"}), InvalidRequest);
   write_video(path, moving_picture(1, 64, 64), {.metadata = "a holiday"});
-  EXPECT_THROW(read_metadata(path, "file"), InvalidRequest);
+  EXPECT_THROW(read_metadata({path, "file"}), InvalidRequest);
 }
 
 TEST(Sound, StartsAtZeroAndIsAsLongAsWritten) {
@@ -186,13 +186,13 @@ TEST(Sound, StartsAtZeroAndIsAsLongAsWritten) {
   writer.write(moving_picture(16, 64, 64));
   writer.write_audio(sound);
   writer.finish();
-  Audio got = read_audio(path, "audio_url", 48000);
+  Audio got = read_audio({path, "audio_url"}, 48000);
   EXPECT_NEAR(double(got.samples.numel()), 48000, 1024);
   // The click's first edge, to within the pre-echo of AAC's short blocks.
   at::Tensor loud = (got.samples.abs() > 0.25).nonzero();
   ASSERT_GT(loud.numel(), 0);
   EXPECT_NEAR(loud[0].item<double>(), 9600, 64);
-  EXPECT_NEAR(VideoReader(path, "video_url").info().seconds, 1, 1e-6);
+  EXPECT_NEAR(VideoReader({path, "video_url"}).info().seconds, 1, 1e-6);
 }
 
 TEST(Sound, OfAnotherFileIsKeptAndCut) {
@@ -204,9 +204,9 @@ TEST(Sound, OfAnotherFileIsKeptAndCut) {
     EXPECT_EQ(writer.audio_kept(), how);
     writer.write(moving_picture(8, 64, 64));  // half a second of a sound of one
     writer.finish();
-    at::Tensor got = read_audio(path, "audio_url", 16000).samples;
+    at::Tensor got = read_audio({path, "audio_url"}, 16000).samples;
     EXPECT_NEAR(double(got.numel()), 8000, 16000 * 0.1);  // 1,024 samples of AAC at 11,025 Hz
-    at::Tensor want = read_audio(media_file(name), "audio_url", 16000).samples.narrow(0, 0, 7000);
+    at::Tensor want = read_audio({media_file(name), "audio_url"}, 16000).samples.narrow(0, 0, 7000);
     got = got.narrow(0, 0, 7000);
     double together = (got * want).mean().item<double>();
     EXPECT_GT(together / std::sqrt(got.square().mean().item<double>() * want.square().mean().item<double>()), 0.98);
@@ -215,19 +215,19 @@ TEST(Sound, OfAnotherFileIsKeptAndCut) {
 }
 
 TEST(VideoReader, TurnsPicturesUpright) {
-  VideoReader plain(media_file("upright.mp4"), "video_url");
+  VideoReader plain({media_file("upright.mp4"), "video_url"});
   at::Tensor want = plain.next()->rgb;
   EXPECT_EQ(want.sizes(), (std::vector<int64_t>{18, 32, 3}));
   EXPECT_GT(want[2][3][0].item<int>(), 200);  // the block in the top left corner
   for (int turns = 1; turns <= 3; ++turns) {
-    VideoReader turned(media_file("rotated" + std::to_string(90 * turns) + ".mp4"), "video_url");
+    VideoReader turned({media_file("rotated" + std::to_string(90 * turns) + ".mp4"), "video_url"});
     EXPECT_EQ(max_abs_difference(turned.next()->rgb, at::rot90(want, turns, {0, 1}).contiguous()), 0) << turns;
     EXPECT_EQ(turned.info().width, turns == 2 ? 32 : 18);
   }
 }
 
 TEST(VideoReader, GivesTheTimesOfVariableRates) {
-  VideoReader reader(media_file("variable.mkv"), "video_url");
+  VideoReader reader({media_file("variable.mkv"), "video_url"});
   std::vector<VideoFrame> frames = all_frames(reader);
   ASSERT_EQ(numbers_of(frames), (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7}));
   const int64_t tenths[] = {0, 1, 2, 3, 8, 13, 18, 23};
@@ -235,11 +235,11 @@ TEST(VideoReader, GivesTheTimesOfVariableRates) {
 }
 
 TEST(VideoReader, ResamplesByWhatIsShown) {
-  VideoReader slow(media_file("upright.mp4"), "video_url", Rational{5, 1});  // 10 frames a second, 8 frames
+  VideoReader slow({media_file("upright.mp4"), "video_url"}, Rational{5, 1});  // 10 frames a second, 8 frames
   EXPECT_EQ(numbers_of(all_frames(slow)), (std::vector<int64_t>{0, 2, 4, 6}));
-  VideoReader fast(media_file("upright.mp4"), "video_url", Rational{16, 1});
+  VideoReader fast({media_file("upright.mp4"), "video_url"}, Rational{16, 1});
   EXPECT_EQ(numbers_of(all_frames(fast)), (std::vector<int64_t>{0, 0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 6, 7}));
-  VideoReader variable(media_file("variable.mkv"), "video_url", Rational{4, 1});
+  VideoReader variable({media_file("variable.mkv"), "video_url"}, Rational{4, 1});
   std::vector<int64_t> shown = numbers_of(all_frames(variable));
   ASSERT_GE(shown.size(), 10u);
   shown.resize(10);
@@ -247,7 +247,7 @@ TEST(VideoReader, ResamplesByWhatIsShown) {
 }
 
 TEST(VideoReader, MakesPixelsSquareAndKeepsOddSizes) {
-  VideoReader reader(media_file("odd_wide_pixels.mkv"), "video_url");
+  VideoReader reader({media_file("odd_wide_pixels.mkv"), "video_url"});
   EXPECT_EQ(reader.info().width, 70);
   EXPECT_EQ(reader.info().height, 27);
   EXPECT_EQ(reader.next()->rgb.sizes(), (std::vector<int64_t>{27, 70, 3}));
@@ -261,11 +261,11 @@ TEST(VideoReader, FollowsNoListsAndNoNames) {
         "ffconcat version 1.0\nfile '" + target + "'\n",
         "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n" + std::string()}) {
     write_bytes(path, text);
-    EXPECT_THROW(VideoReader(path, "video_url"), InvalidRequest) << text;
+    EXPECT_THROW(VideoReader({path, "video_url"}), InvalidRequest) << text;
   }
   for (const std::string& name :
        {"file:" + target, "concat:" + target, "subfile,,start,0,end,0,,:" + target, std::string("/dev/zero")}) {
-    EXPECT_THROW(VideoReader(name, "video_url"), InvalidRequest) << name;
+    EXPECT_THROW(VideoReader({name, "video_url"}), InvalidRequest) << name;
   }
 }
 
@@ -281,7 +281,7 @@ TEST(VideoReader, SurvivesDamage) {
         if (!truncate) bytes[cut] = char(bytes[cut] ^ 0xA5);
         write_bytes(path, bytes);
         try {
-          VideoReader reader(path, "video_url", Rational{16, 1});
+          VideoReader reader({path, "video_url"}, Rational{16, 1});
           for (int frames = 0; frames < 100 && reader.next(); ++frames) {
           }
         } catch (const InvalidRequest&) {
@@ -292,7 +292,7 @@ TEST(VideoReader, SurvivesDamage) {
   // The index comes first, so a cut file has the frames before the cut.
   const std::string whole = bytes_of(ours);
   write_bytes(path, whole.substr(0, whole.size() - whole.size() / 10));
-  VideoReader reader(path, "video_url");
+  VideoReader reader({path, "video_url"});
   size_t frames = all_frames(reader).size();
   EXPECT_GT(frames, 0u);
   EXPECT_LE(frames, 6u);

@@ -76,7 +76,7 @@ class RenderByUrl : public testing::Test {
     for (const auto& entry : fs::directory_iterator(folder_.path())) names.insert(entry.path().filename());
     return names;
   }
-  bool has_sound() const { return VideoReader(request_.out, "video_url").info().has_audio; }
+  bool has_sound() const { return VideoReader({request_.out, "video_url"}).info().has_audio; }
 
   TemporaryFolder folder_;
   Request request_;

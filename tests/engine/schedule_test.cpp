@@ -40,23 +40,23 @@ TEST(Schedule, LinspaceIsNumpys) {
 
 TEST(Schedule, UnipcStartsAtTheFloat32Of0999) {
   EXPECT_EQ(timesteps(request("unipc", 6, 1))[2], 666);  // 665 from 0.999 in double
-  EXPECT_EQ(flow_sigmas("unipc", 6, 1).front(), double(0.999f));
+  EXPECT_EQ(flow_sigmas(SolverKind::UniPc, 6, 1).front(), double(0.999f));
 }
 
 TEST(Schedule, SigmasAreRoundedToFloat32AndEndAtZero) {
-  std::vector<Step> steps = make_schedule(request("unipc", 7, 5));
-  std::vector<double> sigmas = flow_sigmas("unipc", 7, 5);
-  ASSERT_EQ(steps.size(), 7u);
-  for (size_t i = 0; i < steps.size(); ++i) {
-    EXPECT_EQ(steps[i].index, int64_t(i));
-    EXPECT_EQ(steps[i].sigma, float(sigmas[i]));
-    EXPECT_EQ(steps[i].sigma_next, float(sigmas[i + 1]));
+  const Schedule steps = make_schedule(request("unipc", 7, 5));
+  std::vector<double> sigmas = flow_sigmas(SolverKind::UniPc, 7, 5);
+  ASSERT_EQ(steps.size(), 7);
+  for (int64_t i = 0; i < steps.size(); ++i) {
+    EXPECT_EQ(steps[i].index, i);
+    EXPECT_EQ(steps[i].sigma, float(sigmas[size_t(i)]));
   }
-  EXPECT_EQ(steps.back().sigma_next, 0);
+  EXPECT_EQ(steps.sigmas(), std::vector<float>(sigmas.begin(), sigmas.end()));
+  EXPECT_EQ(steps.sigmas().back(), 0);
 }
 
 TEST(Schedule, TheHighNoiseExpertWorksAtTheBoundaryToo) {
-  std::vector<Step> steps = make_schedule(request("dpm++", 19, 12));
+  const Schedule steps = make_schedule(request("dpm++", 19, 12));
   int at_boundary = 0;
   for (const Step& step : steps) {
     at_boundary += step.t == 875;
@@ -64,10 +64,11 @@ TEST(Schedule, TheHighNoiseExpertWorksAtTheBoundaryToo) {
     EXPECT_EQ(step.guidance, step.t >= 875 ? 4 : 3);
   }
   EXPECT_EQ(at_boundary, 1);
-  std::vector<Step> picture = make_schedule(request("dpm++", 4, 3, 0.9));
+  const Schedule picture = make_schedule(request("dpm++", 4, 3, 0.9));
   EXPECT_EQ(picture[1].t, 900);
   EXPECT_TRUE(picture[1].high);
   EXPECT_FALSE(picture[2].high);
+  EXPECT_EQ(picture.first_low(), 2);
 }
 
 TEST(Schedule, ExplicitSigmasAreTaken) {
@@ -76,20 +77,20 @@ TEST(Schedule, ExplicitSigmasAreTaken) {
   EXPECT_EQ(timesteps(few), (std::vector<double>{1000, 937.5, 625}));
   few.solver = "unipc";
   EXPECT_EQ(timesteps(few), (std::vector<double>{1000, 937, 625}));
-  EXPECT_EQ(make_schedule(few)[2].sigma_next, 0);
+  EXPECT_EQ(make_schedule(few).sigmas(), (std::vector<float>{1, 0.9375, 0.625, 0}));
 }
 
 TEST(Schedule, StrengthKeepsTheLastSteps) {
   Request video = request("unipc", 100, 5);
   video.task = Task::V2V;
-  const std::vector<double> all = flow_sigmas("unipc", 100, 5);
-  for (auto [strength, kept] : {std::pair(0.29, 28u), {0.3, 30u}, {1.0, 100u}, {0.0, 0u}, {0.009, 0u}}) {
+  const std::vector<double> all = flow_sigmas(SolverKind::UniPc, 100, 5);
+  for (auto [strength, kept] : {std::pair(0.29, 28), {0.3, 30}, {1.0, 100}, {0.0, 0}, {0.009, 0}}) {
     video.strength = strength;
-    std::vector<Step> steps = make_schedule(video);
+    const Schedule steps = make_schedule(video);
     ASSERT_EQ(steps.size(), kept) << strength;
     if (kept == 0) continue;
-    EXPECT_EQ(steps.front().index, 100 - int64_t(kept));
-    EXPECT_EQ(steps.front().sigma, float(all[100 - kept]));
+    EXPECT_EQ(steps[0].index, 100 - kept);
+    EXPECT_EQ(steps[0].sigma, float(all[size_t(100 - kept)]));
   }
 }
 

@@ -27,7 +27,7 @@ Tensor velocity_at(const Tensor& x, double sigma) {
 }
 
 std::vector<float> sigmas_of(const char* kind, int64_t steps, double shift) {
-  std::vector<double> table = flow_sigmas(kind, steps, shift);
+  std::vector<double> table = flow_sigmas(solver_named(kind), steps, shift);
   return {table.begin(), table.end()};
 }
 
@@ -44,7 +44,7 @@ double error_of(const char* kind, int64_t steps) {
   std::vector<float> sigmas;
   for (int64_t i = 0; i <= steps; ++i) sigmas.push_back(float(0.95 + (0.05 - 0.95) * double(i) / double(steps)));
   sigmas.push_back(0);
-  Solver solver(kind, sigmas);
+  Solver solver(solver_named(kind), sigmas);
   Tensor x = at::full({1}, width_at(sigmas[0]), at::kDouble);
   return std::abs(run(solver, sigmas, x, steps).item<double>() / width_at(sigmas[steps]) - 1);
 }
@@ -64,7 +64,7 @@ TEST(Solver, ReachesAFixedPredictionExactly) {
   for (const char* kind : kKinds)
     for (double shift : {0.2, 1.0, 12.0}) {
       std::vector<float> sigmas = sigmas_of(kind, 9, shift);
-      Solver solver(kind, sigmas);
+      Solver solver(solver_named(kind), sigmas);
       Tensor x = start;
       while (solver.index() < solver.steps()) x = solver.step({(x - clean) / sigmas[solver.index()]}, x);
       EXPECT_TRUE(is_close(x, clean, 1e-5)) << kind << " " << shift;
@@ -77,10 +77,10 @@ TEST(Solver, GoesOnFromASavedStateWithTheSameBytes) {
   for (const char* kind : kKinds) {
     std::vector<float> sigmas = sigmas_of(kind, 7, 5);
     for (int64_t first : {0, 2}) {
-      Solver whole(kind, sigmas, first);
+      Solver whole(solver_named(kind), sigmas, first);
       Tensor want = run(whole, sigmas, start, 7);
       for (int64_t stop = first; stop <= 7; ++stop) {
-        Solver before(kind, sigmas, first), after(kind, sigmas);
+        Solver before(solver_named(kind), sigmas, first), after(solver_named(kind), sigmas);
         Tensor x = run(before, sigmas, start, stop);
         after.load(before.save(), at::kCPU);
         EXPECT_EQ(after.index(), stop);
@@ -94,7 +94,7 @@ TEST(Solver, GuidanceIsTheVelocityOfBothBranches) {
   at::manual_seed(3);
   for (const char* kind : kKinds) {
     std::vector<float> sigmas = sigmas_of(kind, 6, 3);
-    Solver by_branches(kind, sigmas), by_velocity(kind, sigmas);
+    Solver by_branches(solver_named(kind), sigmas), by_velocity(solver_named(kind), sigmas);
     Tensor x = at::randn({2, 5}), same = x;
     for (int64_t i = 0; i < 6; ++i) {
       const Velocity velocity{at::randn({2, 5}), at::randn({2, 5}), 3.5};
@@ -111,7 +111,7 @@ TEST(Solver, TheStateOfAnEarlierVersionGivesTheSameBytes) {
   const std::vector<float> sigmas = {1, 0.75f, 0.5f, 0.25f, 0};
   const Tensor x = at::randn({3, 4}), sample = at::randn({3, 4}), newest = at::randn({3, 4}), older = at::randn({3, 4}),
                velocity = at::randn({3, 4});
-  Solver solver("unipc", sigmas);
+  Solver solver(SolverKind::UniPc, sigmas);
   solver.load({{"state", at::tensor({int64_t(2), int64_t(2)}, at::kLong)},
                {"sample", sample},
                {"x0.0", newest},
@@ -138,7 +138,7 @@ TEST(Solver, TheStateOfAnEarlierVersionGivesTheSameBytes) {
 
 TEST(Solver, AStepThatDoesNotFallGivesTheCorrectedSample) {
   at::manual_seed(5);
-  Solver solver("unipc", {0.9f, 0.7f, 0.7f, 0});
+  Solver solver(SolverKind::UniPc, {0.9f, 0.7f, 0.7f, 0});
   const Tensor first = solver.step({at::randn({2, 3})}, at::randn({2, 3})),
                second = solver.step({at::randn({2, 3})}, first);
   EXPECT_TRUE(second.equal(solver.save().at("sample")));
@@ -148,7 +148,7 @@ TEST(Solver, AStepThatDoesNotFallGivesTheCorrectedSample) {
 TEST(Solver, InputsAreLeftAlone) {
   Tensor x = at::ones({3}), velocity = at::full({3}, 0.5);
   for (const char* kind : kKinds) {
-    Solver solver(kind, {0.9f, 0.9f, 0.5f, 0.0f});
+    Solver solver(solver_named(kind), {0.9f, 0.9f, 0.5f, 0.0f});
     for (int i = 0; i < 3; ++i) solver.step({velocity}, x);
     EXPECT_TRUE(x.equal(at::ones({3})) && velocity.equal(at::full({3}, 0.5)));
   }
@@ -161,7 +161,7 @@ TEST(Solver, SurvivesTheEdgesOfSigma) {
       {1, 0}, {1, 0.9f, 0.8f, 0.3f, 0}, {1, 1, 0.9f, 0.9f, 0.9f, 0.5f, 0}, {0.7f, 0.4f, 0.2f}, {0.5f, 0, 0}};
   for (const char* kind : kKinds)
     for (const std::vector<float>& sigmas : lists) {
-      Solver solver(kind, sigmas);
+      Solver solver(solver_named(kind), sigmas);
       Tensor x = run(solver, sigmas, at::full({1}, width_at(sigmas[0]), at::kDouble), solver.steps());
       EXPECT_TRUE(std::isfinite(x.item<double>())) << kind << " " << sigmas.size();
       EXPECT_NEAR(x.item<double>(), width_at(sigmas.back()), 0.5) << kind << " " << sigmas.size();
@@ -169,13 +169,13 @@ TEST(Solver, SurvivesTheEdgesOfSigma) {
 }
 
 TEST(Solver, RefusesWhatItCannotRun) {
-  EXPECT_THROW(Solver("heun", {1, 0}), std::invalid_argument);
-  EXPECT_THROW(Solver("unipc", {1}), std::invalid_argument);
-  EXPECT_THROW(Solver("unipc", {0.5f, 0.6f, 0}), std::invalid_argument);
-  EXPECT_THROW(Solver("unipc", {1.5f, 0}), std::invalid_argument);
-  EXPECT_THROW(Solver("unipc", {NAN, 0}), std::invalid_argument);
-  EXPECT_THROW(Solver("unipc", {1, 0}, 2), std::invalid_argument);
-  Solver solver("unipc", {0.9f, 0.5f, 0});
+  EXPECT_THROW(solver_named("heun"), std::invalid_argument);
+  EXPECT_THROW(Solver(SolverKind::UniPc, {1}), std::invalid_argument);
+  EXPECT_THROW(Solver(SolverKind::UniPc, {0.5f, 0.6f, 0}), std::invalid_argument);
+  EXPECT_THROW(Solver(SolverKind::UniPc, {1.5f, 0}), std::invalid_argument);
+  EXPECT_THROW(Solver(SolverKind::UniPc, {NAN, 0}), std::invalid_argument);
+  EXPECT_THROW(Solver(SolverKind::UniPc, {1, 0}, 2), std::invalid_argument);
+  Solver solver(SolverKind::UniPc, {0.9f, 0.5f, 0});
   Tensor x = at::ones({2});
   auto state = [&](int64_t index, int64_t order) {
     return std::map<std::string, Tensor>{{"state", at::tensor({index, order}, at::kLong)}, {"sample", x}, {"x0.0", x}};

@@ -113,7 +113,7 @@ std::string error_of(const std::function<void()>& work) {
 }
 
 int64_t frames_of(const std::string& path) {
-  VideoReader reader(path, "video_url");
+  VideoReader reader({path, "video_url"});
   int64_t frames = 0;
   while (reader.next()) ++frames;
   return frames;
@@ -322,11 +322,11 @@ TEST(RenderSpeech, FileLastsAsLongAsItsSound) {
   rendered(scene.request(), progress);
   const int64_t frames = frames_of(scene.out());
   EXPECT_EQ(frames, 17);
-  const Audio sound = read_audio(scene.out(), "audio_url", 48000);
+  const Audio sound = read_audio({scene.out(), "audio_url"}, 48000);
   const double seconds = double(sound.samples.numel()) / 48000;
   EXPECT_NEAR(seconds, double(frames) / 16, 1. / 16);
   // The tone begins with the file: as loud in its first tenth of a second as in the source, sin(7 t).
-  const Audio source = read_audio(scene.folder / "voice.wav", "audio_url", 48000);
+  const Audio source = read_audio({scene.folder / "voice.wav", "audio_url"}, 48000);
   auto loudness = [](const Audio& audio) { return audio.samples.narrow(0, 0, 4800).square().mean().item<double>(); };
   EXPECT_NEAR(loudness(sound) / loudness(source), 1, 0.1);
 }
@@ -410,7 +410,7 @@ TEST(RenderSpeech, AttentionOfABrokenRunIsInTheFile) {
   EXPECT_THROW(rendered(request, in_decoding), Cancelled);
   rendered(request, rest);
   EXPECT_EQ(rest.made, 0);
-  EXPECT_EQ(parse_record(read_metadata(request.out, "video"), "video").attention,
+  EXPECT_EQ(parse_record(read_metadata({request.out, "video"}), "video").attention,
             (AttentionChoices{{"a case", "a back end"}}));
 }
 

@@ -9,17 +9,15 @@
 #include "engine/sampling/denoise.h"
 #include "models/weights/checkpoint.h"
 #include "tests/meaning/measure.h"
+#include "engine/job/text_states.h"
 #include "tests/support.h"
+#include "tests/support/job.h"
 #include "tools/cli/command_line.h"
 
 namespace wan {
 namespace {
 
 const std::filesystem::path kNano = WAN_SOURCE_DIR "/tests/nano";
-
-struct Silent : Progress {
-  void at(const Report&) override {}
-};
 
 /// What the command line makes of a prompt: every setting that is not named here is the program's default.
 Request request_of(const nlohmann::json& clip, const nlohmann::json& settings, const std::string& dtype,
@@ -60,12 +58,13 @@ class Renderer {
   };
   Clip render(size_t i) {
     Request request = request_of(expected_["clips"][i], expected_["settings"], dtype_, precision_);
-    std::vector<Step> schedule = make_schedule(request);
-    Encoded encoded = encode(models_, text_, request, schedule, {}, silent_);
-    Sampling state =
-        begin_sampling(request.solver, schedule, first_sample(request, schedule, encoded, models_.placement()));
+    const Schedule schedule = make_schedule(request);
+    Encoded encoded;
+    encoded.conditioning = {.positive = text_(request.prompt), .negative = text_(request.negative_prompt), .image = {}};
+    Sampling state = begin_sampling(
+        schedule, first_sample(request, asked_geometry(request), schedule, encoded, models_.placement()));
     Guidance guidance(models_, encoded.conditioning);
-    denoise(state, schedule, int64_t(schedule.size()), std::ref(guidance), silent_);
+    denoise(state, schedule, schedule.size(), std::ref(guidance), quiet_);
     return {state.x, vae::decode(models_.vae().decoder, state.x)};
   }
 
@@ -82,7 +81,7 @@ class Renderer {
   Request first_;
   Networks models_;
   TextStates text_;
-  Silent silent_;
+  QuietRun quiet_;
 };
 
 at::Tensor tensor_of(const nlohmann::json& numbers) {

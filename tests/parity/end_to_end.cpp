@@ -9,7 +9,10 @@
 #include "engine/sampling/denoise.h"
 #include "engine/sampling/guidance.h"
 #include "tests/parity/case.h"
+#include "engine/job/text_states.h"
+#include "engine/sampling/noise.h"
 #include "tests/support.h"
+#include "tests/support/job.h"
 
 namespace wan::parity {
 namespace {
@@ -33,7 +36,7 @@ void expect_ids(const Case& golden, const char* key, const text::Tokenizer& toke
 }
 
 /// The table of steps: timesteps, sigmas of the whole schedule, experts.
-void expect_schedule(Case& golden, const Request& request, const std::vector<Step>& schedule) {
+void expect_schedule(Case& golden, const Request& request, const Schedule& schedule) {
   std::vector<double> timesteps;
   std::vector<int64_t> high;
   for (const Step& step : schedule) {
@@ -45,7 +48,7 @@ void expect_schedule(Case& golden, const Request& request, const std::vector<Ste
   golden.expect("expert_is_high", at::tensor(high));
   golden.expect(
       "sigmas",
-      at::tensor(flow_sigmas(request.solver, request.num_inference_steps, request.shift), at::kDouble).to(at::kFloat));
+      at::tensor(flow_sigmas(schedule.solver(), request.num_inference_steps, request.shift), at::kDouble).to(at::kFloat));
 }
 
 struct Velocities {
@@ -61,41 +64,37 @@ struct Velocities {
   }
 };
 
-struct Silent : Progress {
-  void at(const Report&) override {}
-};
-
 /// Image latents and mask, or the latent of the input video, from the stored pictures.
 Encoded encode_inputs(Case& golden, Networks& models, const Request& request) {
-  Silent silent;
+  QuietRun quiet;
   Encoded encoded;
   if (request.task == Task::I2V) {
     at::Tensor rgb = golden.input("image_u8");
     std::string png = (golden.folder / "cases" / (golden.name + "_input.png")).string();
     if (std::filesystem::exists(png)) {
-      EXPECT_TRUE(at::equal(read_image(png, "image_url"), rgb)) << png;
+      EXPECT_TRUE(at::equal(read_image({png, "image_url"}), rgb)) << png;
     }
     Size size = size_by_area(rgb.size(1), rgb.size(0), golden.json["max_area"]);
     EXPECT_EQ(nlohmann::json({size.width, size.height}), golden.json["size_w_h"]) << golden.name;
     at::Tensor image = resize_bicubic(rgb, size.height, size.width);
     golden.expect("image_normalised_resized", image);
-    encoded.conditioning.image = image_condition(models.vae(), image, {}, golden.json["frame_num"], silent);
+    encoded.conditioning.image = image_condition(models.vae(), image, {}, golden.json["frame_num"], quiet);
     golden.expect("y", encoded.conditioning.image);
     golden.expect("cond_latent", encoded.conditioning.image.narrow(0, 4, 16));
   }
   if (request.task == Task::V2V) {
     at::Tensor frames = golden.input("video_in_u8").permute({1, 2, 3, 0}).contiguous();
-    encoded.clean = video_latent(models.vae(), frames, silent);
+    encoded.clean = video_latent(models.vae(), frames, quiet);
     golden.expect("init_latent", encoded.clean);
   }
   return encoded;
 }
 
-void expect_cut(const Case& golden, const std::vector<Step>& schedule) {
+void expect_cut(const Case& golden, const Schedule& schedule) {
   if (!golden.json.contains("kept_steps")) return;
-  EXPECT_EQ(int64_t(schedule.size()), golden.json["kept_steps"]) << golden.name;
-  EXPECT_EQ(schedule.front().index, golden.json["t_start"]) << golden.name;
-  EXPECT_EQ(schedule.front().sigma, golden.json["sigma_start"].get<float>()) << golden.name;
+  EXPECT_EQ(schedule.size(), golden.json["kept_steps"]) << golden.name;
+  EXPECT_EQ(schedule[0].index, golden.json["t_start"]) << golden.name;
+  EXPECT_EQ(schedule[0].sigma, golden.json["sigma_start"].get<float>()) << golden.name;
 }
 
 void run(Case& golden) {
@@ -116,27 +115,27 @@ void run(Case& golden) {
   golden.expect("context", conditioning.positive);
   golden.expect("context_null", conditioning.negative);
 
-  std::vector<Step> schedule = make_schedule(request);
+  const Schedule schedule = make_schedule(request);
   expect_schedule(golden, request, schedule);
   expect_cut(golden, schedule);
   at::Tensor noise = golden.input("noise");
   // log, cos and sin differ by an ulp or two between libraries
   EXPECT_TRUE(is_close(Noise(golden.json["seed"], at::kCPU).draw(noise.sizes()), noise, 1e-6))
       << golden.name << ": noise";
-  Sampling state = begin_sampling(request.solver, schedule, noised(noise, encoded.clean, schedule));
+  Sampling state = begin_sampling(schedule, noised(noise, encoded.clean, schedule));
   std::vector<at::Tensor> latents = {state.x};
   Velocities velocities;
   Guidance guidance(models, conditioning);
-  Silent silent;
+  QuietRun quiet;
   denoise(
-      state, schedule, int64_t(schedule.size()),
+      state, schedule, schedule.size(),
       [&](const Step& step, const at::Tensor& x) {
         velocities.add_branches(models.expert(step.high), conditioning, step, x);
         const Velocity velocity = guidance(step, x);
         velocities.guided.push_back(kernels::guided(velocity));
         return velocity;
       },
-      silent, "", [&](const Sampling& now) { latents.push_back(now.x); });
+      quiet, [&](const Sampling& now) { latents.push_back(now.x); });
   golden.expect("noise_pred_cond", at::stack(velocities.cond));
   golden.expect("noise_pred_uncond", at::stack(velocities.uncond));
   golden.expect("noise_pred", at::stack(velocities.guided));

@@ -11,14 +11,12 @@
 #include "engine/speech/waveform.h"
 #include "models/vae/frames.h"
 #include "tests/parity/case.h"
+#include "engine/job/text_states.h"
 #include "tests/support.h"
+#include "tests/support/job.h"
 
 namespace wan::parity {
 namespace {
-
-struct Silent : Progress {
-  void at(const Report&) override {}
-};
 
 Request request_of(const nlohmann::json& json) {
   Request request;
@@ -31,9 +29,9 @@ Request request_of(const nlohmann::json& json) {
 }
 
 /// One case on its way through the chain.
-class Run {
+class SpeechRun {
  public:
-  explicit Run(Case& golden)
+  explicit SpeechRun(Case& golden)
       : golden_(golden),
         json_(golden.json),
         request_(request_of(json_)),
@@ -43,7 +41,7 @@ class Run {
   void operator()() {
     read_picture();
     read_text();
-    SpeechFeatures features(models_.audio_encoder(), open_waveform(path(json_["audio"]), "audio_url"));
+    SpeechFeatures features(models_.audio_encoder(), open_waveform({path(json_["audio"]), "audio_url"}));
     read_sound(features);
     read_pose();
     check_schedule();
@@ -66,10 +64,10 @@ class Run {
 
  private:
   std::string path(const std::string& name) const { return (golden_.folder / "cases" / name).string(); }
-  at::Tensor encode(const at::Tensor& pixels) { return pixel_latent(models_.vae(), pixels, silent_); }
+  at::Tensor encode(const at::Tensor& pixels) { return pixel_latent(models_.vae(), pixels, quiet_); }
 
   void read_picture() {
-    at::Tensor image = read_image(path(json_["image"]), "image_url");
+    at::Tensor image = read_image({path(json_["image"]), "image_url"});
     Size size = speech_size_by_area(image.size(1), image.size(0), json_["max_area"]);
     height_ = size.height;
     width_ = size.width;
@@ -117,7 +115,7 @@ class Run {
     for (const Step& step : schedule_) timesteps.push_back(step.t);
     golden_.expect("timesteps", at::tensor(timesteps, at::kDouble).to(golden_.input("timesteps").scalar_type()));
     golden_.expect("sigmas",
-                   at::tensor(flow_sigmas(request_.solver, request_.num_inference_steps, request_.shift), at::kDouble)
+                   at::tensor(flow_sigmas(schedule_.solver(), request_.num_inference_steps, request_.shift), at::kDouble)
                        .to(at::kFloat));
   }
 
@@ -131,7 +129,7 @@ class Run {
     }
     std::vector<int64_t> index(index_.begin() + turn.clip.start, index_.begin() + turn.clip.start + turn.clip.frames);
     guidance_->begin_clip(reference_, turn.motion_latents, pose, features.at(index));
-    Sampling state = begin_sampling(request_.solver, schedule_, golden_.input(prefix + "noise"));
+    Sampling state = begin_sampling(schedule_, golden_.input(prefix + "noise"));
     std::vector<at::Tensor> latents;
     auto velocity = [&](const Step& step, const at::Tensor& x) {
       Velocity both = (*guidance_)(step, x);
@@ -140,7 +138,7 @@ class Run {
       golden_.expect(prefix + "pred_uncond" + suffix, both.unconditional);
       return both;
     };
-    denoise(state, schedule_, int64_t(schedule_.size()), velocity, silent_, "",
+    denoise(state, schedule_, schedule_.size(), velocity, quiet_,
             [&](const Sampling& now) { latents.push_back(now.x); });
     golden_.expect(prefix + "latents", at::stack(latents));
     return state.x;
@@ -167,9 +165,9 @@ class Run {
   Case& golden_;
   const nlohmann::json& json_;
   Request request_;
-  std::vector<Step> schedule_;
+  Schedule schedule_;
   Networks models_;
-  Silent silent_;
+  QuietRun quiet_;
   int64_t height_ = 0, width_ = 0;
   at::Tensor pixels_, reference_, pose_;
   std::vector<Clip> clips_;

@@ -8,7 +8,7 @@ namespace {
 
 using at::Tensor;
 
-std::vector<Step> schedule_of(const nlohmann::json& row) {
+Schedule schedule_of(const nlohmann::json& row) {
   Request request;
   request.task = Task::T2V;
   request.solver = row.at("solver");
@@ -17,27 +17,19 @@ std::vector<Step> schedule_of(const nlohmann::json& row) {
   return make_schedule(request);
 }
 
-/// Noise levels as the solver takes them, the last one included.
-std::vector<float> sigmas_of(const std::vector<Step>& steps) {
-  std::vector<float> sigmas;
-  for (const Step& step : steps) sigmas.push_back(step.sigma);
-  sigmas.push_back(steps.back().sigma_next);
-  return sigmas;
-}
-
 void check_table(Case& golden, const nlohmann::json& row) {
   const std::string id = row.at("id");
-  std::vector<Step> steps = schedule_of(row);
+  const Schedule steps = schedule_of(row);
   std::vector<double> times;
   for (const Step& step : steps) times.push_back(step.t);
-  golden.expect(id + ".sigmas", at::tensor(sigmas_of(steps)));
+  golden.expect(id + ".sigmas", at::tensor(steps.sigmas()));
   golden.expect(id + ".timesteps", at::tensor(times, at::kDouble));
 }
 
 void check_trajectory(Case& golden, const nlohmann::json& row) {
   const std::string id = row.at("id");
   const int64_t start = row.at("start");
-  std::vector<float> sigmas = sigmas_of(schedule_of(row));
+  std::vector<float> sigmas = schedule_of(row).sigmas();
   Tensor velocities = golden.input(id + ".model_output");
   Tensor first = golden.tensors.at(id + ".samples")[0];
   if (start > 0) {
@@ -45,7 +37,7 @@ void check_trajectory(Case& golden, const nlohmann::json& row) {
     first = golden.input(id + ".clean") * (1 - sigma) + golden.input(id + ".noise") * sigma;
   }
   for (at::ScalarType dtype : {at::kFloat, at::kDouble}) {
-    Solver solver(row.at("solver").get<std::string>(), sigmas, start);
+    Solver solver(solver_named(row.at("solver")), sigmas, start);
     std::vector<Tensor> samples = {first.to(dtype)};
     for (int64_t i = 0; i < velocities.size(0); ++i)
       samples.push_back(solver.step({velocities[i].to(dtype)}, samples.back()));

@@ -54,7 +54,7 @@ void check_buckets(Case& golden, SpeechFeatures& features) {
 /// The sound file of the case, resampled; the stored samples in a build that reads no media.
 Waveform waveform(Case& golden) {
 #ifndef WAN_CORE_ONLY
-  return open_waveform((golden.folder / "cases" / golden.json.at("wav")).string(), "audio_url");
+  return open_waveform({(golden.folder / "cases" / golden.json.at("wav")).string(), "audio_url"});
 #else
   const Tensor sound = golden.input("waveform_16k");
   return {sound.size(0), [sound](int64_t start, int64_t count) { return sound.narrow(0, start, count); }};

@@ -45,11 +45,22 @@ void add_contact_sheet(CLI::App& app) {
   add_flag(app, "--contact-sheet", "FILE.png", "Also write a picture of some frames side by side.", "Output");
 }
 
+void add_overwrite(CLI::App& app) {
+  add_flag(app, "--overwrite", "", "Replace an output that another request made.", "Output");
+}
+
+/// Of the commands that render one video, which is resumed by itself.
+void add_single(CLI::App& app) {
+  add_contact_sheet(app);
+  add_overwrite(app);
+  add_flag(app, "--fresh", "", "Begin anew instead of going on with an unfinished run of the same request.", "Output");
+}
+
 void add_task(CLI::App& app, Task task, const std::string& about) {
   CLI::App* command = app.add_subcommand(task_name(task), about);
   for (const Parameter& parameter : parameters())
     if (parameter.accepts(task)) add_parameter(*command, parameter, task, parameter.required);
-  add_contact_sheet(*command);
+  add_single(*command);
   add_flag(*command, "--dry-run", "", "Print the table of steps and stop; needs no model.", kGeneral);
   add_run_flags(*command);
 }
@@ -78,16 +89,18 @@ void add_commands(CLI::App& app) {
   add_flag(*batch, "--order", "phases|given",
            "phases moves the weights least; given keeps the manifest's order. Default phases.", "Batch");
   add_flag(*batch, "--fail-fast", "", "Stop at the first job that fails.", "Batch");
+  add_overwrite(*batch);
   add_run_flags(*batch);
 
   add_command(app, "show", "VIDEO", "Print the request that is stored in a video", {});
   CLI::App* replay = add_command(app, "replay", "VIDEO", "Render the request that is stored in a video again",
                                  {"model", "out", "device", "dtype"});
-  add_contact_sheet(*replay);
+  add_single(*replay);
   add_run_flags(*replay);
   CLI::App* decode =
       add_command(app, "decode", "LATENTS", "Finish a job whose latents are on disk", {"model", "out", "device"});
   add_contact_sheet(*decode);
+  add_overwrite(*decode);
   add_run_flags(*decode);
   CLI::App* inspect = add_command(app, "inspect", "DIR", "List what a model folder holds", {});
   add_flag(*inspect, "--log-format", "text|json", "As text, or one JSON object. Default text.", kGeneral);
@@ -197,6 +210,8 @@ class Reader {
     command_.log_format = choice("--log-format", {"text", "json"});
     command_.order = choice("--order", {"phases", "given"});
     command_.fail_fast = is_set("--fail-fast");
+    command_.fresh = is_set("--fresh");
+    command_.overwrite = is_set("--overwrite");
     command_.dry_run = is_set("--dry-run");
     command_.contact_sheet = text("--contact-sheet");
     if (texts_.count("--contact-sheet")) collect([&] { check_writable("contact_sheet", command_.contact_sheet); });

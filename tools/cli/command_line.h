@@ -21,6 +21,8 @@ struct Command {
   std::string work;       // batch: the work folder, MANIFEST.work where it is absent
   std::string order;      // batch: phases | given
   bool fail_fast = false;  // batch
+  bool fresh = false;      // t2v and its like, replay: forget unfinished work
+  bool overwrite = false;  // replace files that other requests made
 
   std::string log_format;     // text | json
   std::string contact_sheet;  // PNG beside the video; empty: none

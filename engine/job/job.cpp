@@ -1,13 +1,12 @@
-#include "engine/job/batch_job.h"
+#include "engine/job/job.h"
 
 #include <nlohmann/json.hpp>
 
-#include "engine/job/conditioning.h"
 #include "engine/request/files.h"
-#include "engine/request/geometry.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "models/files/digest.h"
+#include "models/files/mapped_file.h"
 
 namespace wan {
 
@@ -15,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-/// 32 hexadecimal digits, as the journal names files.
+/// 32 hexadecimal digits, as a work folder names files.
 std::string digest(const json& values) {
   return sha256({values.dump()}).substr(0, 32);
 }
@@ -35,24 +34,30 @@ std::string JobNames::content_of(const std::string& path) {
   return found->second;
 }
 
-void JobNames::set_key(BatchJob& job) {
-  const Request& request = job.request;
+std::string JobNames::key_of(const Request& request, bool with_seed) {
   json values = wan::to_json(request);
-  // However a path is spelled: the same batch can go on from another folder.
+  if (!with_seed) values.erase("seed");
+  // However a path is spelled: the same command can go on from another folder.
   values["model"] = std::filesystem::weakly_canonical(request.model).string();
   for (const Parameter& parameter : parameters())
     if (parameter.media && values.contains(parameter.name)) values[parameter.name] = content_of(values[parameter.name]);
-  const std::string key = digest(values);
+  return digest(values);
+}
+
+void JobNames::set_key(Job& job) {
+  const std::string key = key_of(job.request);
   job.key = digest({key, equals_[key]++});
 }
 
-void JobNames::set_names(BatchJob& job) {
+void JobNames::set_names(Job& job) {
   const Request& request = job.request;
   const Record& record = job.record;
   const json networks = {record.version, record.device, record.dtype, to_json(job.group->files)};
-  job.name = digest({job.key, networks, record.noise_device});
-  if (!job.schedule.empty()) job.positive = digest({networks, "prompt", request.prompt});
-  if (guides(job.schedule)) job.negative = digest({networks, "prompt", request.negative_prompt});
+  job.name = job.attention.empty() ? digest({job.key, networks, record.noise_device})
+                                   : digest({job.key, networks, record.noise_device, job.attention});
+  if (request.task == Task::S2V) return;
+  if (!job.schedule->empty()) job.positive = digest({networks, "prompt", request.prompt});
+  if (job.schedule->guides()) job.negative = digest({networks, "prompt", request.negative_prompt});
   if (request.task == Task::T2V) return;
   job.input =
       digest({networks, task_name(request.task), content_of(request.image_url), content_of(request.last_image_url),

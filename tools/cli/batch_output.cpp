@@ -1,10 +1,9 @@
-#include "engine/job/batch_report.h"
+#include "tools/cli/batch_output.h"
 
 #include <cstdio>
-#include <fstream>
 
 #include "engine/request/params.h"
-#include "models/files/part_file.h"
+#include "models/files/atomic_file.h"
 
 namespace wan {
 
@@ -33,7 +32,7 @@ std::string indented(const std::string& text) {
 
 }  // namespace
 
-std::string to_text(const BatchResult& result) {
+std::string to_text(const RunResult& result) {
   std::string text = "  line  state     seconds  output\n";
   for (const JobResult& job : result.jobs) {
     char row[64];
@@ -47,7 +46,7 @@ std::string to_text(const BatchResult& result) {
   return text + " " + std::to_string(result.expert_loads) + " expert loads\n";
 }
 
-nlohmann::ordered_json to_json(const BatchResult& result) {
+nlohmann::ordered_json to_json(const RunResult& result) {
   nlohmann::ordered_json json = {{"jobs", nlohmann::ordered_json::array()}};
   for (const JobResult& job : result.jobs) {
     nlohmann::ordered_json row = {{"line", job.line},         {"task", task_name(job.request.task)},
@@ -64,12 +63,10 @@ nlohmann::ordered_json to_json(const BatchResult& result) {
   return json;
 }
 
-void write_report(const std::string& path, const BatchResult& result) {
-  PartFile file(path);
-  std::ofstream out(file.part());
-  out << to_json(result).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
-  out.close();
-  if (!out) throw std::runtime_error("[" + path + "] cannot be written; is the disk full?");
+void write_report(const std::string& path, const RunResult& result) {
+  const std::string text = to_json(result).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  AtomicFile file(path);
+  file.write(text.data(), text.size());
   file.commit();
 }
 

@@ -1,0 +1,87 @@
+// One job: what was asked for, which networks it shares with others, and where its work lies meanwhile.
+#pragma once
+
+#include <exception>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/job/record.h"
+#include "engine/job/video_file.h"
+#include "engine/request/schedule.h"
+#include "engine/residency/networks.h"
+#include "engine/sampling/attention_record.h"
+
+namespace wan {
+
+enum class JobState {
+  Left,    // not done, and not failed: the run ended before
+  Done,    // rendered in this run
+  Kept,    // had been finished before
+  Failed,  // `error` says why
+};
+
+/// What came of a job.
+struct JobResult {
+  int64_t line;  // of the manifest
+  Request request;
+  JobState state = JobState::Left;
+  double seconds = 0;               // of work in this run
+  std::string error = {};           // of a failed one
+  std::exception_ptr failure = {};  // the same as it was thrown
+};
+
+/// Jobs that run on the same networks in the same precision on the same device.
+struct Group {
+  ModelFolder folder;
+  Placement placement;
+  std::vector<FileIdentity> files;
+  uint64_t working = 0;  // activations of the largest job, bytes
+};
+
+struct Job {
+  Job(JobResult& result, std::string label, OutputOptions output)
+      : result(result), request(result.request), label(std::move(label)), output(std::move(output)) {}
+
+  JobResult& result;
+  const Request& request;
+  std::string label;  // in progress reports: "2/12 NAME.mp4"; empty for one alone
+  OutputOptions output;
+  AttentionChoices attention = {};  // of a replay: what computed the video
+  std::string key;                  // names the request and the content of its inputs: whether it is finished
+  bool finished = false;
+  bool prepared = false;        // its files and all that is below are known
+  std::set<std::string> files;  // names of those in the work folder that it may need or leave; jobs share encodings
+
+  // Of jobs that are not finished.
+  Placement placement;
+  Group* group = nullptr;
+  Record record;
+  std::optional<Schedule> schedule;
+  std::string name;                       // of its files: other for other model files, device or version
+  std::string positive, negative, input;  // names of the encodings it needs; empty: none
+  Geometry geometry;                      // settled once its inputs are read
+  bool keeps_sound = false;               // of its input video
+};
+
+/// Tells requests apart by their values and by their inputs' content, not by their outputs; equal ones by number.
+class JobNames {
+ public:
+  /// Names the values of `request` and the content of its inputs. Throws ModelError where an input cannot be read.
+  std::string key_of(const Request& request, bool with_seed = true);
+  /// Fills `key`.
+  void set_key(Job& job);
+  /// Fills the names of the job's files, from its key, record and group.
+  void set_names(Job& job);
+
+ private:
+  /// SHA-256 of a file's bytes; a URL itself.
+  std::string content_of(const std::string& path);
+
+  std::map<std::string, std::string> contents_;  // path to SHA-256
+  std::map<std::string, int64_t> equals_;
+};
+
+}  // namespace wan

@@ -1,0 +1,50 @@
+#include "engine/job/network_pool.h"
+
+#include <filesystem>
+
+#include "engine/sampling/attention_record.h"
+
+namespace wan {
+
+Group& NetworkPool::group_of(const Request& request, const Placement& placement) {
+  ModelFolder folder = open_model_folder(request.model, request.task);
+  for (Group& group : groups_)
+    if (std::filesystem::equivalent(group.folder.high_noise, folder.high_noise) &&
+        group.placement.device == placement.device && group.placement.dtype == placement.dtype &&
+        group.placement.precision == placement.precision)
+      return group;
+  std::vector<FileIdentity> files = identities(folder);
+  return groups_.emplace_back(Group{std::move(folder), placement, std::move(files)});
+}
+
+Networks& NetworkPool::of(const Job& job) {
+  if (loaded_ != job.group) {
+    drop();
+    remember_attention(job.placement, log_);
+    warn_of_cudnn(job.placement, log_);
+    networks_.emplace(job.group->folder, job.group->placement, job.group->working, log_);
+    loaded_ = job.group;
+  }
+  return *networks_;
+}
+
+at::Tensor NetworkPool::text(const Job& job, const std::string& prompt) {
+  Networks& networks = of(job);
+  if (!text_) text_.emplace(networks);
+  return (*text_)(prompt);
+}
+
+void NetworkPool::drop() {
+  text_.reset();
+  if (!networks_) return;
+  earlier_loads_ = expert_loads();
+  networks_.reset();
+  release_cached(loaded_->placement.device);
+  loaded_ = nullptr;
+}
+
+int64_t NetworkPool::expert_loads() const {
+  return earlier_loads_ + (networks_ ? networks_->expert_loads() : 0);
+}
+
+}  // namespace wan

@@ -1,0 +1,42 @@
+// The networks of many jobs: one group's at a time are loaded.
+#pragma once
+
+#include <list>
+#include <optional>
+
+#include "engine/base/log.h"
+#include "engine/job/job.h"
+#include "engine/job/text_states.h"
+
+namespace wan {
+
+class NetworkPool {
+ public:
+  explicit NetworkPool(const Log& log) : log_(log) {}
+
+  /// The group that a job of this request and placement belongs to: the same files, device, dtype and precision. Throws
+  /// ModelError.
+  Group& group_of(const Request& request, const Placement& placement);
+  std::list<Group>& groups() { return groups_; }
+
+  /// The networks of the job's group; those of another group go first.
+  Networks& of(const Job& job);
+  /// The states of a prompt by the group's text encoder; each text is encoded once until drop_texts().
+  at::Tensor text(const Job& job, const std::string& prompt);
+  /// Lets the states of all prompts go, which are on the device.
+  void drop_texts() { text_.reset(); }
+  /// Lets all networks go.
+  void drop();
+  /// How often an expert was brought in, by all groups.
+  int64_t expert_loads() const;
+
+ private:
+  const Log& log_;
+  std::list<Group> groups_;
+  std::optional<Networks> networks_;
+  std::optional<TextStates> text_;
+  const Group* loaded_ = nullptr;
+  int64_t earlier_loads_ = 0;  // of groups that have gone
+};
+
+}  // namespace wan

@@ -1,0 +1,45 @@
+#include "engine/job/outputs.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "engine/base/error.h"
+#include "engine/job/work_folder.h"
+#include "engine/media/metadata.h"
+
+namespace wan {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What a record says but for the attention, which follows from the card.
+nlohmann::json comparable(Record record, int64_t seed) {
+  record.request.seed = seed;
+  record.attention.clear();
+  return nlohmann::json::parse(to_text(record));
+}
+
+}  // namespace
+
+bool is_finished(const std::string& out, const Record& record) {
+  try {
+    const Record made = parse_record(read_metadata({out, "out"}), "out");
+    const int64_t seed = record.request.seed;
+    if (record.request.seed_given && made.request.seed != seed) return false;
+    return comparable(made, seed) == comparable(record, seed);
+  } catch (const InvalidRequest&) {
+    return false;
+  }
+}
+
+std::string free_name(const std::string& out) {
+  const fs::path path = out;
+  for (int64_t number = 1;; ++number) {
+    const std::string stem = path.stem().string() + (number == 1 ? "" : "-" + std::to_string(number));
+    const fs::path name = path.parent_path() / (stem + path.extension().string());
+    if (!fs::exists(name) && !fs::exists(WorkFolder::beside(name))) return name.string();
+  }
+}
+
+}  // namespace wan

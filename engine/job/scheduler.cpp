@@ -1,0 +1,169 @@
+#include "engine/job/scheduler.h"
+
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "engine/base/error.h"
+#include "engine/job/forecast.h"
+#include "engine/job/stages.h"
+#include "engine/residency/needs.h"
+
+namespace wan {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::string one_text(const std::exception& error) {
+  const auto* from_torch = dynamic_cast<const c10::Error*>(&error);
+  return from_torch ? from_torch->what_without_backtrace() : error.what();
+}
+
+class Scheduler {
+ public:
+  Scheduler(const std::vector<JobRequest>& asked, WorkFolder& folder, const RunOptions& options, const Log& log,
+            Progress& progress)
+      : options_(options),
+        log_(log),
+        progress_(progress),
+        networks_(log),
+        stages_(folder, networks_, log, progress_, options.save_every, options.overwrite) {
+    result_.jobs.reserve(asked.size());
+    for (const JobRequest& job : asked) {
+      result_.jobs.push_back({.line = job.line, .request = job.request});
+      jobs_.emplace_back(result_.jobs.back(), label(asked, job.request), job.output).attention = job.attention;
+    }
+  }
+
+  RunResult run() {
+    try {
+      each(all(), {"prepare", &Stages::is_unfinished, &Stages::prepare});
+      stages_.files().count(jobs_);
+      for (const Job& job : jobs_)
+        if (job.prepared && !job.label.empty())
+          progress_.expect(job.label, largest_extent(job.request).tokens(), job.schedule->size());
+      if (jobs_.size() > 1)
+        log_("batch", {{"jobs", jobs_.size()},
+                       {"finished_before", result_.count(JobState::Kept)},
+                       {"models", networks_.groups().size()},
+                       {"order", options_.given_order ? "given" : "phases"}});
+      for (const Jobs& round : rounds()) render(round);
+    } catch (const Cancelled&) {
+      result_.cancelled = true;
+    }
+    networks_.drop();
+    result_.expert_loads = networks_.expert_loads();
+    result_.prompts_encoded = stages_.prompts_encoded;
+    result_.inputs_encoded = stages_.inputs_encoded;
+    return std::move(result_);
+  }
+
+ private:
+  using Jobs = std::vector<Job*>;
+
+  struct Phase {
+    const char* name;
+    bool (Stages::*wanted)(const Job&) const;  // asked of unfinished jobs
+    void (Stages::*stage)(Job&);
+  };
+
+  /// "2/12 NAME.mp4"; nothing for one alone.
+  std::string label(const std::vector<JobRequest>& asked, const Request& request) const {
+    if (asked.size() == 1 && asked[0].line == 0) return "";
+    return std::to_string(jobs_.size() + 1) + "/" + std::to_string(asked.size()) + " " +
+           std::filesystem::path(request.out).filename().string();
+  }
+
+  Jobs all() {
+    Jobs jobs;
+    for (Job& job : jobs_) jobs.push_back(&job);
+    return jobs;
+  }
+
+  /// Which jobs go through the phases together: those of a model, or each by itself.
+  std::vector<Jobs> rounds() {
+    std::vector<Jobs> rounds;
+    if (options_.given_order) {
+      for (Job& job : jobs_) rounds.push_back({&job});
+      return rounds;
+    }
+    for (Group& group : networks_.groups()) {
+      rounds.emplace_back();
+      for (Job& job : jobs_)
+        if (job.group == &group) rounds.back().push_back(&job);
+    }
+    return rounds;
+  }
+
+  void render(const Jobs& jobs) {
+    for (const Phase& phase : {Phase{"inputs", &Stages::wants_input, &Stages::encode_input},
+                               Phase{"prompts", &Stages::wants_latents, &Stages::encode_prompts},
+                               Phase{"high_noise", &Stages::wants_high, &Stages::sample_high},
+                               Phase{"low_noise", &Stages::wants_latents, &Stages::sample_low},
+                               Phase{"decode", &Stages::wants_decode, &Stages::decode},
+                               Phase{"speech", &Stages::wants_speech, &Stages::speak}}) {
+      const auto start = Clock::now();
+      const int64_t worked = each(jobs, phase);
+      networks_.drop_texts();
+      if (worked == 0) continue;
+      result_.phase_seconds.emplace_back(phase.name, seconds_since(start));
+      log_("phase", {{"phase", phase.name}, {"jobs", worked}, {"seconds", seconds_since(start)}});
+    }
+  }
+
+  /// One job's failure is its own; nothing that it had saved is touched. Returns how many took part.
+  int64_t each(const Jobs& jobs, const Phase& phase) {
+    int64_t worked = 0;
+    for (Job* job : jobs) {
+      JobResult& result = job->result;
+      if (stopped_ || job->finished || result.state == JobState::Failed || !(stages_.*phase.wanted)(*job)) continue;
+      ++worked;
+      const auto start = Clock::now();
+      try {
+        stages_.files().note(*job);
+        (stages_.*phase.stage)(*job);
+      } catch (const Cancelled&) {
+        result.seconds += seconds_since(start);
+        throw;
+      } catch (const std::exception& error) {
+        result.state = JobState::Failed;
+        result.error = one_text(error);
+        result.failure = std::current_exception();
+        stopped_ = options_.fail_fast;
+        if (!job->label.empty())
+          log_("failed", {{"line", result.line}, {"out", result.request.out}, {"error", result.error}});
+      }
+      if (job->finished || result.state == JobState::Failed) progress_.forget(job->label);
+      result.seconds += seconds_since(start);
+    }
+    return worked;
+  }
+
+  const RunOptions& options_;
+  const Log& log_;
+  Forecast progress_;
+  NetworkPool networks_;
+  Stages stages_;
+  std::list<Job> jobs_;
+  RunResult result_;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+int64_t RunResult::count(JobState state) const {
+  return std::count_if(jobs.begin(), jobs.end(), [&](const JobResult& job) { return job.state == state; });
+}
+
+RunResult run_jobs(const std::vector<JobRequest>& jobs, WorkFolder& folder, const RunOptions& options, const Log& log,
+                   Progress& progress) {
+  return Scheduler(jobs, folder, options, log, progress).run();
+}
+
+}  // namespace wan

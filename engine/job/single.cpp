@@ -1,0 +1,149 @@
+#include "engine/job/single.h"
+
+#include <filesystem>
+
+#include "engine/base/error.h"
+#include "engine/base/text.h"
+#include "engine/job/outputs.h"
+#include "engine/request/params.h"
+#include "engine/residency/needs.h"
+#include "engine/sampling/attention_record.h"
+#include "models/vae/latent.h"
+
+namespace wan {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kAsked = "asked";  // key of the note that says whose work a folder holds
+
+/// What a work folder notes about the run it belongs to.
+struct Asked {
+  std::string key;  // of the request without its seed
+  int64_t seed;
+};
+
+std::optional<Asked> asked_in(const fs::path& folder) {
+  const auto note = WorkFolder::peek(folder, kAsked);
+  if (!note || !note->contains("request") || !note->contains("seed") || !note->at("request").is_string() ||
+      !note->at("seed").is_number_integer())
+    return std::nullopt;
+  return Asked{note->at("request").get<std::string>(), note->at("seed").get<int64_t>()};
+}
+
+/// Whether a folder holds unfinished work of this request: with its seed, where one was given.
+bool is_of(const std::optional<Asked>& asked, const std::string& key, const Request& request) {
+  return asked && asked->key == key && (!request.seed_given || asked->seed == request.seed);
+}
+
+/// The output of an unfinished run of the same request among those whose name was not chosen: TASK-SEED.mp4 and its like.
+std::optional<std::string> unfinished_output(const Request& request, const std::string& key,
+                                             const std::string& prefix) {
+  const fs::path out = request.out, parent = out.has_parent_path() ? out.parent_path() : ".";
+  const std::string ending = ".mp4.work";
+  std::error_code failed;
+  for (fs::directory_iterator entry(parent, failed), end; !failed && entry != end; entry.increment(failed)) {
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with(prefix) || !name.ends_with(ending) || !is_of(asked_in(entry->path()), key, request)) continue;
+    if (!FolderLock(entry->path()).held()) continue;
+    return (out.parent_path() / name.substr(0, name.size() - std::string(".work").size())).string();
+  }
+  return std::nullopt;
+}
+
+/// The request as it is run: with the seed and the output of an unfinished run of the same request, or with a free name.
+Request taken_up(const Request& asked, const std::string& key, const std::string& prefix) {
+  Request request = asked;
+  if (!request.out_given) request.out = unfinished_output(request, key, prefix).value_or(free_name(request.out));
+  const std::optional<Asked> kept = asked_in(WorkFolder::beside(request.out));
+  if (is_of(kept, key, request)) request.seed = kept->seed;
+  return request;
+}
+
+/// Refuses a folder with another request's steps, which would be lost. One without steps is taken over.
+void claim(WorkFolder& folder, const std::string& key, const Request& request, bool fresh) {
+  const nlohmann::json mine = {{"request", key}, {"seed", request.seed}};
+  const nlohmann::json* note = folder.find(kAsked);
+  const bool same = note && note->value("request", "") == key && note->value("seed", nlohmann::json()) == request.seed;
+  if (same && !fresh) return;
+  if (!fresh && note && folder.holds_steps())
+    throw InvalidRequest("out", "has unfinished work of another request in " + shown_path(folder.path().string()) +
+                                    "; --fresh discards it, another --out leaves it");
+  folder.restart();
+  folder.note(kAsked, mine);
+}
+
+/// What an interrupt leaves, for the user.
+std::string kept_text(const WorkFolder& folder) {
+  return shown_path(folder.path().string()) + " keeps what was done: the same command goes on, --fresh starts anew";
+}
+
+void log_done(const Request& request, const RunResult& result, const Placement& placement, const Log& log) {
+  Log::Fields fields = {{"out", request.out}};
+  for (const auto& [phase, seconds] : result.phase_seconds) fields[phase + "_seconds"] = seconds;
+  fields["expert_loads"] = result.expert_loads;
+  fields["peak_ram_bytes"] = peak_memory(at::kCPU);
+  if (placement.device.is_cuda()) fields["peak_vram_bytes"] = peak_memory(placement.device);
+  log("done", fields);
+}
+
+/// Where a run ended before its file was there: the folder stays if it holds steps, and the log says how to go on.
+void leave(WorkFolder& folder, const Request& request, const Log& log) {
+  if (!folder.holds_steps()) return folder.discard();
+  Log::Fields fields = {{"work", folder.path().string()}, {"finish_with", "the same command"}};
+  if (const std::optional<fs::path> latents = folder.latents())
+    fields["or_with"] = "wan-infer decode " + latents->string() + " --out " + request.out;
+  log("kept", fields);
+}
+
+}  // namespace
+
+std::string render(const Request& asked, const SingleOptions& options, const Log& log, Progress& progress) {
+  const std::string key = JobNames().key_of(asked, false);
+  const std::string prefix = options.prefix.empty() ? task_name(asked.task) + std::string("-") : options.prefix;
+  const Request request = taken_up(asked, key, prefix);
+  const fs::path work = WorkFolder::beside(request.out);
+  if (fs::exists(request.out) && !options.overwrite) {
+    const ModelFolder model = open_model_folder(request.model, request.task);
+    if (!is_finished(request.out, make_record(request, resolve_placement(request), identities(model))))
+      throw InvalidRequest("out", "must not be there already, and " + shown_path(request.out) +
+                                      " is another request's; --overwrite replaces it");
+    log("finished", {{"out", request.out}, {"text", "this request has made it before; --overwrite renders it again"}});
+    if (asked_in(work)) WorkFolder(work, WorkFolder::draw_number(work), "out").discard();
+    return request.out;
+  }
+  WorkFolder folder(work, WorkFolder::draw_number(work), "out");
+  claim(folder, key, request, options.fresh);
+  const JobRequest job{.line = 0, .request = request, .output = options.output, .attention = options.attention};
+  RunResult result = run_jobs({job}, folder, {.overwrite = true, .save_every = options.save_every}, log, progress);
+  JobResult& only = result.jobs.at(0);
+  if (only.state == JobState::Done || only.state == JobState::Kept) {
+    folder.discard();
+    log_done(request, result, resolve_placement(request), log);
+    return request.out;
+  }
+  leave(folder, request, log);
+  if (only.failure) std::rethrow_exception(only.failure);
+  throw Cancelled(folder.holds_steps() ? kept_text(folder) : "nothing is kept: no step was done");
+}
+
+void decode_saved(SavedLatents saved, const std::string& out, const Placement& placement, const ModelFolder& folder,
+                  const OutputOptions& options, const Log& log, Progress& progress) {
+  if (!saved.audio_from.empty() && !fs::exists(saved.audio_from)) {
+    log("warning", {{"text", "the sound is left out: there is no file " + saved.audio_from}});
+    saved.audio_from.clear();
+  }
+  const Extent extent{4 * saved.latents.size(1) - 3, saved.latents.size(2) * vae::kPixels,
+                      saved.latents.size(3) * vae::kPixels};
+  const MemoryNeed need = decode_need(folder, extent, placement);
+  check_fits(need, extent, placement);
+  Networks networks(folder, placement, need.working, log);
+  warn_of_cudnn(placement, log);
+  const auto start = std::chrono::steady_clock::now();
+  write_video(networks, saved, out, options, {log, progress});
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  log("done", {{"out", out}, {"decode_seconds", seconds}, {"peak_ram_bytes", peak_memory(at::kCPU)}});
+}
+
+}  // namespace wan

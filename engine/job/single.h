@@ -1,0 +1,34 @@
+// One request rendered by itself: a batch of one whose work folder lies beside its output.
+#pragma once
+
+#include <string>
+
+#include "engine/job/latents.h"
+#include "engine/job/scheduler.h"
+
+namespace wan {
+
+struct SingleOptions {
+  OutputOptions output = {};
+  bool fresh = false;               // forgets the unfinished work of the same output
+  bool overwrite = false;           // replaces a file that another request made
+  std::string prefix = {};          // how the names of outputs begin that were not chosen; empty: the task's name
+  AttentionChoices attention = {};  // of a replay: what computed the video
+  std::chrono::milliseconds save_every = std::chrono::minutes(1);
+};
+
+/// Renders `request` to its `out`, and goes on where an earlier run of the same request was interrupted or killed: its
+/// state lies in OUT.work, at least once a minute and at an interrupt. A seed that was not given is the kept one; an
+/// output that was not given is that of an unfinished run of the same request, else a free name. Where `out` has been
+/// finished by the same request nothing is rendered, and the log says so. Returns the output's path.
+/// Throws InvalidRequest where `out` or its work folder belongs to another request or another run, or an input cannot be
+/// read; ModelError; Cancelled, whose text says what is kept; std::runtime_error where the machine refuses or a step
+/// gives NaN.
+std::string render(const Request& request, const SingleOptions& options, const Log& log, Progress& progress);
+
+/// Finishes a job from its saved latents, which the caller may then remove: `out` gets the record's request. A sound
+/// that has gone is left out with a warning.
+void decode_saved(SavedLatents saved, const std::string& out, const Placement& placement, const ModelFolder& folder,
+                  const OutputOptions& options, const Log& log, Progress& progress);
+
+}  // namespace wan

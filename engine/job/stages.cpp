@@ -1,0 +1,204 @@
+#include "engine/job/stages.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "engine/base/text.h"
+#include "engine/job/outputs.h"
+#include "engine/job/speech.h"
+#include "engine/job/task.h"
+#include "engine/request/params.h"
+#include "engine/residency/needs.h"
+#include "engine/sampling/denoise.h"
+
+namespace wan {
+
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+void log_job(const Job& job, const Log& log) {
+  log("job", {{"task", task_name(job.request.task)},
+              {"seed", job.request.seed},
+              {"width", job.geometry.width},
+              {"height", job.geometry.height},
+              {"frames", job.geometry.num_frames},
+              {"device", job.placement.device.str()},
+              {"dtype", job.record.dtype},
+              {"precision", job.request.precision}});
+}
+
+}  // namespace
+
+void Stages::prepare(Job& job) {
+  names_.set_key(job);
+  files_.recall(job);
+  const json* note = folder_.find(job.key);
+  if (note && !overwrite_ && note->value("done", "") == fs::absolute(job.request.out).string() &&
+      fs::exists(job.request.out)) {
+    job.finished = true;
+    job.result.state = JobState::Kept;
+    return;
+  }
+  job.placement = resolve_placement(job.request);
+  job.group = &networks_.group_of(job.request, job.placement);
+  job.record = make_record(job.request, job.placement, job.group->files);
+  if (fs::exists(job.request.out) && !overwrite_ && !made_here(job.request.out)) {
+    if (!is_finished(job.request.out, job.record))
+      throw InvalidRequest("out", "must not be there already, and " + shown_path(job.request.out) +
+                                      " is another request's; --overwrite replaces it");
+    job.finished = true;
+    job.result.state = JobState::Kept;
+    return;
+  }
+  job.schedule = make_schedule(job.request);
+  job.geometry = asked_geometry(job.request);
+  names_.set_names(job);
+  files_.settle(job);
+  const Extent extent = largest_extent(job.request);
+  // Now, while no weights are loaded: afterwards they would count as memory that is taken.
+  const MemoryNeed need = memory_need(job.group->folder, extent, job.placement);
+  check_fits(need, extent, job.placement);
+  job.group->working = std::max(job.group->working, need.working);
+}
+
+/// Whether a job of this folder made the file, under whatever request: an edited manifest renders it again.
+bool Stages::made_here(const std::string& out) const {
+  const std::string path = fs::absolute(out).string();
+  return folder_.any_note([&](const json& note) { return note.value("done", "") == path; });
+}
+
+bool Stages::recall_input(Job& job) const {
+  const json* settled = folder_.find(job.name);
+  if (!settled || !settled->contains("keeps_sound") || !fs::exists(files_.encoding(job.input))) return false;
+  const bool keeps_sound = settled->at("keeps_sound").get<bool>();
+  if (keeps_sound && !fs::exists(files_.sound(job))) return false;
+  settled->at("width").get_to(job.geometry.width);
+  settled->at("height").get_to(job.geometry.height);
+  settled->at("num_frames").get_to(job.geometry.num_frames);
+  job.keeps_sound = keeps_sound;
+  return true;
+}
+
+/// A copy of a URL that proves to be no such input is not kept: the URL may give another by the next run.
+Inputs Stages::load(Job& job) const {
+  const InputFiles files = input_files(job.request, folder_.path());
+  try {
+    return work_of(job.request.task).load(job.request, files, log_);
+  } catch (const InvalidRequest&) {
+    files_.drop_copies(job);
+    throw;
+  }
+}
+
+void Stages::encode_input(Job& job) {
+  if (recall_input(job)) return log_job(job, log_);
+  const Inputs inputs = load(job);
+  job.geometry = inputs.geometry;
+  job.keeps_sound = !inputs.keep_audio_from.empty();
+  log_job(job, log_);
+  if (job.schedule->empty()) {
+    log_("warning", {{"out", job.request.out}, {"text", kNoStepText}});
+    write_input(job.record, inputs, job.request.out, job.output);
+    return finish(job);
+  }
+  const fs::path encoded = files_.encoding(job.input);
+  if (!fs::exists(encoded)) {
+    attention_.pin(job.placement, job.input, job.attention);
+    const Encoded states = work_of(job.request.task).encode(networks_.of(job), job.request, inputs, run_of(job));
+    attention_.note(job.placement, job.input);
+    save_encoded(encoded, states);
+    ++inputs_encoded;
+  }
+  folder_.note(job.name, {{"width", job.geometry.width},
+                          {"height", job.geometry.height},
+                          {"num_frames", job.geometry.num_frames},
+                          {"keeps_sound", job.keeps_sound}});
+}
+
+void Stages::encode_prompts(Job& job) {
+  if (job.input.empty()) log_job(job, log_);
+  auto encode = [&](const std::string& name, const std::string& prompt) {
+    if (name.empty() || fs::exists(files_.encoding(name))) return;
+    progress_.at({Stage::Encode, 0, 1, "", job.label});
+    attention_.pin(job.placement, name, job.attention);
+    Encoded encoded;
+    encoded.conditioning.positive = networks_.text(job, prompt);
+    attention_.note(job.placement, name);
+    save_encoded(files_.encoding(name), encoded);
+    ++prompts_encoded;
+  };
+  encode(job.positive, job.request.prompt);
+  encode(job.negative, job.request.negative_prompt);
+}
+
+Encoded Stages::load_encodings(const Job& job) const {
+  const at::Device device = job.placement.device;
+  Encoded encoded;
+  if (!job.input.empty()) encoded = load_encoded(files_.encoding(job.input), device);
+  encoded.conditioning.positive = load_encoded(files_.encoding(job.positive), device).conditioning.positive;
+  if (!job.negative.empty())
+    encoded.conditioning.negative = load_encoded(files_.encoding(job.negative), device).conditioning.positive;
+  return encoded;
+}
+
+/// Goes on from the last saved state up to step `end`, and leaves a state, or after the last step the latents.
+void Stages::sample(Job& job, int64_t end) {
+  const fs::path path = files_.sampling(job);
+  const Schedule& schedule = *job.schedule;
+  const Encoded encoded = load_encodings(job);
+  Sampling state =
+      fs::exists(path)
+          ? load_sampling(path, schedule, job.placement.device)
+          : begin_sampling(schedule, first_sample(job.request, job.geometry, schedule, encoded, job.placement));
+  auto save = [&](const Sampling& now) {
+    attention_.note(job.placement, job.name);
+    save_sampling(path, now);
+  };
+  attention_.pin(job.placement, job.name, job.attention);
+  Guidance guidance(networks_.of(job), encoded.conditioning);
+  denoise_and_save(state, schedule, end, std::ref(guidance), run_of(job), save);
+  if (end < schedule.size()) return save(state);
+  attention_.note(job.placement, job.name);
+  Record record = job.record;
+  for (const std::string& name : {job.positive, job.negative, job.input, job.name})
+    record.attention.merge(attention_.noted(name));
+  const std::string sound = job.keeps_sound ? fs::absolute(files_.sound(job)).string() : "";
+  save_latents(files_.latents(job), {state.x, job.geometry.num_frames, sound, record});
+  folder_.remove(path.filename().string());
+}
+
+void Stages::decode(Job& job) {
+  SavedLatents saved = load_latents(files_.latents(job));
+  if (!saved.audio_from.empty()) saved.audio_from = files_.sound(job);  // the work folder may have moved
+  if (!saved.audio_from.empty() && !fs::exists(saved.audio_from)) {
+    log_("warning", {{"out", job.request.out}, {"text", "without sound: " + saved.audio_from + " is gone"}});
+    saved.audio_from.clear();
+  }
+  write_video(networks_.of(job), saved, job.request.out, job.output, run_of(job));
+  finish(job);
+}
+
+void Stages::speak(Job& job) {
+  const InputFiles files = input_files(job.request, folder_.path());
+  try {
+    wan::speak(networks_.of(job), job, files, files_.clips(job), run_of(job));
+  } catch (const InvalidRequest&) {
+    files_.drop_copies(job);
+    throw;
+  }
+  finish(job);
+}
+
+void Stages::finish(Job& job) {
+  folder_.note(job.key, {{"done", fs::absolute(job.request.out)}, {"files", job.files}});
+  job.finished = true;
+  job.result.state = JobState::Done;
+  files_.drop(job);
+  if (!job.label.empty()) log_("finished", {{"line", job.result.line}, {"out", job.request.out}});
+}
+
+}  // namespace wan

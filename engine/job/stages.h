@@ -1,0 +1,75 @@
+// The stages of one job. Each leaves its result in the work folder and goes on from what lies there, so that a run can
+// end between any two of them, or at any step of the sampling.
+#pragma once
+
+#include "engine/job/attention_notes.h"
+#include "engine/job/conditioning.h"
+#include "engine/job/network_pool.h"
+#include "engine/job/work_files.h"
+
+namespace wan {
+
+class Stages {
+ public:
+  /// `progress` and `log` hear of every stage; a state of the sampling is at most `save_every` old. With `overwrite` a
+  /// job replaces whatever lies at its output.
+  Stages(WorkFolder& folder, NetworkPool& networks, const Log& log, Progress& progress,
+         std::chrono::milliseconds save_every, bool overwrite)
+      : folder_(folder),
+        networks_(networks),
+        files_(folder),
+        attention_(folder),
+        log_(log),
+        progress_(progress),
+        save_every_(save_every),
+        overwrite_(overwrite) {}
+
+  WorkFiles& files() { return files_; }
+  /// Names and files of the job, and whether it is finished; what it needs of the machine. Throws ModelError, and
+  /// InvalidRequest where it does not fit.
+  void prepare(Job& job);
+
+  // Whether the job wants a stage; asked of unfinished jobs.
+  bool is_unfinished(const Job&) const { return true; }
+  bool wants_speech(const Job& job) const { return job.request.task == Task::S2V; }
+  bool wants_decode(const Job& job) const { return !wants_speech(job); }
+  bool wants_latents(const Job& job) const {
+    return !wants_speech(job) && !std::filesystem::exists(files_.latents(job));
+  }
+  bool wants_input(const Job& job) const { return !job.input.empty() && wants_latents(job); }
+  bool wants_high(const Job& job) const {
+    return !wants_speech(job) && job.schedule->first_low() > 0 && wants_latents(job);
+  }
+
+  /// Reads the inputs, settles what follows from them, and runs the VAE on them.
+  void encode_input(Job& job);
+  void encode_prompts(Job& job);
+  void sample_high(Job& job) { sample(job, job.schedule->first_low()); }
+  void sample_low(Job& job) { sample(job, job.schedule->size()); }
+  void decode(Job& job);
+  /// Speech goes through its stages clip by clip.
+  void speak(Job& job);
+
+  int64_t prompts_encoded = 0, inputs_encoded = 0;
+
+ private:
+  Run run_of(const Job& job) const { return {log_, progress_, job.label, save_every_}; }
+  bool made_here(const std::string& out) const;
+  bool recall_input(Job& job) const;
+  Inputs load(Job& job) const;
+  Encoded load_encodings(const Job& job) const;
+  void sample(Job& job, int64_t end);
+  void finish(Job& job);
+
+  WorkFolder& folder_;
+  NetworkPool& networks_;
+  JobNames names_;
+  WorkFiles files_;
+  AttentionNotes attention_;
+  const Log& log_;
+  Progress& progress_;
+  std::chrono::milliseconds save_every_;
+  bool overwrite_;
+};
+
+}  // namespace wan

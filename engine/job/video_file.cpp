@@ -1,0 +1,56 @@
+#include "engine/job/video_file.h"
+
+#include <ATen/ATen.h>
+
+#include "engine/frames/contact_sheet.h"
+#include "engine/media/png.h"
+#include "engine/media/writer.h"
+#include "models/vae/latent.h"
+
+namespace wan {
+
+namespace {
+
+VideoFormat format_of(const Record& record, int64_t height, int64_t width, const std::string& audio_from) {
+  const Request& request = record.request;
+  return {.height = height,
+          .width = width,
+          .rate = {request.frames_per_second, 1},
+          .quality = request.video_quality,
+          .write_mode = request.video_write_mode,
+          .metadata = to_text(record),
+          .audio = std::nullopt,
+          .audio_from = audio_from};
+}
+
+/// Writes the frames that `produce` gives, `count` of them, to `out`.
+void write_frames(const std::string& out, const VideoFormat& format, int64_t count, const OutputOptions& options,
+                  const std::function<void(const std::function<void(const at::Tensor& rgb)>& take)>& produce) {
+  VideoWriter writer(out, format);
+  ContactSheet sheet(count);
+  std::vector<FrameStep*> steps;
+  if (!options.contact_sheet.empty()) steps.push_back(&sheet);
+  FrameStream stream(steps, [&](const Frames& frames) { writer.write(frames.rgb); });
+  produce([&](const at::Tensor& rgb) { stream.push(rgb); });
+  stream.end();
+  writer.finish();
+  if (!options.contact_sheet.empty()) write_png(options.contact_sheet, sheet.image());
+}
+
+}  // namespace
+
+void write_video(Networks& networks, const SavedLatents& saved, const std::string& out, const OutputOptions& options,
+                 const Run& run) {
+  const VideoFormat format = format_of(saved.record, saved.latents.size(2) * vae::kPixels,
+                                       saved.latents.size(3) * vae::kPixels, saved.audio_from);
+  write_frames(out, format, saved.frames, options,
+               [&](const auto& take) { decode_frames(networks, saved.latents, saved.frames, run, take); });
+}
+
+void write_input(const Record& record, const Inputs& inputs, const std::string& out, const OutputOptions& options) {
+  const Geometry& size = inputs.geometry;
+  write_frames(out, format_of(record, size.height, size.width, inputs.keep_audio_from), size.num_frames, options,
+               [&](const auto& take) { take(inputs.video.narrow(0, 0, size.num_frames).contiguous()); });
+}
+
+}  // namespace wan

@@ -1,0 +1,26 @@
+// The file of a job whose latents are sampled at once: decoded, encoded and written as the frames come.
+#pragma once
+
+#include <string>
+
+#include "engine/frames/decode.h"
+#include "engine/job/inputs.h"
+#include "engine/job/latents.h"
+
+namespace wan {
+
+/// What is made beside the video itself.
+struct OutputOptions {
+  std::string contact_sheet = {};  // PNG of some frames; empty: none
+};
+
+/// Decodes latents and encodes the frames as they come, exactly `saved.frames` of them, to `out`.
+void write_video(Networks& networks, const SavedLatents& saved, const std::string& out, const OutputOptions& options,
+                 const Run& run);
+
+/// Video to video at a strength that keeps no step: the endpoint defines the result as the input, at the output's
+/// geometry.
+inline constexpr const char* kNoStepText = "strength keeps no step: the output is the input, encoded again";
+void write_input(const Record& record, const Inputs& inputs, const std::string& out, const OutputOptions& options);
+
+}  // namespace wan

@@ -1,0 +1,235 @@
+#include "engine/job/work_folder.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "engine/base/error.h"
+#include "models/files/atomic_file.h"
+
+namespace wan {
+
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kName = "journal.jsonl";
+constexpr const char* kJob = "job";
+constexpr int kFormat = 1;
+
+[[noreturn]] void cannot_write(const fs::path& path) {
+  throw std::runtime_error("[" + path.string() + "] cannot be written: " + std::strerror(errno));
+}
+
+std::string content(const fs::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+/// The line's object; discarded where it is none.
+json parse_line(std::string_view line) {
+  return json::parse(line.begin(), line.end(), nullptr, false);
+}
+
+/// The first line of a journal; nothing where a crash cut it off, or the file is new.
+std::optional<json> first_line(const std::string& text) {
+  const size_t end = text.find('\n');
+  if (end == std::string::npos) return std::nullopt;
+  return parse_line(std::string_view(text).substr(0, end));
+}
+
+bool is_journal(const json& first) {
+  return first.is_object() && first.value("wan_infer_journal", json()) == kFormat &&
+         first.value("draw", json()).is_number_unsigned();
+}
+
+/// Calls take(note) for each note of a journal's text, and returns how many bytes of it are whole lines.
+template <typename Take>
+size_t read_notes(const std::string& text, Take take) {
+  size_t size = 0;
+  for (size_t end; (end = text.find('\n', size)) != std::string::npos; size = end + 1) {
+    const json line = parse_line(std::string_view(text).substr(size, end - size));
+    // After a power cut the end can be anything, also zeros; what it told is done again.
+    if (!line.is_object()) break;
+    if (line.contains(kJob) && line[kJob].is_string()) take(line);
+  }
+  return size;
+}
+
+bool is_work_file(const std::string& name) {
+  return name.find_first_not_of("0123456789abcdef") == 32 && name[32] == '.' && name.find('/') == name.npos;
+}
+
+/// With the folder that may be new.
+fs::path made(fs::path folder) {
+  if (!folder.has_filename()) folder = folder.parent_path();
+  std::error_code error;
+  if (fs::is_directory(folder, error)) return folder;
+  if (folder.has_parent_path()) fs::create_directories(folder.parent_path(), error);
+  if (error) throw std::runtime_error("[" + folder.string() + "] cannot be made: " + error.message());
+  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+    throw std::runtime_error("[" + folder.string() + "] cannot be made: " + std::strerror(errno));
+  return folder;
+}
+
+}  // namespace
+
+fs::path WorkFolder::beside(const fs::path& out) {
+  return out.string() + ".work";
+}
+
+uint64_t WorkFolder::draw_number(const fs::path& folder) {
+  const std::optional<json> first = first_line(content(folder / kName));
+  if (first && is_journal(*first)) return first->at("draw").get<uint64_t>();
+  std::random_device random;
+  return uint64_t(random()) << 32 | random();
+}
+
+std::optional<json> WorkFolder::peek(const fs::path& folder, const std::string& key) {
+  const std::string text = content(folder / kName);
+  const std::optional<json> first = first_line(text);
+  if (!first || !is_journal(*first)) return std::nullopt;
+  std::optional<json> found;
+  read_notes(text, [&](const json& note) {
+    if (note[kJob] == key) found = note;
+  });
+  return found;
+}
+
+WorkFolder::WorkFolder(fs::path folder, uint64_t draw, std::string field)
+    : folder_(made(std::move(folder))), field_(std::move(field)), lock_(folder_) {
+  if (!lock_.held()) refuse("must be free, and another run works in " + folder_.string() + "; wait for it");
+  try {
+    open_journal();
+    load(draw);
+  } catch (...) {
+    if (file_ >= 0) close(file_);
+    throw;
+  }
+  remove_where([](const std::string& name) { return name.ends_with(".part"); });
+}
+
+WorkFolder::~WorkFolder() {
+  if (file_ >= 0) close(file_);
+}
+
+void WorkFolder::refuse(const std::string& wrong) const {
+  throw InvalidRequest(field_, wrong + (field_ == "work" ? ", or --work names another folder" : ""));
+}
+
+void WorkFolder::open_journal() {
+  const fs::path path = folder_ / kName;
+  file_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file_ < 0) cannot_write(path);
+}
+
+void WorkFolder::load(uint64_t draw) {
+  const std::string text = content(folder_ / kName);
+  const std::optional<json> first = first_line(text);
+  if (!first) {
+    append({{"wan_infer_journal", kFormat}, {"draw", draw}});
+    first_ = size_;
+    sync_folder(folder_.string());
+    sync_folder(fs::absolute(folder_).parent_path().string());
+    return;
+  }
+  if (!is_journal(*first))
+    refuse("must be a folder of its own, got another program's or version's " + (folder_ / kName).string() +
+           "; remove it");
+  if (first->at("draw") != draw) refuse("was begun by another run just now; start again");
+  first_ = text.find('\n') + 1;
+  size_ = read_notes(text, [&](const json& note) { notes_[note[kJob].get<std::string>()] = note; });
+}
+
+void WorkFolder::append(const json& line) {
+  const fs::path path = folder_ / kName;
+  const std::string text = line.dump() + "\n";
+  // Cut first: an earlier attempt, or a crash, may have left a part of a line.
+  if (ftruncate(file_, off_t(size_)) != 0) cannot_write(path);
+  for (size_t done = 0; done < text.size();) {
+    const ssize_t written = pwrite(file_, text.data() + done, text.size() - done, off_t(size_ + done));
+    if (written < 0 && errno != EINTR) cannot_write(path);
+    if (written > 0) done += size_t(written);
+  }
+  if (fdatasync(file_) != 0) cannot_write(path);
+  size_ += text.size();
+}
+
+void WorkFolder::note(const std::string& key, const json& fields) {
+  json line = fields;
+  line[kJob] = key;
+  append(line);
+  notes_[key] = std::move(line);
+}
+
+const json* WorkFolder::find(const std::string& key) const {
+  auto found = notes_.find(key);
+  return found == notes_.end() ? nullptr : &found->second;
+}
+
+bool WorkFolder::any_note(const std::function<bool(const json& note)>& wanted) const {
+  return std::any_of(notes_.begin(), notes_.end(), [&](const auto& entry) { return wanted(entry.second); });
+}
+
+fs::path WorkFolder::file(const std::string& name, const std::string& ending) const {
+  return folder_ / (name + "." + ending);
+}
+
+void WorkFolder::remove(const std::string& name) const {
+  std::error_code ignored;
+  if (is_work_file(name)) fs::remove_all(folder_ / name, ignored);
+}
+
+template <typename Unwanted>
+void WorkFolder::remove_where(Unwanted unwanted) const {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder_, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (is_work_file(name) && unwanted(name)) remove(name);
+  }
+}
+
+std::optional<fs::path> WorkFolder::find_file(const std::string& ending) const {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder_, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (is_work_file(name) && name.ends_with(ending)) return entry.path();
+  }
+  return std::nullopt;
+}
+
+std::optional<fs::path> WorkFolder::latents() const {
+  return find_file(".latents.safetensors");
+}
+
+bool WorkFolder::holds_steps() const {
+  if (latents() || find_file(".sampling.safetensors")) return true;
+  std::error_code ignored;
+  const std::optional<fs::path> clips = find_file(".clips");
+  return clips && !fs::is_empty(*clips, ignored);
+}
+
+void WorkFolder::restart() {
+  remove_where([](const std::string&) { return true; });
+  notes_.clear();
+  size_ = first_;
+  if (ftruncate(file_, off_t(size_)) != 0) cannot_write(folder_ / kName);
+}
+
+void WorkFolder::discard() {
+  remove_where([](const std::string&) { return true; });
+  std::error_code ignored;
+  fs::remove(folder_ / kName, ignored);
+  fs::remove(folder_, ignored);  // where nothing else is in it
+}
+
+}  // namespace wan

@@ -1,0 +1,75 @@
+// A folder in which unfinished work outlives kill -9 and power cuts: of one job beside its output, or of a batch.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "models/files/folder_lock.h"
+
+namespace wan {
+
+/// Work files, and `journal.jsonl`: a line about the journal, then one for each note, each on the disk before `note`
+/// returns. What a crash leaves of a line half written is dropped. While a WorkFolder lives, the folder is locked. A new
+/// folder can be read by its user alone: it holds prompts and pictures.
+class WorkFolder {
+ public:
+  /// Where the unfinished work of a single render lies: beside its output.
+  static std::filesystem::path beside(const std::filesystem::path& out);
+  /// The number that a batch with this work folder draws its seeds from: the one kept there, or a fresh one.
+  static uint64_t draw_number(const std::filesystem::path& folder);
+  /// The last note under `key` of a folder that may be another process's; nothing where none can be read.
+  static std::optional<nlohmann::json> peek(const std::filesystem::path& folder, const std::string& key);
+
+  /// Makes the folder where it is absent, keeps `draw` in a new journal, and removes what a killed process left half
+  /// written. Throws InvalidRequest naming `field` where another process holds the folder, or it belongs to another
+  /// number or program; std::runtime_error where the disk refuses.
+  WorkFolder(std::filesystem::path folder, uint64_t draw, std::string field = "work");
+  ~WorkFolder();
+  WorkFolder(const WorkFolder&) = delete;
+
+  /// Notes an object under `key`, in place of an earlier one. Where the disk refuses, the journal is as it was.
+  void note(const std::string& key, const nlohmann::json& fields);
+  /// The last note under `key`; null where there is none.
+  const nlohmann::json* find(const std::string& key) const;
+  bool any_note(const std::function<bool(const nlohmann::json& note)>& wanted) const;
+
+  const std::filesystem::path& path() const { return folder_; }
+  /// The path of a work file: 32 hexadecimal digits and a word for what it holds. Names of other forms are never
+  /// touched, so that any folder can serve.
+  std::filesystem::path file(const std::string& name, const std::string& ending) const;
+  /// Removes the work file or folder of this name. One that is absent is no error, one that cannot be removed costs
+  /// only room.
+  void remove(const std::string& name) const;
+  /// Whether it holds denoising steps, latents or clips of an unfinished job.
+  bool holds_steps() const;
+  /// The latents of a job whose video is not finished; nothing where there are none.
+  std::optional<std::filesystem::path> latents() const;
+  /// Removes all work files and forgets all notes.
+  void restart();
+  /// Removes all work files and the journal, and the folder where nothing else is in it. It takes no notes afterwards.
+  void discard();
+
+ private:
+  [[noreturn]] void refuse(const std::string& wrong) const;
+  void open_journal();
+  void load(uint64_t draw);
+  void append(const nlohmann::json& line);
+  std::optional<std::filesystem::path> find_file(const std::string& ending) const;
+  template <typename Unwanted>
+  void remove_where(Unwanted unwanted) const;
+
+  std::filesystem::path folder_;
+  std::string field_;
+  FolderLock lock_;
+  int file_ = -1;
+  uint64_t size_ = 0;   // of the lines that are whole
+  uint64_t first_ = 0;  // of the line about the journal
+  std::map<std::string, nlohmann::json> notes_;
+};
+
+}  // namespace wan

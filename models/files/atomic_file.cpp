@@ -1,0 +1,82 @@
+#include "models/files/atomic_file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <stdexcept>
+#include <system_error>
+
+namespace wan {
+namespace {
+
+[[noreturn]] void fail(const std::string& path, int error) {
+  throw std::runtime_error("[" + path + "] cannot be written: " + std::generic_category().message(error));
+}
+
+/// A file of this user, not a link's target, a pipe or a device.
+bool is_own_file(int file) {
+  struct stat status;
+  return fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid();
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), part_(path_ + ".part") {
+  if (claim()) return;
+  part_ = path_ + "." + std::to_string(getpid()) + ".part";
+  if (!claim()) fail(path_, EEXIST);
+}
+
+AtomicFile::~AtomicFile() {
+  if (file_ < 0) return;
+  if (!committed_) unlink(part_.c_str());
+  close(file_);
+}
+
+/// False where the name is another run's, or that of something else.
+bool AtomicFile::claim() {
+  // O_NONBLOCK: a named pipe answers at once instead of waiting for a reader.
+  file_ = open(part_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+  if (file_ < 0 && errno != ELOOP && errno != ENXIO) fail(path_, errno);
+  if (file_ < 0) return false;
+  if (is_own_file(file_) && flock(file_, LOCK_EX | LOCK_NB) == 0) {
+    if (ftruncate(file_, 0) == 0) return true;
+    const int error = errno;
+    close(file_);
+    fail(path_, error);
+  }
+  close(file_);
+  file_ = -1;
+  return false;
+}
+
+void AtomicFile::write(const void* data, size_t size) {
+  const char* from = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t written = ::write(file_, from, size);
+    if (written < 0 && errno != EINTR) fail(path_, errno);
+    if (written > 0) from += written, size -= size_t(written);
+  }
+}
+
+void AtomicFile::commit() {
+  // Without this a power cut can leave the new name with none of the bytes. EINVAL: not a kind of file that syncs.
+  if (fsync(file_) != 0 && errno != EINVAL && errno != EROFS) fail(path_, errno);
+  if (std::rename(part_.c_str(), path_.c_str()) != 0) fail(path_, errno);
+  committed_ = true;
+  sync_folder(std::filesystem::path(path_).parent_path().string());
+}
+
+void sync_folder(const std::string& folder) {
+  const int file = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (file < 0) return;
+  fsync(file);
+  close(file);
+}
+
+}  // namespace wan

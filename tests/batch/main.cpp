@@ -5,7 +5,8 @@
 #include <cstdio>
 #include <string_view>
 
-#include "engine/job/batch.h"
+#include "engine/job/scheduler.h"
+#include "engine/request/manifest.h"
 #include "engine/residency/device.h"
 
 namespace {
@@ -16,10 +17,12 @@ int render(const char* manifest, const char* work) {
     void at(const wan::Report&) override {}
   } silent;
   c10::InferenceMode inference;
-  const uint64_t draw = wan::Journal::draw_number(work);
-  const auto jobs = wan::read_manifest(manifest, {.draw = draw});
-  wan::Journal journal(work, draw);
-  const wan::BatchResult result = wan::render_batch(jobs, journal, {.save_every = {}}, wan::Log{}, silent);
+  const uint64_t draw = wan::WorkFolder::draw_number(work);
+  std::vector<wan::JobRequest> jobs;
+  for (const wan::ManifestJob& job : wan::read_manifest(manifest, {.draw = draw}))
+    jobs.push_back({.line = job.line, .request = job.request});
+  wan::WorkFolder folder(work, draw);
+  const wan::RunResult result = wan::run_jobs(jobs, folder, {.save_every = {}}, wan::Log{}, silent);
   for (const wan::JobResult& job : result.jobs)
     if (!job.error.empty()) std::fprintf(stderr, "%s\n", job.error.c_str());
   return result.count(wan::JobState::Failed) > 0 ? 1 : 0;

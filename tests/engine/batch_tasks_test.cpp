@@ -3,13 +3,11 @@
 
 #include <fstream>
 
-#include "engine/base/error.h"
-#include "engine/job/batch.h"
-#include "engine/job/render.h"
-#include "engine/job/speech.h"
+#include "engine/job/scheduler.h"
 #include "engine/media/png.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
+#include "tests/support/render.h"
 
 namespace wan {
 namespace {
@@ -17,15 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 
 const fs::path kCheckpoints = fs::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints";
-
-/// Stops like Ctrl-C before a denoising step.
-struct Steps : Progress {
-  explicit Steps(int64_t stop_at = INT64_MAX) : stop_at(stop_at) {}
-  void at(const Report& report) override {
-    if (report.stage == Stage::Denoise && made++ == stop_at) throw Cancelled();
-  }
-  int64_t made = 0, stop_at;
-};
 
 /// A manifest over two pictures and a sound.
 struct Scene {
@@ -45,31 +34,17 @@ struct Scene {
     std::ofstream(folder / "list.jsonl", std::ios::app) << line.dump() << "\n";
   }
 
-  BatchResult run(Progress& progress) {
+  RunResult run(Progress& progress) {
     c10::InferenceMode inference;
-    const fs::path work = folder / "work";
-    const std::vector<ManifestJob> jobs = read_manifest(folder / "list.jsonl", {.draw = 1});
-    Journal journal(work, 1);
-    return render_batch(jobs, journal, {.save_every = {}}, Log{}, progress);
+    const std::vector<JobRequest> jobs = jobs_of(folder / "list.jsonl", 1);
+    WorkFolder work(folder / "work", 1);
+    return run_jobs(jobs, work, {.save_every = {}}, Log{}, progress);
   }
 
   TemporaryFolder folder;
 };
 
-std::string rendered_alone(const Request& request) {
-  c10::InferenceMode inference;
-  TemporaryFolder folder;
-  Request alone = request;
-  alone.out = folder / "alone.mp4";
-  Steps silent;
-  if (request.task == Task::S2V)
-    render_speech(alone, {}, Log{}, silent);
-  else
-    render(alone, {}, Log{}, silent);
-  return bytes_of(alone.out);
-}
-
-void expect_single_renders(const BatchResult& result) {
+void expect_single_renders(const RunResult& result) {
   for (const JobResult& job : result.jobs) {
     EXPECT_EQ(job.state, JobState::Done) << job.error;
     EXPECT_TRUE(bytes_of(job.request.out) == rendered_alone(job.request)) << job.request.out;
@@ -82,7 +57,7 @@ TEST(BatchTasks, PicturesAreAnimated) {
   scene.add("i2v", "Wan2.2-I2V-A14B", {{"out", "b.mp4"}, {"num_frames", 5}, {"seed", 2}});
   scene.add("i2v", "Wan2.2-I2V-A14B", {{"out", "c.mp4"}, {"num_frames", 9}, {"last_image_url", "last.png"}});
   Steps progress;
-  const BatchResult result = scene.run(progress);
+  const RunResult result = scene.run(progress);
   expect_single_renders(result);
   EXPECT_EQ(result.inputs_encoded, 2) << "two jobs share their picture and length";
   EXPECT_LE(result.expert_loads, 2);

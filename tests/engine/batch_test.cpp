@@ -1,5 +1,5 @@
 // Batches of the tiny checkpoint at 32x32: their files equal single renders byte for byte, however they came about.
-#include "engine/job/batch.h"
+#include "engine/job/scheduler.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -9,12 +9,11 @@
 #include <set>
 
 #include "engine/base/error.h"
-#include "engine/job/batch_report.h"
 #include "engine/job/fetched.h"
-#include "engine/job/render.h"
 #include "engine/media/video_reader.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
+#include "tests/support/render.h"
 
 namespace wan {
 namespace {
@@ -24,17 +23,6 @@ namespace fs = std::filesystem;
 const fs::path kNano = fs::path(WAN_SOURCE_DIR) / "tests/nano/Wan2.2-T2V-A14B-nano";
 constexpr const char* kRed = "a red circle moves to the right on a black background";
 constexpr const char* kBlue = "a blue square moves up on a gray background";
-
-/// Counts steps, and stops like Ctrl-C before step `stop_at`.
-struct Steps : Progress {
-  explicit Steps(int64_t stop_at = INT64_MAX) : stop_at(stop_at) {}
-  void at(const Report& report) override {
-    if (report.stage == Stage::Denoise && made++ == stop_at) throw Cancelled();
-    last = report;
-  }
-  int64_t made = 0, stop_at;
-  Report last;
-};
 
 /// A manifest, its work folder and its outputs in a folder of their own.
 struct Scene {
@@ -46,13 +34,13 @@ struct Scene {
     std::ofstream(path(), std::ios::app) << line.dump() << "\n";
   }
 
-  BatchResult run(const BatchOptions& options = {.save_every = {}}, Progress* progress = nullptr, const Log& log = {}) {
+  RunResult run(const RunOptions& options = {.save_every = {}}, Progress* progress = nullptr, const Log& log = {}) {
     c10::InferenceMode inference;
-    const uint64_t draw = Journal::draw_number(work());
-    const std::vector<ManifestJob> jobs = read_manifest(path(), {.draw = draw});
-    Journal journal(work(), draw);
+    const uint64_t draw = WorkFolder::draw_number(work());
+    const std::vector<JobRequest> jobs = jobs_of(path(), draw);
+    WorkFolder folder(work(), draw);
     Steps silent;
-    return render_batch(jobs, journal, options, log, progress ? *progress : silent);
+    return run_jobs(jobs, folder, options, log, progress ? *progress : silent);
   }
 
   std::string path() const { return folder / "list.jsonl"; }
@@ -68,17 +56,6 @@ struct Scene {
 
   TemporaryFolder folder;
 };
-
-/// The same request rendered alone.
-std::string rendered_alone(const Request& request) {
-  c10::InferenceMode inference;
-  TemporaryFolder folder;
-  Request alone = request;
-  alone.out = folder / "alone.mp4";
-  Steps silent;
-  render(alone, {}, Log{}, silent);
-  return bytes_of(alone.out);
-}
 
 /// The tiny checkpoint under another path.
 void link_checkpoint(const fs::path& to) {
@@ -105,7 +82,7 @@ TEST(Batch, EqualsSingleRendersInBothOrders) {
                {"video_url", media_file("upright.mp4")},
                {"num_frames", 5},
                {"strength", 0.5}});
-    const BatchResult result = scene.run({.given_order = given, .save_every = {}});
+    const RunResult result = scene.run({.given_order = given, .save_every = {}});
     for (const JobResult& job : result.jobs) {
       EXPECT_EQ(job.state, JobState::Done) << job.error;
       EXPECT_EQ(bytes_of(job.request.out), rendered_alone(job.request)) << job.request.out;
@@ -129,7 +106,7 @@ TEST(Batch, ExpertsAreLoadedOncePerCheckpoint) {
   }
   for (int i = 0; i < 6; ++i)
     scene.add({{"out", std::to_string(i) + ".mp4"}, {"seed", i}, {"model", i % 2 ? "other" : kNano.string()}});
-  const BatchResult result = scene.run();
+  const RunResult result = scene.run();
   EXPECT_EQ(result.count(JobState::Done), 6);
   EXPECT_EQ(result.expert_loads, 4) << "two experts in each of two checkpoints";
 }
@@ -141,7 +118,7 @@ TEST(Batch, GoesOnWhereItWasStoppedWithTheSameBytes) {
       scene.add({{"out", std::to_string(seed) + ".mp4"}, {"seed", seed}, {"num_inference_steps", 7}});
     scene.add({{"out", "3.mp4"}, {"num_inference_steps", 7}});
     Steps all;
-    const BatchResult whole = scene.run({.given_order = given, .save_every = {}}, &all);
+    const RunResult whole = scene.run({.given_order = given, .save_every = {}}, &all);
     std::vector<std::string> want;
     for (const JobResult& job : whole.jobs) {
       want.push_back(bytes_of(job.request.out));
@@ -152,7 +129,7 @@ TEST(Batch, GoesOnWhereItWasStoppedWithTheSameBytes) {
     for (bool stopped = true; stopped; ++runs) {
       ASSERT_LT(runs, 22);
       Steps few(1);
-      const BatchResult part = scene.run({.given_order = given}, &few);  // a minute between states: Cancelled saves
+      const RunResult part = scene.run({.given_order = given}, &few);  // a minute between states: Cancelled saves
       stopped = part.cancelled;
       made += few.made - stopped;
     }
@@ -178,7 +155,7 @@ TEST(Batch, WhatAKillLeftOfAFinishedJobGoesAtTheNextRun) {
   EXPECT_EQ(scene.waiting(), (std::multiset<std::string>{"", ".latents", ".sampling"}))
       << "what the job needs that could not be prepared is not known";
   link_checkpoint(scene.folder / "unmounted");
-  const BatchResult mounted = scene.run();
+  const RunResult mounted = scene.run();
   EXPECT_EQ(mounted.count(JobState::Done), 1) << mounted.jobs.back().error;
   EXPECT_EQ(scene.waiting(), (std::multiset<std::string>{""}));
 }
@@ -190,19 +167,19 @@ TEST(Batch, OneFailureIsItsOwn) {
   scene.add({{"out", "b.mp4"}, {"task", "v2v"}, {"video_url", "broken.mp4"}});
   scene.add({{"out", "c.mp4"}, {"seed", 2}, {"model", "absent"}});
   scene.add({{"out", "d.mp4"}, {"seed", 3}});
-  const BatchResult result = scene.run();
+  const RunResult result = scene.run();
   ASSERT_EQ(result.jobs.size(), 4u);
   EXPECT_EQ(result.jobs[0].state, JobState::Done);
   EXPECT_NE(result.jobs[1].error.find("[video_url]"), std::string::npos) << result.jobs[1].error;
   EXPECT_NE(result.jobs[2].error.find("absent"), std::string::npos) << result.jobs[2].error;
   EXPECT_EQ(result.jobs[3].state, JobState::Done);
-  EXPECT_EQ(to_json(result)["failed"], 2);
+  EXPECT_EQ(result.count(JobState::Failed), 2);
 
   Scene fast;
   std::ofstream(fast.folder / "broken.mp4") << "no video";
   fast.add({{"out", "b.mp4"}, {"task", "v2v"}, {"video_url", "broken.mp4"}});
   fast.add({{"out", "a.mp4"}, {"seed", 1}});
-  const BatchResult stopped = fast.run({.fail_fast = true});
+  const RunResult stopped = fast.run({.fail_fast = true});
   EXPECT_EQ(stopped.jobs[0].state, JobState::Failed);
   EXPECT_EQ(stopped.jobs[1].state, JobState::Left);
   EXPECT_FALSE(fs::exists(fast.folder / "a.mp4"));
@@ -212,14 +189,14 @@ TEST(Batch, AnEditRendersAgainOnlyWhatChanged) {
   Scene scene;
   scene.add({{"out", "a.mp4"}});
   scene.add({{"out", "b.mp4"}, {"seed", 2}});
-  const BatchResult first = scene.run();
+  const RunResult first = scene.run();
   const std::string a = scene.bytes("a.mp4"), b = scene.bytes("b.mp4");
 
   fs::remove(scene.path());
   scene.add({{"out", "new.mp4"}, {"seed", 9}});
   scene.add({{"out", "b.mp4"}, {"seed", 3}});
   scene.add({{"out", "a.mp4"}});
-  const BatchResult second = scene.run();
+  const RunResult second = scene.run();
   EXPECT_EQ(second.jobs[0].state, JobState::Done);
   EXPECT_EQ(second.jobs[1].state, JobState::Done) << "another seed is another job";
   EXPECT_EQ(second.jobs[2].state, JobState::Kept);
@@ -252,12 +229,12 @@ TEST(Batch, AFullDiskFailsTheJobAndLosesNothing) {
   getrlimit(RLIMIT_FSIZE, &before);
   rlimit tight = {2048, before.rlim_max};  // a state is larger
   setrlimit(RLIMIT_FSIZE, &tight);
-  const BatchResult full = scene.run();
+  const RunResult full = scene.run();
   setrlimit(RLIMIT_FSIZE, &before);
   EXPECT_EQ(full.count(JobState::Failed), 1);
   EXPECT_NE(full.jobs[1].error.find("cannot be written"), std::string::npos) << full.jobs[1].error;
   EXPECT_EQ(scene.bytes("a.mp4"), a);
-  const BatchResult again = scene.run();
+  const RunResult again = scene.run();
   EXPECT_EQ(again.count(JobState::Kept), 1);
   EXPECT_EQ(bytes_of(scene.folder / "b.mp4"), rendered_alone(again.jobs[1].request));
 }
@@ -288,9 +265,9 @@ TEST(Batch, AnInputByUrlIsFetchedOnceAndKeptForItsSound) {
                {"seed", seed}});
   Steps few(1);
   EXPECT_TRUE(scene.run({}, &few).cancelled);
-  const std::string copy = copy_path(scene.work().string() + "/", url);
+  const std::string copy = copy_path(scene.work(), url).string();
   ASSERT_TRUE(fs::exists(copy));
-  const BatchResult result = scene.run();
+  const RunResult result = scene.run();
   for (const JobResult& job : result.jobs) {
     EXPECT_EQ(job.state, JobState::Done) << job.error;
     EXPECT_TRUE(bytes_of(job.request.out) == rendered_alone(job.request)) << job.request.out;

@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "tests/engine/media_support.h"
-#include "tests/support/job.h"
 #include "tests/support.h"
+#include "tests/support/job.h"
 
 namespace wan {
 namespace {

@@ -7,6 +7,7 @@
 
 #include "engine/base/error.h"
 #include "engine/media/image_reader.h"
+#include "tests/engine/media_support.h"
 #include "tests/support.h"
 
 namespace wan {

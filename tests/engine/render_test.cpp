@@ -1,19 +1,13 @@
-// Single renders of inputs by URL: what a killed run left is not taken for what the URL gives, and nothing stays
-// behind.
-#include "engine/job/render.h"
-
+// Single renders: an interrupted one goes on with the same bytes, existing files are safe, nothing is left over.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 #include <set>
 
-#include "engine/base/error.h"
-#include "engine/job/fetched.h"
 #include "engine/media/video_reader.h"
 #include "engine/request/parse.h"
-#include "tests/engine/media_support.h"
-#include "tests/support.h"
+#include "tests/support/render.h"
 
 namespace wan {
 namespace {
@@ -22,9 +16,8 @@ namespace fs = std::filesystem;
 
 /// The file's bytes as a data URL.
 std::string data_url_of(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
   std::string url = "data:video/mp4;base64,";
-  const std::string bytes(std::istreambuf_iterator<char>(in), {});
+  const std::string bytes = bytes_of(path);
   constexpr const char* kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   for (size_t at = 0; at < bytes.size(); at += 3) {
     uint32_t group = 0;
@@ -35,81 +28,189 @@ std::string data_url_of(const std::string& path) {
   return url;
 }
 
-/// Stops like Ctrl-C where `stage` begins.
-struct StopAt : Progress {
-  explicit StopAt(std::optional<Stage> stage = std::nullopt) : stage(stage) {}
-  void at(const Report& report) override {
-    if (report.stage == stage) throw Cancelled();
-  }
-  std::optional<Stage> stage;
-};
-
-class RenderByUrl : public testing::Test {
+class Render : public testing::Test {
  protected:
-  RenderByUrl() {
-    request_ = parse({{"task", "v2v"},
-                      {"model", WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano"},
-                      {"prompt", "a red circle"},
-                      {"unlocked", true},
-                      {"width", 32},
-                      {"height", 32},
-                      {"num_frames", 5},
-                      {"num_inference_steps", 2},
-                      {"resample_fps", true},
-                      {"seed", 1},
-                      {"device", "cpu"},
-                      {"video_url", data_url_of(media_file("aac_sound.mp4"))},
-                      {"out", folder_ / "a.mp4"}});
+  /// A video to video request of two steps, with `more` in place of its fields.
+  Request request(nlohmann::json more = nlohmann::json::object()) const {
+    nlohmann::json fields = {{"task", "v2v"},
+                             {"model", WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano"},
+                             {"prompt", "a red circle"},
+                             {"unlocked", true},
+                             {"width", 32},
+                             {"height", 32},
+                             {"num_frames", 5},
+                             {"num_inference_steps", 4},
+                             {"strength", 1.0},
+                             {"resample_fps", true},
+                             {"device", "cpu"},
+                             {"video_url", media_file("aac_sound.mp4")},
+                             {"out", folder_ / "a.mp4"}};
+    fields.update(more);
+    for (auto field = fields.begin(); field != fields.end();)
+      field = field->is_null() ? fields.erase(field) : std::next(field);
+    return parse(fields, {.folder = folder_.path()});
   }
 
-  void run(std::optional<Stage> stop = std::nullopt) {
-    StopAt progress(stop);
-    render(request_, {}, Log{}, progress);
+  std::string run(const Request& request, const SingleOptions& options = {}) {
+    Silent silent;
+    return run(request, silent, options);
   }
-  void decode() {
-    SavedLatents saved = load_latents(latents_path(request_.out));
-    StopAt progress;
-    decode_saved(saved, request_.out, Placement{}, open_model_folder(request_.model, Task::V2V), {}, Log{}, progress);
+  std::string run(const Request& request, Progress& progress, const SingleOptions& options = {}) {
+    return render(request, options, log_, progress);
   }
   std::set<std::string> files() const {
     std::set<std::string> names;
     for (const auto& entry : fs::directory_iterator(folder_.path())) names.insert(entry.path().filename());
     return names;
   }
-  bool has_sound() const { return VideoReader({request_.out, "video_url"}).info().has_audio; }
 
   TemporaryFolder folder_;
-  Request request_;
+  std::vector<std::string> events_;
+  Log log_{[this](std::string_view event, const Log::Fields&) { events_.emplace_back(event); }};
 
  private:
   c10::InferenceMode inference_;
 };
 
-TEST_F(RenderByUrl, AKilledRunsCopyIsFetchedAfreshAndRemoved) {
-  std::ofstream(copy_path(request_.out + ".", request_.video_url)) << "what the URL gave once";
-  run();
-  EXPECT_TRUE(has_sound());
+TEST_F(Render, GoesOnWhereItWasInterruptedWithTheSameBytes) {
+  const Request wanted = request({{"seed", 1}});
+  const std::string whole = bytes_of(run(wanted));
+  fs::remove(wanted.out);
+  int64_t made = 0;
+  for (int64_t runs = 0; !fs::exists(wanted.out); ++runs) {
+    ASSERT_LT(runs, 5);
+    Steps one(1);
+    try {
+      run(wanted, one);
+      made += one.made;
+    } catch (const Cancelled& stopped) {
+      made += one.made - 1;
+      EXPECT_NE(std::string(stopped.what()).find("a.mp4.work"), std::string::npos) << stopped.what();
+      EXPECT_EQ(files(), std::set<std::string>{"a.mp4.work"});
+    }
+  }
+  EXPECT_EQ(made, 4) << "no step twice";
+  EXPECT_TRUE(bytes_of(wanted.out) == whole);
   EXPECT_EQ(files(), std::set<std::string>{"a.mp4"});
 }
 
-TEST_F(RenderByUrl, ADecodeFromLatentsRemovesTheSoundThatWasKeptForThem) {
-  const std::string latents = "a.mp4.latents.safetensors";
-  EXPECT_THROW(run(Stage::Decode), Cancelled);
-  EXPECT_EQ(files(), (std::set<std::string>{latents, latents + ".sound"}));
-  EXPECT_THROW(run(Stage::Denoise), Cancelled);
-  EXPECT_EQ(files(), (std::set<std::string>{latents, latents + ".sound"})) << "a run that begins again takes nothing";
-  decode();
-  EXPECT_TRUE(has_sound());
-  EXPECT_EQ(files(), (std::set<std::string>{"a.mp4", latents}));
+TEST_F(Render, AnInterruptBeforeTheFirstStepLeavesNothing) {
+  Steps none(0);
+  EXPECT_THROW(run(request(), none), Cancelled);
+  EXPECT_EQ(files(), std::set<std::string>());
 }
 
-TEST_F(RenderByUrl, TheUsersOwnFileStays) {
-  request_.video_url = folder_ / "in.mp4";
-  fs::copy_file(media_file("aac_sound.mp4"), request_.video_url);
-  EXPECT_THROW(run(Stage::Decode), Cancelled);
-  decode();
-  EXPECT_TRUE(has_sound());
-  EXPECT_TRUE(fs::exists(request_.video_url));
+TEST_F(Render, AnUnnamedRunFindsItsUnfinishedWork) {
+  const Request first = request({{"out", nullptr}}), second = request({{"out", nullptr}});
+  ASSERT_NE(first.seed, second.seed);
+  Steps few(2), other(1), rest;
+  EXPECT_THROW(run(first, few), Cancelled);
+  EXPECT_THROW(run(request({{"out", nullptr}, {"prompt", "a blue square"}}), other), Cancelled);
+  EXPECT_EQ(run(second, rest), first.out);
+  EXPECT_EQ(rest.made, 2);
+  EXPECT_EQ(files().size(), 2u) << "the other request's work stays";
+  Steps all;
+  const std::string again = run(request({{"out", nullptr}, {"seed", first.seed}}), all);
+  EXPECT_EQ(fs::path(again).filename(), "v2v-" + std::to_string(first.seed) + "-2.mp4") << "a free name";
+  EXPECT_EQ(all.made, 4);
+}
+
+TEST_F(Render, AGivenSeedDoesNotTakeUpAnother) {
+  Steps few(2), all;
+  EXPECT_THROW(run(request({{"seed", 1}}), few), Cancelled);
+  try {
+    run(request({{"seed", 2}}), all);
+    ADD_FAILURE() << "two steps of the other seed were lost";
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_NE(std::string(invalid.what()).find("--fresh"), std::string::npos) << invalid.what();
+  }
+  run(request({{"seed", 2}}), all, {.fresh = true});
+  EXPECT_EQ(all.made, 4);
+  EXPECT_EQ(files(), std::set<std::string>{"a.mp4"});
+}
+
+TEST_F(Render, FreshBeginsAnew) {
+  Steps few(2), all;
+  EXPECT_THROW(run(request({{"seed", 1}}), few), Cancelled);
+  run(request({{"seed", 1}}), all, {.fresh = true});
+  EXPECT_EQ(all.made, 4);
+}
+
+TEST_F(Render, AnExistingFileIsReplacedByWordOnly) {
+  const Request wanted = request({{"seed", 1}});
+  run(wanted);
+  const std::string first = bytes_of(wanted.out);
+  Steps again, other, unknown, overwritten;
+  run(wanted, again);
+  EXPECT_EQ(again.made, 0) << "the same request has made it";
+  EXPECT_EQ(events_.back(), "finished");
+  run(request(), again);
+  EXPECT_EQ(again.made, 0) << "so it has where no seed is asked for";
+  EXPECT_THROW(run(request({{"seed", 2}}), other), InvalidRequest);
+  EXPECT_THROW(run(request({{"seed", 1}, {"prompt", "a blue square"}}), other), InvalidRequest);
+  EXPECT_EQ(other.reports, 0);
+  EXPECT_TRUE(bytes_of(wanted.out) == first);
+  run(request({{"seed", 2}}), overwritten, {.overwrite = true});
+  EXPECT_EQ(overwritten.made, 4);
+  EXPECT_FALSE(bytes_of(wanted.out) == first);
+  write_bytes(wanted.out, "my own");
+  EXPECT_THROW(run(wanted, unknown), InvalidRequest);
+  EXPECT_EQ(bytes_of(wanted.out), "my own");
+  EXPECT_EQ(files(), std::set<std::string>{"a.mp4"});
+}
+
+TEST_F(Render, OneRunAtATime) {
+  const Request wanted = request();
+  const WorkFolder other(WorkFolder::beside(wanted.out), 1);
+  try {
+    run(wanted);
+    ADD_FAILURE() << "two runs in one folder";
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_EQ(invalid.errors.at(0).field, "out") << invalid.what();
+  }
+}
+
+TEST_F(Render, AUrlIsKeptForItsSoundUntilTheVideoIsThere) {
+  const Request wanted = request({{"seed", 1}, {"video_url", data_url_of(media_file("aac_sound.mp4"))}});
+  Steps stopped(Stage::Decode);
+  EXPECT_THROW(run(wanted, stopped), Cancelled);
+  const fs::path work = WorkFolder::beside(wanted.out);
+  EXPECT_TRUE(fs::exists(copy_path(work, wanted.video_url)));
+  run(wanted);
+  EXPECT_TRUE(VideoReader({wanted.out, "out"}).info().has_audio);
+  EXPECT_EQ(files(), std::set<std::string>{"a.mp4"});
+}
+
+TEST_F(Render, LatentsAreDecodedByThemselves) {
+  const Request wanted = request({{"seed", 1}});
+  const std::string whole = bytes_of(run(wanted));
+  fs::remove(wanted.out);
+  Steps stopped(Stage::Decode);
+  EXPECT_THROW(run(wanted, stopped), Cancelled);
+  EXPECT_EQ(events_.back(), "kept");
+  WorkFolder work(WorkFolder::beside(wanted.out), WorkFolder::draw_number(WorkFolder::beside(wanted.out)));
+  ASSERT_TRUE(work.latents());
+  Silent silent;
+  decode_saved(load_latents(*work.latents()), wanted.out, Placement{}, open_model_folder(wanted.model, Task::V2V), {},
+               Log{}, silent);
+  EXPECT_TRUE(bytes_of(wanted.out) == whole);
+}
+
+TEST_F(Render, TheUsersOwnFileStays) {
+  const std::string video = folder_ / "in.mp4";
+  fs::copy_file(media_file("aac_sound.mp4"), video);
+  const Request wanted = request({{"video_url", video}});
+  Steps stopped(Stage::Decode);
+  EXPECT_THROW(run(wanted, stopped), Cancelled);
+  run(wanted);
+  EXPECT_EQ(files(), (std::set<std::string>{"a.mp4", "in.mp4"}));
+}
+
+TEST_F(Render, AnInputThatIsNoneLeavesNothing) {
+  write_bytes(folder_ / "in.mp4", "no video");
+  EXPECT_THROW(run(request({{"video_url", folder_ / "in.mp4"}})), InvalidRequest);
+  EXPECT_THROW(run(request({{"video_url", data_url_of(folder_ / "in.mp4")}})), InvalidRequest);
+  EXPECT_EQ(files(), std::set<std::string>{"in.mp4"});
 }
 
 }  // namespace

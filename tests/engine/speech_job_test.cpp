@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "engine/base/error.h"
 #include "engine/job/speech_folder.h"
 #include "engine/job/speech_pieces.h"
 #include "engine/media/audio_reader.h"
@@ -19,7 +18,7 @@
 #include "engine/request/parse.h"
 #include "models/weights/format/safetensors.h"
 #include "tests/engine/media_support.h"
-#include "tests/support.h"
+#include "tests/support/render.h"
 
 namespace wan {
 namespace {
@@ -55,44 +54,32 @@ struct Scene {
   TemporaryFolder folder;
 };
 
-/// Stops like Ctrl-C before denoising step `stop_at`, or before a latent frame is decoded.
-struct Steps : Progress {
-  explicit Steps(int64_t stop_at = INT64_MAX, int64_t stop_decoding_at = INT64_MAX)
-      : stop_at(stop_at), stop_decoding_at(stop_decoding_at) {}
-  void at(const Report& report) override {
-    ++reports;
-    if (report.stage == Stage::Denoise && made++ == stop_at) throw Cancelled();
-    if (report.stage == Stage::Decode && decoded++ == stop_decoding_at) throw Cancelled();
-  }
-  int64_t made = 0, decoded = 0, reports = 0, stop_at, stop_decoding_at;
-};
-
 std::string rendered(const Request& request, Progress& progress, const Log& log = {},
-                     const RenderOptions& options = {}) {
+                     const SingleOptions& options = {}) {
   c10::InferenceMode inference;
-  render_speech(request, options, log, progress);
-  return bytes_of(request.out);
+  return bytes_of(render(request, options, log, progress));
 }
 
-/// A store at work on the job of `request`, whose inputs are files.
-struct OpenStore : ClipStore {
-  OpenStore(const fs::path& work, const Record& record, const Request& request) : ClipStore(work) {
-    begin(record, request);
-  }
-};
-
-/// The record with which render_speech works on `request`.
+/// The record of `request`.
 Record record_of(const Request& request) {
   return make_record(request, resolve_placement(request), identities(open_model_folder(request.model, request.task)));
+}
+
+/// The clips of the unfinished run that makes `out`.
+fs::path clips_of(const std::string& out) {
+  for (const auto& entry : fs::directory_iterator(WorkFolder::beside(out)))
+    if (entry.path().extension() == ".clips") return entry.path();
+  ADD_FAILURE() << "no clips beside " << out;
+  return "";
 }
 
 /// Puts `choices` into what a broken run kept of its clip, as a run on a card would have.
 void note_in_sampling(const Request& request, int64_t clip, const AttentionChoices& choices) {
   c10::InferenceMode inference;
-  const OpenStore store(clips_path(request.out), record_of(request), request);
-  std::optional<Sampling> state = store.running(clip, request.solver, make_schedule(request), at::kCPU);
+  const SpeechFolder folder(clips_of(request.out));
+  std::optional<Sampling> state = folder.running(clip, make_schedule(request), at::kCPU);
   ASSERT_TRUE(state.has_value());
-  store.save_running(clip, *state, choices);
+  folder.save_running(clip, *state, choices);
 }
 
 /// A moving picture of the scene's size, as a speech job writes its pieces.
@@ -122,7 +109,7 @@ int64_t frames_of(const std::string& path) {
 /// The plan of `seconds` of sound at 16 kHz.
 SpeechPlan plan_of(const Request& request, double seconds) {
   const auto samples = int64_t(seconds * 16000);
-  return plan_speech(request, samples, feature_frames_30((samples - 400) / 320 + 1));
+  return plan_speech(request, asked_geometry(request), samples, feature_frames_30((samples - 400) / 320 + 1));
 }
 
 TEST(PlanSpeech, RendersTheWholeSoundInClipsThatShareTheRest) {
@@ -170,27 +157,26 @@ TEST(PlanSpeech, ReferenceDropsThreeFramesAndEndsWithTheSound) {
   EXPECT_EQ(plan_of(request, 3).frames, 48);
 }
 
-TEST(ClipStore, HandsAStateToItsOwnClipOnly) {
+TEST(SpeechFolder, HandsAStateToItsOwnClipOnly) {
   c10::InferenceMode inference;
   const Scene scene(16000, 1);
   const Request request = scene.request();
-  const Record record = make_record(request, resolve_placement(request), {});
-  const OpenStore store(scene.folder / "clips", record, request);
-  const std::vector<Step> schedule = make_schedule(request);
-  store.save_running(0, begin_sampling(request.solver, schedule, at::ones({16, 10, 8, 8})), {});
-  EXPECT_TRUE(store.running(0, request.solver, schedule, at::kCPU).has_value());
-  EXPECT_FALSE(store.running(1, request.solver, schedule, at::kCPU).has_value());
+  const SpeechFolder store(scene.folder / "clips");
+  const Schedule schedule = make_schedule(request);
+  store.save_running(0, begin_sampling(schedule, at::ones({16, 10, 8, 8})), {});
+  EXPECT_TRUE(store.running(0, schedule, at::kCPU).has_value());
+  EXPECT_FALSE(store.running(1, schedule, at::kCPU).has_value());
   EXPECT_FALSE(store.latents(0).has_value());
   store.save_latents(0, at::ones({16, 10, 8, 8}), {});
-  EXPECT_FALSE(store.running(0, request.solver, schedule, at::kCPU).has_value());
+  EXPECT_FALSE(store.running(0, schedule, at::kCPU).has_value());
   EXPECT_TRUE(store.latents(0).has_value());
 }
 
-TEST(ClipStore, AClipIsFinishedWithItsPieceAndItsMotion) {
+TEST(SpeechFolder, AClipIsFinishedWithItsPieceAndItsMotion) {
   const Scene scene(16000, 1);
   const Request request = scene.request();
   const fs::path work = scene.folder / "clips";
-  const OpenStore store(work, make_record(request, resolve_placement(request), {}), request);
+  const SpeechFolder store(work);
   const at::Tensor motion = at::rand({3, MotionBuffer::kFrames, 8, 8});
   store.save_latents(0, at::ones({1}), {});
   write_bytes(store.piece(0), "piece");
@@ -203,53 +189,15 @@ TEST(ClipStore, AClipIsFinishedWithItsPieceAndItsMotion) {
   EXPECT_TRUE(at::equal(store.motion().frames(), motion));
   EXPECT_EQ(store.attention().at("case"), "back end");
   EXPECT_FALSE(store.latents(0).has_value());
-  EXPECT_EQ(std::distance(fs::directory_iterator(work), {}), 4) << "the record, two pieces, one clip's motion";
+  EXPECT_EQ(std::distance(fs::directory_iterator(work), {}), 3) << "two pieces, one clip's motion";
 }
 
-TEST(ClipStore, OneRunAtATime) {
-  const Scene scene(16000, 1);
-  const Request request = scene.request();
-  const Record record = make_record(request, resolve_placement(request), {});
-  const fs::path work = scene.folder / "clips";
-  write_bytes((fs::create_directories(work), work / "mine.txt"), "not ours");
-  {
-    const OpenStore store(work, record, request);
-    EXPECT_THROW(ClipStore{work}, InvalidRequest);
-  }
-  EXPECT_EQ(std::distance(fs::directory_iterator(work), {}), 1) << "without work nothing stays but what was there";
-}
-
-TEST(ClipStore, ForgetsClipsOfAnotherSoundUnderTheSameName) {
-  const Scene scene(16000, 1);
-  const Request request = scene.request();
-  const Record record = make_record(request, resolve_placement(request), {});
-  const fs::path work = scene.folder / "clips";
-  OpenStore(work, record, request).save_latents(0, at::ones({1}), {});
-  EXPECT_TRUE(OpenStore(work, record, request).latents(0).has_value());
-  write_sound(request.audio_url, 16000, 2);
-  EXPECT_FALSE(OpenStore(work, record, request).latents(0).has_value());
-}
-
-TEST(ClipStore, ASeedThatNobodyChoseIsTheBrokenRuns) {
-  const Scene scene(16000, 1);
-  const Request request = scene.request();
-  OpenStore(clips_path(request.out), record_of(request), request).save_latents(0, at::ones({1}), {});
-  Request again = request;
-  again.seed = request.seed + 1;  // drawn anew
-  EXPECT_EQ(taken_up(record_of(again)).request.seed, request.seed);
-  again.prompt = "another face";
-  EXPECT_EQ(taken_up(record_of(again)).request.seed, again.seed);
-  again.prompt = request.prompt;
-  again.seed_given = true;
-  EXPECT_EQ(taken_up(record_of(again)).request.seed, again.seed);
-}
-
-TEST(ClipStore, WhatIsSavedSaysWhatComputedIt) {
+TEST(SpeechFolder, WhatIsSavedSaysWhatComputedIt) {
   c10::InferenceMode inference;
   const Scene scene(16000, 1);
   const Request request = scene.request();
-  const OpenStore store(scene.folder / "clips", record_of(request), request);
-  const Sampling state = begin_sampling(request.solver, make_schedule(request), at::ones({16, 10, 8, 8}));
+  const SpeechFolder store(scene.folder / "clips");
+  const Sampling state = begin_sampling(make_schedule(request), at::ones({16, 10, 8, 8}));
   EXPECT_EQ(store.attention(), AttentionChoices());
   store.save_running(0, state, {{"text", "flash"}});
   EXPECT_EQ(store.attention(), (AttentionChoices{{"text", "flash"}}));
@@ -262,33 +210,14 @@ TEST(ClipStore, WhatIsSavedSaysWhatComputedIt) {
   EXPECT_EQ(store.attention().size(), 3u);
 }
 
-TEST(ClipStore, ANoteThatCannotBeReadIsNoNote) {
-  const Scene scene(16000, 1);
-  const Request request = scene.request();
-  const fs::path work = clips_path(request.out);
-  auto note = [&](const std::string& text) {
-    write_safetensors(work / "record.safetensors", {{"none", at::zeros({1})}}, {{"wan_infer", text}});
-  };
-  fs::create_directories(work);
-  write_bytes(work / "record.safetensors", "no note");
-  EXPECT_EQ(taken_up(record_of(request)).request.seed, request.seed);
-  for (const char* foreign : {"{", "[]", R"({"request": []})", R"({"request": {"seed": "one"}})"}) {
-    note(foreign);
-    EXPECT_EQ(taken_up(record_of(request)).request.seed, request.seed) << foreign;
-  }
-  write_bytes(work / "record.safetensors", "no note");
-  OpenStore(work, record_of(request), request).save_latents(0, at::ones({1}), {});
-  EXPECT_TRUE(OpenStore(work, record_of(request), request).latents(0).has_value());
-}
-
-TEST(ClipStore, WhatAKillLeavesOfFinishedClipsGoes) {
+TEST(SpeechFolder, WhatAKillLeavesOfFinishedClipsGoes) {
   c10::InferenceMode inference;
   const Scene scene(16000, 1);
   const Request request = scene.request();
-  const fs::path work = clips_path(request.out);
+  const fs::path work = scene.folder / "clips";
   const at::Tensor motion = at::zeros({3, MotionBuffer::kFrames, 8, 8});
   {
-    const OpenStore store(work, record_of(request), request);
+    const SpeechFolder store(work);
     for (int64_t clip : {0, 1}) {
       write_bytes(store.piece(clip), "piece");
       store.finish(clip, motion, {});
@@ -302,13 +231,13 @@ TEST(ClipStore, WhatAKillLeavesOfFinishedClipsGoes) {
   };
   const std::set<std::string> needed = names();
   EXPECT_EQ(needed, (std::set<std::string>{"clip-00000.mp4", "clip-00001.mp4", "clip-00001.motion.safetensors",
-                                           "clip-00002.safetensors", "record.safetensors"}));
+                                           "clip-00002.safetensors"}));
   for (const char* left : {"clip-00002.mp4.part", "clip-00002.safetensors.12345.part", "clip-00000.motion.safetensors",
                            "clip-00000.safetensors", "clip-00001.safetensors", "clip-00001.sampling.safetensors",
                            "clip-00002.sampling.safetensors"})
     write_bytes(work / left, "left");
   write_bytes(work / "mine.part", "not ours");
-  const OpenStore store(work, record_of(request), request);
+  const SpeechFolder store(work);
   std::set<std::string> want = needed;
   want.insert("mine.part");
   EXPECT_EQ(names(), want);
@@ -372,7 +301,7 @@ TEST(RenderSpeech, GoesOnWithTheSameBytes) {
   Steps broken(3);
   EXPECT_THROW(rendered(request, broken), Cancelled);
   EXPECT_FALSE(fs::exists(scene.out()));
-  EXPECT_TRUE(fs::exists(clips_path(scene.out())));
+  EXPECT_TRUE(fs::exists(WorkFolder::beside(scene.out())));
   Steps in_decoding(INT64_MAX, 5);
   EXPECT_THROW(rendered(request, in_decoding), Cancelled);
   EXPECT_EQ(in_decoding.made, 1) << "the second clip's last step alone";
@@ -380,7 +309,7 @@ TEST(RenderSpeech, GoesOnWithTheSameBytes) {
   EXPECT_TRUE(rendered(request, rest) == want);
   EXPECT_EQ(rest.made, 0);
   EXPECT_EQ(rest.decoded, 29) << "the first clip is not decoded again";
-  EXPECT_FALSE(fs::exists(clips_path(scene.out())));
+  EXPECT_FALSE(fs::exists(WorkFolder::beside(scene.out())));
 }
 
 TEST(RenderSpeech, TheSameCommandGoesOnThoughItDrawsItsSeed) {
@@ -417,26 +346,13 @@ TEST(RenderSpeech, AttentionOfABrokenRunIsInTheFile) {
 TEST(RenderSpeech, AReplayGoesOnWithItsOwnAttentionOnly) {
   const Scene scene(16000, 1);
   const Request request = scene.request({{"seed", 7}});
-  const RenderOptions replay{.contact_sheet = "", .attention = {{"a case", "a back end"}}};
+  const SingleOptions replay{.attention = {{"a case", "a back end"}}};
   Steps first(1), replayed(1), rest;
   EXPECT_THROW(rendered(request, first), Cancelled);
   EXPECT_THROW(rendered(request, replayed, {}, replay), Cancelled);
   EXPECT_EQ(replayed.made, 2) << "the other run's step was made with other attention";
   rendered(request, rest, {}, replay);
   EXPECT_EQ(rest.made, 1);
-}
-
-TEST(RenderSpeech, AFolderInUseIsRefusedBeforeAnythingIsFetched) {
-  const Scene scene(16000, 1);
-  const Request request = scene.request({{"image_url", "data:nonsense"}});
-  const ClipStore other(clips_path(request.out));
-  Steps progress;
-  try {
-    rendered(request, progress);
-    ADD_FAILURE();
-  } catch (const InvalidRequest& invalid) {
-    EXPECT_EQ(invalid.errors.at(0).field, "out") << invalid.what();
-  }
 }
 
 TEST(RenderSpeech, ADamagedPieceIsMadeAnew) {
@@ -446,7 +362,7 @@ TEST(RenderSpeech, ADamagedPieceIsMadeAnew) {
   const std::string want = rendered(request, whole);
   fs::remove(request.out);
   EXPECT_THROW(rendered(request, broken), Cancelled);
-  write_piece(clips_path(request.out) / "clip-00000.mp4", 20);
+  write_piece(clips_of(request.out) / "clip-00000.mp4", 20);
   EXPECT_NE(error_of([&] { rendered(request, failing); }).find("must hold 44 frames, holds 20"), std::string::npos);
   EXPECT_FALSE(fs::exists(request.out));
   EXPECT_TRUE(rendered(request, rest) == want);
@@ -460,16 +376,18 @@ TEST(JoinSpeech, APieceThatCannotBeJoinedIsForgotten) {
   const SpeechPlan plan = plan_of(request, 5.1);
   const Record record = record_of(request);
   for (int64_t damaged : {0, 1}) {
-    const OpenStore store(scene.folder / "clips", record, request);
+    const SpeechFolder store(scene.folder / "clips");
     for (int64_t clip : {0, 1}) {
       write_piece(store.piece(clip), clip == 0 ? 44 : 38);
       store.finish(clip, {}, {});
     }
-    join_speech(request, plan, record, store, {});
+    join_speech(request.out, plan, {request.audio_url, "audio_url"}, record, store, {});
     EXPECT_EQ(frames_of(request.out), 82);
     fs::remove(request.out);
     write_bytes(store.piece(damaged), "no video");
-    const std::string error = error_of([&] { join_speech(request, plan, record, store, {}); });
+    const std::string error = error_of([&] {
+      join_speech(request.out, plan, {request.audio_url, "audio_url"}, record, store, {});
+    });
     EXPECT_NE(error.find(store.piece(damaged)), std::string::npos) << error;
     EXPECT_NE(error.find("the same command renders them again"), std::string::npos) << error;
     EXPECT_FALSE(fs::exists(request.out));
@@ -488,7 +406,7 @@ TEST(RenderSpeech, ABadPoseVideoIsRefusedBeforeAnyWork) {
     EXPECT_EQ(invalid.errors.at(0).field, "pose_video_url");
   }
   EXPECT_EQ(progress.reports, 0);
-  EXPECT_FALSE(fs::exists(clips_path(scene.out())));
+  EXPECT_FALSE(fs::exists(WorkFolder::beside(scene.out())));
 }
 
 TEST(RenderSpeech, TellsOfADamagedSound) {
@@ -500,7 +418,7 @@ TEST(RenderSpeech, TellsOfADamagedSound) {
       if (event == "warning") texts += fields["text"].get<std::string>();
     }};
     Steps progress;
-    rendered(scene.request({{"audio_url", name}}), progress, log);
+    rendered(scene.request({{"audio_url", name}, {"out", name + ".mp4"}}), progress, log);
     return texts;
   };
   std::string sound = bytes_of(media_file("tone.m4a"));

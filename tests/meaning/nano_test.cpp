@@ -6,10 +6,10 @@
 #include <fstream>
 
 #include "engine/job/conditioning.h"
+#include "engine/job/text_states.h"
 #include "engine/sampling/denoise.h"
 #include "models/weights/checkpoint.h"
 #include "tests/meaning/measure.h"
-#include "engine/job/text_states.h"
 #include "tests/support.h"
 #include "tests/support/job.h"
 #include "tools/cli/command_line.h"

@@ -2,15 +2,15 @@
 #include <gtest/gtest.h>
 
 #include "engine/job/conditioning.h"
+#include "engine/job/text_states.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
 #include "engine/request/geometry.h"
 #include "engine/request/params.h"
 #include "engine/sampling/denoise.h"
 #include "engine/sampling/guidance.h"
-#include "tests/parity/case.h"
-#include "engine/job/text_states.h"
 #include "engine/sampling/noise.h"
+#include "tests/parity/case.h"
 #include "tests/support.h"
 #include "tests/support/job.h"
 
@@ -46,9 +46,9 @@ void expect_schedule(Case& golden, const Request& request, const Schedule& sched
   at::Tensor want = golden.input("timesteps");
   golden.expect("timesteps", at::tensor(timesteps, at::kDouble).to(want.scalar_type()));
   golden.expect("expert_is_high", at::tensor(high));
-  golden.expect(
-      "sigmas",
-      at::tensor(flow_sigmas(schedule.solver(), request.num_inference_steps, request.shift), at::kDouble).to(at::kFloat));
+  golden.expect("sigmas",
+                at::tensor(flow_sigmas(schedule.solver(), request.num_inference_steps, request.shift), at::kDouble)
+                    .to(at::kFloat));
 }
 
 struct Velocities {

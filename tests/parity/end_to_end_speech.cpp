@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/job/conditioning.h"
+#include "engine/job/text_states.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
 #include "engine/request/geometry.h"
@@ -11,7 +12,6 @@
 #include "engine/speech/waveform.h"
 #include "models/vae/frames.h"
 #include "tests/parity/case.h"
-#include "engine/job/text_states.h"
 #include "tests/support.h"
 #include "tests/support/job.h"
 
@@ -114,9 +114,9 @@ class SpeechRun {
     std::vector<double> timesteps;
     for (const Step& step : schedule_) timesteps.push_back(step.t);
     golden_.expect("timesteps", at::tensor(timesteps, at::kDouble).to(golden_.input("timesteps").scalar_type()));
-    golden_.expect("sigmas",
-                   at::tensor(flow_sigmas(schedule_.solver(), request_.num_inference_steps, request_.shift), at::kDouble)
-                       .to(at::kFloat));
+    golden_.expect(
+        "sigmas", at::tensor(flow_sigmas(schedule_.solver(), request_.num_inference_steps, request_.shift), at::kDouble)
+                      .to(at::kFloat));
   }
 
   at::Tensor sample(const ClipTurn& turn, const MotionBuffer& buffer, SpeechFeatures& features) {
@@ -181,6 +181,6 @@ class SpeechRun {
 const Handler kEndToEndSpeech = {
     "speech end to end",
     [](const Case& golden) { return golden.json.contains("infer_frames") && golden.json.contains("steps"); },
-    [](Case& golden) { Run{golden}(); }};
+    [](Case& golden) { SpeechRun{golden}(); }};
 
 }  // namespace wan::parity

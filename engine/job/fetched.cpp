@@ -13,6 +13,7 @@
 #include "engine/media/input.h"
 #include "engine/request/files.h"
 #include "models/files/digest.h"
+#include "models/files/error.h"
 #include "models/files/part_file.h"
 
 namespace wan {
@@ -38,7 +39,7 @@ std::unique_ptr<AVIOContext, CloseUrl> open_url(const std::string& url, const av
 }
 
 [[noreturn]] void fail(const std::string& path) {
-  throw std::runtime_error("[" + path + "] cannot be written: " + std::generic_category().message(errno));
+  throw std::runtime_error("[" + shown_name(path) + "] cannot be written: " + std::generic_category().message(errno));
 }
 
 void write_all(int file, const uint8_t* bytes, int64_t count, const std::string& path) {
@@ -145,8 +146,7 @@ void FetchedMedia::reading(const std::function<void()>& work) const {
     for (const Copy& copy : copies_) {
       const std::string name = shown_url(copy.url);
       for (FieldError& error : errors) {
-        replace_all(error.wrong, "'" + copy.path + "'", name);
-        replace_all(error.wrong, copy.path, name);
+        replace_all(error.wrong, shown_path(copy.path), name);
       }
     }
     throw InvalidRequest(errors);

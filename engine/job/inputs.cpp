@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
 #include "engine/media/video_reader.h"
@@ -63,7 +64,7 @@ void load_video(Request& request, Inputs& inputs, const Log& log) {
     if (request.num_frames_given)
       throw InvalidRequest(
           "num_frames",
-          "must be at most " + std::to_string(frames.size(0)) + ", the frames that " + request.video_url + " has" +
+          "must be at most " + std::to_string(frames.size(0)) + ", the frames that " + shown_path(request.video_url) + " has" +
               (request.resample_fps ? " at " + std::to_string(request.frames_per_second) + " a second" : "") +
               ", got " + std::to_string(request.num_frames));
     request.num_frames = frames.size(0);

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "engine/media/audio_reader.h"
+#include "models/files/error.h"
 
 namespace wan {
 namespace {
@@ -28,7 +29,7 @@ class Walk {
     int64_t end = held_from_ + held_.size(0);
     while (end < start + count) {
       Tensor piece = reader_->next();
-      if (!piece.defined()) throw std::runtime_error("[" + path_ + "] became shorter while it was read");
+      if (!piece.defined()) throw std::runtime_error("[" + shown_name(path_) + "] became shorter while it was read");
       end += piece.size(1);
       pieces.push_back(piece[0]);
       if (end <= start) pieces = {pieces.back()};  // wholly before what is wanted

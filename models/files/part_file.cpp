@@ -10,11 +10,13 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "models/files/error.h"
+
 namespace wan {
 namespace {
 
 [[noreturn]] void fail(const std::string& path, int error) {
-  throw std::runtime_error("[" + path + "] cannot be written: " + std::generic_category().message(error));
+  throw std::runtime_error("[" + shown_name(path) + "] cannot be written: " + std::generic_category().message(error));
 }
 
 // Without this a power cut can leave the new name with none of the bytes, or the bytes without the name.

@@ -1,6 +1,5 @@
 // The two forms of an inspection: lines and JSON.
-#include <cstdio>
-
+#include "engine/base/text.h"
 #include "engine/residency/inspect.h"
 #include "models/files/error.h"
 #include "models/weights/dtype.h"
@@ -8,16 +7,6 @@
 namespace wan {
 
 namespace {
-
-std::string gigabytes(uint64_t bytes) {
-  char text[32];
-  if (bytes >= 10'000'000) {
-    std::snprintf(text, sizeof text, "%.2f GB", static_cast<double>(bytes) / 1e9);
-  } else {
-    std::snprintf(text, sizeof text, "%.2f MB", static_cast<double>(bytes) / 1e6);
-  }
-  return text;
-}
 
 std::string counted(size_t number, const std::string& noun) {
   return std::to_string(number) + " " + noun + (number == 1 ? "" : "s");

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "models/files/error.h"
 #include "models/weights/dtype.h"
 #include "models/weights/format/safetensors.h"
 
@@ -59,7 +60,7 @@ class NewFile {
   }
 
   [[noreturn]] void fail() const {
-    throw std::runtime_error("[" + path_.string() + "] cannot be written: " + std::strerror(errno));
+    throw std::runtime_error("[" + shown_name(path_.string(), true) + "] cannot be written: " + std::strerror(errno));
   }
 
   std::filesystem::path path_, temporary_;

@@ -155,7 +155,7 @@ class Batch {
     }
     job.placement = resolve_placement(job.request);
     BatchGroup& group = group_of(job);
-    job.record = make_record(job.request, job.placement, group.files);
+    job.record = make_record(job.request, job.placement, group.files, identify_inputs(job.request));
     job.schedule = make_schedule(job.request);
     job.group = &group;
     names_.set_names(job);

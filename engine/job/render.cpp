@@ -30,7 +30,7 @@ VideoFormat format_of(const SavedLatents& saved) {
           .rate = {request.frames_per_second, 1},
           .quality = request.video_quality,
           .write_mode = request.video_write_mode,
-          .metadata = to_text(saved.record),
+          .metadata = to_text(saved.record, metadata_of(request)),
           .audio = std::nullopt,
           .audio_from = saved.audio_from};
 }
@@ -94,7 +94,7 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   media.reading([&] { inputs = load_inputs(request, log); });
   MemoryNeed need = memory_need(folder, extent_of(request), placement);
   check_fits(need, extent_of(request), placement);
-  Record record = make_record(asked, placement, identities(folder));
+  Record record = make_record(asked, placement, identities(folder), identify_inputs(asked));
   log("job", {{"task", task_name(request.task)},
               {"seed", request.seed},
               {"width", request.width},

@@ -252,7 +252,7 @@ void render_speech(const Request& request, const RenderOptions& options, const L
   Networks networks(folder, placement, need.working, log);
   remember_attention(placement, log);
   warn_of_cudnn(placement, log);
-  Record asked = make_record(request, placement, identities(folder));
+  Record asked = make_record(request, placement, identities(folder), identify_inputs(request));
   asked.attention = options.attention;
   const Record record = taken_up(std::move(asked));
   const std::filesystem::path work = clips_path(record.request.out);

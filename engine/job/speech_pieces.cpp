@@ -88,7 +88,7 @@ void join_speech(const Request& request, const SpeechPlan& plan, const Record& r
                  const RenderOptions& options) try {
   SoundTrack sound(request, plan.seconds);
   VideoFormat format = format_of(request);
-  format.metadata = to_text(record);
+  format.metadata = to_text(record, metadata_of(record.request));
   format.audio = sound.format();
   JoinedVideo video(request.out, store.piece(0), format);
   for (int64_t clip = 0; clip < int64_t(plan.clips.size()); ++clip) {

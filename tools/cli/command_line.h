@@ -21,6 +21,7 @@ struct Command {
   std::string work;       // batch: the work folder, MANIFEST.work where it is absent
   std::string order;      // batch: phases | given
   bool fail_fast = false;  // batch
+  bool anyway = false;     // replay, decode: with other files than those that are named, too
 
   std::string log_format;     // text | json
   std::string contact_sheet;  // PNG beside the video; empty: none

@@ -2,14 +2,21 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
 #include <iostream>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/job/fetched.h"
+#include "engine/job/replay.h"
 #include "engine/job/single.h"
 #include "engine/media/metadata.h"
 #include "engine/request/files.h"
 #include "engine/request/manifest.h"
+#include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/residency/device.h"
 #include "engine/sampling/attention_record.h"
@@ -23,13 +30,60 @@
 namespace wan {
 namespace {
 
-/// The stored request, with the flags that were given in place of what it says.
-Request overridden(const Request& stored, const Command& command, const std::string& out,
-                   const ParseOptions& options = {}) {
-  nlohmann::json fields = to_json(stored);
+/// The stored request, its model and inputs found by their names, with the flags that were given in place of what it
+/// says. Of latents the inputs are not wanted any more: their files may have gone.
+Request overridden(const Request& stored, const Command& command, const std::string& out, Named which) {
+  const std::filesystem::path beside = std::filesystem::path(command.input).parent_path();
+  nlohmann::json fields = find_named(stored, command.fields, beside, which);
   fields["out"] = out;
   fields.update(command.fields);
-  return parse(fields, options);
+  return parse(fields, {.check_files = which == Named::ModelAndInputs});
+}
+
+/// A warning for each file that is another than the record's where the user wants it so; else the end.
+void answer_for(const std::vector<Difference>& differences, const Command& command, Console& console) {
+  std::vector<std::string> lines;
+  for (const Difference& difference : differences)
+    lines.push_back(difference.line() + "; " + difference.way_out + ", --anyway takes this one");
+  if (!lines.empty() && !command.anyway) throw OtherFiles(lines);
+  for (const Difference& difference : differences) console.say(command.name + ": " + difference.line());
+}
+
+/// A folder that goes at the end of the scope.
+struct ScratchFolder {
+  ScratchFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "wan-infer-XXXXXX").string();
+    if (!mkdtemp(name.data())) throw std::runtime_error("[" + name + "] cannot be made: " + std::strerror(errno));
+    path = name;
+  }
+  ~ScratchFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+  std::filesystem::path path;
+};
+
+/// What the inputs hold now. URLs are fetched for it; a video keeps neither their password nor their query.
+InputIdentities inputs_now(const Request& request) try {
+  const ScratchFolder scratch;
+  return identify_inputs(request, input_files(request, scratch.path).by_field());
+} catch (const InvalidRequest& invalid) {
+  std::vector<FieldError> errors = invalid.errors;
+  for (FieldError& error : errors)
+    if (const Parameter* parameter = find_parameter(error.field))
+      error.wrong += "; " + parameter->flag() + " gives another file or the whole URL";
+  throw InvalidRequest(errors);
+}
+
+void check_same(const Record& record, const Request& request, const Command& command, Console& console) {
+  IdentityCache cache;
+  std::vector<Difference> differences = other_files(record, open_model_folder(request.model, request.task), cache);
+  if (command.name == "replay")
+    for (const Difference& difference : other_inputs(record, inputs_now(request))) differences.push_back(difference);
+  answer_for(differences, command, console);
+  if (knows_headers_only(record))
+    console.say(command.name + ": an older version wrote the record: it knows headers only, so that other weights of " +
+                "the same shapes are not noticed");
 }
 
 std::string without_suffix(const std::string& path, const std::string& suffix) {
@@ -53,10 +107,11 @@ SingleOptions options_of(const Command& command) {
 
 void run_replay(const Command& command, Console& console) {
   Record record = parse_record(read_metadata({command.input, "video"}), "video");
-  Request request = overridden(record.request, command, without_suffix(command.input, ".mp4") + "-replay.mp4");
-  check_same_files(record, open_model_folder(request.model, request.task));
+  Request request =
+      overridden(record.request, command, without_suffix(command.input, ".mp4") + "-replay.mp4", Named::ModelAndInputs);
+  check_same(record, request, command, console);
   Placement placement = resolve_placement(request);
-  Record now = make_record(request, placement, identities(open_model_folder(request.model, request.task)));
+  const Record now = make_record(request, placement, {});
   const auto words = [](const Record& made) {
     return made.device + " in " + made.dtype + " (VAE " + made.vae_dtype + ") with noise of " + made.noise_device;
   };
@@ -71,13 +126,13 @@ void run_replay(const Command& command, Console& console) {
 
 void run_decode(const Command& command, Console& console) {
   SavedLatents saved = load_latents(command.input);
-  // The inputs are in the latents already: their files may have gone.
-  Request request = overridden(saved.record.request, command, output_of(command.input), {.check_files = false});
+  const Request request = overridden(saved.record.request, command, output_of(command.input), Named::Model);
   check_writable("out", request.out);
   if (std::filesystem::exists(request.out) && !command.overwrite)
     throw InvalidRequest("out", "must not be there already: " + shown_path(request.out) + "; --overwrite replaces it");
+  check_same(saved.record, request, command, console);
+  saved.record.request.metadata = request.metadata;
   ModelFolder folder = open_model_folder(request.model, request.task);
-  check_same_files(saved.record, folder);
   decode_saved(saved, request.out, resolve_placement(request), folder, {command.contact_sheet}, console.log(), console);
 }
 
@@ -130,6 +185,9 @@ int exit_code(int argc, char** argv) {
   } catch (const InvalidRequest& invalid) {
     for (const FieldError& error : invalid.errors) complain(error.line());
     return 2;
+  } catch (const OtherFiles& others) {
+    for (const std::string& line : others.lines) complain(line);
+    return 3;
   } catch (const ModelError& error) {
     complain(error.what());
     return 3;
@@ -138,6 +196,8 @@ int exit_code(int argc, char** argv) {
     return 130;
   } catch (const c10::Error& error) {
     complain(error.what_without_backtrace());
+  } catch (const std::filesystem::filesystem_error& error) {
+    complain("[" + shown_name(error.path1().string()) + "] " + error.code().message());
   } catch (const std::exception& error) {
     complain(error.what());
   }

@@ -21,7 +21,7 @@ int become_engine(char** argv) {
   setenv("OMP_WAIT_POLICY", "passive", 0);
   const std::string engine = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "wan-engine";
   execv(engine.c_str(), argv);
-  std::cerr << "wan-infer: [wan-engine] must lie beside this program: " << engine << ": " << std::strerror(errno)
+  std::cerr << "wan-infer: [wan-engine] must lie beside this program: " << std::strerror(errno)
             << "; ./run build makes it\n";
   return 1;
 }

@@ -25,6 +25,12 @@ struct InvalidRequest : std::runtime_error {
   std::vector<FieldError> errors;
 };
 
+/// Files are others than those that a video was made from: a line for each, as the user reads it. Exit code 3.
+struct OtherFiles : std::runtime_error {
+  explicit OtherFiles(std::vector<std::string> list);
+  std::vector<std::string> lines;
+};
+
 /// The user stopped it. An answer, not a failure. Exit code 130. The text says what is kept and how to go on.
 struct Cancelled : std::runtime_error {
   explicit Cancelled(const std::string& kept = "nothing is kept") : std::runtime_error(kept) {}

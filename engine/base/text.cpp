@@ -1,8 +1,11 @@
 #include "engine/base/text.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <limits>
 #include <tuple>
+
+#include "models/files/error.h"
 
 namespace wan {
 namespace {
@@ -41,6 +44,18 @@ void shorten(std::string& text, size_t length) {
   text += "...";
 }
 
+/// Where the host begins in a URL whose authority begins at `begin`: behind the last @ of user name and password. A
+/// password may hold / ? # that were not escaped: then what stands behind the first colon is no port.
+size_t after_user(const std::string& url, size_t begin) {
+  const size_t end = std::min(url.find_first_of("/?#", begin), url.size());
+  const std::string authority = url.substr(begin, end - begin);
+  if (const size_t at = authority.rfind('@'); at != std::string::npos) return begin + at + 1;
+  const size_t colon = authority.find(':'), at = url.rfind('@');
+  if (authority.starts_with('[') || colon == std::string::npos || at == std::string::npos || at < end) return begin;
+  const bool port = authority.find_first_not_of("0123456789", colon + 1) == std::string::npos;
+  return port && url[end] == '/' ? begin : at + 1;
+}
+
 }  // namespace
 
 std::string shown(const nlohmann::json& value, size_t longest) {
@@ -59,11 +74,27 @@ std::string shown(const nlohmann::json& value, size_t longest) {
 }
 
 std::string shown_path(const std::string& path) {
-  return shown(path, 4096);
+  return path.starts_with("data:") || path.find("://") != std::string::npos ? shown_url(path)
+                                                                            : shown(shown_name(path), 4096);
+}
+
+std::string public_url(const std::string& url) {
+  const size_t scheme = url.find("://");
+  if (scheme == std::string::npos || url.starts_with("data:")) return url;
+  const size_t host = after_user(url, scheme + 3);
+  const size_t end = url.find_first_of("?#", host);
+  return url.substr(0, scheme + 3) + url.substr(host, end == std::string::npos ? end : end - host);
+}
+
+std::string gigabytes(uint64_t bytes) {
+  const bool large = bytes >= 10'000'000;
+  char text[32];
+  std::snprintf(text, sizeof text, large ? "%.2f GB" : "%.2f MB", double(bytes) / (large ? 1e9 : 1e6));
+  return text;
 }
 
 std::string shown_url(const std::string& url) {
-  if (!url.starts_with("data:")) return shown(url, 200);
+  if (!url.starts_with("data:")) return shown(public_url(url), 200);
   return url.find(',') < 60 ? shown(url.substr(0, url.find(',')) + ",...") : shown(url);
 }
 
@@ -83,15 +114,6 @@ std::string either(const std::vector<std::string>& words, const char* last) {
   std::string text;
   for (size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i + 1 == words.size() ? last : ", ") + words[i];
   return text;
-}
-
-bool is_utf8(const std::string& text) {
-  try {
-    nlohmann::json(text).dump();
-    return true;
-  } catch (const nlohmann::json::type_error&) {
-    return false;
-  }
 }
 
 }  // namespace wan

@@ -1,6 +1,7 @@
 // How an error quotes what came and names what may have been meant.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -10,10 +11,17 @@ namespace wan {
 
 /// The value on one line, cut after `longest` bytes: text in quotes, control characters and broken UTF-8 escaped.
 std::string shown(const nlohmann::json& value, size_t longest = 60);
-/// A path, cut only where no file system would take it.
+/// A path in quotes: a relative one as it was typed, of an absolute one the last component. Cut only where no file
+/// system would take it. What looks like a URL is shown as shown_url does.
 std::string shown_path(const std::string& path);
-/// A URL in quotes, cut where it is long; of a data URL what stands before its content.
+/// A URL in quotes, without what public_url leaves out, cut where it is long; of a data URL what stands before its
+/// content.
 std::string shown_url(const std::string& url);
+/// A URL without user name and password, query and fragment, where secrets stand. Other texts are returned as they are.
+std::string public_url(const std::string& url);
+
+/// "57.15 GB"; below 10 MB "0.51 MB". Powers of ten.
+std::string gigabytes(uint64_t bytes);
 
 /// The candidate with the fewest letters to insert, delete, replace or swap, or one that has `word` among its words
 /// (steps: num_inference_steps); the first of equals. Empty only where the list is.
@@ -21,8 +29,4 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
 
 /// "a, b or c".
 std::string either(const std::vector<std::string>& words, const char* last = " or ");
-
-/// Whether it is well-formed UTF-8.
-bool is_utf8(const std::string& text);
-
 }  // namespace wan

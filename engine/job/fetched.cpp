@@ -37,15 +37,9 @@ std::unique_ptr<AVIOContext, CloseUrl> open_url(const std::string& url, const av
   return std::unique_ptr<AVIOContext, CloseUrl>(context);
 }
 
-/// As messages show it, without the quotes.
-std::string unquoted_url(const std::string& url) {
-  const std::string shown = shown_url(url);
-  return shown.substr(1, shown.size() - 2);
-}
-
 /// Everything that `url` gives, into `file`.
 void download(const std::string& url, const char* field, AtomicFile& file) {
-  const av::Source source{{unquoted_url(url), field}, "a URL that can be read"};
+  const av::Source source{{url, field, shown_url(url)}, "a URL that can be read"};
   auto from = open_url(url, source);
   std::vector<uint8_t> buffer(1 << 20);
   for (int64_t total = 0;;) {
@@ -66,7 +60,7 @@ MediaFile file_of(const std::string& given, const char* field, const fs::path& f
     download(given, field, part);
     part.commit();
   }
-  return {path.string(), field, unquoted_url(given)};
+  return {path.string(), field, shown_url(given)};
 }
 
 }  // namespace
@@ -76,6 +70,12 @@ std::vector<const MediaFile*> InputFiles::all() const {
   for (const MediaFile* file : {&image, &last_image, &video, &audio, &pose_video})
     if (!file->path.empty()) named.push_back(file);
   return named;
+}
+
+std::map<std::string, std::string> InputFiles::by_field() const {
+  std::map<std::string, std::string> paths;
+  for (const MediaFile* file : all()) paths[file->field] = file->path;
+  return paths;
 }
 
 fs::path copy_path(const fs::path& folder, const std::string& url) {

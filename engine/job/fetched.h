@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@ struct InputFiles {
 
   /// All that the request names.
   std::vector<const MediaFile*> all() const;
+  /// Their paths by field.
+  std::map<std::string, std::string> by_field() const;
 };
 
 /// Where the copy of a URL lies in a work folder: 32 hexadecimal digits of the URL and ".input".

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
 #include "engine/media/video_reader.h"

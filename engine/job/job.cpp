@@ -21,7 +21,7 @@ std::string digest(const json& values) {
 
 json to_json(const std::vector<FileIdentity>& files) {
   json list = json::array();
-  for (const FileIdentity& file : files) list.push_back({file.name, file.size, file.sha256});
+  for (const FileIdentity& file : files) list.push_back({file.name, file.size, file.digest});
   return list;
 }
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "models/files/error.h"
 #include "models/vae/latent.h"
 #include "models/weights/checkpoint.h"
@@ -38,7 +39,8 @@ SavedLatents load_latents(const std::filesystem::path& path) {
   auto metadata = read_safetensors_metadata(file);
   Checkpoint checkpoint = Checkpoint::open(path);
   if (!metadata.count("wan_infer") || !checkpoint.tensors().count("latents"))
-    throw InvalidRequest("latents", "must be a .latents.safetensors file that wan-infer wrote, got " + path.string());
+    throw InvalidRequest("latents",
+                         "must be a .latents.safetensors file that wan-infer wrote, got " + shown_path(path.string()));
   SavedLatents saved{.latents = checkpoint.map("latents").clone(),
                      .frames = std::atoll(metadata["frames"].c_str()),
                      .audio_from = metadata["audio_from"],
@@ -47,7 +49,7 @@ SavedLatents load_latents(const std::filesystem::path& path) {
     throw InvalidRequest("latents",
                          "must hold a float32 latent [16, T, h, w] of a video and its number of frames, got " +
                              c10::str(saved.latents.toString(), saved.latents.sizes()) + " and '" +
-                             printable(metadata["frames"]) + "' frames in " + path.string());
+                             printable(metadata["frames"]) + "' frames in " + shown_path(path.string()));
   return saved;
 }
 

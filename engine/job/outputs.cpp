@@ -13,10 +13,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What a record says but for the attention, which follows from the card.
-nlohmann::json comparable(Record record, int64_t seed) {
+/// What a record says but for the attention, which follows from the card, and the content of URLs, which is not known
+/// before they are fetched.
+nlohmann::json comparable(Record record, int64_t seed, const InputIdentities& known) {
   record.request.seed = seed;
   record.attention.clear();
+  std::erase_if(record.inputs, [&](const auto& input) { return !known.contains(input.first); });
   return nlohmann::json::parse(to_text(record));
 }
 
@@ -27,7 +29,7 @@ bool is_finished(const std::string& out, const Record& record) {
     const Record made = parse_record(read_metadata({out, "out"}), "out");
     const int64_t seed = record.request.seed;
     if (record.request.seed_given && made.request.seed != seed) return false;
-    return comparable(made, seed) == comparable(record, seed);
+    return comparable(made, seed, record.inputs) == comparable(record, seed, record.inputs);
   } catch (const InvalidRequest&) {
     return false;
   }

@@ -6,8 +6,6 @@
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/version.h"
-#include "models/files/digest.h"
-#include "models/files/error.h"
 
 namespace wan {
 
@@ -17,30 +15,60 @@ std::string word(at::Device device) {
   return device.is_cuda() ? "cuda" : "cpu";
 }
 
-constexpr const char* kDigest = "data:,";
-constexpr size_t kDigestLetters = 6 + 64;
-
-/// A data URL is the input itself, which can be larger than the video: its digest stands for it, also in a record that
-/// was read back.
-nlohmann::ordered_json named_inputs(nlohmann::ordered_json request) {
+/// A file goes to other people: it names folders and inputs, and says nothing about where they lie.
+nlohmann::ordered_json stored_request(const Request& request, Metadata level) {
+  nlohmann::ordered_json json = to_json(request);
   for (const Parameter& parameter : parameters()) {
-    if (!parameter.media || !request.contains(parameter.name)) continue;
-    const std::string url = request[parameter.name];
-    if (url.starts_with("data:") && !(url.starts_with(kDigest) && url.size() == kDigestLetters))
-      request[parameter.name] = kDigest + sha256({url});
+    if (!json.contains(parameter.name)) continue;
+    const bool folder = parameter.path && !parameter.media,
+               text = parameter.field == Field(&Request::prompt) || parameter.field == Field(&Request::negative_prompt);
+    if (level == Metadata::Minimal && (parameter.path || text))
+      json.erase(parameter.name);
+    else if (parameter.path)
+      json[parameter.name] = folder ? stored_folder(json[parameter.name]) : stored_name(json[parameter.name]);
   }
-  return request;
+  return json;
+}
+
+nlohmann::ordered_json stored_files(const std::vector<FileIdentity>& files, Metadata level) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const FileIdentity& file : files) {
+    nlohmann::ordered_json entry = {{"name", file.name}, {"size", file.size}, {"digest", file.digest}};
+    if (level == Metadata::Minimal) entry.erase("name");
+    list.push_back(entry);
+  }
+  return list;
+}
+
+nlohmann::ordered_json stored_inputs(const InputIdentities& inputs, Metadata level) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  for (const auto& [field, input] : inputs) {
+    json[field] = {{"name", input.name}, {"size", input.size}, {"sha256", input.sha256}};
+    if (level == Metadata::Minimal) json[field].erase("name");
+  }
+  return json;
+}
+
+/// Records of older versions call the digest of a header "sha256".
+FileIdentity read_file(const nlohmann::json& file) {
+  if (file.contains("digest")) return {file.at("name"), file.at("size"), file.at("digest")};
+  return {file.at("name"), file.at("size"), kHeaderDigest + file.at("sha256").get<std::string>()};
+}
+
+/// Every whole request has a prompt, though it may be empty.
+void refuse_minimal(const nlohmann::json& request, const std::string& field) {
+  if (!request.is_object() || request.contains("prompt")) return;
+  const auto level = request.find("metadata");
+  if (level != request.end() && *level == "minimal")
+    throw InvalidRequest(field,
+                         "must hold its whole request, was written with --metadata minimal, without prompt and "
+                         "names; only --metadata full can be replayed");
 }
 
 }  // namespace
 
-std::vector<FileIdentity> identities(const ModelFolder& folder) {
-  std::vector<FileIdentity> files;
-  for (const std::filesystem::path& file : folder.files()) files.push_back(identify(folder.root, file));
-  return files;
-}
-
-Record make_record(const Request& request, const Placement& placement, std::vector<FileIdentity> files) {
+Record make_record(const Request& request, const Placement& placement, std::vector<FileIdentity> files,
+                   InputIdentities inputs) {
   return {.version = version(),
           .request = request,
           .device = word(placement.device),
@@ -48,20 +76,27 @@ Record make_record(const Request& request, const Placement& placement, std::vect
           .noise_device = word(placement.noise),
           .vae_dtype = placement.vae == at::kHalf ? "float16" : "float32",
           .attention = {},
-          .files = std::move(files)};
+          .files = std::move(files),
+          .inputs = std::move(inputs)};
 }
 
-std::string to_text(const Record& record) {
+Metadata metadata_of(const Request& request) {
+  return request.metadata == "none"      ? Metadata::None
+         : request.metadata == "minimal" ? Metadata::Minimal
+                                         : Metadata::Full;
+}
+
+std::string to_text(const Record& record, Metadata level) {
+  if (level == Metadata::None) return "";
   nlohmann::ordered_json json = {{"wan_infer", record.version},
-                                 {"request", named_inputs(to_json(record.request))},
+                                 {"request", stored_request(record.request, level)},
                                  {"device", record.device},
                                  {"dtype", record.dtype},
                                  {"noise_device", record.noise_device},
                                  {"vae_dtype", record.vae_dtype}};
   if (!record.attention.empty()) json["attention"] = record.attention;
-  json["files"] = nlohmann::ordered_json::array();
-  for (const FileIdentity& file : record.files)
-    json["files"].push_back({{"name", file.name}, {"size", file.size}, {"sha256", file.sha256}});
+  json["files"] = stored_files(record.files, level);
+  if (!record.inputs.empty()) json["inputs"] = stored_inputs(record.inputs, level);
   return json.dump();
 }
 
@@ -70,6 +105,7 @@ Record parse_record(const std::string& text, const std::string& field) {
     nlohmann::json json = nlohmann::json::parse(text);
     ParseOptions lenient{.need_model = false, .check_files = false};
     const nlohmann::json& request = json.at("request");  // not a copy: a stranger's may be deeper than the stack
+    refuse_minimal(request, field);
     Record record{.version = json.at("wan_infer"),
                   .request = parse(request, lenient),
                   .device = json.at("device"),
@@ -78,31 +114,15 @@ Record parse_record(const std::string& text, const std::string& field) {
                   .vae_dtype = json.value("vae_dtype", "float32"),
                   .attention = json.value("attention", std::map<std::string, std::string>()),
                   .files = {}};
-    for (const nlohmann::json& file : json.at("files"))
-      record.files.push_back({file.at("name"), file.at("size"), file.at("sha256")});
+    for (const nlohmann::json& file : json.at("files")) record.files.push_back(read_file(file));
+    const auto inputs = json.find("inputs");
+    if (inputs != json.end())
+      for (const auto& [name, input] : inputs->items())
+        record.inputs[name] = {input.at("name"), input.at("size"), input.at("sha256")};
     return record;
   } catch (const nlohmann::json::exception& error) {
     throw InvalidRequest(field, std::string("holds no request of wan-infer: ") + error.what());
   }
-}
-
-void check_same_files(const Record& record, const ModelFolder& folder) {
-  std::string others;
-  auto note = [&](const std::string& text) { others += (others.empty() ? "" : ", ") + text; };
-  std::vector<FileIdentity> here = identities(folder);
-  for (const FileIdentity& want : record.files) {
-    auto same_name = [&](const FileIdentity& file) { return file.name == want.name; };
-    auto found = std::find_if(here.begin(), here.end(), same_name);
-    if (found == here.end())
-      note(want.name + " is absent");
-    else if (found->size != want.size)
-      note(want.name + " has " + std::to_string(found->size) + " bytes and had " + std::to_string(want.size));
-    else if (found->sha256 != want.sha256)
-      note(want.name + " has another header");
-  }
-  if (!others.empty())
-    throw ModelError(folder.root.string(),
-                     "is not the model this was made with: " + others + "; --model names another folder");
 }
 
 }  // namespace wan

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/job/input_identity.h"
 #include "engine/request/request.h"
 #include "engine/residency/device.h"
 #include "engine/residency/identity.h"
@@ -20,18 +21,21 @@ struct Record {
   std::string vae_dtype = "float32";             // or "float16": what the VAE began in (engine/frames/vae_clip.h)
   std::map<std::string, std::string> attention;  // on CUDA: which back end computed which shape
   std::vector<FileIdentity> files;
+  InputIdentities inputs = {};
 };
 
-/// Every file of the folder (headers only). Throws ModelError.
-std::vector<FileIdentity> identities(const ModelFolder& folder);
+Record make_record(const Request& request, const Placement& placement, std::vector<FileIdentity> files,
+                   InputIdentities inputs = {});
 
-Record make_record(const Request& request, const Placement& placement, std::vector<FileIdentity> files);
+/// How much of a record a file holds, the parameter `metadata`. Minimal: no prompts and no names, but all numbers and
+/// digests. None: nothing. Latents and work folders, which go on from it, always hold all.
+enum class Metadata { Full, Minimal, None };
+Metadata metadata_of(const Request& request);
 
-std::string to_text(const Record& record);
-/// Throws InvalidRequest naming `field` where the text is not such a record.
+/// One line of JSON; empty for None. Of the model folder and of inputs only names: stored_folder, stored_name.
+std::string to_text(const Record& record, Metadata level = Metadata::Full);
+/// The paths of its request are the names that were stored. Throws InvalidRequest naming `field` where the text is not
+/// such a record, or a minimal one.
 Record parse_record(const std::string& text, const std::string& field);
-
-/// Throws ModelError that lists the files of `folder` which are not those of the record.
-void check_same_files(const Record& record, const ModelFolder& folder);
 
 }  // namespace wan

@@ -106,7 +106,8 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
   const fs::path work = WorkFolder::beside(request.out);
   if (fs::exists(request.out) && !options.overwrite) {
     const ModelFolder model = open_model_folder(request.model, request.task);
-    if (!is_finished(request.out, make_record(request, resolve_placement(request), identities(model))))
+    const Record now = make_record(request, resolve_placement(request), identities(model), identify_inputs(request));
+    if (!is_finished(request.out, now))
       throw InvalidRequest("out", "must not be there already, and " + shown_path(request.out) +
                                       " is another request's; --overwrite replaces it");
     log("finished", {{"out", request.out}, {"text", "this request has made it before; --overwrite renders it again"}});
@@ -131,7 +132,7 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
 void decode_saved(SavedLatents saved, const std::string& out, const Placement& placement, const ModelFolder& folder,
                   const OutputOptions& options, const Log& log, Progress& progress) {
   if (!saved.audio_from.empty() && !fs::exists(saved.audio_from)) {
-    log("warning", {{"text", "the sound is left out: there is no file " + saved.audio_from}});
+    log("warning", {{"text", "the sound is left out: there is no file " + shown_path(saved.audio_from)}});
     saved.audio_from.clear();
   }
   const Extent extent{4 * saved.latents.size(1) - 3, saved.latents.size(2) * vae::kPixels,

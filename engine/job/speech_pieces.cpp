@@ -90,7 +90,7 @@ void join_speech(const std::string& out, const SpeechPlan& plan, const MediaFile
   const Request& request = record.request;
   SoundTrack sound(audio, plan.seconds);
   VideoFormat format = format_of(request, plan);
-  format.metadata = to_text(record);
+  format.metadata = to_text(record, metadata_of(request));
   format.audio = sound.format();
   JoinedVideo video(out, folder.piece(0), format);
   for (int64_t clip = 0; clip < int64_t(plan.clips.size()); ++clip) {

@@ -45,7 +45,7 @@ void Stages::prepare(Job& job) {
   }
   job.placement = resolve_placement(job.request);
   job.group = &networks_.group_of(job.request, job.placement);
-  job.record = make_record(job.request, job.placement, job.group->files);
+  job.record = make_record(job.request, job.placement, job.group->files, identify_inputs(job.request));
   if (fs::exists(job.request.out) && !overwrite_ && !made_here(job.request.out)) {
     if (!is_finished(job.request.out, job.record))
       throw InvalidRequest("out", "must not be there already, and " + shown_path(job.request.out) +
@@ -83,9 +83,15 @@ bool Stages::recall_input(Job& job) const {
   return true;
 }
 
+/// The inputs as files, and their identities in the record: of URLs, too.
+InputFiles Stages::fetch(Job& job) const {
+  InputFiles files = input_files(job.request, folder_.path());
+  job.record.inputs = identify_inputs(job.request, files.by_field());
+  return files;
+}
+
 /// A copy of a URL that proves to be no such input is not kept: the URL may give another by the next run.
-Inputs Stages::load(Job& job) const {
-  const InputFiles files = input_files(job.request, folder_.path());
+Inputs Stages::load(Job& job, const InputFiles& files) const {
   try {
     return work_of(job.request.task).load(job.request, files, log_);
   } catch (const InvalidRequest&) {
@@ -95,8 +101,9 @@ Inputs Stages::load(Job& job) const {
 }
 
 void Stages::encode_input(Job& job) {
+  const InputFiles files = fetch(job);
   if (recall_input(job)) return log_job(job, log_);
-  const Inputs inputs = load(job);
+  const Inputs inputs = load(job, files);
   job.geometry = inputs.geometry;
   job.keeps_sound = !inputs.keep_audio_from.empty();
   log_job(job, log_);
@@ -175,7 +182,8 @@ void Stages::decode(Job& job) {
   SavedLatents saved = load_latents(files_.latents(job));
   if (!saved.audio_from.empty()) saved.audio_from = files_.sound(job);  // the work folder may have moved
   if (!saved.audio_from.empty() && !fs::exists(saved.audio_from)) {
-    log_("warning", {{"out", job.request.out}, {"text", "without sound: " + saved.audio_from + " is gone"}});
+    log_("warning",
+         {{"out", job.request.out}, {"text", "without sound: " + shown_path(saved.audio_from) + " is gone"}});
     saved.audio_from.clear();
   }
   write_video(networks_.of(job), saved, job.request.out, job.output, run_of(job));
@@ -183,7 +191,7 @@ void Stages::decode(Job& job) {
 }
 
 void Stages::speak(Job& job) {
-  const InputFiles files = input_files(job.request, folder_.path());
+  const InputFiles files = fetch(job);
   try {
     wan::speak(networks_.of(job), job, files, files_.clips(job), run_of(job));
   } catch (const InvalidRequest&) {

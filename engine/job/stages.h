@@ -56,7 +56,8 @@ class Stages {
   Run run_of(const Job& job) const { return {log_, progress_, job.label, save_every_}; }
   bool made_here(const std::string& out) const;
   bool recall_input(Job& job) const;
-  Inputs load(Job& job) const;
+  InputFiles fetch(Job& job) const;
+  Inputs load(Job& job, const InputFiles& files) const;
   Encoded load_encodings(const Job& job) const;
   void sample(Job& job, int64_t end);
   void finish(Job& job);

@@ -18,7 +18,7 @@ VideoFormat format_of(const Record& record, int64_t height, int64_t width, const
           .rate = {request.frames_per_second, 1},
           .quality = request.video_quality,
           .write_mode = request.video_write_mode,
-          .metadata = to_text(record),
+          .metadata = to_text(record, metadata_of(request)),
           .audio = std::nullopt,
           .audio_from = audio_from};
 }

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 
 namespace wan::av {
 namespace {
@@ -54,7 +55,7 @@ int refuse_to_open(AVFormatContext*, AVIOContext**, const char*, int, AVDictiona
 }  // namespace
 
 void Source::refuse(const std::string& why) const {
-  throw InvalidRequest(file.field, std::string("must be ") + wanted + ", got '" + file.shown() + "': " + why);
+  throw InvalidRequest(file.field, std::string("must be ") + wanted + ", got " + file.shown() + ": " + why);
 }
 
 int64_t checked_size(const Source& source, int64_t most) {

@@ -9,6 +9,7 @@
 #include "engine/media/audio_track.h"
 #include "engine/media/input.h"
 #include "engine/media/muxer.h"
+#include "models/files/error.h"
 
 namespace wan {
 namespace {
@@ -54,7 +55,7 @@ void JoinedVideo::append(const std::string& piece, int64_t frames) {
   State& state = *state_;
   const std::unique_ptr<av::Input> input = open_piece(piece);
   if (!same_format(*input->stream().codecpar, *state.stream->codecpar))
-    throw BadPiece("[" + piece + "] must be encoded in the format of the pieces before it, is in another");
+    throw BadPiece("[" + shown_name(piece) + "] must be encoded in the format of the pieces before it, is in another");
   int64_t count = 0;
   for (; input->read(*state.packet); ++count) {
     // Exact: libavformat writes MP4 in multiples of the frame's time. Decoding times begin before zero in each piece,
@@ -67,7 +68,8 @@ void JoinedVideo::append(const std::string& piece, int64_t frames) {
   }
   state.frames += count;
   if (count != frames)
-    throw BadPiece("[" + piece + "] must hold " + std::to_string(frames) + " frames, holds " + std::to_string(count));
+    throw BadPiece("[" + shown_name(piece) + "] must hold " + std::to_string(frames) + " frames, holds " +
+                   std::to_string(count));
 }
 
 void JoinedVideo::write_audio(const at::Tensor& samples) {

@@ -25,7 +25,7 @@ std::string read_metadata(const MediaFile& file) {
   av::Source source{file, "a video written by wan-infer"};
   av::Input input(source, AVMEDIA_TYPE_VIDEO);
   const AVDictionaryEntry* comment = av_dict_get(input.format().metadata, "comment", nullptr, 0);
-  if (!comment) source.refuse("it carries no comment");
+  if (!comment) source.refuse("it carries no comment; --metadata none writes none");
   std::string text = comment->value;
   if (text.empty() || text[0] != '{' || !is_shallow_json(text)) source.refuse("its comment is no JSON object of ours");
   return text;

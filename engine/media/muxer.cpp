@@ -3,6 +3,8 @@
 #include <new>
 #include <stdexcept>
 
+#include "models/files/error.h"
+
 namespace wan::av {
 
 Muxer::Muxer(std::string path, const std::string& comment) : path_(path), file_(std::move(path)) {
@@ -24,7 +26,7 @@ Muxer::~Muxer() {
 }
 
 void Muxer::check(int code) const {
-  if (code < 0) throw std::runtime_error("[" + path_ + "] cannot be written: " + error_text(code));
+  if (code < 0) throw std::runtime_error("[" + shown_name(path_) + "] cannot be written: " + error_text(code));
 }
 
 AVStream& Muxer::add(const AVCodecParameters& parameters, AVRational time_base) {

@@ -10,6 +10,7 @@
 
 #include "engine/media/av.h"
 #include "models/files/atomic_file.h"
+#include "models/files/error.h"
 
 namespace wan {
 namespace {
@@ -54,7 +55,7 @@ void write_png(const std::string& path, const at::Tensor& rgb) {
   std::ofstream out(file.part(), std::ios::binary);
   out.write(reinterpret_cast<const char*>(packet->data), packet->size);
   out.close();
-  if (!out) throw std::runtime_error("[" + path + "] cannot be written: " + std::strerror(errno));
+  if (!out) throw std::runtime_error("[" + shown_name(path) + "] cannot be written: " + std::strerror(errno));
   file.commit();
 }
 

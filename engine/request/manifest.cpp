@@ -202,7 +202,7 @@ class Reader {
       if (errors_.full_before(line)) return;
       const std::string name = one_name(out);
       auto refuse = [&](const std::string& wrong) {
-        errors_.add(line, FieldError{"out", wrong, "duplicate", "", out});
+        errors_.add(line, FieldError{"out", wrong, "duplicate", "", shown_path(out)});
       };
       const auto [first, added] = taken.emplace(name, line);
       if (!added)

@@ -276,6 +276,12 @@ std::vector<Parameter> make_table() {
        .tasks = every({.value = "balanced", .words = {"fast", "balanced", "small"}}),
        .group = "Output",
        .help = "Effort of the encoder."},
+      {.name = "metadata",
+       .field = &Request::metadata,
+       .tasks = every({.value = "full", .words = {"full", "minimal", "none"}}),
+       .group = "Output",
+       .help = "What the file says about how it was made. minimal has no prompts and no names, none nothing; replay "
+               "needs full."},
       {.name = "out",
        .field = &Request::out,
        .tasks = every({}),

@@ -45,6 +45,7 @@ struct Request {
   std::string device, dtype, noise_device;  // auto | cpu | cuda[:n]; auto | float32 | bf16; auto | cpu | cuda
   std::string precision;                    // exact | balanced | fast
   std::string video_quality, video_write_mode;
+  std::string metadata;  // full | minimal | none
 
   bool enable_safety_checker = false, enable_output_safety_checker = false, enable_prompt_expansion = false;
   std::string acceleration, interpolator_model;

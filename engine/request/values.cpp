@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "models/files/utf8.h"
 
 namespace wan {
 namespace {
@@ -12,7 +13,8 @@ namespace {
 using nlohmann::json;
 
 [[noreturn]] void refuse(const Parameter& parameter, const json& value, const char* type, const std::string& wanted) {
-  throw InvalidRequest({{parameter.name, wanted + ", got " + shown(value), type, "", shown(value)}});
+  const std::string came = parameter.path && value.is_string() ? shown_path(value) : shown(value);
+  throw InvalidRequest({{parameter.name, wanted + ", got " + came, type, "", came}});
 }
 
 /// The whole text as a T; nothing where it is anything more, less or else.

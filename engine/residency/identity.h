@@ -1,20 +1,75 @@
-// Which model files a video was made from: enough to notice another checkpoint without reading its data.
+// Which model files a video was made from: told from their headers and samples of every tensor, in under a second.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <mutex>
 #include <string>
 #include <vector>
+
+#include "engine/residency/model_folder.h"
 
 namespace wan {
 
 struct FileIdentity {
   std::string name;    // relative to the model folder, with '/'
   uint64_t size;       // of the whole file, bytes
-  std::string sha256;  // of its header (header_of, models/weights/checkpoint.h), lower-case hexadecimal
+  std::string digest;  // "KIND:HEX", a SHA-256 in lower-case hexadecimal digits
 };
 
-/// Identifies `root / name`, following links. Throws ModelError where the file is absent or its header is broken.
-FileIdentity identify(const std::filesystem::path& root, const std::filesystem::path& name);
+/// Kinds of digest. Of a checkpoint file: its header (header_of, models/weights/format/format.h), then of every tensor,
+/// in the order of names, the first 4096 bytes and the 4096 of its middle page, or all of up to 8192 bytes. A change
+/// between the samples is not seen.
+inline constexpr const char* kSamplesDigest = "samples:";
+/// Of a file without tensors: all its bytes.
+inline constexpr const char* kWholeDigest = "sha256:";
+/// In records of older versions: the header alone, which another checkpoint of the same shapes has, too; of a file
+/// without tensors all of it.
+inline constexpr const char* kHeaderDigest = "header:";
+
+/// Digests that were made before, for as long as a file's path, inode, size and times of change stay what they were.
+/// May be used by several threads.
+class IdentityCache {
+ public:
+  /// A file at one moment. Its time of change is compared as well as that of its content: it cannot be set back.
+  struct Key {
+    std::string path;
+    uint64_t device, inode, size;
+    int64_t modified, changed;  // nanoseconds since 1970
+    auto operator<=>(const Key&) const = default;
+  };
+
+  /// Empty where it is not known.
+  std::string find(const Key& key) const;
+  /// Does nothing for a file whose content was changed in the last two seconds: a further change could bear the same
+  /// time.
+  void keep(const Key& key, const std::string& digest);
+
+  /// What was read for digests made through this cache: samples and whole files, without headers.
+  uint64_t bytes_read() const { return bytes_read_; }
+  void count(uint64_t bytes) { bytes_read_ += bytes; }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<Key, std::string> digests_;
+  std::atomic<uint64_t> bytes_read_ = 0;
+};
+
+inline constexpr int kIdentityThreads = 8;  // they wait for the disk, not for the processor
+
+/// The identities of `names` under `root`, in their order, following links. Equal for every number of threads. Throws
+/// ModelError where a file is absent, changes meanwhile or has a broken header.
+std::vector<FileIdentity> identify(const std::filesystem::path& root, const std::vector<std::filesystem::path>& names,
+                                   IdentityCache& cache, int threads = kIdentityThreads);
+
+/// Of every file of the folder. Throws ModelError.
+std::vector<FileIdentity> identities(const ModelFolder& folder, IdentityCache& cache);
+/// With a cache of its own.
+std::vector<FileIdentity> identities(const ModelFolder& folder);
+
+/// What a record of an older version calls the file `root / name`: kHeaderDigest. Throws ModelError.
+std::string header_digest(const std::filesystem::path& root, const std::string& name);
 
 }  // namespace wan

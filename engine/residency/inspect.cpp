@@ -141,7 +141,7 @@ std::vector<fs::path> entries_of(const fs::path& folder) {
 
 Inspection inspect(const fs::path& path) {
   Inspection inspection;
-  inspection.path = path.string();
+  inspection.path = shown_name(path.string());
   std::error_code error;
   if (!fs::is_directory(path, error)) {
     inspection.networks.push_back(inspect_network(path, path));

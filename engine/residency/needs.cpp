@@ -2,21 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "engine/request/geometry.h"
 #include "models/weights/checkpoint.h"
 
 namespace wan {
 
 namespace {
-
-std::string gigabytes(uint64_t bytes) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f GB", double(bytes) / 1e9);
-  return text;
-}
 
 std::string picture(const Extent& extent) {
   return std::to_string(extent.width) + "x" + std::to_string(extent.height);

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "engine/media/audio_reader.h"
+#include "models/files/error.h"
 
 namespace wan {
 namespace {

@@ -34,6 +34,13 @@ bool next_code_point(std::string_view text, size_t& at, char32_t& code_point) {
   return true;
 }
 
+bool is_utf8(std::string_view text) {
+  char32_t code_point;
+  for (size_t at = 0; at < text.size();)
+    if (!next_code_point(text, at, code_point)) return false;
+  return true;
+}
+
 void check_utf8(std::string_view text) {
   char32_t code_point;
   for (size_t at = 0; at < text.size();) {

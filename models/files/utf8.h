@@ -11,6 +11,9 @@ namespace wan {
 /// there are no UTF-8; `at` then stays.
 bool next_code_point(std::string_view text, size_t& at, char32_t& code_point);
 
+/// Whether all of the text is UTF-8.
+bool is_utf8(std::string_view text);
+
 /// Throws std::invalid_argument, `must be valid UTF-8, byte 0xff at offset 12`, where text is not UTF-8.
 void check_utf8(std::string_view text);
 

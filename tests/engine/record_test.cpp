@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "engine/base/error.h"
 #include "engine/request/parse.h"
 
 namespace wan {
@@ -24,6 +26,84 @@ TEST(Record, NamesADataUrlByItsDigest) {
   EXPECT_NE(image_in_record(picture + "A"), named);
   EXPECT_EQ(image_in_record(named), named) << "a record that was read back says the same";
   EXPECT_EQ(image_in_record("face.png"), "face.png");
+}
+
+TEST(Record, SaysNamesOnly) {
+  EXPECT_EQ(image_in_record("/home/anna/pictures/face.png"), "face.png");
+  EXPECT_EQ(image_in_record("../anna/face.png"), "face.png");
+  EXPECT_EQ(image_in_record("https://anna:secret@host/face.png?token=1#x"), "https://host/face.png");
+  EXPECT_EQ(stored_folder("/home/anna/Wan2.2-T2V-A14B"), "Wan2.2-T2V-A14B");
+  EXPECT_EQ(stored_folder("anna/Wan2.2-T2V-A14B/"), "Wan2.2-T2V-A14B");
+  EXPECT_EQ(stored_folder("Wan2.2-T2V-A14B/high/.."), "Wan2.2-T2V-A14B");
+  const std::string here = std::filesystem::current_path().filename();
+  for (const char* folder : {".", "./", "x/../", "x/.."}) EXPECT_EQ(stored_folder(folder), here) << folder;
+  EXPECT_EQ(stored_folder(".."), std::filesystem::current_path().parent_path().filename());
+  EXPECT_EQ(stored_folder(""), "");
+}
+
+/// With a secret in every place that has one.
+Record secret_record(const char* metadata) {
+  const Request request = parse({{"task", "i2v"},
+                                 {"prompt", "anna1"},
+                                 {"negative_prompt", "anna2"},
+                                 {"model", "/home/x/anna3"},
+                                 {"image_url", "anna4.png"},
+                                 {"last_image_url", "http://host/anna5.png"},
+                                 {"out", "/home/x/anna7.mp4"},
+                                 {"seed", 17},
+                                 {"metadata", metadata}},
+                                {.check_files = false});
+  return make_record(request, Placement{}, {{"anna6.safetensors", 5, "samples:abc"}},
+                     {{"image_url", {"anna4.png", 3, "def"}}});
+}
+
+TEST(Record, HoldsAsMuchAsIsAskedFor) {
+  const std::string full = to_text(secret_record("full"));
+  for (const char* name : {"anna1", "anna2", "anna3", "anna4", "anna5", "anna6"})
+    EXPECT_NE(full.find(name), full.npos) << name;
+  for (const char* part : {"/home", "anna7"}) EXPECT_EQ(full.find(part), full.npos) << part;
+
+  const Record minimal = secret_record("minimal");
+  EXPECT_NE(to_text(minimal).find("anna1"), full.npos) << "latents and work folders go on from all of it";
+  const std::string text = to_text(minimal, metadata_of(minimal.request));
+  EXPECT_EQ(text.find("anna"), text.npos) << text;
+  const nlohmann::json json = nlohmann::json::parse(text);
+  EXPECT_EQ(json.at("request").at("seed"), 17);
+  EXPECT_EQ(json.at("request").at("num_inference_steps"), 27);
+  EXPECT_EQ(json.at("files"), nlohmann::json::parse(R"([{"size": 5, "digest": "samples:abc"}])"));
+  EXPECT_EQ(json.at("inputs"), nlohmann::json::parse(R"({"image_url": {"size": 3, "sha256": "def"}})"));
+  try {
+    parse_record(text, "video");
+    FAIL();
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_STREQ(invalid.what(),
+                 "[video] must hold its whole request, was written with --metadata minimal, without prompt and names; "
+                 "only --metadata full can be replayed");
+  }
+  EXPECT_EQ(to_text(secret_record("none"), metadata_of(secret_record("none").request)), "");
+}
+
+TEST(Record, IsReadBackWhole) {
+  const Record record = parse_record(to_text(secret_record("minimal")), "video");
+  EXPECT_EQ(record.request.model, "anna3");
+  EXPECT_EQ(record.request.metadata, "minimal");
+  ASSERT_EQ(record.files.size(), 1u);
+  EXPECT_EQ(record.files[0].digest, "samples:abc");
+  EXPECT_EQ(record.inputs.at("image_url").name, "anna4.png");
+  EXPECT_EQ(record.inputs.at("image_url").size, 3u);
+  EXPECT_EQ(record.inputs.at("image_url").sha256, "def");
+  EXPECT_EQ(to_text(record), to_text(secret_record("minimal")));
+}
+
+TEST(Record, OfAnOlderVersionKnowsHeaders) {
+  const Record record = parse_record(R"({"wan_infer": "1", "device": "cpu", "dtype": "float32", "noise_device": "cpu",
+                                         "files": [{"name": "a.pth", "size": 5, "sha256": "abc"}],
+                                         "request": {"task": "t2v", "prompt": "a fox", "model": "/home/anna/Wan"}})",
+                                     "video");
+  EXPECT_EQ(record.files.at(0).digest, "header:abc");
+  EXPECT_EQ(record.request.model, "/home/anna/Wan");
+  EXPECT_EQ(record.request.metadata, "full");
+  EXPECT_TRUE(record.inputs.empty());
 }
 
 TEST(Record, CarriesThePrecisionToAReplay) {

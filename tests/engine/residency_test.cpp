@@ -144,8 +144,8 @@ TEST(Memory, AWideDecodeThatHasNoRoomNamesBothNeeds) {
   } catch (const std::runtime_error& error) {
     EXPECT_STREQ(
         error.what(),
-        "[decode] the clip exceeds the range of half precision, and float32 must hold 1.3 GB at 1280x720 where "
-        "half takes 0.6 GB, got cuda:0 out of memory; `wan-infer decode LATENTS --device cpu` finishes kept "
+        "[decode] the clip exceeds the range of half precision, and float32 must hold 1.27 GB at 1280x720 where "
+        "half takes 0.64 GB, got cuda:0 out of memory; `wan-infer decode LATENTS --device cpu` finishes kept "
         "latents, and a smaller size needs less");
   }
 }
@@ -176,7 +176,8 @@ TEST(Memory, ARefusalNamesBothNumbersAndAWayOut) {
     FAIL() << "an exabyte fits";
   } catch (const InvalidRequest& refused) {
     const std::string line = refused.errors.at(0).line();
-    EXPECT_TRUE(line.starts_with("[memory] must hold 1152921504.6 GB for decode at 1280x720, 81 frames, got ")) << line;
+    EXPECT_TRUE(line.starts_with("[memory] must hold 1152921504.61 GB for decode at 1280x720, 81 frames, got "))
+        << line;
     EXPECT_TRUE(line.ends_with(" GB free on cpu; fewer frames or a smaller size need less")) << line;
   }
   EXPECT_NO_THROW(check_fits({"decode", 1, 0}, {81, 720, 1280}, Placement{}));

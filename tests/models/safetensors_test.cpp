@@ -27,7 +27,7 @@ std::string refusal(const fs::path& path) {
     Checkpoint::open(path);
   } catch (const ModelError& error) {
     EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
-    EXPECT_EQ(error.subject.rfind(path.string(), 0), 0u) << error.what();
+    EXPECT_EQ(error.subject.rfind(shown_name(path.string(), true), 0), 0u) << error.what();
     return error.what();
   }
   return "";

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <regex>
 
 #include "engine/base/error.h"
@@ -82,6 +84,12 @@ TEST(CommandLine, OtherCommands) {
   EXPECT_EQ(read({"batch", "list.jsonl"}).order, "phases");
   EXPECT_EQ(read({"show", "a.mp4"}).input, "a.mp4");
   EXPECT_EQ(read({"replay", "a.mp4", "--out", "b.mp4"}).fields.at("out"), "b.mp4");
+  std::ofstream("face.png") << "x";
+  const Command replay = read({"replay", "a.mp4", "--image", "face.png", "--metadata", "minimal", "--anyway"});
+  std::filesystem::remove("face.png");
+  EXPECT_EQ(replay.fields, (nlohmann::json{{"image_url", "face.png"}, {"metadata", "minimal"}}));
+  EXPECT_TRUE(replay.anyway);
+  EXPECT_FALSE(read({"decode", "a.latents"}).anyway);
   EXPECT_EQ(read({"decode", "a.latents"}).input, "a.latents");
   EXPECT_EQ(read({"inspect", "folder", "--log-format", "json"}).log_format, "json");
 }
@@ -103,6 +111,8 @@ TEST(CommandLine, WhatIsWrongIsNamed) {
   EXPECT_EQ(wrong({"batch", "a", "b"}), "argument");
   EXPECT_EQ(wrong({"batch", "a", "--device", "tpu"}), "device");
   EXPECT_EQ(wrong({"replay", "a.mp4", "--seed", "3"}), "--seed");
+  EXPECT_EQ(wrong({"replay", "a.mp4", "--video", "absent.mp4", "--metadata", "some"}), "video_url metadata");
+  EXPECT_EQ(wrong({"replay", "a.mp4", "--image", ""}), "image_url");
 }
 
 TEST(CommandLine, AnUnknownFlagNamesTheNearest) {

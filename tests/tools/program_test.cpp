@@ -101,7 +101,13 @@ TEST_F(Program, AVideoTellsItsRequestAndIsMadeAgainFromIt) {
   EXPECT_EQ(request["prompt"], "a red circle moves up");
   EXPECT_EQ(request["seed"], 42);
   EXPECT_EQ(request["num_inference_steps"], 2);
-  EXPECT_EQ(run({"replay", "a.mp4", "--threads", "1"}).code, 0);
+  EXPECT_EQ(request["model"], "Wan2.2-T2V-A14B-nano");
+  EXPECT_EQ(shown.out.find(WAN_SOURCE_DIR), std::string::npos);
+
+  const Outcome unknown = run({"replay", "a.mp4"});
+  EXPECT_EQ(unknown.code, 2);
+  expect_one_line(unknown, "--model DIR gives it");
+  EXPECT_EQ(run({"replay", "a.mp4", "--threads", "1", "--model", kNano}).code, 0);
   EXPECT_TRUE(content(at("a.mp4")) == content(at("a-replay.mp4")));
 }
 
@@ -115,12 +121,12 @@ TEST_F(Program, ADecodeThatStoppedIsFinishedFromItsLatents) {
   const std::string latents = "a.mp4.latents.safetensors";
   EXPECT_EQ(files(), (std::vector<std::string>{latents, "whole.mp4"}));
 
-  Outcome full = run({"decode", latents, "--threads", "1"}, {.file_bytes = 2048});
+  Outcome full = run({"decode", latents, "--threads", "1", "--model", kNano}, {.file_bytes = 2048});
   EXPECT_EQ(full.code, 1);
   expect_one_line(full, "a.mp4");
   EXPECT_EQ(files(), (std::vector<std::string>{latents, "whole.mp4"}));
 
-  Outcome finished = run({"decode", latents, "--threads", "1"});
+  Outcome finished = run({"decode", latents, "--threads", "1", "--model", kNano});
   EXPECT_EQ(finished.code, 0) << finished.err;
   EXPECT_TRUE(content(at("a.mp4")) == content(at("whole.mp4")));
 }
@@ -278,6 +284,72 @@ TEST_F(Hostile, AnotherCheckpointThanTheVideosIsNotReplayed) {
   EXPECT_EQ(run.code, 3) << run.err;
   expect_one_line(run, "Wan2.1_VAE.pth");
   EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4", "model"}));
+}
+
+TEST_F(Hostile, SwappedExpertsAreNotReplayedUnlessAskedFor) {
+  ASSERT_EQ(run(job({"--out", "a.mp4"})).code, 0);
+  std::filesystem::rename(model() / "high_noise_model", at("aside"));
+  std::filesystem::rename(model() / "low_noise_model", model() / "high_noise_model");
+  std::filesystem::rename(at("aside"), model() / "low_noise_model");
+  const Outcome refused = run({"replay", "a.mp4", "--model", model()});
+  EXPECT_EQ(refused.code, 3) << refused.err;
+  EXPECT_NE(refused.err.find("wan-infer: [high_noise_model/diffusion_pytorch_model-00001-of-00002.safetensors] has the "
+                             "same size and other weights; --model DIR names another folder, --anyway takes this one"),
+            std::string::npos)
+      << refused.err;
+  EXPECT_EQ(refused.err.find(folder.path()), std::string::npos) << "names only";
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4", "model"}));
+  const Outcome anyway = run({"replay", "a.mp4", "--model", model(), "--anyway", "--threads", "1"});
+  EXPECT_EQ(anyway.code, 0) << anyway.err;
+  EXPECT_NE(anyway.err.find("low_noise_model/diffusion_pytorch_model-00002-of-00002.safetensors"), std::string::npos);
+  EXPECT_FALSE(content(at("a.mp4")) == content(at("a-replay.mp4")));
+}
+
+TEST_F(Program, AnotherInputOfTheSameNameIsNotReplayed) {
+  ASSERT_EQ(run(job({"--out", "in.mp4"})).code, 0);
+  ASSERT_EQ(run(with(job({"--out", "other.mp4"}), "--seed", "43")).code, 0);
+  std::filesystem::create_directory(at("made"));
+  Words words = job({"--video", at("in.mp4"), "--out", "made/b.mp4"});
+  words[0] = "v2v";
+  ASSERT_EQ(run(words).code, 0);
+  EXPECT_EQ(run({"show", "made/b.mp4"}).out.find(folder.path()), std::string::npos) << "names only";
+  const Words replay = {"replay", "made/b.mp4", "--model", kNano, "--threads", "1"};
+  EXPECT_EQ(run(replay).code, 0) << "found in the current folder";
+  EXPECT_TRUE(content(at("made/b.mp4")) == content(at("made/b-replay.mp4")));
+
+  const auto more = [&](const Words& last) {
+    Words all = replay;
+    all.insert(all.end(), last.begin(), last.end());
+    return all;
+  };
+  std::filesystem::copy(at("other.mp4"), at("made/in.mp4"));  // beside the video: it goes before the current folder
+  const Outcome other = run(replay);
+  EXPECT_EQ(other.code, 3) << other.err;
+  expect_one_line(other, "[video_url] 'in.mp4' has ");
+  EXPECT_EQ(run(more({"--video", "in.mp4"})).code, 0);
+  const Outcome anyway = run(more({"--anyway"}));
+  EXPECT_EQ(anyway.code, 0) << anyway.err;
+  EXPECT_NE(anyway.err.find("replay: [video_url] 'in.mp4' has "), std::string::npos) << anyway.err;
+
+  std::filesystem::remove(at("made/in.mp4"));
+  std::filesystem::remove(at("in.mp4"));
+  const Outcome gone = run(replay);
+  EXPECT_EQ(gone.code, 2);
+  expect_one_line(gone, "--video FILE gives it");
+}
+
+TEST_F(Program, MetadataIsAsMuchAsIsAskedFor) {
+  ASSERT_EQ(run(job({"--out", "none.mp4", "--metadata", "none"})).code, 0);
+  ASSERT_EQ(run(job({"--out", "minimal.mp4", "--metadata", "minimal"})).code, 0);
+  for (const char* out : {"none.mp4", "minimal.mp4"}) {
+    for (const char* part : {"a red circle", "nano"})
+      EXPECT_EQ(content(at(out)).find(part), std::string::npos) << out << " " << part;
+    const Outcome refused = run({"replay", out, "--model", kNano});
+    EXPECT_EQ(refused.code, 2);
+    expect_one_line(refused, "--metadata");
+  }
+  EXPECT_EQ(content(at("none.mp4")).find("num_inference_steps"), std::string::npos);
+  EXPECT_EQ(nlohmann::json::parse(run({"show", "minimal.mp4"}).out)["request"]["seed"], 42);
 }
 
 TEST_F(Program, AFullSizeFolderIsListedInLittleMemory) {

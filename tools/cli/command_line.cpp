@@ -9,6 +9,7 @@
 #include "engine/request/files.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
+#include "engine/request/values.h"
 #include "engine/request/version.h"
 #include "tools/cli/help.h"
 
@@ -70,7 +71,11 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* input, const 
                       const std::vector<const char*>& names) {
   CLI::App* command = app.add_subcommand(name, about);
   command->add_option(input)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  for (const char* parameter : names) add_parameter(*command, *find_parameter(parameter), Task::T2V, false);
+  for (const char* name_of_parameter : names) {
+    const Parameter& parameter = *find_parameter(name_of_parameter);
+    const Task task = parameter.accepts(Task::T2V) ? Task::T2V : parameter.tasks.begin()->first;
+    add_parameter(*command, parameter, task, false);
+  }
   return command;
 }
 
@@ -83,8 +88,9 @@ void add_commands(CLI::App& app) {
   add_task(app, Task::V2V, "Video to video");
   add_task(app, Task::S2V, "Speech and a picture to video");
 
-  CLI::App* batch = add_command(app, "batch", "MANIFEST", "Render the requests of a manifest; the same command resumes",
-                                {"model", "preset", "unlocked", "device", "dtype", "noise_device", "precision"});
+  CLI::App* batch =
+      add_command(app, "batch", "MANIFEST", "Render the requests of a manifest; the same command resumes",
+                  {"model", "preset", "unlocked", "device", "dtype", "noise_device", "precision", "metadata"});
   add_flag(*batch, "--work", "DIR", "Folder of the journal and of what is half done. Default MANIFEST.work.", "Batch");
   add_flag(*batch, "--order", "phases|given",
            "phases moves the weights least; given keeps the manifest's order. Default phases.", "Batch");
@@ -94,11 +100,15 @@ void add_commands(CLI::App& app) {
 
   add_command(app, "show", "VIDEO", "Print the request that is stored in a video", {});
   CLI::App* replay = add_command(app, "replay", "VIDEO", "Render the request that is stored in a video again",
-                                 {"model", "out", "device", "dtype"});
+                                 {"image_url", "last_image_url", "video_url", "audio_url", "pose_video_url", "model",
+                                  "out", "metadata", "device", "dtype"});
+  add_flag(*replay, "--anyway", "", "Render also where model files or inputs are others than the video's.", kGeneral);
   add_single(*replay);
   add_run_flags(*replay);
-  CLI::App* decode =
-      add_command(app, "decode", "LATENTS", "Finish a job whose latents are on disk", {"model", "out", "device"});
+  CLI::App* decode = add_command(app, "decode", "LATENTS", "Finish a job whose latents are on disk",
+                                 {"model", "out", "metadata", "device"});
+  add_flag(*decode, "--anyway", "", "Decode also where model files are others than those that made the latents.",
+           kGeneral);
   add_contact_sheet(*decode);
   add_overwrite(*decode);
   add_run_flags(*decode);
@@ -149,7 +159,7 @@ class Reader {
       if (flag)
         fail(unquoted(name), "is not a flag of " + command_.name + "; " + way_out(name, known), "unknown", word);
       else if (!after_flag)  // what follows an unknown flag is its value
-        fail("argument", "is not wanted here: " + shown(word) + "; a value follows its flag", "unknown", word);
+        fail("argument", "is not wanted here: " + shown_path(word) + "; a value follows its flag", "unknown", word);
       after_flag = flag && name == word;
     }
   }
@@ -212,6 +222,7 @@ class Reader {
     command_.fail_fast = is_set("--fail-fast");
     command_.fresh = is_set("--fresh");
     command_.overwrite = is_set("--overwrite");
+    command_.anyway = is_set("--anyway");
     command_.dry_run = is_set("--dry-run");
     command_.contact_sheet = text("--contact-sheet");
     if (texts_.count("--contact-sheet")) collect([&] { check_writable("contact_sheet", command_.contact_sheet); });
@@ -242,6 +253,15 @@ class Reader {
     nlohmann::json fields = command_.fields;
     fields["prompt"] = "";
     const bool writes = fields.contains("out");
+    for (const auto& [name, value] : command_.fields.items()) {
+      const Parameter& parameter = *find_parameter(name);
+      if (parameter.accepts(Task::T2V)) continue;
+      fields.erase(name);  // an input, of a task that only the video tells
+      collect([&] {
+        const std::string input = read_text(parameter, value);
+        if (!is_url(input)) check_readable(name, input);
+      });
+    }
     collect([&] { parse(Task::T2V, fields, {.source = Source::Flags, .need_model = false, .check_files = writes}); });
   }
 

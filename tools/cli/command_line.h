@@ -23,6 +23,7 @@ struct Command {
   bool fail_fast = false;  // batch
   bool fresh = false;      // t2v and its like, replay: forget unfinished work
   bool overwrite = false;  // replace files that other requests made
+  bool anyway = false;     // replay, decode: with other files than those that are named, too
 
   std::string log_format;     // text | json
   std::string contact_sheet;  // PNG beside the video; empty: none

@@ -1,23 +1,12 @@
 #include "tools/cli/inspect_output.h"
 
-#include <cstdio>
-
+#include "engine/base/text.h"
 #include "models/files/error.h"
 #include "models/weights/dtype.h"
 
 namespace wan {
 
 namespace {
-
-std::string gigabytes(uint64_t bytes) {
-  char text[32];
-  if (bytes >= 10'000'000) {
-    std::snprintf(text, sizeof text, "%.2f GB", static_cast<double>(bytes) / 1e9);
-  } else {
-    std::snprintf(text, sizeof text, "%.2f MB", static_cast<double>(bytes) / 1e6);
-  }
-  return text;
-}
 
 std::string counted(size_t number, const std::string& noun) {
   return std::to_string(number) + " " + noun + (number == 1 ? "" : "s");

@@ -1,0 +1,112 @@
+#include "engine/job/replay.h"
+
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "engine/base/text.h"
+#include "engine/request/files.h"
+#include "engine/request/params.h"
+#include "engine/request/parse.h"
+
+namespace wan {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool is_header_digest(const FileIdentity& file) {
+  return file.digest.starts_with(kHeaderDigest);
+}
+
+const FileIdentity* named(const std::vector<FileIdentity>& files, const std::string& name) {
+  const auto found = std::find_if(files.begin(), files.end(), [&](const auto& file) { return file.name == name; });
+  return found == files.end() ? nullptr : &*found;
+}
+
+std::string sizes(uint64_t has, uint64_t had) {
+  return "has " + std::to_string(has) + " bytes and had " + std::to_string(had);
+}
+
+/// How the file of the same name differs; empty where it does not.
+std::string difference(const FileIdentity& had, const FileIdentity* has, const fs::path& root) {
+  if (!has) return "is absent";
+  if (has->size != had.size) return sizes(has->size, had.size);
+  const bool header = is_header_digest(had);
+  if (had.digest == (header ? header_digest(root, had.name) : has->digest)) return "";
+  if (has->digest.starts_with(kWholeDigest)) return "has the same size and other content";
+  return header ? "has the same size and another header" : "has the same size and other weights";
+}
+
+/// The file of that name beside the video or in the current folder.
+std::string find_name(const Parameter& parameter, const std::string& name, const fs::path& beside) {
+  const std::string way = "; " + parameter.flag() + " " + (parameter.media ? "FILE" : "DIR") + " gives it";
+  if (name.starts_with("data:")) throw InvalidRequest(parameter.name, "was a data URL, which is not kept" + way);
+  std::error_code ignored;
+  for (const fs::path& path : {beside / name, fs::path(name)})
+    if (fs::exists(path, ignored)) return path.string();
+  throw InvalidRequest(parameter.name, "is named " + shown_path(name) +
+                                           ", and is neither beside the file that names it nor in the current folder" +
+                                           way);
+}
+
+}  // namespace
+
+nlohmann::json find_named(const Request& stored, const nlohmann::json& given, const fs::path& beside, Named which) {
+  nlohmann::json fields = to_json(stored);
+  std::vector<FieldError> errors;
+  for (const Parameter& parameter : parameters()) {
+    const bool wanted = parameter.path && (which == Named::ModelAndInputs || !parameter.media);
+    const auto field = fields.find(parameter.name);
+    if (!wanted || field == fields.end() || given.contains(parameter.name)) continue;
+    const std::string name = *field;
+    if (is_url(name) && !name.starts_with("data:")) continue;
+    try {
+      *field = find_name(parameter, name, beside);
+    } catch (const InvalidRequest& invalid) {
+      errors.insert(errors.end(), invalid.errors.begin(), invalid.errors.end());
+    }
+  }
+  if (!errors.empty()) throw InvalidRequest(errors);
+  return fields;
+}
+
+std::vector<Difference> other_files(const Record& record, const ModelFolder& folder, IdentityCache& cache) {
+  const std::string way = "--model DIR names another folder";
+  std::vector<Difference> differences;
+  const std::vector<FileIdentity> here = identities(folder, cache);
+  for (const FileIdentity& file : record.files)
+    if (std::string what = difference(file, named(here, file.name), folder.root); !what.empty())
+      differences.push_back({file.name, what, way});
+  for (const FileIdentity& file : here)
+    if (!named(record.files, file.name)) differences.push_back({file.name, "is new: it was not there", way});
+  return differences;
+}
+
+std::vector<Difference> other_inputs(const Record& record, const InputIdentities& here) {
+  std::vector<Difference> differences;
+  for (const auto& [field, had] : record.inputs) {
+    const auto has = here.find(field);
+    if (has == here.end()) continue;
+    const std::string name = shown_path(has->second.name) + " ";
+    std::string what;
+    if (has->second.size != had.size)
+      what = name + sizes(has->second.size, had.size);
+    else if (has->second.sha256 != had.sha256)
+      what = name + "has the same size and other content";
+    const Parameter* parameter = find_parameter(field);
+    if (!what.empty())
+      differences.push_back({field, what, (parameter ? parameter->flag() : field) + " FILE names another"});
+  }
+  for (const auto& [field, input] : here) {
+    const Parameter* parameter = find_parameter(field);
+    const bool had = parameter && !(record.request.*std::get<std::string Request::*>(parameter->field)).empty();
+    if (!had) differences.push_back({field, shown_path(input.name) + " is new: there was none", "leave it out"});
+  }
+  return differences;
+}
+
+bool knows_headers_only(const Record& record) {
+  return std::any_of(record.files.begin(), record.files.end(), is_header_digest);
+}
+
+}  // namespace wan

@@ -1,0 +1,36 @@
+// What a stored record needs to be rendered again: its files found by their names, and whether they are the same ones.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "engine/job/record.h"
+
+namespace wan {
+
+/// One file that is not the record's.
+struct Difference {
+  std::string subject;  // the file's name, or the input's field
+  std::string what;     // how it differs
+  std::string way_out;  // the flag that names another one
+  std::string line() const { return "[" + subject + "] " + what; }
+};
+
+/// Which of the paths in a request are looked for by find_named.
+enum class Named { Model, ModelAndInputs };
+
+/// The fields of a stored request with the model folder and the inputs found by their names: in the folder `beside`
+/// (that of the video), then in the current folder. Those that `given` names are left alone; URLs stay. Throws
+/// InvalidRequest with all that are found nowhere and the flag that gives each.
+nlohmann::json find_named(const Request& stored, const nlohmann::json& given, const std::filesystem::path& beside,
+                          Named which);
+
+/// The model files that are others than the record's, absent or new. A record of an older version knows headers only
+/// (knows_headers_only): other weights of the same shapes are then not told. Throws ModelError.
+std::vector<Difference> other_files(const Record& record, const ModelFolder& folder, IdentityCache& cache);
+/// The inputs that are others than the record's; of an older version's record, which does not know what they
+/// held, only new ones.
+std::vector<Difference> other_inputs(const Record& record, const InputIdentities& here);
+
+bool knows_headers_only(const Record& record);
+
+}  // namespace wan

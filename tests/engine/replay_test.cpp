@@ -1,0 +1,182 @@
+// Whether a stored record's files are found again, and whether others are told from them.
+#include "engine/job/replay.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "engine/base/error.h"
+#include "engine/request/parse.h"
+#include "models/files/digest.h"
+#include "models/files/mapped_file.h"
+#include "models/weights/format/format.h"
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A copy of the tiny model and what a record says about it.
+struct Scene {
+  Scene() {
+    fs::copy(fs::path(WAN_SOURCE_DIR) / "tests/nano/Wan2.2-T2V-A14B-nano", folder / "model",
+             fs::copy_options::recursive);
+    record.files = identities(model());
+  }
+  ModelFolder model() const { return open_model_folder(folder / "model", Task::T2V); }
+  fs::path at(const std::string& name) const { return folder / "model" / name; }
+
+  std::vector<std::string> others() const {
+    IdentityCache cache;
+    std::vector<std::string> lines;
+    for (const Difference& difference : other_files(record, model(), cache)) lines.push_back(difference.line());
+    return lines;
+  }
+
+  TemporaryFolder folder;
+  Record record;
+};
+
+using Lines = std::vector<std::string>;
+const std::string kShard = "low_noise_model/diffusion_pytorch_model-00002-of-00002.safetensors";
+
+void change(const fs::path& path, uint64_t at) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(std::streamoff(at)) << "?!?!";
+}
+
+TEST(Replay, TellsOneChangedTensor) {
+  const Scene scene;
+  EXPECT_EQ(scene.others(), Lines());
+  const StoredTensors tensors = read_tensors(MappedFile::open(scene.at(kShard)));
+  change(scene.at(kShard), tensors.begin()->second.offset);
+  EXPECT_EQ(scene.others(), Lines{"[" + kShard + "] has the same size and other weights"});
+}
+
+TEST(Replay, TellsSwappedExperts) {
+  const Scene scene;
+  fs::rename(scene.at("high_noise_model"), scene.at("aside"));
+  fs::rename(scene.at("low_noise_model"), scene.at("high_noise_model"));
+  fs::rename(scene.at("aside"), scene.at("low_noise_model"));
+  const Lines others = scene.others();
+  EXPECT_EQ(std::count_if(others.begin(), others.end(), [](const auto& line) { return line.ends_with("weights"); }), 4);
+}
+
+TEST(Replay, TellsFilesThatAreGoneNewOrOfAnotherSize) {
+  const Scene scene;
+  std::ofstream(scene.at("high_noise_model/config.json"), std::ios::app) << " ";
+  fs::remove(scene.at(kShard));
+  std::ofstream(scene.at("low_noise_model/more.safetensors"))
+      << std::string("\2\0\0\0\0\0\0\0{}", 10);  // a checkpoint of no tensors
+  const Lines others = scene.others();
+  ASSERT_EQ(others.size(), 3u);
+  EXPECT_TRUE(others[0].starts_with("[high_noise_model/config.json] has ") &&
+              others[0].find(" bytes and had ") != std::string::npos)
+      << others[0];
+  EXPECT_EQ(others[1], "[" + kShard + "] is absent");
+  EXPECT_EQ(others[2], "[low_noise_model/more.safetensors] is new: it was not there");
+}
+
+TEST(Replay, ComparesTheHeadersThatAnOlderRecordKnows) {
+  Scene scene;
+  EXPECT_FALSE(knows_headers_only(scene.record));
+  for (FileIdentity& file : scene.record.files) file.digest = header_digest(scene.folder / "model", file.name);
+  EXPECT_TRUE(knows_headers_only(scene.record));
+  change(scene.at(kShard), fs::file_size(scene.at(kShard)) - 4);
+  EXPECT_EQ(scene.others(), Lines()) << "it cannot know";
+  change(scene.at("google/umt5-xxl/tokenizer.json"), 0);
+  EXPECT_EQ(scene.others(), Lines{"[google/umt5-xxl/tokenizer.json] has the same size and other content"});
+  scene.record.files = identities(scene.model());
+  for (FileIdentity& file : scene.record.files) file.digest = "header:" + std::string(64, 'a');
+  EXPECT_EQ(scene.others().at(0), "[Wan2.1_VAE.pth] has the same size and another header");
+}
+
+Request with_images(const std::string& first, const std::string& last) {
+  Request request;
+  request.task = Task::I2V;
+  request.image_url = first;
+  request.last_image_url = last;
+  return request;
+}
+
+TEST(Replay, IdentifiesInputsByTheirContent) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "face.png") << "abc";
+  std::ofstream(folder / "copy") << "abcd";
+  const std::string face = folder / "face.png", url = "http://anna:secret@host/x.png?y";
+  const InputIdentities found = identify_inputs(with_images(face, url), {{"last_image_url", folder / "copy"}});
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found.at("image_url").name, "face.png");
+  EXPECT_EQ(found.at("image_url").size, 3u);
+  EXPECT_EQ(found.at("image_url").sha256, sha256({"abc"}));
+  EXPECT_EQ(found.at("last_image_url").name, "http://host/x.png");
+  EXPECT_EQ(found.at("last_image_url").sha256, sha256({"abcd"}));
+  EXPECT_EQ(identify_inputs(with_images(face, url)).count("last_image_url"), 0u) << "its bytes are not here";
+  EXPECT_EQ(identify_inputs(with_images(url, ""), with_images(face, "")).at("image_url").sha256, sha256({"abc"}));
+  try {
+    identify_inputs(with_images(folder / "absent.png", ""));
+    FAIL();
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_STREQ(invalid.what(), "[image_url] cannot be read: 'absent.png': No such file or directory");
+  }
+}
+
+TEST(Replay, TellsOtherInputs) {
+  Record record;
+  record.request = with_images("face.png", "");
+  record.inputs = {{"image_url", {"face.png", 3, "abc"}}};
+  const auto lines = [&](const InputIdentities& here) {
+    Lines lines;
+    for (const Difference& difference : other_inputs(record, here))
+      lines.push_back(difference.line() + "; " + difference.way_out);
+    return lines;
+  };
+  EXPECT_EQ(lines({{"image_url", {"other.png", 3, "abc"}}}), Lines()) << "a name is no content";
+  EXPECT_EQ(lines({{"image_url", {"face.png", 3, "abd"}}}),
+            Lines{"[image_url] 'face.png' has the same size and other content; --image FILE names another"});
+  EXPECT_EQ(lines({{"image_url", {"face.png", 4, "abd"}}}),
+            Lines{"[image_url] 'face.png' has 4 bytes and had 3; --image FILE names another"});
+  EXPECT_EQ(lines({{"image_url", {"face.png", 3, "abc"}}, {"last_image_url", {"end.png", 1, "x"}}}),
+            Lines{"[last_image_url] 'end.png' is new: there was none; leave it out"});
+  record.inputs.clear();
+  EXPECT_EQ(lines({{"image_url", {"face.png", 4, "abd"}}}), Lines()) << "an older record";
+}
+
+TEST(Replay, FindsTheNamedFilesBesideTheVideoThenHere) {
+  const TemporaryFolder folder, here;
+  const fs::path before = fs::current_path();
+  fs::current_path(here.path());
+  std::ofstream(folder / "face.png") << "abc";
+  std::ofstream(here / "face.png") << "abc";
+  std::ofstream(here / "end.png") << "abc";
+  fs::create_directory(here / "Wan");
+  Request request = with_images("face.png", "end.png");
+  request.model = "Wan";
+  const auto fields = find_named(request, {{"prompt", "x"}}, folder.path(), Named::ModelAndInputs);
+  EXPECT_EQ(fields.at("image_url"), (folder / "face.png").string());
+  EXPECT_EQ(fields.at("last_image_url"), "end.png");
+  EXPECT_EQ(fields.at("model"), "Wan");
+
+  request = with_images("absent.png", "data:," + std::string(64, 'a'));
+  request.model = "Wan2.2";
+  try {
+    find_named(request, nlohmann::json::object(), folder.path(), Named::ModelAndInputs);
+    ADD_FAILURE();
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_STREQ(invalid.what(),
+                 "[image_url] is named 'absent.png', and is neither beside the file that names it nor in the current "
+                 "folder; --image FILE gives it\n"
+                 "[last_image_url] was a data URL, which is not kept; --last-image FILE gives it\n"
+                 "[model] is named 'Wan2.2', and is neither beside the file that names it nor in the current folder; "
+                 "--model DIR gives it");
+  }
+  const nlohmann::json given = {{"image_url", "x"}, {"last_image_url", "y"}, {"model", "z"}};
+  EXPECT_NO_THROW(find_named(request, given, folder.path(), Named::ModelAndInputs));
+  EXPECT_NO_THROW(find_named(request, {{"model", "z"}}, folder.path(), Named::Model));
+  EXPECT_NO_THROW(find_named(with_images("http://host/x.png", ""), given, "", Named::ModelAndInputs));
+  fs::current_path(before);
+}
+
+}  // namespace
+}  // namespace wan

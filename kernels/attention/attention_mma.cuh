@@ -1,23 +1,14 @@
-// 16-bit attention with mma.sync for sm_80 and newer: the online softmax of FlashAttention-2 (Dao 2023), head width
-// 128. A block has 8 warps of 16 queries each, whose rows stay in registers; keys and values pass by in tiles of 64,
-// the next tile being copied while this one is used. 2 * 2 * 128 * queries * keys operations; one exponential per
-// logit.
+// 16-bit attention with mma.sync for sm_80 and newer: keys and values in 16 bits for the loop of attention_loop.cuh.
+// 2 * 2 * 128 * queries * keys operations; one exponential per logit.
 #pragma once
 
-#include "kernels/simt/dispatch.h"
-#include "kernels/simt/mma.h"
+#include "kernels/attention/attention_loop.cuh"
 
 namespace wan::kernels::attention_mma {
 
-constexpr int kThreads = 256;
-constexpr int kWidth = kAttentionHeadDim, kQueries = kAttentionQueryBlock, kKeys = kAttentionKeyBlock;
 constexpr int kChunks = kWidth / 8;  // 16-byte chunks in a row of a tile
-constexpr int kTileBytes = kKeys * kWidth * 2;
-constexpr int kStageBytes = 2 * kTileBytes;  // keys, then values; a stage also holds the queries before the loop
-constexpr int kSharedBytes = 2 * kStageBytes;
-constexpr int kDepthSteps = kWidth / 16, kKeyTiles = kKeys / 8, kWidthTiles = kWidth / 8;
-static_assert(kQueries * kWidth * 2 == kStageBytes, "the queries pass through one stage");
-static_assert(kThreads / simt::kWarp * 16 == kQueries, "16 queries for each warp");
+constexpr int kTileBytes = kKeys * kWidth * 2, kDepthSteps = kWidth / 16;
+constexpr float kLog2E = 1.44269504f;
 
 /// Copies rows [first, first + kRows) of one head into a swizzled tile; rows past `count` become zeros.
 template <int kRows, typename T>
@@ -35,12 +26,6 @@ WAN_DEVICE void copy_tile(unsigned char* tile, const T* head, int64_t token_stri
 WAN_DEVICE const unsigned char* tile_row(const unsigned char* tile, int row, int channel, fragments::Place place) {
   return tile + fragments::swizzled<kChunks>(row + place.row, (channel + place.column) / 8);
 }
-
-/// What a thread knows of its two rows, `lane / 4` and `lane / 4 + 8` of the warp's 16. Logits are in units of log2.
-struct Softmax {
-  float largest[2];  // of all keys so far
-  float sum[2];      // of this thread's own keys so far
-};
 
 /// S = Q K^T for the warp's 16 queries and the tile's 64 keys.
 template <typename T>
@@ -68,7 +53,6 @@ WAN_DEVICE void multiply_keys(float (&logits)[kKeyTiles][4], const uint32_t (&qu
 template <bool kBias, int kTiles>
 WAN_DEVICE void bias_and_mask(float (&logits)[kTiles][4], const float* bias, float scale, int first, int keys,
                               int lane) {
-  constexpr float kLog2E = 1.44269504f;
   WAN_UNROLL
   for (int tile = 0; tile < kTiles; ++tile) {
     WAN_UNROLL
@@ -147,97 +131,82 @@ WAN_DEVICE void multiply_values(float (&output)[kWidthTiles][4], const float (&w
   }
 }
 
-/// O / sum to memory, in pairs of channels. A row whose keys were all closed is 0.
+/// The data of this head.
 template <typename T>
-WAN_DEVICE void write_rows(const float (&output)[kWidthTiles][4], const Softmax& softmax, T* head, int64_t token_stride,
-                           int first, int count, int lane) {
-  WAN_UNROLL
-  for (int row = 0; row < 2; ++row) {
-    float sum = softmax.sum[row];
-    sum += simt::shuffle_xor(sum, 1);
-    sum += simt::shuffle_xor(sum, 2);
-    const float factor = sum > 0 ? 1.0f / sum : 0.0f;
-    const int query = first + fragments::c_16x8(lane, 2 * row).row;
-    if (query >= count) continue;
-    T* to = head + int64_t(query) * token_stride + fragments::c_16x8(lane, 0).column;
-    WAN_UNROLL
-    for (int tile = 0; tile < kWidthTiles; ++tile) {
-      const float pair[2] = {output[tile][2 * row] * factor, output[tile][2 * row + 1] * factor};
-      simt::store_floats(to + 8 * tile, pair);
-    }
-  }
+WAN_DEVICE const T* data_of(const AttentionArguments::Strided& x, const Head& head) {
+  return static_cast<const T*>(x.data) + head.batch * x.batch + head.head * x.head;
 }
 
-/// Grid: query blocks fastest, then heads, then batch, so that the blocks in flight share the keys of few heads in L2.
+/// Queries and keys in 16 bits, with a bias for each key or without. The queries pass through the shared memory.
 template <typename T, bool kBias>
-WAN_BOUNDED_KERNEL(kThreads, 1)
-attention_kernel(AttentionArguments a) {
-  WAN_DYNAMIC_SHARED(shared);
-  const int lane = threadIdx.x % simt::kWarp, warp = threadIdx.x / simt::kWarp;
-  const int first_query = int(blockIdx.x) * kQueries, head = blockIdx.y;
-  const int64_t batch = blockIdx.z;
-  const T* q = static_cast<const T*>(a.q.data) + batch * a.q.batch + head * a.q.head;
-  const T* k = static_cast<const T*>(a.k.data) + batch * a.k.batch + head * a.k.head;
-  const T* v = static_cast<const T*>(a.v.data) + batch * a.v.batch + head * a.v.head;
+struct Keys16 {
+  using Sizes = AttentionArguments;
+  static constexpr int kQueryBytes = kQueries * kWidth * 2, kKeyBytes = kTileBytes;
 
-  const int64_t list = int64_t(head) * gridDim.x + blockIdx.x;
-  const int* blocks = a.block_list ? a.block_list + list * a.list_stride : nullptr;
-  const int count = blocks ? a.block_count[list] : (a.keys + kKeys - 1) / kKeys;
-  auto key_block = [&](int i) { return blocks ? blocks[i] : i; };
-  auto copy_keys_and_values = [&](int i) {
-    unsigned char* stage = shared + i % 2 * kStageBytes;
-    const int first = key_block(i) * kKeys;
-    copy_tile<kKeys>(stage, k, a.k.token, first, a.keys);
-    copy_tile<kKeys>(stage + kTileBytes, v, a.v.token, first, a.keys);
-  };
+  WAN_DEVICE Keys16(const Sizes& a, const Head& head)
+      : k(data_of<T>(a.k, head)), token_stride(a.k.token), bias(a.bias), scale(a.scale * kLog2E), keys(a.keys) {}
 
-  copy_tile<kQueries>(shared + kStageBytes, q, a.q.token, first_query, a.queries);
-  simt::copy_async_commit();
-  if (count > 0) copy_keys_and_values(0);
-  simt::copy_async_commit();
-  simt::copy_async_wait<1>();
-  simt::sync_block();
-  uint32_t queries[kDepthSteps][4];
-  WAN_UNROLL
-  for (int step = 0; step < kDepthSteps; ++step) {
-    simt::ldmatrix_x4(queries[step],
-                      tile_row(shared + kStageBytes, 16 * warp, 16 * step, fragments::ldmatrix_rows_first(lane)));
-  }
-  simt::sync_block();  // the second stage is free now
-
-  constexpr float kLog2E = 1.44269504f;
-  const float scale = a.scale * kLog2E;
-  float output[kWidthTiles][4] = {};
-  Softmax softmax = {{-INFINITY, -INFINITY}, {0, 0}};
-  for (int i = 0; i < count; ++i) {
-    if (i + 1 < count) copy_keys_and_values(i + 1);
+  WAN_DEVICE void copy_queries(unsigned char* stage, const Sizes& a, const Head& head) const {
+    copy_tile<kQueries>(stage, data_of<T>(a.q, head), a.q.token, head.block_query, a.queries);
     simt::copy_async_commit();
+  }
+  WAN_DEVICE void take_queries(const unsigned char* stage, const Sizes&, const Head& head, int lane) {
     simt::copy_async_wait<1>();
     simt::sync_block();
-    const unsigned char* stage = shared + i % 2 * kStageBytes;
-    const int first_key = key_block(i) * kKeys;
-    float logits[kKeyTiles][4];
-    multiply_keys<T>(logits, queries, stage, lane);
-    if (kBias || first_key + kKeys > a.keys) bias_and_mask<kBias>(logits, a.bias, scale, first_key, a.keys, lane);
-    float rescale[2];
-    exponentiate(logits, rescale, softmax, kBias ? 1.0f : scale);
-    rescale_rows(output, rescale);
-    multiply_values<T>(output, logits, stage + kTileBytes, lane);
-    simt::sync_block();  // before the next copy overwrites this stage
+    const fragments::Place place = fragments::ldmatrix_rows_first(lane);
+    WAN_UNROLL
+    for (int step = 0; step < kDepthSteps; ++step)
+      simt::ldmatrix_x4(queries[step], tile_row(stage, head.warp_query - head.block_query, 16 * step, place));
+    simt::sync_block();  // the stage is free now
+  }
+  WAN_DEVICE void copy(unsigned char* to, int tile) const { copy_tile<kKeys>(to, k, token_stride, tile * kKeys, keys); }
+  WAN_DEVICE void weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
+                        const unsigned char* stage, int tile, int lane) const {
+    multiply_keys<T>(weights, queries, stage, lane);
+    if (kBias || (tile + 1) * kKeys > keys) bias_and_mask<kBias>(weights, bias, scale, tile * kKeys, keys, lane);
+    exponentiate(weights, rescale, softmax, kBias ? 1.0f : scale);
   }
 
-  const int64_t token_stride = int64_t(a.heads) * kWidth;
-  T* out = static_cast<T*>(a.out) + batch * a.queries * token_stride + head * kWidth;
-  write_rows(output, softmax, out, token_stride, first_query + 16 * warp, a.queries, lane);
-}
+  const T* k;
+  int64_t token_stride;
+  const float* bias;
+  float scale;
+  int keys;
+  uint32_t queries[kDepthSteps][4];
+};
 
+/// Values in 16 bits, and the output of one warp.
+template <typename T>
+struct Values16 {
+  static constexpr int kValueBytes = kTileBytes;
+  static constexpr float kPeak = 0;  // log2 of the largest weight
+
+  template <typename Sizes>
+  WAN_DEVICE Values16(const Sizes& a, const Head& head)
+      : v(data_of<T>(a.v, head)), token_stride(a.v.token), keys(a.keys) {}
+
+  WAN_DEVICE void copy(unsigned char* to, int tile) const { copy_tile<kKeys>(to, v, token_stride, tile * kKeys, keys); }
+  WAN_DEVICE void add(const float (&weights)[kKeyTiles][4], const float (&rescale)[2], const unsigned char* values,
+                      int lane) {
+    rescale_rows(output, rescale);
+    multiply_values<T>(output, weights, values, lane);
+  }
+  template <typename Sizes>
+  WAN_DEVICE void finish(const Sizes&, const Head&, int) {}
+
+  const T* v;
+  int64_t token_stride;
+  int keys;
+  float output[kWidthTiles][4] = {};
+};
+
+/// At least one key.
 template <typename Run>
 cudaError_t run_attention(const AttentionArguments& a, Element element, Run run) {
-  const dim3 grid(unsigned((a.queries + kQueries - 1) / kQueries), unsigned(a.heads), unsigned(a.batch));
   auto with_type = [&](auto type) {
     using T = typename decltype(type)::type;
-    auto* kernel = a.bias ? attention_kernel<T, true> : attention_kernel<T, false>;
-    return run(grid, kThreads, kSharedBytes, kernel, a);
+    return a.bias ? run_kernel<T, Keys16<T, true>, Values16<T>>(a, run)
+                  : run_kernel<T, Keys16<T, false>, Values16<T>>(a, run);
   };
   return element == Element::Half ? with_type(simt::Type<__half>{}) : with_type(simt::Type<simt::bf16>{});
 }

@@ -217,7 +217,7 @@ WAN_DEVICE void attend(const typename Keys::Sizes& sizes, const Shared<Keys, Val
   attention_mma::write_rows(values.output, softmax, out, token_stride, first_query, sizes.queries, lane);
 }
 
-/// Grid: query blocks fastest, then heads, then batch, as in attention_mma.cuh. At least one key.
+/// Grid: query blocks fastest, then heads, then batch, as in attention_loop.cuh. At least one key.
 template <typename T, typename Keys, typename Values>
 WAN_BOUNDED_KERNEL(kThreads, 1)
 attention_sm90_kernel(const WAN_GRID_CONSTANT Arguments<typename Keys::Sizes> a) {
@@ -272,7 +272,7 @@ cudaError_t run_kernel(const Arguments<typename Keys::Sizes>& a, Run run) {
   return run(grid, kThreads, Shared<Keys, Values>::kBytes, attention_sm90_kernel<T, Keys, Values>, a);
 }
 
-/// Without bias and lists of blocks, which are not looked at. At least one key. `map` makes a tensor map of a view.
+/// Without bias, which is not looked at. At least one key. `map` makes a tensor map of a view.
 template <typename Map, typename Run>
 cudaError_t run_attention_sm90(const AttentionArguments& sizes, Element element, Map map, Run run) {
   Arguments<AttentionArguments> a{};

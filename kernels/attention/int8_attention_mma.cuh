@@ -1,5 +1,5 @@
-// Attention with 8-bit queries and keys and 16-bit values for sm_80 and newer: the loop of attention_mma.cuh, with the
-// logits as exact integers. The idea of SageAttention (Zhang et al. 2024); the maximum is taken on the integers.
+// Attention with 8-bit queries and keys and 16-bit values for sm_80 and newer: keys in 8 bits for the loop of
+// attention_loop.cuh, with the logits as exact integers. The idea of SageAttention (Zhang et al. 2024); the maximum is taken on the integers.
 #pragma once
 
 #include "kernels/attention/attention_mma.cuh"
@@ -7,17 +7,15 @@
 
 namespace wan::kernels::int8_attention_mma {
 
+using attention_mma::Head;
 using attention_mma::kKeys;
 using attention_mma::kKeyTiles;
-using attention_mma::kQueries;
 using attention_mma::kThreads;
 using attention_mma::kWidth;
 using attention_mma::kWidthTiles;
 using attention_mma::Softmax;
 
 constexpr int kChunks = kWidth / 16;  // 16-byte chunks in a row of codes
-constexpr int kKeyBytes = kKeys * kWidth, kValueBytes = 2 * kKeys * kWidth;
-constexpr int kStageBytes = kKeyBytes + kValueBytes, kSharedBytes = 2 * kStageBytes;
 constexpr int kDepthSteps = kWidth / 32;
 static_assert(kInt8KeyBlock % kKeys == 0, "the keys of a step share a scale");
 
@@ -39,12 +37,6 @@ WAN_DEVICE void copy_keys(unsigned char* tile, const int8_t* head, int first, in
   }
 }
 
-/// A warp's 16 queries: left operands of the products, and the scales of the thread's two rows.
-struct Queries {
-  uint32_t codes[kDepthSteps][4];
-  float scale[2];
-};
-
 /// The scales of the thread's two rows of the 16 from query `first` of the head on.
 WAN_DEVICE void load_scales(float (&scale)[2], const Int8AttentionArguments& a, int64_t head, int first, int lane) {
   WAN_UNROLL
@@ -54,8 +46,9 @@ WAN_DEVICE void load_scales(float (&scale)[2], const Int8AttentionArguments& a, 
   }
 }
 
-/// From query `first` of the head on; queries past the end are zeros.
-WAN_DEVICE void load_queries(Queries& queries, const Int8AttentionArguments& a, int64_t head, int first, int lane) {
+/// The warp's 16 queries from query `first` of the head on as left operands; queries past the end are zeros.
+WAN_DEVICE void load_queries(uint32_t (&queries)[kDepthSteps][4], const Int8AttentionArguments& a, int64_t head,
+                             int first, int lane) {
   const int8_t* codes = a.q + head * a.queries * kWidth;
   WAN_UNROLL
   for (int step = 0; step < kDepthSteps; ++step) {
@@ -64,10 +57,9 @@ WAN_DEVICE void load_queries(Queries& queries, const Int8AttentionArguments& a, 
       const fragments::Place place = fragments::a_16x32(lane, 4 * i);
       const int query = first + place.row;
       const int8_t* from = codes + int64_t(query) * kWidth + 32 * step + place.column;
-      queries.codes[step][i] = query < a.queries ? *reinterpret_cast<const uint32_t*>(from) : 0;
+      queries[step][i] = query < a.queries ? *reinterpret_cast<const uint32_t*>(from) : 0;
     }
   }
-  load_scales(queries.scale, a, head, first, lane);
 }
 
 /// kBiasBits + Q K^T for the warp's 16 queries and the tile's 64 keys.
@@ -139,71 +131,53 @@ WAN_DEVICE void exponentiate(float (&weights)[kTiles][4], float (&rescale)[2], S
   }
 }
 
-/// exponentiate for the 64 keys from `first` on, whose codes lie in the tile.
-WAN_DEVICE void weigh_keys(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
-                           const Queries& queries, const unsigned char* tile, float key_scale, int first, int keys,
-                           int lane, float peak) {
-  int32_t sums[kKeyTiles][4];
-  multiply_keys(sums, queries.codes, tile, lane);
-  if (first + kKeys > keys) mask_keys(sums, first, keys, lane);
-  exponentiate(weights, rescale, softmax, sums, {queries.scale[0] * key_scale, queries.scale[1] * key_scale}, peak);
-}
-
 /// Blocks of keys that have a scale of their own.
 WAN_HOST_DEVICE int key_blocks(int keys) {
   return (keys + kInt8KeyBlock - 1) / kInt8KeyBlock;
 }
 
-/// Grid: query blocks fastest, then heads, then batch, as in attention_mma.cuh.
-template <typename T>
-WAN_BOUNDED_KERNEL(kThreads, 1)
-int8_attention_kernel(Int8AttentionArguments a) {
-  WAN_DYNAMIC_SHARED(shared);
-  const int lane = threadIdx.x % simt::kWarp, warp = threadIdx.x / simt::kWarp;
-  const int first_query = int(blockIdx.x) * kQueries + 16 * warp, head = blockIdx.y;
-  const int64_t batch = blockIdx.z, head_of_batch = batch * a.heads + head;
-  const int8_t* k = a.k + head_of_batch * a.keys * kWidth;
-  const float* key_scale = a.k_scale + head_of_batch * key_blocks(a.keys);
-  const T* v = static_cast<const T*>(a.v.data) + batch * a.v.batch + head * a.v.head;
+/// Queries and keys as codes. The weights are as large as these values want them: 2^Values::kPeak.
+template <typename Values>
+struct Keys8 {
+  using Sizes = Int8AttentionArguments;
+  static constexpr int kQueryBytes = 0, kKeyBytes = kKeys * kWidth;
 
-  const int count = (a.keys + kKeys - 1) / kKeys;
-  auto copy_keys_and_values = [&](int i) {
-    unsigned char* stage = shared + i % 2 * kStageBytes;
-    copy_keys(stage, k, i * kKeys, a.keys);
-    attention_mma::copy_tile<kKeys>(stage + kKeyBytes, v, a.v.token, i * kKeys, a.keys);
-  };
-  copy_keys_and_values(0);
-  simt::copy_async_commit();
-  Queries queries;
-  load_queries(queries, a, head_of_batch, first_query, lane);
+  WAN_DEVICE Keys8(const Sizes& a, const Head& head)
+      : k(a.k + head.of_batch * a.keys * kWidth),
+        key_scale(a.k_scale + head.of_batch * key_blocks(a.keys)),
+        keys(a.keys) {}
 
-  float output[kWidthTiles][4] = {};
-  Softmax softmax = {{-INFINITY, -INFINITY}, {0, 0}};
-  for (int i = 0; i < count; ++i) {
-    if (i + 1 < count) copy_keys_and_values(i + 1);
-    simt::copy_async_commit();
-    simt::copy_async_wait<1>();
-    simt::sync_block();
-    const unsigned char* stage = shared + i % 2 * kStageBytes;
-    float weights[kKeyTiles][4], rescale[2];
-    weigh_keys(weights, rescale, softmax, queries, stage, key_scale[i * kKeys / kInt8KeyBlock], i * kKeys, a.keys, lane,
-               0);
-    attention_mma::rescale_rows(output, rescale);
-    attention_mma::multiply_values<T>(output, weights, stage + kKeyBytes, lane);
-    simt::sync_block();  // before the next copy overwrites this stage
+  WAN_DEVICE void copy_queries(unsigned char*, const Sizes&, const Head&) const {}
+  WAN_DEVICE void take_queries(const unsigned char*, const Sizes& a, const Head& head, int lane) {
+    load_queries(queries, a, head.of_batch, head.warp_query, lane);
+    load_scales(query_scale, a, head.of_batch, head.warp_query, lane);
+  }
+  WAN_DEVICE void copy(unsigned char* to, int tile) const { copy_keys(to, k, tile * kKeys, keys); }
+  WAN_DEVICE void weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
+                        const unsigned char* stage, int tile, int lane) const {
+    const float scale = key_scale[tile * kKeys / kInt8KeyBlock];
+    int32_t sums[kKeyTiles][4];
+    multiply_keys(sums, queries, stage, lane);
+    if ((tile + 1) * kKeys > keys) mask_keys(sums, tile * kKeys, keys, lane);
+    exponentiate(weights, rescale, softmax, sums, {query_scale[0] * scale, query_scale[1] * scale}, Values::kPeak);
   }
 
-  const int64_t token_stride = int64_t(a.heads) * kWidth;
-  T* out = static_cast<T*>(a.out) + batch * a.queries * token_stride + head * kWidth;
-  attention_mma::write_rows(output, softmax, out, token_stride, first_query, a.queries, lane);
-}
+  const int8_t* k;
+  const float* key_scale;
+  int keys;
+  uint32_t queries[kDepthSteps][4];
+  float query_scale[2];
+};
 
 /// At least one key.
 template <typename Run>
 cudaError_t run_int8_attention(const Int8AttentionArguments& a, Element element, Run run) {
-  const dim3 grid(unsigned((a.queries + kQueries - 1) / kQueries), unsigned(a.heads), unsigned(a.batch));
-  auto* kernel = element == Element::Half ? int8_attention_kernel<__half> : int8_attention_kernel<simt::bf16>;
-  return run(grid, kThreads, kSharedBytes, kernel, a);
+  auto with_type = [&](auto type) {
+    using T = typename decltype(type)::type;
+    using Values = attention_mma::Values16<T>;
+    return attention_mma::run_kernel<T, Keys8<Values>, Values>(a, run);
+  };
+  return element == Element::Half ? with_type(simt::Type<__half>{}) : with_type(simt::Type<simt::bf16>{});
 }
 
 }  // namespace wan::kernels::int8_attention_mma

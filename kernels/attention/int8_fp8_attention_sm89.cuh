@@ -1,5 +1,5 @@
-// Attention with 8-bit queries and keys, and weights and values in e4m3, for sm_89 and newer: the loop and the logits
-// of int8_attention_mma.cuh. The idea of SageAttention2 (Zhang et al. 2024).
+// Attention with 8-bit queries and keys, and weights and values in e4m3, for sm_89 and newer: values in e4m3 for the
+// loop of attention_loop.cuh, with the keys of int8_attention_mma.cuh. The idea of SageAttention2 (Zhang et al. 2024).
 #pragma once
 
 #include "kernels/attention/int8_attention_mma.cuh"
@@ -7,18 +7,14 @@
 
 namespace wan::kernels::int8_fp8_attention {
 
-using attention_mma::Softmax;
-using int8_attention_mma::kKeyBytes;
+using attention_mma::Head;
 using int8_attention_mma::kKeys;
 using int8_attention_mma::kKeyTiles;
-using int8_attention_mma::kQueries;
 using int8_attention_mma::kThreads;
 using int8_attention_mma::kWidth;
 using int8_attention_mma::kWidthTiles;
 
 constexpr int kChunks = kKeys / 16;  // 16-byte chunks in a channel's keys of one tile
-constexpr int kValueBytes = kKeys * kWidth;
-constexpr int kStageBytes = kKeyBytes + kValueBytes, kSharedBytes = 2 * kStageBytes;
 template <Sums kSums>
 constexpr float kPeak = float8_range(kSums).peak;
 
@@ -96,60 +92,39 @@ WAN_DEVICE void scale_channels(float (&output)[kWidthTiles][4], const float* sca
   }
 }
 
-/// Grid as in int8_attention_mma.cuh.
-template <typename T, Sums kSums>
-WAN_BOUNDED_KERNEL(kThreads, 1)
-int8_fp8_attention_kernel(Int8AttentionArguments a) {
-  WAN_DYNAMIC_SHARED(shared);
-  const int lane = threadIdx.x % simt::kWarp, warp = threadIdx.x / simt::kWarp;
-  const int first_query = int(blockIdx.x) * kQueries + 16 * warp, head = blockIdx.y;
-  const int64_t batch = blockIdx.z, head_of_batch = batch * a.heads + head;
-  const int blocks = int8_attention_mma::key_blocks(a.keys);
-  const int8_t* k = a.k + head_of_batch * a.keys * kWidth;
-  const float* key_scale = a.k_scale + head_of_batch * blocks;
-  const uint8_t* v = a.v_codes + head_of_batch * blocks * kInt8KeyBlock * kWidth;
+/// Values in e4m3, and the output of one warp.
+template <Sums kSums>
+struct Values8 {
+  static constexpr int kValueBytes = kKeys * kWidth;
+  static constexpr float kPeak = int8_fp8_attention::kPeak<kSums>;
 
-  const int count = (a.keys + kKeys - 1) / kKeys;
-  auto copy_keys_and_values = [&](int i) {
-    unsigned char* stage = shared + i % 2 * kStageBytes;
-    int8_attention_mma::copy_keys(stage, k, i * kKeys, a.keys);
-    copy_values(stage + kKeyBytes, v + int64_t(i) * kValueBytes);
-  };
-  copy_keys_and_values(0);
-  simt::copy_async_commit();
-  int8_attention_mma::Queries queries;
-  int8_attention_mma::load_queries(queries, a, head_of_batch, first_query, lane);
+  WAN_DEVICE Values8(const Int8AttentionArguments& a, const Head& head)
+      : v(a.v_codes + head.of_batch * int8_attention_mma::key_blocks(a.keys) * kInt8KeyBlock * kWidth) {}
 
-  float output[kWidthTiles][4] = {};
-  Softmax softmax = {{-INFINITY, -INFINITY}, {0, 0}};
-  for (int i = 0; i < count; ++i) {
-    if (i + 1 < count) copy_keys_and_values(i + 1);
-    simt::copy_async_commit();
-    simt::copy_async_wait<1>();
-    simt::sync_block();
-    const unsigned char* stage = shared + i % 2 * kStageBytes;
-    float weights[kKeyTiles][4], rescale[2];
-    int8_attention_mma::weigh_keys(weights, rescale, softmax, queries, stage, key_scale[i * kKeys / kInt8KeyBlock],
-                                   i * kKeys, a.keys, lane, kPeak<kSums>);
-    multiply_values<kSums>(output, weights, rescale, stage + kKeyBytes, lane);
-    simt::sync_block();  // before the next copy overwrites this stage
+  WAN_DEVICE void copy(unsigned char* to, int tile) const { copy_values(to, v + int64_t(tile) * kValueBytes); }
+  WAN_DEVICE void add(const float (&weights)[kKeyTiles][4], const float (&rescale)[2], const unsigned char* values,
+                      int lane) {
+    multiply_values<kSums>(output, weights, rescale, values, lane);
+  }
+  WAN_DEVICE void finish(const Int8AttentionArguments& a, const Head& head, int lane) {
+    scale_channels(output, a.v_scale + head.of_batch * kWidth, lane);
   }
 
-  scale_channels(output, a.v_scale + head_of_batch * kWidth, lane);
-  const int64_t token_stride = int64_t(a.heads) * kWidth;
-  T* out = static_cast<T*>(a.out) + batch * a.queries * token_stride + head * kWidth;
-  attention_mma::write_rows(output, softmax, out, token_stride, first_query, a.queries, lane);
-}
+  const uint8_t* v;
+  float output[kWidthTiles][4] = {};
+};
 
 /// At least one key.
 template <typename Run>
 cudaError_t run_int8_fp8_attention(const Int8AttentionArguments& a, Element element, Sums sums, Run run) {
-  const dim3 grid(unsigned((a.queries + kQueries - 1) / kQueries), unsigned(a.heads), unsigned(a.batch));
   auto with_type = [&](auto type) {
     using T = typename decltype(type)::type;
-    auto* kernel =
-        sums == Sums::Half ? int8_fp8_attention_kernel<T, Sums::Half> : int8_fp8_attention_kernel<T, Sums::Float>;
-    return run(grid, kThreads, kSharedBytes, kernel, a);
+    auto with_values = [&](auto values) {
+      using Own = typename decltype(values)::type;
+      return attention_mma::run_kernel<T, int8_attention_mma::Keys8<Own>, Own>(a, run);
+    };
+    return sums == Sums::Half ? with_values(simt::Type<Values8<Sums::Half>>{})
+                              : with_values(simt::Type<Values8<Sums::Float>>{});
   };
   return element == Element::Half ? with_type(simt::Type<__half>{}) : with_type(simt::Type<simt::bf16>{});
 }

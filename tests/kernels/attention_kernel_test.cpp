@@ -17,7 +17,7 @@ AttentionArguments::Strided strided(const Tensor& x) {
 }
 
 Tensor run(Product product, const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias = {},
-           simt::Order order = simt::Order::Forward, const Tensor& list = {}, const Tensor& count = {}) {
+           simt::Order order = simt::Order::Forward) {
   Tensor out = poisoned(q.sizes(), q.scalar_type());
   AttentionArguments a{};
   a.q = strided(q);
@@ -25,11 +25,6 @@ Tensor run(Product product, const Tensor& q, const Tensor& k, const Tensor& v, d
   a.v = strided(v);
   a.bias = floats(bias);
   a.out = out.data_ptr();
-  if (list.defined()) {
-    a.block_list = list.const_data_ptr<int>();
-    a.block_count = count.const_data_ptr<int>();
-    a.list_stride = int(list.size(2));
-  }
   a.batch = int(q.size(0));
   a.heads = int(q.size(2));
   a.queries = int(q.size(1));
@@ -103,29 +98,6 @@ TEST_P(AttentionKernel, PeakedRowsAndGrowingMaximaInBothOrders) {
   for (simt::Order order : orders_of(GetParam())) {
     EXPECT_LT(relative_rms(run(GetParam(), q, k, v, 0.5, {}, order), wanted(q, k, v, 0.5)), kBFloat16Tolerance);
   }
-}
-
-TEST(AttentionMma, ABlockListVisitsOnlyItsKeys) {
-  at::manual_seed(5);
-  const int64_t queries = 140, keys = 250, heads = 2;
-  Tensor q = at::randn({1, queries, heads, kWidth}).to(at::kBFloat16);
-  Tensor k = at::randn({1, keys, heads, kWidth}).to(at::kBFloat16), v = at::randn_like(k);
-  // Per head and block of 128 queries: which blocks of 64 keys, in any order. The last list is empty.
-  Tensor list = at::tensor({3, 0, -1, 2, -1, -1, 1, 3, 0, -1, -1, -1}, at::kInt).view({heads, 2, 3});
-  Tensor count = at::tensor({2, 1, 3, 0}, at::kInt).view({heads, 2});
-  Tensor open = at::full({heads, queries, keys}, -std::numeric_limits<float>::infinity());
-  for (int64_t head = 0; head < heads; ++head) {
-    for (int64_t block = 0; block < 2; ++block) {
-      for (int i = 0; i < count[head][block].item<int>(); ++i) {
-        int64_t key = list[head][block][i].item<int>() * 64;
-        open[head].slice(0, block * 128, (block + 1) * 128).slice(1, key, key + 64).zero_();
-      }
-    }
-  }
-  Tensor want = wanted(q, k, v, 0.09, open);
-  want.select(2, 1).narrow(1, 128, 12).zero_();
-  EXPECT_LT(relative_rms(run(Product::Mma, q, k, v, 0.09, {}, simt::Order::Forward, list, count), want),
-            kBFloat16Tolerance);
 }
 
 }  // namespace

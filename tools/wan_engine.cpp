@@ -19,6 +19,7 @@
 #include "tools/cli/command_line.h"
 #include "tools/cli/console.h"
 #include "tools/cli/dry_run.h"
+#include "tools/cli/environment.h"
 
 namespace wan {
 namespace {
@@ -47,22 +48,22 @@ void render_any(const Request& request, const RenderOptions& options, Console& c
     render(request, options, console.log(), console);
 }
 
-void run_replay(const Command& command, Console& console) {
+void run_replay(const Command& command, Contexts& contexts, Console& console) {
   Record record = parse_record(read_metadata(command.input, "video"), "video");
   Request request = overridden(record.request, command, without_suffix(command.input, ".mp4") + "-replay.mp4");
   check_same_files(record, open_model_folder(request.model, request.task));
-  Placement placement = resolve_placement(request);
+  Placement placement = resolve_placement(request, &contexts);
   Record now = make_record(request, placement, identities(open_model_folder(request.model, request.task)));
   const auto words = [](const Record& made) {
     return made.device + " in " + made.dtype + " (VAE " + made.vae_dtype + ") with noise of " + made.noise_device;
   };
   if (now.noise_device != record.noise_device || now.dtype != record.dtype || now.vae_dtype != record.vae_dtype)
     console.say("replay: made on " + words(record) + ", now on " + words(now) + ": the frames will differ");
-  pin_attention(placement, record.attention);
-  render_any(request, {command.contact_sheet, record.attention}, console);
+  placement.context->pin(record.attention);
+  render_any(request, {command.contact_sheet, record.attention, &contexts}, console);
 }
 
-void run_decode(const Command& command, Console& console) {
+void run_decode(const Command& command, Contexts& contexts, Console& console) {
   SavedLatents saved = load_latents(command.input);
   // The inputs are in the latents already: their files may have gone.
   Request request = overridden(saved.record.request, command, without_suffix(command.input, ".latents.safetensors"),
@@ -70,7 +71,8 @@ void run_decode(const Command& command, Console& console) {
   check_writable("out", request.out);
   ModelFolder folder = open_model_folder(request.model, request.task);
   check_same_files(saved.record, folder);
-  decode_saved(saved, request.out, resolve_placement(request), folder, {command.contact_sheet}, console.log(), console);
+  decode_saved(saved, request.out, resolve_placement(request, &contexts), folder, {command.contact_sheet},
+               console.log(), console);
 }
 
 void run_inspect(const Command& command) {
@@ -82,11 +84,12 @@ void run_inspect(const Command& command) {
 }
 
 /// The exit code. The manifest is read before anything is made on disk: a wrong one leaves no work folder.
-int run_batch(const Command& command, Console& console) {
+int run_batch(const Command& command, Contexts& contexts, Console& console) {
   const uint64_t draw = Journal::draw_number(command.work);
   const std::vector<ManifestJob> jobs = read_manifest(command.input, {.defaults = command.fields, .draw = draw});
   Journal journal(command.work, draw);
-  const BatchOptions options{.given_order = command.order == "given", .fail_fast = command.fail_fast};
+  const BatchOptions options{
+      .given_order = command.order == "given", .fail_fast = command.fail_fast, .contexts = &contexts};
   const BatchResult result = render_batch(jobs, journal, options, console.log(), console);
   std::cout << to_text(result) << std::flush;
   write_report(std::filesystem::path(command.work) / "report.json", result);
@@ -103,10 +106,11 @@ int run(const Command& command) {
   if (command.name == "show") return run_show(command), 0;
   if (command.name == "inspect") return run_inspect(command), 0;
   Console console(command.log_format == "json" ? Console::Format::Json : Console::Format::Text);
-  if (command.name == "batch") return run_batch(command, console);
-  if (command.name == "replay") return run_replay(command, console), 0;
-  if (command.name == "decode") return run_decode(command, console), 0;
-  render_any(command.request, {command.contact_sheet}, console);
+  Contexts contexts(options_of_environment(), attention_file(attention_cache_path()));
+  if (command.name == "batch") return run_batch(command, contexts, console);
+  if (command.name == "replay") return run_replay(command, contexts, console), 0;
+  if (command.name == "decode") return run_decode(command, contexts, console), 0;
+  render_any(command.request, {.contact_sheet = command.contact_sheet, .contexts = &contexts}, console);
   return 0;
 }
 
@@ -118,6 +122,9 @@ int exit_code(int argc, char** argv) {
     return std::cout.flush() ? code : 1;
   } catch (const InvalidRequest& invalid) {
     for (const FieldError& error : invalid.errors) complain(error.line());
+    return 2;
+  } catch (const EnvironmentError& error) {
+    complain(error.what());
     return 2;
   } catch (const ModelError& error) {
     complain(error.what());

@@ -15,6 +15,7 @@
 #include "engine/job/work_files.h"
 #include "engine/request/files.h"
 #include "engine/request/params.h"
+#include "engine/sampling/attention_record.h"
 #include "engine/sampling/denoise.h"
 
 namespace wan {
@@ -153,7 +154,7 @@ class Batch {
       job.result->state = JobState::Kept;
       return;
     }
-    job.placement = resolve_placement(job.request);
+    job.placement = resolve_placement(job.request, options_.contexts);
     BatchGroup& group = group_of(job);
     job.record = make_record(job.request, job.placement, group.files);
     job.schedule = make_schedule(job.request);
@@ -300,7 +301,7 @@ class Batch {
   Networks& networks_of_group(const BatchJob& job) {
     if (loaded_group_ != job.group) {
       drop_networks();
-      remember_attention(job.placement, log_);
+      warn_of_kernels(*job.placement.context, log_);
       warn_of_cudnn(job.placement, log_);
       networks_.emplace(job.group->folder, job.group->placement, job.group->working, log_);
       loaded_group_ = job.group;

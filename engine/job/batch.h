@@ -9,6 +9,7 @@
 #include "engine/base/progress.h"
 #include "engine/job/journal.h"
 #include "engine/request/manifest.h"
+#include "engine/residency/contexts.h"
 
 namespace wan {
 
@@ -16,6 +17,7 @@ struct BatchOptions {
   bool given_order = false;                                        // job by job, not phase by phase
   bool fail_fast = false;                                          // stop at the first job that fails
   std::chrono::milliseconds save_every = std::chrono::minutes(1);  // the longest time between saved states
+  Contexts* contexts = nullptr;                                    // as RenderOptions
 };
 
 enum class JobState {

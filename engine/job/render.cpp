@@ -85,7 +85,7 @@ void write_input(const Request& request, const Inputs& inputs, const Record& rec
 
 void render(const Request& asked, const RenderOptions& options, const Log& log, Progress& progress) {
   Request request = asked;
-  Placement placement = resolve_placement(request);
+  Placement placement = resolve_placement(request, options.contexts);
   ModelFolder folder = open_model_folder(request.model, request.task);
   StageClock clock(log, placement);
   drop_stale_copies(request, request.out + ".");
@@ -112,13 +112,13 @@ void render(const Request& asked, const RenderOptions& options, const Log& log, 
   }
   Networks networks(folder, placement, need.working, log);
   TextStates text(networks);
-  remember_attention(placement, log);
+  warn_of_kernels(*placement.context, log);
   warn_of_cudnn(placement, log);
   Encoded encoded = encode(networks, text, request, schedule, inputs, progress);
   clock.end("encode");
   at::Tensor latents = sample(networks, request, schedule, encoded, progress);
-  record.attention = attention_choices(placement);
-  log_attention(placement, log);
+  record.attention = placement.context->choices();
+  log_attention(*placement.context, log);
   SavedLatents saved{.latents = latents,
                      .frames = request.num_frames,
                      .audio_from = absolute(inputs.keep_audio_from),

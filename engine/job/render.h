@@ -16,6 +16,7 @@ struct RenderOptions {
   std::string contact_sheet;  // PNG made beside the video; empty: none
   /// Of speech that is replayed: what computed it. Other tasks, which keep no steps, take what is pinned.
   std::map<std::string, std::string> attention = {};
+  Contexts* contexts = nullptr;  // of the kernels; null: default options and no choice of attention
 };
 
 /// Renders `request` to `request.out`. The latents are on disk before decoding starts and removed once the video is;

@@ -105,7 +105,7 @@ class SpeechJob {
   /// What computed the clips so far, also before a break: goes with each file that a broken run goes on from.
   AttentionChoices attention() const {
     AttentionChoices choices = store_.attention();
-    choices.merge(attention_choices(networks_.placement()));
+    choices.merge(networks_.placement().context->choices());
     return choices;
   }
 
@@ -217,7 +217,7 @@ void speak(Networks& networks, const Request& asked, const Record& record, const
     // Before any network runs. In a batch this also ends the choices of the job before.
     AttentionChoices pinned = store.attention();
     pinned.insert(record.attention.begin(), record.attention.end());
-    pin_attention(networks.placement(), pinned);
+    networks.placement().context->pin(pinned);
     SpeechFeatures features(networks.audio_encoder(), inputs.sound);
     media.keep();
     SpeechPlan plan = plan_speech(request, features.samples(), features.frames());
@@ -243,14 +243,14 @@ void speak(Networks& networks, const Request& asked, const Record& record, const
 }
 
 void render_speech(const Request& request, const RenderOptions& options, const Log& log, Progress& progress) {
-  Placement placement = resolve_placement(request);
+  Placement placement = resolve_placement(request, options.contexts);
   ModelFolder folder = open_model_folder(request.model, request.task);
   StageClock clock(log, placement);
   const Extent extent = largest_extent(request);
   const MemoryNeed need = memory_need(folder, extent, placement);
   check_fits(need, extent, placement);
   Networks networks(folder, placement, need.working, log);
-  remember_attention(placement, log);
+  warn_of_kernels(*placement.context, log);
   warn_of_cudnn(placement, log);
   Record asked = make_record(request, placement, identities(folder));
   asked.attention = options.attention;
@@ -262,7 +262,7 @@ void render_speech(const Request& request, const RenderOptions& options, const L
     if (std::filesystem::exists(work)) log("kept", {{"clips", work.string()}, {"finish_with", "the same command"}});
     throw;
   }
-  log_attention(placement, log);
+  log_attention(*placement.context, log);
   clock.end("clips");
   clock.finish(record.request.out);
 }

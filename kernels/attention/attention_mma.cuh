@@ -4,6 +4,7 @@
 // logit.
 #pragma once
 
+#include "kernels/attention/launch.h"
 #include "kernels/simt/dispatch.h"
 #include "kernels/simt/mma.h"
 

@@ -16,8 +16,8 @@ AttentionArguments::Strided strided(const Tensor& x) {
   return {x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)};
 }
 
-Tensor run(Product product, const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias = {},
-           simt::Order order = simt::Order::Forward, const Tensor& list = {}, const Tensor& count = {}) {
+Tensor run(Instructions instructions, const Tensor& q, const Tensor& k, const Tensor& v, double scale,
+           const Tensor& bias = {}, simt::Order order = simt::Order::Forward) {
   Tensor out = poisoned(q.sizes(), q.scalar_type());
   AttentionArguments a{};
   a.q = strided(q);
@@ -25,11 +25,6 @@ Tensor run(Product product, const Tensor& q, const Tensor& k, const Tensor& v, d
   a.v = strided(v);
   a.bias = floats(bias);
   a.out = out.data_ptr();
-  if (list.defined()) {
-    a.block_list = list.const_data_ptr<int>();
-    a.block_count = count.const_data_ptr<int>();
-    a.list_stride = int(list.size(2));
-  }
   a.batch = int(q.size(0));
   a.heads = int(q.size(2));
   a.queries = int(q.size(1));
@@ -37,8 +32,9 @@ Tensor run(Product product, const Tensor& q, const Tensor& k, const Tensor& v, d
   a.scale = float(scale);
   const Element element = q.scalar_type() == at::kHalf ? Element::Half : Element::BFloat16;
   const simt::HostRunner runner{order};
-  EXPECT_EQ(product == Product::Mma ? attention_mma::run_attention(a, element, runner)
-                                    : attention_sm90::run_attention_sm90(a, element, simt::sm90::HostMaps{}, runner),
+  EXPECT_EQ(instructions == Instructions::Mma
+                ? attention_mma::run_attention(a, element, runner)
+                : attention_sm90::run_attention_sm90(a, element, simt::sm90::HostMaps{}, runner),
             cudaSuccess);
   return out;
 }
@@ -48,12 +44,13 @@ Tensor wanted(const Tensor& q, const Tensor& k, const Tensor& v, double scale, c
                               bias.defined() ? bias.to(at::kDouble) : bias);
 }
 
-class AttentionKernel : public testing::TestWithParam<Product> {};
-INSTANTIATE_TEST_SUITE_P(Kernels, AttentionKernel, testing::Values(Product::Mma, Product::Wgmma), name_of_product);
+class AttentionKernel : public testing::TestWithParam<Instructions> {};
+INSTANTIATE_TEST_SUITE_P(Kernels, AttentionKernel, testing::Values(Instructions::Mma, Instructions::Wgmma),
+                         name_of_instructions);
 
 TEST_P(AttentionKernel, SelfAttentionAtEveryTail) {
   for (int64_t length : {1, 7, 63, 64, 65, 127, 128, 129, 191, 193, 520}) {
-    if (length > kThreeTiles && GetParam() == Product::Mma) continue;
+    if (length > kThreeTiles && GetParam() == Instructions::Mma) continue;
     for (int64_t heads : {1, 3}) {
       if (heads == 3 && length % 64 != 1) continue;  // keeps the quick suite quick
       SCOPED_TRACE(testing::Message() << length << " tokens, " << heads << " heads");
@@ -63,7 +60,7 @@ TEST_P(AttentionKernel, SelfAttentionAtEveryTail) {
       Tensor q = qkv.narrow(3, 0, kWidth), k = qkv.narrow(3, kWidth, kWidth), v = qkv.narrow(3, 2 * kWidth, kWidth);
       double scale = 1 / std::sqrt(double(kWidth));
       for (simt::Order order : orders_of(GetParam())) {
-        if (order != simt::Order::Forward && GetParam() == Product::Mma) continue;  // below
+        if (order != simt::Order::Forward && GetParam() == Instructions::Mma) continue;  // below
         EXPECT_LT(relative_rms(run(GetParam(), q, k, v, scale, {}, order), wanted(q, k, v, scale)), kBFloat16Tolerance);
       }
     }
@@ -85,11 +82,11 @@ TEST(AttentionMma, ALogitForEachKey) {
   Tensor v = at::randn({1, 130, 1, kWidth}).to(at::kBFloat16), bias = at::randn({130}) * 3;
   bias[129] = std::log(383.0);  // one key for 383 equal ones of the padded text
   bias.narrow(0, 0, 64).fill_(-std::numeric_limits<float>::infinity());  // a whole tile closed
-  EXPECT_LT(relative_rms(run(Product::Mma, q, k, v, 0.09, bias), wanted(q, k, v, 0.09, bias)), kBFloat16Tolerance);
-  EXPECT_EQ(
-      max_abs_difference(run(Product::Mma, q, k, v, 0.09, at::full({130}, -std::numeric_limits<float>::infinity())),
-                         at::zeros(q.sizes())),
-      0);
+  EXPECT_LT(relative_rms(run(Instructions::Mma, q, k, v, 0.09, bias), wanted(q, k, v, 0.09, bias)), kBFloat16Tolerance);
+  EXPECT_EQ(max_abs_difference(
+                run(Instructions::Mma, q, k, v, 0.09, at::full({130}, -std::numeric_limits<float>::infinity())),
+                at::zeros(q.sizes())),
+            0);
 }
 
 TEST_P(AttentionKernel, PeakedRowsAndGrowingMaximaInBothOrders) {
@@ -103,29 +100,6 @@ TEST_P(AttentionKernel, PeakedRowsAndGrowingMaximaInBothOrders) {
   for (simt::Order order : orders_of(GetParam())) {
     EXPECT_LT(relative_rms(run(GetParam(), q, k, v, 0.5, {}, order), wanted(q, k, v, 0.5)), kBFloat16Tolerance);
   }
-}
-
-TEST(AttentionMma, ABlockListVisitsOnlyItsKeys) {
-  at::manual_seed(5);
-  const int64_t queries = 140, keys = 250, heads = 2;
-  Tensor q = at::randn({1, queries, heads, kWidth}).to(at::kBFloat16);
-  Tensor k = at::randn({1, keys, heads, kWidth}).to(at::kBFloat16), v = at::randn_like(k);
-  // Per head and block of 128 queries: which blocks of 64 keys, in any order. The last list is empty.
-  Tensor list = at::tensor({3, 0, -1, 2, -1, -1, 1, 3, 0, -1, -1, -1}, at::kInt).view({heads, 2, 3});
-  Tensor count = at::tensor({2, 1, 3, 0}, at::kInt).view({heads, 2});
-  Tensor open = at::full({heads, queries, keys}, -std::numeric_limits<float>::infinity());
-  for (int64_t head = 0; head < heads; ++head) {
-    for (int64_t block = 0; block < 2; ++block) {
-      for (int i = 0; i < count[head][block].item<int>(); ++i) {
-        int64_t key = list[head][block][i].item<int>() * 64;
-        open[head].slice(0, block * 128, (block + 1) * 128).slice(1, key, key + 64).zero_();
-      }
-    }
-  }
-  Tensor want = wanted(q, k, v, 0.09, open);
-  want.select(2, 1).narrow(1, 128, 12).zero_();
-  EXPECT_LT(relative_rms(run(Product::Mma, q, k, v, 0.09, {}, simt::Order::Forward, list, count), want),
-            kBFloat16Tolerance);
 }
 
 }  // namespace

@@ -11,8 +11,8 @@
 
 namespace wan {
 
-/// Jobs that share one take over its measurements of attention, and its pinned choices: of those on one device, one may
-/// run at a time. Thread-safe.
+/// Jobs on one device share its Context: what was measured of attention and what is pinned. So one of them runs at a
+/// time. Thread-safe.
 class Contexts {
  public:
   /// `memory` is where the choices of attention outlive the process.

@@ -84,14 +84,14 @@ TEST_F(WgmmaGpu, TheOperationsUseItWhereItIsOn) {
   for (const auto& context : {on.get(), off.get()}) context->attention()->pin("wgmma");
   const Tensor q = randn({1, 300, 2, 128}, at::kBFloat16), k = randn({1, 300, 2, 128}, at::kBFloat16);
   EXPECT_TRUE(attention(q, k, k, kScale, {}, *on).equal(*cuda::attention(q, k, k, kScale, {}, Instructions::Wgmma)));
-  EXPECT_EQ(on->choices().begin()->second, "wgmma");
+  EXPECT_EQ(on->attention()->choices().begin()->second, "wgmma");
   EXPECT_TRUE(cuda::multiplies_float8(device, *on));
   EXPECT_LT(relative_rms(attention_int8(q, k, k, kScale, Values::Float8, *on).cpu(),
                          attention_int8(q.cpu(), k.cpu(), k.cpu(), kScale, Values::Float8)),
             2e-2);
   EXPECT_FALSE(cuda::multiplies_float8(device, *measured)) << "another Context is not asked";
   attention(q, k, k, kScale, {}, *off);
-  EXPECT_NE(off->choices().begin()->second, "wgmma") << "off holds for pins, too";
+  EXPECT_NE(off->attention()->choices().begin()->second, "wgmma") << "off holds for pins, too";
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "tools/bench/cpu.h"
 #include "tools/bench/device.h"
 #include "tools/bench/gpu.h"
+#include "tools/cli/environment.h"
 
 namespace {
 
@@ -32,6 +33,7 @@ int measure(GpuOptions options, const Files& files) {
                  "`wan-bench cpu` measures without one\n";
     return kNoDevice;
   }
+  options.kernels = wan::options_of_environment();
   if (options.commit.empty()) options.commit = current_commit();
   Report last;
   measure_gpu(options, [&](const Report& report) {

@@ -25,6 +25,7 @@
 #include "tools/cli/command_line.h"
 #include "tools/cli/console.h"
 #include "tools/cli/dry_run.h"
+#include "tools/cli/environment.h"
 #include "tools/cli/inspect_output.h"
 
 namespace wan {
@@ -101,30 +102,33 @@ void run_show(const Command& command) {
   std::cout << nlohmann::ordered_json::parse(read_metadata({command.input, "video"})).dump(2) << "\n";
 }
 
-SingleOptions options_of(const Command& command) {
-  return {.output = {.contact_sheet = command.contact_sheet}, .fresh = command.fresh, .overwrite = command.overwrite};
+SingleOptions options_of(const Command& command, Contexts& contexts) {
+  return {.output = {.contact_sheet = command.contact_sheet},
+          .fresh = command.fresh,
+          .overwrite = command.overwrite,
+          .contexts = &contexts};
 }
 
-void run_replay(const Command& command, Console& console) {
+void run_replay(const Command& command, Contexts& contexts, Console& console) {
   Record record = parse_record(read_metadata({command.input, "video"}), "video");
   Request request =
       overridden(record.request, command, without_suffix(command.input, ".mp4") + "-replay.mp4", Named::ModelAndInputs);
   check_same(record, request, command, console);
-  Placement placement = resolve_placement(request);
+  Placement placement = resolve_placement(request, &contexts);
   const Record now = make_record(request, placement, {});
   const auto words = [](const Record& made) {
     return made.device + " in " + made.dtype + " (VAE " + made.vae_dtype + ") with noise of " + made.noise_device;
   };
   if (now.noise_device != record.noise_device || now.dtype != record.dtype || now.vae_dtype != record.vae_dtype)
     console.say("replay: made on " + words(record) + ", now on " + words(now) + ": the frames will differ");
-  SingleOptions options = options_of(command);
+  SingleOptions options = options_of(command, contexts);
   options.attention = record.attention;
   options.prefix = std::filesystem::path(request.out).stem().string();
   request.out_given = command.fields.contains("out");
   render(request, options, console.log(), console);
 }
 
-void run_decode(const Command& command, Console& console) {
+void run_decode(const Command& command, Contexts& contexts, Console& console) {
   SavedLatents saved = load_latents(command.input);
   const Request request = overridden(saved.record.request, command, output_of(command.input), Named::Model);
   check_writable("out", request.out);
@@ -133,7 +137,8 @@ void run_decode(const Command& command, Console& console) {
   check_same(saved.record, request, command, console);
   saved.record.request.metadata = request.metadata;
   ModelFolder folder = open_model_folder(request.model, request.task);
-  decode_saved(saved, request.out, resolve_placement(request), folder, {command.contact_sheet}, console.log(), console);
+  decode_saved(saved, request.out, resolve_placement(request, &contexts), folder, {command.contact_sheet},
+               console.log(), console);
 }
 
 void run_inspect(const Command& command) {
@@ -145,14 +150,16 @@ void run_inspect(const Command& command) {
 }
 
 /// The exit code. The manifest is read before anything is made on disk: a wrong one leaves no work folder.
-int run_batch(const Command& command, Console& console) {
+int run_batch(const Command& command, Contexts& contexts, Console& console) {
   const uint64_t draw = WorkFolder::draw_number(command.work);
   std::vector<JobRequest> jobs;
   for (const ManifestJob& job : read_manifest(command.input, {.defaults = command.fields, .draw = draw}))
     jobs.push_back({.line = job.line, .request = job.request});
   WorkFolder folder(command.work, draw);
-  const RunOptions options{
-      .given_order = command.order == "given", .fail_fast = command.fail_fast, .overwrite = command.overwrite};
+  const RunOptions options{.given_order = command.order == "given",
+                           .fail_fast = command.fail_fast,
+                           .overwrite = command.overwrite,
+                           .contexts = &contexts};
   const RunResult result = run_jobs(jobs, folder, options, console.log(), console);
   std::cout << to_text(result) << std::flush;
   write_report(std::filesystem::path(command.work) / "report.json", result);
@@ -169,10 +176,11 @@ int run(const Command& command) {
   if (command.name == "show") return run_show(command), 0;
   if (command.name == "inspect") return run_inspect(command), 0;
   Console console(command.log_format == "json" ? Console::Format::Json : Console::Format::Text);
-  if (command.name == "batch") return run_batch(command, console);
-  if (command.name == "replay") return run_replay(command, console), 0;
-  if (command.name == "decode") return run_decode(command, console), 0;
-  render(command.request, options_of(command), console.log(), console);
+  Contexts contexts(options_of_environment(), attention_file(attention_cache_path()));
+  if (command.name == "batch") return run_batch(command, contexts, console);
+  if (command.name == "replay") return run_replay(command, contexts, console), 0;
+  if (command.name == "decode") return run_decode(command, contexts, console), 0;
+  render(command.request, options_of(command, contexts), console.log(), console);
   return 0;
 }
 
@@ -188,6 +196,9 @@ int exit_code(int argc, char** argv) {
   } catch (const OtherFiles& others) {
     for (const std::string& line : others.lines) complain(line);
     return 3;
+  } catch (const EnvironmentError& error) {
+    complain(error.what());
+    return 2;
   } catch (const ModelError& error) {
     complain(error.what());
     return 3;

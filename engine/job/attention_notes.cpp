@@ -7,11 +7,11 @@ void AttentionNotes::pin(const Placement& placement, const std::string& name,
   std::map<std::string, std::string> choices = noted(name);
   choices.insert(replayed.begin(), replayed.end());
   choices.insert(used_.begin(), used_.end());
-  pin_attention(placement, choices);
+  placement.context->pin(choices);
 }
 
 void AttentionNotes::note(const Placement& placement, const std::string& name) {
-  std::map<std::string, std::string> all = attention_choices(placement);
+  std::map<std::string, std::string> all = placement.context->choices();
   used_.insert(all.begin(), all.end());
   const std::map<std::string, std::string> before = noted(name);
   all.insert(before.begin(), before.end());

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "engine/job/work_folder.h"
-#include "engine/sampling/attention_record.h"
+#include "engine/residency/device.h"
 
 namespace wan {
 

@@ -1,6 +1,7 @@
 // One job: what was asked for, which networks it shares with others, and where its work lies meanwhile.
 #pragma once
 
+#include <chrono>
 #include <exception>
 #include <map>
 #include <optional>
@@ -15,6 +16,14 @@
 #include "engine/sampling/attention_record.h"
 
 namespace wan {
+
+struct RunOptions {
+  bool given_order = false;                                        // job by job, not phase by phase
+  bool fail_fast = false;                                          // stop at the first job that fails
+  bool overwrite = false;                                          // replace files that this folder did not make
+  std::chrono::milliseconds save_every = std::chrono::minutes(1);  // the longest time between saved states
+  Contexts* contexts = nullptr;  // of the kernels; null: default options and no choice of attention
+};
 
 enum class JobState {
   Left,    // not done, and not failed: the run ended before

@@ -20,7 +20,7 @@ Group& NetworkPool::group_of(const Request& request, const Placement& placement)
 Networks& NetworkPool::of(const Job& job) {
   if (loaded_ != job.group) {
     drop();
-    remember_attention(job.placement, log_);
+    warn_of_kernels(*job.placement.context, log_);
     warn_of_cudnn(job.placement, log_);
     networks_.emplace(job.group->folder, job.group->placement, job.group->working, log_);
     loaded_ = job.group;
@@ -37,6 +37,7 @@ at::Tensor NetworkPool::text(const Job& job, const std::string& prompt) {
 void NetworkPool::drop() {
   text_.reset();
   if (!networks_) return;
+  log_attention(*loaded_->placement.context, log_);
   earlier_loads_ = expert_loads();
   networks_.reset();
   release_cached(loaded_->placement.device);

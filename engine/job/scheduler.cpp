@@ -33,7 +33,7 @@ class Scheduler {
         log_(log),
         progress_(progress),
         networks_(log),
-        stages_(folder, networks_, log, progress_, options.save_every, options.overwrite) {
+        stages_(folder, networks_, log, progress_, options) {
     result_.jobs.reserve(asked.size());
     for (const JobRequest& job : asked) {
       result_.jobs.push_back({.line = job.line, .request = job.request});

@@ -13,13 +13,6 @@
 
 namespace wan {
 
-struct RunOptions {
-  bool given_order = false;                                        // job by job, not phase by phase
-  bool fail_fast = false;                                          // stop at the first job that fails
-  bool overwrite = false;                                          // replace files that this folder did not make
-  std::chrono::milliseconds save_every = std::chrono::minutes(1);  // the longest time between saved states
-};
-
 struct RunResult {
   std::vector<JobResult> jobs;  // in the given order
   int64_t prompts_encoded = 0, inputs_encoded = 0, expert_loads = 0;

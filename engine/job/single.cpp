@@ -117,7 +117,9 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
   WorkFolder folder(work, WorkFolder::draw_number(work), "out");
   claim(folder, key, request, options.fresh);
   const JobRequest job{.line = 0, .request = request, .output = options.output, .attention = options.attention};
-  RunResult result = run_jobs({job}, folder, {.overwrite = true, .save_every = options.save_every}, log, progress);
+  RunResult result =
+      run_jobs({job}, folder, {.overwrite = true, .save_every = options.save_every, .contexts = options.contexts}, log,
+               progress);
   JobResult& only = result.jobs.at(0);
   if (only.state == JobState::Done || only.state == JobState::Kept) {
     folder.discard();

@@ -15,6 +15,7 @@ struct SingleOptions {
   std::string prefix = {};          // how the names of outputs begin that were not chosen; empty: the task's name
   AttentionChoices attention = {};  // of a replay: what computed the video
   std::chrono::milliseconds save_every = std::chrono::minutes(1);
+  Contexts* contexts = nullptr;  // of the kernels; null: default options and no choice of attention
 };
 
 /// Renders `request` to its `out`, and goes on where an earlier run of the same request was interrupted or killed: its

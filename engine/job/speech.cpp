@@ -101,7 +101,7 @@ class SpeechJob {
   /// What computed the clips so far, also before a break: goes with each file that a broken run goes on from.
   AttentionChoices attention() const {
     AttentionChoices choices = folder_.attention();
-    choices.merge(attention_choices(networks_.placement()));
+    choices.merge(networks_.placement().context->choices());
     return choices;
   }
 
@@ -224,7 +224,7 @@ void speak(Networks& networks, const Job& job, const InputFiles& files, const st
   // Before any network runs. In a batch this also ends the choices of the job before.
   AttentionChoices pinned = kept.attention();
   pinned.insert(job.attention.begin(), job.attention.end());
-  pin_attention(networks.placement(), pinned);
+  networks.placement().context->pin(pinned);
   SpeechFeatures features(networks.audio_encoder(), inputs.sound);
   const SpeechPlan plan = plan_speech(job.request, inputs.geometry, features.samples(), features.frames());
   log_plan(job, plan, kept.finished(), run.log);

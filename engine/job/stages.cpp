@@ -37,16 +37,16 @@ void Stages::prepare(Job& job) {
   names_.set_key(job);
   files_.recall(job);
   const json* note = folder_.find(job.key);
-  if (note && !overwrite_ && note->value("done", "") == fs::absolute(job.request.out).string() &&
+  if (note && !options_.overwrite && note->value("done", "") == fs::absolute(job.request.out).string() &&
       fs::exists(job.request.out)) {
     job.finished = true;
     job.result.state = JobState::Kept;
     return;
   }
-  job.placement = resolve_placement(job.request);
+  job.placement = resolve_placement(job.request, options_.contexts);
   job.group = &networks_.group_of(job.request, job.placement);
   job.record = make_record(job.request, job.placement, job.group->files, identify_inputs(job.request));
-  if (fs::exists(job.request.out) && !overwrite_ && !made_here(job.request.out)) {
+  if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out)) {
     if (!is_finished(job.request.out, job.record))
       throw InvalidRequest("out", "must not be there already, and " + shown_path(job.request.out) +
                                       " is another request's; --overwrite replaces it");

@@ -11,18 +11,15 @@ namespace wan {
 
 class Stages {
  public:
-  /// `progress` and `log` hear of every stage; a state of the sampling is at most `save_every` old. With `overwrite` a
-  /// job replaces whatever lies at its output.
-  Stages(WorkFolder& folder, NetworkPool& networks, const Log& log, Progress& progress,
-         std::chrono::milliseconds save_every, bool overwrite)
+  /// `progress` and `log` hear of every stage.
+  Stages(WorkFolder& folder, NetworkPool& networks, const Log& log, Progress& progress, const RunOptions& options)
       : folder_(folder),
         networks_(networks),
         files_(folder),
         attention_(folder),
         log_(log),
         progress_(progress),
-        save_every_(save_every),
-        overwrite_(overwrite) {}
+        options_(options) {}
 
   WorkFiles& files() { return files_; }
   /// Names and files of the job, and whether it is finished; what it needs of the machine. Throws ModelError, and
@@ -53,7 +50,7 @@ class Stages {
   int64_t prompts_encoded = 0, inputs_encoded = 0;
 
  private:
-  Run run_of(const Job& job) const { return {log_, progress_, job.label, save_every_}; }
+  Run run_of(const Job& job) const { return {log_, progress_, job.label, options_.save_every}; }
   bool made_here(const std::string& out) const;
   bool recall_input(Job& job) const;
   InputFiles fetch(Job& job) const;
@@ -69,8 +66,7 @@ class Stages {
   AttentionNotes attention_;
   const Log& log_;
   Progress& progress_;
-  std::chrono::milliseconds save_every_;
-  bool overwrite_;
+  const RunOptions& options_;
 };
 
 }  // namespace wan

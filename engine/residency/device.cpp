@@ -65,7 +65,7 @@ void fix_order_of_sums() {
   setenv("MKL_CBWR", "AUTO,STRICT", /*overwrite=*/0);
 }
 
-Placement resolve_placement(const Request& request) {
+Placement resolve_placement(const Request& request, Contexts* contexts) {
   Placement placement;
   placement.device = parse_device(request.device, "device");
   placement.dtype =
@@ -76,6 +76,7 @@ Placement resolve_placement(const Request& request) {
   if (placement.device.is_cuda() && placement.dtype == at::kBFloat16) placement.vae = at::kHalf;
   placement.noise =
       request.noise_device == "auto" ? placement.device : parse_device(request.noise_device, "noise_device");
+  if (contexts) placement.context = contexts->on(placement.device);
   return placement;
 }
 

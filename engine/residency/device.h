@@ -4,11 +4,13 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "engine/base/log.h"
 #include "engine/request/request.h"
+#include "engine/residency/contexts.h"
 #include "models/weights/precision.h"
 
 namespace wan {
@@ -22,6 +24,8 @@ struct Placement {
   at::ScalarType vae = at::kFloat;
   /// Of the transformers' blocks.
   Precision precision = Precision::Exact;
+  /// What the kernels on this device share. Never null: by itself it has the default options and chooses no attention.
+  std::shared_ptr<kernels::Context> context = std::make_shared<kernels::Context>();
 };
 
 /// Makes a sum on the CPU independent of the number of threads and of the memory's alignment, so that equal requests
@@ -30,8 +34,9 @@ void fix_order_of_sums();
 
 /// Resolves `auto`: the first CUDA device where there is one, bf16 there and float32 on the CPU. Beside a bf16
 /// transformer on CUDA the VAE runs in half: its products keep as many bits as the TF32 in which the reference's run.
+/// The kernels' Context is that of `contexts` for this device, where they are given.
 /// Throws InvalidRequest where a CUDA device is asked for and none is usable.
-Placement resolve_placement(const Request& request);
+Placement resolve_placement(const Request& request, Contexts* contexts = nullptr);
 
 /// What a user should know of a cuDNN of this version (91500 is 9.15), or of none; nothing from 9.15 on.
 std::optional<std::string> cudnn_warning(std::optional<int64_t> version);

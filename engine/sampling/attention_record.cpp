@@ -1,78 +1,91 @@
 #include "engine/sampling/attention_record.h"
 
-#include <cstdlib>
-#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
-#include "kernels/attention/selector.h"
-#include "kernels/op/cuda.h"
-#include "kernels/op/policy.h"
+#include "engine/request/version.h"
+#include "kernels/op/device.h"
+#include "models/files/atomic_file.h"
 
 namespace wan {
-
 namespace {
 
-/// What the choice of the instructions is noted as: a name that no case has.
-const std::string kEightBits = "8-bit products";
+// {"schema": 2, "cards": {CARD: {CASE: {BACK END: milliseconds, or null where it failed}}}}
+constexpr int kSchema = 2;
+constexpr const char *kSchemaKey = "schema", *kCards = "cards";
 
-bool chooses(const Placement& placement) {
-  return kernels::kFusedBuilt && placement.device.is_cuda();
+nlohmann::json empty_file() {
+  return {{kSchemaKey, kSchema}, {kCards, nlohmann::json::object()}};
 }
 
-std::filesystem::path cache_file() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
-  if (cache && *cache) return std::filesystem::path(cache) / "wan-infer" / "attention.json";
-  if (home && *home) return std::filesystem::path(home) / ".cache" / "wan-infer" / "attention.json";
-  return {};
+nlohmann::json read(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  nlohmann::json content = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
+  const bool known = content.is_object() && content.value(kSchemaKey, nlohmann::json()) == kSchema &&
+                     content.contains(kCards) && content[kCards].is_object();
+  return known ? content : empty_file();
+}
+
+void write(const std::filesystem::path& file, const nlohmann::json& content) {
+  std::error_code ignored;
+  std::filesystem::create_directories(file.parent_path(), ignored);
+  try {
+    AtomicFile whole(file.string());
+    const std::string text = content.dump(1) + "\n";
+    whole.write(text.data(), text.size());
+    whole.commit();
+  } catch (const std::runtime_error&) {  // a measurement in the next process, nothing else
+  }
+}
+
+/// Kernels change from version to version, and with them their times.
+std::string key_of(const std::string& card) {
+  return card + ", wan-infer " + version();
+}
+
+kernels::AttentionTimes times_in(const nlohmann::json& content, const std::string& card, const std::string& wanted) {
+  const nlohmann::json::json_pointer place = nlohmann::json::json_pointer() / kCards / key_of(card) / wanted;
+  kernels::AttentionTimes times;
+  if (!content.contains(place) || !content.at(place).is_object()) return times;
+  for (const auto& [name, time] : content.at(place).items()) {
+    if (time.is_null()) times[name] = std::nullopt;
+    if (time.is_number() && time.get<double>() > 0) times[name] = time.get<double>();
+  }
+  return times;
+}
+
+void put(nlohmann::json& content, const std::string& card, const std::string& wanted,
+         const kernels::AttentionTimes& times) {
+  nlohmann::json& cases = content[kCards][key_of(card)];
+  if (!cases.is_object()) cases = nlohmann::json::object();
+  nlohmann::json& entry = cases[wanted] = nlohmann::json::object();
+  for (const auto& [name, time] : times) entry[name] = time ? nlohmann::json(*time) : nlohmann::json();
 }
 
 }  // namespace
 
-void remember_attention(const Placement& placement, const Log& log) {
-  if (!chooses(placement)) return;
-  if constexpr (kernels::kFusedBuilt) {
-    if (!kernels::cuda::has_kernels(placement.device))
-      log("warning", {{"text",
-                       "this build holds no kernels for this card (they need sm_80 or newer): plain operations "
-                       "of ATen run instead, slower"}});
-  }
-  std::filesystem::path file = cache_file();
-  std::error_code ignored;  // a folder that cannot be made costs a new measurement, nothing else
-  if (!file.empty()) std::filesystem::create_directories(file.parent_path(), ignored);
-  kernels::attention_selector().set_cache(file);
+kernels::AttentionMemory attention_file(std::filesystem::path file) {
+  if (file.empty()) return {};
+  return {[file](const std::string& card, const std::string& wanted) { return times_in(read(file), card, wanted); },
+          [file](const std::string& card, const std::string& wanted, const kernels::AttentionTimes& times) {
+            nlohmann::json content = read(file);
+            put(content, card, wanted, times);
+            write(file, content);
+          }};
 }
 
-std::map<std::string, std::string> attention_choices(const Placement& placement) {
-  std::map<std::string, std::string> choices;
-  if constexpr (kernels::kFusedBuilt) {
-    if (!chooses(placement)) return choices;
-    choices = kernels::attention_selector().choices();
-    if (kernels::wgmma() == kernels::Wgmma::On && kernels::cuda::has_wgmma(placement.device))
-      choices[kEightBits] = "wgmma";
-  }
-  return choices;
+void warn_of_kernels(const kernels::Context& context, const Log& log) {
+  if (!kernels::kFusedBuilt || !context.device().is_cuda() || kernels::cuda::has_kernels(context.device())) return;
+  log("warning", {{"text",
+                   "this build holds no kernels for this card (they need sm_80 or newer): plain operations of ATen run "
+                   "instead, slower"}});
 }
 
-void pin_attention(const Placement& placement, const std::map<std::string, std::string>& choices) {
-  if (!chooses(placement)) return;
-  kernels::set_wgmma(wgmma_of(choices, kernels::wgmma()));
-  std::map<std::string, std::string> cases = choices;
-  cases.erase(kEightBits);
-  kernels::attention_selector().pin(cases);
-}
-
-kernels::Wgmma wgmma_of(const std::map<std::string, std::string>& choices, kernels::Wgmma now) {
-  using kernels::Wgmma;
-  if (now == Wgmma::Off) return now;
-  if (choices.contains(kEightBits)) return Wgmma::On;
-  return choices.empty() || now != Wgmma::On ? now : Wgmma::Measured;
-}
-
-void log_attention(const Placement& placement, const Log& log) {
-  if (!chooses(placement)) return;
-  for (const std::string& line : kernels::attention_selector().report()) log("attention", {{"choice", line}});
-  if (kernels::wgmma() == kernels::Wgmma::On)
-    log("attention", {{"choice", kEightBits + ": wgmma where the GPU has it; not yet measured"}});
+void log_attention(const kernels::Context& context, const Log& log) {
+  if (context.attention())
+    for (const std::string& line : context.attention()->report()) log("attention", {{"choice", line}});
+  if (context.device().is_cuda() && context.wgmma() == kernels::Wgmma::On)
+    log("attention", {{"choice", std::string(kernels::kEightBits) + ": wgmma where the GPU has it; not yet measured"}});
 }
 
 }  // namespace wan

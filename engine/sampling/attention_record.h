@@ -1,30 +1,27 @@
-// Which attention computed a job: kept from run to run, noted in the video, and used again by a replay.
+// Times of attention's back ends, kept from run to run, and what the log says of the choice among them. What computed a
+// job is noted in its video and pinned by a replay: kernels::Context::choices and pin.
 #pragma once
 
-#include <map>
-#include <string>
+#include <filesystem>
 
 #include "engine/base/log.h"
-#include "engine/residency/device.h"
-#include "kernels/op/policy.h"
+#include "kernels/attention/selector.h"
+#include "kernels/op/context.h"
 
 namespace wan {
 
 /// Case name -> back end, as a record has it.
-using AttentionChoices = std::map<std::string, std::string>;
+using AttentionChoices = kernels::Choices;
 
-/// Choices are measured once for each card and shape, and kept in the user's cache folder. Nothing on the CPU, which
-/// has one attention. Warns where this build holds no kernels for the card.
-void remember_attention(const Placement& placement, const Log& log);
-/// Case name -> back end, of what has been used so far, and the instructions of 8-bit products where they are wgmma
-/// (kernels/op/policy.h); empty on the CPU.
-std::map<std::string, std::string> attention_choices(const Placement& placement);
-/// Uses these where they pass their check. Throws c10::Error for a back end that this build does not have.
-void pin_attention(const Placement& placement, const std::map<std::string, std::string>& choices);
-/// Which instructions 8-bit products are to use for these choices, where `now` is in force: those that were noted, or
-/// were not; `now` without any choice, and where nobody may use wgmma.
-kernels::Wgmma wgmma_of(const std::map<std::string, std::string>& choices, kernels::Wgmma now);
+/// Memory in this JSON file, for this version of the program only; "" is none. Written whole or not at all: other
+/// processes may read and write it at the same time, the last one wins. A file that is missing, damaged or of another
+/// schema counts as empty, and one that cannot be written is left alone: either costs a measurement, no error.
+kernels::AttentionMemory attention_file(std::filesystem::path file);
+
+/// Warns where this build holds no kernels for the Context's GPU. Nothing on the CPU.
+void warn_of_kernels(const kernels::Context& context, const Log& log);
+
 /// One line for each choice, with its reason.
-void log_attention(const Placement& placement, const Log& log);
+void log_attention(const kernels::Context& context, const Log& log);
 
 }  // namespace wan

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 
+#include "kernels/attention/attention_cuda.h"
+#include "kernels/attention/launch.h"
 #include "kernels/attention/selector.h"
 #include "kernels/op/check.h"
-#include "kernels/op/policy.h"
+#include "kernels/op/device.h"
+#include "kernels/op/takes.h"
 
 namespace wan::kernels {
 namespace {
@@ -16,9 +19,36 @@ Tensor broadcastable(const Tensor& bias) {
   return bias.dim() == 1 ? bias.view({1, 1, 1, -1}) : bias.unsqueeze(0);
 }
 
+/// ATen's own choice: no [Lq, Lk] matrix, strided heads read in place.
+Tensor library_attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias) {
+  std::optional<Tensor> mask;
+  if (bias.defined()) mask = broadcastable(bias).to(q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+  return at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask, 0.0, false,
+                                          scale)
+      .transpose(1, 2);
+}
+
 }  // namespace
 
-Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias) {
+bool takes_head(int64_t head_dim, at::ScalarType dtype) {
+  return head_dim == kAttentionHeadDim && is_half(dtype);
+}
+
+bool is_nested(const Tensor& x) {
+  int64_t stride = 1, size = x.size(3);  // of the dimension inside
+  for (int64_t dim : {2, 1, 0}) {
+    const int64_t whole = stride * size;
+    // One element is never stepped over: its stride may be anything.
+    const int64_t own = x.size(dim) == 1 ? whole : x.stride(dim);
+    if (own < whole || own % stride != 0) return false;
+    stride = own;
+    size = x.size(dim);
+  }
+  return x.stride(3) == 1;
+}
+
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias,
+                 const Context& context) {
   check_shape("attention", "q", q, {kAny, kAny, kAny, kAny});
   check_shape("attention", "k", k, {q.size(0), kAny, q.size(2), q.size(3)});
   check_shape("attention", "v", v, k.sizes());
@@ -26,16 +56,12 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale
     check_shape("attention", "bias", bias, {k.size(1)});
   else if (bias.defined())
     check_shape("attention", "bias", bias, {q.size(2), q.size(1), k.size(1)});
-  if constexpr (kFusedBuilt) {
-    if (use_libraries(q) && q.numel() > 0 && k.size(1) > 0) return attention_selector()(q, k, v, scale, bias);
-  }
-  if (!q.is_cpu() || q.numel() == 0 || k.size(1) == 0) return reference::attention(q, k, v, scale, bias);
-  // ATen's blockwise CPU attention: no [Lq, Lk] matrix, strided heads read in place.
-  std::optional<Tensor> mask;
-  if (bias.defined()) mask = broadcastable(bias).to(q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
-  return at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask, 0.0, false,
-                                          scale)
-      .transpose(1, 2);
+  if (q.numel() == 0 || k.size(1) == 0) return reference::attention(q, k, v, scale, bias);
+  if (AttentionSelector* selector = context.attention_on(q.device()); selector && !q.requires_grad())
+    return (*selector)(q, k, v, scale, bias);
+  // On a GPU the libraries read a bias in q's dtype, where a logit of 20 would be off by 0.06.
+  if (q.is_cpu() || (use_libraries(q, context) && !bias.defined())) return library_attention(q, k, v, scale, bias);
+  return reference::attention(q, k, v, scale, bias);
 }
 
 namespace reference {

@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "kernels/op/context.h"
+
 namespace wan::kernels {
 
 using at::Tensor;
@@ -12,7 +14,8 @@ using at::Tensor;
 ///   bias  undefined, [Lk] (a logit for each key) or [H, Lq, Lk] (T5's table), float32
 ///   returns [B, Lq, H, D] in q's dtype; softmax in float32
 /// Memory on the CPU is bounded: queries are processed in blocks.
-Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias = {});
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias = {},
+                 const Context& context = default_context());
 
 /// The same written out (products, softmax) over blocks of queries: any device, the oracle of the tests and the
 /// fallback.

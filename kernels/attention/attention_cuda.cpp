@@ -1,18 +1,21 @@
+#include "kernels/attention/attention_cuda.h"
+
+#include "kernels/attention/selector.h"
+
+#ifdef WAN_CUDA_KERNELS
+
 #include <ATen/ATen.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/cuda/CUDAEvent.h>
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <sstream>
 
-#include "kernels/attention/selector.h"
+#include "kernels/attention/launch.h"
 #include "kernels/op/binding.h"
-#include "kernels/op/cuda.h"
 
-namespace wan::kernels {
-namespace cuda {
+namespace wan::kernels::cuda {
 namespace {
 
 /// True where the kernel reads x [B, L, H, 128] as it lies.
@@ -25,17 +28,13 @@ AttentionArguments::Strided strided(const Tensor& x) {
   return {x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)};
 }
 
-bool is_half(at::ScalarType dtype) {
-  return dtype == at::kBFloat16 || dtype == at::kHalf;
-}
-
 using Bias = AttentionCase::Bias;
 
 /// Our kernel with these instructions as a back end.
-AttentionBackend own(std::string name, Product product, std::function<bool(const AttentionCase&)> takes) {
+AttentionBackend own(std::string name, Instructions instructions, std::function<bool(const AttentionCase&)> takes) {
   return {std::move(name), std::move(takes),
-          [product](const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias) {
-            auto out = attention(q, k, v, scale, bias, product);
+          [instructions](const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias) {
+            auto out = attention(q, k, v, scale, bias, instructions);
             TORCH_CHECK(out, "[attention] our kernel does not take ", q.sizes(), " of ", q.scalar_type());
             return *out;
           }};
@@ -55,8 +54,9 @@ AttentionBackend library(std::string name, bool half_only, int64_t widest,
           }};
 }
 
-std::vector<AttentionBackend> backends() {
-  const bool hopper = has_wgmma(at::kCUDA);
+/// Those of this GPU, in the order of kAttentionBackends.
+std::vector<AttentionBackend> backends(at::Device device, Wgmma wgmma) {
+  const bool launches_wgmma = has_wgmma(device) && wgmma != Wgmma::Off;
   auto cudnn = [](Tensor q, Tensor k, Tensor v, double scale) {
     return std::get<0>(at::_scaled_dot_product_cudnn_attention(q, k, v, {}, false, 0.0, false, false, scale));
   };
@@ -69,19 +69,18 @@ std::vector<AttentionBackend> backends() {
   // The VAE's single head is 384 wide: its 14,400 pixels at 720p would cost 0.1 s a clip in the reference's float32.
   return {library("cudnn", true, 256, cudnn), library("flash", true, 256, flash),
           library("efficient", false, 1024, efficient),
-          own("mma", Product::Mma,
+          own("mma", Instructions::Mma,
               [](const AttentionCase& c) { return takes_head(c.width, c.dtype) && c.bias != Bias::Full; }),
-          own("wgmma", Product::Wgmma, [hopper](const AttentionCase& c) {
-            return hopper && wgmma() != Wgmma::Off && takes_head(c.width, c.dtype) && c.bias == Bias::None;
+          own("wgmma", Instructions::Wgmma, [launches_wgmma](const AttentionCase& c) {
+            return launches_wgmma && takes_head(c.width, c.dtype) && c.bias == Bias::None;
           })};
 }
 
 /// "NVIDIA H200 sm_90, torch 2.11.0, cuDNN 91900, driver 13000": a choice holds for these together.
-std::string card() {
-  int device = 0, driver = 0;
+std::string card(at::Device device) {
+  int driver = 0;
   cudaDeviceProp properties;
-  C10_CUDA_CHECK(cudaGetDevice(&device));
-  C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
+  C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, device.index()));
   C10_CUDA_CHECK(cudaDriverGetVersion(&driver));
   const at::CUDAHooksInterface& hooks = at::detail::getCUDAHooks();
   std::ostringstream name;
@@ -90,16 +89,9 @@ std::string card() {
   return name.str();
 }
 
-/// The names that the environment leaves out, and what has not run on a GPU yet where nobody asks for it.
-std::string left_out() {
-  const char* off = std::getenv("WAN_ATTENTION_OFF");
-  std::string names = off ? off : "";
-  if (wgmma() != Wgmma::On) names += names.empty() ? "wgmma" : ",wgmma";
-  return names;
-}
-
 /// The median of three launches behind one that warms up.
-double milliseconds(const std::function<void()>& run) {
+double milliseconds(at::Device device, const std::function<void()>& run) {
+  const c10::cuda::CUDAGuard guard(device);
   run();
   std::vector<double> times;
   for (int i = 0; i < 3; ++i) {
@@ -116,26 +108,14 @@ double milliseconds(const std::function<void()>& run) {
 
 }  // namespace
 
-int architecture(at::Device device) {
-  const int index = device.has_index() ? device.index() : c10::cuda::current_device();
-  int major = 0, minor = 0;
-  C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
-  C10_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
-  return 10 * major + minor;
-}
-
-bool has_wgmma(at::Device device) {
-  return architecture(device) == 90;
-}
-
 std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias,
-                                Product product) {
-  if (!use_fused(q) || q.numel() == 0 || k.size(1) == 0 || !takes_head(q.size(3), q.scalar_type()) || !(scale > 0) ||
-      (bias.defined() && bias.dim() != 1) || std::max(q.size(1), k.size(1)) > INT32_MAX / 2 || q.size(2) > UINT16_MAX ||
-      q.size(0) > UINT16_MAX) {
+                                Instructions instructions, const Context& context) {
+  if (!use_fused(q, context) || q.numel() == 0 || k.size(1) == 0 || !takes_head(q.size(3), q.scalar_type()) ||
+      !(scale > 0) || (bias.defined() && bias.dim() != 1) || std::max(q.size(1), k.size(1)) > INT32_MAX / 2 ||
+      q.size(2) > UINT16_MAX || q.size(0) > UINT16_MAX) {
     return std::nullopt;
   }
-  const bool boxes = product == Product::Wgmma;
+  const bool boxes = instructions == Instructions::Wgmma;
   if (boxes && (bias.defined() || !has_wgmma(q.device()))) return std::nullopt;
   auto readable = [&](const Tensor& x) {
     const Tensor same = x.to(q.scalar_type());
@@ -159,11 +139,28 @@ std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& 
   return out;
 }
 
-}  // namespace cuda
-
-AttentionSelector& attention_selector() {
-  static AttentionSelector selector(cuda::backends(), cuda::card(), cuda::milliseconds, cuda::left_out());
-  return selector;
+std::unique_ptr<AttentionSelector> attention_selector(at::Device device, const Options& options) {
+  std::vector<std::string> off = options.attention_off;
+  if (options.wgmma != Wgmma::On) off.push_back("wgmma");
+  const auto timer = [device](const std::function<void()>& run) { return milliseconds(device, run); };
+  return std::make_unique<AttentionSelector>(backends(device, options.wgmma), card(device), timer, off);
 }
 
-}  // namespace wan::kernels
+}  // namespace wan::kernels::cuda
+
+#else  // a build without kernels: nothing is taken, nothing is chosen
+
+namespace wan::kernels::cuda {
+
+std::optional<Tensor> attention(const Tensor&, const Tensor&, const Tensor&, double, const Tensor&, Instructions,
+                                const Context&) {
+  return std::nullopt;
+}
+
+std::unique_ptr<AttentionSelector> attention_selector(at::Device, const Options&) {
+  return nullptr;
+}
+
+}  // namespace wan::kernels::cuda
+
+#endif

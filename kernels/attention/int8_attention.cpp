@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/attention/int8_attention_cuda.h"
+#include "kernels/attention/launch.h"
 #include "kernels/linear/hadamard.h"
 #include "kernels/op/check.h"
-#include "kernels/op/cuda_int8.h"
+#include "kernels/op/device.h"
 #include "kernels/op/first_use.h"
-#include "kernels/op/launch_int8.h"
-#include "kernels/op/policy.h"
 
 namespace wan::kernels {
 namespace {
@@ -33,12 +33,12 @@ QuantisedHeads coded(const Tensor& x, const Tensor& largest, double factor) {
 
 /// Compares some queries of the last head with the reference when a kernel is first used on a device with or without a
 /// tail of keys.
-[[maybe_unused]] void check_attention_once(const Tensor& out, const QuantisedHeads& q, const QuantisedHeads& k,
-                                           const Tensor& v, Values values, Product product) {
+void check_attention_once(const Tensor& out, const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v,
+                          Values values, Instructions instructions, const Context& context) {
   // Weights are rounded under another maximum: by 2^-9, or by 2^-4 in e4m3.
   const double bound = values == Values::Float8 ? 6e-2 : 1e-2;
   const std::string shape = std::string(values == Values::Float8 ? "8+8 " : "8+16 ") + at::toString(v.scalar_type()) +
-                            (product == Product::Wgmma ? " with wgmma" : "") +
+                            (instructions == Instructions::Wgmma ? " with wgmma" : "") +
                             (k.codes.size(2) % kInt8KeyBlock ? " with a tail" : "");
   const auto head_of = [](const QuantisedHeads& heads) {
     return QuantisedHeads{heads.codes.narrow(1, -1, 1), heads.scale.narrow(1, -1, 1)};
@@ -51,7 +51,8 @@ QuantisedHeads coded(const Tensor& x, const Tensor& largest, double factor) {
         const Tensor rows = spread_rows(out.size(1), out.device());
         queries = {queries.codes.index_select(2, rows), queries.scale.index_select(2, rows)};
         return reference::attention_int8(queries, head_of(k), v.narrow(2, -1, 1), values);
-      });
+      },
+      context);
 }
 
 }  // namespace
@@ -62,41 +63,36 @@ ValueScales value_scales(const Tensor& v, float largest_code) {
   return {largest / largest_code, at::where(largest > hadamard::kSmallest, largest_code / largest, 0)};
 }
 
-QuantisedHeads quantise_queries(const Tensor& q, double factor) {
+QuantisedHeads quantise_queries(const Tensor& q, double factor, const Context& context) {
   check_heads("quantise_queries", "q", q);
-  if constexpr (kFusedBuilt) {
-    if (auto heads = cuda::quantise_heads(q, {}, factor)) return *heads;
-  }
+  if (auto heads = cuda::quantise_heads(q, {}, factor, context)) return *heads;
   return reference::quantise_queries(q, factor);
 }
 
-QuantisedHeads quantise_keys(const Tensor& k, const Tensor& centre) {
+QuantisedHeads quantise_keys(const Tensor& k, const Tensor& centre, const Context& context) {
   check_heads("quantise_keys", "k", k);
   check_shape("quantise_keys", "centre", centre, {k.size(0), k.size(2), k.size(3)});
   check_dtype("quantise_keys", "centre", centre, {at::kFloat});
-  if constexpr (kFusedBuilt) {
-    if (auto heads = cuda::quantise_heads(k, centre, 1)) return *heads;
-  }
+  if (auto heads = cuda::quantise_heads(k, centre, 1, context)) return *heads;
   return reference::quantise_keys(k, centre);
 }
 
-Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double scale, Values values) {
+Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double scale, Values values,
+                      const Context& context) {
   check_heads("attention_int8", "q", q);
   check_heads("attention_int8", "k", k);
   check_shape("attention_int8", "k", k, {q.size(0), kAny, q.size(2), kAny});
   check_shape("attention_int8", "v", v, k.sizes());
   for (const Tensor& x : {k, v}) check_dtype("attention_int8", "k and v", x, {q.scalar_type()});
   TORCH_CHECK(k.size(1) > 0, "[attention_int8] k must have at least one token, got ", k.sizes());
-  const QuantisedHeads queries = quantise_queries(q, scale * kLog2E);
-  const QuantisedHeads keys = quantise_keys(k, k.mean(1, false, at::kFloat));
-  if constexpr (kFusedBuilt) {
-    const bool slower = use_fused(v) && !cuda::multiplies_float8(v.device());
-    const Values taken = slower ? Values::Plain : values;
-    const Product product = cuda::product_on(v.device());
-    if (auto out = cuda::attention_int8(queries, keys, v, {taken, Sums::Float, product})) {
-      check_attention_once(*out, queries, keys, v, taken, product);
-      return *out;
-    }
+  const QuantisedHeads queries = quantise_queries(q, scale * kLog2E, context);
+  const QuantisedHeads keys = quantise_keys(k, k.mean(1, false, at::kFloat), context);
+  const bool slower = use_fused(v, context) && !cuda::multiplies_float8(v.device(), context);
+  const Values taken = slower ? Values::Plain : values;
+  const Instructions instructions = cuda::instructions_on(v.device(), context);
+  if (auto out = cuda::attention_int8(queries, keys, v, {taken, Sums::Float, instructions}, context)) {
+    check_attention_once(*out, queries, keys, v, taken, instructions, context);
+    return *out;
   }
   return reference::attention_int8(queries, keys, v, values);
 }

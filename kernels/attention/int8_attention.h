@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "kernels/attention/float8.h"
+#include "kernels/op/context.h"
 
 namespace wan::kernels {
 
@@ -21,10 +22,10 @@ struct QuantisedHeads {
 };
 
 /// q [B, L, H, 128] bfloat16 or float16; the scales carry `factor` (the softmax scale times log2 e).
-QuantisedHeads quantise_queries(const Tensor& q, double factor);
+QuantisedHeads quantise_queries(const Tensor& q, double factor, const Context& context = default_context());
 /// k - centre; a softmax does not change when all keys move alike, so any centre [B, H, 128] float32 is exact. The mean
 /// of the keys takes most of their offset off the codes.
-QuantisedHeads quantise_keys(const Tensor& k, const Tensor& centre);
+QuantisedHeads quantise_keys(const Tensor& k, const Tensor& centre, const Context& context = default_context());
 
 /// Of each channel of each head of v [B, L, H, 128], [B, H, 128] float32: v = code * scale and code = v * inverse,
 /// codes up to `largest_code`. A channel of zeros has both 0; one with a NaN or an infinity has a scale that is not
@@ -42,7 +43,8 @@ enum class Values { Plain, Float8 };
 ///   1 returns [B, Lq, H, 128] in q's dtype. Throws c10::Error on other shapes or dtypes.
 /// On a GPU whose mma.sync has no 8-bit floats of its own (all but sm_89, sm_120 and newer) the values stay plain,
 /// unless wgmma is on (policy.h).
-Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double scale, Values values = Values::Plain);
+Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double scale, Values values = Values::Plain,
+                      const Context& context = default_context());
 
 /// The same in ATen (see norm.h): the same codes, exact integer logits, weights rounded to the dtype of the values.
 namespace reference {

@@ -1,21 +1,24 @@
+#include "kernels/attention/int8_attention_cuda.h"
+
+#ifdef WAN_CUDA_KERNELS
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
 
+#include "kernels/attention/attention_cuda.h"
+#include "kernels/attention/launch.h"
 #include "kernels/op/binding.h"
-#include "kernels/op/cuda_int8.h"
-#include "kernels/op/launch_int8.h"
 
 namespace wan::kernels::cuda {
 namespace {
 
-constexpr int kFloat8Architecture = 89;
 constexpr int kMaxGridHeads = 65535;  // heads and batch are the second and third axis of a grid
 
 /// True where the kernels read x [B, L, H, 128] as it lies.
-bool takes_strides(const Tensor& x) {
+bool takes_strides(const Tensor& x, const Context& context) {
   auto whole = [](int64_t stride) { return stride % 8 == 0; };
-  return use_fused(x) && takes_head(x.size(3), x.scalar_type()) && x.numel() > 0 && x.stride(3) == 1 &&
+  return use_fused(x, context) && takes_head(x.size(3), x.scalar_type()) && x.numel() > 0 && x.stride(3) == 1 &&
          whole(x.stride(0)) && whole(x.stride(1)) && whole(x.stride(2)) && is_aligned(x) &&
          x.size(0) <= kMaxGridHeads && x.size(2) <= kMaxGridHeads && x.size(1) <= INT32_MAX - kInt8KeyBlock;
 }
@@ -33,17 +36,9 @@ AttentionArguments::Strided strided(const Tensor& x) {
 
 }  // namespace
 
-Product product_on(at::Device device) {
-  return wgmma() == Wgmma::On && device.is_cuda() && has_wgmma(device) ? Product::Wgmma : Product::Mma;
-}
-
-bool multiplies_float8(at::Device device) {
-  const int own = architecture(device);
-  return own == kFloat8Architecture || own >= 120 || product_on(device) == Product::Wgmma;
-}
-
-std::optional<QuantisedHeads> quantise_heads(const Tensor& x, const Tensor& centre, double factor) {
-  if (!takes_strides(x)) return std::nullopt;
+std::optional<QuantisedHeads> quantise_heads(const Tensor& x, const Tensor& centre, double factor,
+                                             const Context& context) {
+  if (!takes_strides(x, context)) return std::nullopt;
   const int64_t batch = x.size(0), tokens = x.size(1), heads = x.size(2);
   const Tensor offset = as_floats(centre);
   const int64_t scales = centre.defined() ? (tokens + kInt8KeyBlock - 1) / kInt8KeyBlock : tokens;
@@ -56,8 +51,8 @@ std::optional<QuantisedHeads> quantise_heads(const Tensor& x, const Tensor& cent
   return out;
 }
 
-std::optional<CodedValues> code_values(const Tensor& v, Sums sums) {
-  if (!takes_strides(v) || architecture(v.device()) < kFloat8Architecture) return std::nullopt;
+std::optional<CodedValues> code_values(const Tensor& v, Sums sums, const Context& context) {
+  if (!takes_strides(v, context) || architecture(v.device()) < kFloat8Architecture) return std::nullopt;
   const int64_t batch = v.size(0), tokens = v.size(1), heads = v.size(2);
   const int64_t tiles = (tokens + kInt8KeyBlock - 1) / kInt8KeyBlock * (kInt8KeyBlock / kAttentionKeyBlock);
   const ValueScales scales = value_scales(v, float8_range(sums).value);
@@ -70,9 +65,10 @@ std::optional<CodedValues> code_values(const Tensor& v, Sums sums) {
 }
 
 std::optional<Tensor> attend_codes(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v,
-                                   const std::optional<CodedValues>& coded, const Int8Way& way) {
-  if (!takes_arrays(q.codes, {q.scale, k.codes, k.scale}) || !takes_strides(v)) return std::nullopt;
-  const bool float8 = way.values == Values::Float8, boxes = way.product == Product::Wgmma;
+                                   const std::optional<CodedValues>& coded, const Int8Way& way,
+                                   const Context& context) {
+  if (!takes_arrays(q.codes, {q.scale, k.codes, k.scale}, context) || !takes_strides(v, context)) return std::nullopt;
+  const bool float8 = way.values == Values::Float8, boxes = way.instructions == Instructions::Wgmma;
   if ((float8 && !coded) || (boxes && !takes_boxes(q.codes, v))) return std::nullopt;
   const Tensor plain = boxes && !is_nested(v) ? v.contiguous() : v;
   Tensor out = at::empty({v.size(0), q.codes.size(2), v.size(2), v.size(3)}, v.options());
@@ -101,10 +97,36 @@ std::optional<Tensor> attend_codes(const QuantisedHeads& q, const QuantisedHeads
 }
 
 std::optional<Tensor> attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v,
-                                     const Int8Way& way) {
+                                     const Int8Way& way, const Context& context) {
   std::optional<CodedValues> coded;
-  if (way.values == Values::Float8 && !(coded = code_values(v, way.sums))) return std::nullopt;
-  return attend_codes(q, k, v, coded, way);
+  if (way.values == Values::Float8 && !(coded = code_values(v, way.sums, context))) return std::nullopt;
+  return attend_codes(q, k, v, coded, way, context);
 }
 
 }  // namespace wan::kernels::cuda
+
+#else  // a build without kernels: nothing is taken
+
+namespace wan::kernels::cuda {
+
+std::optional<QuantisedHeads> quantise_heads(const Tensor&, const Tensor&, double, const Context&) {
+  return std::nullopt;
+}
+
+std::optional<CodedValues> code_values(const Tensor&, Sums, const Context&) {
+  return std::nullopt;
+}
+
+std::optional<Tensor> attend_codes(const QuantisedHeads&, const QuantisedHeads&, const Tensor&,
+                                   const std::optional<CodedValues>&, const Int8Way&, const Context&) {
+  return std::nullopt;
+}
+
+std::optional<Tensor> attention_int8(const QuantisedHeads&, const QuantisedHeads&, const Tensor&, const Int8Way&,
+                                     const Context&) {
+  return std::nullopt;
+}
+
+}  // namespace wan::kernels::cuda
+
+#endif

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/attention/attention_mma.cuh"
-#include "kernels/op/launch_int8.h"
+#include "kernels/attention/launch.h"
 
 namespace wan::kernels::int8_attention_mma {
 

@@ -1,6 +1,7 @@
 // Queries and keys to 8 bits, head by head. Memory-bound: 3 bytes an element.
 #pragma once
 
+#include "kernels/attention/launch.h"
 #include "kernels/linear/hadamard.h"
 #include "kernels/linear/quantise.cuh"
 

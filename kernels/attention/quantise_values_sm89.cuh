@@ -1,7 +1,7 @@
 // Values to e4m3, turned so that the keys of a channel lie together. Memory-bound: 3 bytes an element.
 #pragma once
 
-#include "kernels/op/launch_int8.h"
+#include "kernels/attention/launch.h"
 #include "kernels/simt/dispatch.h"
 #include "kernels/simt/fp8.h"
 

@@ -1,22 +1,20 @@
 #include "kernels/attention/selector.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/hash.h>
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "kernels/attention/attention.h"
+#include "kernels/op/first_use.h"
 
 namespace wan::kernels {
 namespace {
 
-constexpr int kSchema = 1;
-constexpr int64_t kSampledRows = 16;
 /// Elements of keys that the check widens at one time.
 constexpr int64_t kWidened = int64_t(1) << 25;
 const std::string kReference = "reference";
@@ -36,45 +34,24 @@ std::string first_line(const std::string& message) {
   return message.substr(0, std::min<size_t>(message.find('\n'), 120));
 }
 
-nlohmann::json read_cache(const std::filesystem::path& file) {
-  std::ifstream in(file);
-  nlohmann::json content = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
-  if (!content.is_object() || content.value("schema", nlohmann::json()) != kSchema) return {{"schema", kSchema}};
-  return content;
-}
-
-/// Whole or not at all: another process may read at the same time.
-void write_cache(const std::filesystem::path& file, const nlohmann::json& content) {
-  std::error_code ignored;
-  std::filesystem::create_directories(file.parent_path(), ignored);
-  const std::filesystem::path part = file.string() + ".part";
-  std::ofstream out(part);
-  out << content.dump(1) << '\n';
-  out.close();
-  if (out) std::filesystem::rename(part, file, ignored);
-}
-
 }  // namespace
 
 std::string AttentionCase::name() const {
   static const char* const kBias[] = {"", " key bias", " full bias"};
-  return "b" + std::to_string(batch) + " h" + std::to_string(heads) + " q" + std::to_string(rounded_length(queries)) +
-         " k" + std::to_string(rounded_length(keys)) + " d" + std::to_string(width) + " " + at::toString(dtype) +
-         kBias[int(bias)];
+  return "b" + std::to_string(batch) + " h" + std::to_string(heads) + " q" + std::to_string(queries) + " k" +
+         std::to_string(keys) + " d" + std::to_string(width) + " " + at::toString(dtype) + kBias[int(bias)];
 }
 
 AttentionCase attention_case(const Tensor& q, const Tensor& k, const Tensor& bias) {
   using Bias = AttentionCase::Bias;
   const Bias kind = !bias.defined() ? Bias::None : bias.dim() == 1 ? Bias::Key : Bias::Full;
-  return {q.size(0), q.size(2), q.size(1), k.size(1), q.size(3), q.scalar_type(), kind};
+  return {q.size(0), q.size(2), rounded_length(q.size(1)), rounded_length(k.size(1)), q.size(3), q.scalar_type(), kind};
 }
 
 double sampled_error(const Tensor& output, const Tensor& q, const Tensor& k, const Tensor& v, double scale,
                      const Tensor& bias) {
-  const int64_t queries = q.size(1), heads = q.size(2), count = std::min(queries, kSampledRows);
-  std::vector<int64_t> places;
-  for (int64_t i = 0; i < count; ++i) places.push_back(count == 1 ? 0 : i * (queries - 1) / (count - 1));
-  const Tensor rows = at::tensor(places, at::kLong).to(q.device());
+  const int64_t heads = q.size(2);
+  const Tensor rows = spread_rows(q.size(1), q.device());
   const int64_t group = std::clamp<int64_t>(kWidened / std::max<int64_t>(k.numel() / heads, 1), 1, heads);
   Tensor error = at::zeros({}, q.options().dtype(at::kDouble)), size = at::zeros_like(error);
   for (int64_t head = 0; head < heads; head += group) {
@@ -92,11 +69,59 @@ double sampled_error(const Tensor& output, const Tensor& q, const Tensor& k, con
   return squared >= 0 ? std::sqrt(squared) : std::numeric_limits<double>::infinity();
 }
 
+/// What a choice finds out: how the back ends did in this case.
+struct AttentionSelector::Trials {
+  const AttentionCase& wanted;
+  const Inputs& in;
+  AttentionTimes times;  // without those that ran out of memory: they may pass another time
+  std::string others;    // why back ends are out, each behind "; "
+
+  /// Whether the back end agrees with the reference.
+  bool passes(const AttentionBackend& backend) {
+    return attempt(backend, [&] {
+      const Tensor out = backend.run(in.q, in.k, in.v, in.scale, in.bias);
+      const double error = sampled_error(out, in.q, in.k, in.v, in.scale, in.bias);
+      if (error <= bound(wanted.dtype)) return true;
+      note(backend, "error " + text("%.1e", error));
+      return false;
+    });
+  }
+
+  void time(const AttentionBackend& backend, const Timer& timer) {
+    attempt(backend, [&] {
+      times[backend.name] = timer([&] { backend.run(in.q, in.k, in.v, in.scale, in.bias); });
+      return true;
+    });
+  }
+
+ private:
+  template <typename Work>
+  bool attempt(const AttentionBackend& backend, Work work) {
+    try {
+      return work();
+    } catch (const c10::OutOfMemoryError&) {
+      others += "; " + backend.name + " out: no memory now";
+    } catch (const c10::Error& failure) {
+      note(backend, first_line(failure.what_without_backtrace()));
+    }
+    return false;
+  }
+
+  void note(const AttentionBackend& backend, const std::string& reason) {
+    times[backend.name] = std::nullopt;
+    others += "; " + backend.name + " out: " + reason;
+  }
+};
+
+size_t AttentionSelector::Hash::operator()(const AttentionCase& c) const {
+  return c10::get_hash(c.batch, c.heads, c.queries, c.keys, c.width, int(c.dtype), int(c.bias));
+}
+
 AttentionSelector::AttentionSelector(std::vector<AttentionBackend> backends, std::string card, Timer timer,
-                                     const std::string& off)
+                                     const std::vector<std::string>& off)
     : backends_(std::move(backends)), card_(std::move(card)), timer_(std::move(timer)) {
-  std::istringstream names(off);
-  for (std::string name; std::getline(names, name, ',');) set_enabled(name, false);
+  for (const std::string& name : off) require(name);
+  off_ = {off.begin(), off.end()};
 }
 
 double AttentionSelector::bound(at::ScalarType dtype) {
@@ -118,19 +143,9 @@ void AttentionSelector::require(const std::string& name) const {
   TORCH_CHECK(find(name) || name == kReference, "[attention] a back end must be one of ", known, ", got ", name);
 }
 
-void AttentionSelector::set_cache(std::filesystem::path file) {
+void AttentionSelector::set_memory(AttentionMemory memory) {
   std::lock_guard lock(mutex_);
-  cache_ = std::move(file);
-}
-
-void AttentionSelector::set_enabled(const std::string& name, bool enabled) {
-  require(name);
-  std::lock_guard lock(mutex_);
-  if (enabled)
-    disabled_.erase(name);
-  else
-    disabled_.insert(name);
-  choices_.clear();
+  memory_ = std::move(memory);
 }
 
 void AttentionSelector::pin(const std::string& name) {
@@ -153,100 +168,72 @@ Tensor AttentionSelector::operator()(const Tensor& q, const Tensor& k, const Ten
   const AttentionBackend* backend;
   {
     std::lock_guard lock(mutex_);
-    auto at = choices_.find(wanted.name());
-    if (at == choices_.end()) at = choices_.emplace(wanted.name(), choose(wanted, {q, k, v, scale, bias})).first;
+    auto at = choices_.find(wanted);
+    if (at == choices_.end()) at = choices_.emplace(wanted, choose(wanted, {q, k, v, scale, bias})).first;
     backend = at->second.backend;
   }
   return backend ? backend->run(q, k, v, scale, bias) : reference::attention(q, k, v, scale, bias);
 }
 
 AttentionSelector::Choice AttentionSelector::choose(const AttentionCase& wanted, const Inputs& in) const {
-  std::string others;
-  std::vector<Trial> trials;
-  // True where the back end agrees with the reference; else `others` says why it is out.
-  auto passes = [&](const AttentionBackend& backend) {
-    try {
-      const double error =
-          sampled_error(backend.run(in.q, in.k, in.v, in.scale, in.bias), in.q, in.k, in.v, in.scale, in.bias);
-      if (error <= bound(wanted.dtype)) return true;
-      others += "; " + backend.name + " out: error " + text("%.1e", error);
-    } catch (const c10::Error& failure) {
-      others += "; " + backend.name + " out: " + first_line(failure.what_without_backtrace());
-    }
-    return false;
-  };
+  Trials trials{wanted, in, {}, {}};
   const auto named = pinned_cases_.find(wanted.name());
   const std::string& pin = named == pinned_cases_.end() ? pinned_ : named->second;
   if (pin == kReference) return {nullptr, "pinned"};
   const AttentionBackend* pinned = find(pin);
-  if (pinned && pinned->takes(wanted) && passes(*pinned)) return {pinned, "pinned" + others};
-  if (const AttentionBackend* known = remembered(wanted); known && passes(*known))
-    return {known, "measured before" + others};
+  if (pinned && pinned->takes(wanted) && trials.passes(*pinned)) return {pinned, "pinned" + trials.others};
+  if (const AttentionBackend* known = remembered(wanted); known && trials.passes(*known))
+    return {known, "measured before" + trials.others};
+  std::vector<std::pair<double, const AttentionBackend*>> timed;
   for (const AttentionBackend& backend : backends_) {
-    if (disabled_.count(backend.name)) {
-      others += "; " + backend.name + " off";
-    } else if (backend.takes(wanted) && passes(backend)) {
-      trials.push_back({&backend, timer_([&] { backend.run(in.q, in.k, in.v, in.scale, in.bias); })});
+    if (off_.contains(backend.name)) {
+      trials.others += "; " + backend.name + " off";
+    } else if (backend.takes(wanted) && trials.passes(backend)) {
+      trials.time(backend, timer_);
+      const auto time = trials.times.find(backend.name);
+      if (time != trials.times.end() && time->second) timed.emplace_back(*time->second, &backend);
     }
   }
-  if (trials.empty()) return {nullptr, "no back end is left" + others};
-  std::stable_sort(trials.begin(), trials.end(),
-                   [](const Trial& a, const Trial& b) { return a.milliseconds < b.milliseconds; });
-  remember(wanted, trials);
-  std::string reason = text("%.3g ms", trials[0].milliseconds);
-  for (size_t i = 1; i < trials.size(); ++i)
-    reason += "; " + trials[i].backend->name + text(" %.3g ms", trials[i].milliseconds);
-  return {trials[0].backend, reason + others};
+  if (timed.empty()) return {nullptr, "no back end is left" + trials.others};
+  std::stable_sort(timed.begin(), timed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  if (memory_.store) memory_.store(card_, wanted.name(), trials.times);
+  std::string reason = text("%.3g ms", timed[0].first);
+  for (size_t i = 1; i < timed.size(); ++i) reason += "; " + timed[i].second->name + text(" %.3g ms", timed[i].first);
+  return {timed[0].second, reason + trials.others};
 }
 
 const AttentionBackend* AttentionSelector::remembered(const AttentionCase& wanted) const {
-  if (cache_.empty()) return nullptr;
-  const nlohmann::json content = read_cache(cache_);
-  const auto card = content.find(card_);
-  if (card == content.end() || !card->is_object()) return nullptr;
-  const auto entry = card->find(wanted.name());
-  if (entry == card->end() || !entry->is_object() || entry->empty()) return nullptr;
-  // The fastest that is still wanted: a back end that was off while measuring is missing here, so it is measured anew.
+  const AttentionTimes times = memory_.load ? memory_.load(card_, wanted.name()) : AttentionTimes();
+  // The fastest that is still wanted. One without an entry was off or had no memory while measuring: measured anew.
   const AttentionBackend* best = nullptr;
   double fastest = std::numeric_limits<double>::infinity();
   for (const AttentionBackend& backend : backends_) {
-    if (disabled_.count(backend.name) || !backend.takes(wanted)) continue;
-    const auto time = entry->find(backend.name);
-    if (time == entry->end()) return nullptr;
-    if (time->is_number() && time->get<double>() < fastest) {
-      fastest = time->get<double>();
+    if (off_.contains(backend.name) || !backend.takes(wanted)) continue;
+    const auto time = times.find(backend.name);
+    if (time == times.end()) return nullptr;
+    if (time->second && *time->second < fastest) {
+      fastest = *time->second;
       best = &backend;
     }
   }
   return best;
 }
 
-void AttentionSelector::remember(const AttentionCase& wanted, const std::vector<Trial>& trials) const {
-  if (cache_.empty()) return;
-  nlohmann::json content = read_cache(cache_);
-  nlohmann::json& card = content[card_];
-  if (!card.is_object()) card = nlohmann::json::object();
-  nlohmann::json entry = nlohmann::json::object();
-  // A back end that failed is kept as null: it is not measured again by the next process.
-  for (const AttentionBackend& backend : backends_)
-    if (!disabled_.count(backend.name) && backend.takes(wanted)) entry[backend.name] = nullptr;
-  for (const Trial& trial : trials) entry[trial.backend->name] = trial.milliseconds;
-  card[wanted.name()] = entry;
-  write_cache(cache_, content);
-}
-
 std::map<std::string, std::string> AttentionSelector::choices() const {
   std::lock_guard lock(mutex_);
   std::map<std::string, std::string> names;
-  for (const auto& [name, choice] : choices_) names[name] = choice.backend ? choice.backend->name : kReference;
+  for (const auto& [wanted, choice] : choices_)
+    names[wanted.name()] = choice.backend ? choice.backend->name : kReference;
   return names;
 }
 
 std::vector<std::string> AttentionSelector::report() const {
   std::lock_guard lock(mutex_);
   std::vector<std::string> lines;
-  for (const auto& [name, choice] : choices_)
-    lines.push_back(name + ": " + (choice.backend ? choice.backend->name : kReference) + " (" + choice.reason + ")");
+  for (const auto& [wanted, choice] : choices_)
+    lines.push_back(wanted.name() + ": " + (choice.backend ? choice.backend->name : kReference) + " (" + choice.reason +
+                    ")");
+  std::sort(lines.begin(), lines.end());
   return lines;
 }
 

@@ -96,27 +96,27 @@ bool is_checked(const Tensor& x) {
 
 }  // namespace
 
-Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t time_stride) {
+Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t time_stride, const Context& context) {
   check_conv3d(x, weight);
   const Tensor taps = weight.to(x.scalar_type()), offset = bias.to(x.scalar_type());
   Tensor y = convolve<Library>(x, taps, offset, time_stride);
-  if (is_checked(x)) check_convolution_once(described_conv3d(taps, offset, time_stride), x, y);
+  if (is_checked(x)) check_convolution_once(described_conv3d(taps, offset, time_stride), x, y, context);
   return y;
 }
 
-Tensor conv2d_down(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+Tensor conv2d_down(const Tensor& x, const Tensor& weight, const Tensor& bias, const Context& context) {
   check_down(x, weight);
   const Tensor taps = weight.to(x.scalar_type()), offset = bias.to(x.scalar_type());
   Tensor y = convolve_down<Library>(x, taps, offset);
-  if (is_checked(x)) check_convolution_once(described_down(taps, offset), x, y);
+  if (is_checked(x)) check_convolution_once(described_down(taps, offset), x, y, context);
   return y;
 }
 
-Tensor conv2d_up(const Tensor& x, const Tensor& folded, const Tensor& bias) {
+Tensor conv2d_up(const Tensor& x, const Tensor& folded, const Tensor& bias, const Context& context) {
   check_up(x, folded);
   const Tensor taps = folded.to(x.scalar_type()), offset = bias.to(x.scalar_type());
   Tensor y = convolve_up<Library>(x, taps, offset);
-  if (is_checked(x)) check_convolution_once(described_up(taps, offset), x, y);
+  if (is_checked(x)) check_convolution_once(described_up(taps, offset), x, y, context);
   return y;
 }
 

@@ -109,13 +109,14 @@ std::optional<double> tile_error(const Convolution& convolution, const Tensor& x
   return error;
 }
 
-void check_convolution_once(const Convolution& convolution, const Tensor& x, const Tensor& y) {
+void check_convolution_once(const Convolution& convolution, const Tensor& x, const Tensor& y, const Context& context) {
   std::ostringstream shape;
   shape << x.scalar_type() << ' ' << convolution.shape << " over " << x.size(0) << 'x' << x.size(1) << 'x' << x.size(2);
   check_first_use(
       convolution.op, shape.str(), x.device(), kConvolutionBound, [&] { return tile_error(convolution, x, y); },
       "--dtype float32 computes the VAE without 16-bit convolutions, `wan-infer decode LATENTS --device cpu` finishes "
-      "kept latents, and another version of cuDNN may be right");
+      "kept latents, and another version of cuDNN may be right",
+      context);
 }
 
 }  // namespace wan::kernels

@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 
+#include "kernels/op/context.h"
+
 namespace wan::kernels {
 
 using at::Tensor;
@@ -53,6 +55,7 @@ std::optional<double> tile_error(const Convolution& convolution, const Tensor& x
 inline constexpr double kConvolutionBound = 2e-2;
 
 /// Throws c10::Error where a tile is wrong, on the first use of this convolution, dtype and size on this device.
-void check_convolution_once(const Convolution& convolution, const Tensor& x, const Tensor& y);
+void check_convolution_once(const Convolution& convolution, const Tensor& x, const Tensor& y,
+                            const Context& context = default_context());
 
 }  // namespace wan::kernels

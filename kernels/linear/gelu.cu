@@ -6,8 +6,4 @@ cudaError_t launch_bias_gelu(const BiasGeluArguments& arguments, Element element
   return run_bias_gelu(arguments, element, simt::StreamRunner{stream});
 }
 
-cudaError_t launch_solver_step(const SolverStepArguments& arguments, cudaStream_t stream) {
-  return run_solver_step(arguments, simt::StreamRunner{stream});
-}
-
 }  // namespace wan::kernels

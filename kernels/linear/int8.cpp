@@ -5,10 +5,11 @@
 #include <algorithm>
 
 #include "kernels/linear/hadamard.h"
+#include "kernels/linear/int8_cuda.h"
 #include "kernels/op/check.h"
-#include "kernels/op/cuda_int8.h"
+#include "kernels/op/device.h"
 #include "kernels/op/first_use.h"
-#include "kernels/op/policy.h"
+#include "kernels/op/takes.h"
 
 namespace wan::kernels {
 namespace {
@@ -100,52 +101,49 @@ std::vector<int64_t> product_sizes(const Tensor& x, const QuantisedRows& weight)
 }
 
 /// "5120 to 13824": what is compared once.
-[[maybe_unused]] std::string product_name(const QuantisedRows& weight, [[maybe_unused]] at::Device device) {
-  std::string name = std::to_string(weight.codes.size(1)) + " to " + std::to_string(weight.codes.size(0));
-  if constexpr (kFusedBuilt)
-    if (cuda::product_on(device) == Product::Wgmma) name += " with wgmma";
-  return name;
+std::string product_name(const QuantisedRows& weight, at::Device device, const Context& context) {
+  const bool wgmma = cuda::instructions_on(device, context) == Instructions::Wgmma;
+  return std::to_string(weight.codes.size(1)) + " to " + std::to_string(weight.codes.size(0)) +
+         (wgmma ? " with wgmma" : "");
 }
 
 /// Compares rows of a kernel's product with the reference when this weight's shape is first used on a device.
 template <typename Input>
-[[maybe_unused]] void check_product_once(const Tensor& out, const Input& x, const QuantisedRows& weight,
-                                         const Tensor& bias, Activation activation) {
+void check_product_once(const Tensor& out, const Input& x, const QuantisedRows& weight, const Tensor& bias,
+                        Activation activation, const Context& context) {
   constexpr double kBound = 5e-3;  // the sums are exact: one rounding to bfloat16
   const auto some = [](const Tensor& rows) { return rows.index_select(0, spread_rows(rows.size(0), rows.device())); };
   check_first_use(
-      "linear_int8", product_name(weight, out.device()), out.device(), kBound, [&] { return some(as_rows(out)); },
-      [&] { return activated(reference::linear_int8(picked_rows(x, some), weight, bias), activation); });
+      "linear_int8", product_name(weight, out.device(), context), out.device(), kBound,
+      [&] { return some(as_rows(out)); },
+      [&] { return activated(reference::linear_int8(picked_rows(x, some), weight, bias), activation); }, context);
 }
 
 /// The same for what is added to a residual, on its last tokens, before the first use: added to zeros, since beside a
 /// large residual its digits would be lost.
-[[maybe_unused]] void check_residual_once([[maybe_unused]] const Tensor& residual, [[maybe_unused]] const Tensor& x,
-                                          [[maybe_unused]] const QuantisedRows& weight,
-                                          [[maybe_unused]] const Tensor& bias, [[maybe_unused]] const Tensor& gate,
-                                          [[maybe_unused]] const Segments& ends) {
-  if constexpr (kFusedBuilt) {
-    constexpr int64_t kTokens = 2048;
-    constexpr double kBound = 1e-3;  // float32 of exact sums
-    const int64_t count = std::min(x.size(1), kTokens), first = x.size(1) - count;
-    const auto last = [&](const Tensor& all) { return all.narrow(0, 0, 1).narrow(1, first, count); };
-    Segments parts;
-    for (int64_t end : ends) parts.push_back(std::max<int64_t>(end - first, 0));
-    check_first_use(
-        "linear_int8_residual_", product_name(weight, x.device()), x.device(), kBound,
-        [&] {
-          Tensor added = at::zeros_like(last(residual));
-          TORCH_CHECK(cuda::linear_int8_residual_(added, last(x).contiguous(), weight, bias, gate, parts));
-          return added;
-        },
-        [&] {
-          Tensor added = at::zeros_like(last(residual));
-          const Tensor product =
-              reference::linear_int8(picked_rows(last(x), [](const Tensor& rows) { return rows; }), weight, bias);
-          gated_residual_(added, product.view(added.sizes()), gate, parts);
-          return added;
-        });
-  }
+void check_residual_once(const Tensor& residual, const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
+                         const Tensor& gate, const Segments& ends, const Context& context) {
+  constexpr int64_t kTokens = 2048;
+  constexpr double kBound = 1e-3;  // float32 of exact sums
+  const int64_t count = std::min(x.size(1), kTokens), first = x.size(1) - count;
+  const auto last = [&](const Tensor& all) { return all.narrow(0, 0, 1).narrow(1, first, count); };
+  Segments parts;
+  for (int64_t end : ends) parts.push_back(std::max<int64_t>(end - first, 0));
+  check_first_use(
+      "linear_int8_residual_", product_name(weight, x.device(), context), x.device(), kBound,
+      [&] {
+        Tensor added = at::zeros_like(last(residual));
+        TORCH_CHECK(cuda::linear_int8_residual_(added, last(x).contiguous(), weight, bias, gate, parts, context));
+        return added;
+      },
+      [&] {
+        Tensor added = at::zeros_like(last(residual));
+        const Tensor product =
+            reference::linear_int8(picked_rows(last(x), [](const Tensor& rows) { return rows; }), weight, bias);
+        gated_residual_(added, product.view(added.sizes()), gate, parts, context);
+        return added;
+      },
+      context);
 }
 
 }  // namespace
@@ -155,42 +153,46 @@ Tensor rotate(const Tensor& x) {
   return butterfly(x).mul_(hadamard::kNormaliser);
 }
 
-QuantisedRows quantise_rows(const Tensor& x) {
+bool takes_rotation(int64_t channels, at::ScalarType dtype) {
+  return takes_row(channels, dtype) && channels % kSlice == 0;
+}
+
+bool takes_int8(int64_t depth, int64_t channels, at::ScalarType dtype) {
+  return takes_rotation(depth, dtype) && is_half(dtype) && channels >= 2 && channels % 2 == 0 && channels <= INT32_MAX;
+}
+
+QuantisedRows quantise_rows(const Tensor& x, const Context& context) {
   check_slices("quantise_rows", x);
   check_dtype("quantise_rows", "x", x, {at::kFloat, at::kBFloat16, at::kHalf});
-  if constexpr (kFusedBuilt) {
-    if (auto rows = cuda::quantise_rows(x)) return *rows;
-  }
+  if (auto rows = cuda::quantise_rows(x, context)) return *rows;
   return reference::quantise_rows(x);
 }
 
-Tensor linear_int8(const Tensor& x, const QuantisedRows& weight, const Tensor& bias, Activation activation) {
+Tensor linear_int8(const Tensor& x, const QuantisedRows& weight, const Tensor& bias, Activation activation,
+                   const Context& context) {
   check_product("linear_int8", x, weight, bias);
-  if constexpr (kFusedBuilt) {
-    if (auto out = cuda::linear_int8(x, weight, bias, activation)) {
-      check_product_once(*out, x, weight, bias, activation);
-      return *out;
-    }
+  if (auto out = cuda::linear_int8(x, weight, bias, activation, context)) {
+    check_product_once(*out, x, weight, bias, activation, context);
+    return *out;
   }
   return multiply_in_blocks(x, product_sizes(x, weight), x.options(), weight, bias, activation);
 }
 
 Tensor linear_int8(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias, at::ScalarType dtype,
-                   Activation activation) {
+                   Activation activation, const Context& context) {
   check_product("linear_int8", x, weight, bias);
   TORCH_CHECK(takes_dtype(dtype), "[linear_int8] dtype must be Float, BFloat16 or Half, got ", dtype);
   const std::vector<int64_t> sizes = product_sizes(x.codes, weight);
-  if constexpr (kFusedBuilt) {
-    if (auto out = cuda::multiply_rows(x, weight, bias, activation, dtype, cuda::product_on(x.codes.device()))) {
-      check_product_once(*out, x, weight, bias, activation);
-      return out->view(sizes);
-    }
+  if (auto out = cuda::multiply_rows(x, weight, bias, activation, dtype,
+                                     cuda::instructions_on(x.codes.device(), context), context)) {
+    check_product_once(*out, x, weight, bias, activation, context);
+    return out->view(sizes);
   }
   return multiply_in_blocks(x, sizes, x.scale.options().dtype(dtype), weight, bias, activation);
 }
 
 void linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
-                           const Tensor& gate, const Segments& ends) {
+                           const Tensor& gate, const Segments& ends, const Context& context) {
   constexpr const char* kOp = "linear_int8_residual_";
   check_product(kOp, x, weight, bias);
   check_shape(kOp, "x", x, {kAny, kAny, kAny});
@@ -199,15 +201,13 @@ void linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRow
   TORCH_CHECK(!ends.empty() && std::is_sorted(ends.begin(), ends.end()) && ends.back() == x.size(1), "[", kOp,
               "] the ends of the segments must rise to the ", x.size(1), " tokens, got ", at::IntArrayRef(ends));
   if (gate.defined()) check_shape(kOp, "gate", gate, {int64_t(ends.size()), residual.size(2)});
-  if constexpr (kFusedBuilt) {
-    if (use_fused(x) && cuda::takes_residual(residual, x, weight, gate, ends)) {
-      check_residual_once(residual, x, weight, bias, gate, ends);
-      if (cuda::linear_int8_residual_(residual, x, weight, bias, gate, ends)) return;
-    }
+  if (use_fused(x, context) && cuda::takes_residual(residual, x, weight, gate, ends, context)) {
+    check_residual_once(residual, x, weight, bias, gate, ends, context);
+    if (cuda::linear_int8_residual_(residual, x, weight, bias, gate, ends, context)) return;
   }
   gated_residual_(residual,
                   multiply_in_blocks(x, product_sizes(x, weight), residual.options(), weight, bias, Activation::None),
-                  gate, ends);
+                  gate, ends, context);
 }
 
 namespace reference {

@@ -6,6 +6,7 @@
 
 #include "kernels/linear/linear.h"
 #include "kernels/norm/norm.h"
+#include "kernels/op/context.h"
 
 namespace wan::kernels {
 
@@ -21,25 +22,28 @@ struct QuantisedRows {
 ///   x [..., K], K a multiple of 128. Throws c10::Error otherwise.
 Tensor rotate(const Tensor& x);
 
+/// Rows that a GPU rotates and quantises to 8 bits.
+bool takes_rotation(int64_t channels, at::ScalarType dtype);
+
 /// Rotates and quantises: activations token by token, weights [out, K] output channel by output channel.
 ///   x [..., K] float32, bfloat16 or float16, K a multiple of 128. Throws c10::Error on other shapes or dtypes.
-QuantisedRows quantise_rows(const Tensor& x);
+QuantisedRows quantise_rows(const Tensor& x, const Context& context = default_context());
 
 /// activation(x W^T + b) in x's dtype, with x quantised on the way.
 ///   x [..., K]; weight: codes [N, K], scale [N]; bias [N] or undefined. Throws c10::Error on other shapes or dtypes.
 Tensor linear_int8(const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
-                   Activation activation = Activation::None);
+                   Activation activation = Activation::None, const Context& context = default_context());
 
 /// The same from rows that are quantised already (norm_int8.h), in `dtype`: float32, bfloat16 or float16.
 ///   x: codes [..., K], scale [...].
 Tensor linear_int8(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias, at::ScalarType dtype,
-                   Activation activation = Activation::None);
+                   Activation activation = Activation::None, const Context& context = default_context());
 
 /// residual += gate * (x W^T + b) in place, in float32, without a rounding in between.
 ///   residual [B, L, N] float32; x [B, L, K]; weight and bias as above; gate [S, N] float32 or undefined (1);
 ///   ends [S] (norm.h).
 void linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
-                           const Tensor& gate, const Segments& ends);
+                           const Tensor& gate, const Segments& ends, const Context& context = default_context());
 
 /// The same in ATen (see norm.h). The integer part is exact on every device.
 namespace reference {

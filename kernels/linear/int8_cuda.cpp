@@ -1,11 +1,13 @@
-#include "kernels/op/cuda_int8.h"
+#include "kernels/linear/int8_cuda.h"
+
+#ifdef WAN_CUDA_KERNELS
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 
+#include "kernels/linear/launch.h"
 #include "kernels/op/binding.h"
-#include "kernels/op/launch_int8.h"
 
 namespace wan::kernels::cuda {
 namespace {
@@ -25,20 +27,20 @@ Int8LinearArguments product_of(const QuantisedRows& x, const QuantisedRows& weig
   return a;
 }
 
-bool takes_product(const Tensor& x, const QuantisedRows& weight, at::ScalarType dtype) {
-  return takes_arrays(weight.codes, {weight.scale}) && x.device() == weight.codes.device() &&
+bool takes_product(const Tensor& x, const QuantisedRows& weight, at::ScalarType dtype, const Context& context) {
+  return takes_arrays(weight.codes, {weight.scale}, context) && x.device() == weight.codes.device() &&
          takes_int8(weight.codes.size(1), weight.codes.size(0), dtype);
 }
 
-void launch_product(const Int8LinearArguments& a, const Tensor& on, at::ScalarType dtype, Product product) {
-  auto* launch = product == Product::Wgmma ? launch_int8_linear_sm90 : launch_int8_linear;
+void launch_product(const Int8LinearArguments& a, const Tensor& on, at::ScalarType dtype, Instructions instructions) {
+  auto* launch = instructions == Instructions::Wgmma ? launch_int8_linear_sm90 : launch_int8_linear;
   launch_on(on, [&](cudaStream_t stream) { return launch(a, element_of(dtype), stream); });
 }
 
 }  // namespace
 
-std::optional<QuantisedRows> quantise_rows(const Tensor& x) {
-  if (!takes_arrays(x, {}) || !takes_rotation(x.size(-1), x.scalar_type())) return std::nullopt;
+std::optional<QuantisedRows> quantise_rows(const Tensor& x, const Context& context) {
+  if (!takes_arrays(x, {}, context) || !takes_rotation(x.size(-1), x.scalar_type())) return std::nullopt;
   const int64_t rows = x.numel() / x.size(-1);
   if (rows > INT32_MAX) return std::nullopt;
   QuantisedRows out = {at::empty(x.sizes(), x.options().dtype(at::kChar)),
@@ -50,41 +52,44 @@ std::optional<QuantisedRows> quantise_rows(const Tensor& x) {
 }
 
 std::optional<Tensor> multiply_rows(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias,
-                                    Activation activation, at::ScalarType dtype, Product product) {
-  if (!takes_product(x.codes, weight, dtype) || !takes_arrays(x.codes, {x.scale}) || activation == Activation::Silu)
+                                    Activation activation, at::ScalarType dtype, Instructions instructions,
+                                    const Context& context) {
+  if (!takes_product(x.codes, weight, dtype, context) || !takes_arrays(x.codes, {x.scale}, context) ||
+      activation == Activation::Silu)
     return std::nullopt;
-  if (product == Product::Wgmma && !has_wgmma(x.codes.device())) return std::nullopt;
+  if (instructions == Instructions::Wgmma && !has_wgmma(x.codes.device())) return std::nullopt;
   Tensor out = at::empty({x.scale.numel(), weight.codes.size(0)}, x.codes.options().dtype(dtype));
   const Tensor offset = as_floats(bias);
   Int8LinearArguments a = product_of(x, weight, offset);
   a.out = out.data_ptr();
   a.gelu = activation == Activation::GeluTanh;
-  launch_product(a, out, dtype, product);
+  launch_product(a, out, dtype, instructions);
   return out;
 }
 
 std::optional<Tensor> linear_int8(const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
-                                  Activation activation) {
-  if (!takes_product(x, weight, x.scalar_type())) return std::nullopt;
-  const auto rows = quantise_rows(x.contiguous());
+                                  Activation activation, const Context& context) {
+  if (!takes_product(x, weight, x.scalar_type(), context)) return std::nullopt;
+  const auto rows = cuda::quantise_rows(x.contiguous(), context);
   if (!rows) return std::nullopt;
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = weight.codes.size(0);
-  auto out = multiply_rows(*rows, weight, bias, activation, x.scalar_type(), product_on(x.device()));
+  auto out =
+      multiply_rows(*rows, weight, bias, activation, x.scalar_type(), instructions_on(x.device(), context), context);
   if (out) *out = out->view(shape);
   return out;
 }
 
 bool takes_residual(const Tensor& residual, const Tensor& x, const QuantisedRows& weight, const Tensor& gate,
-                    const Segments& ends) {
-  return takes_product(x, weight, x.scalar_type()) && takes_arrays(residual, {gate}) &&
+                    const Segments& ends, const Context& context) {
+  return takes_product(x, weight, x.scalar_type(), context) && takes_arrays(residual, {gate}, context) &&
          ends.size() <= size_t(kMaxSegments);
 }
 
 bool linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
-                           const Tensor& gate, const Segments& ends) {
-  if (!takes_residual(residual, x, weight, gate, ends)) return false;
-  const auto rows = quantise_rows(x.contiguous());
+                           const Tensor& gate, const Segments& ends, const Context& context) {
+  if (!takes_residual(residual, x, weight, gate, ends, context)) return false;
+  const auto rows = cuda::quantise_rows(x.contiguous(), context);
   if (!rows) return false;
   const Tensor offset = as_floats(bias);
   Int8LinearArguments a = product_of(*rows, weight, offset);
@@ -93,8 +98,39 @@ bool linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRow
   a.tokens = int(ends.back());
   a.segments.count = int(ends.size());
   std::copy(ends.begin(), ends.end(), a.segments.ends);
-  launch_product(a, x, x.scalar_type(), product_on(x.device()));
+  launch_product(a, x, x.scalar_type(), instructions_on(x.device(), context));
   return true;
 }
 
 }  // namespace wan::kernels::cuda
+
+#else  // a build without kernels: nothing is taken
+
+namespace wan::kernels::cuda {
+
+std::optional<QuantisedRows> quantise_rows(const Tensor&, const Context&) {
+  return std::nullopt;
+}
+
+std::optional<Tensor> multiply_rows(const QuantisedRows&, const QuantisedRows&, const Tensor&, Activation,
+                                    at::ScalarType, Instructions, const Context&) {
+  return std::nullopt;
+}
+
+std::optional<Tensor> linear_int8(const Tensor&, const QuantisedRows&, const Tensor&, Activation, const Context&) {
+  return std::nullopt;
+}
+
+bool takes_residual(const Tensor&, const Tensor&, const QuantisedRows&, const Tensor&, const Segments&,
+                    const Context&) {
+  return false;
+}
+
+bool linear_int8_residual_(Tensor&, const Tensor&, const QuantisedRows&, const Tensor&, const Tensor&, const Segments&,
+                           const Context&) {
+  return false;
+}
+
+}  // namespace wan::kernels::cuda
+
+#endif

@@ -1,9 +1,9 @@
 // What the 8-bit products of all architectures share: the order of their tiles and what follows the integer sums.
 #pragma once
 
+#include "kernels/linear/launch.h"
 #include "kernels/op/activation.cuh"
 #include "kernels/op/fragments.h"
-#include "kernels/op/launch_int8.h"
 #include "kernels/simt/dispatch.h"
 
 namespace wan::kernels::int8_linear {

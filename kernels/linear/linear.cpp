@@ -2,20 +2,18 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/linear/gelu_cuda.h"
 #include "kernels/op/check.h"
-#include "kernels/op/cuda.h"
-#include "kernels/op/policy.h"
 
 namespace wan::kernels {
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation) {
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation,
+              const Context& context) {
   check_shape("linear", "weight", weight, {kAny, kAny});
   check_trailing("linear", "x", x, {weight.size(1)});
   if (bias.defined()) check_shape("linear", "bias", bias, {weight.size(0)});
-  if constexpr (kFusedBuilt) {
-    if (activation == Activation::GeluTanh) {
-      if (auto out = cuda::linear_gelu(x, weight, bias)) return *out;
-    }
+  if (activation == Activation::GeluTanh) {
+    if (auto out = cuda::linear_gelu(x, weight, bias, context)) return *out;
   }
   return reference::linear(x, weight, bias, activation);
 }

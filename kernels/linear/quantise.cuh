@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/linear/hadamard.h"
-#include "kernels/op/launch_int8.h"
+#include "kernels/linear/launch.h"
 #include "kernels/simt/dispatch.h"
 
 namespace wan::kernels {

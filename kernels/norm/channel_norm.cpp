@@ -7,8 +7,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/op/cuda.h"
-#include "kernels/op/policy.h"
+#include "kernels/norm/launch.h"
+#include "kernels/norm/norm_cuda.h"
+#include "kernels/op/takes.h"
 
 namespace wan::kernels {
 namespace {
@@ -18,7 +19,12 @@ constexpr int64_t kBlock = int64_t(1) << 16;
 
 }  // namespace
 
-void channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out) {
+bool takes_pixel(int64_t channels, at::ScalarType in, at::ScalarType out) {
+  return takes_dtype(in) && takes_dtype(out) && (in == out || in == at::kFloat) && channels >= 1 &&
+         channels <= kMaxPixelChannels;
+}
+
+void channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out, const Context& context) {
   const int64_t channels = gamma.numel();
   TORCH_CHECK(gamma.dim() == 1 && x.dim() >= 1 && x.size(-1) == channels && out.sizes() == x.sizes(),
               "[channel_norm_silu] x and out must be [..., C] with C = gamma's, got ", x.sizes(), ", ", out.sizes(),
@@ -26,9 +32,7 @@ void channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, cons
   TORCH_CHECK(x.is_contiguous() && out.is_contiguous(),
               "[channel_norm_silu] x and out must be contiguous, got strides ", x.strides(), " and ", out.strides());
   if (x.numel() == 0) return;
-  if constexpr (kFusedBuilt) {
-    if (cuda::channel_norm_silu(x, gamma, activate, out)) return;
-  }
+  if (cuda::channel_norm_silu(x, gamma, activate, out, context)) return;
   if (!x.is_cpu()) return reference::channel_norm_silu(x, gamma, activate, out);
   const Tensor pixels = x.view({-1, channels}), result = out.view({-1, channels});
   at::parallel_for(0, pixels.size(0), std::max<int64_t>(kBlock / channels, 1), [&](int64_t begin, int64_t end) {

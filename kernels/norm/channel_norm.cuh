@@ -2,6 +2,7 @@
 // Memory-bound: two bytes in and two out per element at 16 bits.
 #pragma once
 
+#include "kernels/norm/launch.h"
 #include "kernels/op/activation.cuh"
 #include "kernels/simt/dispatch.h"
 

@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "kernels/op/context.h"
+
 namespace wan::kernels {
 
 using at::Tensor;
@@ -12,7 +14,8 @@ using at::Tensor;
 ///   x, out [..., C], equal sizes, contiguous, any float dtypes; out may be a slice of a larger buffer, or x itself
 ///   gamma [C], any float dtype
 /// Throws c10::Error on other shapes or layouts. Source: RMS_norm, wan/modules/vae2_1.py.
-void channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out);
+void channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out,
+                       const Context& context = default_context());
 
 /// The same in ATen: any device, one pass over memory for each operation.
 namespace reference {

@@ -2,9 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/norm/norm_cuda.h"
 #include "kernels/op/check.h"
-#include "kernels/op/cuda.h"
-#include "kernels/op/policy.h"
 
 namespace wan::kernels {
 namespace {
@@ -16,47 +15,38 @@ void check_residual(const char* op, const Tensor& x, const Tensor& y, const Tens
 
 }  // namespace
 
-Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps, const Context& context) {
   check_shape("rms_norm", "weight", weight, {x.size(-1)});
-  if constexpr (kFusedBuilt) {
-    if (auto out = cuda::rms_norm(x, weight, eps)) return *out;
-  }
+  if (auto out = cuda::rms_norm(x, weight, eps, context)) return *out;
   return reference::rms_norm(x, weight, eps);
 }
 
-Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, at::ScalarType dtype) {
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, at::ScalarType dtype,
+                  const Context& context) {
   if (weight.defined()) check_shape("layer_norm", "weight", weight, {x.size(-1)});
   if (bias.defined()) check_shape("layer_norm", "bias", bias, {x.size(-1)});
-  if constexpr (kFusedBuilt) {
-    if (auto out = cuda::layer_norm(x, weight, bias, eps, dtype)) return *out;
-  }
+  if (auto out = cuda::layer_norm(x, weight, bias, eps, dtype, context)) return *out;
   return reference::layer_norm(x, weight, bias, eps, dtype);
 }
 
 Tensor modulated_layer_norm(const Tensor& x, const Tensor& shift, const Tensor& scale, const Segments& ends, double eps,
-                            at::ScalarType dtype) {
+                            at::ScalarType dtype, const Context& context) {
   check_segments("modulated_layer_norm", x, {{"shift", shift}, {"scale", scale}}, ends);
-  if constexpr (kFusedBuilt) {
-    if (auto out = cuda::modulated_layer_norm(x, shift, scale, ends, eps, dtype)) return *out;
-  }
+  if (auto out = cuda::modulated_layer_norm(x, shift, scale, ends, eps, dtype, context)) return *out;
   return reference::modulated_layer_norm(x, shift, scale, ends, eps, dtype);
 }
 
-void gated_residual_(Tensor& x, const Tensor& y, const Tensor& gate, const Segments& ends) {
+void gated_residual_(Tensor& x, const Tensor& y, const Tensor& gate, const Segments& ends, const Context& context) {
   check_residual("gated_residual_", x, y, gate, ends);
-  if constexpr (kFusedBuilt) {
-    if (cuda::gated_residual_(x, y, gate, ends)) return;
-  }
+  if (cuda::gated_residual_(x, y, gate, ends, context)) return;
   reference::gated_residual_(x, y, gate, ends);
 }
 
 Tensor gated_residual_norm_(Tensor& x, const Tensor& y, const Tensor& gate, const NextNorm& next, const Segments& ends,
-                            at::ScalarType dtype) {
+                            at::ScalarType dtype, const Context& context) {
   check_residual("gated_residual_norm_", x, y, gate, ends);
   check_segments("gated_residual_norm_", x, {{"shift", next.shift}, {"scale", next.scale}}, ends);
-  if constexpr (kFusedBuilt) {
-    if (auto out = cuda::gated_residual_norm_(x, y, gate, next, ends, dtype)) return *out;
-  }
+  if (auto out = cuda::gated_residual_norm_(x, y, gate, next, ends, dtype, context)) return *out;
   return reference::gated_residual_norm_(x, y, gate, next, ends, dtype);
 }
 

@@ -2,6 +2,7 @@
 // Memory-bound: per token of 5120 channels and bf16, norm alone moves 30 KB, residual and norm 60 KB.
 #pragma once
 
+#include "kernels/norm/launch.h"
 #include "kernels/op/row.cuh"
 
 namespace wan::kernels {

@@ -1,12 +1,14 @@
+#include "kernels/norm/norm_cuda.h"
+
+#ifdef WAN_CUDA_KERNELS
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
 
 #include "kernels/norm/channel_norm.h"
+#include "kernels/norm/launch.h"
 #include "kernels/op/binding.h"
-#include "kernels/op/cuda.h"
-#include "kernels/op/cuda_int8.h"
-#include "kernels/op/launch_int8.h"
 
 namespace wan::kernels::cuda {
 namespace {
@@ -84,8 +86,8 @@ LayerNormArguments residual(const Tensor& x, const Tensor& y, const Tensor& gate
 
 }  // namespace
 
-std::optional<Tensor> rms_norm(const Tensor& x, const Tensor& weight, double eps) {
-  if (!takes_arrays(x, {}) || !takes_row(x.size(-1), x.scalar_type())) return std::nullopt;
+std::optional<Tensor> rms_norm(const Tensor& x, const Tensor& weight, double eps, const Context& context) {
+  if (!takes_arrays(x, {}, context) || !takes_row(x.size(-1), x.scalar_type())) return std::nullopt;
   Tensor factor = as_floats(weight), out = at::empty_like(x);
   const RmsNormArguments a{x.const_data_ptr(),     floats(factor),  out.data_ptr(),
                            x.numel() / x.size(-1), int(x.size(-1)), float(eps)};
@@ -95,9 +97,9 @@ std::optional<Tensor> rms_norm(const Tensor& x, const Tensor& weight, double eps
 }
 
 std::optional<Tensor> layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
-                                 at::ScalarType dtype) {
+                                 at::ScalarType dtype, const Context& context) {
   Tensor factor = as_floats(weight), offset = as_floats(bias);
-  if (!takes_arrays(x, {factor, offset}) || !takes_dtype(dtype)) return std::nullopt;
+  if (!takes_arrays(x, {factor, offset}, context) || !takes_dtype(dtype)) return std::nullopt;
   const Segments whole = {x.numel() / x.size(-1)};
   if (!takes_stream(x, whole)) return std::nullopt;
   LayerNormArguments a = rows_of(x, whole);
@@ -107,22 +109,24 @@ std::optional<Tensor> layer_norm(const Tensor& x, const Tensor& weight, const Te
 }
 
 std::optional<Tensor> modulated_layer_norm(const Tensor& x, const Tensor& shift, const Tensor& scale,
-                                           const Segments& ends, double eps, at::ScalarType dtype) {
-  if (!takes_arrays(x, {shift, scale}) || !takes_dtype(dtype) || !takes_stream(x, ends)) return std::nullopt;
+                                           const Segments& ends, double eps, at::ScalarType dtype,
+                                           const Context& context) {
+  if (!takes_arrays(x, {shift, scale}, context) || !takes_dtype(dtype) || !takes_stream(x, ends)) return std::nullopt;
   LayerNormArguments a = modulated(x, shift, scale, ends);
   return normed(a, x, eps, dtype);
 }
 
 std::optional<QuantisedRows> modulated_layer_norm_int8(const Tensor& x, const Tensor& shift, const Tensor& scale,
-                                                       const Segments& ends, double eps) {
-  if (!takes_arrays(x, {shift, scale}) || !takes_norm_int8(x.size(-1), at::kFloat) || !takes_stream(x, ends))
+                                                       const Segments& ends, double eps, const Context& context) {
+  if (!takes_arrays(x, {shift, scale}, context) || !takes_norm_int8(x.size(-1), at::kFloat) || !takes_stream(x, ends))
     return std::nullopt;
   LayerNormArguments a = modulated(x, shift, scale, ends);
   return quantised(a, x, eps, at::kFloat);
 }
 
-bool gated_residual_(const Tensor& x, const Tensor& y, const Tensor& gate, const Segments& ends) {
-  if (!takes_arrays(x, {y, gate}) || !takes_dtype(y.scalar_type()) || !takes_stream(x, ends)) return false;
+bool gated_residual_(const Tensor& x, const Tensor& y, const Tensor& gate, const Segments& ends,
+                     const Context& context) {
+  if (!takes_arrays(x, {y, gate}, context) || !takes_dtype(y.scalar_type()) || !takes_stream(x, ends)) return false;
   LayerNormArguments a = rows_of(x, ends);
   a.y = y.const_data_ptr();
   a.gate = floats(gate);
@@ -131,12 +135,12 @@ bool gated_residual_(const Tensor& x, const Tensor& y, const Tensor& gate, const
 }
 
 std::optional<Tensor> gated_residual_norm_(const Tensor& x, const Tensor& y, const Tensor& gate, const NextNorm& next,
-                                           const Segments& ends, at::ScalarType dtype) {
+                                           const Segments& ends, at::ScalarType dtype, const Context& context) {
   // The kernel reads y and writes the norm in one dtype. An affine norm behind a gate with segments stays ATen's.
   if (!next.shift.defined() && ends.size() > 1) return std::nullopt;
   const NextRows rows(next, ends);
-  if (!takes_arrays(x, {y, gate, rows.multiplier, rows.offset}) || y.scalar_type() != dtype || !takes_dtype(dtype) ||
-      !takes_stream(x, ends)) {
+  if (!takes_arrays(x, {y, gate, rows.multiplier, rows.offset}, context) || y.scalar_type() != dtype ||
+      !takes_dtype(dtype) || !takes_stream(x, ends)) {
     return std::nullopt;
   }
   LayerNormArguments a = residual(x, y, gate, next, rows, ends);
@@ -144,19 +148,21 @@ std::optional<Tensor> gated_residual_norm_(const Tensor& x, const Tensor& y, con
 }
 
 std::optional<QuantisedRows> gated_residual_norm_int8_(const Tensor& x, const Tensor& y, const Tensor& gate,
-                                                       const NextNorm& next, const Segments& ends) {
+                                                       const NextNorm& next, const Segments& ends,
+                                                       const Context& context) {
   const NextRows rows(next, ends);
-  if (!takes_arrays(x, {y, gate, rows.multiplier, rows.offset}) || !takes_norm_int8(x.size(-1), y.scalar_type()) ||
-      !takes_stream(x, ends)) {
+  if (!takes_arrays(x, {y, gate, rows.multiplier, rows.offset}, context) ||
+      !takes_norm_int8(x.size(-1), y.scalar_type()) || !takes_stream(x, ends)) {
     return std::nullopt;
   }
   LayerNormArguments a = residual(x, y, gate, next, rows, ends);
   return quantised(a, x, next.eps, y.scalar_type());
 }
 
-bool channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out) {
+bool channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out, const Context& context) {
   Tensor factor = as_floats(gamma);
-  if (!takes_arrays(x, {factor, out}) || !takes_pixel(x.size(-1), x.scalar_type(), out.scalar_type())) return false;
+  if (!takes_arrays(x, {factor, out}, context) || !takes_pixel(x.size(-1), x.scalar_type(), out.scalar_type()))
+    return false;
   const int64_t pixels = x.numel() / x.size(-1);
   if (pixels > INT32_MAX) return false;
   const ChannelNormArguments a{x.const_data_ptr(), floats(factor), out.data_ptr(), pixels, int(x.size(-1)), activate};
@@ -167,3 +173,47 @@ bool channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, cons
 }
 
 }  // namespace wan::kernels::cuda
+
+#else  // a build without kernels: nothing is taken
+
+namespace wan::kernels::cuda {
+
+std::optional<Tensor> rms_norm(const Tensor&, const Tensor&, double, const Context&) {
+  return std::nullopt;
+}
+
+std::optional<Tensor> layer_norm(const Tensor&, const Tensor&, const Tensor&, double, at::ScalarType, const Context&) {
+  return std::nullopt;
+}
+
+std::optional<Tensor> modulated_layer_norm(const Tensor&, const Tensor&, const Tensor&, const Segments&, double,
+                                           at::ScalarType, const Context&) {
+  return std::nullopt;
+}
+
+bool gated_residual_(const Tensor&, const Tensor&, const Tensor&, const Segments&, const Context&) {
+  return false;
+}
+
+std::optional<Tensor> gated_residual_norm_(const Tensor&, const Tensor&, const Tensor&, const NextNorm&,
+                                           const Segments&, at::ScalarType, const Context&) {
+  return std::nullopt;
+}
+
+std::optional<QuantisedRows> modulated_layer_norm_int8(const Tensor&, const Tensor&, const Tensor&, const Segments&,
+                                                       double, const Context&) {
+  return std::nullopt;
+}
+
+std::optional<QuantisedRows> gated_residual_norm_int8_(const Tensor&, const Tensor&, const Tensor&, const NextNorm&,
+                                                       const Segments&, const Context&) {
+  return std::nullopt;
+}
+
+bool channel_norm_silu(const Tensor&, const Tensor&, bool, const Tensor&, const Context&) {
+  return false;
+}
+
+}  // namespace wan::kernels::cuda
+
+#endif

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
+#include "kernels/norm/norm_cuda.h"
 #include "kernels/op/check.h"
-#include "kernels/op/cuda_int8.h"
 #include "kernels/op/first_use.h"
-#include "kernels/op/policy.h"
+#include "kernels/op/takes.h"
 
 namespace wan::kernels {
 namespace {
@@ -43,8 +43,8 @@ QuantisedRows quantised_norm(const Tensor& x, const NextNorm& next, const Segmen
 }
 
 /// Compares some tokens of a kernel's rows with the reference when this norm is first used on a device.
-[[maybe_unused]] void check_rows_once(const char* op, const QuantisedRows& out, const Tensor& x, const NextNorm& next,
-                                      const Segments& ends) {
+void check_rows_once(const char* op, const QuantisedRows& out, const Tensor& x, const NextNorm& next,
+                     const Segments& ends, const Context& context) {
   constexpr double kBound = 1e-2;  // codes beside a half may be the next one: their sums have another order
   const auto some = [](const Tensor& all) {
     return all[0].index_select(0, spread_rows(all.size(1), all.device())).unsqueeze(0);
@@ -60,36 +60,37 @@ QuantisedRows quantised_norm(const Tensor& x, const NextNorm& next, const Segmen
         Segments parts;
         for (int64_t end : ends) parts.push_back((tokens < end).sum().item<int64_t>());
         return values(quantised_norm(some(x), next, parts));
-      });
+      },
+      context);
 }
 
 }  // namespace
 
+bool takes_norm_int8(int64_t channels, at::ScalarType dtype) {
+  return takes_dtype(dtype) && takes_rotation(channels, at::kFloat);
+}
+
 QuantisedRows modulated_layer_norm_int8(const Tensor& x, const Tensor& shift, const Tensor& scale, const Segments& ends,
-                                        double eps) {
+                                        double eps, const Context& context) {
   constexpr const char* kOp = "modulated_layer_norm_int8";
   const NextNorm norm{.weight = {}, .bias = {}, .shift = shift, .scale = scale, .eps = eps};
   check_norm(kOp, x, norm, ends);
-  if constexpr (kFusedBuilt) {
-    if (auto rows = cuda::modulated_layer_norm_int8(x, shift, scale, ends, eps)) {
-      check_rows_once(kOp, *rows, x, norm, ends);
-      return *rows;
-    }
+  if (auto rows = cuda::modulated_layer_norm_int8(x, shift, scale, ends, eps, context)) {
+    check_rows_once(kOp, *rows, x, norm, ends, context);
+    return *rows;
   }
   return reference::modulated_layer_norm_int8(x, shift, scale, ends, eps);
 }
 
 QuantisedRows gated_residual_norm_int8_(Tensor& x, const Tensor& y, const Tensor& gate, const NextNorm& next,
-                                        const Segments& ends) {
+                                        const Segments& ends, const Context& context) {
   constexpr const char* kOp = "gated_residual_norm_int8_";
   check_norm(kOp, x, next, ends);
   check_segments(kOp, x, {{"gate", gate}}, ends);
   check_shape(kOp, "y", y, x.sizes());
-  if constexpr (kFusedBuilt) {
-    if (auto rows = cuda::gated_residual_norm_int8_(x, y, gate, next, ends)) {
-      check_rows_once(kOp, *rows, x, next, ends);  // of the new x
-      return *rows;
-    }
+  if (auto rows = cuda::gated_residual_norm_int8_(x, y, gate, next, ends, context)) {
+    check_rows_once(kOp, *rows, x, next, ends, context);  // of the new x
+    return *rows;
   }
   return reference::gated_residual_norm_int8_(x, y, gate, next, ends);
 }

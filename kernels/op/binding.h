@@ -9,8 +9,9 @@
 #include <cstdint>
 #include <initializer_list>
 
+#include "kernels/op/device.h"
 #include "kernels/op/launch.h"
-#include "kernels/op/policy.h"
+#include "kernels/op/takes.h"
 
 namespace wan::kernels::cuda {
 
@@ -19,9 +20,10 @@ inline bool is_aligned(const at::Tensor& x) {
   return reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16 == 0;
 }
 
-/// True where a kernel may read these tensors (undefined ones aside) as plain aligned arrays on x's device.
-inline bool takes_arrays(const at::Tensor& x, std::initializer_list<at::Tensor> others) {
-  if (!use_fused(x) || x.numel() == 0 || !x.is_contiguous() || !is_aligned(x)) return false;
+/// True where the options allow a kernel and it may read these tensors (undefined ones aside) as plain aligned arrays on
+/// x's device.
+inline bool takes_arrays(const at::Tensor& x, std::initializer_list<at::Tensor> others, const Context& context) {
+  if (!use_fused(x, context) || x.numel() == 0 || !x.is_contiguous() || !is_aligned(x)) return false;
   for (const at::Tensor& other : others) {
     if (other.defined() && (other.device() != x.device() || !other.is_contiguous() || !is_aligned(other))) return false;
   }

@@ -1,11 +1,13 @@
-#include <ATen/ATen.h>
+#include "kernels/op/device.h"
+
+#ifdef WAN_CUDA_KERNELS
+
 #include <c10/cuda/CUDAMacros.h>
 
 #include <array>
 #include <atomic>
 
 #include "kernels/op/binding.h"
-#include "kernels/op/cuda.h"
 
 namespace wan::kernels::cuda {
 
@@ -20,4 +22,28 @@ bool has_kernels(at::Device device) {
   return state == Yes;
 }
 
+int architecture(at::Device device) {
+  const int index = device.has_index() ? device.index() : c10::cuda::current_device();
+  int major = 0, minor = 0;
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
+  return 10 * major + minor;
+}
+
 }  // namespace wan::kernels::cuda
+
+#else  // a build without kernels
+
+namespace wan::kernels::cuda {
+
+bool has_kernels(at::Device) {
+  return false;
+}
+
+int architecture(at::Device) {
+  return 0;
+}
+
+}  // namespace wan::kernels::cuda
+
+#endif

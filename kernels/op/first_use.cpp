@@ -4,25 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <mutex>
-#include <set>
 
 namespace wan::kernels {
 namespace {
 
 constexpr int64_t kRows = 16;
-
-std::mutex mutex;
-
-std::set<std::string>& agreed() {
-  static std::set<std::string> names;
-  return names;
-}
-
-bool has_agreed(const std::string& name) {
-  const std::lock_guard lock(mutex);
-  return agreed().contains(name);
-}
 
 }  // namespace
 
@@ -34,19 +20,19 @@ at::Tensor spread_rows(int64_t count, at::Device device) {
 }
 
 void check_first_use(const char* op, const std::string& shape, at::Device device, double bound,
-                     const std::function<std::optional<double>()>& error, const char* way_out) {
+                     const std::function<std::optional<double>()>& error, const char* way_out, const Context& context) {
   const std::string name = op + (" " + shape) + " on " + device.str();
-  if (has_agreed(name)) return;
+  if (context.has_agreed(name)) return;
   const std::optional<double> found = error();
   if (!found) return;
   TORCH_CHECK(*found <= bound, "[", name, "] must be within ", bound, " of its reference, differs by ", *found, "; ",
               way_out);
-  const std::lock_guard lock(mutex);
-  agreed().insert(name);
+  context.set_agreed(name);
 }
 
 void check_first_use(const char* op, const std::string& shape, at::Device device, double bound,
-                     const std::function<at::Tensor()>& got, const std::function<at::Tensor()>& want) {
+                     const std::function<at::Tensor()>& got, const std::function<at::Tensor()>& want,
+                     const Context& context) {
   const auto error = [&]() -> std::optional<double> {
     const at::Tensor right = want().to(at::kDouble), difference = got().to(at::kDouble) - right;
     const at::Tensor sums = at::stack({right.square().sum(), difference.square().sum()}).sqrt().cpu();
@@ -55,7 +41,7 @@ void check_first_use(const char* op, const std::string& shape, at::Device device
     return distance / std::max(size, 1e-30);
   };
   check_first_use(op, shape, device, bound, error,
-                  "--precision exact does without this kernel, WAN_KERNELS=reference is slow and right");
+                  "--precision exact does without this kernel, WAN_KERNELS=reference is slow and right", context);
 }
 
 }  // namespace wan::kernels

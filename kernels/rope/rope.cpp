@@ -4,8 +4,8 @@
 
 #include "kernels/norm/norm.h"
 #include "kernels/op/check.h"
-#include "kernels/op/cuda.h"
-#include "kernels/op/policy.h"
+#include "kernels/op/takes.h"
+#include "kernels/rope/rope_cuda.h"
 
 namespace wan::kernels {
 namespace {
@@ -18,6 +18,10 @@ void check_rope(const char* op, int64_t tokens, int64_t head_dim, const Rope& ro
 }
 
 }  // namespace
+
+bool takes_rope(int64_t heads, int64_t head_dim, at::ScalarType dtype) {
+  return takes_row(heads * head_dim, dtype) && head_dim % 2 == 0;
+}
 
 Rope make_rope(const Tensor& positions, int64_t head_dim, at::Device device, at::ScalarType dtype) {
   check_shape("make_rope", "positions", positions, {kAny, 3});
@@ -40,17 +44,15 @@ Tensor grid_positions(int64_t frames, int64_t rows, int64_t columns) {
   return at::stack(axes, -1).reshape({-1, 3});
 }
 
-Tensor apply_rope(const Tensor& x, const Rope& rope) {
+Tensor apply_rope(const Tensor& x, const Rope& rope, const Context& context) {
   check_shape("apply_rope", "x", x, {kAny, kAny, kAny, kAny});
   check_rope("apply_rope", x.size(1), x.size(3), rope);
-  if constexpr (kFusedBuilt) {
-    if (auto out = cuda::apply_rope(x, rope)) return *out;
-  }
+  if (auto out = cuda::apply_rope(x, rope, context)) return *out;
   return reference::apply_rope(x, rope);
 }
 
 std::pair<Tensor, Tensor> qk_norm_rope(const Tensor& q, const Tensor& k, const Tensor& weight_q, const Tensor& weight_k,
-                                       const Rope& rope, int64_t heads, double eps) {
+                                       const Rope& rope, int64_t heads, double eps, const Context& context) {
   check_shape("qk_norm_rope", "q", q, {kAny, kAny, kAny});
   check_shape("qk_norm_rope", "k", k, q.sizes());
   TORCH_CHECK(heads > 0 && q.size(2) % heads == 0, "[qk_norm_rope] the width must be a multiple of ", heads,
@@ -58,9 +60,7 @@ std::pair<Tensor, Tensor> qk_norm_rope(const Tensor& q, const Tensor& k, const T
   check_shape("qk_norm_rope", "weight_q", weight_q, {q.size(2)});
   check_shape("qk_norm_rope", "weight_k", weight_k, {q.size(2)});
   check_rope("qk_norm_rope", q.size(1), q.size(2) / heads, rope);
-  if constexpr (kFusedBuilt) {
-    if (auto out = cuda::qk_norm_rope(q, k, weight_q, weight_k, rope, heads, eps)) return *out;
-  }
+  if (auto out = cuda::qk_norm_rope(q, k, weight_q, weight_k, rope, heads, eps, context)) return *out;
   return reference::qk_norm_rope(q, k, weight_q, weight_k, rope, heads, eps);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/op/row.cuh"
+#include "kernels/rope/launch.h"
 
 namespace wan::kernels {
 

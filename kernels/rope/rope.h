@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "kernels/op/context.h"
+
 namespace wan::kernels {
 
 using at::Tensor;
@@ -22,12 +24,13 @@ Rope make_rope(const Tensor& positions, int64_t head_dim, at::Device device, at:
 Tensor grid_positions(int64_t frames, int64_t rows, int64_t columns);
 
 /// x [B, L, heads, D] -> the same, rotated; computed in float32 (float64 where x is), returned in x's dtype.
-Tensor apply_rope(const Tensor& x, const Rope& rope);
+Tensor apply_rope(const Tensor& x, const Rope& rope, const Context& context = default_context());
 
 /// RMS norm of q and k over all heads together, then rotation: one op, because on CUDA it is one kernel.
 ///   q, k [B, L, C]; weight_q, weight_k [C]; returns {q, k} [B, L, heads, C / heads] in q's dtype.
 std::pair<Tensor, Tensor> qk_norm_rope(const Tensor& q, const Tensor& k, const Tensor& weight_q, const Tensor& weight_k,
-                                       const Rope& rope, int64_t heads, double eps);
+                                       const Rope& rope, int64_t heads, double eps,
+                                       const Context& context = default_context());
 
 /// The same operations in ATen (see norm.h).
 namespace reference {

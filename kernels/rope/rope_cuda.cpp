@@ -1,21 +1,25 @@
+#include "kernels/rope/rope_cuda.h"
+
+#ifdef WAN_CUDA_KERNELS
+
 #include <ATen/ATen.h>
 
 #include "kernels/op/binding.h"
-#include "kernels/op/cuda.h"
+#include "kernels/rope/launch.h"
 
 namespace wan::kernels::cuda {
 namespace {
 
 /// Rows of x [B, L, C] that lie at one distance from each other, as slices of a merged product do.
-bool takes_rows_of(const Tensor& x) {
-  return use_fused(x) && x.numel() > 0 && x.stride(2) == 1 && is_aligned(x) &&
+bool takes_rows_of(const Tensor& x, const Context& context) {
+  return use_fused(x, context) && x.numel() > 0 && x.stride(2) == 1 && is_aligned(x) &&
          x.stride(1) * x.element_size() % 16 == 0 && (x.size(0) == 1 || x.stride(0) == x.size(1) * x.stride(1)) &&
          x.size(0) * x.size(1) <= INT32_MAX;
 }
 
-bool takes_angles(const Rope& rope, const Tensor& x) {
+bool takes_angles(const Rope& rope, const Tensor& x, const Context& context) {
   return rope.cos.scalar_type() == at::kFloat && rope.sin.scalar_type() == at::kFloat &&
-         takes_arrays(rope.cos, {rope.sin}) && rope.cos.device() == x.device();
+         takes_arrays(rope.cos, {rope.sin}, context) && rope.cos.device() == x.device();
 }
 
 /// The launch for x [B, L, C] of heads of `head_dim` channels; the tensors are still to be set.
@@ -33,12 +37,13 @@ RopeArguments arguments_of(const Tensor& x, const Rope& rope, int64_t head_dim, 
 
 }  // namespace
 
-std::optional<Tensor> apply_rope(const Tensor& x, const Rope& rope) {
-  if (!takes_arrays(x, {}) || !takes_rope(x.size(2), x.size(3), x.scalar_type()) || !takes_angles(rope, x)) {
+std::optional<Tensor> apply_rope(const Tensor& x, const Rope& rope, const Context& context) {
+  if (!takes_arrays(x, {}, context) || !takes_rope(x.size(2), x.size(3), x.scalar_type()) ||
+      !takes_angles(rope, x, context)) {
     return std::nullopt;
   }
   Tensor rows = x.flatten(2), out = at::empty_like(x);
-  if (!takes_rows_of(rows)) return std::nullopt;
+  if (!takes_rows_of(rows, context)) return std::nullopt;
   RopeArguments a = arguments_of(rows, rope, x.size(3), 0);
   a.count = 1;
   a.x[0] = x.const_data_ptr();
@@ -50,10 +55,10 @@ std::optional<Tensor> apply_rope(const Tensor& x, const Rope& rope) {
 
 std::optional<std::pair<Tensor, Tensor>> qk_norm_rope(const Tensor& q, const Tensor& k, const Tensor& weight_q,
                                                       const Tensor& weight_k, const Rope& rope, int64_t heads,
-                                                      double eps) {
+                                                      double eps, const Context& context) {
   const int64_t head_dim = q.size(2) / heads;
-  if (!takes_rows_of(q) || !takes_rows_of(k) || q.scalar_type() != k.scalar_type() || q.device() != k.device() ||
-      !takes_rope(heads, head_dim, q.scalar_type()) || !takes_angles(rope, q)) {
+  if (!takes_rows_of(q, context) || !takes_rows_of(k, context) || q.scalar_type() != k.scalar_type() ||
+      q.device() != k.device() || !takes_rope(heads, head_dim, q.scalar_type()) || !takes_angles(rope, q, context)) {
     return std::nullopt;
   }
   const std::vector<int64_t> shape = {q.size(0), q.size(1), heads, head_dim};
@@ -73,3 +78,20 @@ std::optional<std::pair<Tensor, Tensor>> qk_norm_rope(const Tensor& q, const Ten
 }
 
 }  // namespace wan::kernels::cuda
+
+#else  // a build without kernels: nothing is taken
+
+namespace wan::kernels::cuda {
+
+std::optional<Tensor> apply_rope(const Tensor&, const Rope&, const Context&) {
+  return std::nullopt;
+}
+
+std::optional<std::pair<Tensor, Tensor>> qk_norm_rope(const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                                                      const Rope&, int64_t, double, const Context&) {
+  return std::nullopt;
+}
+
+}  // namespace wan::kernels::cuda
+
+#endif

@@ -3,8 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "kernels/op/check.h"
-#include "kernels/op/cuda.h"
-#include "kernels/op/policy.h"
+#include "kernels/step/solver_step_cuda.h"
 
 namespace wan::kernels {
 namespace {
@@ -29,15 +28,13 @@ Tensor guided(const Velocity& velocity) {
   return unconditional.defined() ? unconditional + guidance * (conditional - unconditional) : conditional;
 }
 
-StepSums solver_step(const Velocity& velocity, const Tensor& x, const StepHistory& history,
-                     const StepFactors& factors) {
+StepSums solver_step(const Velocity& velocity, const Tensor& x, const StepHistory& history, const StepFactors& factors,
+                     const Context& context) {
   check_shape("solver_step", "the velocity", velocity.conditional, x.sizes());
   if (velocity.unconditional.defined())
     check_shape("solver_step", "the unconditional velocity", velocity.unconditional, x.sizes());
   const StepHistory asked = asked_for(history, factors, x);
-  if constexpr (kFusedBuilt) {
-    if (auto sums = cuda::solver_step(velocity, x, asked, factors)) return *sums;
-  }
+  if (auto sums = cuda::solver_step(velocity, x, asked, factors, context)) return *sums;
   return reference::solver_step(velocity, x, asked, factors);
 }
 

@@ -6,6 +6,8 @@
 #include <array>
 #include <optional>
 
+#include "kernels/op/context.h"
+
 namespace wan::kernels {
 
 using at::Tensor;
@@ -42,7 +44,8 @@ struct StepSums {
 
 /// One step: everything is read once and written once. All tensors have x's shape; the results have x's dtype.
 /// Throws c10::Error on other shapes, and where a tensor is missing that a factor asks for.
-StepSums solver_step(const Velocity& velocity, const Tensor& x, const StepHistory& history, const StepFactors& factors);
+StepSums solver_step(const Velocity& velocity, const Tensor& x, const StepHistory& history, const StepFactors& factors,
+                     const Context& context = default_context());
 
 /// The same in ATen (see norm.h).
 namespace reference {

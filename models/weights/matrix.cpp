@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "kernels/op/policy.h"
+#include "kernels/linear/int8.h"
 #include "models/weights/scope.h"
 
 namespace wan {

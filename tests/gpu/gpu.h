@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/op/policy.h"
+#include "kernels/op/device.h"
 #include "tests/support.h"
 
 namespace wan::kernels {
@@ -18,7 +18,6 @@ class Gpu : public testing::Test {
     if (!at::hasCUDA()) GTEST_SKIP() << "no GPU, or built without libtorch's CUDA part (./run --cuda)";
     at::manual_seed(7);
   }
-  void TearDown() override { set_policy(Policy::Fused); }
 
   /// Standard normal on the CPU, so that every card sees the same numbers, then moved.
   static Tensor randn(at::IntArrayRef shape, at::ScalarType dtype = at::kFloat) {

@@ -1,6 +1,7 @@
 // The fused q/k norm and rotation on a GPU against the reference in float64.
 #include "kernels/rope/rope.h"
 
+#include "kernels/rope/rope_cuda.h"
 #include "tests/gpu/gpu.h"
 
 namespace wan::kernels {
@@ -18,12 +19,17 @@ TEST_F(RopeGpu, NormsAndTurnsSlicesOfOneMergedProduct) {
       Rope rope = make_rope(positions, 128, at::kCUDA);
       Tensor qkv = randn({2, length, 3 * 5120}, dtype), weights[] = {randn({5120}), randn({5120})};
       Tensor q = qkv.narrow(2, 0, 5120), k = qkv.narrow(2, 5120, 5120);
-      auto got = qk_norm_rope(q, k, weights[0], weights[1], rope, 40, 1e-6);
+      // The operation would fall back, and ATen be compared with ATen.
+      const auto got = cuda::qk_norm_rope(q, k, weights[0], weights[1], rope, 40, 1e-6);
+      ASSERT_TRUE(got);
       auto want = reference::qk_norm_rope(wide(q), wide(k), weights[0], weights[1], rope, 40, 1e-6);
-      EXPECT_LT(relative_rms(got.first, want.first), rounding(dtype));
-      EXPECT_LT(relative_rms(got.second, want.second), rounding(dtype));
-      EXPECT_LT(relative_rms(apply_rope(got.first, rope), reference::apply_rope(wide(got.first), rope)),
-                rounding(dtype));
+      EXPECT_LT(relative_rms(got->first, want.first), rounding(dtype));
+      EXPECT_LT(relative_rms(got->second, want.second), rounding(dtype));
+      const auto turned = cuda::apply_rope(got->first, rope);
+      ASSERT_TRUE(turned);
+      EXPECT_LT(relative_rms(*turned, reference::apply_rope(wide(got->first), rope)), rounding(dtype));
+      EXPECT_TRUE(qk_norm_rope(q, k, weights[0], weights[1], rope, 40, 1e-6).second.equal(got->second));
+      EXPECT_TRUE(apply_rope(got->first, rope).equal(*turned));
     }
   }
 }

@@ -16,8 +16,8 @@ AttentionArguments::Strided strided(const Tensor& x) {
   return {x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)};
 }
 
-Tensor run(Product product, const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias = {},
-           simt::Order order = simt::Order::Forward) {
+Tensor run(Instructions instructions, const Tensor& q, const Tensor& k, const Tensor& v, double scale,
+           const Tensor& bias = {}, simt::Order order = simt::Order::Forward) {
   Tensor out = poisoned(q.sizes(), q.scalar_type());
   AttentionArguments a{};
   a.q = strided(q);
@@ -32,8 +32,9 @@ Tensor run(Product product, const Tensor& q, const Tensor& k, const Tensor& v, d
   a.scale = float(scale);
   const Element element = q.scalar_type() == at::kHalf ? Element::Half : Element::BFloat16;
   const simt::HostRunner runner{order};
-  EXPECT_EQ(product == Product::Mma ? attention_mma::run_attention(a, element, runner)
-                                    : attention_sm90::run_attention_sm90(a, element, simt::sm90::HostMaps{}, runner),
+  EXPECT_EQ(instructions == Instructions::Mma
+                ? attention_mma::run_attention(a, element, runner)
+                : attention_sm90::run_attention_sm90(a, element, simt::sm90::HostMaps{}, runner),
             cudaSuccess);
   return out;
 }
@@ -43,12 +44,13 @@ Tensor wanted(const Tensor& q, const Tensor& k, const Tensor& v, double scale, c
                               bias.defined() ? bias.to(at::kDouble) : bias);
 }
 
-class AttentionKernel : public testing::TestWithParam<Product> {};
-INSTANTIATE_TEST_SUITE_P(Kernels, AttentionKernel, testing::Values(Product::Mma, Product::Wgmma), name_of_product);
+class AttentionKernel : public testing::TestWithParam<Instructions> {};
+INSTANTIATE_TEST_SUITE_P(Kernels, AttentionKernel, testing::Values(Instructions::Mma, Instructions::Wgmma),
+                         name_of_instructions);
 
 TEST_P(AttentionKernel, SelfAttentionAtEveryTail) {
   for (int64_t length : {1, 7, 63, 64, 65, 127, 128, 129, 191, 193, 520}) {
-    if (length > kThreeTiles && GetParam() == Product::Mma) continue;
+    if (length > kThreeTiles && GetParam() == Instructions::Mma) continue;
     for (int64_t heads : {1, 3}) {
       if (heads == 3 && length % 64 != 1) continue;  // keeps the quick suite quick
       SCOPED_TRACE(testing::Message() << length << " tokens, " << heads << " heads");
@@ -58,7 +60,7 @@ TEST_P(AttentionKernel, SelfAttentionAtEveryTail) {
       Tensor q = qkv.narrow(3, 0, kWidth), k = qkv.narrow(3, kWidth, kWidth), v = qkv.narrow(3, 2 * kWidth, kWidth);
       double scale = 1 / std::sqrt(double(kWidth));
       for (simt::Order order : orders_of(GetParam())) {
-        if (order != simt::Order::Forward && GetParam() == Product::Mma) continue;  // below
+        if (order != simt::Order::Forward && GetParam() == Instructions::Mma) continue;  // below
         EXPECT_LT(relative_rms(run(GetParam(), q, k, v, scale, {}, order), wanted(q, k, v, scale)), kBFloat16Tolerance);
       }
     }
@@ -80,11 +82,11 @@ TEST(AttentionMma, ALogitForEachKey) {
   Tensor v = at::randn({1, 130, 1, kWidth}).to(at::kBFloat16), bias = at::randn({130}) * 3;
   bias[129] = std::log(383.0);  // one key for 383 equal ones of the padded text
   bias.narrow(0, 0, 64).fill_(-std::numeric_limits<float>::infinity());  // a whole tile closed
-  EXPECT_LT(relative_rms(run(Product::Mma, q, k, v, 0.09, bias), wanted(q, k, v, 0.09, bias)), kBFloat16Tolerance);
-  EXPECT_EQ(
-      max_abs_difference(run(Product::Mma, q, k, v, 0.09, at::full({130}, -std::numeric_limits<float>::infinity())),
-                         at::zeros(q.sizes())),
-      0);
+  EXPECT_LT(relative_rms(run(Instructions::Mma, q, k, v, 0.09, bias), wanted(q, k, v, 0.09, bias)), kBFloat16Tolerance);
+  EXPECT_EQ(max_abs_difference(
+                run(Instructions::Mma, q, k, v, 0.09, at::full({130}, -std::numeric_limits<float>::infinity())),
+                at::zeros(q.sizes())),
+            0);
 }
 
 TEST_P(AttentionKernel, PeakedRowsAndGrowingMaximaInBothOrders) {

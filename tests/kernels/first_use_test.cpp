@@ -16,11 +16,12 @@ TEST(FirstUse, RowsReachFromTheFirstToTheLast) {
 }
 
 TEST(FirstUse, OnlyOnceWhereItAgreesAndAgainWhereNot) {
+  const Context context;
   int asked = 0;
   const auto right = [&] { return ++asked, at::ones({4}); };
   const auto use = [&](const char* shape, double value) {
     check_first_use(
-        "op", shape, at::kCPU, 1e-2, [&] { return at::full({4}, value); }, right);
+        "op", shape, at::kCPU, 1e-2, [&] { return at::full({4}, value); }, right, context);
   };
   use("a", 1.001);
   use("a", 2);  // not looked at any more
@@ -31,11 +32,12 @@ TEST(FirstUse, OnlyOnceWhereItAgreesAndAgainWhereNot) {
   EXPECT_EQ(asked, 4);
 }
 
-TEST(FirstUse, AnErrorOfItsOwnNamesItsWayOutAndMayHaveNothingToSay) {
+TEST(FirstUse, AnErrorOfItsOwnNamesItsWayOutAndMayReturnNoValue) {
+  const Context context;
   int asked = 0;
   const auto use = [&](std::optional<double> error) {
     check_first_use(
-        "op", "own", at::kCPU, 1e-2, [&] { return ++asked, error; }, "take another");
+        "op", "own", at::kCPU, 1e-2, [&] { return ++asked, error; }, "take another", context);
   };
   use(std::nullopt);
   try {
@@ -51,13 +53,28 @@ TEST(FirstUse, AnErrorOfItsOwnNamesItsWayOutAndMayHaveNothingToSay) {
   EXPECT_EQ(asked, 4);
 }
 
+TEST(FirstUse, EachContextAsksForItself) {
+  const Context one, other;
+  int asked = 0;
+  const auto use = [&](const Context& context) {
+    check_first_use(
+        "op", "shape", at::kCPU, 1e-2, [&] { return ++asked, std::optional<double>(0); }, "", context);
+  };
+  use(one);
+  use(one);
+  EXPECT_EQ(asked, 1);
+  use(other);
+  EXPECT_EQ(asked, 2);
+}
+
 TEST(FirstUse, BrokenInputSaysNothing) {
+  const Context context;
   const auto broken = [] { return at::full({4}, std::numeric_limits<double>::infinity()); };
   const auto zeros = [] { return at::zeros({4}); };
-  EXPECT_NO_THROW(check_first_use("op", "broken", at::kCPU, 1e-2, broken, broken));
-  EXPECT_NO_THROW(check_first_use("op", "zeros", at::kCPU, 1e-2, zeros, zeros));
+  EXPECT_NO_THROW(check_first_use("op", "broken", at::kCPU, 1e-2, broken, broken, context));
+  EXPECT_NO_THROW(check_first_use("op", "zeros", at::kCPU, 1e-2, zeros, zeros, context));
   EXPECT_THROW(check_first_use(
-                   "op", "not zeros", at::kCPU, 1e-2, [] { return at::ones({4}); }, zeros),
+                   "op", "not zeros", at::kCPU, 1e-2, [] { return at::ones({4}); }, zeros, context),
                c10::Error);
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/op/launch.h"
-#include "kernels/op/policy.h"
+#include "kernels/op/options.h"
 #include "kernels/simt/dispatch.h"
 #include "tests/support.h"
 
@@ -24,14 +24,14 @@ inline constexpr Storage kStorages[] = {{at::kFloat, Element::Float, 2e-6, 4e-6}
                                         {at::kHalf, Element::Half, 3e-4, 5e-4}};
 inline constexpr simt::Order kOrders[] = {simt::Order::Forward, simt::Order::Reverse};
 /// Those in which a kernel with these instructions is run.
-inline std::vector<simt::Order> orders_of(Product product) {
-  if (product == Product::Mma) return {kOrders[0], kOrders[1]};
+inline std::vector<simt::Order> orders_of(Instructions instructions) {
+  if (instructions == Instructions::Mma) return {kOrders[0], kOrders[1]};
   return {kOrders[0], kOrders[1], simt::Order::Shuffled};
 }
 
 // Two kernels for one operation have one test.
-inline std::string name_of_product(const testing::TestParamInfo<Product>& info) {
-  return info.param == Product::Mma ? "Mma" : "Wgmma";
+inline std::string name_of_instructions(const testing::TestParamInfo<Instructions>& info) {
+  return info.param == Instructions::Mma ? "Mma" : "Wgmma";
 }
 
 /// What two stages of 64 keys have been around with; Hopper's four of 128 take more.

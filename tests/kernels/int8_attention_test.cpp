@@ -14,7 +14,7 @@ constexpr double kContract = 3e-3, kContractWithOffsets = 4e-3;
 // kernel can better: steps of 2.7 / 127 in q and 4 / 127 in k are 1.1e-2 when rounded.
 constexpr double kCancelling = 1.25e-2;
 
-class Int8AttentionKernel : public testing::TestWithParam<Product> {
+class Int8AttentionKernel : public testing::TestWithParam<Instructions> {
  protected:
   static Tensor run_attention(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v,
                               simt::Order order = simt::Order::Forward) {
@@ -22,7 +22,7 @@ class Int8AttentionKernel : public testing::TestWithParam<Product> {
     Int8AttentionArguments a = arguments_of(q, k, v, out);
     a.v = strided_view(v);
     const simt::HostRunner run{order};
-    EXPECT_EQ(GetParam() == Product::Mma
+    EXPECT_EQ(GetParam() == Instructions::Mma
                   ? int8_attention_mma::run_int8_attention(a, element_of(v), run)
                   : int8_attention_sm90::run_int8_attention_sm90(a, element_of(v), simt::sm90::HostMaps{}, run),
               cudaSuccess);
@@ -35,7 +35,8 @@ class Int8AttentionKernel : public testing::TestWithParam<Product> {
                          run_quantise_heads(x.k, centre_of(x.k), 1, order), x.v, order);
   }
 };
-INSTANTIATE_TEST_SUITE_P(Kernels, Int8AttentionKernel, testing::Values(Product::Mma, Product::Wgmma), name_of_product);
+INSTANTIATE_TEST_SUITE_P(Kernels, Int8AttentionKernel, testing::Values(Instructions::Mma, Instructions::Wgmma),
+                         name_of_instructions);
 
 TEST(QuantiseHeads, KernelHasTheReferencesCodes) {
   for (int64_t tokens : {1, 127, 129, 300}) {
@@ -86,7 +87,7 @@ TEST(Int8Attention, TheCentreTakesTheKeysOffsetsAway) {
 
 TEST_P(Int8AttentionKernel, EqualsTheSimulationAtEveryTail) {
   for (int64_t tokens : {1, 7, 63, 64, 65, 127, 128, 129, 193, 520}) {
-    if (tokens > kThreeTiles && GetParam() == Product::Mma) continue;
+    if (tokens > kThreeTiles && GetParam() == Instructions::Mma) continue;
     SCOPED_TRACE(testing::Message() << tokens << " tokens");
     Heads x = gaussian(1, tokens, tokens % 64 == 1 ? 2 : 1);
     Tensor out = run_whole(x), simulated = attention_int8(x.q, x.k, x.v, kScale);
@@ -99,7 +100,7 @@ TEST_P(Int8AttentionKernel, EqualsTheSimulationAtEveryTail) {
 
 TEST_P(Int8AttentionKernel, OtherLengthsBatchAndHalfInBothOrders) {
   at::manual_seed(2);
-  Heads x = gaussian(2, GetParam() == Product::Mma ? 150 : 600, 2, at::kHalf);
+  Heads x = gaussian(2, GetParam() == Instructions::Mma ? 150 : 600, 2, at::kHalf);
   x.q = x.q.narrow(1, 0, 20);
   const Tensor simulated = attention_int8(x.q, x.k, x.v, kScale);
   for (simt::Order order : orders_of(GetParam())) EXPECT_LT(relative_rms(run_whole(x, kScale, order), simulated), 5e-4);

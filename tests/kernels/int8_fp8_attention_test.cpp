@@ -16,11 +16,11 @@ constexpr Sums kSums[] = {Sums::Float, Sums::Half};
 
 /// A kernel.
 struct Way {
-  Product product;
+  Instructions instructions;
   Sums sums;
 };
-constexpr Way kMmaFloat = {Product::Mma, Sums::Float}, kMmaHalf = {Product::Mma, Sums::Half},
-              kWgmma = {Product::Wgmma, Sums::Float};
+constexpr Way kMmaFloat = {Instructions::Mma, Sums::Float}, kMmaHalf = {Instructions::Mma, Sums::Half},
+              kWgmma = {Instructions::Wgmma, Sums::Float};
 
 const char* name_of(Sums sums) {
   return sums == Sums::Half ? "half sums" : "float sums";
@@ -45,7 +45,7 @@ Tensor run_attention(const QuantisedHeads& q, const QuantisedHeads& k, const Ten
   a.v_codes = codes.const_data_ptr<uint8_t>();
   a.v_scale = floats(scale);
   const simt::HostRunner run{order};
-  EXPECT_EQ(way.product == Product::Mma
+  EXPECT_EQ(way.instructions == Instructions::Mma
                 ? int8_fp8_attention::run_int8_fp8_attention(a, element_of(v), way.sums, run)
                 : int8_attention_sm90::run_int8_attention_sm90(a, element_of(v), simt::sm90::HostMaps{}, run),
             cudaSuccess);
@@ -142,14 +142,14 @@ TEST(Int8Fp8Attention, OneValueAHundredTimesTheOthersIsWithinTheContract) {
 class Int8Fp8AttentionKernel : public testing::TestWithParam<Way> {};
 INSTANTIATE_TEST_SUITE_P(Kernels, Int8Fp8AttentionKernel, testing::Values(kMmaFloat, kMmaHalf, kWgmma),
                          [](const auto& info) {
-                           return info.param.product == Product::Wgmma ? "Wgmma"
-                                  : info.param.sums == Sums::Half      ? "MmaHalfSums"
-                                                                       : "Mma";
+                           return info.param.instructions == Instructions::Wgmma ? "Wgmma"
+                                  : info.param.sums == Sums::Half                ? "MmaHalfSums"
+                                                                                 : "Mma";
                          });
 
 TEST_P(Int8Fp8AttentionKernel, EqualsTheSimulationAtEveryTail) {
   for (int64_t tokens : {1, 7, 63, 64, 65, 127, 128, 129, 193, 520}) {
-    if (tokens > kThreeTiles && GetParam().product == Product::Mma) continue;
+    if (tokens > kThreeTiles && GetParam().instructions == Instructions::Mma) continue;
     SCOPED_TRACE(testing::Message() << tokens << " tokens");
     Heads x = gaussian(1, tokens, tokens % 64 == 1 ? 2 : 1);
     const Tensor out = run_whole(x, GetParam()), expected = simulated(x, GetParam().sums);
@@ -162,10 +162,10 @@ TEST_P(Int8Fp8AttentionKernel, EqualsTheSimulationAtEveryTail) {
 
 TEST_P(Int8Fp8AttentionKernel, OtherLengthsBatchAndHalfInBothOrders) {
   at::manual_seed(2);
-  Heads x = gaussian(2, GetParam().product == Product::Mma ? 150 : 600, 2, at::kHalf);
+  Heads x = gaussian(2, GetParam().instructions == Instructions::Mma ? 150 : 600, 2, at::kHalf);
   x.q = x.q.narrow(1, 0, 20);
   const Tensor expected = simulated(x, GetParam().sums);
-  for (simt::Order order : orders_of(GetParam().product))
+  for (simt::Order order : orders_of(GetParam().instructions))
     EXPECT_LT(relative_rms(run_whole(x, GetParam(), kLogitFactor, order), expected), 6e-3);
 }
 
@@ -186,7 +186,7 @@ TEST_P(Int8Fp8AttentionKernel, EqualKeysAreAPlainMean) {
 
 TEST_P(Int8Fp8AttentionKernel, HoldsTheLargestWeightsAndValues) {
   const Tensor want = largest_values().narrow(1, 0, 20);
-  for (simt::Order order : orders_of(GetParam().product))
+  for (simt::Order order : orders_of(GetParam().instructions))
     EXPECT_TRUE(run_largest(GetParam(), float8_range(GetParam().sums).value, 0x1p-20, order).equal(want));
 }
 

@@ -34,12 +34,12 @@ Int8LinearArguments arguments_of(const Operands& o, const Tensor& bias = {}) {
   return a;
 }
 
-class Int8Linear : public testing::TestWithParam<Product> {
+class Int8Linear : public testing::TestWithParam<Instructions> {
  protected:
   static void run(const Int8LinearArguments& a, Element element = Element::BFloat16,
                   simt::Order order = simt::Order::Forward) {
     constexpr int kBlocks = 2;  // each has several tiles where there are more than two
-    const cudaError_t status = GetParam() == Product::Mma
+    const cudaError_t status = GetParam() == Instructions::Mma
                                    ? int8_linear_mma::run_int8_linear(a, element, simt::HostRunner{order})
                                    : int8_linear_sm90::run_int8_linear_sm90(a, element, kBlocks, simt::sm90::HostMaps{},
                                                                             simt::HostRunner{order});
@@ -47,7 +47,8 @@ class Int8Linear : public testing::TestWithParam<Product> {
   }
   static Tensor sums_of(Operands o, simt::Order order);
 };
-INSTANTIATE_TEST_SUITE_P(Kernels, Int8Linear, testing::Values(Product::Mma, Product::Wgmma), name_of_product);
+INSTANTIATE_TEST_SUITE_P(Kernels, Int8Linear, testing::Values(Instructions::Mma, Instructions::Wgmma),
+                         name_of_instructions);
 
 /// The integer sums themselves: with scales of 1 and no gate the float32 residual receives them as they are.
 Tensor Int8Linear::sums_of(Operands o, simt::Order order) {

@@ -9,7 +9,7 @@
 #include <set>
 #include <sstream>
 
-#include "kernels/op/policy.h"
+#include "kernels/op/device.h"
 
 namespace wan::kernels {
 namespace {

@@ -1,46 +1,13 @@
-// The choice of an attention back end, with invented back ends and an invented clock.
+// The choice of an attention back end.
 #include "kernels/attention/selector.h"
 
-#include <fstream>
-
-#include "kernels/attention/attention.h"
-#include "tests/support.h"
+#include "tests/kernels/invented_backends.h"
 
 namespace wan::kernels {
 namespace {
 
-class Backend : public testing::Test {
+class Selector : public InventedBackends {
  protected:
-  void SetUp() override {
-    at::manual_seed(1);
-    q = at::randn({1, 40, 2, 8});
-    k = at::randn({1, 50, 2, 8});
-    v = at::randn({1, 50, 2, 8});
-  }
-
-  /// A back end that multiplies the right answer by `factor` and takes `time` milliseconds.
-  AttentionBackend backend(const std::string& name, double time, double factor = 1) {
-    times[name] = time;
-    return {name, [](const AttentionCase& c) { return c.bias == AttentionCase::Bias::None; },
-            [this, name, factor](const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias) {
-              ++calls[name];
-              last = name;
-              return reference::attention(q, k, v, scale, bias) * factor;
-            }};
-  }
-  AttentionBackend broken(const std::string& name) {
-    return {name, [](const AttentionCase&) { return true; },
-            [](const Tensor&, const Tensor&, const Tensor&, double, const Tensor&) -> Tensor {
-              TORCH_CHECK(false, "no such engine");
-            }};
-  }
-  AttentionSelector::Timer timer() {
-    return [this](const std::function<void()>& run) {
-      run();
-      ++timed;
-      return times.at(last);
-    };
-  }
   void expect_right(AttentionSelector& selector, const Tensor& bias = {}) {
     EXPECT_TRUE(is_close(selector(q, k, v, 0.3, bias), reference::attention(q, k, v, 0.3, bias), 1e-5));
   }
@@ -48,15 +15,17 @@ class Backend : public testing::Test {
     expect_right(selector);
     return selector.choices().begin()->second;
   }
-
-  Tensor q, k, v;
-  std::map<std::string, double> times;
-  std::map<std::string, int> calls;
-  std::string last;
-  int timed = 0;
+  /// What a new process chooses, which finds what earlier ones kept. `timed` is counted anew.
+  std::string chosen_anew(const std::string& card, std::vector<AttentionBackend> backends,
+                          const std::vector<std::string>& off = {}) {
+    timed = 0;
+    AttentionSelector selector(std::move(backends), card, timer(), off);
+    selector.set_memory(memory());
+    return chosen(selector);
+  }
 };
 
-TEST_F(Backend, TheFastestThatIsRightIsUsed) {
+TEST_F(Selector, TheFastestThatIsRightIsUsed) {
   AttentionSelector selector({backend("slow", 3), backend("wrong", 1, 1.01), backend("fast", 2), broken("broken")},
                              "card", timer());
   EXPECT_EQ(chosen(selector), "fast");
@@ -72,7 +41,18 @@ TEST_F(Backend, TheFastestThatIsRightIsUsed) {
   EXPECT_EQ(calls["slow"], slow);
 }
 
-TEST_F(Backend, TheReferenceRunsWhereAllFailOrNoneTakesTheCase) {
+TEST_F(Selector, CasesAreApartWhereTheirShapesAre) {
+  AttentionSelector selector({backend("only", 1)}, "card", timer());
+  for (int64_t keys : {50, 64, 65})
+    selector(q, k.repeat({1, 2, 1, 1}).narrow(1, 0, keys), k.repeat({1, 2, 1, 1}).narrow(1, 0, keys), 0.3);
+  selector(q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble), 0.3);
+  std::vector<std::string> names;
+  for (const auto& [name, backend] : selector.choices()) names.push_back(name);
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"b1 h2 q64 k128 d8 Float", "b1 h2 q64 k64 d8 Double", "b1 h2 q64 k64 d8 Float"}));
+}
+
+TEST_F(Selector, TheReferenceRunsWhereAllFailOrNoneTakesTheCase) {
   AttentionSelector selector({backend("wrong", 1, 1.01), broken("broken")}, "card", timer());
   EXPECT_EQ(chosen(selector), "reference");
   AttentionSelector no_bias({backend("fast", 1)}, "card", timer());
@@ -81,51 +61,74 @@ TEST_F(Backend, TheReferenceRunsWhereAllFailOrNoneTakesTheCase) {
   EXPECT_EQ(no_bias.choices().begin()->first, "b1 h2 q64 k64 d8 Float key bias");
 }
 
-TEST_F(Backend, CanBeTurnedOffAndPinned) {
+TEST_F(Selector, CanBePinnedAlsoToWhatIsOff) {
   AttentionSelector selector({backend("slow", 3), backend("fast", 2), backend("wrong", 1, 1.01)}, "card", timer(),
-                             "fast");
+                             {"fast"});
   EXPECT_EQ(chosen(selector), "slow");
-  selector.set_enabled("fast", true);
-  EXPECT_EQ(chosen(selector), "fast");
   const int before = timed;
-  selector.pin("slow");
-  EXPECT_EQ(chosen(selector), "slow");
+  selector.pin("fast");
+  EXPECT_EQ(chosen(selector), "fast");
   selector.pin("reference");
   EXPECT_EQ(chosen(selector), "reference");
   EXPECT_EQ(timed, before);
   selector.pin("wrong");  // a pin does not overrule the check
-  EXPECT_EQ(chosen(selector), "fast");
+  EXPECT_EQ(chosen(selector), "slow");
   selector.pin("");
-  EXPECT_EQ(chosen(selector), "fast");
+  EXPECT_EQ(chosen(selector), "slow");
   EXPECT_THROW(selector.pin("unknown"), c10::Error);
-  EXPECT_THROW(selector.set_enabled("unknown", false), c10::Error);
+  EXPECT_THROW(AttentionSelector({backend("fast", 2)}, "card", timer(), {"unknown"}), c10::Error);
 }
 
-TEST_F(Backend, AChoiceOutlivesTheProcessOnTheSameCard) {
-  TemporaryFolder folder;
-  const auto file = folder / "cache/attention.json";
-  auto fresh = [&](const std::string& card, std::vector<AttentionBackend> backends) {
-    timed = 0;
-    AttentionSelector selector(std::move(backends), card, timer());
-    selector.set_cache(file);
-    return chosen(selector);
-  };
-  EXPECT_EQ(fresh("card", {backend("a", 3), backend("b", 2), broken("broken")}), "b");
+TEST_F(Selector, AChoiceOutlivesTheProcessOnTheSameCard) {
+  EXPECT_EQ(chosen_anew("card", {backend("a", 3), backend("b", 2), broken("broken")}), "b");
   EXPECT_EQ(timed, 2);
-  EXPECT_EQ(fresh("card", {backend("a", 1), backend("b", 2), broken("broken")}), "b");
+  EXPECT_EQ(chosen_anew("card", {backend("a", 1), backend("b", 2), broken("broken")}), "b");
   EXPECT_EQ(timed, 0);
-  EXPECT_EQ(fresh("other card", {backend("a", 1), backend("b", 2)}), "a");
+  EXPECT_EQ(chosen_anew("other card", {backend("a", 1), backend("b", 2)}), "a");
   EXPECT_EQ(timed, 2);
   // What was fast but is wrong now is not used; a new back end is measured.
-  EXPECT_EQ(fresh("card", {backend("a", 3), backend("b", 2, 1.01), broken("broken")}), "a");
-  EXPECT_EQ(fresh("card", {backend("a", 3), backend("c", 4)}), "a");
-  EXPECT_EQ(timed, 2);
-  std::ofstream(file) << "{\"schema\": 1, \"card\": [";
-  EXPECT_EQ(fresh("card", {backend("a", 3), backend("b", 2)}), "b");
+  EXPECT_EQ(chosen_anew("card", {backend("a", 3), backend("b", 2, 1.01), broken("broken")}), "a");
+  EXPECT_EQ(chosen_anew("card", {backend("a", 3), backend("c", 4)}), "a");
   EXPECT_EQ(timed, 2);
 }
 
-TEST_F(Backend, TheCheckSeesOneWrongHeadAndOneWrongRow) {
+TEST_F(Selector, WhatWasOffWhileMeasuringIsMeasuredLater) {
+  EXPECT_EQ(chosen_anew("card", {backend("a", 3), backend("b", 2)}, {"b"}), "a");
+  EXPECT_EQ(chosen_anew("card", {backend("a", 3), backend("b", 2)}, {"b"}), "a");
+  EXPECT_EQ(timed, 0);
+  EXPECT_EQ(chosen_anew("card", {backend("a", 3), backend("b", 2)}), "b");
+  EXPECT_EQ(timed, 2);
+}
+
+TEST_F(Selector, AFailureIsRememberedUnlessMemoryRanOut) {
+  bool full = true;
+  EXPECT_EQ(chosen_anew("card", {backend("a", 3), hungry("b", 2, full), broken("broken")}), "a");
+  const AttentionTimes& times = kept.begin()->second;
+  EXPECT_EQ(times.count("broken"), 1u);
+  EXPECT_FALSE(times.at("broken"));
+  EXPECT_EQ(times.count("b"), 0u);
+  full = false;
+  EXPECT_EQ(chosen_anew("card", {backend("a", 3), hungry("b", 2, full), broken("broken")}), "b");
+  EXPECT_EQ(timed, 2);
+  // Known, and its memory is short again: the others are asked, and it is not forgotten for good.
+  full = true;
+  EXPECT_EQ(chosen_anew("card", {backend("a", 3), hungry("b", 2, full), broken("broken")}), "a");
+  full = false;
+  EXPECT_EQ(chosen_anew("card", {backend("a", 3), hungry("b", 2, full), broken("broken")}), "b");
+}
+
+TEST_F(Selector, ABackEndThatFailsOnTheClockIsOut) {
+  const auto clock = [this](const std::function<void()>& run) {
+    run();
+    TORCH_CHECK(last != "shy", "not while someone looks");
+    return times.at(last);
+  };
+  AttentionSelector selector({backend("shy", 1), backend("slow", 3)}, "card", clock);
+  EXPECT_EQ(chosen(selector), "slow");
+  EXPECT_NE(selector.report()[0].find("shy out: not while someone looks"), std::string::npos);
+}
+
+TEST_F(Selector, TheCheckSeesOneWrongHeadAndOneWrongRow) {
   Tensor right = reference::attention(q, k, v, 0.3);
   EXPECT_LT(sampled_error(right, q, k, v, 0.3, {}), 1e-6);
   Tensor head = right.clone(), row = right.clone(), poison = right.clone();

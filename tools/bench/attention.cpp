@@ -5,11 +5,9 @@
 #include <memory>
 #include <optional>
 
-#include "kernels/attention/attention.h"
-#include "kernels/attention/int8_attention.h"
-#include "kernels/op/cuda.h"
-#include "kernels/op/cuda_int8.h"
-#include "kernels/op/policy.h"
+#include "kernels/attention/attention_cuda.h"
+#include "kernels/attention/int8_attention_cuda.h"
+#include "kernels/op/device.h"
 #include "tools/bench/ops.h"
 
 namespace wan::bench {
@@ -33,12 +31,18 @@ Attend transposed(Attend attend) {
 }
 
 /// Our kernel for 16 bits.
-Attend own_attention(kernels::Product product) {
-  return [product](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-    if constexpr (kernels::kFusedBuilt) {
-      if (auto out = kernels::cuda::attention(q, k, v, scale, {}, product)) return *out;
-    }
-    TORCH_CHECK(false, "our kernel does not take this");
+Attend own_attention(kernels::Instructions instructions) {
+  return [instructions](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+    auto out = kernels::cuda::attention(q, k, v, scale, {}, instructions);
+    TORCH_CHECK(out, "our kernel does not take this");
+    return *out;
+  };
+}
+
+/// What the operation chooses.
+Attend chosen_attention(const Site& site) {
+  return [context = site.context](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+    return kernels::attention(q, k, v, scale, {}, *context);
   };
 }
 
@@ -69,58 +73,55 @@ Backend reference_int8(std::string name, kernels::Values values, kernels::Sums s
 }
 
 /// A kernel with the quantising before it, and by itself: codes are made at its first run and kept.
-void add_int8_kernel([[maybe_unused]] std::vector<Backend>& backends, [[maybe_unused]] const std::string& name,
-                     [[maybe_unused]] kernels::Values values, [[maybe_unused]] kernels::Sums sums,
-                     [[maybe_unused]] kernels::Product product) {
-  if constexpr (kernels::kFusedBuilt) {
-    namespace cuda = kernels::cuda;
-    const cuda::Int8Way way = {values, sums, product};
-    const auto check = [way](const Tensor& q) {
-      TORCH_CHECK(way.values == kernels::Values::Plain || way.product == kernels::Product::Wgmma ||
-                      cuda::multiplies_float8(q.device()),
-                  "this GPU multiplies 8-bit floats no faster than 16-bit ones");
-    };
-    const auto taken = [](const std::optional<Tensor>& out) {
-      TORCH_CHECK(out, "our kernel does not take this");
-      return *out;
-    };
-    backends.push_back({name, true,
-                        [=](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-                          check(q);
-                          const Coded coded = code_heads(q, k, scale);
-                          return taken(cuda::attention_int8(coded.queries, coded.keys, v, way));
-                        },
-                        "quantising included", int8_bound(values)});
-    struct Kept {
-      Coded heads;
-      std::optional<cuda::CodedValues> values;
-    };
-    auto kept = std::make_shared<std::optional<Kept>>();
-    backends.push_back({name + " alone", true,
-                        [=](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-                          check(q);
-                          if (!*kept) {
-                            *kept = {code_heads(q, k, scale), {}};
-                            if (way.values == kernels::Values::Float8) (*kept)->values = cuda::code_values(v, way.sums);
-                          }
-                          const Coded& heads = (*kept)->heads;
-                          return taken(cuda::attend_codes(heads.queries, heads.keys, v, (*kept)->values, way));
-                        },
-                        "without quantising", int8_bound(values)});
-  }
+void add_int8_kernel(std::vector<Backend>& backends, const std::string& name, kernels::Values values,
+                     kernels::Sums sums, kernels::Instructions instructions) {
+  namespace cuda = kernels::cuda;
+  const cuda::Int8Way way = {values, sums, instructions};
+  const auto check = [way](const Tensor& q) {
+    TORCH_CHECK(way.values == kernels::Values::Plain || way.instructions == kernels::Instructions::Wgmma ||
+                    cuda::multiplies_float8(q.device()),
+                "this GPU multiplies 8-bit floats no faster than 16-bit ones");
+  };
+  const auto taken = [](const std::optional<Tensor>& out) {
+    TORCH_CHECK(out, "our kernel does not take this");
+    return *out;
+  };
+  backends.push_back({name, true,
+                      [=](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+                        check(q);
+                        const Coded coded = code_heads(q, k, scale);
+                        return taken(cuda::attention_int8(coded.queries, coded.keys, v, way));
+                      },
+                      "quantising included", int8_bound(values)});
+  struct Kept {
+    Coded heads;
+    std::optional<cuda::CodedValues> values;
+  };
+  auto kept = std::make_shared<std::optional<Kept>>();
+  backends.push_back({name + " alone", true,
+                      [=](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+                        check(q);
+                        if (!*kept) {
+                          *kept = {code_heads(q, k, scale), {}};
+                          if (way.values == kernels::Values::Float8) (*kept)->values = cuda::code_values(v, way.sums);
+                        }
+                        const Coded& heads = (*kept)->heads;
+                        return taken(cuda::attend_codes(heads.queries, heads.keys, v, (*kept)->values, way));
+                      },
+                      "without quantising", int8_bound(values)});
 }
 
 std::vector<Backend> int8_backends(const Site& site) {
-  using kernels::Sums, kernels::Values, kernels::Product;
+  using kernels::Sums, kernels::Values, kernels::Instructions;
   if (!site.is_cuda())
     return {reference_int8("8+16", Values::Plain, Sums::Float), reference_int8("8+8", Values::Float8, Sums::Float),
             reference_int8("8+8 half sums", Values::Float8, Sums::Half)};
   std::vector<Backend> all;
-  for (const auto& [name, product] : own_products(site)) {
-    add_int8_kernel(all, "8+16 " + name, Values::Plain, Sums::Float, product);
-    add_int8_kernel(all, "8+8 " + name, Values::Float8, Sums::Float, product);
-    if (product == Product::Mma)
-      add_int8_kernel(all, "8+8 " + name + " half sums", Values::Float8, Sums::Half, product);
+  for (const auto& [name, instructions] : own_instructions(site)) {
+    add_int8_kernel(all, "8+16 " + name, Values::Plain, Sums::Float, instructions);
+    add_int8_kernel(all, "8+8 " + name, Values::Float8, Sums::Float, instructions);
+    if (instructions == Instructions::Mma)
+      add_int8_kernel(all, "8+8 " + name + " half sums", Values::Float8, Sums::Half, instructions);
   }
   return all;
 }
@@ -130,9 +131,7 @@ std::vector<Backend> backends(const Site& site) {
     return {{"sdpa", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
                return at::scaled_dot_product_attention(q, k, v, {}, 0.0, false, scale);
              })},
-            {"chosen", true, [](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-               return kernels::attention(q, k, v, scale);
-             }}};
+            {"chosen", true, chosen_attention(site)}};
   std::vector<Backend> all = {
       {"cudnn", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
          return std::get<0>(at::_scaled_dot_product_cudnn_attention(q, k, v, {}, false, 0.0, false, false, scale));
@@ -143,10 +142,9 @@ std::vector<Backend> backends(const Site& site) {
       {"efficient", false, transposed([](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
          return std::get<0>(at::_scaled_dot_product_efficient_attention(q, k, v, {}, false, 0.0, false, scale));
        })},
-      {"chosen", true, [](const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-         return kernels::attention(q, k, v, scale);
-       }}};
-  for (const auto& [name, product] : own_products(site)) all.push_back({name, true, own_attention(product)});
+      {"chosen", true, chosen_attention(site)}};
+  for (const auto& [name, instructions] : own_instructions(site))
+    all.push_back({name, true, own_attention(instructions)});
   return all;
 }
 

@@ -41,8 +41,8 @@ Contest convolution(const Site& site, const Site::Level& level) {
   for (at::ScalarType dtype : {at::kHalf, at::kBFloat16, at::kFloat}) {
     const std::string type = dtype == at::kHalf ? "fp16" : dtype == at::kBFloat16 ? "bf16" : "fp32 (TF32 by default)";
     const Tensor clip = x.to(dtype), kernel = weight.to(dtype), offset = bias.to(dtype);
-    contest.contestants.push_back(
-        {"channels last " + type, true, [=](size_t) { return kernels::conv3d(clip, kernel, offset); }});
+    contest.contestants.push_back({"channels last " + type, true,
+                                   [=](size_t) { return kernels::conv3d(clip, kernel, offset, 1, *site.context); }});
     const Tensor planes = clip.permute({3, 0, 1, 2}).unsqueeze(0).contiguous();
     contest.contestants.push_back({"planes " + type, false,
                                    [=](size_t) {
@@ -73,7 +73,7 @@ Contest norm_silu(const Site& site, const Site::Level& level) {
           .bound = 1e-3,
           .contestants = {{"fused", true,
                            [=](size_t) {
-                             kernels::channel_norm_silu(x, gamma, true, out);
+                             kernels::channel_norm_silu(x, gamma, true, out, *site.context);
                              return out;
                            }},
                           {"ATen", false, [=](size_t) {

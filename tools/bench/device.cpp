@@ -4,7 +4,7 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <torch/headeronly/version.h>
 
-#include "kernels/op/policy.h"
+#include "kernels/op/device.h"
 #include "tools/bench/child.h"
 
 #ifdef WAN_CUDA_KERNELS

@@ -4,8 +4,7 @@
 
 #include <memory>
 
-#include "kernels/norm/norm_int8.h"
-#include "kernels/op/policy.h"
+#include "kernels/norm/norm_cuda.h"
 #include "kernels/rope/rope.h"
 #include "kernels/step/solver_step.h"
 #include "tools/bench/ops.h"
@@ -46,7 +45,9 @@ Contest modulated_norm(const Site& site, int64_t tokens) {
   const at::ScalarType dtype = site.dtype;
   contest.contestants = {
       {"fused", true,
-       [=](size_t set) { return kernels::modulated_layer_norm(x[set], shift, scale, {tokens}, kEps, dtype); }},
+       [=](size_t set) {
+         return kernels::modulated_layer_norm(x[set], shift, scale, {tokens}, kEps, dtype, *site.context);
+       }},
       {"ATen", false, [=](size_t set) {
          return kernels::reference::modulated_layer_norm(x[set], shift, scale, {tokens}, kEps, dtype);
        }}};
@@ -68,7 +69,7 @@ Contest residual_norm(const Site& site, int64_t tokens) {
   const at::ScalarType dtype = site.dtype;
   contest.contestants = {{"fused", true,
                           [=, own = x.clone()](size_t) mutable {
-                            return kernels::gated_residual_norm_(own, y, gate, next, {tokens}, dtype);
+                            return kernels::gated_residual_norm_(own, y, gate, next, {tokens}, dtype, *site.context);
                           }},
                          {"ATen", false, [=, own = x.clone()](size_t) mutable {
                             return kernels::reference::gated_residual_norm_(own, y, gate, next, {tokens}, dtype);
@@ -120,11 +121,15 @@ Contest modulated_norm_int8(const Site& site, int64_t tokens) {
   const at::ScalarType dtype = site.dtype;
   contest.contestants = {
       coded("fused", true, rows,
-            [=](size_t set) { return kernels::modulated_layer_norm_int8(x[set], shift, scale, {tokens}, kEps); }),
+            [=](size_t set) {
+              return kernels::modulated_layer_norm_int8(x[set], shift, scale, {tokens}, kEps, *site.context);
+            }),
       coded(
           "norm, then quantise", true, rows,
           [=](size_t set) {
-            return kernels::quantise_rows(kernels::modulated_layer_norm(x[set], shift, scale, {tokens}, kEps, dtype));
+            return kernels::quantise_rows(
+                kernels::modulated_layer_norm(x[set], shift, scale, {tokens}, kEps, dtype, *site.context),
+                *site.context);
           },
           kTwoPasses),
       coded("ATen", false, rows, [=](size_t set) {
@@ -146,20 +151,21 @@ Contest residual_norm_int8(const Site& site, int64_t tokens) {
                       next.shift.to(at::kDouble);
   Contest contest = into_codes(bytes, want, 1);
   const at::ScalarType dtype = site.dtype;
-  contest.contestants = {
-      coded("fused", true, rows,
-            [=, own = x.clone()](size_t) mutable {
-              return kernels::gated_residual_norm_int8_(own, y, gate, next, {tokens});
-            }),
-      coded(
-          "norm, then quantise", true, rows,
-          [=, own = x.clone()](size_t) mutable {
-            return kernels::quantise_rows(kernels::gated_residual_norm_(own, y, gate, next, {tokens}, dtype));
-          },
-          kTwoPasses),
-      coded("ATen", false, rows, [=, own = x.clone()](size_t) mutable {
-        return kernels::reference::gated_residual_norm_int8_(own, y, gate, next, {tokens});
-      })};
+  contest.contestants = {coded("fused", true, rows,
+                               [=, own = x.clone()](size_t) mutable {
+                                 return kernels::gated_residual_norm_int8_(own, y, gate, next, {tokens}, *site.context);
+                               }),
+                         coded(
+                             "norm, then quantise", true, rows,
+                             [=, own = x.clone()](size_t) mutable {
+                               return kernels::quantise_rows(
+                                   kernels::gated_residual_norm_(own, y, gate, next, {tokens}, dtype, *site.context),
+                                   *site.context);
+                             },
+                             kTwoPasses),
+                         coded("ATen", false, rows, [=, own = x.clone()](size_t) mutable {
+                           return kernels::reference::gated_residual_norm_int8_(own, y, gate, next, {tokens});
+                         })};
   return contest;
 }
 
@@ -184,7 +190,7 @@ Contest norm_rope(const Site& site, const Resolution& at) {
   contest.contestants = {{"fused", true,
                           [=](size_t set) {
                             return kernels::qk_norm_rope(inputs[set].first, inputs[set].second, weight, weight, rope,
-                                                         c.num_heads, kEps)
+                                                         c.num_heads, kEps, *site.context)
                                 .first;
                           }},
                          {"ATen", false, [=](size_t set) {
@@ -208,21 +214,23 @@ Contest solver_step(const Site& site, const Resolution& at) {
   for (std::vector<Tensor>& set : sets) set = inputs();
   const kernels::StepFactors factors{
       .velocity = -0.5, .corrector = {{0.8, 0.3, -0.2, 0.1}}, .predictor = {{0.9, 0.2, -0.1}}};
-  const auto with = [factors](auto step, const std::vector<Tensor>& x) {
-    return step({x[0], x[1], 4}, x[2], {x[3], x[4], x[5]}, factors).next;
+  const auto plain = [factors](const std::vector<Tensor>& x) {
+    return kernels::reference::solver_step({x[0], x[1], 4}, x[2], {x[3], x[4], x[5]}, factors).next;
+  };
+  const auto fused = [factors, context = site.context](const std::vector<Tensor>& x) {
+    return kernels::solver_step({x[0], x[1], 4}, x[2], {x[3], x[4], x[5]}, factors, *context).next;
   };
   std::vector<Tensor> wide;
   for (const Tensor& one : sets[0]) wide.push_back(one.to(at::kDouble));
-  const Tensor want = with(kernels::reference::solver_step, wide);
-  return {
-      .flops = 0,
-      .bytes = bytes,
-      .ceiling = "copy",
-      .sets = sets.size(),
-      .error = [want](const Tensor& y) { return relative_l2(y, want); },
-      .bound = 1e-5,  // float32 sums
-      .contestants = {{"fused", true, [=](size_t set) { return with(kernels::solver_step, sets[set]); }},
-                      {"ATen", false, [=](size_t set) { return with(kernels::reference::solver_step, sets[set]); }}}};
+  const Tensor want = plain(wide);
+  return {.flops = 0,
+          .bytes = bytes,
+          .ceiling = "copy",
+          .sets = sets.size(),
+          .error = [want](const Tensor& y) { return relative_l2(y, want); },
+          .bound = 1e-5,  // float32 sums
+          .contestants = {{"fused", true, [=](size_t set) { return fused(sets[set]); }},
+                          {"ATen", false, [=](size_t set) { return plain(sets[set]); }}}};
 }
 
 }  // namespace

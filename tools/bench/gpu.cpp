@@ -29,7 +29,8 @@ std::vector<std::string> gpu_suites() {
 
 void measure_gpu(const GpuOptions& options, const std::function<void(const Report&)>& save) {
   const Budget budget(options.budget_seconds);
-  const Site site;
+  Site site;
+  site.context = kernels::make_context(options.kernels, at::Device(site.device.type(), 0));
   Report report{.command = options.command,
                 .commit = options.commit,
                 .environment = device_environment(),

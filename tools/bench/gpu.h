@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/op/options.h"
 #include "tools/bench/report.h"
 
 namespace wan::bench {
@@ -14,6 +15,7 @@ struct GpuOptions {
   double budget_seconds = 540;
   std::string only;  // cases whose name or shape holds this; all where empty
   std::string commit, command;
+  kernels::Options kernels = {};
 };
 
 /// ceilings, ops, block, step, vae, t5. Ceilings are measured before whatever is asked for.

@@ -2,10 +2,8 @@
 // quantising the activations.
 #include <ATen/ATen.h>
 
-#include "kernels/linear/int8.h"
+#include "kernels/linear/int8_cuda.h"
 #include "kernels/linear/linear.h"
-#include "kernels/op/cuda_int8.h"
-#include "kernels/op/policy.h"
 #include "tools/bench/ops.h"
 
 namespace wan::bench {
@@ -66,27 +64,26 @@ void add_own_int8(const Site& site, std::vector<Contestant>& contestants, const 
                   const Tensor& weight, const Tensor& bias, Activation activation) {
   constexpr double kBound = 1.8e-2;
   if (!kernels::takes_rotation(weight.size(1), weight.scalar_type())) return;
-  const kernels::QuantisedRows w = kernels::quantise_rows(weight);
-  contestants.push_back({.name = "kernels::linear_int8",
-                         .ours = true,
-                         .run = [=](size_t set) { return kernels::linear_int8(x[set], w, bias, activation); },
-                         .note = "quantising included",
-                         .bound = kBound});
-  if constexpr (kernels::kFusedBuilt) {
-    const kernels::QuantisedRows ready = kernels::quantise_rows(x[0]);
-    for (const auto& [name, product] : own_products(site))
-      contestants.push_back({.name = "int8 " + name,
-                             .ours = true,
-                             .run =
-                                 [=, product = product](size_t) {
-                                   auto out = kernels::cuda::multiply_rows(ready, w, bias, activation,
-                                                                           x[0].scalar_type(), product);
-                                   TORCH_CHECK(out, "our kernel does not take this");
-                                   return *out;
-                                 },
-                             .note = "without quantising",
-                             .bound = kBound});
-  }
+  const kernels::QuantisedRows w = kernels::quantise_rows(weight, *site.context);
+  contestants.push_back(
+      {.name = "kernels::linear_int8",
+       .ours = true,
+       .run = [=](size_t set) { return kernels::linear_int8(x[set], w, bias, activation, *site.context); },
+       .note = "quantising included",
+       .bound = kBound});
+  const kernels::QuantisedRows ready = kernels::quantise_rows(x[0], *site.context);
+  for (const auto& [name, instructions] : own_instructions(site))
+    contestants.push_back({.name = "int8 " + name,
+                           .ours = true,
+                           .run =
+                               [=, instructions = instructions](size_t) {
+                                 auto out = kernels::cuda::multiply_rows(ready, w, bias, activation, x[0].scalar_type(),
+                                                                         instructions);
+                                 TORCH_CHECK(out, "our kernel does not take this");
+                                 return *out;
+                               },
+                           .note = "without quantising",
+                           .bound = kBound});
 }
 
 Contest contest(const Site& site, const Shape& shape, int64_t tokens) {
@@ -108,8 +105,9 @@ Contest contest(const Site& site, const Shape& shape, int64_t tokens) {
                   .error = [rows, want](const Tensor& y) { return relative_l2(y.index_select(0, rows), want); },
                   .bound = 4.5e-2,
                   .contestants = {}};
-  contest.contestants.push_back(
-      {"kernels::linear", true, [=](size_t set) { return kernels::linear(x[set], weight, bias, activation); }});
+  contest.contestants.push_back({"kernels::linear", true, [=](size_t set) {
+                                   return kernels::linear(x[set], weight, bias, activation, *site.context);
+                                 }});
   contest.contestants.push_back(
       {"at::linear", false, [=](size_t set) { return finish(at::linear(x[set], weight, bias)); }});
   if (activation == Activation::GeluTanh)

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "kernels/op/cuda.h"
+#include "kernels/op/device.h"
 
 namespace wan::bench {
 
@@ -15,15 +15,13 @@ Tensor Site::randn(at::IntArrayRef shape) const {
   return at::randn(shape, options());
 }
 
-std::vector<std::pair<std::string, kernels::Product>> own_products(const Site& site) {
-  using kernels::Product, kernels::Wgmma;
-  std::vector<std::pair<std::string, Product>> products;
-  if constexpr (kernels::kFusedBuilt) {
-    if (site.is_cuda()) products.push_back({"mma", Product::Mma});
-    if (site.is_cuda() && kernels::wgmma() != Wgmma::Off && kernels::cuda::has_wgmma(site.device))
-      products.push_back({"wgmma", Product::Wgmma});
-  }
-  return products;
+std::vector<std::pair<std::string, kernels::Instructions>> own_instructions(const Site& site) {
+  using kernels::Instructions, kernels::Wgmma;
+  if (!site.is_cuda() || !kernels::kFusedBuilt) return {};
+  std::vector<std::pair<std::string, Instructions>> own = {{"mma", Instructions::Mma}};
+  if (site.context->options().wgmma != Wgmma::Off && kernels::cuda::has_wgmma(site.device))
+    own.push_back({"wgmma", Instructions::Wgmma});
+  return own;
 }
 
 std::vector<Plan> ops_plans(const Site& site) {

@@ -1,11 +1,12 @@
 // `wan-bench ops`: the operations of the networks, ours against the libraries'.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "kernels/op/policy.h"
+#include "kernels/op/context.h"
 #include "models/wan/config.h"
 #include "tools/bench/contest.h"
 
@@ -34,14 +35,17 @@ struct Site {
   };
   std::vector<Level> levels = {{96, 720, 1280}, {192, 360, 640}, {384, 180, 320}};
 
+  /// What the kernels on the device share.
+  std::shared_ptr<const kernels::Context> context = std::make_shared<kernels::Context>();
+
   at::TensorOptions options() const { return at::TensorOptions(device).dtype(dtype); }
   Tensor randn(at::IntArrayRef shape) const;
   bool is_cuda() const { return device.is_cuda(); }
 };
 
 /// The kernels of one operation that may be measured on the site: with mma.sync, and with wgmma where the GPU has it
-/// and WAN_WGMMA does not leave it out. None on the CPU.
-std::vector<std::pair<std::string, kernels::Product>> own_products(const Site& site);
+/// and the options do not leave it out. None on the CPU.
+std::vector<std::pair<std::string, kernels::Instructions>> own_instructions(const Site& site);
 
 std::vector<Plan> attention_plans(const Site& site);
 std::vector<Plan> linear_plans(const Site& site);

@@ -4,7 +4,7 @@
 #include <ATen/ATen.h>
 
 #include "kernels/attention/int8_attention.h"
-#include "kernels/op/policy.h"
+#include "kernels/op/context.h"
 #include "models/wan/model.h"
 #include "tools/bench/networks.h"
 
@@ -28,6 +28,7 @@ struct Transformer {
     at::manual_seed(kSeed);
     WanConfig config = site.config;
     config.num_layers = layers;
+    // Weights takes no kernels::Context yet: the network runs with the default one and not with the site's.
     Weights weights(draw_on(site.device, compute), transformer_shapes(config), precision);
     return WanModel(weights.root(), config, compute);
   }
@@ -38,26 +39,31 @@ Tensor latent_of(const Site& site, const Resolution& at) {
                    at::TensorOptions(site.device).dtype(at::kFloat));
 }
 
-/// The reference policy while it lives.
-struct WithoutFusion {
-  WithoutFusion() { kernels::set_policy(kernels::Policy::Reference); }
-  ~WithoutFusion() { kernels::set_policy(kernels::Policy::Fused); }
-};
+/// The site with kernels of other options, or with other instructions in 8-bit products.
+Site with_context(Site site, const kernels::Options& options, kernels::Instructions instructions) {
+  const at::Device device = site.is_cuda() ? at::Device(at::kCUDA, 0) : site.device;
+  auto context = kernels::make_context(options, device);
+  if (instructions == kernels::Instructions::Wgmma) context->pin({{kernels::kEightBits, "wgmma"}});
+  site.context = std::move(context);
+  return site;
+}
+
+Site without_fusion(const Site& site) {
+  return with_context(site, {.reference = true}, kernels::Instructions::Mma);
+}
 
 double network_error(const Site& site, const NetworkSizes& sizes, bool fused, Precision precision) {
   const Resolution frame = {"check", 1, sizes.check.first, sizes.check.second};
-  const auto velocity = [&](at::ScalarType compute, Precision precision) {
-    Transformer network(site, kCheckedLayers, compute, precision);
-    const Tensor latent = latent_of(site, frame);
+  const auto velocity = [&](const Site& on, at::ScalarType compute, Precision precision) {
+    Transformer network(on, kCheckedLayers, compute, precision);
+    const Tensor latent = latent_of(on, frame);
     Context context = network.model.context(network.states);
     return network.model(latent, network.model.rope(latent), kTime, {&context})[0];
   };
-  const auto without_fusion = [&](at::ScalarType compute) {
-    const WithoutFusion plain;
-    return velocity(compute, Precision::Exact);
-  };
-  const Tensor want = without_fusion(at::kFloat);
-  return relative_l2(fused ? velocity(site.dtype, precision) : without_fusion(site.dtype), want);
+  const Site plain = without_fusion(site);
+  const Tensor want = velocity(plain, at::kFloat, Precision::Exact);
+  return relative_l2(fused ? velocity(site, site.dtype, precision) : velocity(plain, site.dtype, Precision::Exact),
+                     want);
 }
 
 /// Operations of one block for one branch, cross-attention to `text_len` keys included.
@@ -87,47 +93,26 @@ double bound_of(Precision precision) {
 struct Lower {
   std::string name;
   Precision precision;
-  kernels::Product product;
+  kernels::Instructions instructions;
 };
 
 /// Those that these sizes and the site have.
 std::vector<Lower> lower_precisions(const Site& site) {
-  using kernels::Product;
+  using kernels::Instructions;
   if (site.config.head_dim() != kernels::kInt8HeadWidth) return {};
-  std::vector<Lower> all = {{"balanced", Precision::Balanced, Product::Mma}, {"fast", Precision::Fast, Product::Mma}};
-  for (const auto& [name, product] : own_products(site)) {
-    if (product == Product::Mma) continue;
-    all.push_back({"balanced, " + name, Precision::Balanced, product});
-    all.push_back({"fast, " + name, Precision::Fast, product});
+  std::vector<Lower> all = {{"balanced", Precision::Balanced, Instructions::Mma},
+                            {"fast", Precision::Fast, Instructions::Mma}};
+  for (const auto& [name, instructions] : own_instructions(site)) {
+    if (instructions == Instructions::Mma) continue;
+    all.push_back({"balanced, " + name, Precision::Balanced, instructions});
+    all.push_back({"fast, " + name, Precision::Fast, instructions});
   }
   return all;
 }
 
-/// 8-bit products of this kind while it lives.
-class WithProduct {
- public:
-  explicit WithProduct(kernels::Product product) : before_(kernels::wgmma()) {
-    kernels::set_wgmma(product == kernels::Product::Wgmma ? kernels::Wgmma::On : kernels::Wgmma::Measured);
-  }
-  ~WithProduct() { kernels::set_wgmma(before_); }
-
- private:
-  kernels::Wgmma before_;
-};
-
-double lower_error(const Site& site, const NetworkSizes& sizes, const Lower& lower) {
-  const WithProduct products(lower.product);
-  return network_error(site, sizes, true, lower.precision);
-}
-
-/// The contest with 8-bit products of this kind in every run.
-Contest with_product(kernels::Product product, Contest contest) {
-  for (Contestant& contestant : contest.contestants)
-    contestant.run = [product, run = contestant.run](size_t set) {
-      const WithProduct products(product);
-      return run(set);
-    };
-  return contest;
+/// The site with the instructions of this precision.
+Site with_instructions(const Site& site, const Lower& lower) {
+  return with_context(site, site.context->options(), lower.instructions);
 }
 
 using Run = std::function<Tensor(size_t set)>;
@@ -147,10 +132,7 @@ Run block_run(const Site& site, const Resolution& at, Precision precision) {
 
 Contest block_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at) {
   const Run run = block_run(site, at, Precision::Exact);
-  const auto plain = [run](size_t set) {
-    const WithoutFusion policy;
-    return run(set);
-  };
+  const Run plain = block_run(without_fusion(site), at, Precision::Exact);
   Contest contest{.flops = block_flops(site.config, double(at.tokens())),
                   .bytes = 0,
                   .ceiling = "bf16",
@@ -163,13 +145,13 @@ Contest block_contest(const Site& site, const NetworkSizes& sizes, const Resolut
 }
 
 Contest lower_block_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at, const Lower& lower) {
-  return with_product(lower.product,
-                      {.flops = block_flops(site.config, double(at.tokens())),
-                       .bytes = 0,
-                       .ceiling = "bf16",
-                       .error = finite_or(lower_error(site, sizes, lower)),
-                       .bound = bound_of(lower.precision),
-                       .contestants = {{"fused", true, block_run(site, at, lower.precision), checked_on(sizes)}}});
+  const Site own = with_instructions(site, lower);
+  return {.flops = block_flops(site.config, double(at.tokens())),
+          .bytes = 0,
+          .ceiling = "bf16",
+          .error = finite_or(network_error(own, sizes, true, lower.precision)),
+          .bound = bound_of(lower.precision),
+          .contestants = {{"fused", true, block_run(own, at, lower.precision), checked_on(sizes)}}};
 }
 
 Contest step_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at, int64_t branches,
@@ -214,8 +196,9 @@ std::vector<Plan> step_plans(const Site& site, const NetworkSizes& sizes) {
                        }});
     for (const Lower& lower : lower_precisions(site))
       plans.push_back({"step", "forward, " + lower.name, at.shape(), [=] {
-                         const double error = lower_error(site, sizes, lower);
-                         return with_product(lower.product, step_contest(site, sizes, at, 1, lower.precision, error));
+                         const Site own = with_instructions(site, lower);
+                         const double error = network_error(own, sizes, true, lower.precision);
+                         return step_contest(own, sizes, at, 1, lower.precision, error);
                        }});
   }
   return plans;

@@ -1,5 +1,5 @@
-// GELU and a step of a solver, executed through the shim, against float64.
-#include "kernels/linear/gelu.cuh"
+// A step of a solver, executed through the shim, against the reference in float64.
+#include "kernels/step/solver_step.cuh"
 
 #include "kernels/step/solver_step.h"
 #include "tests/kernels/fused.h"
@@ -7,32 +7,11 @@
 namespace wan::kernels {
 namespace {
 
-TEST(PointwiseKernels, GeluWithAndWithoutBias) {
-  at::manual_seed(1);
-  for (const Storage& s : kStorages) {
-    for (int channels : {1, 7, 1024, 1500}) {
-      for (bool with_bias : {false, true}) {
-        Tensor x = (at::randn({3, channels}) * 3).to(s.dtype), bias = at::randn({channels}).to(s.dtype);
-        x[0][0] = -60000;  // the exponential overflows
-        x[1][0] = 60000;
-        Tensor sum = x.to(at::kDouble) + (with_bias ? bias.to(at::kDouble) : at::zeros({}, at::kDouble));
-        BiasGeluArguments a{x.data_ptr(), with_bias ? bias.const_data_ptr() : nullptr, 3, channels};
-        run_bias_gelu(a, s.element, simt::HostRunner{});
-        EXPECT_LT(relative_rms(x, at::gelu(sum, "tanh")), s.half_unit);
-        EXPECT_EQ(x[0][0].item<float>(), 0);
-        if (channels > 1) {
-          EXPECT_LT(relative_rms(x.slice(1, 1), at::gelu(sum, "tanh").slice(1, 1)), s.half_unit);
-        }
-      }
-    }
-  }
-}
-
-TEST(PointwiseKernels, AStepOfASolver) {
+TEST(SolverStepKernel, AStepIsTheReferences) {
   at::manual_seed(2);
   constexpr float kGuidance = 5, kVelocity = -0.7f, kCorrector[] = {0.25f, 2, -3, 5}, kPredictor[] = {0.5f, -2, 3};
   // Whole packs, a tail of single elements, more than a block.
-  for (int size : {1, 4, 777, 4 * kPointThreads + 4}) {
+  for (int size : {1, 4, 777, 4 * kStepThreads + 4}) {
     const Tensor in = at::randn({6, size}), wide = in.to(at::kDouble);
     for (int parts = 0; parts < 32; ++parts) {
       const bool guidance = parts & 1, corrects = parts & 2, predicts = parts & 4, newest = parts & 8,

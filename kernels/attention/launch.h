@@ -1,4 +1,4 @@
-// As launch.h, for the kernels with 8-bit operands.
+// Arguments and launchers of attention, in 16 and in 8 bits (kernels/op/launch.h has the rules).
 #pragma once
 
 #include "kernels/attention/float8.h"
@@ -6,45 +6,26 @@
 
 namespace wan::kernels {
 
-/// Rows rotated (hadamard.h) and quantised with one scale each.
-struct QuantiseRowsArguments {
-  const void* x;  // [rows, channels] of `element`
-  int8_t* codes;  // [rows, channels]
-  float* scale;   // [rows]
-  int64_t rows;   // at most 2^31 - 1
-  int channels;   // a multiple of 128, at most kMaxRowChannels
+/// softmax(q k^T * scale + bias) v with head dimension 128, 16-bit elements. Strides in elements, each a multiple of 8;
+/// the channels of a head lie together and 16-byte aligned.
+struct AttentionArguments {
+  struct Strided {
+    const void* data;
+    int64_t batch, token, head;
+  };
+  Strided q, k, v;
+  const float* bias;  // [keys], a logit for each key, or null
+  void* out;          // [batch, queries, heads, 128] contiguous
+  int batch, heads, queries, keys;
+  float scale;  // positive
 };
-cudaError_t launch_quantise_rows(const QuantiseRowsArguments& arguments, Element element, cudaStream_t stream);
-
-/// As launch_layer_norm, and its rows quantised as by launch_quantise_rows, without a rounding in between.
-struct LayerNormInt8Arguments {
-  LayerNormArguments norm;  // `channels` a multiple of 128; `out` is not used
-  int8_t* codes;            // [rows, channels]
-  float* scale;             // [rows]
-};
-/// `element` is y's; without a residual it plays no part.
-cudaError_t launch_layer_norm_int8(const LayerNormInt8Arguments& arguments, Element element, cudaStream_t stream);
-
-/// y = (x w^T) * x_scale * weight_scale + bias from 8-bit operands; then out = gelu_tanh(y) or y, or, where `residual`
-/// is given, residual += gate * y in float32.
-struct Int8LinearArguments {
-  const int8_t* x;            // [rows, depth]
-  const float* x_scale;       // [rows]
-  const int8_t* weight;       // [channels, depth]
-  const float* weight_scale;  // [channels]
-  const float* bias;          // [channels], or null
-  void* out;                  // [rows, channels] of `element`; not used with a residual
-  float* residual;            // [rows, channels], or null
-  const float* gate;          // [segments, channels], or null: 1
-  int rows, channels, depth;  // channels even, depth a multiple of 128
-  int tokens;                 // rows of one batch element: `segments` begin anew behind them
-  SegmentEnds segments;
-  bool gelu;
-};
-/// `element` is BFloat16 or Half. mma.sync, sm_80 and newer.
-cudaError_t launch_int8_linear(const Int8LinearArguments& arguments, Element element, cudaStream_t stream);
-/// The same with wgmma, compiled for sm_90a alone.
-cudaError_t launch_int8_linear_sm90(const Int8LinearArguments& arguments, Element element, cudaStream_t stream);
+/// Rows of queries in a thread block, keys in a step of it.
+constexpr int kAttentionQueryBlock = 128, kAttentionKeyBlock = 64, kAttentionHeadDim = 128;
+/// `element` is Half or BFloat16. Needs sm_80 or newer.
+cudaError_t launch_attention(const AttentionArguments& arguments, Element element, cudaStream_t stream);
+/// The same with wgmma, compiled for sm_90a alone: no bias; strides as simt::sm90::TensorView wants them for
+/// [batch, tokens, heads, 128].
+cudaError_t launch_attention_sm90(const AttentionArguments& arguments, Element element, cudaStream_t stream);
 
 /// Keys that share a scale.
 constexpr int kInt8KeyBlock = 128;

@@ -1,0 +1,31 @@
+// Our 16-bit attention, bound to tensors (kernels/norm/norm_cuda.h says what such functions have in common), and the
+// choice among it and the libraries' on one GPU.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "kernels/attention/attention.h"
+
+namespace wan::kernels {
+
+/// Heads of our own attention.
+bool takes_head(int64_t head_dim, at::ScalarType dtype);
+/// Whether a copy engine's box reads x [B, L, H, D] as it lies: each stride passes over what is inside it and is a
+/// multiple of that stride.
+bool is_nested(const Tensor& x);
+
+namespace cuda {
+
+/// `bias` is undefined or [Lk], with wgmma undefined. Layouts that the kernel does not read are copied first.
+std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias,
+                                Instructions instructions = Instructions::Mma,
+                                const Context& context = default_context());
+
+/// cuDNN's, flash, memory-efficient and our own attention (kAttentionBackends) on this GPU, timed by its events and named
+/// after its card and library versions. Off are Options::attention_off, and wgmma unless that is on. Null in builds
+/// without kernels. Throws c10::Error for a name that is not among the back ends.
+std::unique_ptr<AttentionSelector> attention_selector(at::Device device, const Options& options);
+
+}  // namespace cuda
+}  // namespace wan::kernels

@@ -1,0 +1,30 @@
+#include "kernels/op/device.h"
+
+namespace wan::kernels {
+
+bool use_libraries(const at::Tensor& x, const Context& context) {
+  return kFusedBuilt && x.is_cuda() && !context.options().reference && !x.requires_grad();
+}
+
+bool use_fused(const at::Tensor& x, const Context& context) {
+  return use_libraries(x, context) && cuda::has_kernels(x.device());
+}
+
+namespace cuda {
+
+bool has_wgmma(at::Device device) {
+  return architecture(device) == 90;
+}
+
+Instructions instructions_on(at::Device device, const Context& context) {
+  const bool wgmma = context.wgmma() == Wgmma::On && device.is_cuda() && has_wgmma(device);
+  return wgmma ? Instructions::Wgmma : Instructions::Mma;
+}
+
+bool multiplies_float8(at::Device device, const Context& context) {
+  const int own = architecture(device);
+  return own == kFloat8Architecture || own >= 120 || instructions_on(device, context) == Instructions::Wgmma;
+}
+
+}  // namespace cuda
+}  // namespace wan::kernels

@@ -1,0 +1,25 @@
+// The environment variables that wan-infer and wan-bench honour. Read once, by a program's main; nothing below tools
+// reads the environment for them.
+#pragma once
+
+#include <filesystem>
+#include <stdexcept>
+
+#include "kernels/op/options.h"
+
+namespace wan {
+
+/// A variable has a value that is not known: `[WAN_WGMMA] must be off, measured or on, got yes`.
+struct EnvironmentError : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
+/// WAN_KERNELS (fused, reference), WAN_WGMMA (off, measured, on) and WAN_ATTENTION_OFF (names of attention back ends
+/// with commas between). Unset and empty is the default. Throws EnvironmentError for other values.
+kernels::Options options_of_environment();
+
+/// Where times of attention are kept: wan-infer/attention.json in XDG_CACHE_HOME, else in .cache of HOME; empty without
+/// either.
+std::filesystem::path attention_cache_path();
+
+}  // namespace wan

@@ -1,17 +1,17 @@
-// The layers that networks are made of. Each takes its weights from the Scope where they lie and says what they are
-// for; residency decides where they end up and in which dtype. `compute` is the arithmetic of the matrix products:
+// The layers that networks are made of. Each takes its weights from the Scope of their names, with what they are used
+// for; the network's Place decides where they lie and in which form. `compute` is the arithmetic of the matrix products:
 // float32, bfloat16 (autocast: inputs and weights are rounded, sums are float32, the result is rounded) or, on the CPU,
 // float64.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
-#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "models/weights/matrix.h"
 #include "models/weights/scope.h"
+#include "models/weights/weight.h"
 
 namespace wan {
 
@@ -24,18 +24,20 @@ enum class Bias { Yes, No };
 struct Linear {
   Linear(const Scope& at, int64_t in, int64_t out, at::ScalarType compute, Bias with = Bias::Yes,
          Role role = Role::Matmul);
-  /// x [..., in], any dtype, or codes where `matrix` has them -> [..., out] in `compute`.
+  /// Several linears of one input as one: the rows of all `names` under `at`, `out` of each.
+  Linear(const Scope& at, const std::vector<std::string_view>& names, int64_t in, int64_t out, at::ScalarType compute,
+         Bias with, Role role);
+  /// x [..., in], any dtype, or codes where the weight is coded -> [..., out] in `compute`.
   Tensor operator()(const Operand& x, Activation activation = Activation::None) const;
   /// residual [B, L, out] += gate * y in place, without an activation; gate [S, out] float32, a row for each segment.
   void add_to(Tensor& residual, const Tensor& x, const Tensor& gate, const kernels::Segments& ends) const;
 
   at::ScalarType compute;
-  Matrix matrix;
-  Tensor bias;
+  Weight weight, bias;
 };
 
-/// Several linears of the same input. On a device they become one matrix once they are placed; mapped weights stay
-/// apart, because joining them would copy the file into memory.
+/// Several linears of the same input: one matrix where they are copied anyway, apart where they are mapped
+/// (Place::joins_rows).
 struct MergedLinear {
   MergedLinear(const Scope& at, const std::vector<std::string_view>& names, int64_t in, int64_t out,
                at::ScalarType compute, Bias with = Bias::Yes, Role role = Role::Matmul);
@@ -44,11 +46,8 @@ struct MergedLinear {
   /// Whether the input may come in codes.
   bool is_coded() const;
 
-  at::ScalarType compute;
-  std::vector<Linear> parts;     // empty where merged
-  std::optional<Matrix> matrix;  // [names * out, in]; absent where not
-  Tensor bias;                   // [names * out]
   int64_t out;
+  std::vector<Linear> parts;  // one for each name, or one of names * out rows
 };
 
 /// Two linears with an activation between: feed-forward, text and time embedding. The names are the official indices.
@@ -69,7 +68,7 @@ struct RmsNorm {
   RmsNorm(const Scope& at, int64_t width, double eps);
   Tensor operator()(const Tensor& x) const;
 
-  Tensor weight;
+  Weight weight;
   double eps;
 };
 
@@ -79,7 +78,7 @@ struct LayerNorm {
   /// x [..., width] float32 -> the same in `dtype`.
   Tensor operator()(const Tensor& x, at::ScalarType dtype) const;
 
-  Tensor weight, bias;
+  Weight weight, bias;
   double eps;
 };
 
@@ -89,7 +88,7 @@ struct Embedding {
   /// ids, each from 0 to rows - 1 -> [ids, width] in `dtype` on `device`. Throws c10::Error for other ids.
   Tensor operator()(at::IntArrayRef ids, at::Device device, at::ScalarType dtype) const;
 
-  Tensor weight;
+  Weight weight;
 };
 
 }  // namespace wan

@@ -31,7 +31,7 @@ const vae::Vae& wide_alone(Networks& networks) {
 
 void ClipDecoder::open(const vae::Vae& vae, const at::Tensor& latent) {
   const vae::Build& build = vae.decoder.build;
-  const uint64_t own = vae_bytes(vae.decoder.head.gamma.numel(), picture(latent), build.dtype, vae::Windows::Own);
+  const uint64_t own = vae_bytes(vae.decoder.head.gamma.size(0), picture(latent), build.dtype, vae::Windows::Own);
   const Placement& placement = networks_.placement();
   stream_.reset();                   // its caches make room,
   release_cached(placement.device);  // which the driver sees only then

@@ -1,47 +1,30 @@
 #include "engine/residency/networks.h"
-#include "models/weights/scope.h"
-
-#include <ATen/ATen.h>
 
 #include <chrono>
+#include <utility>
+
+#include "models/weights/place.h"
+#include "models/weights/scope.h"
 
 namespace wan {
 
 namespace {
 
-constexpr int64_t kPieceBytes = 64 << 20;
-
-at::ScalarType placed_dtype(Role role, at::ScalarType stored, at::ScalarType compute) {
-  switch (role) {
-    case Role::Matmul:
-    case Role::Block:
-      return compute;
-    case Role::Float32:
-      return at::kFloat;
-    case Role::Table:
-      return stored;
+/// Where a network's weights lie. The audio encoder runs in float32 on the CPU, as in the reference, whatever the
+/// placement: a minute of sound takes it seconds. Only transformers have blocks in a lower precision.
+Place place_of(Network network, const Placement& placement) {
+  switch (network) {
+    case Network::AudioEncoder:
+      return {};
+    case Network::TextEncoder:
+    case Network::Vae:
+      return Place::on(placement.device, placement.dtype);
+    case Network::HighNoise:
+    case Network::LowNoise:
+    case Network::Speech:
+      return Place::on(placement.device, placement.dtype, placement.precision);
   }
-  return stored;
-}
-
-/// Converts piece by piece on the way to the device, so that the host never holds more than one piece.
-Place upload_to(const Placement& placement) {
-  return [placement](const at::Tensor& mapped, Role role) {
-    if (role == Role::Table) return mapped;
-    at::ScalarType dtype = placed_dtype(role, mapped.scalar_type(), placement.dtype);
-    at::Tensor placed = at::empty(mapped.sizes(), mapped.options().device(placement.device).dtype(dtype));
-    at::Tensor from = mapped.reshape({-1}), to = placed.view({-1});
-    int64_t piece = kPieceBytes / int64_t(std::max(mapped.itemsize(), placed.itemsize()));
-    for (int64_t start = 0; start < from.numel(); start += piece) {
-      int64_t length = std::min(piece, from.numel() - start);
-      to.narrow(0, start, length).copy_(from.narrow(0, start, length).to(dtype));
-    }
-    return placed;
-  };
-}
-
-Place place_for(const Placement& placement) {
-  return placement.device.is_cpu() ? Place(keep_mapped) : upload_to(placement);
+  return {};
 }
 
 std::filesystem::path path_of(Network network, const ModelFolder& folder) {
@@ -61,52 +44,50 @@ std::filesystem::path path_of(Network network, const ModelFolder& folder) {
   return {};
 }
 
-/// Bytes that a weight ends up with.
-uint64_t placed_bytes(const at::Tensor& weight, Role role, const Placement& placement) {
-  if (role == Role::Table) return 0;
-  if (weight.dim() == 2 && is_coded(role, weight.size(1), placement.precision))
-    return uint64_t(weight.numel()) + uint64_t(weight.size(0)) * kRowScaleBytes;
-  return uint64_t(weight.numel()) * c10::elementSize(placed_dtype(role, weight.scalar_type(), placement.dtype));
-}
+template <typename Model>
+struct Built {
+  std::unique_ptr<Model> model;
+  uint64_t bytes;  // that its weights take on their devices
+};
 
 /// Builds a network from a checkpoint whose every tensor it must use.
-template <typename Make>
-auto build(Checkpoint checkpoint, const Place& place, Make make, Precision precision = Precision::Exact) {
-  Weights weights(std::move(checkpoint), place, precision);
-  auto model = make(weights);
+template <typename Model, typename Make>
+Built<Model> build(Checkpoint checkpoint, const Place& place, Make make) {
+  Weights weights(std::move(checkpoint), place);
+  std::unique_ptr<Model> model = make(weights);
   weights.finish();
-  return model;
+  return {std::move(model), bytes_of(weights.taken())};
 }
 
-std::unique_ptr<Umt5Encoder> build_text_encoder(Checkpoint checkpoint, const Place& place, at::ScalarType compute) {
-  return build(std::move(checkpoint), place,
-               [&](Weights& weights) { return std::make_unique<Umt5Encoder>(weights.root(), compute); });
+Built<Umt5Encoder> build_text_encoder(Checkpoint checkpoint, const Place& place) {
+  return build<Umt5Encoder>(std::move(checkpoint), place, [&](Weights& weights) {
+    return std::make_unique<Umt5Encoder>(weights.root(), place.compute);
+  });
 }
 
-std::unique_ptr<WanModel> build_expert(const std::filesystem::path& folder, Checkpoint checkpoint, const Place& place,
-                                       const Placement& placement) {
-  WanConfig config = WanConfig::read(folder / "config.json");
-  auto make = [&](Weights& weights) { return std::make_unique<WanModel>(weights.root(), config, placement.dtype); };
-  return build(std::move(checkpoint), place, make, placement.precision);
+Built<WanModel> build_expert(const std::filesystem::path& folder, Checkpoint checkpoint, const Place& place) {
+  const WanConfig config = WanConfig::read(folder / "config.json");
+  return build<WanModel>(std::move(checkpoint), place, [&](Weights& weights) {
+    return std::make_unique<WanModel>(weights.root(), config, place.compute);
+  });
 }
 
-std::unique_ptr<SpeechModel> build_speech(const std::filesystem::path& folder, Checkpoint checkpoint,
-                                          const Place& place, const Placement& placement) {
-  SpeechConfig config = SpeechConfig::read(folder / "config.json");
-  auto make = [&](Weights& weights) { return std::make_unique<SpeechModel>(weights.root(), config, placement.dtype); };
-  return build(std::move(checkpoint), place, make, placement.precision);
+Built<SpeechModel> build_speech(const std::filesystem::path& folder, Checkpoint checkpoint, const Place& place) {
+  const SpeechConfig config = SpeechConfig::read(folder / "config.json");
+  return build<SpeechModel>(std::move(checkpoint), place, [&](Weights& weights) {
+    return std::make_unique<SpeechModel>(weights.root(), config, place.compute);
+  });
 }
 
-std::unique_ptr<Wav2Vec2> build_audio_encoder(const std::filesystem::path& folder, Checkpoint checkpoint,
-                                              const Place& place) {
-  Wav2Vec2Config config = Wav2Vec2Config::read(folder / "config.json");
-  return build(std::move(checkpoint), place,
-               [&](Weights& weights) { return std::make_unique<Wav2Vec2>(weights, config); });
+Built<Wav2Vec2> build_audio_encoder(const std::filesystem::path& folder, Checkpoint checkpoint, const Place& place) {
+  const Wav2Vec2Config config = Wav2Vec2Config::read(folder / "config.json");
+  return build<Wav2Vec2>(std::move(checkpoint), place,
+                         [&](Weights& weights) { return std::make_unique<Wav2Vec2>(weights, config); });
 }
 
-std::unique_ptr<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place, at::ScalarType dtype) {
-  return build(std::move(checkpoint), place,
-               [&](Weights& weights) { return std::make_unique<vae::Vae>(weights, vae::Options{dtype}); });
+Built<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place, at::ScalarType dtype) {
+  return build<vae::Vae>(std::move(checkpoint), place,
+                         [&](Weights& weights) { return std::make_unique<vae::Vae>(weights, vae::Options{dtype}); });
 }
 
 }  // namespace
@@ -136,28 +117,24 @@ std::vector<Network> networks_of(const ModelFolder& folder) {
 }
 
 uint64_t placed_bytes(Network network, const ModelFolder& folder, const Placement& placement) {
-  if (placement.device.is_cpu() || network == Network::AudioEncoder) return 0;
-  std::filesystem::path path = path_of(network, folder);
-  Checkpoint names = Checkpoint::names_only(Checkpoint::open(path).tensors(), path.string());
-  uint64_t bytes = 0;
-  Place count = [&](const at::Tensor& meta, Role role) {
-    bytes += placed_bytes(meta, role, placement);
-    return meta;
-  };
+  const Place place = place_of(network, placement).planned();
+  if (place.mapped) return 0;
+  const std::filesystem::path path = path_of(network, folder);
+  Checkpoint headers = Checkpoint::open(path);
   switch (network) {
     case Network::TextEncoder:
-      build_text_encoder(std::move(names), count, placement.dtype);
-      break;
-    case Network::Vae:
-      build_vae(std::move(names), count, placement.vae);
-      break;
+      return build_text_encoder(std::move(headers), place).bytes;
+    case Network::AudioEncoder:
+      return build_audio_encoder(path, std::move(headers), place).bytes;
+    case Network::HighNoise:
+    case Network::LowNoise:
+      return build_expert(path, std::move(headers), place).bytes;
     case Network::Speech:
-      build_speech(path, std::move(names), count, placement);
-      break;
-    default:
-      build_expert(path, std::move(names), count, placement);
+      return build_speech(path, std::move(headers), place).bytes;
+    case Network::Vae:
+      return build_vae(std::move(headers), place, placement.vae).bytes;
   }
-  return bytes;
+  return 0;
 }
 
 bool all_fit(const ModelFolder& folder, const Placement& placement, uint64_t working, uint64_t available) {
@@ -185,7 +162,7 @@ const Model& Networks::get(std::unique_ptr<Model>& slot, Network network, Load l
   auto start = std::chrono::steady_clock::now();
   Checkpoint checkpoint = Checkpoint::open(path_of(network, folder_));
   uint64_t bytes = checkpoint.bytes();
-  slot = load(std::move(checkpoint));
+  slot = load(std::move(checkpoint), place_of(network, placement_));
   log_("load", {{"network", name(network)},
                 {"bytes", bytes},
                 {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}});
@@ -198,38 +175,37 @@ void Networks::warn_of_precision() {
 }
 
 const Umt5Encoder& Networks::text_encoder() {
-  return get(text_encoder_, Network::TextEncoder, [&](Checkpoint file) {
-    return build_text_encoder(std::move(file), place_for(placement_), placement_.dtype);
-  });
+  return get(text_encoder_, Network::TextEncoder,
+             [](Checkpoint file, const Place& place) { return build_text_encoder(std::move(file), place).model; });
 }
 
 const WanModel& Networks::expert(bool high) {
   std::unique_ptr<WanModel>& slot = high ? high_ : low_;
   if (!slot) ++expert_loads_;
-  return get(slot, high ? Network::HighNoise : Network::LowNoise, [&](Checkpoint file) {
+  return get(slot, high ? Network::HighNoise : Network::LowNoise, [&](Checkpoint file, const Place& place) {
     warn_of_precision();
-    return build_expert(high ? folder_.high_noise : folder_.low_noise, std::move(file), place_for(placement_),
-                        placement_);
+    return build_expert(high ? folder_.high_noise : folder_.low_noise, std::move(file), place).model;
   });
 }
 
 const SpeechModel& Networks::speech() {
   if (!speech_) ++expert_loads_;
-  return get(speech_, Network::Speech, [&](Checkpoint file) {
+  return get(speech_, Network::Speech, [&](Checkpoint file, const Place& place) {
     warn_of_precision();
-    return build_speech(folder_.high_noise, std::move(file), place_for(placement_), placement_);
+    return build_speech(folder_.high_noise, std::move(file), place).model;
   });
 }
 
 const Wav2Vec2& Networks::audio_encoder() {
-  // Runs in float32 on the CPU, as in the reference, whatever the placement: a minute of sound takes it seconds.
-  return get(audio_encoder_, Network::AudioEncoder,
-             [&](Checkpoint file) { return build_audio_encoder(folder_.audio_encoder, std::move(file), keep_mapped); });
+  return get(audio_encoder_, Network::AudioEncoder, [&](Checkpoint file, const Place& place) {
+    return build_audio_encoder(folder_.audio_encoder, std::move(file), place).model;
+  });
 }
 
 const vae::Vae& Networks::vae() {
-  return get(vae_, Network::Vae,
-             [&](Checkpoint file) { return build_vae(std::move(file), place_for(placement_), placement_.vae); });
+  return get(vae_, Network::Vae, [&](Checkpoint file, const Place& place) {
+    return build_vae(std::move(file), place, placement_.vae).model;
+  });
 }
 
 const vae::Vae& Networks::wide_vae() {
@@ -240,7 +216,7 @@ const vae::Vae& Networks::wide_vae() {
       if (other != Network::Vae && other != Network::AudioEncoder) drop(other);
   }
   return get(wide_vae_, Network::Vae,
-             [&](Checkpoint file) { return build_vae(std::move(file), place_for(placement_), at::kFloat); });
+             [](Checkpoint file, const Place& place) { return build_vae(std::move(file), place, at::kFloat).model; });
 }
 
 void Networks::drop(Network network) {

@@ -1,4 +1,4 @@
-// The networks of a model folder, and the one place that decides where their weights lie.
+// The networks of a model folder: loaded when they are first asked for, unloaded where others need the room.
 #pragma once
 
 #include <memory>
@@ -21,8 +21,8 @@ std::vector<Network> networks_of(const ModelFolder& folder);
 /// "text encoder", "high-noise expert" and so on.
 const char* name(Network network);
 
-/// Bytes a network's weights take on the placement once they are placed; 0 on the CPU, where the mapped files serve, and
-/// for the audio encoder, which stays there. Reads headers only. Throws ModelError.
+/// Bytes a network's weights take on the placement once they are loaded: it is built on the meta device, from headers
+/// alone. 0 on the CPU, where the mapped files serve, and for the audio encoder, which stays there. Throws ModelError.
 uint64_t placed_bytes(Network network, const ModelFolder& folder, const Placement& placement);
 
 /// Whether all networks of the folder and `working` bytes of activations fit into `available` bytes of the placement at

@@ -83,7 +83,7 @@ Tensor Umt5Block::bias(int64_t tokens, int64_t length) const {
   std::vector<int64_t> buckets;
   for (int64_t distance = 1 - length; distance < length; ++distance) buckets.push_back(umt5_bucket(distance));
   Tensor index = at::tensor(buckets, at::kLong).to(pos_embedding.device());
-  Tensor by_distance = pos_embedding.to(float32_dtype(compute)).index_select(0, index).t().contiguous();
+  Tensor by_distance = pos_embedding.tensor().to(float32_dtype(compute)).index_select(0, index).t().contiguous();
   // Window w holds the distances of query length - 1 - w, so the windows are the rows from last to first.
   Tensor bias = by_distance.unfold(1, length, 1).flip(1);
   if (tokens < length) bias.narrow(2, tokens, length - tokens).fill_(std::numeric_limits<float>::lowest());

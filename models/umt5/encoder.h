@@ -48,7 +48,7 @@ struct Umt5Block {
   Umt5Attention attn;
   RmsNorm norm2;
   Umt5FeedForward ffn;
-  Tensor pos_embedding;  // [32, heads]
+  Weight pos_embedding;  // [32, heads]
 };
 
 struct Umt5Encoder {
@@ -56,7 +56,7 @@ struct Umt5Encoder {
   Umt5Encoder(const Scope& root, at::ScalarType compute);
 
   at::Device device() const { return norm.weight.device(); }
-  /// Rows of the table [1, ids, dim] in the island dtype.
+  /// Rows of the table [1, ids, dim] in float32_dtype(compute).
   Tensor embed(at::IntArrayRef ids) const;
   /// ids of one prompt, the final </s> included -> its states [ids, dim] float32. Padding is masked in the reference,
   /// so the states of the true tokens do not depend on it and only they are computed. Throws c10::Error for ids outside

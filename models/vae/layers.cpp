@@ -13,22 +13,42 @@
 namespace wan::vae {
 namespace {
 
-/// A weight in the mapped file stays there and is converted at use; one on a device is converted once, and a
-/// convolution's lies channels last, as its input does: cuDNN would bring it there at every call.
-Tensor take(const Scope& at, std::string_view leaf, at::IntArrayRef shape, const Build& build) {
-  Tensor tensor = at.take(leaf, shape, Role::Float32);
-  if (!tensor.defined() || tensor.is_cpu()) return tensor;
-  tensor = tensor.to(build.dtype);
-  if (tensor.dim() == 5) return tensor.contiguous(at::MemoryFormat::ChannelsLast3d);
-  return tensor.dim() == 4 ? tensor.contiguous(at::MemoryFormat::ChannelsLast) : tensor;
+/// Where convolutions of a device read their weights: cuDNN would bring them there at every call.
+Tensor channels_last(const Tensor& weight) {
+  if (weight.dim() == 5) return weight.contiguous(at::MemoryFormat::ChannelsLast3d);
+  return weight.dim() == 4 ? weight.contiguous(at::MemoryFormat::ChannelsLast) : weight;
+}
+
+/// A convolution's weight or bias, or a norm's. A mapped one is converted at use, a copy is kept in the VAE's dtype.
+Weight take(const Scope& at, std::string_view leaf, at::IntArrayRef shape, const Build& build) {
+  return at.take(leaf, shape, Role::Float32, {.dtype = build.dtype, .layout = channels_last});
 }
 
 /// gamma [C, 1, 1(, 1)] as [C].
-Tensor take_gamma(const Scope& at, int64_t channels, int64_t ones, const Build& build) {
+Weight take_gamma(const Scope& at, int64_t channels, int64_t ones, const Build& build) {
   std::vector<int64_t> shape(1 + ones, 1);
   shape[0] = channels;
-  Tensor gamma = take(at, "gamma", shape, build);
-  return gamma.defined() ? gamma.flatten() : gamma;
+  return at.take("gamma", shape, Role::Float32, {.dtype = build.dtype, .prepare = [](const std::vector<Tensor>& parts) {
+                                                   return parts[0].flatten();
+                                                 }});
+}
+
+/// The weight [out, in, 1, 1(, 1)] of a convolution of single pixels, as a linear's [out, in].
+Weight take_pixel_weight(const Scope& at, int64_t in, int64_t out, int64_t ones, const Build& build) {
+  std::vector<int64_t> shape(2 + ones, 1);
+  shape[0] = out, shape[1] = in;
+  const auto as_matrix = [out, in](const std::vector<Tensor>& parts) { return parts[0].view({out, in}); };
+  return at.take("weight", shape, Role::Float32, {.dtype = build.dtype, .prepare = as_matrix});
+}
+
+/// The weight [out, in, 3, 3] of a convolution behind a doubling of pixels, its taps summed: [4, out, in, 2, 2].
+Weight take_folded(const Scope& at, int64_t in, int64_t out, const Build& build) {
+  const auto fold = [](const std::vector<Tensor>& parts) { return kernels::fold_nearest2x(parts[0]); };
+  const auto each_channels_last = [](const Tensor& folded) {
+    return channels_last(folded.flatten(0, 1)).unflatten(0, {4, -1});
+  };
+  return at.take("weight", {out, in, 3, 3}, Role::Float32,
+                 {.dtype = build.dtype, .prepare = fold, .layout = each_channels_last});
 }
 
 /// Copies `frames` into the slot, in place where it already holds as many.
@@ -95,20 +115,15 @@ Tensor CausalConv::operator()(Tensor x, const Tensor& gamma, FrameCache& cache) 
   x.reset();
   cache.keep(slot, window);
   // The first frame sees zeros before it: two thirds of the products would be with zeros.
-  return starts_alone ? kernels::conv3d(present, weight.narrow(2, kPast, 1), bias)
-                      : kernels::conv3d(window, weight, bias);
+  return starts_alone ? kernels::conv3d(present, weight.tensor().narrow(2, kPast, 1), bias.tensor())
+                      : kernels::conv3d(window, weight.tensor(), bias.tensor());
 }
 
 PixelLinear::PixelLinear(const Scope& at, int64_t in, int64_t out, int64_t ones, const Build& build)
-    : bias(take(at, "bias", {out}, build)) {
-  std::vector<int64_t> shape(2 + ones, 1);
-  shape[0] = out, shape[1] = in;
-  weight = take(at, "weight", shape, build);
-  if (weight.defined()) weight = weight.view({out, in});
-}
+    : weight(take_pixel_weight(at, in, out, ones, build)), bias(take(at, "bias", {out}, build)) {}
 
 Tensor PixelLinear::operator()(const Tensor& x) const {
-  return kernels::linear(x, weight, bias);
+  return kernels::linear(x, weight.tensor(), bias.tensor());
 }
 
 NormedConv::NormedConv(const Scope& at, int64_t norm, int64_t conv, int64_t in, int64_t out, Build& build)
@@ -132,7 +147,7 @@ FrameAttention::FrameAttention(const Scope& at, int64_t channels, const Build& b
 Tensor FrameAttention::operator()(const Tensor& x) const {
   const int64_t frames = x.size(0), pixels = x.size(1) * x.size(2), channels = x.size(3);
   Tensor normed = at::empty_like(x);
-  kernels::channel_norm_silu(x, gamma, /*activate=*/false, normed);
+  kernels::channel_norm_silu(x, gamma.tensor(), /*activate=*/false, normed);
   const std::vector<Tensor> qkv = to_qkv(normed).view({frames, pixels, 1, 3 * channels}).chunk(3, -1);
   Tensor y = kernels::attention(qkv[0], qkv[1], qkv[2], 1 / std::sqrt(double(channels)));
   return proj(y.reshape(x.sizes())).add_(x);
@@ -148,24 +163,19 @@ Downsample::Downsample(const Scope& at, int64_t channels, bool temporal, Build& 
 }
 
 Tensor Downsample::operator()(const Tensor& x, FrameCache& cache) const {
-  Tensor y = kernels::conv2d_down(x, weight, bias);
+  Tensor y = kernels::conv2d_down(x, weight.tensor(), bias.tensor());
   if (slot < 0) return y;
   Tensor& last = cache[slot];
   const bool starts = !last.defined();
   const Tensor window = starts ? y : at::cat({last, y});
   remember(last, y.narrow(0, y.size(0) - 1, 1));
   // The first chunk passes as it is: nothing lies before it.
-  return starts ? y : kernels::conv3d(window, time_weight, time_bias, /*time_stride=*/2);
+  return starts ? y : kernels::conv3d(window, time_weight.tensor(), time_bias.tensor(), /*time_stride=*/2);
 }
 
 Upsample::Upsample(const Scope& at, int64_t channels, bool temporal, Build& build)
-    : folded(take(at / "resample" / 1, "weight", {channels / 2, channels, 3, 3}, build)),
+    : folded(take_folded(at / "resample" / 1, channels, channels / 2, build)),
       bias(take(at / "resample" / 1, "bias", {channels / 2}, build)) {
-  if (folded.defined()) {
-    folded = kernels::fold_nearest2x(folded);
-    if (!folded.is_cpu())
-      folded = folded.flatten(0, 1).contiguous(at::MemoryFormat::ChannelsLast).unflatten(0, {4, -1});
-  }
   if (!temporal) return;
   time_weight = take(at / "time_conv", "weight", {2 * channels, channels, 3, 1, 1}, build);
   time_bias = take(at / "time_conv", "bias", {2 * channels}, build);
@@ -184,11 +194,11 @@ Tensor Upsample::operator()(Tensor x, FrameCache& cache) const {
       window.narrow(0, kPast, frames).copy_(x);
       cache.keep(slot, window);
       // First half of the channels: even frames; second half: odd ones.
-      x = kernels::conv3d(window, time_weight, time_bias).view({frames, height, width, 2, channels});
+      x = kernels::conv3d(window, time_weight.tensor(), time_bias.tensor()).view({frames, height, width, 2, channels});
       x = x.permute({0, 3, 1, 2, 4}).reshape({2 * frames, height, width, channels});
     }
   }
-  return kernels::conv2d_up(x, folded, bias);
+  return kernels::conv2d_up(x, folded.tensor(), bias.tensor());
 }
 
 Middle::Middle(const Scope& at, int64_t channels, Build& build)

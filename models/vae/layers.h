@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "models/weights/scope.h"
+#include "models/weights/weight.h"
 
 namespace wan::vae {
 
@@ -50,7 +51,7 @@ using Observer = std::function<void(std::string_view name, const Tensor& clip)>;
 
 /// How layers are built.
 struct Build {
-  at::ScalarType dtype;  // of activations, and of the weights wherever they are not the mapped file itself
+  at::ScalarType dtype;  // of activations, and of the weights where they are copied
   int64_t slots = 0;     // cache slots given out so far
 };
 
@@ -60,7 +61,7 @@ struct CausalConv {
   /// x [T, H, W, in] -> [T, H, W, out]. With `gamma` [in], x is normed and activated first. x is released on the way.
   Tensor operator()(Tensor x, const Tensor& gamma, FrameCache& cache) const;
 
-  Tensor weight, bias;
+  Weight weight, bias;
   int64_t slot;
 };
 
@@ -68,14 +69,14 @@ struct CausalConv {
 struct PixelLinear {
   PixelLinear(const Scope& at, int64_t in, int64_t out, int64_t ones, const Build& build);
   Tensor operator()(const Tensor& x) const;
-  Tensor weight, bias;
+  Weight weight, bias;
 };
 
 /// Norm, SiLU, causal convolution: `norm` and `conv` are the numbers of the two in the sequence under `at`.
 struct NormedConv {
   NormedConv(const Scope& at, int64_t norm, int64_t conv, int64_t in, int64_t out, Build& build);
-  Tensor operator()(Tensor x, FrameCache& cache) const { return conv(std::move(x), gamma, cache); }
-  Tensor gamma;
+  Tensor operator()(Tensor x, FrameCache& cache) const { return conv(std::move(x), gamma.tensor(), cache); }
+  Weight gamma;
   CausalConv conv;
 };
 
@@ -91,7 +92,7 @@ struct ResidualBlock {
 struct FrameAttention {
   FrameAttention(const Scope& at, int64_t channels, const Build& build);
   Tensor operator()(const Tensor& x) const;
-  Tensor gamma;
+  Weight gamma;
   PixelLinear to_qkv, proj;
 };
 
@@ -100,8 +101,8 @@ struct FrameAttention {
 struct Downsample {
   Downsample(const Scope& at, int64_t channels, bool temporal, Build& build);
   Tensor operator()(const Tensor& x, FrameCache& cache) const;
-  Tensor weight, bias;            // resample.1
-  Tensor time_weight, time_bias;  // time_conv, undefined without `temporal`
+  Weight weight, bias;            // resample.1
+  Weight time_weight, time_bias;  // time_conv, empty without `temporal`
   int64_t slot = -1;
 };
 
@@ -109,8 +110,8 @@ struct Downsample {
 struct Upsample {
   Upsample(const Scope& at, int64_t channels, bool temporal, Build& build);
   Tensor operator()(Tensor x, FrameCache& cache) const;
-  Tensor folded, bias;  // resample.1, its taps summed for the doubled pixels
-  Tensor time_weight, time_bias;
+  Weight folded, bias;  // resample.1, its taps summed for the doubled pixels
+  Weight time_weight, time_bias;
   int64_t slot = -1;
 };
 

@@ -40,8 +40,8 @@ Tensor SelfAttention::operator()(Operand x, const Rope& rope) const {
   std::vector<Tensor> products = qkv(x);
   x = {};
   // One op: the norm runs over all heads at once, so before the split; then the rotation.
-  auto [query, key] =
-      kernels::qk_norm_rope(products[0], products[1], norm_q.weight, norm_k.weight, rope, heads, norm_q.eps);
+  auto [query, key] = kernels::qk_norm_rope(products[0], products[1], norm_q.weight.tensor(), norm_k.weight.tensor(),
+                                            rope, heads, norm_q.eps);
   Tensor value = split_heads(products[2], heads);
   products.clear();
   return o(attend_video(query, key, value, precision).flatten(-2));

@@ -7,7 +7,7 @@
 namespace wan {
 namespace {
 
-// A norm for the linear behind it: codes where its matrix is `coded`, else rows in `compute`.
+// A norm for the linear that reads it: codes where its weight is `coded`, else rows in `compute`.
 
 Operand modulated_norm(const Tensor& x, const Tensor& shift, const Tensor& scale, const Segments& ends, double eps,
                        bool coded, at::ScalarType compute) {
@@ -34,15 +34,16 @@ AttentionBlock::AttentionBlock(const Scope& at, const WanConfig& config, at::Sca
       ffn(at / "ffn", config.dim, config.ffn_dim, config.dim, Activation::GeluTanh, compute, Role::Block) {}
 
 Modulation AttentionBlock::modulate(const Tensor& e0) const {
-  std::vector<Tensor> rows = (modulation[0].unsqueeze(1) + e0).unbind(0);
+  std::vector<Tensor> rows = (modulation.tensor()[0].unsqueeze(1) + e0).unbind(0);
   return {rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]};
 }
 
 Operand AttentionBlock::attend_video(Tensor& x, const Modulation& rows, const Rope& rope, const Segments& ends) const {
   Tensor y = self_attn(
       modulated_norm(x, rows.shift_attn, rows.scale_attn, ends, eps, self_attn.qkv.is_coded(), compute), rope);
-  kernels::NextNorm next{.weight = norm3.weight, .bias = norm3.bias, .shift = {}, .scale = {}, .eps = norm3.eps};
-  return residual_norm(x, y, rows.gate_attn, next, ends, cross_attn.q.matrix.coded, compute);
+  kernels::NextNorm next{
+      .weight = norm3.weight.tensor(), .bias = norm3.bias.tensor(), .shift = {}, .scale = {}, .eps = norm3.eps};
+  return residual_norm(x, y, rows.gate_attn, next, ends, cross_attn.q.weight.is_coded(), compute);
 }
 
 void AttentionBlock::attend_text(Tensor& x, Operand normed, const Modulation& rows, const KeyValue& text,
@@ -50,7 +51,7 @@ void AttentionBlock::attend_text(Tensor& x, Operand normed, const Modulation& ro
   Tensor y = cross_attn(normed, text);
   kernels::NextNorm next{.weight = {}, .bias = {}, .shift = rows.shift_ffn, .scale = rows.scale_ffn, .eps = eps};
   normed = {};
-  normed = residual_norm(x, y, {}, next, ends, ffn.first.matrix.coded, compute);
+  normed = residual_norm(x, y, {}, next, ends, ffn.first.weight.is_coded(), compute);
   y.reset();
   ffn.add_to(x, normed, rows.gate_ffn, ends);
 }

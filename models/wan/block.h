@@ -28,7 +28,7 @@ struct AttentionBlock {
 
   at::ScalarType compute;
   double eps;         // of norm1 and norm2, which have no parameters
-  Tensor modulation;  // [1, 6, dim]
+  Weight modulation;  // [1, 6, dim]
   SelfAttention self_attn;
   LayerNorm norm3;
   CrossAttention cross_attn;

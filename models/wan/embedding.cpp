@@ -34,7 +34,7 @@ PatchEmbedding::PatchEmbedding(const Scope& at, int64_t channels, int64_t dim, c
 
 Tensor PatchEmbedding::operator()(const Tensor& latent) const {
   Tensor tokens = patchify(latent.to(compute), patch);
-  return kernels::linear(tokens, weight.flatten(1), bias).unsqueeze(0).to(float32_dtype(compute));
+  return kernels::linear(tokens, weight.tensor().flatten(1), bias.tensor()).unsqueeze(0).to(float32_dtype(compute));
 }
 
 TimeEmbedding::TimeEmbedding(const Scope& root, const WanConfig& config, at::ScalarType compute)
@@ -50,7 +50,7 @@ TimeRows TimeEmbedding::operator()(at::ArrayRef<double> times) const {
   Tensor angle = t * at::pow(at::Scalar(10000.0), at::arange(width / 2, at::kDouble) / (-0.5 * double(width)));
   // A kilobyte, which the driver takes at once: the host need not wait for the work before it.
   Tensor sinusoid = at::cat({angle.cos(), angle.sin()}, 1)
-                        .to(time_projection.matrix.weight.device(), time_projection.compute, /*non_blocking=*/true);
+                        .to(time_projection.weight.device(), time_projection.compute, /*non_blocking=*/true);
   Tensor e = time_embedding(sinusoid);
   return {e, time_projection(at::silu(e)).unflatten(1, {6, -1}).transpose(0, 1).contiguous()};
 }

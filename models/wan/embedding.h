@@ -20,15 +20,15 @@ Tensor unpatchify(const Tensor& tokens, const Patch& patch, int64_t frames, int6
 /// The patch convolution, whose stride is its kernel, so that it is a linear over patches.
 struct PatchEmbedding {
   PatchEmbedding(const Scope& at, int64_t channels, int64_t dim, const Patch& patch, at::ScalarType compute);
-  /// latent [channels, T, h, w] -> tokens [1, L, dim] in the island dtype.
+  /// latent [channels, T, h, w] -> tokens [1, L, dim] in float32_dtype(compute).
   Tensor operator()(const Tensor& latent) const;
 
   at::ScalarType compute;
   Patch patch;
-  Tensor weight, bias;  // [dim, channels, pt, py, px], [dim]
+  Weight weight, bias;  // [dim, channels, pt, py, px], [dim]
 };
 
-/// Rows made of timesteps, one for each segment of tokens, in the island dtype.
+/// Rows made of timesteps, one for each segment of tokens, in float32_dtype(compute).
 struct TimeRows {
   Tensor e;   // [S, dim], for the head
   Tensor e0;  // [6, S, dim], for the blocks

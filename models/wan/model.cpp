@@ -13,7 +13,7 @@ WanHead::WanHead(const Scope& at, const WanConfig& config, at::ScalarType comput
 
 Tensor WanHead::operator()(const Tensor& x, const Tensor& e, const Segments& ends) const {
   // The same row e is added to both rows: shift, then scale.
-  std::vector<Tensor> rows = (modulation[0].unsqueeze(1) + e).unbind(0);
+  std::vector<Tensor> rows = (modulation.tensor()[0].unsqueeze(1) + e).unbind(0);
   return head(kernels::modulated_layer_norm(x, rows[0], rows[1], ends, eps, head.compute));
 }
 
@@ -23,7 +23,7 @@ int64_t text_dim(const Scope& root) {
 }
 
 Tensor embed_text(const Mlp& text_embedding, const Tensor& states, int64_t text_len) {
-  kernels::check_shape("embed_text", "states", states, {kernels::kAny, text_embedding.first.matrix.weight.size(1)});
+  kernels::check_shape("embed_text", "states", states, {kernels::kAny, text_embedding.first.weight.size(1)});
   TORCH_CHECK(states.size(0) <= text_len, "[embed_text] a prompt must have at most ", text_len, " rows, got ",
               states.size(0));
   return text_embedding(at::constant_pad_nd(states, {0, 0, 0, text_len - states.size(0)})).unsqueeze(0);

@@ -40,7 +40,7 @@ struct WanHead {
   Tensor operator()(const Tensor& x, const Tensor& e, const Segments& ends) const;
 
   double eps;
-  Tensor modulation;  // [1, 2, dim]
+  Weight modulation;  // [1, 2, dim]
   Linear head;
 };
 

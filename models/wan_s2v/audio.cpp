@@ -28,7 +28,7 @@ CausalAudioEncoder::Convolution::Convolution(const Scope& at, int64_t in, int64_
 
 Tensor CausalAudioEncoder::Convolution::operator()(const Tensor& x) const {
   Tensor padded = at::replication_pad1d(x, {kKernel - 1, 0});
-  return at::conv1d(padded, weight.to(x.scalar_type()), bias.to(x.scalar_type()), stride);
+  return at::conv1d(padded, weight.tensor().to(x.scalar_type()), bias.tensor().to(x.scalar_type()), stride);
 }
 
 CausalAudioEncoder::CausalAudioEncoder(const Scope& at, const SpeechConfig& config, at::ScalarType compute)
@@ -47,7 +47,7 @@ CausalAudioEncoder::CausalAudioEncoder(const Scope& at, const SpeechConfig& conf
 Tensor CausalAudioEncoder::mix(const Tensor& features) const {
   kernels::check_shape("CausalAudioEncoder", "features", features,
                        {weights_.size(1), conv1_global_.weight.size(1), kernels::kAny});
-  Tensor weight = at::silu(weights_.to(dtype_).view({-1, 1, 1}));
+  Tensor weight = at::silu(weights_.tensor().to(dtype_).view({-1, 1, 1}));
   Tensor mixed = (features.to(dtype_) * weight).sum(0) / weight.sum();
   return at::cat({mixed.narrow(1, 0, 1).expand({-1, kMotionFrames}), mixed}, 1);
 }
@@ -63,7 +63,7 @@ AudioTokens CausalAudioEncoder::operator()(const Tensor& features) const {
   // Each token is a stream of its own: a group of channels of the first convolution.
   Tensor streams = conv1_local_(mixed)[0].unflatten(0, {num_audio_token_, -1});
   Tensor local = tail(streams).transpose(0, 1);
-  Tensor padding = padding_tokens_.to(dtype_)[0].expand({local.size(0), 1, -1});
+  Tensor padding = padding_tokens_.tensor().to(dtype_)[0].expand({local.size(0), 1, -1});
   return {at::cat({local, padding}, 1), final_linear_(tail(conv1_global_(mixed)))[0]};
 }
 

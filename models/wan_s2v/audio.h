@@ -32,7 +32,7 @@ struct CausalAudioEncoder {
     /// x [B, in, T] -> [B, out, ceil(T / stride)].
     Tensor operator()(const Tensor& x) const;
 
-    Tensor weight, bias;
+    Weight weight, bias;
     int64_t stride;
   };
   /// The shared half: x [B, dim / 4, T] of the first convolution -> [B, T / 4 rounded up, dim].
@@ -40,10 +40,10 @@ struct CausalAudioEncoder {
 
   int64_t num_audio_token_;
   at::ScalarType dtype_;
-  Tensor weights_;  // [1, states, 1, 1]: the mix
+  Weight weights_;  // [1, states, 1, 1]: the mix
   Convolution conv1_local_, conv1_global_, conv2_, conv3_;
   Linear final_linear_;
-  Tensor padding_tokens_;  // [1, 1, 1, dim]
+  Weight padding_tokens_;  // [1, 1, 1, dim]
 };
 
 /// A clip's sound as one injector uses it: the same for all steps.

@@ -53,8 +53,8 @@ SpeechClip SpeechModel::clip(const Tensor& reference, const Tensor& motion, cons
   if (pose.defined()) kernels::check_shape("SpeechModel", "pose", pose, {config.cond_dim, frames, h, w});
   TORCH_CHECK(frames >= 1 && frames <= kReferenceTime, "[SpeechModel] a clip must have 1 to ", kReferenceTime,
               " latent frames, got ", frames);
-  std::vector<Tensor> still = {patch_embedding(reference) + trainable_cond_mask[kReference]};
-  if (motion.defined()) still.push_back(frame_packer(motion) + trainable_cond_mask[kMotion]);
+  std::vector<Tensor> still = {patch_embedding(reference) + trainable_cond_mask.tensor()[kReference]};
+  if (motion.defined()) still.push_back(frame_packer(motion) + trainable_cond_mask.tensor()[kMotion]);
   const auto& patch = WanConfig::kPatch;
   Tensor positions = speech_positions(frames, h / patch[1], w / patch[2], motion.defined());
   return {at::cat(still, 1), pose, kernels::make_rope(positions, config.wan.head_dim(), device(), head.head.compute)};
@@ -69,8 +69,8 @@ Tensor SpeechModel::embed(const Tensor& latent, const SpeechClip& clip) const {
   kernels::check_shape("embed", "latent", latent, {config.wan.in_dim, kernels::kAny, kernels::kAny, kernels::kAny});
   Tensor noisy = patch_embedding(latent);
   // Without a pose video the condition is zero latents, of which the convolution leaves its bias.
-  noisy += clip.pose.defined() ? cond_encoder(clip.pose) : cond_encoder.bias;
-  noisy += trainable_cond_mask[kNoisy];
+  noisy += clip.pose.defined() ? cond_encoder(clip.pose) : cond_encoder.bias.tensor();
+  noisy += trainable_cond_mask.tensor()[kNoisy];
   return at::cat({noisy, clip.still}, 1);
 }
 

@@ -10,7 +10,7 @@ namespace wan {
 
 /// What stays the same for all steps and both guidance branches of a clip.
 struct SpeechClip {
-  Tensor still;  // tokens of the reference image and of the past: [1, tokens, dim], island dtype
+  Tensor still;  // tokens of the reference image and of the past: [1, tokens, dim] float32
   Tensor pose;   // [cond_dim, F, h, w]; undefined without a pose video
   Rope rope;     // of all tokens
 };
@@ -27,8 +27,8 @@ struct SpeechModel {
 
   /// States of the text encoder [n, text_dim], n <= text_len -> the prompt's context.
   Context context(const Tensor& states) const;
-  /// Hidden states of the clip's video frames [states, audio_dim, 4 F] -> its sound. Zeros are silence (not the absence
-  /// of tokens: the biases speak).
+  /// Hidden states of the clip's video frames [states, audio_dim, 4 F] -> its sound. Zeros are silence: they
+  /// still give tokens, through the biases.
   AudioContext audio(const Tensor& features) const;
   /// reference [16, 1, h, w]; motion [16, up to 19, h, w] oldest first, or undefined for a first clip, which has no
   /// motion tokens; pose [cond_dim, F, h, w] or undefined; `frames` F <= 30. h and w are multiples of 8 where there is
@@ -51,7 +51,7 @@ struct SpeechModel {
   SpeechConfig config;
   PatchEmbedding patch_embedding, cond_encoder;
   FramePacker frame_packer;
-  Tensor trainable_cond_mask;  // [3, dim]: added to noisy, reference and motion tokens
+  Weight trainable_cond_mask;  // [3, dim]: added to noisy, reference and motion tokens
   Mlp text_embedding;
   TimeEmbedding time;
   CausalAudioEncoder casual_audio_encoder;  // spelt as in the checkpoint

@@ -16,7 +16,7 @@ inline constexpr int64_t kReferenceTime = 30;
 struct FramePacker {
   FramePacker(const Scope& at, const WanConfig& config, at::ScalarType compute);
   /// motion [16, up to 19, h, w], oldest first, h and w multiples of 8; zeros stand for what is missing
-  /// -> [1, tokens, dim] in the island dtype, in the order 1x, 2x, 4x.
+  /// -> [1, tokens, dim] in float32_dtype(compute), in the order 1x, 2x, 4x.
   Tensor operator()(const Tensor& motion) const;
 
   PatchEmbedding proj, proj_2x, proj_4x;

@@ -11,9 +11,16 @@ namespace {
 /// 0.29 s as one.
 constexpr int64_t kStretch = 100;
 
-Tensor take_float(const Scope& at, std::string_view leaf, at::IntArrayRef shape) {
-  Tensor weight = at.take(leaf, shape, Role::Float32);
-  return weight.defined() ? weight.to(at::kFloat) : weight;
+/// In float32 from the start where the file stores another dtype: converting at each use would be a copy each time.
+Weight take_float(const Scope& at, std::string_view leaf, at::IntArrayRef shape) {
+  return at.take(leaf, shape, Role::Float32,
+                 {.prepare = [](const std::vector<Tensor>& parts) { return parts[0].to(at::kFloat); }});
+}
+
+/// parts: g [1, 1, kernel] and v [hidden, hidden / groups, kernel] -> g * v / |v|, normed over all but the last axis.
+Tensor weight_normed(const std::vector<Tensor>& parts) {
+  const Tensor g = parts[0].to(at::kFloat), v = parts[1].to(at::kFloat);
+  return v * (g / at::linalg_vector_norm(v, 2, at::IntArrayRef{0, 1}, true));
 }
 
 }  // namespace
@@ -38,7 +45,7 @@ Tensor FeatureExtractor::operator()(const Tensor& samples) const {
     const int64_t count = std::min(kStretch, frames - start);
     Tensor h = samples.narrow(0, start * config_.hop(), config_.samples(count)).view({1, 1, -1});
     for (const Layer& layer : conv_layers_) {
-      h = at::conv1d(h, layer.weight, layer.bias, layer.stride);
+      h = at::conv1d(h, layer.weight.tensor(), layer.bias.tensor(), layer.stride);
       h = at::gelu(layer.layer_norm(h.transpose(1, 2), at::kFloat)).transpose(1, 2);
     }
     features.narrow(0, start, count).copy_(h[0].t());
@@ -51,16 +58,15 @@ PositionalConvolution::PositionalConvolution(const Scope& at, const Wav2Vec2Conf
   const int64_t kernel = c.num_conv_pos_embeddings;
   const Scope newer = at / "parametrizations" / "weight";
   const bool renamed = newer.has("original0");
-  Tensor g = take_float(renamed ? newer : at, renamed ? "original0" : "weight_g", {1, 1, kernel});
-  Tensor v = take_float(renamed ? newer : at, renamed ? "original1" : "weight_v",
-                        {c.hidden_size, c.hidden_size / groups_, kernel});
+  const Part g = {renamed ? "original0" : "weight_g", {1, 1, kernel}};
+  const Part v = {renamed ? "original1" : "weight_v", {c.hidden_size, c.hidden_size / groups_, kernel}};
+  weight_ = (renamed ? newer : at).take({g, v}, Role::Float32, {.prepare = weight_normed});
   bias_ = take_float(at, "bias", {c.hidden_size});
-  if (g.defined() && v.defined()) weight_ = v * (g / at::linalg_vector_norm(v, 2, at::IntArrayRef{0, 1}, true));
 }
 
 Tensor PositionalConvolution::operator()(const Tensor& h) const {
   const int64_t frames = h.size(0), kernel = weight_.size(2);
-  Tensor y = at::conv1d(h.t().unsqueeze(0), weight_, bias_, 1, kernel / 2, 1, groups_);
+  Tensor y = at::conv1d(h.t().unsqueeze(0), weight_.tensor(), bias_.tensor(), 1, kernel / 2, 1, groups_);
   // An even kernel gives one frame too many, at the end.
   return at::gelu(y[0].narrow(1, 0, frames).t());
 }

@@ -22,7 +22,7 @@ struct FeatureExtractor {
 
  private:
   struct Layer {
-    Tensor weight, bias;
+    Weight weight, bias;
     LayerNorm layer_norm;
     int64_t stride;
   };
@@ -40,7 +40,7 @@ struct PositionalConvolution {
   Tensor operator()(const Tensor& h) const;
 
  private:
-  Tensor weight_, bias_;
+  Weight weight_, bias_;
   int64_t groups_;
 };
 

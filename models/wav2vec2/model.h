@@ -28,7 +28,7 @@ struct Wav2Vec2Layer {
 
 class Wav2Vec2 {
  public:
-  /// `root` is the root of a Wav2Vec2Model or of a Wav2Vec2ForCTC, whose names begin with "wav2vec2.". Crosses off what
+  /// `root` is the root of a Wav2Vec2Model or of a Wav2Vec2ForCTC, whose names begin with "wav2vec2.". Ignores what
   /// the encoder does not use (masked_spec_embed, lm_head).
   Wav2Vec2(Weights& weights, const Wav2Vec2Config& c);
 

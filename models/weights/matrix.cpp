@@ -3,56 +3,55 @@
 #include <ATen/ATen.h>
 
 #include "kernels/linear/int8.h"
-#include "models/weights/scope.h"
 
 namespace wan {
+namespace {
 
-bool is_coded(Role role, int64_t in, Precision precision) {
-  return role == Role::Block && precision != Precision::Exact && kernels::takes_rotation(in, at::kFloat);
-}
+/// A product that is not calculated yet, by storage.
+struct Product {
+  const Operand& x;
+  const Tensor& bias;
+  Activation activation;
+  at::ScalarType compute;
 
-Matrix::Matrix(const Scope& at, int64_t out, int64_t in, Role role)
-    : coded(is_coded(role, in, at.precision())), weight(at.take("weight", {out, in}, role)) {
-  if (!coded || !weight.defined() || !weight.is_cuda()) return;
-  rows = kernels::quantise_rows(weight);
-  weight.reset();
-}
-
-Matrix::Matrix(const std::vector<Matrix>& parts) : coded(parts.at(0).coded) {
-  std::vector<Tensor> weights, codes, scales;
-  for (const Matrix& part : parts) {
-    weights.push_back(part.weight);
-    codes.push_back(part.rows.codes);
-    scales.push_back(part.rows.scale);
+  Tensor operator()(const Floats& weight) const {
+    TORCH_CHECK(!x.is_coded(), "[linear] codes need a weight in 8 bits, got one in ", weight.values.scalar_type());
+    return kernels::linear(x.rows.to(compute), weight.values, bias, activation);
   }
-  if (parts[0].weight.defined())
-    weight = at::cat(weights);
-  else
-    rows = {at::cat(codes), at::cat(scales)};
+  Tensor operator()(const Int8Rows& weight) const {
+    if (x.is_coded()) return kernels::linear_int8(x.codes, weight.rows, bias, compute, activation);
+    return kernels::linear_int8(x.rows.to(compute), weight.rows, bias, activation);
+  }
+  Tensor operator()(const Int8AtUse& weight) const { return (*this)(Int8Rows{kernels::quantise_rows(weight.mapped)}); }
+};
+
+/// The same, added to a residual.
+struct AddedProduct {
+  Tensor& residual;
+  const Tensor& x;
+  const Tensor& bias;
+  const Tensor& gate;
+  const kernels::Segments& ends;
+
+  void operator()(const Floats& weight) const {
+    kernels::gated_residual_(residual, kernels::linear(x, weight.values, bias), gate, ends);
+  }
+  void operator()(const Int8Rows& weight) const {
+    kernels::linear_int8_residual_(residual, x, weight.rows, bias, gate, ends);
+  }
+  void operator()(const Int8AtUse& weight) const { (*this)(Int8Rows{kernels::quantise_rows(weight.mapped)}); }
+};
+
+}  // namespace
+
+Tensor product(const Operand& x, const Weight& weight, const Weight& bias, Activation activation,
+               at::ScalarType compute) {
+  return std::visit(Product{x, bias.tensor(), activation, compute}, weight.storage());
 }
 
-kernels::QuantisedRows Matrix::codes() const {
-  return weight.defined() ? kernels::quantise_rows(weight) : rows;
-}
-
-Tensor Matrix::product(const Operand& x, const Tensor& bias, Activation activation, at::ScalarType compute) const {
-  TORCH_CHECK(coded || !x.is_coded(), "[Matrix] codes need a matrix in 8 bits");
-  if (x.is_coded()) return kernels::linear_int8(x.codes, codes(), bias, compute, activation);
-  const Tensor input = x.rows.to(compute);
-  return coded ? kernels::linear_int8(input, codes(), bias, activation)
-               : kernels::linear(input, weight, bias, activation);
-}
-
-void Matrix::add_product(Tensor& residual, const Tensor& x, const Tensor& bias, const Tensor& gate,
-                         const kernels::Segments& ends) const {
-  if (coded)
-    kernels::linear_int8_residual_(residual, x, codes(), bias, gate, ends);
-  else
-    kernels::gated_residual_(residual, kernels::linear(x, weight, bias), gate, ends);
-}
-
-bool Matrix::is_placed() const {
-  return (weight.defined() && !weight.is_cpu()) || rows.codes.defined();
+void add_product(Tensor& residual, const Tensor& x, const Weight& weight, const Weight& bias, const Tensor& gate,
+                 const kernels::Segments& ends) {
+  std::visit(AddedProduct{residual, x, bias.tensor(), gate, ends}, weight.storage());
 }
 
 }  // namespace wan

@@ -1,9 +1,11 @@
+#include "models/weights/scope.h"
+
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <stdexcept>
+
 #include "models/files/error.h"
-#include "models/weights/checkpoint.h"
-#include "models/weights/dtype.h"
-#include "models/weights/scope.h"
 
 namespace wan {
 
@@ -11,12 +13,6 @@ namespace {
 
 std::string join(const std::string& path, std::string_view leaf) {
   return path.empty() ? std::string(leaf) : path + "." + std::string(leaf);
-}
-
-std::string text(at::IntArrayRef shape) {
-  std::string out = "[";
-  for (size_t i = 0; i < shape.size(); ++i) out += (i ? ", " : "") + std::to_string(shape[i]);
-  return out + "]";
 }
 
 /// "3 missing (a, b, c)", cut after ten; nothing for none.
@@ -30,58 +26,70 @@ std::string listing(const std::vector<std::string>& names, const std::string& wh
 
 }  // namespace
 
-at::Tensor keep_mapped(const at::Tensor& mapped, Role) {
-  return mapped;
-}
-
 Scope Scope::operator/(std::string_view segment) const {
-  return Scope(book_, join(path_, segment));
+  return Scope(weights_, join(path_, segment));
 }
 Scope Scope::operator/(int64_t index) const {
-  return Scope(book_, join(path_, std::to_string(index)));
+  return Scope(weights_, join(path_, std::to_string(index)));
 }
 
-at::Tensor Scope::take(std::string_view leaf, at::IntArrayRef shape, Role role) const {
-  const std::string name = join(path_, leaf);
-  if (book_->draw_) return book_->draw_(shape, role);
-  const auto& tensors = book_->checkpoint_.tensors();
-  const auto found = tensors.find(name);
-  if (found == tensors.end()) {
-    book_->missing_.push_back(name);
-    return {};
-  }
-  if (!book_->used_.insert(name).second) throw std::logic_error("[" + name + "] is taken twice");
-  const StoredTensor& stored = found->second;
-  if (shape != at::IntArrayRef(stored.shape)) {
-    book_->misshapen_.push_back(name + " must be " + text(shape) + ", is " + text(stored.shape));
-    return {};
-  }
-  if (!at::isFloatingType(stored.dtype)) {
-    book_->misshapen_.push_back(name + " must hold floats, holds " + std::string(dtype_name(stored.dtype)));
-    return {};
-  }
-  return book_->place_(book_->checkpoint_.map(name), role);
+Weight Scope::take(std::string_view leaf, at::IntArrayRef shape, Role role, const Making& making) const {
+  return take({{std::string(leaf), shape.vec()}}, role, making);
+}
+
+Weight Scope::take(std::vector<Part> parts, Role role, const Making& making) const {
+  for (Part& part : parts) part.name = join(path_, part.name);
+  return weights_->take(std::move(parts), role, making);
 }
 
 bool Scope::has(std::string_view leaf) const {
-  return book_->checkpoint_.tensors().contains(join(path_, leaf));
+  return weights_->checkpoint_.tensors().contains(join(path_, leaf));
 }
 
 std::vector<int64_t> Scope::shape(std::string_view leaf) const {
-  const auto& tensors = book_->checkpoint_.tensors();
+  const auto& tensors = weights_->checkpoint_.tensors();
   const auto found = tensors.find(join(path_, leaf));
   return found == tensors.end() ? std::vector<int64_t>() : found->second.shape;
 }
 
-Precision Scope::precision() const {
-  return book_->precision_;
+const Place& Scope::place() const {
+  return weights_->place_;
 }
 
-Weights::Weights(Checkpoint checkpoint, Place place, Precision precision)
-    : checkpoint_(std::move(checkpoint)), place_(std::move(place)), precision_(precision) {}
+Weights::Weights(Checkpoint checkpoint, const Place& place) : checkpoint_(std::move(checkpoint)), place_(place) {}
 
-Weights::Weights(Draw draw, Checkpoint shapes, Precision precision)
-    : checkpoint_(std::move(shapes)), draw_(std::move(draw)), precision_(precision) {}
+Weights::Weights(Draw draw, const Place& place, Checkpoint shapes)
+    : checkpoint_(std::move(shapes)), place_(place), draw_(std::move(draw)) {}
+
+Weight Weights::take(std::vector<Part> parts, Role role, const Making& making) {
+  std::vector<at::Tensor> stored;
+  for (const Part& part : parts) stored.push_back(draw_ ? draw_(part.shape, role) : find(part));
+  // All parts first, so that every one that is missing is noted.
+  if (!std::all_of(stored.begin(), stored.end(), [](const at::Tensor& part) { return part.defined(); })) return {};
+  taken_.emplace_back(std::move(parts), role, making, place_, stored);
+  return taken_.back();
+}
+
+at::Tensor Weights::find(const Part& part) {
+  const auto found = checkpoint_.tensors().find(part.name);
+  if (found == checkpoint_.tensors().end()) {
+    missing_.push_back(part.name);
+    return {};
+  }
+  if (!used_.insert(part.name).second) throw std::logic_error("[" + part.name + "] is taken twice");
+  if (const std::string wrong = misfit(found->second, part.shape); !wrong.empty()) {
+    misshapen_.push_back(part.name + " " + wrong);
+    return {};
+  }
+  return checkpoint_.map(part.name);
+}
+
+std::vector<Weight> Weights::taken(std::string_view prefix) const {
+  std::vector<Weight> found;
+  for (const Weight& weight : taken_)
+    if (weight.parts()[0].name.starts_with(prefix)) found.push_back(weight);
+  return found;
+}
 
 void Weights::ignore(std::string_view prefix) {
   for (const auto& entry : checkpoint_.tensors())

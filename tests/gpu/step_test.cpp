@@ -36,7 +36,8 @@ class StepGpu : public kernels::Gpu {
 TEST_F(StepGpu, TheTransformerNeitherWaitsNorGrows) {
   WanConfig config = kWanT2vA14b;
   config.num_layers = kLayers;
-  Weights weights(bench::draw_on(at::kCUDA, at::kBFloat16), bench::transformer_shapes(config));
+  Weights weights(bench::draw_on(at::kCUDA, at::kBFloat16), Place::on(at::kCUDA, at::kBFloat16),
+                  bench::transformer_shapes(config));
   const WanModel model(weights.root(), config, at::kBFloat16);
   Tensor x = randn({16, 3, 30, 52});
   const kernels::Rope rope = model.rope(x);
@@ -58,7 +59,7 @@ TEST_F(StepGpu, TheTransformerNeitherWaitsNorGrows) {
 
 TEST_F(StepGpu, TheDecoderNeitherWaitsNorGrows) {
   for (vae::Windows windows : {vae::Windows::Shared, vae::Windows::Own}) {
-    Weights weights(bench::draw_on(at::kCUDA, at::kFloat));
+    Weights weights(bench::draw_on(at::kCUDA, at::kFloat), Place::on(at::kCUDA, at::kFloat));
     const vae::Vae vae(weights.root(), vae::Widths(), {.dtype = at::kHalf});
     vae::DecoderStream stream(vae.decoder, {}, windows);
     const Tensor latent = randn({16, 1, 12, 20});

@@ -9,18 +9,11 @@ namespace {
 
 const std::filesystem::path kNano = WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano/low_noise_model";
 
-WanModel nano(Precision precision, at::ScalarType compute = at::kFloat) {
-  Weights weights(Checkpoint::open(kNano), keep_mapped, precision);
+WanModel nano(Precision precision, at::ScalarType compute = at::kFloat, bool mapped = true) {
+  Weights weights(Checkpoint::open(kNano), Place{.compute = compute, .precision = precision, .mapped = mapped});
   WanModel model(weights.root(), WanConfig::read(kNano / "config.json"), compute);
   weights.finish();
   return model;
-}
-
-/// The matrix as it is behind an upload: rows alone.
-Matrix placed(Matrix matrix) {
-  matrix.rows = kernels::quantise_rows(matrix.weight);
-  matrix.weight.reset();
-  return matrix;
 }
 
 TEST(Matrix, OnlyTheBlocksAreEightBits) {
@@ -28,59 +21,66 @@ TEST(Matrix, OnlyTheBlocksAreEightBits) {
   for (const Linear* linear : {&model.blocks[1].self_attn.qkv.parts[2], &model.blocks[1].self_attn.o,
                                &model.blocks[1].cross_attn.q, &model.blocks[0].cross_attn.k,
                                &model.blocks[5].cross_attn.o, &model.blocks[0].ffn.first, &model.blocks[5].ffn.second})
-    EXPECT_TRUE(linear->matrix.coded);
+    EXPECT_TRUE(linear->weight.is_coded());
   for (const Linear* linear :
        {&model.blocks[0].cross_attn.q, &model.blocks[5].cross_attn.q, &model.text_embedding.first,
         &model.text_embedding.second, &model.time.time_projection, &model.head.head})
-    EXPECT_FALSE(linear->matrix.coded);
-  EXPECT_FALSE(nano(Precision::Exact).blocks[1].self_attn.o.matrix.coded);
-  EXPECT_FALSE(is_coded(Role::Block, 192, Precision::Fast));  // no slice of 128
-  EXPECT_TRUE(is_coded(Role::Block, 13824, Precision::Fast));
+    EXPECT_FALSE(linear->weight.is_coded());
+  EXPECT_FALSE(model.blocks[1].self_attn.o.bias.is_coded());
+  EXPECT_FALSE(nano(Precision::Exact).blocks[1].self_attn.o.weight.is_coded());
 }
 
 TEST(Matrix, AMappingStaysOneAndGivesWhatItsRowsGive) {
   at::manual_seed(5);
-  const WanModel model = nano(Precision::Balanced);
-  const Linear& linear = model.blocks[2].ffn.first;
-  ASSERT_TRUE(linear.matrix.weight.defined());
-  EXPECT_FALSE(linear.matrix.rows.codes.defined());
-  const Tensor x = at::randn({3, 128});
-  const Tensor want = kernels::linear_int8(x, kernels::quantise_rows(linear.matrix.weight), linear.bias);
+  const WanModel model = nano(Precision::Balanced), copied = nano(Precision::Balanced, at::kFloat, /*mapped=*/false);
+  const Linear &linear = model.blocks[2].ffn.first, &rows = copied.blocks[2].ffn.first;
+  ASSERT_TRUE(std::holds_alternative<Int8AtUse>(linear.weight.storage()));
+  ASSERT_TRUE(std::holds_alternative<Int8Rows>(rows.weight.storage()));
+  const Tensor weight = Checkpoint::open(kNano).map("blocks.2.ffn.0.weight"), x = at::randn({3, 128});
+  const Tensor want = kernels::linear_int8(x, kernels::quantise_rows(weight), linear.bias.tensor());
   EXPECT_TRUE(linear(x).equal(want));
-  const Matrix rows = placed(linear.matrix);
-  EXPECT_TRUE(rows.is_placed());
-  EXPECT_TRUE(rows.product(x, linear.bias, Activation::None, at::kFloat).equal(want));
-  EXPECT_GT(relative_rms(want, at::linear(x, linear.matrix.weight.to(at::kFloat), linear.bias)), 1e-3);
+  EXPECT_TRUE(rows(x).equal(want));
+  EXPECT_GT(relative_rms(want, at::linear(x, weight.to(at::kFloat), linear.bias.tensor())), 1e-3);
+}
+
+TEST(Matrix, AResidualTakesTheSameProduct) {
+  at::manual_seed(9);
+  for (Precision precision : {Precision::Exact, Precision::Balanced})
+    for (bool mapped : {true, false}) {
+      const WanModel model = nano(precision, at::kFloat, mapped);
+      const Linear& linear = model.blocks[2].self_attn.o;
+      const Tensor x = at::randn({1, 5, 128}), gate = at::randn({1, 128}), before = at::randn({1, 5, 128});
+      Tensor residual = before.clone();
+      linear.add_to(residual, x, gate, {5});
+      EXPECT_TRUE(is_close(residual, before + gate * linear(x), 1e-5));
+    }
 }
 
 TEST(Matrix, CodesGiveWhatTheirRowsGive) {
   at::manual_seed(8);
-  for (at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
-    const WanModel model = nano(Precision::Balanced, compute);
-    const AttentionBlock& block = model.blocks[2];
-    const Tensor x = at::randn({2, 5, 128}).to(compute);
-    const Operand codes = kernels::quantise_rows(x);
-    EXPECT_TRUE(block.cross_attn.q(codes).equal(block.cross_attn.q(x)));
-    EXPECT_TRUE(block.ffn(codes).equal(block.ffn(x)));
-    EXPECT_EQ(block.ffn(codes).scalar_type(), compute);
-    const std::vector<Tensor> got = block.self_attn.qkv(codes), want = block.self_attn.qkv(x);
-    for (int i = 0; i < 3; ++i) EXPECT_TRUE(got[i].equal(want[i]));
-    EXPECT_THROW(model.blocks[0].cross_attn.q(codes), c10::Error);  // which has kept 16 bits
-  }
+  for (at::ScalarType compute : {at::kFloat, at::kBFloat16})
+    for (bool mapped : {true, false}) {
+      const WanModel model = nano(Precision::Balanced, compute, mapped);
+      const AttentionBlock& block = model.blocks[2];
+      const Tensor x = at::randn({2, 5, 128}).to(compute);
+      const Operand codes = kernels::quantise_rows(x);
+      EXPECT_TRUE(block.cross_attn.q(codes).equal(block.cross_attn.q(x)));
+      EXPECT_TRUE(block.ffn(codes).equal(block.ffn(x)));
+      EXPECT_EQ(block.ffn(codes).scalar_type(), compute);
+      const std::vector<Tensor> got = block.self_attn.qkv(codes), want = block.self_attn.qkv(x);
+      for (int i = 0; i < 3; ++i) EXPECT_TRUE(got[i].equal(want[i]));
+      EXPECT_THROW(model.blocks[0].cross_attn.q(codes), c10::Error);  // which has kept 16 bits
+    }
 }
 
 TEST(Matrix, JoinedRowsGiveWhatThePartsGive) {
   at::manual_seed(6);
-  const WanModel model = nano(Precision::Fast);
-  MergedLinear merged = model.blocks[3].self_attn.qkv;
+  const WanModel apart = nano(Precision::Fast), joined = nano(Precision::Fast, at::kFloat, /*mapped=*/false);
+  const MergedLinear &parts = apart.blocks[3].self_attn.qkv, &one = joined.blocks[3].self_attn.qkv;
+  ASSERT_EQ(parts.parts.size(), 3u);
+  ASSERT_EQ(one.parts.size(), 1u);
   const Tensor x = at::randn({2, 5, 128});
-  const std::vector<Tensor> want = merged(x);
-  std::vector<Matrix> parts;
-  std::vector<Tensor> biases;
-  for (const Linear& part : merged.parts) parts.push_back(placed(part.matrix)), biases.push_back(part.bias);
-  merged.matrix.emplace(parts);
-  merged.bias = at::cat(biases);
-  const std::vector<Tensor> got = merged(x);
+  const std::vector<Tensor> want = parts(x), got = one(x);
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(got[i].equal(want[i]));
 }
 

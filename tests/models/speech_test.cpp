@@ -132,7 +132,7 @@ TEST_F(SpeechTest, SoundReachesOnlyItsOwnAndLaterFrames) {
   EXPECT_FALSE(before.global[kMotionLatents + 1].equal(after.global[kMotionLatents + 1]));
 }
 
-TEST_F(SpeechTest, Bf16KeepsTheIslandsInFloat32) {
+TEST_F(SpeechTest, Bf16KeepsTheFloat32PartsInFloat32) {
   SpeechModel exact = model(), rounded = model(at::kBFloat16);
   auto velocity = [&](const SpeechModel& speech) {
     Context prompt = speech.context(states_);
@@ -152,7 +152,7 @@ TEST_F(SpeechTest, EightBitsAreNearTheExactOnes) {
   constexpr int64_t kWide = 256, kWideFfn = 384;
   const Checkpoint checkpoint = small_checkpoint(folder_ / "wide.safetensors", small_tensors(kWide, kWideFfn));
   const auto velocity = [&](Precision precision, at::ScalarType compute) {
-    Weights weights(checkpoint, keep_mapped, precision);
+    Weights weights(checkpoint, Place{.precision = precision});
     const SpeechModel speech(weights.root(), small_config(kWide, kWideFfn), compute);
     Context prompt = speech.context(states_);
     AudioContext sound = speech.audio(features_);

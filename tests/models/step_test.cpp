@@ -103,8 +103,8 @@ class WanStep : public testing::Test {
   static WanModel model_of_shapes(int64_t layers = kLayers, Precision precision = Precision::Exact) {
     WanConfig config = kWanT2vA14b;
     config.num_layers = layers;
-    Weights weights(Checkpoint::names_only(published_tensors("official_dit_t2v_a14b"), "shapes"), keep_mapped,
-                    precision);
+    Weights weights(Checkpoint::names_only(published_tensors("official_dit_t2v_a14b"), "shapes"),
+                    Place::on(at::Device(at::kCUDA, 0), at::kBFloat16, precision).planned());
     return WanModel(weights.root(), config, at::kBFloat16);
   }
   Context context() const { return model_.context(at::empty({37, 4096}, like_)); }

@@ -59,7 +59,7 @@ TEST(Umt5, BucketsAreExactUpToSevenThenLogarithmic) {
 
 TEST(Umt5, BiasRowsBelongToQueries) {
   Umt5Block block = nano(at::kFloat).blocks[1];
-  Tensor bias = block.bias(7, 9), table = block.pos_embedding.to(at::kFloat);
+  Tensor bias = block.bias(7, 9), table = block.pos_embedding.tensor().to(at::kFloat);
   ASSERT_EQ(bias.sizes(), at::IntArrayRef({table.size(1), 9, 9}));
   for (auto [query, key] : {std::pair{0, 0}, {0, 6}, {8, 1}, {3, 5}})
     EXPECT_TRUE(bias.select(1, query).select(1, key).equal(table[umt5_bucket(key - query)]));

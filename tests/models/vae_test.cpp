@@ -48,8 +48,8 @@ TEST(Vae, UsesEveryPublishedNameOnceAndReadsItsWidths) {
   const Vae model(weights);
   EXPECT_NO_THROW(weights.finish());
   EXPECT_EQ(weights.checkpoint().tensors().size(), 194u);
-  EXPECT_EQ(model.decoder.head.conv.weight.sizes(), at::IntArrayRef({3, 96, 3, 3, 3}));
-  EXPECT_TRUE(model.decoder.head.conv.weight.is_meta());
+  EXPECT_EQ(model.decoder.head.conv.weight.shape(), at::IntArrayRef({3, 96, 3, 3, 3}));
+  EXPECT_TRUE(model.decoder.head.conv.weight.device().is_meta());
 }
 
 TEST(Vae, RefusesFilesWhoseWidthsAreNotAVaes) {
@@ -85,7 +85,7 @@ TEST(VaeDecoder, FramesDependOnNothingThatComesLater) {
   EXPECT_LE(whole.abs().max().item<float>(), 1);
 }
 
-TEST(VaeDecoder, StreamsOnOneModelDoNotMeet) {
+TEST(VaeDecoder, StreamsOnOneModelAreIndependent) {
   at::manual_seed(6);
   const at::Tensor a = at::randn({16, 3, 2, 2}), b = at::randn({16, 3, 1, 3});
   DecoderStream first(tiny().decoder), second(tiny().decoder);
@@ -124,12 +124,13 @@ TEST(VaeDecoder, OwnWindowsGiveTheSameBits) {
 }
 
 TEST(VaeDecoder, WeightsOnADeviceLieAsTheConvolutionsReadThem) {
-  Weights weights(Checkpoint::names_only(published_tensors(kPublished), kPublished));
-  const Vae model(weights, {.dtype = at::kHalf});  // shapes alone, as if placed
-  for (const Tensor& weight : {model.decoder.head.conv.weight, model.encoder.input.weight})
-    EXPECT_TRUE(weight.is_contiguous(at::MemoryFormat::ChannelsLast3d) && weight.scalar_type() == at::kHalf);
-  EXPECT_TRUE(model.decoder.levels[0].up->folded[3].is_contiguous(at::MemoryFormat::ChannelsLast));
-  EXPECT_TRUE(model.encoder.levels[0].down->weight.is_contiguous(at::MemoryFormat::ChannelsLast));
+  Weights weights(Checkpoint::names_only(published_tensors(kPublished), kPublished),
+                  Place::on(at::Device(at::kCUDA, 0), at::kBFloat16).planned());
+  const Vae model(weights, {.dtype = at::kHalf});
+  for (const Weight& weight : {model.decoder.head.conv.weight, model.encoder.input.weight})
+    EXPECT_TRUE(weight.tensor().is_contiguous(at::MemoryFormat::ChannelsLast3d) && weight.dtype() == at::kHalf);
+  EXPECT_TRUE(model.decoder.levels[0].up->folded.tensor()[3].is_contiguous(at::MemoryFormat::ChannelsLast));
+  EXPECT_TRUE(model.encoder.levels[0].down->weight.tensor().is_contiguous(at::MemoryFormat::ChannelsLast));
 }
 
 TEST(VaeDecoder, RefusesOtherShapes) {
@@ -166,11 +167,11 @@ TEST(VaeEncoder, StillPicturesAreNotEncodedAgainAndGiveTheSameBits) {
   EXPECT_FALSE(at::equal(want[6], want[7]));
 }
 
-TEST(VaeEncoder, WakesUpWhenThePictureChanges) {
+TEST(VaeEncoder, EncodesAgainWhenThePictureChanges) {
   at::manual_seed(9);
   const at::Tensor image = at::rand({3, 1, 8, 8});
   EncoderStream plain(tiny().encoder, {}, /*reuse=*/false), reusing(tiny().encoder);
-  encode_still(plain, image, 9);  // the first two stages sleep by then
+  encode_still(plain, image, 9);  // the first two stages are skipped by then
   encode_still(reusing, image, 9);
   // One buffer, refilled, and lying as the encoder reads it: equal addresses are not equal frames.
   at::Tensor buffer = at::empty({4, 8, 8, 3}).permute({3, 0, 1, 2});

@@ -12,15 +12,15 @@ namespace {
 
 const std::filesystem::path kNano = WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano/low_noise_model";
 
-WanModel nano(at::ScalarType compute) {
-  Weights weights(Checkpoint::open(kNano));
+WanModel nano(at::ScalarType compute, bool mapped = true) {
+  Weights weights(Checkpoint::open(kNano), Place{.compute = compute, .mapped = mapped});
   WanModel model(weights.root(), WanConfig::read(kNano / "config.json"), compute);
   weights.finish();
   return model;
 }
 
 int64_t text_width(const WanModel& model) {
-  return model.text_embedding.first.matrix.weight.size(1);
+  return model.text_embedding.first.weight.size(1);
 }
 
 /// The message of the ModelError that building from `tensors` gives.
@@ -42,7 +42,7 @@ TEST(WanModel, UsesEveryNameOfThePublishedCheckpointsOnce) {
     WanModel model(weights.root(), config, at::kBFloat16);
     EXPECT_EQ(weights.checkpoint().tensors().size(), 1095u);
     EXPECT_NO_THROW(weights.finish());
-    EXPECT_TRUE(model.blocks.back().ffn.second.matrix.weight.is_meta());
+    EXPECT_TRUE(model.blocks.back().ffn.second.weight.device().is_meta());
   }
 }
 
@@ -105,7 +105,8 @@ TEST(WanModel, PatchesAreAConvolutionWhoseStrideIsItsKernel) {
   WanModel model = nano(at::kDouble);
   Tensor latent = at::randn({16, 3, 6, 4}, at::kDouble);
   const PatchEmbedding& patch = model.patch_embedding;
-  Tensor want = at::conv3d(latent.unsqueeze(0), patch.weight.to(at::kDouble), patch.bias.to(at::kDouble), {1, 2, 2});
+  Tensor want = at::conv3d(latent.unsqueeze(0), patch.weight.tensor().to(at::kDouble),
+                           patch.bias.tensor().to(at::kDouble), {1, 2, 2});
   EXPECT_TRUE(is_close(model.embed(latent)[0], want[0].flatten(1).t(), 1e-12));
   EXPECT_THROW(model.embed(at::zeros({16, 3, 5, 4})), c10::Error);
   EXPECT_THROW(model.embed(at::zeros({36, 3, 6, 4})), c10::Error);
@@ -147,16 +148,15 @@ TEST(WanModel, GradientsFollowTheCpuPath) {
 
 TEST(MergedLinear, OneMatrixGivesWhatItsPartsGive) {
   at::manual_seed(4);
-  WanModel model = nano(at::kDouble);
-  MergedLinear merged = model.blocks[0].self_attn.qkv;
-  std::vector<Matrix> matrices;
-  std::vector<Tensor> biases;
-  for (const Linear& part : merged.parts) matrices.push_back(part.matrix), biases.push_back(part.bias);
-  Tensor x = at::randn({1, 5, model.config.dim}, at::kDouble);
-  std::vector<Tensor> want = merged(x);
+  WanModel apart = nano(at::kDouble), merged = nano(at::kDouble, /*mapped=*/false);
+  const MergedLinear &parts = apart.blocks[0].self_attn.qkv, &one = merged.blocks[0].self_attn.qkv;
+  ASSERT_EQ(parts.parts.size(), 3u);
+  ASSERT_EQ(one.parts.size(), 1u);
+  EXPECT_EQ(one.parts[0].weight.shape(), at::IntArrayRef({3 * apart.config.dim, apart.config.dim}));
+  Tensor x = at::randn({1, 5, apart.config.dim}, at::kDouble);
+  std::vector<Tensor> want = parts(x), got = one(x);
   ASSERT_EQ(want.size(), 3u);
-  merged.matrix.emplace(matrices), merged.bias = at::cat(biases);
-  std::vector<Tensor> got = merged(x);
+  ASSERT_EQ(got.size(), 3u);
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(is_close(got[i], want[i], 1e-12));
 }
 

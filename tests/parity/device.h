@@ -32,13 +32,7 @@ inline std::vector<Setting> rounded_settings() {
 /// Builds `Network` from the checkpoint at `path`; every tensor of the file must be used.
 template <typename Network, typename... Arguments>
 Network build(const std::filesystem::path& path, const Setting& setting, const Arguments&... arguments) {
-  Place place = keep_mapped;
-  if (!setting.device.is_cpu())
-    place = [&](const at::Tensor& mapped, Role role) {
-      if (role == Role::Table) return mapped;
-      return mapped.to(setting.device, role == Role::Float32 ? at::kFloat : setting.compute);
-    };
-  Weights weights(Checkpoint::open(path), place);
+  Weights weights(Checkpoint::open(path), Place::on(setting.device, setting.compute));
   Network network(weights.root(), arguments..., setting.compute);
   weights.finish();
   return network;

@@ -31,8 +31,8 @@ void check_sub_layers(Case& golden, const std::string& prefix, const WanModel& m
   Tensor h = kernels::modulated_layer_norm(x, rows.shift_attn, rows.scale_attn, pass.ends, block.eps, block.compute);
   std::vector<Tensor> products = block.self_attn.qkv(h);
   const SelfAttention& self = block.self_attn;
-  auto [query, key] = kernels::qk_norm_rope(products[0], products[1], self.norm_q.weight, self.norm_k.weight, pass.rope,
-                                            self.heads, self.norm_q.eps);
+  auto [query, key] = kernels::qk_norm_rope(products[0], products[1], self.norm_q.weight.tensor(),
+                                            self.norm_k.weight.tensor(), pass.rope, self.heads, self.norm_q.eps);
   golden.expect(prefix + "self_q_normed", self.norm_q(products[0])[0]);
   golden.expect(prefix + "self_q_roped", query[0]);
   golden.expect(prefix + "self_k_roped", key[0]);

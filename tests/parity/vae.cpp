@@ -82,8 +82,7 @@ at::Tensor run_decoder(const vae::Decoder& decoder, const at::Tensor& latent, Re
 }
 
 at::Tensor rounded(const Case& golden, const nlohmann::json& run, const Setting& setting, const at::Tensor& input) {
-  const Place place = [&](const at::Tensor& mapped, Role) { return mapped.to(setting.device); };
-  Weights weights(Checkpoint::open(golden.checkpoint() / "Wan2.1_VAE.pth"), place);
+  Weights weights(Checkpoint::open(golden.checkpoint() / "Wan2.1_VAE.pth"), Place::on(setting.device, setting.compute));
   const vae::Vae model(weights, {.dtype = setting.compute});
   const at::Tensor there = input.to(setting.device);
   const at::Tensor got = encodes(golden) ? vae::encode(model.encoder, there.to(at::kFloat) / 255 * 2 - 1)

@@ -1,9 +1,10 @@
 #include "tools/bench/drawn.h"
-#include "models/weights/scope.h"
 
 #include <ATen/ATen.h>
 
 #include <cmath>
+
+#include "models/weights/scope.h"
 
 namespace wan::bench {
 namespace {

@@ -11,13 +11,13 @@
 namespace wan::bench {
 
 /// Draws weights on `device` from its generator: normal, scaled so that sums over the inputs stay of order 1; one-axis
-/// weights of norms and the like near 1. Matrices in `compute`, the float32 islands in float32. Equal seeds of the
+/// weights of norms and the like near 1. Matrices in `compute`, those of Role::Float32 in float32. Equal seeds of the
 /// generator before the network is built give equal networks, up to rounding.
 Draw draw_on(at::Device device, at::ScalarType compute);
 
 /// Width of the text states.
 inline constexpr int64_t kTextDim = 4096;
-/// The one shape of a transformer that no config states, for Weights(Draw, Checkpoint).
+/// The one shape of a transformer that no config states, for Weights(Draw, Place, Checkpoint).
 Checkpoint transformer_shapes(const WanConfig& config, int64_t text_dim = kTextDim);
 
 /// Sizes of the text encoder; the defaults are UMT5-XXL's.

@@ -28,8 +28,8 @@ struct Transformer {
     at::manual_seed(kSeed);
     WanConfig config = site.config;
     config.num_layers = layers;
-    // Weights takes no kernels::Context yet: the network runs with the default one and not with the site's.
-    Weights weights(draw_on(site.device, compute), transformer_shapes(config), precision);
+    Weights weights(draw_on(site.device, compute), Place::on(site.device, compute, precision),
+                    transformer_shapes(config));
     return WanModel(weights.root(), config, compute);
   }
 };

@@ -1,0 +1,96 @@
+// A weight of a layer: which tensors of the checkpoint it was taken as, how it lies, and filling it with other values
+// in place.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/weights/checkpoint.h"
+#include "models/weights/place.h"
+#include "models/weights/weight_storage.h"
+
+namespace wan {
+
+/// A tensor of a checkpoint: its name, whole or under a Scope, and the shape that it must have.
+struct Part {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+
+/// What a layer makes of the tensors that it takes, at first and at each refill. The default joins them by rows.
+struct Making {
+  /// The dtype of copies, where the network has one of its own. Mapped tensors stay as they are stored.
+  std::optional<at::ScalarType> dtype = {};
+  /// The weight from its parts, which are mapped or copied; it may return a view of one.
+  std::function<Tensor(const std::vector<Tensor>& parts)> prepare = {};
+  /// The strides in which a copy is kept: those that its kernel reads. Applied after `prepare`, not to mapped tensors.
+  std::function<Tensor(const Tensor& copy)> layout = {};
+};
+
+/// A handle to one weight, which its copies share; a default one is empty (a linear without bias, a missing tensor).
+class Weight {
+ public:
+  Weight() = default;
+  /// Takes `stored`, one tensor for each part, in the form that `place` decides. Reads nothing where it is planned.
+  /// Throws std::logic_error for several mapped parts that are to be joined, and for codes of a weight with a Making.
+  Weight(std::vector<Part> parts, Role role, Making making, const Place& place, const std::vector<Tensor>& stored);
+
+  bool defined() const { return state_ != nullptr; }
+  /// What it was taken as: the whole names. A refill with other names does not change them.
+  const std::vector<Part>& parts() const { return state().parts; }
+  Role role() const { return state().role; }
+
+  /// As its layer sees it, whatever the storage.
+  at::IntArrayRef shape() const { return stored_tensor(storage()).sizes(); }
+  int64_t size(int64_t axis) const { return stored_tensor(storage()).size(axis); }
+  at::Device device() const { return stored_tensor(storage()).device(); }
+  /// Of what is stored: a float dtype, or that of the codes.
+  at::ScalarType dtype() const { return stored_tensor(storage()).scalar_type(); }
+  /// Whether it is multiplied in 8-bit codes, so that what it multiplies may come in codes. False for an empty one.
+  bool is_coded() const;
+  /// The float values; undefined for an empty weight. Throws c10::Error where it is coded.
+  const Tensor& tensor() const;
+  const Storage& storage() const { return state().storage; }
+  /// What it takes on its device; 0 for a mapped tensor and for an empty weight.
+  uint64_t bytes() const;
+
+  /// Fills it with other values of the same shapes, one tensor for each part, through the same conversion and making.
+  /// Memory of its own keeps its addresses; a mapped weight becomes the other mapping. Whoever computes with it
+  /// meanwhile sees a mixture. Throws c10::Error for other shapes.
+  void refill(const std::vector<Tensor>& stored);
+  /// The same from tensors of `from` by their names. Throws ModelError, before anything is written, where one is
+  /// missing, has another shape or holds no floats.
+  void refill(const Checkpoint& from, const std::vector<std::string>& names);
+
+ private:
+  struct State {
+    std::vector<Part> parts;
+    Role role;
+    Making making;
+    Form form;
+    Storage storage;
+  };
+  const State& state() const;
+
+  std::shared_ptr<State> state_;
+};
+
+/// Refills weights with those of another part of the network, e.g. block 7 into the memory of block 0: in each name
+/// `prefix` becomes `other`. Forms stay: where two blocks give one name different roles (query_role, in a lower
+/// precision), each needs memory of its own. Throws as Weight::refill, before anything is written, and std::logic_error for a weight
+/// whose names do not begin with `prefix`.
+void refill(std::span<Weight> weights, const Checkpoint& from, std::string_view prefix, std::string_view other);
+
+/// What weights take on their devices together.
+uint64_t bytes_of(std::span<const Weight> weights);
+
+/// "must be [2, 3], is [3, 2]" or "must hold floats, holds I64"; empty where a tensor is what a part wants.
+std::string misfit(const StoredTensor& stored, at::IntArrayRef shape);
+
+}  // namespace wan

@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "kernels/op/built.h"
+
 namespace wan::kernels {
 
 /// Whether this build holds the CUDA kernels (nvcc was there). Names in kernels/op/cuda.h exist only then.

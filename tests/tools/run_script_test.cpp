@@ -25,6 +25,7 @@ class RunScript : public testing::Test {
     for (const char* part : {"site-packages/nvidia/cu13/lib", "site-packages/torch"})
       fs::create_directories(folder_ / "deps/venv/lib/python3.11" / part);
     for (const char* set : {"light", "full"}) std::ofstream(folder_ / "deps" / (std::string(set) + "-2.11.0"));
+    std::ofstream(folder_ / "deps/venv/lib/python3.11/site-packages/nvidia/cu13/lib/libcudart.so.13");
     program("deps/venv/bin/pip", "echo \"$@\" >>" + path("pip.txt"));
     program("bin/dpkg-query", "echo installed");
     card("exit 1");
@@ -94,6 +95,12 @@ TEST_F(RunScript, ACardsKernelsAreBuiltForItAlone) {
   card("echo 9.0; echo 8.9; echo 8.9");  // another card is added
   ASSERT_EQ(run("--cuda build wan-engine"), 0) << err_;
   EXPECT_TRUE(holds(configured(), "-DWAN_CUDA_ARCHITECTURES=90a-real;89-real ")) << configured();
+}
+
+TEST_F(RunScript, CardsOfOneGenerationShareTheirCode) {
+  card("echo 10.3; echo 10.0; echo 8.6; echo 8.7; echo 13.0");
+  ASSERT_EQ(run("--cuda build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(configured(), "-DWAN_CUDA_ARCHITECTURES=86-real;100-real;120-virtual ")) << configured();
 }
 
 TEST_F(RunScript, ACardThatIsTooOldHasNoKernels) {

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "kernels/op/built.h"
 #include "kernels/op/context.h"
 
 namespace wan::kernels {

@@ -1,6 +1,6 @@
 #include "models/weights/place.h"
 
-#include "kernels/op/policy.h"
+#include "kernels/linear/int8.h"
 
 namespace wan {
 namespace {

@@ -1,0 +1,150 @@
+// What ./run decides to build, with programs that only play their parts: a CMake that notes what it was asked for.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+
+#include "tests/support.h"
+#include "tests/tools/process.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kEveryArchitecture =
+    "WAN_CUDA_ARCHITECTURES=80-real;86-real;89-real;90a-real;100-real;120-real;120-virtual";
+
+/// A copy of ./run beside a tool chain that is complete but for nvcc.
+class RunScript : public testing::Test {
+ protected:
+  RunScript() {
+    fs::copy_file(fs::path(WAN_SOURCE_DIR) / "run", folder_ / "run");
+    for (const char* part : {"site-packages/nvidia/cu13/lib", "site-packages/torch"})
+      fs::create_directories(folder_ / "deps/venv/lib/python3.11" / part);
+    for (const char* set : {"light", "full"}) std::ofstream(folder_ / "deps" / (std::string(set) + "-2.11.0"));
+    std::ofstream(folder_ / "deps/venv/lib/python3.11/site-packages/nvidia/cu13/lib/libcudart.so.13");
+    program("deps/venv/bin/pip", "echo \"$@\" >>" + path("pip.txt"));
+    program("bin/dpkg-query", "echo installed");
+    card("exit 1");
+    ninja("echo '[1/1] one'");
+  }
+
+  /// What nvidia-smi does.
+  void card(const std::string& body) { program("bin/nvidia-smi", body); }
+
+  /// CMake: configuring keeps its options as the cache does, building does `body`.
+  void ninja(const std::string& body) {
+    program("bin/cmake",
+            "if [ \"$1\" = --build ]; then " + body + "; exit; fi\necho \"$@\" >>" + path("cmake.txt") +
+                "\nmkdir -p build/$2; touch build/$2/build.ninja; echo '-- linker: mold'\n"
+                "for word; do case $word in -D*) word=${word#-D}; echo \"${word%%=*}:STRING=${word#*=}\";; "
+                "esac; done >build/$2/CMakeCache.txt");
+  }
+
+  int run(const std::string& words) {
+    const std::string command = "PATH=" + path("bin") + ":$PATH WAN_DEPS=" + path("deps") + " bash " + path("run") +
+                                " " + words + " 2>" + path("err.txt");
+    fs::remove(folder_ / "cmake.txt");
+    const int status = std::system(command.c_str());
+    err_ = read("err.txt");
+    return WEXITSTATUS(status);
+  }
+
+  /// What CMake was told when it configured; empty where it was not asked.
+  std::string configured() const { return read("cmake.txt"); }
+  std::string installed() const { return read("pip.txt"); }
+
+  static bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+  std::string err_;
+
+ private:
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  std::string read(const std::string& name) const {
+    return fs::exists(folder_ / name) ? content(folder_ / name) : std::string();
+  }
+  void program(const std::string& name, const std::string& body) {
+    const fs::path path = folder_ / name;
+    fs::create_directories(path.parent_path());
+    std::ofstream(path) << "#!/bin/sh\n" << body << "\n";
+    fs::permissions(path, fs::perms::owner_all);
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(RunScript, WithoutACardNoKernelsNoTestsAndNoCompilerForThem) {
+  ASSERT_EQ(run("--preset release build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(configured(), "-DWAN_CUDA=OFF")) << configured();
+  EXPECT_TRUE(holds(configured(), "-DWAN_TESTS=OFF")) << configured();
+  EXPECT_TRUE(holds(configured(), "-DWAN_WARNINGS_ARE_ERRORS=OFF")) << configured();
+  EXPECT_EQ(installed(), "");
+  ASSERT_EQ(run("--preset release build wan-engine"), 0) << err_;
+  EXPECT_EQ(configured(), "") << "the second time nothing has changed";
+}
+
+TEST_F(RunScript, ACardsKernelsAreBuiltForItAlone) {
+  card("echo 9.0");
+  ASSERT_EQ(run("--cuda build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(configured(), "-DWAN_CUDA_ARCHITECTURES=90a-real ")) << configured();
+  EXPECT_TRUE(holds(configured(), "-DWAN_CUDA=ON")) << configured();
+  EXPECT_TRUE(holds(installed(), "nvidia-cuda-nvcc==")) << installed();
+  card("echo 9.0; echo 8.9; echo 8.9");  // another card is added
+  ASSERT_EQ(run("--cuda build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(configured(), "-DWAN_CUDA_ARCHITECTURES=90a-real;89-real ")) << configured();
+}
+
+TEST_F(RunScript, CardsOfOneGenerationShareTheirCode) {
+  card("echo 10.3; echo 10.0; echo 8.6; echo 8.7; echo 13.0");
+  ASSERT_EQ(run("--cuda build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(configured(), "-DWAN_CUDA_ARCHITECTURES=86-real;100-real;120-virtual ")) << configured();
+}
+
+TEST_F(RunScript, ACardThatIsTooOldHasNoKernels) {
+  card("echo 7.5");
+  ASSERT_EQ(run("--cuda build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(configured(), "-DWAN_CUDA=OFF")) << configured();
+}
+
+TEST_F(RunScript, AnImageForOtherMachinesHasEveryArchitecture) {
+  ASSERT_EQ(run("--cuda build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(configured(), kEveryArchitecture)) << configured();
+}
+
+TEST_F(RunScript, TestsHaveEveryArchitectureAndAProgramAfterwardsKeepsThem) {
+  for (const char* words : {"--preset release build --all", "--preset release build kernels_tests"}) {
+    ASSERT_EQ(run("--preset release build wan-engine"), 0) << err_;
+    ASSERT_EQ(run(words), 0) << err_;
+    if (!configured().empty()) {
+      EXPECT_TRUE(holds(configured(), kEveryArchitecture)) << configured();
+      EXPECT_TRUE(holds(configured(), "-DWAN_TESTS=ON")) << configured();
+      EXPECT_TRUE(holds(configured(), "-DWAN_WARNINGS_ARE_ERRORS=ON")) << configured();
+    }
+    ASSERT_EQ(run("--preset release build wan-engine"), 0) << err_;
+    EXPECT_TRUE(holds(configured(), kEveryArchitecture)) << configured();
+    EXPECT_TRUE(holds(configured(), "-DWAN_TESTS=ON")) << configured();
+    EXPECT_TRUE(holds(configured(), "-DWAN_WARNINGS_ARE_ERRORS=OFF")) << configured();
+  }
+}
+
+TEST_F(RunScript, ShowsHowFarItIsInFewLines) {
+  ninja("i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo \"[$i/300] Building x$i\"; done");
+  ASSERT_EQ(run("--preset release build"), 0) << err_;
+  EXPECT_TRUE(holds(err_, "built 300 of 300 in ")) << err_;
+  EXPECT_TRUE(holds(err_, "linking with mold")) << err_;
+  EXPECT_LT(std::count(err_.begin(), err_.end(), '\n'), 6) << err_;
+}
+
+TEST_F(RunScript, AFailureIsShownAlone) {
+  ninja("echo '[1/3] fine'; echo 'a warning'; echo '[2/3] bad'; echo 'FAILED: bad.o'; echo 'bad.cpp:1: error'; exit 1");
+  EXPECT_EQ(run("--preset release build"), 1);
+  EXPECT_TRUE(holds(err_, "FAILED: bad.o\nbad.cpp:1: error\n")) << err_;
+  EXPECT_FALSE(holds(err_, "a warning")) << err_;
+  EXPECT_TRUE(holds(err_, "build.log")) << err_;
+}
+
+}  // namespace
+}  // namespace wan

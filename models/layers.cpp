@@ -76,14 +76,14 @@ RmsNorm::RmsNorm(const Scope& at, int64_t width, double eps)
     : weight(at.take("weight", {width}, Role::Float32)), eps(eps) {}
 
 Tensor RmsNorm::operator()(const Tensor& x) const {
-  return kernels::rms_norm(x, weight.tensor(), eps);
+  return kernels::rms_norm(x, weight.tensor(), eps, weight.context());
 }
 
 LayerNorm::LayerNorm(const Scope& at, int64_t width, double eps)
     : weight(at.take("weight", {width}, Role::Float32)), bias(at.take("bias", {width}, Role::Float32)), eps(eps) {}
 
 Tensor LayerNorm::operator()(const Tensor& x, at::ScalarType dtype) const {
-  return kernels::layer_norm(x, weight.tensor(), bias.tensor(), eps, dtype);
+  return kernels::layer_norm(x, weight.tensor(), bias.tensor(), eps, dtype, weight.context());
 }
 
 Embedding::Embedding(const Scope& at, int64_t rows, int64_t width)

@@ -45,6 +45,7 @@ void Stages::prepare(Job& job) {
   }
   job.placement = resolve_placement(job.request, options_.contexts);
   job.group = &networks_.group_of(job.request, job.placement);
+  job.placement.context = job.group->placement.context;  // that of the networks
   job.record = make_record(job.request, job.placement, job.group->files, identify_inputs(job.request));
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out)) {
     if (!is_finished(job.request.out, job.record))

@@ -50,7 +50,7 @@ class Stages {
   int64_t prompts_encoded = 0, inputs_encoded = 0;
 
  private:
-  Run run_of(const Job& job) const { return {log_, progress_, job.label, options_.save_every}; }
+  Run run_of(const Job& job) const { return {log_, progress_, job.label, options_.save_every, *job.placement.context}; }
   bool made_here(const std::string& out) const;
   bool recall_input(Job& job) const;
   InputFiles fetch(Job& job) const;

@@ -47,7 +47,7 @@ void denoise(Sampling& state, const Schedule& schedule, int64_t end, const Veloc
     const int64_t position = state.next();
     const Step& step = schedule[position];
     run.progress.at({Stage::Denoise, position, schedule.size(), step.high ? "high" : "low", run.label});
-    state.x = state.solver.step(velocity(step, state.x), state.x);
+    state.x = state.solver.step(velocity(step, state.x), state.x, run.kernels);
     check_finite(state.x, step, position, schedule.size());
     if (after_step) after_step(state);
   }

@@ -29,11 +29,11 @@ double Solver::lambda(int64_t i) const {
   return std::log(alpha(i)) - std::log(sigma(i));
 }
 
-at::Tensor Solver::step(const Velocity& velocity, const at::Tensor& x) {
+at::Tensor Solver::step(const Velocity& velocity, const at::Tensor& x, const kernels::Context& context) {
   TORCH_CHECK(index_ < steps(), "[solver] all ", steps(), " steps are done");
   const int64_t i = index_;
   if (kind_ == SolverKind::Euler) {
-    at::Tensor next = kernels::solver_step(velocity, x, {}, {.velocity = sigma(i + 1) - sigma(i)}).prediction;
+    at::Tensor next = kernels::solver_step(velocity, x, {}, {.velocity = sigma(i + 1) - sigma(i)}, context).prediction;
     ++index_;
     return next;
   }
@@ -44,7 +44,7 @@ at::Tensor Solver::step(const Velocity& velocity, const at::Tensor& x) {
   const int64_t order = fell && !last ? 2 : 1;
   if (kind_ == SolverKind::UniPc && fell) factors.corrector = corrector();
   if (falls(i)) factors.predictor = predictor(order);
-  const kernels::StepSums sums = kernels::solver_step(velocity, x, history_, factors);
+  const kernels::StepSums sums = kernels::solver_step(velocity, x, history_, factors, context);
   history_ = {factors.corrector ? sums.corrected : x, sums.prediction, history_.newest};
   order_ = order;
   ++index_;

@@ -30,7 +30,8 @@ class Solver {
   /// velocity and x at sigma[index()], same shape -> x at sigma[index() + 1]. With unipc this is the predicted sample;
   /// the next call corrects it. Arithmetic on the tensors in x's dtype, in one operation (kernels/step/solver_step.h).
   /// Throws c10::Error for another shape and when all steps are done.
-  at::Tensor step(const Velocity& velocity, const at::Tensor& x);
+  at::Tensor step(const Velocity& velocity, const at::Tensor& x,
+                  const kernels::Context& context = kernels::default_context());
 
   /// Everything a later process needs to go on with the same bytes, under names fit for a safetensors file:
   /// "state" int64 [index, order], "sample", "x0.0" (newest), "x0.1".

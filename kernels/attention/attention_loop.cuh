@@ -4,6 +4,7 @@
 // bits, int8_attention_mma.cuh keys in 8 bits, int8_fp8_attention_sm89.cuh values in e4m3.
 #pragma once
 
+#include "kernels/attention/launch.h"
 #include "kernels/simt/dispatch.h"
 #include "kernels/simt/mma.h"
 

@@ -59,7 +59,7 @@ Umt5Attention::Umt5Attention(const Scope& at, const Umt5Config& config, at::Scal
 Tensor Umt5Attention::operator()(const Tensor& x, const Tensor& bias) const {
   std::vector<Tensor> products = qkv(x);
   for (Tensor& product : products) product = product.unflatten(-1, {heads, -1});
-  return o(kernels::attention(products[0], products[1], products[2], 1.0, bias).flatten(-2));
+  return o(kernels::attention(products[0], products[1], products[2], 1.0, bias, o.weight.context()).flatten(-2));
 }
 
 Umt5FeedForward::Umt5FeedForward(const Scope& at, const Umt5Config& config, at::ScalarType compute)

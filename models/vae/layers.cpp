@@ -109,21 +109,21 @@ Tensor CausalConv::operator()(Tensor x, const Tensor& gamma, FrameCache& cache) 
   const bool starts_alone = !cache[slot].defined() && frames == 1;
   Tensor window = cache.window(slot, x.sizes(), x.options()), present = window.narrow(0, kPast, frames);
   if (gamma.defined())
-    kernels::channel_norm_silu(x, gamma, /*activate=*/true, present);
+    kernels::channel_norm_silu(x, gamma, /*activate=*/true, present, weight.context());
   else
     present.copy_(x);
   x.reset();
   cache.keep(slot, window);
   // The first frame sees zeros before it: two thirds of the products would be with zeros.
-  return starts_alone ? kernels::conv3d(present, weight.tensor().narrow(2, kPast, 1), bias.tensor())
-                      : kernels::conv3d(window, weight.tensor(), bias.tensor());
+  return starts_alone ? kernels::conv3d(present, weight.tensor().narrow(2, kPast, 1), bias.tensor(), 1, weight.context())
+                      : kernels::conv3d(window, weight.tensor(), bias.tensor(), 1, weight.context());
 }
 
 PixelLinear::PixelLinear(const Scope& at, int64_t in, int64_t out, int64_t ones, const Build& build)
     : weight(take_pixel_weight(at, in, out, ones, build)), bias(take(at, "bias", {out}, build)) {}
 
 Tensor PixelLinear::operator()(const Tensor& x) const {
-  return kernels::linear(x, weight.tensor(), bias.tensor());
+  return kernels::linear(x, weight.tensor(), bias.tensor(), kernels::Activation::None, weight.context());
 }
 
 NormedConv::NormedConv(const Scope& at, int64_t norm, int64_t conv, int64_t in, int64_t out, Build& build)
@@ -147,9 +147,9 @@ FrameAttention::FrameAttention(const Scope& at, int64_t channels, const Build& b
 Tensor FrameAttention::operator()(const Tensor& x) const {
   const int64_t frames = x.size(0), pixels = x.size(1) * x.size(2), channels = x.size(3);
   Tensor normed = at::empty_like(x);
-  kernels::channel_norm_silu(x, gamma.tensor(), /*activate=*/false, normed);
+  kernels::channel_norm_silu(x, gamma.tensor(), /*activate=*/false, normed, gamma.context());
   const std::vector<Tensor> qkv = to_qkv(normed).view({frames, pixels, 1, 3 * channels}).chunk(3, -1);
-  Tensor y = kernels::attention(qkv[0], qkv[1], qkv[2], 1 / std::sqrt(double(channels)));
+  Tensor y = kernels::attention(qkv[0], qkv[1], qkv[2], 1 / std::sqrt(double(channels)), {}, gamma.context());
   return proj(y.reshape(x.sizes())).add_(x);
 }
 
@@ -163,14 +163,14 @@ Downsample::Downsample(const Scope& at, int64_t channels, bool temporal, Build& 
 }
 
 Tensor Downsample::operator()(const Tensor& x, FrameCache& cache) const {
-  Tensor y = kernels::conv2d_down(x, weight.tensor(), bias.tensor());
+  Tensor y = kernels::conv2d_down(x, weight.tensor(), bias.tensor(), weight.context());
   if (slot < 0) return y;
   Tensor& last = cache[slot];
   const bool starts = !last.defined();
   const Tensor window = starts ? y : at::cat({last, y});
   remember(last, y.narrow(0, y.size(0) - 1, 1));
   // The first chunk passes as it is: nothing lies before it.
-  return starts ? y : kernels::conv3d(window, time_weight.tensor(), time_bias.tensor(), /*time_stride=*/2);
+  return starts ? y : kernels::conv3d(window, time_weight.tensor(), time_bias.tensor(), /*time_stride=*/2, weight.context());
 }
 
 Upsample::Upsample(const Scope& at, int64_t channels, bool temporal, Build& build)
@@ -194,11 +194,11 @@ Tensor Upsample::operator()(Tensor x, FrameCache& cache) const {
       window.narrow(0, kPast, frames).copy_(x);
       cache.keep(slot, window);
       // First half of the channels: even frames; second half: odd ones.
-      x = kernels::conv3d(window, time_weight.tensor(), time_bias.tensor()).view({frames, height, width, 2, channels});
+      x = kernels::conv3d(window, time_weight.tensor(), time_bias.tensor(), 1, time_weight.context()).view({frames, height, width, 2, channels});
       x = x.permute({0, 3, 1, 2, 4}).reshape({2 * frames, height, width, channels});
     }
   }
-  return kernels::conv2d_up(x, folded.tensor(), bias.tensor());
+  return kernels::conv2d_up(x, folded.tensor(), bias.tensor(), folded.context());
 }
 
 Middle::Middle(const Scope& at, int64_t channels, Build& build)

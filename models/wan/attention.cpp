@@ -19,11 +19,12 @@ double scale_of(const Tensor& q) {
 }
 
 /// Self-attention, most of a forward's operations: [B, L, heads, head_dim] -> the same.
-Tensor attend_video(const Tensor& q, const Tensor& k, const Tensor& v, Precision precision) {
+Tensor attend_video(const Tensor& q, const Tensor& k, const Tensor& v, Precision precision,
+                    const kernels::Context& context) {
   if (precision == Precision::Exact || q.size(-1) != kernels::kInt8HeadWidth)
-    return kernels::attention(q, k, v, scale_of(q));
+    return kernels::attention(q, k, v, scale_of(q), {}, context);
   return kernels::attention_int8(q, k, v, scale_of(q),
-                                 precision == Precision::Fast ? kernels::Values::Float8 : kernels::Values::Plain);
+                                 precision == Precision::Fast ? kernels::Values::Float8 : kernels::Values::Plain, context);
 }
 
 }  // namespace
@@ -41,10 +42,10 @@ Tensor SelfAttention::operator()(Operand x, const Rope& rope) const {
   x = {};
   // One op: the norm runs over all heads at once, so before the split; then the rotation.
   auto [query, key] = kernels::qk_norm_rope(products[0], products[1], norm_q.weight.tensor(), norm_k.weight.tensor(),
-                                            rope, heads, norm_q.eps);
+                                            rope, heads, norm_q.eps, norm_q.weight.context());
   Tensor value = split_heads(products[2], heads);
   products.clear();
-  return o(attend_video(query, key, value, precision).flatten(-2));
+  return o(attend_video(query, key, value, precision, o.weight.context()).flatten(-2));
 }
 
 CrossAttention::CrossAttention(const Scope& at, const WanConfig& config, at::ScalarType compute, Role query)
@@ -62,7 +63,7 @@ KeyValue CrossAttention::key_value(const Tensor& context) const {
 
 Tensor CrossAttention::operator()(const Operand& x, const KeyValue& context) const {
   const Tensor query = split_heads(norm_q(q(x)), heads);
-  return o(kernels::attention(query, context.key, context.value, scale_of(query)).flatten(-2));
+  return o(kernels::attention(query, context.key, context.value, scale_of(query), {}, o.weight.context()).flatten(-2));
 }
 
 }  // namespace wan

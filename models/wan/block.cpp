@@ -10,16 +10,16 @@ namespace {
 // A norm for the linear that reads it: codes where its weight is `coded`, else rows in `compute`.
 
 Operand modulated_norm(const Tensor& x, const Tensor& shift, const Tensor& scale, const Segments& ends, double eps,
-                       bool coded, at::ScalarType compute) {
-  if (coded) return kernels::modulated_layer_norm_int8(x, shift, scale, ends, eps);
-  return kernels::modulated_layer_norm(x, shift, scale, ends, eps, compute);
+                       bool coded, at::ScalarType compute, const kernels::Context& context) {
+  if (coded) return kernels::modulated_layer_norm_int8(x, shift, scale, ends, eps, context);
+  return kernels::modulated_layer_norm(x, shift, scale, ends, eps, compute, context);
 }
 
 /// x += gate * y first.
 Operand residual_norm(Tensor& x, const Tensor& y, const Tensor& gate, const kernels::NextNorm& next,
-                      const Segments& ends, bool coded, at::ScalarType compute) {
-  if (coded) return kernels::gated_residual_norm_int8_(x, y, gate, next, ends);
-  return kernels::gated_residual_norm_(x, y, gate, next, ends, compute);
+                      const Segments& ends, bool coded, at::ScalarType compute, const kernels::Context& context) {
+  if (coded) return kernels::gated_residual_norm_int8_(x, y, gate, next, ends, context);
+  return kernels::gated_residual_norm_(x, y, gate, next, ends, compute, context);
 }
 
 }  // namespace
@@ -40,10 +40,12 @@ Modulation AttentionBlock::modulate(const Tensor& e0) const {
 
 Operand AttentionBlock::attend_video(Tensor& x, const Modulation& rows, const Rope& rope, const Segments& ends) const {
   Tensor y = self_attn(
-      modulated_norm(x, rows.shift_attn, rows.scale_attn, ends, eps, self_attn.qkv.is_coded(), compute), rope);
+      modulated_norm(x, rows.shift_attn, rows.scale_attn, ends, eps, self_attn.qkv.is_coded(), compute,
+                     modulation.context()),
+      rope);
   kernels::NextNorm next{
       .weight = norm3.weight.tensor(), .bias = norm3.bias.tensor(), .shift = {}, .scale = {}, .eps = norm3.eps};
-  return residual_norm(x, y, rows.gate_attn, next, ends, cross_attn.q.weight.is_coded(), compute);
+  return residual_norm(x, y, rows.gate_attn, next, ends, cross_attn.q.weight.is_coded(), compute, modulation.context());
 }
 
 void AttentionBlock::attend_text(Tensor& x, Operand normed, const Modulation& rows, const KeyValue& text,
@@ -51,7 +53,7 @@ void AttentionBlock::attend_text(Tensor& x, Operand normed, const Modulation& ro
   Tensor y = cross_attn(normed, text);
   kernels::NextNorm next{.weight = {}, .bias = {}, .shift = rows.shift_ffn, .scale = rows.scale_ffn, .eps = eps};
   normed = {};
-  normed = residual_norm(x, y, {}, next, ends, ffn.first.weight.is_coded(), compute);
+  normed = residual_norm(x, y, {}, next, ends, ffn.first.weight.is_coded(), compute, modulation.context());
   y.reset();
   ffn.add_to(x, normed, rows.gate_ffn, ends);
 }

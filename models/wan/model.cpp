@@ -14,7 +14,7 @@ WanHead::WanHead(const Scope& at, const WanConfig& config, at::ScalarType comput
 Tensor WanHead::operator()(const Tensor& x, const Tensor& e, const Segments& ends) const {
   // The same row e is added to both rows: shift, then scale.
   std::vector<Tensor> rows = (modulation.tensor()[0].unsqueeze(1) + e).unbind(0);
-  return head(kernels::modulated_layer_norm(x, rows[0], rows[1], ends, eps, head.compute));
+  return head(kernels::modulated_layer_norm(x, rows[0], rows[1], ends, eps, head.compute, modulation.context()));
 }
 
 int64_t text_dim(const Scope& root) {

@@ -81,7 +81,8 @@ Tensor AudioInjector::adain(const Tensor& noisy, const InjectedAudio& audio) con
   const int64_t frames = audio.shift.size(0), tokens = noisy.size(1) / frames;
   kernels::Segments ends;
   for (int64_t frame = 1; frame <= frames; ++frame) ends.push_back(frame * tokens);
-  return kernels::modulated_layer_norm(noisy, audio.shift, audio.scale, ends, kAdainEps, compute)
+  return kernels::modulated_layer_norm(noisy, audio.shift, audio.scale, ends, kAdainEps, compute,
+                                       adain_linear.weight.context())
       .view({frames, tokens, -1});
 }
 

@@ -85,7 +85,7 @@ void SpeechModel::block(int64_t i, std::span<Branch> branches, at::ArrayRef<cons
     Tensor noisy = branches[k].x.narrow(1, 0, pass.ends[0]);
     const InjectedAudio& sound = audio[k]->at(j);
     Tensor heard = injectors[j].attend(injectors[j].adain(noisy, sound), sound);
-    kernels::gated_residual_(noisy, heard.flatten(0, 1).unsqueeze(0), {}, {pass.ends[0]});
+    kernels::gated_residual_(noisy, heard.flatten(0, 1).unsqueeze(0), {}, {pass.ends[0]}, head.modulation.context());
   }
 }
 

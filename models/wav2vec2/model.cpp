@@ -33,7 +33,7 @@ Tensor Wav2Vec2Layer::operator()(const Tensor& h) const {
   auto split = [&](const Tensor& x) { return x.view({1, x.size(0), heads, -1}); };
   Tensor normed = layer_norm(h, at::kFloat);
   Tensor q = split(q_proj(normed)), k = split(k_proj(normed)), v = split(v_proj(normed));
-  Tensor attended = kernels::attention(q, k, v, 1 / std::sqrt(double(q.size(3))));
+  Tensor attended = kernels::attention(q, k, v, 1 / std::sqrt(double(q.size(3))), {}, out_proj.weight.context());
   Tensor sum = h + out_proj(attended.reshape(h.sizes()));
   Tensor inner = intermediate_dense(final_layer_norm(sum, at::kFloat));
   // The erf form, unlike every other network here; in place, because it is four times as wide as h.

@@ -26,8 +26,13 @@ bool is_coded(Role role, at::IntArrayRef shape, Precision precision) {
 
 }  // namespace
 
-Place Place::on(at::Device device, at::ScalarType compute, Precision precision) {
-  return {.device = device, .compute = compute, .precision = precision, .mapped = device.is_cpu()};
+Place Place::on(at::Device device, at::ScalarType compute, Precision precision,
+                std::shared_ptr<const kernels::Context> context) {
+  return {.device = device,
+          .compute = compute,
+          .precision = precision,
+          .mapped = device.is_cpu(),
+          .context = std::move(context)};
 }
 
 Place Place::planned() const {

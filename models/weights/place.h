@@ -4,8 +4,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <optional>
 
+#include "kernels/op/context.h"
 #include "models/weights/precision.h"
 
 namespace wan {
@@ -21,7 +23,8 @@ enum class Role {
 /// Where the weights of one network lie and what it computes in. The default keeps the mapped files, for float32.
 struct Place {
   /// Mapped files on the CPU, copies on any other device.
-  static Place on(at::Device device, at::ScalarType compute, Precision precision = Precision::Exact);
+  static Place on(at::Device device, at::ScalarType compute, Precision precision = Precision::Exact,
+                  std::shared_ptr<const kernels::Context> context = nullptr);
   /// The same decisions on shapes alone: copies lie on the meta device and nothing is read, so that a network can be
   /// built before there is room for it, and its bytes added up.
   Place planned() const;
@@ -34,6 +37,8 @@ struct Place {
   Precision precision = Precision::Exact;
   bool mapped = true;    // weights stay the mapped tensors and layers convert at use; else each is copied once
   bool on_meta = false;  // see planned()
+  /// What operations with these weights take as their last argument (Weight::context). Null: default_context().
+  std::shared_ptr<const kernels::Context> context = nullptr;
 };
 
 /// Codes that a weight is multiplied in.

@@ -45,23 +45,28 @@ Floats made(const Making& making, const Form& form, const std::vector<Tensor>& s
   return {making.layout ? making.layout(values) : values, /*mapped=*/false};
 }
 
-void fill_parts(Storage& storage, const Form& form, const std::vector<Tensor>& stored) {
+const kernels::Context& or_default(const std::shared_ptr<const kernels::Context>& context) {
+  return context ? *context : kernels::default_context();
+}
+
+void fill_parts(Storage& storage, const Form& form, const std::vector<Tensor>& stored,
+                const kernels::Context& context) {
   int64_t row = 0;
   for (const Tensor& part : stored) {
-    fill(storage, form, row, part);
+    fill(storage, form, row, part, context);
     row += part.size(0);
   }
 }
 
 Storage storage_of(const std::vector<Part>& parts, const Making& making, const Form& form,
-                   const std::vector<Tensor>& stored) {
+                   const std::vector<Tensor>& stored, const kernels::Context& context) {
   if (is_made(making, form)) {
     if (form.codes != Codes::None) throw std::logic_error("[" + parts[0].name + "] in codes is taken as it is stored");
     return made(making, form, stored);
   }
   if (!form.mapped) {
     Storage storage = allocate(form, joined_shape(parts));
-    fill_parts(storage, form, stored);
+    fill_parts(storage, form, stored, context);
     return storage;
   }
   if (stored.size() != 1) throw std::logic_error("[" + parts[0].name + "] mapped tensors are not joined");
@@ -102,8 +107,8 @@ Weight::Weight(std::vector<Part> parts, Role role, Making making, const Place& p
   if (place.on_meta)
     for (Tensor& part : seen) part = at::empty_strided(part.sizes(), part.strides(), part.options().device(at::kMeta));
   const Form form = form_of(place, role, joined_shape(parts), seen.at(0).scalar_type(), making.dtype);
-  Storage storage = storage_of(parts, making, form, seen);
-  state_ = std::make_shared<State>(State{std::move(parts), role, std::move(making), form, std::move(storage)});
+  Storage storage = storage_of(parts, making, form, seen, or_default(place.context));
+  state_ = std::make_shared<State>(State{std::move(parts), role, std::move(making), form, std::move(storage), place.context});
 }
 
 const Weight::State& Weight::state() const {
@@ -121,6 +126,10 @@ const Tensor& Weight::tensor() const {
   const Floats* floats = std::get_if<Floats>(&storage());
   TORCH_CHECK(floats, "[", parts()[0].name, "] must lie in floats, lies in codes");
   return floats->values;
+}
+
+const kernels::Context& Weight::context() const {
+  return defined() ? or_default(state().context) : kernels::default_context();
 }
 
 uint64_t Weight::bytes() const {
@@ -144,7 +153,7 @@ void Weight::refill(const std::vector<Tensor>& stored) {
   if (is_made(as.making, as.form))
     floats->values.copy_(made(as.making, as.form, stored).values);
   else
-    fill_parts(state_->storage, as.form, stored);
+    fill_parts(state_->storage, as.form, stored, context());
 }
 
 void Weight::refill(const Checkpoint& from, const std::vector<std::string>& names) {

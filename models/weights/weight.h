@@ -57,6 +57,9 @@ class Weight {
   /// The float values; undefined for an empty weight. Throws c10::Error where it is coded.
   const Tensor& tensor() const;
   const Storage& storage() const { return state().storage; }
+  /// What operations with it take as their last argument: the Context of its Place. That of an empty weight is
+  /// default_context().
+  const kernels::Context& context() const;
   /// What it takes on its device; 0 for a mapped tensor and for an empty weight.
   uint64_t bytes() const;
 
@@ -75,6 +78,7 @@ class Weight {
     Making making;
     Form form;
     Storage storage;
+    std::shared_ptr<const kernels::Context> context;  // may be null
   };
   const State& state() const;
 

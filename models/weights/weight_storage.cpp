@@ -53,12 +53,13 @@ Storage allocate(const Form& form, at::IntArrayRef shape) {
   return Floats{at::empty(shape, options(form, form.dtype)), /*mapped=*/false};
 }
 
-void fill(Storage& storage, const Form& form, int64_t first_row, const Tensor& values) {
+void fill(Storage& storage, const Form& form, int64_t first_row, const Tensor& values,
+          const kernels::Context& context) {
   if (form.device.is_meta()) return;
   const auto rows_of = [&](const Tensor& all) { return all.narrow(0, first_row, values.size(0)); };
   std::visit(Match{[&](Floats& floats) { upload(values, rows_of(floats.values)); },
                    [&](Int8Rows& int8) {
-                     const kernels::QuantisedRows rows = kernels::quantise_rows(copy(values, form));
+                     const kernels::QuantisedRows rows = kernels::quantise_rows(copy(values, form), context);
                      rows_of(int8.rows.codes).copy_(rows.codes);
                      rows_of(int8.rows.scale).copy_(rows.scale);
                    },

@@ -13,7 +13,7 @@ constexpr uint64_t kSeed = 2;
 
 std::shared_ptr<const vae::Vae> drawn_vae(const Site& site, int64_t base, at::ScalarType dtype) {
   at::manual_seed(kSeed);
-  Weights weights(draw_on(site.device, at::kFloat), Place::on(site.device, at::kFloat));
+  Weights weights(draw_on(site.device, at::kFloat), Place::on(site.device, at::kFloat, Precision::Exact, site.context));
   return std::make_shared<const vae::Vae>(weights.root(), vae::Widths{.base = base}, vae::Options{dtype});
 }
 
@@ -105,7 +105,7 @@ Contest vae_contest(const Site& site, const NetworkSizes& sizes, const std::vect
 
 std::shared_ptr<const Umt5Encoder> drawn_umt5(const Site& site, const Umt5Shapes& shapes, at::ScalarType compute) {
   at::manual_seed(kSeed);
-  Weights weights(draw_on(site.device, compute), Place::on(site.device, compute), umt5_shapes(shapes));
+  Weights weights(draw_on(site.device, compute), Place::on(site.device, compute, Precision::Exact, site.context), umt5_shapes(shapes));
   return std::make_shared<const Umt5Encoder>(weights.root(), compute);
 }
 

@@ -28,7 +28,7 @@ struct Transformer {
     at::manual_seed(kSeed);
     WanConfig config = site.config;
     config.num_layers = layers;
-    Weights weights(draw_on(site.device, compute), Place::on(site.device, compute, precision),
+    Weights weights(draw_on(site.device, compute), Place::on(site.device, compute, precision, site.context),
                     transformer_shapes(config));
     return WanModel(weights.root(), config, compute);
   }

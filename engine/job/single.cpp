@@ -88,12 +88,22 @@ void log_done(const Request& request, const RunResult& result, const Placement& 
   log("done", fields);
 }
 
+/// A word of a command line, to be pasted into a shell.
+std::string shell_word(const std::string& text) {
+  constexpr const char* kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos) return text;
+  std::string quoted = "'";
+  for (char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+  return quoted + "'";
+}
+
 /// Where a run ended before its file was there: the folder stays if it holds steps, and the log says how to go on.
 void leave(WorkFolder& folder, const Request& request, const Log& log) {
   if (!folder.holds_steps()) return folder.discard();
   Log::Fields fields = {{"work", folder.path().string()}, {"finish_with", "the same command"}};
   if (const std::optional<fs::path> latents = folder.latents())
-    fields["or_with"] = "wan-infer decode " + latents->string() + " --out " + request.out;
+    fields["or_with"] = "wan-infer decode " + shell_word(latents->string()) + " --model " + shell_word(request.model) +
+                        " --out " + shell_word(request.out);
   log("kept", fields);
 }
 

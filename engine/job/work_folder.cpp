@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "models/files/atomic_file.h"
 
 namespace wan {
@@ -26,7 +27,7 @@ constexpr const char* kJob = "job";
 constexpr int kFormat = 1;
 
 [[noreturn]] void cannot_write(const fs::path& path) {
-  throw std::runtime_error("[" + path.string() + "] cannot be written: " + std::strerror(errno));
+  throw std::runtime_error("[" + shown_path(path.string()) + "] cannot be written: " + std::strerror(errno));
 }
 
 std::string content(const fs::path& path) {
@@ -72,12 +73,12 @@ bool is_work_file(const std::string& name) {
 /// With the folder that may be new.
 fs::path made(fs::path folder) {
   if (!folder.has_filename()) folder = folder.parent_path();
+  if (fs::is_directory(folder)) return folder;
   std::error_code error;
-  if (fs::is_directory(folder, error)) return folder;
   if (folder.has_parent_path()) fs::create_directories(folder.parent_path(), error);
-  if (error) throw std::runtime_error("[" + folder.string() + "] cannot be made: " + error.message());
+  if (error) throw std::runtime_error("[" + shown_path(folder.string()) + "] cannot be made: " + error.message());
   if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
-    throw std::runtime_error("[" + folder.string() + "] cannot be made: " + std::strerror(errno));
+    throw std::runtime_error("[" + shown_path(folder.string()) + "] cannot be made: " + std::strerror(errno));
   return folder;
 }
 

@@ -1,4 +1,7 @@
 // Video files out and in: what is written comes back, byte for byte the same each time, with its sound and its request.
+#include <sys/resource.h>
+
+#include <csignal>
 #include <filesystem>
 
 #include "engine/base/error.h"
@@ -126,8 +129,14 @@ TEST(VideoWriter, TellsWhyTheDiskRefuses) {
   };
   const std::string absent = (folder / "no" / "a.mp4").string(), full = (folder / "full.mp4").string();
   EXPECT_EQ(error_of(absent), "[" + absent + "] cannot be written: No such file or directory");
-  std::filesystem::create_symlink("/dev/full", full + ".part");
-  EXPECT_EQ(error_of(full), "[" + full + "] cannot be written: No space left on device");
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before;
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit tight = {512, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &tight);
+  const std::string error = error_of(full);
+  setrlimit(RLIMIT_FSIZE, &before);
+  EXPECT_EQ(error, "[full.mp4] cannot be written: File too large");
   EXPECT_FALSE(std::filesystem::exists(full));
 }
 

@@ -4,9 +4,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <thread>
 
 #include "models/weights/checkpoint.h"
 #include "tests/sparse_checkpoint.h"
@@ -65,6 +67,14 @@ class Program : public testing::Test {
     return names;
   }
   std::filesystem::path at(const std::string& name) const { return folder / name; }
+  /// The only latents that a work folder keeps, as the command line names them.
+  std::string latents_in(const std::string& work) const {
+    for (const auto& entry : std::filesystem::directory_iterator(folder / work))
+      if (entry.path().filename().string().ends_with(".latents.safetensors"))
+        return work + "/" + entry.path().filename().string();
+    return "no latents in " + work;
+  }
+  void expect_survives(const Words& words, const std::vector<int>& delays_ms);
 
   TemporaryFolder folder;
 };
@@ -117,28 +127,100 @@ TEST_F(Program, ADecodeThatStoppedIsFinishedFromItsLatents) {
   Process stopped("wan-infer", words, folder.path());
   ASSERT_TRUE(stopped.wait_for("decode 1/"));
   stopped.signal(SIGINT);
-  EXPECT_EQ(stopped.finish().code, 130);
-  const std::string latents = "a.mp4.latents.safetensors";
-  EXPECT_EQ(files(), (std::vector<std::string>{latents, "whole.mp4"}));
+  const Outcome kept = stopped.finish();
+  EXPECT_EQ(kept.code, 130);
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4.work", "whole.mp4"}));
+  const std::string latents = latents_in("a.mp4.work");
+  EXPECT_NE(kept.err.find("wan-infer decode " + latents + " --model "), std::string::npos) << kept.err;
 
   Outcome full = run({"decode", latents, "--threads", "1", "--model", kNano}, {.file_bytes = 2048});
   EXPECT_EQ(full.code, 1);
   expect_one_line(full, "a.mp4");
-  EXPECT_EQ(files(), (std::vector<std::string>{latents, "whole.mp4"}));
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4.work", "whole.mp4"}));
 
   Outcome finished = run({"decode", latents, "--threads", "1", "--model", kNano});
   EXPECT_EQ(finished.code, 0) << finished.err;
   EXPECT_TRUE(content(at("a.mp4")) == content(at("whole.mp4")));
 }
 
-TEST_F(Program, CtrlCLeavesNothing) {
-  Process process("wan-infer", with(job({"--out", "a.mp4"}), "--num-inference-steps", "40"), folder.path());
-  ASSERT_TRUE(process.wait_for("denoise 1/"));
+TEST_F(Program, CtrlCKeepsTheStepsAndTheSameCommandGoesOn) {
+  const Words words = with(job({"--out", "a.mp4"}), "--num-inference-steps", "40");
+  ASSERT_EQ(run(with(words, "--out", "whole.mp4")).code, 0);
+  Process process("wan-infer", words, folder.path());
+  ASSERT_TRUE(process.wait_for("denoise 5/"));
   process.signal(SIGINT);
   Outcome stopped = process.finish();
   EXPECT_EQ(stopped.code, 130);
   expect_one_line(stopped, "[stop]");
-  EXPECT_TRUE(files().empty());
+  expect_one_line(stopped, "the same command goes on");
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4.work", "whole.mp4"}));
+
+  const Outcome other = run(with(words, "--seed", "43"));
+  EXPECT_EQ(other.code, 2);
+  expect_one_line(other, "--fresh");
+  const Outcome finished = run(words);
+  EXPECT_EQ(finished.code, 0) << finished.err;
+  EXPECT_EQ(finished.err.find("denoise 1/"), std::string::npos) << "from the start";
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4", "whole.mp4"}));
+  EXPECT_TRUE(content(at("a.mp4")) == content(at("whole.mp4")));
+}
+
+TEST_F(Program, FreshDropsWhatIsKept) {
+  const Words words = with(job({"--out", "a.mp4"}), "--num-inference-steps", "40");
+  Process process("wan-infer", words, folder.path());
+  ASSERT_TRUE(process.wait_for("denoise 5/"));
+  process.signal(SIGINT);
+  EXPECT_EQ(process.finish().code, 130);
+  Words anew = words;
+  anew.push_back("--fresh");
+  const Outcome fresh = run(anew);
+  EXPECT_EQ(fresh.code, 0) << fresh.err;
+  EXPECT_NE(fresh.err.find("denoise 1/"), std::string::npos) << fresh.err;
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4"}));
+}
+
+TEST_F(Program, AFinishedVideoIsNotReplacedUnlessAskedFor) {
+  const Words words = job({"--out", "a.mp4"});
+  ASSERT_EQ(run(words).code, 0);
+  const std::string made = content(at("a.mp4"));
+  const Outcome again = run(words);
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_EQ(again.err.find("denoise"), std::string::npos) << "rendered again";
+  const Outcome other = run(with(words, "--seed", "43"));
+  EXPECT_EQ(other.code, 2);
+  expect_one_line(other, "--overwrite");
+  EXPECT_TRUE(content(at("a.mp4")) == made);
+  Words over = with(words, "--seed", "43");
+  over.push_back("--overwrite");
+  EXPECT_EQ(run(over).code, 0);
+  EXPECT_FALSE(content(at("a.mp4")) == made);
+}
+
+/// Kills a job with SIGKILL after each of `delays`, goes on, and compares the file with that of an undisturbed run.
+void Program::expect_survives(const Words& words, const std::vector<int>& delays_ms) {
+  ASSERT_EQ(run(with(words, "--out", "whole.mp4")).code, 0);
+  for (int delay : delays_ms) {
+    Process process("wan-infer", with(words, "--out", "killed.mp4"), folder.path());
+    std::this_thread::sleep_for(std::chrono::milliseconds(delay));
+    process.signal(SIGKILL);
+    process.finish();
+  }
+  const Outcome rest = run(with(words, "--out", "killed.mp4"));
+  EXPECT_EQ(rest.code, 0) << rest.err;
+  EXPECT_TRUE(content(at("killed.mp4")) == content(at("whole.mp4")));
+  for (const std::string& name : files()) EXPECT_TRUE(!name.starts_with("killed.mp4.")) << name << " is left over";
+}
+
+TEST_F(Program, KilledAtAnyMomentItGoesOnAndLeavesNothing) {
+  const Words text = with(job({"--out", ""}), "--num-inference-steps", "40");
+  expect_survives(text, {320, 350, 400, 450, 500});
+  std::filesystem::copy(at("whole.mp4"), at("in.mp4"));
+  Words video = text;
+  video[0] = "v2v";
+  video.insert(video.end(), {"--video", at("in.mp4")});
+  std::filesystem::remove(at("killed.mp4"));
+  std::filesystem::remove(at("whole.mp4"));
+  expect_survives(video, {340, 400, 480});
 }
 
 TEST_F(Program, AFullDiskIsOneErrorAndNoHalfFile) {
@@ -173,7 +255,7 @@ TEST_F(Program, AnyTextIsAPrompt) {
   std::string text;
   while (text.size() < 10000) text += "a red circle & <b>\xe4\xb8\x80</b> ";
   for (const std::string& prompt : {std::string(), text}) {
-    Outcome run = this->run(with(job({"--out", "a.mp4"}), "--prompt", prompt));
+    Outcome run = this->run(with(job({"--out", "a.mp4", "--overwrite"}), "--prompt", prompt));
     EXPECT_EQ(run.code, 0) << run.err;
   }
   Outcome broken = run(with(job({"--out", "b.mp4"}), "--prompt", "caf\xe9"));
@@ -199,12 +281,15 @@ class Hostile : public Program {
   void SetUp() override { std::filesystem::copy(kNano, model(), std::filesystem::copy_options::recursive); }
   std::filesystem::path model() const { return folder / "model"; }
 
-  /// The job ends with exit code 3 and one line that holds each of `parts`.
-  void expect_refused(const Words& parts) {
+  /// The job ends with exit code 3 and one line that holds each of `parts`. `kept` is what is left beside the model: the
+  /// steps that were made before the file was wanted.
+  void expect_refused(const Words& parts, const Words& kept = {}) {
     Outcome run = this->run(with(job({"--out", "a.mp4"}), "--model", model()));
     EXPECT_EQ(run.code, 3) << run.err;
     for (const std::string& part : parts) expect_one_line(run, part);
-    EXPECT_EQ(files(), (std::vector<std::string>{"model"}));
+    Words left = kept;
+    left.push_back("model");
+    EXPECT_EQ(files(), left);
   }
 };
 
@@ -223,7 +308,7 @@ TEST_F(Hostile, FilesThatAreMissing) {
 
 TEST_F(Hostile, AShardThatIsMissing) {
   std::filesystem::remove(model() / "low_noise_model" / "diffusion_pytorch_model-00002-of-00002.safetensors");
-  expect_refused({"diffusion_pytorch_model-00002-of-00002.safetensors"});
+  expect_refused({"diffusion_pytorch_model-00002-of-00002.safetensors"}, {"a.mp4.work"});
 }
 
 TEST_F(Hostile, AShardThatWasCutOff) {
@@ -243,7 +328,7 @@ TEST_F(Hostile, TensorsOfAnotherShape) {
   nlohmann::json config = nlohmann::json::parse(content(path));
   config["ffn_dim"] = config["ffn_dim"].get<int64_t>() * 2;
   std::ofstream(path) << config;
-  expect_refused({"low_noise_model", "ffn.0.weight"});
+  expect_refused({"low_noise_model", "ffn.0.weight"}, {"a.mp4.work"});
 }
 
 TEST_F(Hostile, ATokenizerThatIsNone) {
@@ -272,8 +357,8 @@ TEST_F(Hostile, NaNInTheVaeIsNoBlackVideo) {
   Outcome broken = run(with(job({"--out", "a.mp4"}), "--model", model()));
   EXPECT_EQ(broken.code, 1);
   expect_one_line(broken, "[decode] chunk 1 of 5 gave NaN or Inf");
-  EXPECT_NE(broken.err.find("finish_with=\"wan-infer decode a.mp4.latents.safetensors\""), std::string::npos);
-  EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4.latents.safetensors", "model"}));
+  EXPECT_NE(broken.err.find("wan-infer decode " + latents_in("a.mp4.work")), std::string::npos) << broken.err;
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4.work", "model"}));
 }
 
 TEST_F(Hostile, AnotherCheckpointThanTheVideosIsNotReplayed) {

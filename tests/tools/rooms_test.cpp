@@ -5,6 +5,7 @@
 #include <deque>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <regex>
 #include <set>
@@ -35,8 +36,9 @@ const std::string kEngine = kSpeech + " engine/job";
 
 // Lowest first: kernels <- models <- engine <- tools, and the same within each. What is not named may not be included.
 const std::vector<Room> kRooms = {
-    {"kernels/simt/emulator", "kernels/simt kernels/op", "the host half of simt's own headers"},
-    {"kernels/simt", "kernels/simt/emulator kernels/op", "op/launch.h and op/fragments.h are plain words of both"},
+    {"kernels/simt/emulator", "kernels/simt kernels/op", "executes what simt and op/fragments.h define"},
+    {"kernels/simt", "kernels/simt/emulator kernels/op",
+     "uses op/launch.h (element types) and op/fragments.h (layouts)"},
     {"kernels/op", "kernels/simt"},
     {"kernels/op/context.cpp", "kernels/op kernels/attention", "a Context owns the selector of its device"},
     {"kernels/convolution", "kernels/op kernels/simt"},

@@ -3,8 +3,8 @@
 
 #include <functional>
 
-#include "engine/base/run.h"
 #include "engine/frames/vae_clip.h"
+#include "engine/residency/run.h"
 
 namespace wan {
 

@@ -3,9 +3,9 @@
 
 #include <filesystem>
 
-#include "engine/base/run.h"
 #include "engine/job/inputs.h"
 #include "engine/request/schedule.h"
+#include "engine/residency/run.h"
 #include "engine/sampling/guidance.h"
 
 namespace wan {

@@ -6,8 +6,8 @@
 #include <map>
 #include <string>
 
-#include "engine/base/run.h"
 #include "engine/request/schedule.h"
+#include "engine/residency/run.h"
 #include "engine/sampling/solver.h"
 
 namespace wan {

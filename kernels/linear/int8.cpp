@@ -148,6 +148,11 @@ void check_residual_once(const Tensor& residual, const Tensor& x, const Quantise
 
 }  // namespace
 
+void check_slices(const char* op, const Tensor& x) {
+  TORCH_CHECK(x.defined() && x.dim() >= 1 && x.size(-1) > 0 && x.size(-1) % kSlice == 0, "[", op,
+              "] the last axis of x must be a multiple of ", kSlice, ", got ", x.sizes());
+}
+
 Tensor rotate(const Tensor& x) {
   check_slices("rotate", x);
   return butterfly(x).mul_(hadamard::kNormaliser);

@@ -22,6 +22,9 @@ struct QuantisedRows {
 ///   x [..., K], K a multiple of 128. Throws c10::Error otherwise.
 Tensor rotate(const Tensor& x);
 
+/// Throws c10::Error unless the last axis is a multiple of 128, the slices of the rotation.
+void check_slices(const char* op, const Tensor& x);
+
 /// Rows that a GPU rotates and quantises to 8 bits.
 bool takes_rotation(int64_t channels, at::ScalarType dtype);
 

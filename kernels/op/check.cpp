@@ -2,8 +2,6 @@
 
 #include <sstream>
 
-#include "kernels/linear/hadamard.h"
-
 namespace wan::kernels {
 namespace {
 
@@ -49,11 +47,6 @@ void check_dtype(const char* op, const char* name, const at::Tensor& tensor,
     wanted << (wanted.tellp() > 0 ? " or " : "") << dtype;
   }
   TORCH_CHECK(false, "[", op, "] ", name, " must be ", wanted.str(), ", got ", tensor.scalar_type());
-}
-
-void check_slices(const char* op, const at::Tensor& x) {
-  TORCH_CHECK(x.defined() && x.dim() >= 1 && x.size(-1) > 0 && x.size(-1) % hadamard::kSlice == 0, "[", op,
-              "] the last axis of x must be a multiple of ", hadamard::kSlice, ", got ", x.sizes());
 }
 
 void check_segments(const char* op, const at::Tensor& x, std::initializer_list<std::pair<const char*, at::Tensor>> rows,

@@ -18,8 +18,6 @@ void check_trailing(const char* op, const char* name, const at::Tensor& tensor, 
 /// Throws c10::Error unless the dtype is one of `allowed`.
 void check_dtype(const char* op, const char* name, const at::Tensor& tensor,
                  std::initializer_list<at::ScalarType> allowed);
-/// Throws c10::Error unless the last axis is a multiple of the rotation's slices (hadamard.h).
-void check_slices(const char* op, const at::Tensor& x);
 /// Throws c10::Error unless x is [B, L, C] in float32 or float64, `rows` (undefined ones aside) are [S, C], and `ends`
 /// [S] rise to L.
 void check_segments(const char* op, const at::Tensor& x, std::initializer_list<std::pair<const char*, at::Tensor>> rows,

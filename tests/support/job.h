@@ -2,7 +2,7 @@
 #pragma once
 
 #include "engine/base/error.h"
-#include "engine/base/run.h"
+#include "engine/residency/run.h"
 
 namespace wan {
 

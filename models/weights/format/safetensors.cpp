@@ -6,7 +6,6 @@
 #include "models/files/bytes.h"
 #include "models/files/error.h"
 #include "models/weights/dtype.h"
-#include "models/weights/scope.h"
 
 namespace wan {
 

@@ -1,6 +1,8 @@
 #include "models/weights/format/shards.h"
 
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string>
 
 #include "models/files/error.h"
 #include "models/weights/format/safetensors.h"

@@ -1,7 +1,11 @@
 // The index of a checkpoint in several files: diffusion_pytorch_model.safetensors.index.json.
 #pragma once
 
-#include "models/weights/checkpoint.h"
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "models/weights/stored_tensor.h"
 
 namespace wan {
 

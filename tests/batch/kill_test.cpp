@@ -125,7 +125,7 @@ std::optional<int> end_of(pid_t child, Clock::duration moment) {
 
 bool is_stopped_midway(const fs::path& work) {
   if (!fs::exists(work)) return false;
-  for (const auto& entry : fs::directory_iterator(work))
+  for (const auto& entry : fs::recursive_directory_iterator(work))
     if (entry.path().extension() == ".safetensors") return true;
   return false;
 }

@@ -93,7 +93,7 @@ std::string without_suffix(const std::string& path, const std::string& suffix) {
 
 /// What latents become: those in OUT.work the file OUT, others the name before their ending.
 std::string output_of(const std::string& latents) {
-  const std::string folder = std::filesystem::path(latents).parent_path().string();
+  const std::string folder = std::filesystem::absolute(latents).parent_path().string();
   return folder.ends_with(".mp4.work") ? without_suffix(folder, ".work")
                                        : without_suffix(latents, ".latents.safetensors");
 }
@@ -136,6 +136,8 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
     throw InvalidRequest("out", "must not be there already: " + shown_path(request.out) + "; --overwrite replaces it");
   check_same(saved.record, request, command, console);
   saved.record.request.metadata = request.metadata;
+  if (command.fields.contains("video_url")) saved.audio_from = request.video_url;
+  if (!request.keep_audio) saved.audio_from.clear();
   ModelFolder folder = open_model_folder(request.model, request.task);
   decode_saved(saved, request.out, resolve_placement(request, &contexts), folder, {command.contact_sheet},
                console.log(), console);

@@ -64,6 +64,23 @@ at::Tensor ClipDecoder::again_in_float32() {
   return frames;
 }
 
+at::Tensor encode_clip(const vae::Vae& vae, int64_t frames,
+                       const std::function<at::Tensor(int64_t start, int64_t count)>& chunk, const Run& run) {
+  vae::EncoderStream stream(vae.encoder);
+  std::vector<at::Tensor> latents;
+  for (int64_t start = 0; start < frames; start += start == 0 ? 1 : 4) {
+    run.progress.at({Stage::Encode, int64_t(latents.size()), (frames - 1) / 4 + 1, "", run.label});
+    latents.push_back(stream.next(chunk(start, start == 0 ? 1 : 4)));
+  }
+  return at::cat(latents, 1);
+}
+
+at::Tensor pixel_latent(const vae::Vae& vae, const at::Tensor& pixels, const Run& run) {
+  at::Device device = vae.encoder.conv1.weight.device();
+  auto chunk = [&](int64_t start, int64_t count) { return pixels.narrow(1, start, count).to(device); };
+  return encode_clip(vae, pixels.size(1), chunk, run);
+}
+
 at::Tensor encode_in_range(Networks& networks, const std::function<at::Tensor(const vae::Vae&)>& encode) {
   const vae::Vae& vae = networks.vae();
   const bool half = is_half(vae);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/residency/networks.h"
+#include "engine/residency/run.h"
 
 namespace wan {
 
@@ -32,6 +33,13 @@ class ClipDecoder {
   std::optional<vae::DecoderStream> stream_;
   bool half_ = false;
 };
+
+/// Encodes a clip of `frames` frames, 4n + 1, chunk by chunk: chunk(start, count) gives [3, count, H, W] in [-1, 1].
+/// Returns the normalised latent [16, n + 1, H/8, W/8] on the VAE's device. Progress is asked before each chunk.
+at::Tensor encode_clip(const vae::Vae& vae, int64_t frames,
+                       const std::function<at::Tensor(int64_t start, int64_t count)>& chunk, const Run& run);
+/// The same of pixels [3, F, H, W] in [-1, 1], on any device.
+at::Tensor pixel_latent(const vae::Vae& vae, const at::Tensor& pixels, const Run& run);
 
 /// encode(vae) with the VAE of `networks`, and once more in float32 where half precision gave NaN or Inf.
 at::Tensor encode_in_range(Networks& networks, const std::function<at::Tensor(const vae::Vae&)>& encode);

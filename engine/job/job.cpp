@@ -1,12 +1,14 @@
 #include "engine/job/job.h"
 
 #include <nlohmann/json.hpp>
+#include <system_error>
 
+#include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "engine/request/files.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "models/files/digest.h"
-#include "models/files/mapped_file.h"
 
 namespace wan {
 
@@ -30,7 +32,7 @@ json to_json(const std::vector<FileIdentity>& files) {
 std::string JobNames::content_of(const std::string& path) {
   if (path.empty() || is_url(path)) return path;
   auto [found, added] = contents_.emplace(path, "");
-  if (added) found->second = sha256({MappedFile::open(path)->bytes()});
+  if (added) found->second = content_of_file(path).sha256;
   return found->second;
 }
 
@@ -40,7 +42,12 @@ std::string JobNames::key_of(const Request& request, bool with_seed) {
   // However a path is spelled: the same command can go on from another folder.
   values["model"] = std::filesystem::weakly_canonical(request.model).string();
   for (const Parameter& parameter : parameters())
-    if (parameter.media && values.contains(parameter.name)) values[parameter.name] = content_of(values[parameter.name]);
+    if (parameter.media && values.contains(parameter.name)) try {
+        values[parameter.name] = content_of(values[parameter.name]);
+      } catch (const std::system_error& error) {
+        const std::string path = values[parameter.name];
+        throw InvalidRequest(parameter.name, "cannot be read: " + shown_path(path) + ": " + error.code().message());
+      }
   return digest(values);
 }
 

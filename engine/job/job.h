@@ -78,7 +78,7 @@ struct Job {
 /// Tells requests apart by their values and by their inputs' content, not by their outputs; equal ones by number.
 class JobNames {
  public:
-  /// Names the values of `request` and the content of its inputs. Throws ModelError where an input cannot be read.
+  /// Names the values of `request` and the content of its inputs. Throws InvalidRequest where an input cannot be read.
   std::string key_of(const Request& request, bool with_seed = true);
   /// Fills `key`.
   void set_key(Job& job);

@@ -11,6 +11,8 @@
 
 namespace wan {
 
+namespace fs = std::filesystem;
+
 namespace {
 
 /// Whether a request can have made it: sides are multiples of 16 pixels, up to the transformer's 1024 positions.
@@ -21,17 +23,20 @@ bool is_latent(const at::Tensor& latents) {
   return is_side(latents.size(2)) && is_side(latents.size(3));
 }
 
-}  // namespace
-
-std::filesystem::path latents_path(const std::filesystem::path& out) {
-  return out.string() + ".latents.safetensors";
+/// A file by its last component alone, so that a stranger's latents name nothing else of this machine.
+std::string named_file(const fs::path& beside, const std::string& stored) {
+  const fs::path name = fs::path(stored).filename();
+  if (name.empty()) return "";
+  return fs::exists(beside / name) ? (beside / name).string() : name.string();
 }
+
+}  // namespace
 
 void save_latents(const std::filesystem::path& path, const SavedLatents& saved) {
   write_safetensors(path, {{"latents", saved.latents}},
                     {{"wan_infer", to_text(saved.record)},
                      {"frames", std::to_string(saved.frames)},
-                     {"audio_from", saved.audio_from}});
+                     {"audio_from", fs::path(saved.audio_from).filename().string()}});
 }
 
 SavedLatents load_latents(const std::filesystem::path& path) {
@@ -43,7 +48,7 @@ SavedLatents load_latents(const std::filesystem::path& path) {
                          "must be a .latents.safetensors file that wan-infer wrote, got " + shown_path(path.string()));
   SavedLatents saved{.latents = checkpoint.map("latents").clone(),
                      .frames = std::atoll(metadata["frames"].c_str()),
-                     .audio_from = metadata["audio_from"],
+                     .audio_from = named_file(path.parent_path(), metadata["audio_from"]),
                      .record = parse_record(metadata.at("wan_infer"), "latents")};
   if (!is_latent(saved.latents) || saved.frames < 1 || saved.frames > 4 * saved.latents.size(1) - 3)
     throw InvalidRequest("latents",

@@ -6,10 +6,26 @@
 
 namespace wan {
 
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Whether two folders name the same files, links followed.
+bool is_same(const ModelFolder& a, const ModelFolder& b) {
+  for (const auto part : {&ModelFolder::high_noise, &ModelFolder::low_noise, &ModelFolder::text_encoder,
+                          &ModelFolder::vae, &ModelFolder::audio_encoder}) {
+    if ((a.*part).empty() != (b.*part).empty()) return false;
+    if (!(a.*part).empty() && !fs::equivalent(a.*part, b.*part)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 Group& NetworkPool::group_of(const Request& request, const Placement& placement) {
   ModelFolder folder = open_model_folder(request.model, request.task);
   for (Group& group : groups_)
-    if (std::filesystem::equivalent(group.folder.high_noise, folder.high_noise) &&
+    if (is_same(group.folder, folder) &&
         group.placement.device == placement.device && group.placement.dtype == placement.dtype &&
         group.placement.precision == placement.precision)
       return group;

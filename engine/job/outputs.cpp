@@ -24,14 +24,15 @@ nlohmann::json comparable(Record record, int64_t seed, const InputIdentities& kn
 
 }  // namespace
 
-bool is_finished(const std::string& out, const Record& record) {
+std::optional<int64_t> finished_seed(const std::string& out, const Record& record) {
   try {
     const Record made = parse_record(read_metadata({out, "out"}), "out");
     const int64_t seed = record.request.seed;
-    if (record.request.seed_given && made.request.seed != seed) return false;
-    return comparable(made, seed, record.inputs) == comparable(record, seed, record.inputs);
+    if (record.request.seed_given && made.request.seed != seed) return std::nullopt;
+    if (comparable(made, seed, record.inputs) != comparable(record, seed, record.inputs)) return std::nullopt;
+    return made.request.seed;
   } catch (const InvalidRequest&) {
-    return false;
+    return std::nullopt;
   }
 }
 

@@ -1,15 +1,16 @@
 // Files that are there already where a job is to write: whose they are, and which names are free.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "engine/job/record.h"
 
 namespace wan {
 
-/// Whether the file at `out` is a finished video by what `record` says: the same request, model files, inputs, device
-/// and version. Any seed counts where `record` has one that was not given. False where it is no video of ours.
-bool is_finished(const std::string& out, const Record& record);
+/// The seed of the finished video at `out`, where it is what `record` says: the same request, model files, inputs, device
+/// and version. Any seed counts where `record` has one that was not given. Nothing where it is no video of ours.
+std::optional<int64_t> finished_seed(const std::string& out, const Record& record);
 
 /// `out`, or its stem with -2, -3, ... : the first name at which there is neither a file nor unfinished work.
 std::string free_name(const std::string& out);

@@ -5,6 +5,7 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/job/outputs.h"
+#include "engine/request/files.h"
 #include "engine/request/params.h"
 #include "engine/residency/needs.h"
 #include "engine/sampling/attention_record.h"
@@ -53,21 +54,28 @@ std::optional<std::string> unfinished_output(const Request& request, const std::
 }
 
 /// The request as it is run: with the seed and the output of an unfinished run of the same request, or with a free name.
-Request taken_up(const Request& asked, const std::string& key, const std::string& prefix) {
+Request taken_up(const Request& asked, const std::string& key, const std::string& prefix, bool fresh) {
   Request request = asked;
-  if (!request.out_given) request.out = unfinished_output(request, key, prefix).value_or(free_name(request.out));
+  if (!request.out_given) {
+    const auto unfinished = fresh ? std::nullopt : unfinished_output(request, key, prefix);
+    request.out = unfinished.value_or(free_name(request.out));
+  }
   const std::optional<Asked> kept = asked_in(WorkFolder::beside(request.out));
-  if (is_of(kept, key, request)) request.seed = kept->seed;
+  if (!fresh && is_of(kept, key, request)) request.seed = kept->seed;
   return request;
 }
 
-/// Refuses a folder with another request's steps, which would be lost. One without steps is taken over.
+/// Refuses a folder with a batch's work or another request's steps, which would be lost. One without steps is taken over.
 void claim(WorkFolder& folder, const std::string& key, const Request& request, bool fresh) {
   const nlohmann::json mine = {{"request", key}, {"seed", request.seed}};
   const nlohmann::json* note = folder.find(kAsked);
   const bool same = note && note->value("request", "") == key && note->value("seed", nlohmann::json()) == request.seed;
   if (same && !fresh) return;
-  if (!fresh && note && folder.holds_steps())
+  const bool is_batch = !note && folder.any_note([](const nlohmann::json&) { return true; });
+  if (is_batch)
+    throw InvalidRequest("out", "has the work of a batch in " + shown_path(folder.path().string()) +
+                                    "; another --out leaves it");
+  if (!fresh && folder.holds_steps())
     throw InvalidRequest("out", "has unfinished work of another request in " + shown_path(folder.path().string()) +
                                     "; --fresh discards it, another --out leaves it");
   folder.restart();
@@ -97,13 +105,16 @@ std::string shell_word(const std::string& text) {
   return quoted + "'";
 }
 
-/// Where a run ended before its file was there: the folder stays if it holds steps, and the log says how to go on.
-void leave(WorkFolder& folder, const Request& request, const Log& log) {
-  if (!folder.holds_steps()) return folder.discard();
+/// Where a run ended before its file was there: the folder stays if it holds what is of use, and the log says how to go
+/// on. After an error that is steps alone; after an interrupt whatever was encoded, too.
+void leave(WorkFolder& folder, const Request& request, bool failed, const Log& log) {
+  if (failed ? !folder.holds_steps() : !folder.holds_work()) return folder.discard();
   Log::Fields fields = {{"work", folder.path().string()}, {"finish_with", "the same command"}};
   if (const std::optional<fs::path> latents = folder.latents())
     fields["or_with"] = "wan-infer decode " + shell_word(latents->string()) + " --model " + shell_word(request.model) +
                         " --out " + shell_word(request.out);
+  if (fields.contains("or_with") && request.task == Task::V2V && !is_url(request.video_url))
+    fields["or_with"] = fields["or_with"].get<std::string>() + " --video " + shell_word(request.video_url);
   log("kept", fields);
 }
 
@@ -112,23 +123,29 @@ void leave(WorkFolder& folder, const Request& request, const Log& log) {
 std::string render(const Request& asked, const SingleOptions& options, const Log& log, Progress& progress) {
   const std::string key = JobNames().key_of(asked, false);
   const std::string prefix = options.prefix.empty() ? task_name(asked.task) + std::string("-") : options.prefix;
-  const Request request = taken_up(asked, key, prefix);
+  const Request request = taken_up(asked, key, prefix, options.fresh);
   const fs::path work = WorkFolder::beside(request.out);
   if (fs::exists(request.out) && !options.overwrite) {
     const ModelFolder model = open_model_folder(request.model, request.task);
     const Record now = make_record(request, resolve_placement(request), identities(model), identify_inputs(request));
-    if (!is_finished(request.out, now))
+    const std::optional<int64_t> made = finished_seed(request.out, now);
+    if (!made)
       throw InvalidRequest("out", "must not be there already, and " + shown_path(request.out) +
-                                      " is another request's; --overwrite replaces it");
+                                      " is another request's, or does not say whose; --overwrite replaces it");
     log("finished", {{"out", request.out}, {"text", "this request has made it before; --overwrite renders it again"}});
-    if (asked_in(work)) WorkFolder(work, WorkFolder::draw_number(work), "out").discard();
+    if (!options.output.contact_sheet.empty())
+      log("warning", {{"text", "no contact sheet is made of a finished video; --overwrite renders both"}});
+    // A run that was killed after its file appeared leaves its folder; another seed's work is not touched.
+    const std::optional<Asked> kept = asked_in(work);
+    if (kept && kept->key == key && kept->seed == *made && FolderLock(work).held())
+      WorkFolder(work, WorkFolder::draw_number(work), "out").discard();
     return request.out;
   }
   WorkFolder folder(work, WorkFolder::draw_number(work), "out");
   claim(folder, key, request, options.fresh);
   const JobRequest job{.line = 0, .request = request, .output = options.output, .attention = options.attention};
   RunResult result =
-      run_jobs({job}, folder, {.overwrite = true, .save_every = options.save_every, .contexts = options.contexts}, log,
+      run_jobs({job}, folder, {.overwrite = options.overwrite, .save_every = options.save_every, .contexts = options.contexts}, log,
                progress);
   JobResult& only = result.jobs.at(0);
   if (only.state == JobState::Done || only.state == JobState::Kept) {
@@ -136,16 +153,17 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
     log_done(request, result, resolve_placement(request), log);
     return request.out;
   }
-  leave(folder, request, log);
+  leave(folder, request, only.failure != nullptr, log);
   if (only.failure) std::rethrow_exception(only.failure);
-  throw Cancelled(folder.holds_steps() ? kept_text(folder) : "nothing is kept: no step was done");
+  throw Cancelled(folder.holds_work() ? kept_text(folder) : "nothing is kept: nothing was done");
 }
 
 void decode_saved(SavedLatents saved, const std::string& out, const Placement& placement, const ModelFolder& folder,
                   const OutputOptions& options, const Log& log, Progress& progress) {
   if (!saved.audio_from.empty() && !fs::exists(saved.audio_from)) {
-    log("warning", {{"text", "the sound is left out: there is no file " + shown_path(saved.audio_from)}});
-    saved.audio_from.clear();
+    throw InvalidRequest("video_url", "must be there for its sound, and " + shown_path(saved.audio_from) +
+                                          " is neither beside the latents nor in the current folder; --video FILE " +
+                                          "gives it, --no-keep-audio leaves the sound out");
   }
   const Extent extent{4 * saved.latents.size(1) - 3, saved.latents.size(2) * vae::kPixels,
                       saved.latents.size(3) * vae::kPixels};

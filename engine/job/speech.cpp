@@ -66,7 +66,8 @@ class SpeechJob {
         plan_(plan),
         features_(features),
         folder_(folder),
-        run_(run) {}
+        run_(run),
+        noise_device_(job.placement.noise) {}
 
   /// Text, reference picture and clips to pieces in the store: those that are not there yet. `pose` may be null.
   void run(const at::Tensor& picture, PoseVideo* pose) {
@@ -130,7 +131,7 @@ class SpeechJob {
     // Also where the latents are there already: the next clip goes on in the pose video after this one.
     at::Tensor pose = pose_ ? pose_->next(turn.clip.frames) : at::Tensor();
     if (std::optional<at::Tensor> kept = folder_.latents(turn.number)) return kept->to(device);
-    at::Tensor noise = Noise(turn.seed, networks_.placement().noise)
+    at::Tensor noise = Noise(turn.seed, noise_device_)
                            .draw({vae::kLatentChannels, turn.clip.frames / 4, plan_.geometry.height / vae::kPixels,
                                   plan_.geometry.width / vae::kPixels})
                            .to(device);
@@ -162,6 +163,7 @@ class SpeechJob {
   SpeechFeatures& features_;
   const SpeechFolder& folder_;
   const Run& run_;
+  const at::Device noise_device_;
   std::optional<SpeechGuidance> guidance_;
   PoseVideo* pose_ = nullptr;
   at::Tensor reference_;

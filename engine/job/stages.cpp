@@ -8,7 +8,6 @@
 #include "engine/base/text.h"
 #include "engine/job/outputs.h"
 #include "engine/job/speech.h"
-#include "engine/job/task.h"
 #include "engine/request/params.h"
 #include "engine/residency/needs.h"
 #include "engine/sampling/denoise.h"
@@ -37,7 +36,7 @@ void Stages::prepare(Job& job) {
   names_.set_key(job);
   files_.recall(job);
   const json* note = folder_.find(job.key);
-  if (note && !options_.overwrite && note->value("done", "") == fs::absolute(job.request.out).string() &&
+  if (note && note->value("done", "") == place_of(job.request.out) &&
       fs::exists(job.request.out)) {
     job.finished = true;
     job.result.state = JobState::Kept;
@@ -48,9 +47,9 @@ void Stages::prepare(Job& job) {
   job.placement.context = job.group->placement.context;  // that of the networks
   job.record = make_record(job.request, job.placement, job.group->files, identify_inputs(job.request));
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out)) {
-    if (!is_finished(job.request.out, job.record))
+    if (!finished_seed(job.request.out, job.record))
       throw InvalidRequest("out", "must not be there already, and " + shown_path(job.request.out) +
-                                      " is another request's; --overwrite replaces it");
+                                      " is another request's, or does not say whose; --overwrite replaces it");
     job.finished = true;
     job.result.state = JobState::Kept;
     return;
@@ -68,8 +67,12 @@ void Stages::prepare(Job& job) {
 
 /// Whether a job of this folder made the file, under whatever request: an edited manifest renders it again.
 bool Stages::made_here(const std::string& out) const {
-  const std::string path = fs::absolute(out).string();
-  return folder_.any_note([&](const json& note) { return note.value("done", "") == path; });
+  return folder_.any_note([place = place_of(out)](const json& note) { return note.value("done", "") == place; });
+}
+
+std::string Stages::place_of(const std::string& out) const {
+  const auto normal = [](const fs::path& path) { return fs::absolute(path).lexically_normal(); };
+  return normal(out).lexically_relative(normal(folder_.path())).string();
 }
 
 bool Stages::recall_input(Job& job) const {
@@ -121,10 +124,13 @@ void Stages::encode_input(Job& job) {
     save_encoded(encoded, states);
     ++inputs_encoded;
   }
-  folder_.note(job.name, {{"width", job.geometry.width},
-                          {"height", job.geometry.height},
-                          {"num_frames", job.geometry.num_frames},
-                          {"keeps_sound", job.keeps_sound}});
+  const json* known = folder_.find(job.name);  // with the attention of steps that were made before
+  json note = known ? *known : json::object();
+  note.update({{"width", job.geometry.width},
+               {"height", job.geometry.height},
+               {"num_frames", job.geometry.num_frames},
+               {"keeps_sound", job.keeps_sound}});
+  folder_.note(job.name, note);
 }
 
 void Stages::encode_prompts(Job& job) {
@@ -174,19 +180,22 @@ void Stages::sample(Job& job, int64_t end) {
   Record record = job.record;
   for (const std::string& name : {job.positive, job.negative, job.input, job.name})
     record.attention.merge(attention_.noted(name));
-  const std::string sound = job.keeps_sound ? fs::absolute(files_.sound(job)).string() : "";
+  const std::string sound = job.keeps_sound ? files_.sound(job) : "";
   save_latents(files_.latents(job), {state.x, job.geometry.num_frames, sound, record});
   folder_.remove(path.filename().string());
 }
 
 void Stages::decode(Job& job) {
   SavedLatents saved = load_latents(files_.latents(job));
-  if (!saved.audio_from.empty()) saved.audio_from = files_.sound(job);  // the work folder may have moved
+  if (!saved.audio_from.empty()) saved.audio_from = files_.sound(job);
   if (!saved.audio_from.empty() && !fs::exists(saved.audio_from)) {
     log_("warning",
          {{"out", job.request.out}, {"text", "without sound: " + shown_path(saved.audio_from) + " is gone"}});
     saved.audio_from.clear();
   }
+  if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out))
+    throw InvalidRequest("out", "must not be there already, and " + shown_path(job.request.out) +
+                                    " has appeared since the job began; --overwrite replaces it");
   write_video(networks_.of(job), saved, job.request.out, job.output, run_of(job));
   finish(job);
 }
@@ -203,7 +212,7 @@ void Stages::speak(Job& job) {
 }
 
 void Stages::finish(Job& job) {
-  folder_.note(job.key, {{"done", fs::absolute(job.request.out)}, {"files", job.files}});
+  folder_.note(job.key, {{"done", place_of(job.request.out)}, {"files", job.files}});
   job.finished = true;
   job.result.state = JobState::Done;
   files_.drop(job);

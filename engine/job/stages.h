@@ -3,8 +3,8 @@
 #pragma once
 
 #include "engine/job/attention_notes.h"
-#include "engine/job/conditioning.h"
 #include "engine/job/network_pool.h"
+#include "engine/job/task.h"
 #include "engine/job/work_files.h"
 
 namespace wan {
@@ -52,6 +52,8 @@ class Stages {
  private:
   Run run_of(const Job& job) const { return {log_, progress_, job.label, options_.save_every, *job.placement.context}; }
   bool made_here(const std::string& out) const;
+  /// Where an output lies, seen from the work folder: what notes call it.
+  std::string place_of(const std::string& out) const;
   bool recall_input(Job& job) const;
   InputFiles fetch(Job& job) const;
   Inputs load(Job& job, const InputFiles& files) const;

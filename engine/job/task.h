@@ -1,9 +1,24 @@
-// What each task does with its inputs before the sampling. A task is a row here and one file with its two functions.
+// What each task does with its inputs before the sampling. A task is a row in task.cpp and one file with its two
+// functions.
 #pragma once
 
+#include <string>
+
+#include "engine/base/log.h"
 #include "engine/job/conditioning.h"
+#include "engine/job/fetched.h"
+#include "engine/residency/networks.h"
 
 namespace wan {
+
+/// What a request brings along besides its prompt: decoded, resized, and checked against the geometry. CPU tensors; what
+/// a task does not take is undefined.
+struct Inputs {
+  Geometry geometry = {};                  // of the video, settled by the inputs
+  at::Tensor image = {}, last_image = {};  // float32 [3, H, W], about [-1, 1]
+  at::Tensor video = {};                   // uint8 [F, H, W, 3], F = rendered frames
+  std::string keep_audio_from = {};        // video file whose sound goes into the result; empty: none
+};
 
 /// Null functions: the task has no such input.
 struct TaskWork {

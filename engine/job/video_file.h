@@ -4,8 +4,8 @@
 #include <string>
 
 #include "engine/frames/decode.h"
-#include "engine/job/inputs.h"
 #include "engine/job/latents.h"
+#include "engine/job/task.h"
 
 namespace wan {
 

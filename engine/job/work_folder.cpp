@@ -108,7 +108,7 @@ std::optional<json> WorkFolder::peek(const fs::path& folder, const std::string& 
 
 WorkFolder::WorkFolder(fs::path folder, uint64_t draw, std::string field)
     : folder_(made(std::move(folder))), field_(std::move(field)), lock_(folder_) {
-  if (!lock_.held()) refuse("must be free, and another run works in " + folder_.string() + "; wait for it");
+  if (!lock_.held()) refuse("must be free, and another run works in " + shown_path(folder_.string()) + "; wait for it");
   try {
     open_journal();
     load(draw);
@@ -144,7 +144,7 @@ void WorkFolder::load(uint64_t draw) {
     return;
   }
   if (!is_journal(*first))
-    refuse("must be a folder of its own, got another program's or version's " + (folder_ / kName).string() +
+    refuse("must be a folder of its own, got another program's or version's " + shown_path((folder_ / kName).string()) +
            "; remove it");
   if (first->at("draw") != draw) refuse("was begun by another run just now; start again");
   first_ = text.find('\n') + 1;

@@ -45,6 +45,8 @@ class WorkFolder {
   /// Removes the work file or folder of this name. One that is absent is no error, one that cannot be removed costs
   /// only room.
   void remove(const std::string& name) const;
+  /// Whether it holds any work file.
+  bool holds_work() const { return find_file("").has_value(); }
   /// Whether it holds denoising steps, latents or clips of an unfinished job.
   bool holds_steps() const;
   /// The latents of a job whose video is not finished; nothing where there are none.

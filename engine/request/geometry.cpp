@@ -85,4 +85,14 @@ Size video_size(const Request& request, int64_t input_width, int64_t input_heigh
                                   "; --width and --height crop it");
 }
 
+void settle_size(const Request& request, int64_t input_width, int64_t input_height, Geometry& geometry) {
+  const Size size = video_size(request, input_width, input_height);
+  geometry.width = size.width;
+  geometry.height = size.height;
+}
+
+Geometry asked_geometry(const Request& request) {
+  return {request.width, request.height, request.num_frames};
+}
+
 }  // namespace wan

@@ -18,6 +18,8 @@ struct Geometry {
   int64_t width = 0, height = 0;  // pixels; 0 until the input is known
   int64_t num_frames = 0;         // of the file
 };
+/// The request's own geometry: what it leaves open is 0.
+Geometry asked_geometry(const Request& request);
 /// Frames that the model renders for a file of `num_frames`: the next 4n + 1, or 4n for speech.
 int64_t rendered_frames(Task task, int64_t num_frames);
 
@@ -38,5 +40,7 @@ Size speech_size_by_area(int64_t image_width, int64_t image_height, int64_t max_
 /// The size of the request's video for an input of this size, in pixels; the request's own where it has one.
 /// Throws InvalidRequest where the input's shape fits in no size.
 Size video_size(const Request& request, int64_t input_width, int64_t input_height);
+/// Puts that size into `geometry`.
+void settle_size(const Request& request, int64_t input_width, int64_t input_height, Geometry& geometry);
 
 }  // namespace wan

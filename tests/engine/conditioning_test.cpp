@@ -1,9 +1,10 @@
 // What the sampling starts from: the image condition and the latent of a video, with the tiny checkpoint's VAE.
-#include "engine/job/conditioning.h"
-
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "engine/frames/vae_clip.h"
+#include "engine/job/image_task.h"
+#include "engine/job/video_task.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
 #include "tests/support/job.h"

@@ -1,12 +1,12 @@
 // What a request's media become: sizes that follow or are cut out, lengths that are cut or held, and kept sound.
-#include "engine/job/inputs.h"
-
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
 
 #include "engine/base/error.h"
+#include "engine/job/image_task.h"
+#include "engine/job/video_task.h"
 #include "engine/media/png.h"
 #include "engine/media/writer.h"
 #include "engine/request/parse.h"
@@ -19,7 +19,7 @@ namespace {
 /// The inputs of a request that names files.
 Inputs load(const Request& request) {
   const InputFiles files = input_files(request, "");
-  return request.task == Task::I2V ? load_images(request, files) : load_video(request, files, Log{});
+  return request.task == Task::I2V ? load_images(request, files, Log{}) : load_video(request, files, Log{});
 }
 
 struct Scene {

@@ -1,6 +1,9 @@
 // What lies beside a job and inside its video comes back, and what a stranger made of it is refused.
 #include "engine/job/latents.h"
 
+#include <fstream>
+#include <sstream>
+
 #include "engine/base/error.h"
 #include "models/weights/format/safetensors.h"
 #include "tests/support.h"
@@ -18,15 +21,21 @@ TEST(Latents, ComeBack) {
   TemporaryFolder folder;
   const SavedLatents saved{.latents = at::arange(16 * 5 * 4 * 6, at::kFloat).view({16, 5, 4, 6}),
                            .frames = 17,
-                           .audio_from = "a.mp4",
+                           .audio_from = folder / "a.mp4",
                            .record = parse_record(record_text(R"({"task": "t2v", "prompt": "a fox"})"), "video")};
-  const std::filesystem::path path = latents_path(folder / "a.mp4");
-  EXPECT_EQ(path.filename(), "a.mp4.latents.safetensors");
+  const std::filesystem::path path = folder / "a.latents.safetensors";
   save_latents(path, saved);
   SavedLatents back = load_latents(path);
   EXPECT_TRUE(at::equal(back.latents, saved.latents));
   EXPECT_EQ(back.frames, 17);
-  EXPECT_EQ(back.audio_from, "a.mp4");
+  EXPECT_EQ(back.audio_from, "a.mp4") << "looked for in the current folder";
+  std::ostringstream bytes;
+  bytes << std::ifstream(path, std::ios::binary).rdbuf();
+  EXPECT_EQ(bytes.str().find(folder.path().filename()), std::string::npos) << "names only";
+  std::filesystem::create_directory(folder / "moved");
+  std::filesystem::rename(path, folder / "moved/a");
+  std::ofstream(folder / "moved/a.mp4") << "sound";
+  EXPECT_EQ(load_latents(folder / "moved/a").audio_from, (folder / "moved/a.mp4").string());
   EXPECT_EQ(to_text(back.record), to_text(saved.record));
 }
 

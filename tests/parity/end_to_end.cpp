@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "engine/job/conditioning.h"
+#include "engine/job/image_task.h"
+#include "engine/job/video_task.h"
 #include "engine/job/text_states.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"

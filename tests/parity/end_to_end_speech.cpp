@@ -1,6 +1,7 @@
 // Whole speech runs from the stored noise: picture, sound, every clip's latents and frames, and the bytes of the video.
 #include <gtest/gtest.h>
 
+#include "engine/frames/vae_clip.h"
 #include "engine/job/conditioning.h"
 #include "engine/job/text_states.h"
 #include "engine/media/image_reader.h"

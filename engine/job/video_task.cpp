@@ -1,28 +1,15 @@
-#include "engine/job/inputs.h"
+#include "engine/job/video_task.h"
 
 #include <ATen/ATen.h>
 
 #include "engine/base/error.h"
-#include "engine/base/text.h"
-#include "engine/media/image_reader.h"
+#include "engine/frames/vae_clip.h"
 #include "engine/media/resize.h"
 #include "engine/media/video_reader.h"
 
 namespace wan {
 
 namespace {
-
-/// The size of the video for an input of this size, in `geometry`.
-void settle_size(const Request& request, int64_t width, int64_t height, Geometry& geometry) {
-  const Size size = video_size(request, width, height);
-  geometry.width = size.width;
-  geometry.height = size.height;
-}
-
-/// Cuts out the wanted shape, where the size is not one that follows the image.
-at::Tensor covering(const Geometry& size, const at::Tensor& rgb) {
-  return resize_bicubic(resize_cover(rgb, size.height, size.width), size.height, size.width);
-}
 
 /// Reads up to `most` frames at the output's size; without resampling, every frame of the file counts.
 at::Tensor read_frames(const Request& request, const MediaFile& file, const Geometry& size, int64_t most,
@@ -64,21 +51,6 @@ void settle_length(const Request& request, const MediaFile& file, int64_t frames
 
 }  // namespace
 
-Geometry asked_geometry(const Request& request) {
-  return {request.width, request.height, request.num_frames};
-}
-
-Inputs load_images(const Request& request, const InputFiles& files) {
-  Inputs inputs{.geometry = asked_geometry(request)};
-  const at::Tensor image = read_image(files.image);
-  settle_size(request, image.size(1), image.size(0), inputs.geometry);
-  // The reference does not keep the last fraction of the image's shape: its size is the nearest multiple of 16.
-  const Geometry& size = inputs.geometry;
-  inputs.image = request.width == 0 ? resize_bicubic(image, size.height, size.width) : covering(size, image);
-  if (!files.last_image.path.empty()) inputs.last_image = covering(size, read_image(files.last_image));
-  return inputs;
-}
-
 Inputs load_video(const Request& request, const InputFiles& files, const Log& log) {
   Inputs inputs{.geometry = asked_geometry(request)};
   const VideoInfo info = VideoReader(files.video).info();
@@ -93,6 +65,21 @@ Inputs load_video(const Request& request, const InputFiles& files, const Log& lo
     log("input", {{"audio", "left out: the video's rate is " + std::to_string(info.rate.value()) + ", the output's " +
                                 std::to_string(request.frames_per_second) + "; --resample-fps keeps the speed"}});
   return inputs;
+}
+
+at::Tensor video_latent(const vae::Vae& vae, const at::Tensor& frames, const Run& run) {
+  at::Device device = vae.encoder.conv1.weight.device();
+  auto chunk = [&](int64_t start, int64_t count) {
+    at::Tensor rgb = frames.narrow(0, start, count).to(device, at::kFloat);
+    return rgb.div_(255).mul_(2).sub_(1).permute({3, 0, 1, 2});
+  };
+  return encode_clip(vae, frames.size(0), chunk, run);
+}
+
+Encoded encode_video(Networks& networks, const Request&, const Inputs& inputs, const Run& run) {
+  Encoded encoded;
+  encoded.clean = encode_in_range(networks, [&](const vae::Vae& vae) { return video_latent(vae, inputs.video, run); });
+  return encoded;
 }
 
 }  // namespace wan

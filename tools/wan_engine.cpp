@@ -129,6 +129,7 @@ void run_replay(const Command& command, Contexts& contexts, Console& console) {
 }
 
 void run_decode(const Command& command, Contexts& contexts, Console& console) {
+  const std::unique_ptr<WorkFolder> work = work_holding(command.input);
   SavedLatents saved = load_latents(command.input);
   const Request request = overridden(saved.record.request, command, output_of(command.input), Named::Model);
   check_writable("out", request.out);
@@ -141,6 +142,8 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
   ModelFolder folder = open_model_folder(request.model, request.task);
   decode_saved(saved, request.out, resolve_placement(request, &contexts), folder, {command.contact_sheet},
                console.log(), console);
+  std::error_code ignored;
+  if (work && std::filesystem::equivalent(work->path(), WorkFolder::beside(request.out), ignored)) work->discard();
 }
 
 void run_inspect(const Command& command) {

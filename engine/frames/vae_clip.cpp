@@ -21,7 +21,7 @@ Extent picture(const at::Tensor& latent) {
   return {1, latent.size(2) * vae::kPixels, latent.size(3) * vae::kPixels};
 }
 
-/// The VAE in float32, for which the one in half leaves the device.
+/// Unloads the VAE in half and returns the one in float32.
 const vae::Vae& wide_alone(Networks& networks) {
   networks.drop(Network::Vae);
   return networks.wide_vae();

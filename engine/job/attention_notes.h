@@ -1,4 +1,4 @@
-// Which attention each piece of a batch's work was computed with, kept in its work folder.
+// Which attention each encoding and each state was computed with, kept in the work folder.
 #pragma once
 
 #include <map>
@@ -15,9 +15,8 @@ class AttentionNotes {
  public:
   explicit AttentionNotes(WorkFolder& folder) : folder_(folder) {}
 
-  /// Before work on the piece `name`: uses what was noted under it, else what the replayed video was made with, else what earlier pieces
-  /// used. What is used is
-  /// counted anew from here.
+  /// Before work on the piece `name`: uses what was noted under it, else what the replayed video was made with, else
+  /// what earlier pieces used. What is used is counted anew from here.
   void pin(const Placement& placement, const std::string& name,
            const std::map<std::string, std::string>& replayed = {});
   /// During or after it: what it used so far is on the disk.

@@ -25,9 +25,8 @@ bool is_same(const ModelFolder& a, const ModelFolder& b) {
 Group& NetworkPool::group_of(const Request& request, const Placement& placement) {
   ModelFolder folder = open_model_folder(request.model, request.task);
   for (Group& group : groups_)
-    if (is_same(group.folder, folder) &&
-        group.placement.device == placement.device && group.placement.dtype == placement.dtype &&
-        group.placement.precision == placement.precision)
+    if (is_same(group.folder, folder) && group.placement.device == placement.device &&
+        group.placement.dtype == placement.dtype && group.placement.precision == placement.precision)
       return group;
   std::vector<FileIdentity> files = identities(folder);
   return groups_.emplace_back(Group{std::move(folder), placement, std::move(files)});

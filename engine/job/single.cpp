@@ -73,8 +73,8 @@ void claim(WorkFolder& folder, const std::string& key, const Request& request, b
   if (same && !fresh) return;
   const bool is_batch = !note && folder.any_note([](const nlohmann::json&) { return true; });
   if (is_batch)
-    throw InvalidRequest("out", "has the work of a batch in " + shown_path(folder.path().string()) +
-                                    "; another --out leaves it");
+    throw InvalidRequest(
+        "out", "has the work of a batch in " + shown_path(folder.path().string()) + "; another --out leaves it");
   if (!fresh && folder.holds_steps())
     throw InvalidRequest("out", "has unfinished work of another request in " + shown_path(folder.path().string()) +
                                     "; --fresh discards it, another --out leaves it");
@@ -144,9 +144,9 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
   WorkFolder folder(work, WorkFolder::draw_number(work), "out");
   claim(folder, key, request, options.fresh);
   const JobRequest job{.line = 0, .request = request, .output = options.output, .attention = options.attention};
-  RunResult result =
-      run_jobs({job}, folder, {.overwrite = options.overwrite, .save_every = options.save_every, .contexts = options.contexts}, log,
-               progress);
+  RunResult result = run_jobs(
+      {job}, folder, {.overwrite = options.overwrite, .save_every = options.save_every, .contexts = options.contexts},
+      log, progress);
   JobResult& only = result.jobs.at(0);
   if (only.state == JobState::Done || only.state == JobState::Kept) {
     folder.discard();
@@ -156,6 +156,12 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
   leave(folder, request, only.failure != nullptr, log);
   if (only.failure) std::rethrow_exception(only.failure);
   throw Cancelled(folder.holds_work() ? kept_text(folder) : "nothing is kept: nothing was done");
+}
+
+std::unique_ptr<WorkFolder> work_holding(const fs::path& latents) {
+  const fs::path folder = fs::absolute(latents).parent_path();
+  if (!asked_in(folder)) return nullptr;
+  return std::make_unique<WorkFolder>(folder, WorkFolder::draw_number(folder), "latents");
 }
 
 void decode_saved(SavedLatents saved, const std::string& out, const Placement& placement, const ModelFolder& folder,

@@ -1,6 +1,8 @@
 // One request rendered by itself: a batch of one whose work folder lies beside its output.
 #pragma once
 
+#include <filesystem>
+#include <memory>
 #include <string>
 
 #include "engine/job/latents.h"
@@ -27,8 +29,12 @@ struct SingleOptions {
 /// gives NaN.
 std::string render(const Request& request, const SingleOptions& options, const Log& log, Progress& progress);
 
-/// Finishes a job from its saved latents, which the caller may then remove: `out` gets the record's request. A sound
-/// that has gone is left out with a warning.
+/// The work folder of a single render that latents lie in, locked; null where they lie elsewhere. Throws InvalidRequest
+/// where a run works in it.
+std::unique_ptr<WorkFolder> work_holding(const std::filesystem::path& latents);
+
+/// Finishes a job from its saved latents, which the caller may then remove: `out` gets the record's request.
+/// Throws InvalidRequest where its sound is not there.
 void decode_saved(SavedLatents saved, const std::string& out, const Placement& placement, const ModelFolder& folder,
                   const OutputOptions& options, const Log& log, Progress& progress);
 

@@ -36,8 +36,7 @@ void Stages::prepare(Job& job) {
   names_.set_key(job);
   files_.recall(job);
   const json* note = folder_.find(job.key);
-  if (note && note->value("done", "") == place_of(job.request.out) &&
-      fs::exists(job.request.out)) {
+  if (note && note->value("done", "") == place_of(job.request.out) && fs::exists(job.request.out)) {
     job.finished = true;
     job.result.state = JobState::Kept;
     return;

@@ -11,7 +11,7 @@ namespace wan {
 
 class Stages {
  public:
-  /// `progress` and `log` hear of every stage.
+  /// `progress` and `log` are told of every stage.
   Stages(WorkFolder& folder, NetworkPool& networks, const Log& log, Progress& progress, const RunOptions& options)
       : folder_(folder),
         networks_(networks),
@@ -26,7 +26,7 @@ class Stages {
   /// InvalidRequest where it does not fit.
   void prepare(Job& job);
 
-  // Whether the job wants a stage; asked of unfinished jobs.
+  // Whether the job needs a stage; asked of unfinished jobs.
   bool is_unfinished(const Job&) const { return true; }
   bool wants_speech(const Job& job) const { return job.request.task == Task::S2V; }
   bool wants_decode(const Job& job) const { return !wants_speech(job); }

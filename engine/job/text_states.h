@@ -17,8 +17,6 @@ class TextStates {
   /// States [n, text_dim] of the prompt's tokens, `</s>` included, in the placement's dtype and on its device.
   /// Throws ModelError for a damaged tokenizer or encoder.
   at::Tensor operator()(const std::string& prompt);
-  /// How often the encoder ran.
-  int64_t runs() const { return int64_t(states_.size()); }
 
  private:
   Networks& networks_;

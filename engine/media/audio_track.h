@@ -1,4 +1,4 @@
-// The sound of an MP4 in the making. Included by this folder's .cpp files only.
+// The sound of an MP4 file that is being written. Included by this folder's .cpp files only.
 #pragma once
 
 #include <ATen/core/Tensor.h>

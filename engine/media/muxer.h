@@ -1,4 +1,4 @@
-// An MP4 file in the making: streams are added, packets written, and at the end it appears under its name.
+// Writes an MP4 file: streams are added, packets written, and at the end it appears under its name.
 // Included by this folder's .cpp files only.
 #pragma once
 

@@ -39,10 +39,10 @@ ValueScales value_scales(const Tensor& v, float largest_code);
 enum class Values { Plain, Float8 };
 
 /// softmax(q k^T * scale) v with q and k quantised, and v where `values` says so.
-///   q [B, Lq, H, 128], k and v [B, Lk, H, 128] of one dtype (float32, bfloat16, float16), strided views allowed; Lk >=
-///   1 returns [B, Lq, H, 128] in q's dtype. Throws c10::Error on other shapes or dtypes.
+///   q [B, Lq, H, 128], k and v [B, Lk, H, 128] of one dtype (float32, bfloat16, float16), strided views allowed; Lk >= 1.
+/// Returns [B, Lq, H, 128] in q's dtype. Throws c10::Error on other shapes or dtypes.
 /// On a GPU whose mma.sync has no 8-bit floats of its own (all but sm_89, sm_120 and newer) the values stay plain,
-/// unless wgmma is on (policy.h).
+/// unless wgmma is on (Options::wgmma).
 Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double scale, Values values = Values::Plain,
                       const Context& context = default_context());
 

@@ -78,7 +78,7 @@ WAN_DEVICE void write_tile(const Int8LinearArguments& a, const int32_t (&sums)[k
 template <typename T>
 WAN_DEVICE void multiply_tiles(const Arguments& a, const Shared& shared, int row_tiles, int column_tiles) {
   const int consumer = threadIdx.x / sm90::kWarpgroup - 1;
-  const bool speaks = threadIdx.x % simt::kWarp == 0;  // a warp's wait says nothing of the others' products
+  const bool arrives = threadIdx.x % simt::kWarp == 0;  // a warp's wait says nothing of the others' products
   Ring ring;
   for (int index = blockIdx.x; index < row_tiles * column_tiles; index += gridDim.x) {
     int32_t sums[kColumns / 8][4] = {};
@@ -94,12 +94,12 @@ WAN_DEVICE void multiply_tiles(const Arguments& a, const Shared& shared, int row
       }
       sm90::products_commit();
       sm90::products_wait<1>();  // the stage before has been read
-      if (previous >= 0 && speaks) sm90::barrier_arrive(&shared.empty[previous]);
+      if (previous >= 0 && arrives) sm90::barrier_arrive(&shared.empty[previous]);
       previous = ring.stage;
     }
     sm90::products_wait<0>();
     sm90::pin_registers(sums);
-    if (speaks) sm90::barrier_arrive(&shared.empty[previous]);
+    if (arrives) sm90::barrier_arrive(&shared.empty[previous]);
     const fragments::Place tile = int8_linear::tile_of(index, row_tiles, column_tiles);
     write_tile<T>(a.linear, sums, tile.row * kRows + consumer * 64, tile.column * kColumns);
   }

@@ -7,7 +7,7 @@
 
 namespace wan {
 
-/// Reads the code point that starts at byte `at` (below text.size()) and moves `at` behind it. False where the bytes
+/// Reads the code point that starts at byte `at` (below text.size()) and advances `at` past it. False where the bytes
 /// there are no UTF-8; `at` then stays.
 bool next_code_point(std::string_view text, size_t& at, char32_t& code_point);
 

@@ -115,8 +115,9 @@ Tensor CausalConv::operator()(Tensor x, const Tensor& gamma, FrameCache& cache) 
   x.reset();
   cache.keep(slot, window);
   // The first frame sees zeros before it: two thirds of the products would be with zeros.
-  return starts_alone ? kernels::conv3d(present, weight.tensor().narrow(2, kPast, 1), bias.tensor(), 1, weight.context())
-                      : kernels::conv3d(window, weight.tensor(), bias.tensor(), 1, weight.context());
+  return starts_alone
+             ? kernels::conv3d(present, weight.tensor().narrow(2, kPast, 1), bias.tensor(), 1, weight.context())
+             : kernels::conv3d(window, weight.tensor(), bias.tensor(), 1, weight.context());
 }
 
 PixelLinear::PixelLinear(const Scope& at, int64_t in, int64_t out, int64_t ones, const Build& build)
@@ -170,7 +171,9 @@ Tensor Downsample::operator()(const Tensor& x, FrameCache& cache) const {
   const Tensor window = starts ? y : at::cat({last, y});
   remember(last, y.narrow(0, y.size(0) - 1, 1));
   // The first chunk passes as it is: nothing lies before it.
-  return starts ? y : kernels::conv3d(window, time_weight.tensor(), time_bias.tensor(), /*time_stride=*/2, weight.context());
+  return starts
+             ? y
+             : kernels::conv3d(window, time_weight.tensor(), time_bias.tensor(), /*time_stride=*/2, weight.context());
 }
 
 Upsample::Upsample(const Scope& at, int64_t channels, bool temporal, Build& build)
@@ -194,7 +197,8 @@ Tensor Upsample::operator()(Tensor x, FrameCache& cache) const {
       window.narrow(0, kPast, frames).copy_(x);
       cache.keep(slot, window);
       // First half of the channels: even frames; second half: odd ones.
-      x = kernels::conv3d(window, time_weight.tensor(), time_bias.tensor(), 1, time_weight.context()).view({frames, height, width, 2, channels});
+      x = kernels::conv3d(window, time_weight.tensor(), time_bias.tensor(), 1, time_weight.context())
+              .view({frames, height, width, 2, channels});
       x = x.permute({0, 3, 1, 2, 4}).reshape({2 * frames, height, width, channels});
     }
   }

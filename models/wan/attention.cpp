@@ -23,8 +23,8 @@ Tensor attend_video(const Tensor& q, const Tensor& k, const Tensor& v, Precision
                     const kernels::Context& context) {
   if (precision == Precision::Exact || q.size(-1) != kernels::kInt8HeadWidth)
     return kernels::attention(q, k, v, scale_of(q), {}, context);
-  return kernels::attention_int8(q, k, v, scale_of(q),
-                                 precision == Precision::Fast ? kernels::Values::Float8 : kernels::Values::Plain, context);
+  return kernels::attention_int8(
+      q, k, v, scale_of(q), precision == Precision::Fast ? kernels::Values::Float8 : kernels::Values::Plain, context);
 }
 
 }  // namespace

@@ -39,10 +39,9 @@ Modulation AttentionBlock::modulate(const Tensor& e0) const {
 }
 
 Operand AttentionBlock::attend_video(Tensor& x, const Modulation& rows, const Rope& rope, const Segments& ends) const {
-  Tensor y = self_attn(
-      modulated_norm(x, rows.shift_attn, rows.scale_attn, ends, eps, self_attn.qkv.is_coded(), compute,
-                     modulation.context()),
-      rope);
+  Tensor y = self_attn(modulated_norm(x, rows.shift_attn, rows.scale_attn, ends, eps, self_attn.qkv.is_coded(), compute,
+                                      modulation.context()),
+                       rope);
   kernels::NextNorm next{
       .weight = norm3.weight.tensor(), .bias = norm3.bias.tensor(), .shift = {}, .scale = {}, .eps = norm3.eps};
   return residual_norm(x, y, rows.gate_attn, next, ends, cross_attn.q.weight.is_coded(), compute, modulation.context());

@@ -34,7 +34,9 @@ PatchEmbedding::PatchEmbedding(const Scope& at, int64_t channels, int64_t dim, c
 
 Tensor PatchEmbedding::operator()(const Tensor& latent) const {
   Tensor tokens = patchify(latent.to(compute), patch);
-  return kernels::linear(tokens, weight.tensor().flatten(1), bias.tensor(), Activation::None, weight.context()).unsqueeze(0).to(float32_dtype(compute));
+  return kernels::linear(tokens, weight.tensor().flatten(1), bias.tensor(), Activation::None, weight.context())
+      .unsqueeze(0)
+      .to(float32_dtype(compute));
 }
 
 TimeEmbedding::TimeEmbedding(const Scope& root, const WanConfig& config, at::ScalarType compute)

@@ -23,7 +23,9 @@ struct Product {
     if (x.is_coded()) return kernels::linear_int8(x.codes, weight.rows, bias, compute, activation, context);
     return kernels::linear_int8(x.rows.to(compute), weight.rows, bias, activation, context);
   }
-  Tensor operator()(const Int8AtUse& weight) const { return (*this)(Int8Rows{kernels::quantise_rows(weight.mapped, context)}); }
+  Tensor operator()(const Int8AtUse& weight) const {
+    return (*this)(Int8Rows{kernels::quantise_rows(weight.mapped, context)});
+  }
 };
 
 /// The same, added to a residual.
@@ -36,7 +38,8 @@ struct AddedProduct {
   const kernels::Context& context;
 
   void operator()(const Floats& weight) const {
-    kernels::gated_residual_(residual, kernels::linear(x, weight.values, bias, Activation::None, context), gate, ends, context);
+    kernels::gated_residual_(residual, kernels::linear(x, weight.values, bias, Activation::None, context), gate, ends,
+                             context);
   }
   void operator()(const Int8Rows& weight) const {
     kernels::linear_int8_residual_(residual, x, weight.rows, bias, gate, ends, context);

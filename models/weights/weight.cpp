@@ -108,7 +108,8 @@ Weight::Weight(std::vector<Part> parts, Role role, Making making, const Place& p
     for (Tensor& part : seen) part = at::empty_strided(part.sizes(), part.strides(), part.options().device(at::kMeta));
   const Form form = form_of(place, role, joined_shape(parts), seen.at(0).scalar_type(), making.dtype);
   Storage storage = storage_of(parts, making, form, seen, or_default(place.context));
-  state_ = std::make_shared<State>(State{std::move(parts), role, std::move(making), form, std::move(storage), place.context});
+  state_ = std::make_shared<State>(
+      State{std::move(parts), role, std::move(making), form, std::move(storage), place.context});
 }
 
 const Weight::State& Weight::state() const {

@@ -40,8 +40,7 @@ uint64_t bytes_of(const Storage& storage);
 /// Memory for a copy of `shape` in this form, not filled.
 Storage allocate(const Form& form, at::IntArrayRef shape);
 /// Converts `values` and writes them into the rows from `first_row` on of a copy in this form. Nothing on meta.
-void fill(Storage& storage, const Form& form, int64_t first_row, const Tensor& values,
-          const kernels::Context& context);
+void fill(Storage& storage, const Form& form, int64_t first_row, const Tensor& values, const kernels::Context& context);
 /// A copy of `values` in this form, without codes.
 Tensor copy(const Tensor& values, const Form& form);
 

@@ -94,10 +94,63 @@ TEST_F(Render, GoesOnWhereItWasInterruptedWithTheSameBytes) {
   EXPECT_EQ(files(), std::set<std::string>{"a.mp4"});
 }
 
-TEST_F(Render, AnInterruptBeforeTheFirstStepLeavesNothing) {
-  Steps none(0);
+TEST_F(Render, AnInterruptBeforeTheFirstStepKeepsWhatWasEncoded) {
+  Steps none(0), rest;
   EXPECT_THROW(run(request(), none), Cancelled);
+  EXPECT_EQ(files(), std::set<std::string>{"a.mp4.work"});
+  struct NoEncoding : Silent {
+    void at(const Report& report) override { EXPECT_NE(report.stage, Stage::Encode) << "encoded before"; }
+  } last;
+  run(request(), last);
+  EXPECT_EQ(files(), std::set<std::string>{"a.mp4"});
+}
+
+TEST_F(Render, AnInterruptBeforeAnythingIsDoneLeavesNothing) {
+  Steps stopped(Stage::Encode);
+  EXPECT_THROW(run(request(), stopped), Cancelled);
   EXPECT_EQ(files(), std::set<std::string>());
+}
+
+TEST_F(Render, AFinishedVideoLeavesTheWorkOfAnotherSeed) {
+  run(request({{"seed", 1}}));
+  Steps few(2), rest;
+  EXPECT_THROW(run(request({{"seed", 2}}), few, {.overwrite = true}), Cancelled);
+  run(request({{"seed", 1}}));
+  EXPECT_EQ(files(), (std::set<std::string>{"a.mp4", "a.mp4.work"}));
+  run(request({{"seed", 2}}), rest, {.overwrite = true});
+  EXPECT_EQ(rest.made, 2) << "the steps that were kept are not made again";
+}
+
+TEST_F(Render, TheWorkOfABatchIsNotTaken) {
+  const fs::path work = folder_ / "a.mp4.work";
+  WorkFolder(work, 1).note("job", {{"state", 1}});
+  for (bool fresh : {false, true}) {
+    try {
+      run(request(), {.fresh = fresh});
+      ADD_FAILURE() << "taken";
+    } catch (const InvalidRequest& invalid) {
+      EXPECT_NE(std::string(invalid.what()).find("batch"), std::string::npos) << invalid.what();
+    }
+  }
+  EXPECT_TRUE(WorkFolder::peek(work, "job"));
+}
+
+TEST_F(Render, AFileThatAppearsMeanwhileIsNotReplaced) {
+  const std::string out = folder_ / "a.mp4";
+  struct Appears : Silent {
+    explicit Appears(std::string path) : path(std::move(path)) {}
+    void at(const Report& report) override {
+      if (report.stage == Stage::Denoise) std::ofstream(path) << "another program's";
+    }
+    std::string path;
+  } appears(out);
+  EXPECT_THROW(run(request(), appears), InvalidRequest);
+  EXPECT_EQ(bytes_of(out), "another program's");
+  EXPECT_EQ(files(), (std::set<std::string>{"a.mp4", "a.mp4.work"}));
+  fs::remove(out);
+  Steps rest;
+  run(request(), rest);
+  EXPECT_EQ(rest.made, 0) << "only decoded";
 }
 
 TEST_F(Render, AnUnnamedRunFindsItsUnfinishedWork) {
@@ -191,8 +244,13 @@ TEST_F(Render, LatentsAreDecodedByThemselves) {
   WorkFolder work(WorkFolder::beside(wanted.out), WorkFolder::draw_number(WorkFolder::beside(wanted.out)));
   ASSERT_TRUE(work.latents());
   Silent silent;
-  decode_saved(load_latents(*work.latents()), wanted.out, Placement{}, open_model_folder(wanted.model, Task::V2V), {},
-               Log{}, silent);
+  SavedLatents saved = load_latents(*work.latents());
+  EXPECT_EQ(saved.audio_from, "aac_sound.mp4") << "its name alone";
+  EXPECT_THROW(
+      decode_saved(saved, wanted.out, Placement{}, open_model_folder(wanted.model, Task::V2V), {}, Log{}, silent),
+      InvalidRequest);
+  saved.audio_from = wanted.video_url;
+  decode_saved(saved, wanted.out, Placement{}, open_model_folder(wanted.model, Task::V2V), {}, Log{}, silent);
   EXPECT_TRUE(bytes_of(wanted.out) == whole);
 }
 

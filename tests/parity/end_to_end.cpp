@@ -3,8 +3,8 @@
 
 #include "engine/job/conditioning.h"
 #include "engine/job/image_task.h"
-#include "engine/job/video_task.h"
 #include "engine/job/text_states.h"
+#include "engine/job/video_task.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
 #include "engine/request/geometry.h"

@@ -141,6 +141,7 @@ TEST_F(Program, ADecodeThatStoppedIsFinishedFromItsLatents) {
   Outcome finished = run({"decode", latents, "--threads", "1", "--model", kNano});
   EXPECT_EQ(finished.code, 0) << finished.err;
   EXPECT_TRUE(content(at("a.mp4")) == content(at("whole.mp4")));
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4", "whole.mp4"}));
 }
 
 TEST_F(Program, CtrlCKeepsTheStepsAndTheSameCommandGoesOn) {

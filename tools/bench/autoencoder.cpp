@@ -105,7 +105,8 @@ Contest vae_contest(const Site& site, const NetworkSizes& sizes, const std::vect
 
 std::shared_ptr<const Umt5Encoder> drawn_umt5(const Site& site, const Umt5Shapes& shapes, at::ScalarType compute) {
   at::manual_seed(kSeed);
-  Weights weights(draw_on(site.device, compute), Place::on(site.device, compute, Precision::Exact, site.context), umt5_shapes(shapes));
+  Weights weights(draw_on(site.device, compute), Place::on(site.device, compute, Precision::Exact, site.context),
+                  umt5_shapes(shapes));
   return std::make_shared<const Umt5Encoder>(weights.root(), compute);
 }
 

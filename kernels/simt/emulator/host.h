@@ -30,8 +30,7 @@ namespace wan::simt {
 
 /// The order in which the threads between two barriers run, and when an asynchronous copy lands: as late as the
 /// hardware may (when it is waited for), or at once. What one hides of a missing barrier or wait, the other shows.
-/// Shuffled is Reverse with some of the warps at each turn, drawn as in each run before: any of them may be ahead, and
-/// any may lag behind.
+/// Shuffled is Reverse with a random subset of the warps at each turn, the same ones in each run.
 enum class Order { Forward, Reverse, Shuffled };
 
 /// A copy that cp.async has begun.

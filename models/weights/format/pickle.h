@@ -36,9 +36,9 @@ struct PickledStateDict {
 /// Reads the pickle at the beginning of `bytes`. Where the outermost dict holds no tensors, the one inside it under a
 /// customary name (`state_dict`, `model`, ...) counts. Throws ModelError about `subject`.
 PickledStateDict read_pickled_state_dict(std::string_view bytes, const std::string& subject);
-/// Reads a pickled list of strings and moves `bytes` behind it. Throws ModelError.
+/// Reads a pickled list of strings and advances `bytes` past it. Throws ModelError.
 std::vector<std::string> take_pickled_strings(std::string_view& bytes, const std::string& subject);
-/// Reads a pickled dict and moves `bytes` behind it; the value of `key` must be a boolean. Throws ModelError.
+/// Reads a pickled dict and advances `bytes` past it; the value of `key` must be a boolean. Throws ModelError.
 bool take_pickled_flag(std::string_view& bytes, std::string_view key, const std::string& subject);
 
 }  // namespace wan

@@ -53,7 +53,7 @@ void answer_for(const std::vector<Difference>& differences, const Command& comma
 /// A folder that goes at the end of the scope.
 struct ScratchFolder {
   ScratchFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "wan-infer-XXXXXX").string();
+    std::string name = (std::filesystem::temp_directory_path() / "wan-infer-").string() + std::string(6, 'X');
     if (!mkdtemp(name.data())) throw std::runtime_error("[" + name + "] cannot be made: " + std::strerror(errno));
     path = name;
   }

@@ -54,7 +54,8 @@ void answer_for(const std::vector<Difference>& differences, const Command& comma
 struct ScratchFolder {
   ScratchFolder() {
     std::string name = (std::filesystem::temp_directory_path() / "wan-infer-").string() + std::string(6, 'X');
-    if (!mkdtemp(name.data())) throw std::runtime_error("[" + name + "] cannot be made: " + std::strerror(errno));
+    if (!mkdtemp(name.data()))
+      throw std::runtime_error("[" + shown_name(name) + "] cannot be made: " + std::strerror(errno));
     path = name;
   }
   ~ScratchFolder() {
@@ -159,7 +160,7 @@ int run_batch(const Command& command, Contexts& contexts, Console& console) {
   const uint64_t draw = WorkFolder::draw_number(command.work);
   std::vector<JobRequest> jobs;
   for (const ManifestJob& job : read_manifest(command.input, {.defaults = command.fields, .draw = draw}))
-    jobs.push_back({.line = job.line, .request = job.request});
+    jobs.push_back({.line = job.line, .request = job.request, .name = job.name});
   WorkFolder folder(command.work, draw);
   const RunOptions options{.given_order = command.order == "given",
                            .fail_fast = command.fail_fast,
@@ -170,7 +171,7 @@ int run_batch(const Command& command, Contexts& contexts, Console& console) {
   write_report(std::filesystem::path(command.work) / "report.json", result);
   if (!result.cancelled && result.count(JobState::Left) > 0)
     console.say("the same command goes on where this one ended");
-  if (result.cancelled) throw Cancelled(command.work + " keeps what was done: the same command goes on");
+  if (result.cancelled) throw Cancelled(shown_path(command.work) + " keeps what was done: the same command goes on");
   return result.count(JobState::Failed) > 0 ? 1 : 0;
 }
 

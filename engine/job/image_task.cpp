@@ -17,7 +17,7 @@ at::Tensor covering(const Geometry& size, const at::Tensor& rgb) {
 
 }  // namespace
 
-Inputs load_images(const Request& request, const InputFiles& files, const Log&) {
+Inputs load_images(const Request& request, const InputFiles& files, Notes&) {
   Inputs inputs{.geometry = asked_geometry(request)};
   const at::Tensor image = read_image(files.image);
   settle_size(request, image.size(1), image.size(0), inputs.geometry);

@@ -6,7 +6,7 @@
 namespace wan {
 
 /// Throws InvalidRequest naming the field.
-Inputs load_images(const Request& request, const InputFiles& files, const Log& log);
+Inputs load_images(const Request& request, const InputFiles& files, Notes& notes);
 /// Throws Cancelled between chunks.
 Encoded encode_images(Networks& networks, const Request& request, const Inputs& inputs, const Run& run);
 

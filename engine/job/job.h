@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/note.h"
 #include "engine/job/record.h"
 #include "engine/job/video_file.h"
 #include "engine/request/schedule.h"
@@ -36,6 +37,7 @@ enum class JobState {
 struct JobResult {
   int64_t line;  // of the manifest
   Request request;
+  std::string name;  // of the output, in logs and reports
   JobState state = JobState::Left;
   double seconds = 0;               // of work in this run
   std::string error = {};           // of a failed one
@@ -51,14 +53,15 @@ struct Group {
 };
 
 struct Job {
-  Job(JobResult& result, std::string label, OutputOptions output)
-      : result(result), request(result.request), label(std::move(label)), output(std::move(output)) {}
+  Job(JobResult& result, std::string label, OutputOptions output, const Log& log)
+      : result(result), request(result.request), label(std::move(label)), output(std::move(output)), notes(log) {}
 
   JobResult& result;
   const Request& request;
   std::string label;  // in progress reports: "2/12 NAME.mp4"; empty for one alone
   OutputOptions output;
   AttentionChoices attention = {};  // of a replay: what computed the video
+  Notes notes;                      // what was assumed or left out on its way
   std::string key;                  // names the request and the content of its inputs: whether it is finished
   bool finished = false;
   bool prepared = false;        // its files and all that is below are known

@@ -13,11 +13,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What a record says but for the attention, which follows from the card, and the content of URLs, which is not known
-/// before they are fetched.
+/// What a record says but for the attention, which follows from the card, the notes, which follow from the inputs, and
+/// the content of URLs, which is not known before they are fetched.
 nlohmann::json comparable(Record record, int64_t seed, const InputIdentities& known) {
   record.request.seed = seed;
   record.attention.clear();
+  record.notes.clear();
   std::erase_if(record.inputs, [&](const auto& input) { return !known.contains(input.first); });
   return nlohmann::json::parse(to_text(record));
 }

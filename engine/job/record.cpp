@@ -97,6 +97,8 @@ std::string to_text(const Record& record, Metadata level) {
   if (!record.attention.empty()) json["attention"] = record.attention;
   json["files"] = stored_files(record.files, level);
   if (!record.inputs.empty()) json["inputs"] = stored_inputs(record.inputs, level);
+  // Notes may quote names and words of the prompt.
+  if (!record.notes.empty() && level == Metadata::Full) json["notes"] = to_json(record.notes);
   return json.dump();
 }
 
@@ -119,6 +121,7 @@ Record parse_record(const std::string& text, const std::string& field) {
     if (inputs != json.end())
       for (const auto& [name, input] : inputs->items())
         record.inputs[name] = {input.at("name"), input.at("size"), input.at("sha256")};
+    if (const auto notes = json.find("notes"); notes != json.end()) record.notes = read_notes(*notes);
     return record;
   } catch (const nlohmann::json::exception& error) {
     throw InvalidRequest(field, std::string("holds no request of wan-infer: ") + error.what());

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/note.h"
 #include "engine/job/input_identity.h"
 #include "engine/request/request.h"
 #include "engine/residency/device.h"
@@ -22,6 +23,7 @@ struct Record {
   std::map<std::string, std::string> attention;  // on CUDA: which back end computed which shape
   std::vector<FileIdentity> files;
   InputIdentities inputs = {};
+  std::vector<Note> notes = {};  // what was assumed, left out or converted
 };
 
 Record make_record(const Request& request, const Placement& placement, std::vector<FileIdentity> files,

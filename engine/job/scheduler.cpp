@@ -9,6 +9,7 @@
 #include "engine/job/forecast.h"
 #include "engine/job/stages.h"
 #include "engine/residency/needs.h"
+#include "models/files/error.h"
 
 namespace wan {
 
@@ -36,8 +37,9 @@ class Scheduler {
         stages_(folder, networks_, log, progress_, options) {
     result_.jobs.reserve(asked.size());
     for (const JobRequest& job : asked) {
-      result_.jobs.push_back({.line = job.line, .request = job.request});
-      jobs_.emplace_back(result_.jobs.back(), label(asked, job.request), job.output).attention = job.attention;
+      const std::string name = job.name.empty() ? shown_name(job.request.out) : job.name;
+      result_.jobs.push_back({.line = job.line, .request = job.request, .name = name});
+      jobs_.emplace_back(result_.jobs.back(), label(asked, job.request), job.output, log).attention = job.attention;
     }
   }
 
@@ -136,8 +138,7 @@ class Scheduler {
         result.error = one_text(error);
         result.failure = std::current_exception();
         stopped_ = options_.fail_fast;
-        if (!job->label.empty())
-          log_("failed", {{"line", result.line}, {"out", result.request.out}, {"error", result.error}});
+        if (!job->label.empty()) log_("failed", {{"line", result.line}, {"out", result.name}, {"error", result.error}});
       }
       if (job->finished || result.state == JobState::Failed) progress_.forget(job->label);
       result.seconds += seconds_since(start);

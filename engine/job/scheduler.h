@@ -26,6 +26,7 @@ struct RunResult {
 struct JobRequest {
   int64_t line = 0;
   Request request;
+  std::string name = {};  // of the output, in logs and reports; empty: that of a path alone (shown_name)
   OutputOptions output = {};
   AttentionChoices attention = {};  // of a replay: what computed the video
 };

@@ -9,6 +9,7 @@
 #include "engine/request/params.h"
 #include "engine/residency/needs.h"
 #include "engine/sampling/attention_record.h"
+#include "models/files/error.h"
 #include "models/vae/latent.h"
 
 namespace wan {
@@ -88,7 +89,7 @@ std::string kept_text(const WorkFolder& folder) {
 }
 
 void log_done(const Request& request, const RunResult& result, const Placement& placement, const Log& log) {
-  Log::Fields fields = {{"out", request.out}};
+  Log::Fields fields = {{"out", shown_name(request.out)}};
   for (const auto& [phase, seconds] : result.phase_seconds) fields[phase + "_seconds"] = seconds;
   fields["expert_loads"] = result.expert_loads;
   fields["peak_ram_bytes"] = peak_memory(at::kCPU);
@@ -96,8 +97,9 @@ void log_done(const Request& request, const RunResult& result, const Placement& 
   log("done", fields);
 }
 
-/// A word of a command line, to be pasted into a shell.
-std::string shell_word(const std::string& text) {
+/// A path as a word of a command line, quoted for a shell. Of an absolute one ".../" stands for the folders.
+std::string shell_word(const std::string& path) {
+  const std::string text = (path.starts_with('/') ? ".../" : "") + shown_name(path, true);
   constexpr const char* kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
   if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos) return text;
   std::string quoted = "'";
@@ -109,7 +111,7 @@ std::string shell_word(const std::string& text) {
 /// on. After an error that is steps alone; after an interrupt whatever was encoded, too.
 void leave(WorkFolder& folder, const Request& request, bool failed, const Log& log) {
   if (failed ? !folder.holds_steps() : !folder.holds_work()) return folder.discard();
-  Log::Fields fields = {{"work", folder.path().string()}, {"finish_with", "the same command"}};
+  Log::Fields fields = {{"work", shown_name(folder.path().string())}, {"finish_with", "the same command"}};
   if (const std::optional<fs::path> latents = folder.latents())
     fields["or_with"] = "wan-infer decode " + shell_word(latents->string()) + " --model " + shell_word(request.model) +
                         " --out " + shell_word(request.out);
@@ -132,7 +134,8 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
     if (!made)
       throw InvalidRequest("out", "must not be there already, and " + shown_path(request.out) +
                                       " is another request's, or does not say whose; --overwrite replaces it");
-    log("finished", {{"out", request.out}, {"text", "this request has made it before; --overwrite renders it again"}});
+    log("finished",
+        {{"out", shown_name(request.out)}, {"text", "this request has made it before; --overwrite renders it again"}});
     if (!options.output.contact_sheet.empty())
       log("warning", {{"text", "no contact sheet is made of a finished video; --overwrite renders both"}});
     // A run that was killed after its file appeared leaves its folder; another seed's work is not touched.
@@ -180,7 +183,7 @@ void decode_saved(SavedLatents saved, const std::string& out, const Placement& p
   const auto start = std::chrono::steady_clock::now();
   write_video(networks, saved, out, options, {log, progress});
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  log("done", {{"out", out}, {"decode_seconds", seconds}, {"peak_ram_bytes", peak_memory(at::kCPU)}});
+  log("done", {{"out", shown_name(out)}, {"decode_seconds", seconds}, {"peak_ram_bytes", peak_memory(at::kCPU)}});
 }
 
 }  // namespace wan

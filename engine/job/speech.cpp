@@ -32,18 +32,18 @@ struct SpeechInputs {
   std::optional<PoseVideo> pose = {};
 };
 
-void warn_of_damage(const Waveform& sound, const Log& log) {
+void warn_of_damage(const Waveform& sound, Notes& notes) {
   if (sound.damaged_packets > 0)
-    log("warning", {{"text", "the sound is damaged: " + std::to_string(sound.damaged_packets) +
-                                 " packets could not be decoded and are missing"}});
+    notes.add({"audio_url", "the sound is damaged: " + std::to_string(sound.damaged_packets) +
+                                " packets could not be decoded and are missing"});
   const double seconds = double(sound.samples) / kRate;
   // An encoder's padding counts as stated: two frames of MP3, at its lowest rate 0.3 s.
   if (seconds + 0.3 < sound.stated_seconds)
-    log("warning", {{"text", "the sound ends early: it has " + std::to_string(seconds) + " s of the " +
-                                 std::to_string(sound.stated_seconds) + " s that its file states"}});
+    notes.add({"audio_url", "the sound ends early: it has " + std::to_string(seconds) + " s of the " +
+                                std::to_string(sound.stated_seconds) + " s that its file states"});
 }
 
-SpeechInputs load_speech(const Request& request, const InputFiles& files, const Log& log) {
+SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes& notes) {
   SpeechInputs inputs{.geometry = asked_geometry(request), .image = read_image(files.image)};
   const Size size = video_size(request, inputs.image.size(1), inputs.image.size(0));
   inputs.geometry.width = size.width;
@@ -51,7 +51,7 @@ SpeechInputs load_speech(const Request& request, const InputFiles& files, const 
   if (!files.pose_video.path.empty())
     inputs.pose.emplace(files.pose_video, request.frames_per_second, size.height, size.width);
   inputs.sound = open_waveform(files.audio);
-  warn_of_damage(inputs.sound, log);
+  warn_of_damage(inputs.sound, notes);
   return inputs;
 }
 
@@ -219,9 +219,8 @@ SpeechPlan plan_speech(const Request& request, const Geometry& geometry, int64_t
   return plan;
 }
 
-void speak(Networks& networks, const Job& job, const InputFiles& files, const std::filesystem::path& folder,
-           const Run& run) {
-  SpeechInputs inputs = load_speech(job.request, files, run.log);
+void speak(Networks& networks, Job& job, const InputFiles& files, const std::filesystem::path& folder, const Run& run) {
+  SpeechInputs inputs = load_speech(job.request, files, job.notes);
   const SpeechFolder kept(folder);
   // Before any network runs. In a batch this also ends the choices of the job before.
   AttentionChoices pinned = kept.attention();
@@ -235,6 +234,7 @@ void speak(Networks& networks, const Job& job, const InputFiles& files, const st
             inputs.pose ? &*inputs.pose : nullptr);
   Record whole = job.record;
   whole.attention = kept.attention();
+  whole.notes = job.notes.list();
   join_speech(job.request.out, plan, files.audio, whole, kept, job.output);
 }
 

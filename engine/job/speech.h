@@ -27,7 +27,6 @@ SpeechPlan plan_speech(const Request& request, const Geometry& geometry, int64_t
 /// finished clip, or in the running one at its last saved step, with the same bytes as without the break and with the
 /// attention that the job or the folder names. Throws InvalidRequest naming an input, ModelError, Cancelled;
 /// std::runtime_error where the machine refuses or a step gives NaN.
-void speak(Networks& networks, const Job& job, const InputFiles& files, const std::filesystem::path& folder,
-           const Run& run);
+void speak(Networks& networks, Job& job, const InputFiles& files, const std::filesystem::path& folder, const Run& run);
 
 }  // namespace wan

@@ -74,6 +74,7 @@ std::string Stages::place_of(const std::string& out) const {
   return normal(out).lexically_relative(normal(folder_.path())).string();
 }
 
+/// What an earlier run settled from the inputs, and what it noted.
 bool Stages::recall_input(Job& job) const {
   const json* settled = folder_.find(job.name);
   if (!settled || !settled->contains("keeps_sound") || !fs::exists(files_.encoding(job.input))) return false;
@@ -83,6 +84,7 @@ bool Stages::recall_input(Job& job) const {
   settled->at("height").get_to(job.geometry.height);
   settled->at("num_frames").get_to(job.geometry.num_frames);
   job.keeps_sound = keeps_sound;
+  for (Note& note : read_notes(settled->value("notes", json::array()))) job.notes.add(std::move(note));
   return true;
 }
 
@@ -94,9 +96,9 @@ InputFiles Stages::fetch(Job& job) const {
 }
 
 /// A copy of a URL that proves to be no such input is not kept: the URL may give another by the next run.
-Inputs Stages::load(Job& job, const InputFiles& files) const {
+Inputs Stages::load(Job& job, const InputFiles& files) {
   try {
-    return work_of(job.request.task).load(job.request, files, log_);
+    return work_of(job.request.task).load(job.request, files, job.notes);
   } catch (const InvalidRequest&) {
     files_.drop_copies(job);
     throw;
@@ -111,7 +113,8 @@ void Stages::encode_input(Job& job) {
   job.keeps_sound = !inputs.keep_audio_from.empty();
   log_job(job, log_);
   if (job.schedule->empty()) {
-    log_("warning", {{"out", job.request.out}, {"text", kNoStepText}});
+    log_("warning", {{"out", job.result.name}, {"text", kNoStepText}});
+    job.record.notes = job.notes.list();
     write_input(job.record, inputs, job.request.out, job.output);
     return finish(job);
   }
@@ -128,7 +131,8 @@ void Stages::encode_input(Job& job) {
   note.update({{"width", job.geometry.width},
                {"height", job.geometry.height},
                {"num_frames", job.geometry.num_frames},
-               {"keeps_sound", job.keeps_sound}});
+               {"keeps_sound", job.keeps_sound},
+               {"notes", to_json(job.notes.list())}});
   folder_.note(job.name, note);
 }
 
@@ -177,6 +181,7 @@ void Stages::sample(Job& job, int64_t end) {
   if (end < schedule.size()) return save(state);
   attention_.note(job.placement, job.name);
   Record record = job.record;
+  record.notes = job.notes.list();
   for (const std::string& name : {job.positive, job.negative, job.input, job.name})
     record.attention.merge(attention_.noted(name));
   const std::string sound = job.keeps_sound ? files_.sound(job) : "";
@@ -189,7 +194,7 @@ void Stages::decode(Job& job) {
   if (!saved.audio_from.empty()) saved.audio_from = files_.sound(job);
   if (!saved.audio_from.empty() && !fs::exists(saved.audio_from)) {
     log_("warning",
-         {{"out", job.request.out}, {"text", "without sound: " + shown_path(saved.audio_from) + " is gone"}});
+         {{"out", job.result.name}, {"text", "without sound: " + shown_path(saved.audio_from) + " is gone"}});
     saved.audio_from.clear();
   }
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out))
@@ -215,7 +220,7 @@ void Stages::finish(Job& job) {
   job.finished = true;
   job.result.state = JobState::Done;
   files_.drop(job);
-  if (!job.label.empty()) log_("finished", {{"line", job.result.line}, {"out", job.request.out}});
+  if (!job.label.empty()) log_("finished", {{"line", job.result.line}, {"out", job.result.name}});
 }
 
 }  // namespace wan

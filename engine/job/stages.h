@@ -56,7 +56,7 @@ class Stages {
   std::string place_of(const std::string& out) const;
   bool recall_input(Job& job) const;
   InputFiles fetch(Job& job) const;
-  Inputs load(Job& job, const InputFiles& files) const;
+  Inputs load(Job& job, const InputFiles& files);
   Encoded load_encodings(const Job& job) const;
   void sample(Job& job, int64_t end);
   void finish(Job& job);

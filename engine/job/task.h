@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "engine/base/log.h"
+#include "engine/base/note.h"
 #include "engine/job/conditioning.h"
 #include "engine/job/fetched.h"
 #include "engine/residency/networks.h"
@@ -22,8 +22,9 @@ struct Inputs {
 
 /// Null functions: the task has no such input.
 struct TaskWork {
-  /// Reads and checks the inputs and settles the geometry. Throws InvalidRequest naming the field.
-  Inputs (*load)(const Request& request, const InputFiles& files, const Log& log);
+  /// Reads and checks the inputs and settles the geometry; what it assumes or leaves out goes to `notes`. Throws
+  /// InvalidRequest naming the field.
+  Inputs (*load)(const Request& request, const InputFiles& files, Notes& notes);
   /// Runs the VAE on them; the states of the prompts stay undefined. Throws Cancelled between chunks.
   Encoded (*encode)(Networks& networks, const Request& request, const Inputs& inputs, const Run& run);
 };

@@ -13,7 +13,7 @@ namespace {
 
 /// Reads up to `most` frames at the output's size; without resampling, every frame of the file counts.
 at::Tensor read_frames(const Request& request, const MediaFile& file, const Geometry& size, int64_t most,
-                       const Log& log) {
+                       Notes& notes) {
   std::optional<Rational> rate;
   if (request.resample_fps) rate = Rational{request.frames_per_second, 1};
   VideoReader reader(file, rate);
@@ -24,8 +24,8 @@ at::Tensor read_frames(const Request& request, const MediaFile& file, const Geom
     frames.push_back(resize_cover(frame->rgb, size.height, size.width));
   }
   if (reader.damaged_packets() > 0)
-    log("warning", {{"text", "the video is damaged: " + std::to_string(reader.damaged_packets()) +
-                                 " packets could not be decoded, and their frames are missing"}});
+    notes.add({"video_url", "the video is damaged: " + std::to_string(reader.damaged_packets()) +
+                                " packets could not be decoded, and their frames are missing"});
   return at::stack(frames);
 }
 
@@ -37,7 +37,7 @@ at::Tensor hold_last(const at::Tensor& frames, int64_t count) {
 }
 
 /// A file with fewer frames than were asked for is an error; without a wish it decides the length.
-void settle_length(const Request& request, const MediaFile& file, int64_t frames, Geometry& geometry, const Log& log) {
+void settle_length(const Request& request, const MediaFile& file, int64_t frames, Geometry& geometry, Notes& notes) {
   if (frames >= geometry.num_frames) return;
   if (request.num_frames_given)
     throw InvalidRequest(
@@ -46,24 +46,27 @@ void settle_length(const Request& request, const MediaFile& file, int64_t frames
             (request.resample_fps ? " at " + std::to_string(request.frames_per_second) + " a second" : "") + ", got " +
             std::to_string(request.num_frames));
   geometry.num_frames = frames;
-  log("input", {{"num_frames", frames}});
+  notes.add(
+      {"num_frames", std::to_string(frames) + " frames are made: the video has no more", "--num-frames makes fewer"});
 }
 
 }  // namespace
 
-Inputs load_video(const Request& request, const InputFiles& files, const Log& log) {
+Inputs load_video(const Request& request, const InputFiles& files, Notes& notes) {
   Inputs inputs{.geometry = asked_geometry(request)};
   const VideoInfo info = VideoReader(files.video).info();
   settle_size(request, info.width, info.height, inputs.geometry);
-  const at::Tensor frames = read_frames(request, files.video, inputs.geometry, request.rendered_frames(), log);
-  settle_length(request, files.video, frames.size(0), inputs.geometry, log);
+  const at::Tensor frames = read_frames(request, files.video, inputs.geometry, request.rendered_frames(), notes);
+  settle_length(request, files.video, frames.size(0), inputs.geometry, notes);
   inputs.video = hold_last(frames, rendered_frames(request.task, inputs.geometry.num_frames));
   // Frames shown at another rate than they were taken would part from their sound.
   const bool same_speed = request.resample_fps || info.rate == Rational{request.frames_per_second, 1};
   if (request.keep_audio && info.has_audio && same_speed) inputs.keep_audio_from = files.video.path;
   if (request.keep_audio && info.has_audio && !same_speed)
-    log("input", {{"audio", "left out: the video's rate is " + std::to_string(info.rate.value()) + ", the output's " +
-                                std::to_string(request.frames_per_second) + "; --resample-fps keeps the speed"}});
+    notes.add({"keep_audio",
+               "the sound is left out: the video's rate is " + std::to_string(info.rate.value()) + ", the output's " +
+                   std::to_string(request.frames_per_second),
+               "--resample-fps keeps speed and sound"});
   return inputs;
 }
 

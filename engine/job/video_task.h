@@ -6,7 +6,7 @@
 namespace wan {
 
 /// Where no length was asked for, that of the file. Throws InvalidRequest naming the field.
-Inputs load_video(const Request& request, const InputFiles& files, const Log& log);
+Inputs load_video(const Request& request, const InputFiles& files, Notes& notes);
 /// Throws Cancelled between chunks.
 Encoded encode_video(Networks& networks, const Request& request, const Inputs& inputs, const Run& run);
 

@@ -14,6 +14,7 @@
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/values.h"
+#include "models/files/error.h"
 
 namespace wan {
 namespace {
@@ -162,8 +163,14 @@ class Reader {
       if (countable && !(several && !wrong.empty())) name_files(line.number, request);
       auto in_seed = [](const FieldError& error) { return error.field == "seed"; };
       if (!std::all_of(wrong.begin(), wrong.end(), in_seed)) break;  // its other seeds would say the same
-      if (wrong.empty() && countable) jobs_.push_back({line.number, std::move(request)});
+      if (wrong.empty() && countable) jobs_.push_back({line.number, name_of(request.out), std::move(request)});
     }
+  }
+
+  /// An output outside the manifest's folder is called by its last component.
+  std::string name_of(const std::string& out) const {
+    const fs::path inside = fs::path(out).lexically_relative(folder_.empty() ? "." : folder_);
+    return folder_.empty() || inside.empty() || *inside.begin() == ".." ? shown_name(out) : inside.string();
   }
 
   void take_room(const json& fields, size_t jobs) {

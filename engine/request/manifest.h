@@ -12,6 +12,7 @@ namespace wan {
 
 struct ManifestJob {
   int64_t line = 0;  // where its request begins, from 1
+  std::string name;  // of its output, for people: the path from the manifest's folder, or the last component alone
   Request request;   // its own `out`, its own seed
 };
 

@@ -11,11 +11,13 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "models/files/error.h"
+
 namespace wan {
 namespace {
 
 [[noreturn]] void fail(const std::string& path, int error) {
-  throw std::runtime_error("[" + path + "] cannot be written: " + std::generic_category().message(error));
+  throw std::runtime_error("[" + shown_name(path) + "] cannot be written: " + std::generic_category().message(error));
 }
 
 /// A file of this user, not a link's target, a pipe or a device.

@@ -19,7 +19,8 @@ namespace {
 /// The inputs of a request that names files.
 Inputs load(const Request& request) {
   const InputFiles files = input_files(request, "");
-  return request.task == Task::I2V ? load_images(request, files, Log{}) : load_video(request, files, Log{});
+  Notes notes;
+  return request.task == Task::I2V ? load_images(request, files, notes) : load_video(request, files, notes);
 }
 
 struct Scene {

@@ -415,7 +415,7 @@ TEST(RenderSpeech, TellsOfADamagedSound) {
     write_bytes(scene.folder / name, bytes);
     std::string texts;
     const Log log{[&](std::string_view event, const Log::Fields& fields) {
-      if (event == "warning") texts += fields["text"].get<std::string>();
+      if (event == "note") texts += fields["text"].get<std::string>();
     }};
     Steps progress;
     rendered(scene.request({{"audio_url", name}, {"out", name + ".mp4"}}), progress, log);

@@ -37,7 +37,7 @@ std::string to_text(const RunResult& result) {
   for (const JobResult& job : result.jobs) {
     char row[64];
     std::snprintf(row, sizeof row, "%6ld  %-6s  %9.1f  ", long(job.line), word(job.state), job.seconds);
-    text += row + job.request.out + "\n";
+    text += row + job.name + "\n";
     if (!job.error.empty()) text += indented(job.error);
   }
   text += std::to_string(result.jobs.size()) + " jobs:";
@@ -50,7 +50,7 @@ nlohmann::ordered_json to_json(const RunResult& result) {
   nlohmann::ordered_json json = {{"jobs", nlohmann::ordered_json::array()}};
   for (const JobResult& job : result.jobs) {
     nlohmann::ordered_json row = {{"line", job.line},         {"task", task_name(job.request.task)},
-                                  {"seed", job.request.seed}, {"out", job.request.out},
+                                  {"seed", job.request.seed}, {"out", job.name},
                                   {"state", word(job.state)}, {"seconds", job.seconds}};
     if (!job.error.empty()) row["error"] = job.error;
     json["jobs"].push_back(row);

@@ -11,6 +11,7 @@
 #include "kernels/op/check.h"
 #include "kernels/op/device.h"
 #include "kernels/op/first_use.h"
+#include "kernels/op/pieces.h"
 
 namespace wan::kernels {
 namespace {
@@ -99,6 +100,22 @@ Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double 
 
 namespace reference {
 
+namespace {
+
+/// a [B, H, L, K] times b [B, H, K, D]: on the CPU a head is one thread's (kernels/op/pieces.h).
+Tensor product_of_heads(const Tensor& a, const Tensor& b) {
+  if (!a.is_cpu()) return at::matmul(a, b);
+  const Tensor left = a.flatten(0, 1), right = b.flatten(0, 1);
+  const Tensor y = at::empty({left.size(0), left.size(1), right.size(2)}, a.options());
+  in_pieces(left.size(0), [&](int64_t head) {
+    Tensor part = y.select(0, head);
+    at::mm_out(part, left.select(0, head), right.select(0, head));
+  });
+  return y.view({a.size(0), a.size(1), a.size(2), b.size(3)});
+}
+
+}  // namespace
+
 QuantisedHeads quantise_queries(const Tensor& q, double factor) {
   const Tensor x = q.transpose(1, 2).to(at::kFloat);
   QuantisedHeads heads = coded(x, x.abs().amax(-1, true), factor);
@@ -135,10 +152,11 @@ Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Te
     // 128 products of at most 127^2 are below 2^24: exact in float32.
     Tensor logits = at::matmul(q.codes.narrow(2, first, count).to(at::kFloat), key_codes);
     logits.mul_(q.scale.narrow(2, first, count).unsqueeze(-1) * key_scale);
-    Tensor weights = at::exp2(logits - logits.amax(-1, true));
+    const Tensor weights = logits - logits.amax(-1, true);
+    elementwise_(weights, [](Tensor& piece) { piece.exp2_(); });
     if (kind == Values::Float8) weights.mul_(std::exp2(range.peak));
     const Tensor rounded = weights.to(coded.codes.scalar_type()).to(at::kFloat);
-    Tensor rows = at::matmul(rounded, values) / weights.sum(-1, true);
+    Tensor rows = product_of_heads(rounded, values) / weights.sum(-1, true);
     if (kind == Values::Float8) rows.mul_(coded.scale.unsqueeze(2));
     out.narrow(1, first, count).copy_(rows.transpose(1, 2));
   }

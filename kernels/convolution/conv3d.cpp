@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "kernels/convolution/convolution_check.h"
+#include "kernels/convolution/convolution_cpu.h"
 
 namespace wan::kernels {
 namespace {
@@ -15,7 +16,7 @@ Tensor as_clip(const Tensor& images) {
   return images.permute({0, 2, 3, 1});
 }
 
-/// The convolutions of ATen, which asks oneDNN or cuDNN for them.
+/// The convolutions of ATen, which asks cuDNN for them.
 struct Library {
   static Tensor images(const Tensor& x, const Tensor& taps, const Tensor& bias, int64_t stride,
                        at::IntArrayRef padding) {
@@ -44,7 +45,6 @@ struct Unfolding {
 template <typename By>
 Tensor convolve(const Tensor& x, const Tensor& taps, const Tensor& bias, int64_t time_stride) {
   const int64_t rows = taps.size(3) / 2, columns = taps.size(4) / 2;
-  // oneDNN takes a 3-D convolution of one tap in time five times slower than the same as 2-D.
   if (taps.size(2) == 1 && time_stride == 1)
     return as_clip(By::images(as_images(x), taps.squeeze(2), bias, 1, {rows, columns})).contiguous();
   Tensor y = By::volume(x.permute({3, 0, 1, 2}).unsqueeze(0), taps, bias, {time_stride, 1, 1}, {0, rows, columns});
@@ -59,17 +59,23 @@ Tensor convolve_down(const Tensor& x, const Tensor& taps, const Tensor& bias) {
   return as_clip(y).slice(1, 1, 1 + x.size(1) / 2).slice(2, 1, 1 + x.size(2) / 2).contiguous();
 }
 
+/// `part` gives the pixels of one parity of rows and columns, [T, H, W, Cout].
+template <typename Part>
+Tensor interleaved(const Tensor& x, int64_t channels, Part part) {
+  const int64_t frames = x.size(0), height = x.size(1), width = x.size(2);
+  Tensor y = at::empty({frames, height, 2, width, 2, channels}, x.options());
+  for (int64_t parity = 0; parity < 4; ++parity)
+    y.select(4, parity % 2).select(2, parity / 2).copy_(part(parity / 2, parity % 2));
+  return y.view({frames, 2 * height, 2 * width, channels});
+}
+
 template <typename By>
 Tensor convolve_up(const Tensor& x, const Tensor& taps, const Tensor& bias) {
-  const int64_t frames = x.size(0), height = x.size(1), width = x.size(2), channels = taps.size(1);
-  Tensor y = at::empty({frames, height, 2, width, 2, channels}, x.options());
-  for (int64_t parity = 0; parity < 4; ++parity) {
-    const int64_t row = parity / 2, column = parity % 2;
+  return interleaved(x, taps.size(1), [&](int64_t row, int64_t column) {
     // With padding 1 the windows start one pixel before the frame: those of even rows; odd rows start one later.
-    Tensor part = as_clip(By::images(as_images(x), taps[parity], bias, 1, {1, 1}));
-    y.select(4, column).select(2, row).copy_(part.narrow(1, row, height).narrow(2, column, width));
-  }
-  return y.view({frames, 2 * height, 2 * width, channels});
+    const Tensor whole = as_clip(By::images(as_images(x), taps[2 * row + column], bias, 1, {1, 1}));
+    return whole.narrow(1, row, x.size(1)).narrow(2, column, x.size(2));
+  });
 }
 
 void check_conv3d(const Tensor& x, const Tensor& weight) {
@@ -99,6 +105,8 @@ bool is_checked(const Tensor& x) {
 Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t time_stride, const Context& context) {
   check_conv3d(x, weight);
   const Tensor taps = weight.to(x.scalar_type()), offset = bias.to(x.scalar_type());
+  const int64_t rows = taps.size(3) / 2, columns = taps.size(4) / 2;
+  if (x.is_cpu()) return convolve_on_cpu(x, taps, offset, {rows, rows, columns, columns, 1, time_stride});
   Tensor y = convolve<Library>(x, taps, offset, time_stride);
   if (is_checked(x)) check_convolution_once(described_conv3d(taps, offset, time_stride), x, y, context);
   return y;
@@ -107,6 +115,7 @@ Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t
 Tensor conv2d_down(const Tensor& x, const Tensor& weight, const Tensor& bias, const Context& context) {
   check_down(x, weight);
   const Tensor taps = weight.to(x.scalar_type()), offset = bias.to(x.scalar_type());
+  if (x.is_cpu()) return convolve_on_cpu(x, taps.unsqueeze(2), offset, {0, 1, 0, 1, 2});
   Tensor y = convolve_down<Library>(x, taps, offset);
   if (is_checked(x)) check_convolution_once(described_down(taps, offset), x, y, context);
   return y;
@@ -115,6 +124,10 @@ Tensor conv2d_down(const Tensor& x, const Tensor& weight, const Tensor& bias, co
 Tensor conv2d_up(const Tensor& x, const Tensor& folded, const Tensor& bias, const Context& context) {
   check_up(x, folded);
   const Tensor taps = folded.to(x.scalar_type()), offset = bias.to(x.scalar_type());
+  if (x.is_cpu())
+    return interleaved(x, taps.size(1), [&](int64_t row, int64_t column) {
+      return convolve_on_cpu(x, taps[2 * row + column].unsqueeze(2), offset, {1 - row, row, 1 - column, column});
+    });
   Tensor y = convolve_up<Library>(x, taps, offset);
   if (is_checked(x)) check_convolution_once(described_up(taps, offset), x, y, context);
   return y;

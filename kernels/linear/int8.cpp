@@ -76,20 +76,15 @@ void for_row_blocks(const Input& x, int64_t rows, const QuantisedRows& weight, c
   }
 }
 
-Tensor activated(Tensor y, Activation activation) {
-  if (activation == Activation::GeluTanh) return at::gelu_(y, "tanh");
-  if (activation == Activation::Silu) return at::silu_(y);
-  return y;
-}
-
 /// activation(x W^T + b), block by block, as `like` of these sizes.
 template <typename Input>
 Tensor multiply_in_blocks(const Input& x, const std::vector<int64_t>& sizes, const at::TensorOptions& like,
                           const QuantisedRows& weight, const Tensor& bias, Activation activation) {
   Tensor out = at::empty(sizes, like);
   const Tensor rows = as_rows(out);
-  for_row_blocks(x, rows.size(0), weight, bias,
-                 [&](Tensor y, int64_t first) { rows.narrow(0, first, y.size(0)).copy_(activated(y, activation)); });
+  for_row_blocks(x, rows.size(0), weight, bias, [&](Tensor y, int64_t first) {
+    rows.narrow(0, first, y.size(0)).copy_(reference::activated(y, activation));
+  });
   return out;
 }
 
@@ -116,7 +111,8 @@ void check_product_once(const Tensor& out, const Input& x, const QuantisedRows& 
   check_first_use(
       "linear_int8", product_name(weight, out.device(), context), out.device(), kBound,
       [&] { return some(as_rows(out)); },
-      [&] { return activated(reference::linear_int8(picked_rows(x, some), weight, bias), activation); }, context);
+      [&] { return reference::activated(reference::linear_int8(picked_rows(x, some), weight, bias), activation); },
+      context);
 }
 
 /// The same for what is added to a residual, on its last tokens, before the first use: added to zeros, since beside a

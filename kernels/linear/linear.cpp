@@ -4,6 +4,7 @@
 
 #include "kernels/linear/gelu_cuda.h"
 #include "kernels/op/check.h"
+#include "kernels/op/pieces.h"
 
 namespace wan::kernels {
 
@@ -20,18 +21,19 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activat
 
 namespace reference {
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation) {
-  at::ScalarType dtype = x.scalar_type();
-  Tensor y = at::linear(x, weight.to(dtype), bias.defined() ? bias.to(dtype) : bias);
-  switch (activation) {
-    case Activation::GeluTanh:
-      return at::gelu_(y, "tanh");
-    case Activation::Silu:
-      return at::silu_(y);
-    case Activation::None:
-      break;
-  }
+Tensor activated(const Tensor& y, Activation activation) {
+  if (activation == Activation::GeluTanh) elementwise_(y, [](Tensor& piece) { at::gelu_(piece, "tanh"); });
+  if (activation == Activation::Silu) elementwise_(y, [](Tensor& piece) { at::silu_(piece); });
   return y;
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation) {
+  const Tensor matrix = weight.to(x.scalar_type()), offset = bias.defined() ? bias.to(x.scalar_type()) : bias;
+  if (!x.is_cpu() || x.requires_grad()) return activated(at::linear(x, matrix, offset), activation);
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.back() = weight.size(0);
+  const Tensor rows = x.reshape({-1, weight.size(1)});
+  return activated(sum_of_products({{rows, matrix}}, offset).view(sizes), activation);
 }
 
 }  // namespace reference

@@ -20,6 +20,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activat
 /// The same in ATen (see norm.h).
 namespace reference {
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation = Activation::None);
+/// `y`, contiguous, with the activation applied in place.
+Tensor activated(const Tensor& y, Activation activation);
 }  // namespace reference
 
 }  // namespace wan::kernels

@@ -1,14 +1,13 @@
 #include "kernels/norm/channel_norm.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-#include <ATen/core/LegacyTypeDispatch.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/norm/launch.h"
 #include "kernels/norm/norm_cuda.h"
+#include "kernels/op/pieces.h"
 #include "kernels/op/takes.h"
 
 namespace wan::kernels {
@@ -35,13 +34,10 @@ void channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, cons
   if (cuda::channel_norm_silu(x, gamma, activate, out, context)) return;
   if (!x.is_cpu()) return reference::channel_norm_silu(x, gamma, activate, out);
   const Tensor pixels = x.view({-1, channels}), result = out.view({-1, channels});
-  at::parallel_for(0, pixels.size(0), std::max<int64_t>(kBlock / channels, 1), [&](int64_t begin, int64_t end) {
-    at::AutoDispatchBelowADInplaceOrView guard;  // inference mode does not reach the worker threads by itself
-    const int64_t step = std::max<int64_t>(kBlock / channels, 1);
-    for (int64_t start = begin; start < end; start += step) {
-      const int64_t count = std::min(step, end - start);
-      reference::channel_norm_silu(pixels.narrow(0, start, count), gamma, activate, result.narrow(0, start, count));
-    }
+  const int64_t step = std::max<int64_t>(kBlock / channels, 1);
+  in_pieces((pixels.size(0) + step - 1) / step, [&](int64_t piece) {
+    const int64_t start = piece * step, count = std::min(step, pixels.size(0) - start);
+    reference::channel_norm_silu(pixels.narrow(0, start, count), gamma, activate, result.narrow(0, start, count));
   });
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernels/op/check.h"
+#include "kernels/op/pieces.h"
 #include "models/wan_s2v/tokens.h"
 
 namespace wan {
@@ -16,7 +17,9 @@ constexpr double kEncoderEps = 1e-6, kAdainEps = 1e-5;
 
 /// LayerNorm over channels without parameters, then SiLU: [B, C, T] -> the same.
 Tensor norm_silu(const Tensor& x) {
-  return at::silu(at::layer_norm(x.transpose(1, 2), {x.size(1)}, {}, {}, kEncoderEps)).transpose(1, 2);
+  const Tensor normed = at::layer_norm(x.transpose(1, 2), {x.size(1)}, {}, {}, kEncoderEps).contiguous();
+  kernels::elementwise_(normed, [](Tensor& piece) { at::silu_(piece); });
+  return normed.transpose(1, 2);
 }
 
 }  // namespace
@@ -27,8 +30,18 @@ CausalAudioEncoder::Convolution::Convolution(const Scope& at, int64_t in, int64_
       stride(stride) {}
 
 Tensor CausalAudioEncoder::Convolution::operator()(const Tensor& x) const {
-  Tensor padded = at::replication_pad1d(x, {kKernel - 1, 0});
-  return at::conv1d(padded, weight.tensor().to(x.scalar_type()), bias.tensor().to(x.scalar_type()), stride);
+  const Tensor padded = at::replication_pad1d(x, {kKernel - 1, 0}), taps = weight.tensor().to(x.scalar_type()),
+               offset = bias.tensor().to(x.scalar_type());
+  if (!x.is_cpu()) return at::conv1d(padded, taps, offset, stride);
+  // A matrix product for each tap: its bytes do not depend on the number of threads.
+  const int64_t frames = (x.size(2) - 1) / stride + 1;
+  const Tensor rows = padded.transpose(1, 2).contiguous();
+  std::vector<kernels::Product> products;
+  for (int64_t tap = 0; tap < kKernel; ++tap) {
+    const Tensor seen = rows.narrow(1, tap, (frames - 1) * stride + 1).slice(1, 0, rows.size(1), stride);
+    products.push_back({seen.reshape({-1, x.size(1)}), taps.select(2, tap).contiguous()});
+  }
+  return kernels::sum_of_products(products, offset).view({x.size(0), frames, -1}).transpose(1, 2);
 }
 
 CausalAudioEncoder::CausalAudioEncoder(const Scope& at, const SpeechConfig& config, at::ScalarType compute)

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "kernels/op/pieces.h"
+
 namespace wan {
 namespace {
 
@@ -12,6 +14,13 @@ namespace {
 constexpr int64_t kStretch = 100;
 
 /// In float32 from the start where the file stores another dtype: converting at each use would be a copy each time.
+/// The erf form.
+Tensor erf_gelu(const Tensor& x) {
+  const Tensor y = x.clone(at::MemoryFormat::Contiguous);
+  kernels::elementwise_(y, [](Tensor& piece) { at::gelu_(piece); });
+  return y;
+}
+
 Weight take_float(const Scope& at, std::string_view leaf, at::IntArrayRef shape) {
   return at.take(leaf, shape, Role::Float32,
                  {.prepare = [](const std::vector<Tensor>& parts) { return parts[0].to(at::kFloat); }});
@@ -41,15 +50,15 @@ Tensor FeatureExtractor::operator()(const Tensor& samples) const {
   TORCH_CHECK(frames > 0, "[FeatureExtractor] samples must number at least ", config_.samples(1), ", got ",
               samples.numel());
   Tensor features = at::empty({frames, config_.conv_dim.back()}, samples.options());
-  for (int64_t start = 0; start < frames; start += kStretch) {
-    const int64_t count = std::min(kStretch, frames - start);
+  kernels::in_pieces((frames + kStretch - 1) / kStretch, [&](int64_t piece) {
+    const int64_t start = piece * kStretch, count = std::min(kStretch, frames - start);
     Tensor h = samples.narrow(0, start * config_.hop(), config_.samples(count)).view({1, 1, -1});
     for (const Layer& layer : conv_layers_) {
       h = at::conv1d(h, layer.weight.tensor(), layer.bias.tensor(), layer.stride);
       h = at::gelu(layer.layer_norm(h.transpose(1, 2), at::kFloat)).transpose(1, 2);
     }
     features.narrow(0, start, count).copy_(h[0].t());
-  }
+  });
   return features;
 }
 
@@ -66,9 +75,17 @@ PositionalConvolution::PositionalConvolution(const Scope& at, const Wav2Vec2Conf
 
 Tensor PositionalConvolution::operator()(const Tensor& h) const {
   const int64_t frames = h.size(0), kernel = weight_.size(2);
-  Tensor y = at::conv1d(h.t().unsqueeze(0), weight_.tensor(), bias_.tensor(), 1, kernel / 2, 1, groups_);
-  // An even kernel gives one frame too many, at the end.
-  return at::gelu(y[0].narrow(1, 0, frames).t());
+  const int64_t in = h.size(1) / groups_, out = weight_.size(0) / groups_;
+  const Tensor input = h.t().contiguous(), weight = weight_.tensor(), bias = bias_.tensor();
+  const Tensor y = at::empty({weight_.size(0), frames}, h.options());
+  kernels::in_pieces(groups_, [&](int64_t group) {
+    const Tensor seen = input.narrow(0, group * in, in).unsqueeze(0);
+    const Tensor part =
+        at::conv1d(seen, weight.narrow(0, group * out, out), bias.narrow(0, group * out, out), 1, kernel / 2);
+    // An even kernel gives one frame too many, at the end.
+    y.narrow(0, group * out, out).copy_(part[0].narrow(1, 0, frames));
+  });
+  return erf_gelu(y.t());
 }
 
 }  // namespace wan

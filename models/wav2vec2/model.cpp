@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/attention/attention.h"
+#include "kernels/op/pieces.h"
 
 namespace wan {
 namespace {
@@ -35,9 +36,10 @@ Tensor Wav2Vec2Layer::operator()(const Tensor& h) const {
   Tensor q = split(q_proj(normed)), k = split(k_proj(normed)), v = split(v_proj(normed));
   Tensor attended = kernels::attention(q, k, v, 1 / std::sqrt(double(q.size(3))), {}, out_proj.weight.context());
   Tensor sum = h + out_proj(attended.reshape(h.sizes()));
-  Tensor inner = intermediate_dense(final_layer_norm(sum, at::kFloat));
+  const Tensor inner = intermediate_dense(final_layer_norm(sum, at::kFloat));
   // The erf form, unlike every other network here; in place, because it is four times as wide as h.
-  return sum.add_(output_dense(at::gelu_(inner)));
+  kernels::elementwise_(inner, [](Tensor& piece) { at::gelu_(piece); });
+  return sum.add_(output_dense(inner));
 }
 
 Wav2Vec2::Wav2Vec2(Weights& weights, const Wav2Vec2Config& c) : Wav2Vec2(weights, encoder_root(weights), c) {}
@@ -73,8 +75,8 @@ void Wav2Vec2::hidden_states(const Tensor& samples, const Visitor& visit, Tensor
 void SampleStatistics::add(const Tensor& samples) {
   if (samples.numel() == 0) return;
   Tensor wide = samples.to(at::kDouble);
-  const double n = double(samples.numel()), mean = wide.mean().item<double>();
-  const double squares = wide.sub_(mean).square_().sum().item<double>();
+  const double n = double(samples.numel()), mean = kernels::sum_in_pieces(wide) / n;
+  const double squares = kernels::sum_in_pieces(wide.sub_(mean).square_());
   // Chan's update: exact however the file is cut.
   const double before = double(count_), total = before + n, delta = mean - mean_;
   mean_ += delta * n / total;

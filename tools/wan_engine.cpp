@@ -65,10 +65,9 @@ struct ScratchFolder {
   std::filesystem::path path;
 };
 
-/// What the inputs hold now. URLs are fetched for it; a video keeps neither their password nor their query.
-InputIdentities inputs_now(const Request& request) try {
-  const ScratchFolder scratch;
-  return identify_inputs(request, input_files(request, scratch.path).by_field());
+/// What the inputs hold now. URLs are fetched for it, into `copies`; a video keeps neither their password nor their query.
+InputIdentities inputs_now(const Request& request, const std::filesystem::path& copies, Progress& progress) try {
+  return identify_inputs(request, input_files(request, copies, progress).by_field());
 } catch (const InvalidRequest& invalid) {
   std::vector<FieldError> errors = invalid.errors;
   for (FieldError& error : errors)
@@ -77,11 +76,14 @@ InputIdentities inputs_now(const Request& request) try {
   throw InvalidRequest(errors);
 }
 
-void check_same(const Record& record, const Request& request, const Command& command, Console& console) {
+/// Compares the model, and where there is a folder for copies of URLs, the inputs.
+void check_same(const Record& record, const Request& request, const Command& command, Console& console,
+                const ScratchFolder* copies = nullptr) {
   IdentityCache cache;
   std::vector<Difference> differences = other_files(record, open_model_folder(request.model, request.task), cache);
-  if (command.name == "replay")
-    for (const Difference& difference : other_inputs(record, inputs_now(request))) differences.push_back(difference);
+  if (copies)
+    for (const Difference& difference : other_inputs(record, inputs_now(request, copies->path, console)))
+      differences.push_back(difference);
   answer_for(differences, command, console);
   if (knows_headers_only(record))
     console.say(command.name + ": an older version wrote the record: it knows headers only, so that other weights of " +
@@ -114,7 +116,8 @@ void run_replay(const Command& command, Contexts& contexts, Console& console) {
   Record record = parse_record(read_metadata({command.input, "video"}), "video");
   Request request =
       overridden(record.request, command, without_suffix(command.input, ".mp4") + "-replay.mp4", Named::ModelAndInputs);
-  check_same(record, request, command, console);
+  const ScratchFolder copies;
+  check_same(record, request, command, console, &copies);
   Placement placement = resolve_placement(request, &contexts);
   const Record now = make_record(request, placement, {});
   const auto words = [](const Record& made) {
@@ -124,6 +127,7 @@ void run_replay(const Command& command, Contexts& contexts, Console& console) {
     console.say("replay: made on " + words(record) + ", now on " + words(now) + ": the frames will differ");
   SingleOptions options = options_of(command, contexts);
   options.attention = record.attention;
+  options.copies = copies.path;
   options.prefix = std::filesystem::path(request.out).stem().string();
   request.out_given = command.fields.contains("out");
   render(request, options, console.log(), console);

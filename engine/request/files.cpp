@@ -1,5 +1,6 @@
 #include "engine/request/files.h"
 
+#include <strings.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,7 +22,10 @@ constexpr size_t kLongestName = 220;
 }  // namespace
 
 bool is_url(const std::string& text) {
-  return text.starts_with("http://") || text.starts_with("https://") || text.starts_with("data:");
+  const auto begins = [&](const std::string& scheme) {
+    return text.size() >= scheme.size() && strncasecmp(text.c_str(), scheme.c_str(), scheme.size()) == 0;
+  };
+  return begins("http://") || begins("https://") || text.starts_with("data:");
 }
 
 std::string from_folder(const std::string& folder, const std::string& path) {

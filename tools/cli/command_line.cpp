@@ -88,9 +88,9 @@ void add_commands(CLI::App& app) {
   add_task(app, Task::V2V, "Video to video");
   add_task(app, Task::S2V, "Speech and a picture to video");
 
-  CLI::App* batch =
-      add_command(app, "batch", "MANIFEST", "Render the requests of a manifest; the same command resumes",
-                  {"model", "preset", "unlocked", "device", "dtype", "noise_device", "precision", "metadata"});
+  CLI::App* batch = add_command(
+      app, "batch", "MANIFEST", "Render the requests of a manifest; the same command resumes",
+      {"model", "preset", "unlocked", "device", "dtype", "noise_device", "precision", "metadata", "private_urls"});
   add_flag(*batch, "--work", "DIR", "Folder of the journal and of what is half done. Default MANIFEST.work.", "Batch");
   add_flag(*batch, "--order", "phases|given",
            "phases moves the weights least; given keeps the manifest's order. Default phases.", "Batch");
@@ -101,7 +101,7 @@ void add_commands(CLI::App& app) {
   add_command(app, "show", "VIDEO", "Print the request that is stored in a video", {});
   CLI::App* replay = add_command(app, "replay", "VIDEO", "Render the request that is stored in a video again",
                                  {"image_url", "last_image_url", "video_url", "audio_url", "pose_video_url", "model",
-                                  "out", "metadata", "device", "dtype"});
+                                  "out", "metadata", "device", "dtype", "private_urls"});
   add_flag(*replay, "--anyway", "", "Render also where model files or inputs are others than the video's.", kGeneral);
   add_single(*replay);
   add_run_flags(*replay);
@@ -175,8 +175,15 @@ class Reader {
   }
 
   static std::string unquoted(const std::string& name) {
-    std::string text = shown(name);
+    std::string text = name.find("://") == std::string::npos ? shown(name) : shown_url(name);
     return text.substr(1, text.size() - 2);
+  }
+
+  /// What a flag without a value says is a boolean, also for those who read no texts.
+  static nlohmann::json typed(const Parameter& parameter, const std::string& text) {
+    const bool boolean =
+        std::holds_alternative<bool Request::*>(parameter.field) && (text == "true" || text == "false");
+    return boolean ? nlohmann::json(text == "true") : nlohmann::json(text);
   }
 
   void read_options() {
@@ -189,7 +196,7 @@ class Reader {
     }
     for (const Parameter& parameter : parameters())
       if (auto found = texts_.find(parameter.flag()); found != texts_.end())
-        command_.fields[parameter.name] = found->second;
+        command_.fields[parameter.name] = typed(parameter, found->second);
   }
 
   std::string text(const std::string& flag, const std::string& fallback = "") const {

@@ -142,7 +142,13 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
     throw InvalidRequest("out", "must not be there already: " + shown_path(request.out) + "; --overwrite replaces it");
   check_same(saved.record, request, command, console);
   saved.record.request.metadata = request.metadata;
-  if (command.fields.contains("video_url")) saved.audio_from = request.video_url;
+  const ScratchFolder copies;
+  if (command.fields.contains("video_url")) {
+    Request sound;
+    sound.video_url = request.video_url;
+    sound.private_urls = request.private_urls;
+    saved.audio_from = input_files(sound, copies.path, console).video.path;
+  }
   if (!request.keep_audio) saved.audio_from.clear();
   ModelFolder folder = open_model_folder(request.model, request.task);
   decode_saved(saved, request.out, resolve_placement(request, &contexts), folder, {command.contact_sheet},

@@ -59,6 +59,7 @@ constexpr Words kCodes[] = {
     {CURLE_BAD_CONTENT_ENCODING, "the content is not packed as the server says"},
     {CURLE_SSL_CACERT_BADFILE, "the file of trusted certificates cannot be read; SSL_CERT_FILE names it"},
     {CURLE_HTTP2_STREAM, "the connection broke off"},
+    {100, "the headers of the answer are too long"},  // CURLE_TOO_LARGE, from 8.6 on
     {CURLE_PROXY, "the proxy of the environment refuses the connection"},
 };
 

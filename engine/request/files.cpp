@@ -35,6 +35,8 @@ std::string from_folder(const std::string& folder, const std::string& path) {
 void check_readable(const std::string& field, const std::string& path) {
   std::error_code error;
   fs::file_status status = fs::status(path, error);
+  if (status.type() == fs::file_type::not_found && is_url(path))
+    throw InvalidRequest(field, "must be a file, got the URL " + shown_path(path) + "; download it and give the file");
   if (status.type() == fs::file_type::not_found)
     throw InvalidRequest(field, "must be a file or an http(s) URL, and there is no file " + shown_path(path));
   if (fs::is_directory(status)) throw InvalidRequest(field, "must be a file, got the folder " + shown_path(path));

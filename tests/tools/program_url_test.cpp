@@ -103,6 +103,21 @@ TEST_F(ProgramUrl, SecretsOfAUrlStayWithTheServer) {
     EXPECT_EQ(seen.find(secret), std::string::npos) << seen.substr(std::max<size_t>(seen.find(secret), 200) - 200, 400);
 }
 
+TEST_F(ProgramUrl, DecodeTakesSoundFromAUrl) {
+  Process process("wan-infer", job(server.url("/video.mp4")), folder.path());
+  ASSERT_TRUE(process.wait_for("decode 1/"));
+  process.signal(SIGINT);
+  ASSERT_EQ(process.finish().code, 130);
+  std::string latents;
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "a.mp4.work"))
+    if (entry.path().string().ends_with(".latents.safetensors")) latents = entry.path().string();
+  const Outcome finished =
+      run({"decode", latents, "--model", kNano, "--video", server.url("/video.mp4"), "--threads", "1"});
+  EXPECT_EQ(finished.code, 0) << finished.err;
+  EXPECT_EQ(server.requests(), 2);
+  EXPECT_TRUE(std::filesystem::exists(folder / "a.mp4"));
+}
+
 TEST_F(ProgramUrl, AReplayAsksOnce) {
   ASSERT_EQ(run(job(server.url("/video.mp4"))).code, 0);
   EXPECT_EQ(server.requests(), 1);

@@ -106,7 +106,7 @@ void add_commands(CLI::App& app) {
   add_single(*replay);
   add_run_flags(*replay);
   CLI::App* decode = add_command(app, "decode", "LATENTS", "Finish a job whose latents are on disk",
-                                 {"model", "out", "metadata", "device", "video_url", "keep_audio"});
+                                 {"model", "out", "metadata", "device", "video_url", "keep_audio", "private_urls"});
   add_flag(*decode, "--anyway", "", "Decode also where model files are others than those that made the latents.",
            kGeneral);
   add_contact_sheet(*decode);

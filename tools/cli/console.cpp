@@ -125,7 +125,8 @@ void Console::draw(const Report& report, double seconds_each, double remaining) 
         {"event", "progress"}, {"stage", name(report.stage)}, {"step", report.step}, {"steps", report.steps}};
     if (!report.expert.empty()) fields["expert"] = report.expert;
     if (!report.job.empty()) fields["job"] = report.job;
-    if (seconds_each > 0) fields["seconds_per_step"] = seconds_each, fields["eta_seconds"] = remaining;
+    if (seconds_each > 0 && report.stage != Stage::Fetch)
+      fields["seconds_per_step"] = seconds_each, fields["eta_seconds"] = remaining;
     if (report.batch_seconds) fields["batch_eta_seconds"] = *report.batch_seconds;
     std::fprintf(stderr, "%s\n", fields.dump(-1, ' ', false, Log::Fields::error_handler_t::replace).c_str());
     return;

@@ -9,7 +9,7 @@ namespace wan {
 
 enum class Stage { Fetch, Load, Encode, Denoise, Decode, Write };
 
-/// One report. `step` counts finished units of `stage` out of `steps`: bytes of Fetch, where 0 steps are an unknown length.
+/// One report. `step` counts finished units of `stage` out of `steps`: bytes of Fetch, which has 0 where it knows no end.
 struct Report {
   Stage stage;
   int64_t step = 0, steps = 0;

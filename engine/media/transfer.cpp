@@ -3,10 +3,8 @@
 #include <curl/curl.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <new>
 #include <string_view>
@@ -14,8 +12,8 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/media/curl_handle.h"
 #include "engine/media/curl_words.h"
-#include "engine/request/version.h"
 
 namespace wan {
 namespace {
@@ -27,71 +25,11 @@ constexpr int kPollMilliseconds = 100;     // the longest time until an interrup
 constexpr int64_t kSpaceEvery = 16 << 20;  // bytes between two looks at the disk
 constexpr auto kReportEvery = milliseconds(1000);
 
-void start_curl() {
-  static const CURLcode started = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (started != CURLE_OK) throw std::runtime_error("[URL] cannot be loaded: libcurl does not start");
-}
-
 bool is_whole(long status) {
   return status == 200 || status == 203;
 }
 
-struct FreeEasy {
-  void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
-};
-struct FreeMulti {
-  void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
-};
-
-void set_protocols(CURL* easy) {
-#if LIBCURL_VERSION_NUM >= 0x075500
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS, long(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
-#if LIBCURL_VERSION_NUM >= 0x075700
-  curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);  // an interrupt does not wait for a slow name server
-#endif
-}
-
-/// As the program curl has it; libcurl itself does not look at the environment for these.
-void set_authorities(CURL* easy) {
-  for (const char* name : {"SSL_CERT_FILE", "CURL_CA_BUNDLE"})
-    if (const char* file = std::getenv(name); file && *file) {
-      curl_easy_setopt(easy, CURLOPT_CAINFO, file);
-      break;
-    }
-  if (const char* folder = std::getenv("SSL_CERT_DIR"); folder && *folder)
-    curl_easy_setopt(easy, CURLOPT_CAPATH, folder);
-}
-
-bool proxy_is_set() {
-  const auto is_set = [](const char* name) {
-    const char* value = std::getenv(name);
-    return value && *value;
-  };
-  return is_set("http_proxy") || is_set("https_proxy") || is_set("HTTPS_PROXY") || is_set("all_proxy") ||
-         is_set("ALL_PROXY");
-}
-
 }  // namespace
-
-struct Transfer::Curl {
-  std::unique_ptr<CURLM, FreeMulti> multi{curl_multi_init()};
-  std::unique_ptr<CURL, FreeEasy> easy{curl_easy_init()};
-
-  Curl() {
-    if (!multi || !easy) throw std::bad_alloc();
-  }
-  ~Curl() { curl_multi_remove_handle(multi.get(), easy.get()); }
-
-  template <typename T>
-  T info(CURLINFO which) const {
-    T value{};
-    curl_easy_getinfo(easy.get(), which, &value);
-    return value;
-  }
-};
 
 void DownloadSubject::refuse(const std::string& why) const {
   throw InvalidRequest(field, "must be a URL that can be read, got " + shown_url(url) + ": " + why);
@@ -104,7 +42,7 @@ Transfer::Transfer(DownloadSubject subject, const DownloadLimits& limits, Atomic
       file_(file),
       progress_(progress),
       label_(std::move(label)),
-      curl_((start_curl(), std::make_unique<Curl>())) {}
+      curl_(std::make_unique<CurlHandle>()) {}
 
 Transfer::~Transfer() = default;
 
@@ -128,25 +66,12 @@ Answer Transfer::get(const WebAddress& address, bool with_user) {
 
 void Transfer::set_up(const WebAddress& address, bool with_user) {
   CURL* easy = curl_->easy.get();
-  curl_easy_reset(easy);
-  set_protocols(easy);
-  set_authorities(easy);
-  curl_easy_setopt(easy, CURLOPT_URL, address.url.c_str());
-  if (with_user && !address.user.empty()) curl_easy_setopt(easy, CURLOPT_USERNAME, address.user.c_str());
-  if (with_user && !address.password.empty()) curl_easy_setopt(easy, CURLOPT_PASSWORD, address.password.c_str());
-  curl_easy_setopt(easy, CURLOPT_USERAGENT, (std::string("wan-infer/") + version()).c_str());
-  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, long(CURL_HTTP_VERSION_2TLS));
-  // Nothing packed is asked for; what is packed all the same is unpacked, and counted then.
-  curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "identity");
-  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, long(limits_.connect.count()));
-  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L << 10);
-  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  curl_->prepare(address, with_user, limits_);
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, this);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_content);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, this);
   if (!limits_.may_connect) return;
-  curl_easy_setopt(easy, CURLOPT_PROXY, "");
   const curl_opensocket_callback open = [](void* self, curlsocktype, curl_sockaddr* to) -> curl_socket_t {
     auto& transfer = *static_cast<Transfer*>(self);
     if (transfer.limits_.may_connect(to->addr)) return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);

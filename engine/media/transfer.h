@@ -12,6 +12,8 @@
 
 namespace wan {
 
+struct CurlHandle;
+
 /// How messages call a download, and what they are about.
 struct DownloadSubject {
   std::string url, field;
@@ -41,7 +43,6 @@ class Transfer {
   Answer get(const WebAddress& address, bool with_user);
 
  private:
-  struct Curl;
   using Clock = std::chrono::steady_clock;
 
   void set_up(const WebAddress& address, bool with_user);
@@ -65,7 +66,7 @@ class Transfer {
   AtomicFile& file_;
   Progress& progress_;
   std::string label_;
-  std::unique_ptr<Curl> curl_;
+  std::unique_ptr<CurlHandle> curl_;
   Clock::time_point start_ = Clock::now(), mark_ = start_, reported_ = start_;
   int64_t mark_bytes_ = 0, unchecked_bytes_ = 0, header_bytes_ = 0;
   Answer answer_;

@@ -18,6 +18,7 @@
 #include "engine/request/manifest.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
+#include "engine/request/values.h"
 #include "engine/residency/device.h"
 #include "engine/sampling/attention_record.h"
 #include "models/files/error.h"
@@ -37,7 +38,11 @@ Request overridden(const Request& stored, const Command& command, const std::str
   const std::filesystem::path beside = std::filesystem::path(command.input).parent_path();
   nlohmann::json fields = find_named(stored, command.fields, beside, which);
   fields["out"] = out;
-  fields.update(command.fields);
+  for (const auto& [name, value] : command.fields.items()) {
+    const Parameter& parameter = *find_parameter(name);
+    const bool boolean = std::holds_alternative<bool Request::*>(parameter.field);  // a text, as flags are
+    fields[name] = boolean ? nlohmann::json(read_boolean(parameter, value, true)) : value;
+  }
   return parse(fields, {.check_files = which == Named::ModelAndInputs});
 }
 

@@ -179,13 +179,6 @@ class Reader {
     return text.substr(1, text.size() - 2);
   }
 
-  /// What a flag without a value says is a boolean, also for those who read no texts.
-  static nlohmann::json typed(const Parameter& parameter, const std::string& text) {
-    const bool boolean =
-        std::holds_alternative<bool Request::*>(parameter.field) && (text == "true" || text == "false");
-    return boolean ? nlohmann::json(text == "true") : nlohmann::json(text);
-  }
-
   void read_options() {
     for (const CLI::Option* option : app_.get_options()) {
       if (option->count() == 0) continue;
@@ -196,7 +189,7 @@ class Reader {
     }
     for (const Parameter& parameter : parameters())
       if (auto found = texts_.find(parameter.flag()); found != texts_.end())
-        command_.fields[parameter.name] = typed(parameter, found->second);
+        command_.fields[parameter.name] = found->second;
   }
 
   std::string text(const std::string& flag, const std::string& fallback = "") const {

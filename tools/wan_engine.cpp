@@ -18,6 +18,7 @@
 #include "engine/request/manifest.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
+#include "engine/request/values.h"
 #include "engine/residency/device.h"
 #include "engine/sampling/attention_record.h"
 #include "models/files/error.h"
@@ -37,7 +38,11 @@ Request overridden(const Request& stored, const Command& command, const std::str
   const std::filesystem::path beside = std::filesystem::path(command.input).parent_path();
   nlohmann::json fields = find_named(stored, command.fields, beside, which);
   fields["out"] = out;
-  fields.update(command.fields);
+  for (const auto& [name, value] : command.fields.items()) {
+    const Parameter& parameter = *find_parameter(name);
+    const bool boolean = std::holds_alternative<bool Request::*>(parameter.field);  // a text, as flags are
+    fields[name] = boolean ? nlohmann::json(read_boolean(parameter, value, true)) : value;
+  }
   return parse(fields, {.check_files = which == Named::ModelAndInputs});
 }
 
@@ -65,10 +70,9 @@ struct ScratchFolder {
   std::filesystem::path path;
 };
 
-/// What the inputs hold now. URLs are fetched for it; a video keeps neither their password nor their query.
-InputIdentities inputs_now(const Request& request) try {
-  const ScratchFolder scratch;
-  return identify_inputs(request, input_files(request, scratch.path).by_field());
+/// What the inputs hold now. URLs are fetched for it, into `copies`; a video keeps neither their password nor their query.
+InputIdentities inputs_now(const Request& request, const std::filesystem::path& copies, Progress& progress) try {
+  return identify_inputs(request, input_files(request, copies, progress).by_field());
 } catch (const InvalidRequest& invalid) {
   std::vector<FieldError> errors = invalid.errors;
   for (FieldError& error : errors)
@@ -77,11 +81,14 @@ InputIdentities inputs_now(const Request& request) try {
   throw InvalidRequest(errors);
 }
 
-void check_same(const Record& record, const Request& request, const Command& command, Console& console) {
+/// Compares the model, and where there is a folder for copies of URLs, the inputs.
+void check_same(const Record& record, const Request& request, const Command& command, Console& console,
+                const ScratchFolder* copies = nullptr) {
   IdentityCache cache;
   std::vector<Difference> differences = other_files(record, open_model_folder(request.model, request.task), cache);
-  if (command.name == "replay")
-    for (const Difference& difference : other_inputs(record, inputs_now(request))) differences.push_back(difference);
+  if (copies)
+    for (const Difference& difference : other_inputs(record, inputs_now(request, copies->path, console)))
+      differences.push_back(difference);
   answer_for(differences, command, console);
   if (knows_headers_only(record))
     console.say(command.name + ": an older version wrote the record: it knows headers only, so that other weights of " +
@@ -114,7 +121,8 @@ void run_replay(const Command& command, Contexts& contexts, Console& console) {
   Record record = parse_record(read_metadata({command.input, "video"}), "video");
   Request request =
       overridden(record.request, command, without_suffix(command.input, ".mp4") + "-replay.mp4", Named::ModelAndInputs);
-  check_same(record, request, command, console);
+  const ScratchFolder copies;
+  check_same(record, request, command, console, &copies);
   Placement placement = resolve_placement(request, &contexts);
   const Record now = make_record(request, placement, {});
   const auto words = [](const Record& made) {
@@ -124,6 +132,7 @@ void run_replay(const Command& command, Contexts& contexts, Console& console) {
     console.say("replay: made on " + words(record) + ", now on " + words(now) + ": the frames will differ");
   SingleOptions options = options_of(command, contexts);
   options.attention = record.attention;
+  options.copies = copies.path;
   options.prefix = std::filesystem::path(request.out).stem().string();
   request.out_given = command.fields.contains("out");
   render(request, options, console.log(), console);
@@ -138,7 +147,13 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
     throw InvalidRequest("out", "must not be there already: " + shown_path(request.out) + "; --overwrite replaces it");
   check_same(saved.record, request, command, console);
   saved.record.request.metadata = request.metadata;
-  if (command.fields.contains("video_url")) saved.audio_from = request.video_url;
+  const ScratchFolder copies;
+  if (command.fields.contains("video_url")) {
+    Request sound;
+    sound.video_url = request.video_url;
+    sound.private_urls = request.private_urls;
+    saved.audio_from = input_files(sound, copies.path, console).video.path;
+  }
   if (!request.keep_audio) saved.audio_from.clear();
   ModelFolder folder = open_model_folder(request.model, request.task);
   decode_saved(saved, request.out, resolve_placement(request, &contexts), folder, {command.contact_sheet},

@@ -7,9 +7,9 @@
 
 namespace wan {
 
-enum class Stage { Load, Encode, Denoise, Decode, Write };
+enum class Stage { Fetch, Load, Encode, Denoise, Decode, Write };
 
-/// One report. `step` counts finished units of `stage` out of `steps`.
+/// One report. `step` counts finished units of `stage` out of `steps`: bytes of Fetch, which has 0 where it knows no end.
 struct Report {
   Stage stage;
   int64_t step = 0, steps = 0;
@@ -24,6 +24,8 @@ class Progress {
   virtual ~Progress() = default;
   /// Called before each step. Throws Cancelled when the user asked to stop.
   virtual void at(const Report& report) = 0;
+  /// The same question without a report, for work that has no steps: called several times a second, shows nothing.
+  virtual void check() {}
 };
 
 }  // namespace wan

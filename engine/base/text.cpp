@@ -44,18 +44,6 @@ void shorten(std::string& text, size_t length) {
   text += "...";
 }
 
-/// Where the host begins in a URL whose authority begins at `begin`: behind the last @ of user name and password. A
-/// password may hold / ? # that were not escaped: then what stands behind the first colon is no port.
-size_t after_user(const std::string& url, size_t begin) {
-  const size_t end = std::min(url.find_first_of("/?#", begin), url.size());
-  const std::string authority = url.substr(begin, end - begin);
-  if (const size_t at = authority.rfind('@'); at != std::string::npos) return begin + at + 1;
-  const size_t colon = authority.find(':'), at = url.rfind('@');
-  if (authority.starts_with('[') || colon == std::string::npos || at == std::string::npos || at < end) return begin;
-  const bool port = authority.find_first_not_of("0123456789", colon + 1) == std::string::npos;
-  return port && url[end] == '/' ? begin : at + 1;
-}
-
 }  // namespace
 
 std::string shown(const nlohmann::json& value, size_t longest) {
@@ -76,14 +64,6 @@ std::string shown(const nlohmann::json& value, size_t longest) {
 std::string shown_path(const std::string& path) {
   return path.starts_with("data:") || path.find("://") != std::string::npos ? shown_url(path)
                                                                             : shown(shown_name(path), 4096);
-}
-
-std::string public_url(const std::string& url) {
-  const size_t scheme = url.find("://");
-  if (scheme == std::string::npos || url.starts_with("data:")) return url;
-  const size_t host = after_user(url, scheme + 3);
-  const size_t end = url.find_first_of("?#", host);
-  return url.substr(0, scheme + 3) + url.substr(host, end == std::string::npos ? end : end - host);
 }
 
 std::string gigabytes(uint64_t bytes) {

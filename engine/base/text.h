@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "models/files/public_url.h"
+
 namespace wan {
 
 /// The value on one line, cut after `longest` bytes: text in quotes, control characters and broken UTF-8 escaped.
@@ -17,8 +19,6 @@ std::string shown_path(const std::string& path);
 /// A URL in quotes, without what public_url leaves out, cut where it is long; of a data URL what stands before its
 /// content.
 std::string shown_url(const std::string& url);
-/// A URL without user name and password, query and fragment, where secrets stand. Other texts are returned as they are.
-std::string public_url(const std::string& url);
 
 /// "57.15 GB"; below 10 MB "0.51 MB". Powers of ten.
 std::string gigabytes(uint64_t bytes);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/progress.h"
 #include "engine/media/media_file.h"
 #include "engine/request/request.h"
 
@@ -24,9 +25,11 @@ struct InputFiles {
 /// Where the copy of a URL lies in a work folder: 32 hexadecimal digits of the URL and ".input".
 std::filesystem::path copy_path(const std::filesystem::path& folder, const std::string& url);
 
-/// Paths as they are, and of each http(s) or data URL a copy in `folder`, which exists: fetched once, with a limit in
-/// bytes and in silence (30 s), and taken as it is where it is there already. Copies stay until the caller removes them.
-/// Throws InvalidRequest naming the field where a URL cannot be read; nothing half fetched is left.
-InputFiles input_files(const Request& request, const std::filesystem::path& folder);
+/// Paths as they are, and of each http(s) or data URL a copy in `folder`, which exists: fetched once, within the limits of
+/// engine/media/download.h (pictures: kMostImageBytes, 5 minutes), and taken as it is where it is there already. Copies
+/// stay until the caller removes them. `label` is the job's in reports. Throws InvalidRequest naming the field where a URL
+/// cannot be read, and Cancelled as `progress` does; nothing half fetched is left.
+InputFiles input_files(const Request& request, const std::filesystem::path& folder, Progress& progress,
+                       const std::string& label = {});
 
 }  // namespace wan

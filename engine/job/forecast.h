@@ -20,6 +20,7 @@ class Forecast : public Progress {
   /// Nothing is left of it: it is finished, or failed.
   void forget(const std::string& job) { jobs_.erase(job); }
   void at(const Report& report) override;
+  void check() override { progress_.check(); }
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -83,6 +83,21 @@ void claim(WorkFolder& folder, const std::string& key, const Request& request, b
   folder.note(kAsked, mine);
 }
 
+/// Inputs that the caller fetched need not be fetched again; where one cannot be moved, the job fetches it itself.
+void take_copies(const WorkFolder& folder, const fs::path& copies) {
+  std::error_code failed;
+  for (fs::directory_iterator entry(copies, failed), end; !failed && entry != end; entry.increment(failed)) {
+    const fs::path to = folder.path() / entry->path().filename(), part = to.string() + ".part";
+    std::error_code other_disk, full;
+    if (fs::exists(to)) continue;
+    fs::rename(entry->path(), to, other_disk);
+    if (!other_disk) continue;
+    fs::copy_file(entry->path(), part, fs::copy_options::overwrite_existing, full);
+    if (!full) fs::rename(part, to, full);
+    if (full) fs::remove(part, other_disk);
+  }
+}
+
 /// What an interrupt leaves, for the user.
 std::string kept_text(const WorkFolder& folder) {
   return shown_path(folder.path().string()) + " keeps what was done: the same command goes on, --fresh starts anew";
@@ -146,6 +161,7 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
   }
   WorkFolder folder(work, WorkFolder::draw_number(work), "out");
   claim(folder, key, request, options.fresh);
+  if (!options.copies.empty()) take_copies(folder, options.copies);
   const JobRequest job{.line = 0, .request = request, .output = options.output, .attention = options.attention};
   RunResult result = run_jobs(
       {job}, folder, {.overwrite = options.overwrite, .save_every = options.save_every, .contexts = options.contexts},

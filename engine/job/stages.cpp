@@ -90,7 +90,7 @@ bool Stages::recall_input(Job& job) const {
 
 /// The inputs as files, and their identities in the record: of URLs, too.
 InputFiles Stages::fetch(Job& job) const {
-  InputFiles files = input_files(job.request, folder_.path());
+  InputFiles files = input_files(job.request, folder_.path(), progress_, job.label);
   job.record.inputs = identify_inputs(job.request, files.by_field());
   return files;
 }

@@ -15,8 +15,6 @@
 namespace wan::av {
 namespace {
 
-// 16 GB holds hours of any camera's video. What is decoded is bounded separately, by pixels and by seconds.
-constexpr int64_t kMostBytes = int64_t(16) << 30;
 constexpr int kBufferBytes = 64 << 10;
 // Containers of pictures and sound in one file. Not here: hls, dash, concat, image2, lavfi and all devices.
 constexpr const char* kDemuxers =
@@ -71,7 +69,7 @@ int64_t checked_size(const Source& source, int64_t most) {
 
 Input::Input(const Source& source, AVMediaType type) {
   silence();
-  checked_size(source, kMostBytes);
+  checked_size(source, kMostMediaBytes);
   try {
     open(source);
     int index = av_find_best_stream(format_, type, -1, -1, nullptr, 0);

@@ -1,5 +1,6 @@
 #include "engine/request/files.h"
 
+#include <strings.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,7 +22,10 @@ constexpr size_t kLongestName = 220;
 }  // namespace
 
 bool is_url(const std::string& text) {
-  return text.starts_with("http://") || text.starts_with("https://") || text.starts_with("data:");
+  const auto begins = [&](const std::string& scheme) {
+    return text.size() >= scheme.size() && strncasecmp(text.c_str(), scheme.c_str(), scheme.size()) == 0;
+  };
+  return begins("http://") || begins("https://") || text.starts_with("data:");
 }
 
 std::string from_folder(const std::string& folder, const std::string& path) {
@@ -31,6 +35,8 @@ std::string from_folder(const std::string& folder, const std::string& path) {
 void check_readable(const std::string& field, const std::string& path) {
   std::error_code error;
   fs::file_status status = fs::status(path, error);
+  if (status.type() == fs::file_type::not_found && is_url(path))
+    throw InvalidRequest(field, "must be a file, got the URL " + shown_path(path) + "; download it and give the file");
   if (status.type() == fs::file_type::not_found)
     throw InvalidRequest(field, "must be a file or an http(s) URL, and there is no file " + shown_path(path));
   if (fs::is_directory(status)) throw InvalidRequest(field, "must be a file, got the folder " + shown_path(path));

@@ -5,7 +5,7 @@
 
 namespace wan {
 
-/// http://, https:// or data:. Everything else is a path, other schemes too.
+/// http:// and https:// in any case, or data:. Everything else is a path, other schemes too.
 bool is_url(const std::string& text);
 
 /// `path`, or where it is relative and `folder` is not empty, folder/path.

@@ -140,6 +140,13 @@ class Reader {
     return result;
   }
 
+  /// What the command forbids no line allows.
+  void check_private_urls(const json& fields) const {
+    const char* name = "private_urls";
+    if (defaults_.value(name, true) || !fields.value(name, json()).is_boolean() || !fields[name].get<bool>()) return;
+    throw InvalidRequest(name, "must not be true where the command says --no-private-urls; leave it out");
+  }
+
   static json without_out(json fields) {
     fields.erase("out");
     return fields;
@@ -148,6 +155,7 @@ class Reader {
   void add_line(const ManifestLine& line) {
     json fields = defaults_;
     fields.update(line.fields);
+    collect(line.number, [&] { check_private_urls(line.fields); });
     const bool several = fields.contains("seeds") || fields.contains("repeat");
     std::vector<json> seeds;
     const bool countable = collect(line.number, [&] {

@@ -138,6 +138,13 @@ std::vector<Parameter> make_table() {
        .tasks = each({V2V}, {.value = true}),
        .group = "Input",
        .help = "Keep the input's sound where the speed is unchanged."},
+      {.name = "private_urls",
+       .field = &Request::private_urls,
+       .tasks = every({.value = true}),
+       .group = "Input",
+       .help = "Inputs by URL may come from this machine and private networks, also after redirects. Without, no proxy "
+               "is used.",
+       .stored = false},
 
       {.name = "num_frames",
        .field = &Request::num_frames,

@@ -40,7 +40,8 @@ struct Request {
   std::vector<double> sigmas;  // explicit list from high to low without the final 0; empty: from steps and shift
 
   bool resample_fps = false, keep_audio = true, start_from_image = false;
-  double max_seconds = 0;  // S2V; 0: no cap
+  bool private_urls = true;  // URLs may lead to the own machine and network; not part of the metadata
+  double max_seconds = 0;    // S2V; 0: no cap
 
   std::string device, dtype, noise_device;  // auto | cpu | cuda[:n]; auto | float32 | bf16; auto | cpu | cuda
   std::string precision;                    // exact | balanced | fast

@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <vector>
 
+#include "models/files/public_url.h"
+
 namespace wan {
 
 namespace {
@@ -20,7 +22,7 @@ ModelError::ModelError(const std::string& about, const std::string& what)
     : std::runtime_error("[" + shown_subject(about) + "] " + what), subject(shown_subject(about)) {}
 
 std::string shown_name(std::string_view path, bool with_folder) {
-  if (!path.starts_with('/')) return std::string(path);
+  if (!path.starts_with('/')) return public_url(std::string(path));
   std::vector<std::string_view> names;
   for (size_t at = 0; at < path.size();) {
     const size_t end = std::min(path.find('/', at), path.size());

@@ -12,13 +12,15 @@
 #include "engine/request/parse.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
+#include "tests/support/job.h"
 
 namespace wan {
 namespace {
 
 /// The inputs of a request that names files.
 Inputs load(const Request& request) {
-  const InputFiles files = input_files(request, "");
+  Silent silent;
+  const InputFiles files = input_files(request, "", silent);
   Notes notes;
   return request.task == Task::I2V ? load_images(request, files, notes) : load_video(request, files, notes);
 }

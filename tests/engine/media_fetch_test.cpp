@@ -7,8 +7,11 @@
 
 #include "engine/base/error.h"
 #include "engine/media/image_reader.h"
+#include "engine/request/files.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
+#include "tests/support/job.h"
+#include "tests/support/web_server.h"
 
 namespace wan {
 namespace {
@@ -18,9 +21,10 @@ constexpr const char* kText = "data:text/plain;base64,d2FuLWluZmVy";
 TEST(InputFiles, ADataUrlBecomesAFileAndPathsStay) {
   const TemporaryFolder folder;
   Request request;
+  Silent silent;
   request.image_url = kText;
   request.audio_url = "speech.wav";
-  const InputFiles files = input_files(request, folder.path());
+  const InputFiles files = input_files(request, folder.path(), silent);
   EXPECT_EQ(files.image.path, copy_path(folder.path(), kText));
   EXPECT_EQ(bytes_of(files.image.path), "wan-infer");
   EXPECT_EQ(files.audio.path, "speech.wav");
@@ -32,9 +36,10 @@ TEST(InputFiles, WhatCannotBeReadIsNamedAndLeavesNothing) {
   for (const char* url : {"http://127.0.0.1:1/none.png", "data:nonsense"}) {
     const TemporaryFolder folder;
     Request request;
+    Silent silent;
     request.video_url = url;
     try {
-      input_files(request, folder.path());
+      input_files(request, folder.path(), silent);
       ADD_FAILURE() << url << " was read";
     } catch (const InvalidRequest& invalid) {
       EXPECT_EQ(invalid.errors.at(0).field, "video_url");
@@ -47,18 +52,21 @@ TEST(InputFiles, WhatCannotBeReadIsNamedAndLeavesNothing) {
 TEST(InputFiles, ACopyIsFetchedOnce) {
   const TemporaryFolder folder;
   Request request;
+  Silent silent;
   request.image_url = request.audio_url = kText;
-  EXPECT_EQ(input_files(request, folder.path()).image.path, input_files(request, folder.path()).audio.path);
+  EXPECT_EQ(input_files(request, folder.path(), silent).image.path,
+            input_files(request, folder.path(), silent).audio.path);
   std::ofstream(copy_path(folder.path(), kText)) << "kept";
-  EXPECT_EQ(bytes_of(input_files(request, folder.path()).image.path), "kept") << "the URL is not asked again";
+  EXPECT_EQ(bytes_of(input_files(request, folder.path(), silent).image.path), "kept") << "the URL is not asked again";
 }
 
 // Zeros: large, and no picture.
 TEST(InputFiles, ErrorsNameTheUrlAndNotTheCopy) {
   const TemporaryFolder folder;
   Request request;
+  Silent silent;
   request.image_url = "data:image/png;base64," + std::string(3 << 20, 'A');
-  const InputFiles files = input_files(request, folder.path());
+  const InputFiles files = input_files(request, folder.path(), silent);
   try {
     read_image(files.image);
     ADD_FAILURE() << "zeros were read as a picture";
@@ -67,6 +75,78 @@ TEST(InputFiles, ErrorsNameTheUrlAndNotTheCopy) {
                  "[image_url] must be an image (PNG, JPEG, WebP, BMP, TIFF, GIF), got 'data:image/png;base64,...': "
                  "none of these by its first bytes");
     EXPECT_EQ(invalid.errors.at(0).field, "image_url");
+  }
+}
+
+TEST(InputFiles, SchemesOfTheWebInAnyCase) {
+  for (const char* url : {"http://h/x", "HTTPS://h/x", "Http://h", "data:,x"}) EXPECT_TRUE(is_url(url)) << url;
+  for (const char* path : {"http:/x", "ftp://h/x", "httpx://h", "x.png", "file:///x"})
+    EXPECT_FALSE(is_url(path)) << path;
+}
+
+struct StopAfter : Progress {
+  explicit StopAfter(int checks) : left(checks) {}
+  void at(const Report&) override {}
+  void check() override {
+    if (left-- == 0) throw Cancelled();
+  }
+  int left;
+};
+
+TEST(InputFiles, AnInterruptLeavesNoPart) {
+  const WebServer server([](WebClient& client) {
+    while (client.send(client.path == "/x" ? "HTTP/1.1 200 OK\r\n\r\n" + std::string(4096, 'x') : "") &&
+           client.wait(20)) {
+    }
+  });
+  const TemporaryFolder folder;
+  Request request;
+  request.video_url = server.url("/x");
+  StopAfter stop(3);
+  EXPECT_THROW(input_files(request, folder.path(), stop), Cancelled);
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(InputFiles, PrivateAddressesAreLeftAloneWhereTheUserSaysSo) {
+  const WebServer server([](WebClient& client) { client.answer("200 OK", "", "a file"); });
+  const TemporaryFolder folder;
+  Request request;
+  Silent silent;
+  request.image_url = server.url("/x.png?token=secret", "anna:secret@");
+  request.private_urls = false;
+  try {
+    input_files(request, folder.path(), silent);
+    ADD_FAILURE() << "this machine was asked";
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_EQ(invalid.what(),
+              "[image_url] must be a URL that can be read, got '" + server.url("/x.png") +
+                  "': '127.0.0.1' is in a private or local network; without --no-private-urls it may be "
+                  "asked");
+  }
+  EXPECT_EQ(server.requests(), 0);
+  request.private_urls = true;
+  EXPECT_EQ(bytes_of(input_files(request, folder.path(), silent).image.path), "a file");
+}
+
+// A picture's limit is the one of read_image, a video's is larger.
+TEST(InputFiles, SizesAreThoseOfTheirKind) {
+  const WebServer server([](WebClient& client) {
+    client.send("HTTP/1.1 200 OK\r\nContent-Length: 20000000000\r\n\r\n" + std::string(100, 'x'));
+  });
+  for (const auto& [field, most] :
+       {std::pair{&Request::image_url, int64_t(256) << 20}, std::pair{&Request::last_image_url, int64_t(256) << 20},
+        std::pair{&Request::audio_url, int64_t(16) << 30}}) {
+    const TemporaryFolder folder;
+    Request request;
+    Silent silent;
+    request.*field = server.url("/x");
+    try {
+      input_files(request, folder.path(), silent);
+      ADD_FAILURE() << "20 GB were taken";
+    } catch (const InvalidRequest& invalid) {
+      const std::string end = "it has 20000000000 bytes, at most " + std::to_string(most) + " are read";
+      EXPECT_TRUE(std::string(invalid.what()).ends_with(end)) << invalid.what();
+    }
   }
 }
 

@@ -33,6 +33,15 @@ TEST(Console, PlainLinesWhereThereIsNoTerminal) {
             "load network=VAE prompt=\"two words\" seconds=0.1235 bytes=7\nas it is\n");
 }
 
+TEST(Console, FetchingIsToldInBytesAndNotTooOften) {
+  const std::string text = written(Console::Format::Text, [](Console& console) {
+    for (int64_t bytes = 1'500'000; bytes < 2'000'000; bytes += 1000)
+      console.at({Stage::Fetch, bytes, 20'000'000, "", ""});
+    console.at({Stage::Decode, 0, 3, "", ""});
+  });
+  EXPECT_EQ(text, "fetch 1.5 of 20.0 MB\ndecode 0/3\n");
+}
+
 TEST(Console, RateAndTimeLeftFromTheSecondStepOn) {
   const std::string text = written(Console::Format::Text, [](Console& console) {
     console.at({Stage::Denoise, 3, 5, "low", ""});
@@ -76,6 +85,18 @@ TEST(Console, ASignalStopsTheJobAtItsNextStep) {
       _exit(0);
     };
     EXPECT_EXIT(stopped(), testing::ExitedWithCode(130), "denoise 0/2");
+    auto between_steps = [signal] {
+      Console console(Console::Format::Text);
+      console.check();
+      raise(signal);
+      try {
+        console.check();
+      } catch (const Cancelled&) {
+        _exit(130);
+      }
+      _exit(0);
+    };
+    EXPECT_EXIT(between_steps(), testing::ExitedWithCode(130), "");
     auto twice = [signal] {
       Console console(Console::Format::Text);
       raise(signal);

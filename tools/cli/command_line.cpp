@@ -88,9 +88,9 @@ void add_commands(CLI::App& app) {
   add_task(app, Task::V2V, "Video to video");
   add_task(app, Task::S2V, "Speech and a picture to video");
 
-  CLI::App* batch =
-      add_command(app, "batch", "MANIFEST", "Render the requests of a manifest; the same command resumes",
-                  {"model", "preset", "unlocked", "device", "dtype", "noise_device", "precision", "metadata"});
+  CLI::App* batch = add_command(
+      app, "batch", "MANIFEST", "Render the requests of a manifest; the same command resumes",
+      {"model", "preset", "unlocked", "device", "dtype", "noise_device", "precision", "metadata", "private_urls"});
   add_flag(*batch, "--work", "DIR", "Folder of the journal and of what is half done. Default MANIFEST.work.", "Batch");
   add_flag(*batch, "--order", "phases|given",
            "phases moves the weights least; given keeps the manifest's order. Default phases.", "Batch");
@@ -101,12 +101,12 @@ void add_commands(CLI::App& app) {
   add_command(app, "show", "VIDEO", "Print the request that is stored in a video", {});
   CLI::App* replay = add_command(app, "replay", "VIDEO", "Render the request that is stored in a video again",
                                  {"image_url", "last_image_url", "video_url", "audio_url", "pose_video_url", "model",
-                                  "out", "metadata", "device", "dtype"});
+                                  "out", "metadata", "device", "dtype", "private_urls"});
   add_flag(*replay, "--anyway", "", "Render also where model files or inputs are others than the video's.", kGeneral);
   add_single(*replay);
   add_run_flags(*replay);
   CLI::App* decode = add_command(app, "decode", "LATENTS", "Finish a job whose latents are on disk",
-                                 {"model", "out", "metadata", "device", "video_url", "keep_audio"});
+                                 {"model", "out", "metadata", "device", "video_url", "keep_audio", "private_urls"});
   add_flag(*decode, "--anyway", "", "Decode also where model files are others than those that made the latents.",
            kGeneral);
   add_contact_sheet(*decode);
@@ -175,7 +175,7 @@ class Reader {
   }
 
   static std::string unquoted(const std::string& name) {
-    std::string text = shown(name);
+    std::string text = name.find("://") == std::string::npos ? shown(name) : shown_url(name);
     return text.substr(1, text.size() - 2);
   }
 

@@ -35,6 +35,20 @@ std::string clock_text(double seconds) {
   return text;
 }
 
+/// "3.7 of 9.2 MB  1.2 MB/s  ETA 0:05"; what is not known is left out.
+std::string bytes_text(const Report& report, double seconds_each, double remaining) {
+  const auto megabytes = [](double bytes) {
+    char number[32];
+    std::snprintf(number, sizeof number, "%.1f", bytes / 1e6);
+    return std::string(number);
+  };
+  std::string text = megabytes(double(report.step));
+  if (report.steps > 0) text += " of " + megabytes(double(report.steps));
+  text += " MB";
+  if (seconds_each > 0) text += "  " + megabytes(1 / seconds_each) + " MB/s";
+  return seconds_each > 0 && report.steps > 0 ? text + "  ETA " + clock_text(remaining) : text;
+}
+
 int terminal_columns() {
   winsize size{};
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
@@ -54,6 +68,8 @@ std::string bar_line(const std::string& label, double done, const std::string& f
 
 const char* name(Stage stage) {
   switch (stage) {
+    case Stage::Fetch:
+      return "fetch";
     case Stage::Load:
       return "load";
     case Stage::Encode:
@@ -80,8 +96,12 @@ Console::~Console() {
   clear_bar();
 }
 
-void Console::at(const Report& report) {
+void Console::check() {
   if (g_stop) throw Cancelled();
+}
+
+void Console::at(const Report& report) {
+  check();
   auto now = Clock::now();
   if (report.stage != stage_ || report.job != job_ || report.step < stage_first_ ||
       stage_start_ == Clock::time_point{}) {
@@ -91,9 +111,12 @@ void Console::at(const Report& report) {
     stage_start_ = now;
     stage_first_ = report.step;
   }
+  // Bytes come without end: of the lines that stay, one is enough now and then.
+  if (report.stage == Stage::Fetch && !terminal_ && now - fetch_line_ < std::chrono::seconds(10)) return;
+  if (report.stage == Stage::Fetch) fetch_line_ = now;
   int64_t done = report.step - stage_first_;
   double each = done > 0 ? std::chrono::duration<double>(now - stage_start_).count() / double(done) : 0;
-  draw(report, each, each * double(report.steps - report.step));
+  draw(report, each, each * double(std::max<int64_t>(report.steps - report.step, 0)));
 }
 
 void Console::draw(const Report& report, double seconds_each, double remaining) {
@@ -102,18 +125,21 @@ void Console::draw(const Report& report, double seconds_each, double remaining) 
         {"event", "progress"}, {"stage", name(report.stage)}, {"step", report.step}, {"steps", report.steps}};
     if (!report.expert.empty()) fields["expert"] = report.expert;
     if (!report.job.empty()) fields["job"] = report.job;
-    if (seconds_each > 0) fields["seconds_per_step"] = seconds_each, fields["eta_seconds"] = remaining;
+    if (seconds_each > 0 && report.stage != Stage::Fetch)
+      fields["seconds_per_step"] = seconds_each, fields["eta_seconds"] = remaining;
     if (report.batch_seconds) fields["batch_eta_seconds"] = *report.batch_seconds;
     std::fprintf(stderr, "%s\n", fields.dump(-1, ' ', false, Log::Fields::error_handler_t::replace).c_str());
     return;
   }
   char rate[64] = "";
-  if (seconds_each > 0)
+  if (seconds_each > 0 && report.stage != Stage::Fetch)
     std::snprintf(rate, sizeof rate, "  %.2f s/step  ETA %s", seconds_each, clock_text(remaining).c_str());
   const std::string label = (report.job.empty() ? "" : report.job + " ") + name(report.stage);
-  const std::string figures = std::to_string(report.step) + "/" + std::to_string(report.steps) +
-                              (report.expert.empty() ? "" : "  " + report.expert + " noise") + rate +
-                              (report.batch_seconds ? "  all " + clock_text(*report.batch_seconds) : "");
+  const std::string figures =
+      (report.stage == Stage::Fetch ? bytes_text(report, seconds_each, remaining)
+                                    : std::to_string(report.step) + "/" + std::to_string(report.steps)) +
+      (report.expert.empty() ? "" : "  " + report.expert + " noise") + rate +
+      (report.batch_seconds ? "  all " + clock_text(*report.batch_seconds) : "");
   if (!terminal_) {
     std::fprintf(stderr, "%s %s\n", label.c_str(), figures.c_str());
     return;

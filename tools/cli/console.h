@@ -20,6 +20,7 @@ class Console : public Progress {
   Console& operator=(const Console&) = delete;
 
   void at(const Report& report) override;  // throws Cancelled after a signal
+  void check() override;                   // the same
   /// A log whose lines appear here, above the bar.
   Log log();
   /// One line for the user: the text as it is, or {"event": "message"}.
@@ -35,7 +36,7 @@ class Console : public Progress {
   bool bar_shown_ = false;
   Stage stage_ = Stage::Load;
   std::string job_;
-  Clock::time_point stage_start_{};
+  Clock::time_point stage_start_{}, fetch_line_{};
   int64_t stage_first_ = 0;
 };
 

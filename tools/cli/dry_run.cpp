@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "engine/base/text.h"
 #include "engine/request/geometry.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
@@ -35,6 +36,15 @@ std::string length_text(const Request& request) {
               long(request.frames_per_second), double(request.num_frames) / double(request.frames_per_second));
 }
 
+/// The request as a user may show it around: without secrets in URLs.
+nlohmann::ordered_json shown_request(const Request& request) {
+  nlohmann::ordered_json fields = to_json(request);
+  for (const Parameter& parameter : parameters())
+    if (parameter.media && fields.contains(parameter.name))
+      fields[parameter.name] = public_url(fields[parameter.name].get<std::string>());
+  return fields;
+}
+
 }  // namespace
 
 std::string dry_run_text(const Request& request) {
@@ -58,7 +68,7 @@ std::string dry_run_json(const Request& request) {
                      {"expert", expert(request, step)},
                      {"guidance", step.guidance}});
   nlohmann::ordered_json result = {
-      {"request", to_json(request)}, {"rendered_frames", request.rendered_frames()}, {"steps", steps}};
+      {"request", shown_request(request)}, {"rendered_frames", request.rendered_frames()}, {"steps", steps}};
   return result.dump() + "\n";
 }
 

@@ -65,6 +65,13 @@ void check(const av::Source& source, const heif_error& error) {
   }
 }
 
+void check_size(const av::Source& source, int64_t width, int64_t height, int64_t most_pixels) {
+  if (width <= 0 || height <= 0) source.refuse("it is damaged");
+  if (width * height <= most_pixels) return;
+  source.refuse("it has " + std::to_string(width) + "x" + std::to_string(height) + " pixels, at most " +
+                std::to_string(most_pixels / 1'000'000) + " million are read");
+}
+
 std::string profile_of(const heif_image_handle* handle) {
   std::string profile(std::min<size_t>(heif_image_handle_get_raw_color_profile_size(handle), 4 << 20), '\0');
   if (profile.empty() || heif_image_handle_get_raw_color_profile_size(handle) != profile.size()) return {};
@@ -113,12 +120,10 @@ Picture read_heif(const av::Source& source, Bytes file, int64_t most_pixels) {
   heif_image_handle* primary = nullptr;
   check(source, heif_context_get_primary_image_handle(context.get(), &primary));
   const Handle handle(primary);
-  const int64_t width = heif_image_handle_get_width(primary), height = heif_image_handle_get_height(primary);
-  if (width <= 0 || height <= 0) source.refuse("it is damaged");
-  if (width * height > most_pixels) {
-    source.refuse("it has " + std::to_string(width) + "x" + std::to_string(height) + " pixels, at most " +
-                  std::to_string(most_pixels / 1'000'000) + " million are read");
-  }
+  // As it is decoded, and as it is shown after turns and cuts.
+  check_size(source, heif_image_handle_get_ispe_width(primary), heif_image_handle_get_ispe_height(primary),
+             most_pixels);
+  check_size(source, heif_image_handle_get_width(primary), heif_image_handle_get_height(primary), most_pixels);
   const bool alpha = heif_image_handle_has_alpha_channel(primary);
   const at::Tensor pixels = pixels_of(source, decode(source, primary).get(), alpha ? 4 : 3);
   return {.rgb = pixels.narrow(2, 0, 3).contiguous(),

@@ -49,12 +49,12 @@ TEST(DataUrl, SaysWhatIsWrongAndWhere) {
   expect_refused("data:;base64, \n=", "it has no content");
   expect_refused("data:,", "it has no content");
   expect_refused("data:;base64,YWJjZ", "5 letters of base64 are no whole number of bytes; it is cut");
-  expect_refused("data:;base64,YW*j", "letter 16 is \"*\", which is none of base64's");
-  expect_refused("data:;base64,YW%2Aj", "letter 16 is \"*\", which is none of base64's");
-  expect_refused("data:;base64,YQ==YQ==", "letter 18 is \"Y\", behind the padding that ends base64");
+  expect_refused("data:;base64,YW*j", "letter 16 is '*', which is none of base64's");
+  expect_refused("data:;base64,YW%2Aj", "letter 16 is '*', which is none of base64's");
+  expect_refused("data:;base64,YQ==YQ==", "letter 18 is 'Y', behind the padding that ends base64");
   expect_refused("data:;base64,YW\x80j", "letter 16 is");
   expect_refused("data:,a%2", "letter 8 is % without two hexadecimal digits behind it");
-  expect_refused("data:image/png;base64,YW*j", "got \"data:image/png;base64,...\"");
+  expect_refused("data:image/png;base64,YW*j", "got 'data:image/png;base64,...'");
 }
 
 TEST(DataUrl, TakesLongOnesAtOnce) {

@@ -41,7 +41,9 @@ TEST(ReadHeif, RefusesWhatIsCutOrTooLarge) {
       expect_picture_refused(path, "it is damaged or truncated");
     }
     std::string large = whole;
-    large.replace(large.find("ispe") + 8, 8, std::string("\0\0\x40\0\0\0\x40\0", 8));
+    for (size_t at = 0; (at = large.find("ispe", at + 1)) != large.npos;) {
+      large.replace(at + 8, 8, std::string("\0\0\x40\0\0\0\x40\0", 8));
+    }
     write_bytes(path, large);
     expect_picture_refused(path, "it has 16384x16384 pixels, at most 200 million are read");
   }
@@ -132,7 +134,7 @@ TEST(PictureNotes, TellColoursThatAreNotSrgb) {
   const std::string path = (folder / "a.jpg").string();
   write_with_profile(path, profile("Display P3", 0.515));
   EXPECT_EQ(picture_notes(path),
-            Texts{"the picture has the colour profile \"Display P3\", and its colours are taken as sRGB"});
+            Texts{"the picture has the colour profile 'Display P3', and its colours are taken as sRGB"});
   for (const std::string& fine :
        {profile("sRGB IEC61966-2.1", 0.4361), profile("c2", 0.4361), std::string("nonsense")}) {
     write_with_profile(path, fine);

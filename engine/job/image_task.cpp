@@ -17,14 +17,14 @@ at::Tensor covering(const Geometry& size, const at::Tensor& rgb) {
 
 }  // namespace
 
-Inputs load_images(const Request& request, const InputFiles& files, Notes&) {
+Inputs load_images(const Request& request, const InputFiles& files, Notes& notes) {
   Inputs inputs{.geometry = asked_geometry(request)};
-  const at::Tensor image = read_image(files.image);
+  const at::Tensor image = read_image(files.image, &notes);
   settle_size(request, image.size(1), image.size(0), inputs.geometry);
   // The reference does not keep the last fraction of the image's shape: its size is the nearest multiple of 16.
   const Geometry& size = inputs.geometry;
   inputs.image = request.width == 0 ? resize_bicubic(image, size.height, size.width) : covering(size, image);
-  if (!files.last_image.path.empty()) inputs.last_image = covering(size, read_image(files.last_image));
+  if (!files.last_image.path.empty()) inputs.last_image = covering(size, read_image(files.last_image, &notes));
   return inputs;
 }
 

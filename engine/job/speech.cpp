@@ -44,7 +44,7 @@ void warn_of_damage(const Waveform& sound, Notes& notes) {
 }
 
 SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes& notes) {
-  SpeechInputs inputs{.geometry = asked_geometry(request), .image = read_image(files.image)};
+  SpeechInputs inputs{.geometry = asked_geometry(request), .image = read_image(files.image, &notes)};
   const Size size = video_size(request, inputs.image.size(1), inputs.image.size(0));
   inputs.geometry.width = size.width;
   inputs.geometry.height = size.height;

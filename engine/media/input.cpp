@@ -11,6 +11,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/media/webp_file.h"
 
 namespace wan::av {
 namespace {
@@ -90,6 +91,10 @@ Input::Input(const Source& source, AVMediaType type) {
 void Input::open(const Source& source) {
   file_ = ::open(source.file.path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file_ < 0) source.refuse(std::generic_category().message(errno));
+  char first[32] = {};
+  if (pread(file_, first, sizeof first, 0) > 0 && is_animated_webp(Bytes(first, sizeof first))) {
+    source.refuse("an animated WebP, which is read as a picture only; convert it to MP4 or GIF");
+  }
   auto* buffer = static_cast<uint8_t*>(av_malloc(kBufferBytes));
   if (!buffer) throw std::bad_alloc();
   bytes_ = avio_alloc_context(buffer, kBufferBytes, 0, &file_, read_bytes, nullptr, seek_bytes);

@@ -3,13 +3,14 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <cstddef>
 #include <cstdint>
+
+#include "engine/media/bytes.h"
 
 namespace wan {
 
-/// The Exif orientation (1 to 8) stated in a JPEG, PNG, WebP or TIFF file; 1 where none or nonsense is stated.
-int exif_orientation(const uint8_t* file, size_t size);
+/// The orientation (1 to 8) that Exif states, which has the form of a TIFF file; 1 where none or nonsense is stated.
+int exif_orientation(Bytes exif);
 
 /// The orientation that an MP4 display matrix (3x3, row vectors, 16.16 fixed point) describes; null: 1. Turns that are
 /// no multiple of 90 degrees count as none.

@@ -32,28 +32,20 @@ TEST(ReadImage, EqualsPillow) {
   }
 }
 
-void expect_refused(const std::string& path, const std::string& word) {
-  try {
-    read_image({path, "image_url"});
-    ADD_FAILURE() << path << " was read";
-  } catch (const InvalidRequest& error) {
-    EXPECT_EQ(error.errors.at(0).field, "image_url");
-    EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
-  }
-}
-
 TEST(ReadImage, RefusesWhatIsNoImage) {
   TemporaryFolder folder;
-  expect_refused((folder / "absent.png").string(), "No such file");
-  expect_refused(folder.path().string(), "not a regular file");
-  expect_refused("/dev/zero", "not a regular file");
-  expect_refused("http://example.com/a.png", "No such file");
-  expect_refused("concat:" + media_file("rgb.png"), "No such file");
+  expect_picture_refused((folder / "absent.png").string(), "No such file");
+  expect_picture_refused(folder.path().string(), "not a regular file");
+  expect_picture_refused("/dev/zero", "not a regular file");
+  expect_picture_refused("http://example.com/a.png", "No such file");
+  expect_picture_refused("concat:" + media_file("rgb.png"), "No such file");
   write_bytes((folder / "empty.png").string(), "");
-  expect_refused((folder / "empty.png").string(), "empty");
+  expect_picture_refused((folder / "empty.png").string(), "empty");
   write_bytes((folder / "text.png").string(), "#EXTM3U\nrgb.png\n");
-  expect_refused((folder / "text.png").string(), "none of these");
-  expect_refused(media_file("huge.png"), "16000x15000 pixels");
+  expect_picture_refused((folder / "text.png").string(), "none of these");
+  write_bytes((folder / "vector.png").string(), "<svg xmlns='http://www.w3.org/2000/svg'/>");
+  expect_picture_refused((folder / "vector.png").string(), "an SVG drawing; save it as PNG");
+  expect_picture_refused(media_file("huge.png"), "16000x15000 pixels");
 }
 
 TEST(ReadImage, TakesNamesLiterally) {

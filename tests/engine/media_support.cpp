@@ -1,10 +1,14 @@
 #include "tests/engine/media_support.h"
 
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 
+#include "engine/base/error.h"
+#include "engine/media/image_reader.h"
 #include "models/weights/checkpoint.h"
 
 namespace wan {
@@ -72,6 +76,24 @@ void write_sound(const std::string& path, uint32_t rate, double seconds) {
   const auto rest = uint32_t(bytes.size() - 8);
   std::memcpy(bytes.data() + 4, &rest, sizeof rest);
   write_bytes(path, bytes);
+}
+
+void expect_picture_refused(const std::string& path, const std::string& word) {
+  try {
+    read_image({path, "image_url"});
+    ADD_FAILURE() << path << " was read";
+  } catch (const InvalidRequest& error) {
+    EXPECT_EQ(error.errors.at(0).field, "image_url");
+    EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+  }
+}
+
+std::vector<std::string> picture_notes(const std::string& path) {
+  Notes notes;
+  read_image({path, "image_url"}, &notes);
+  std::vector<std::string> texts;
+  for (const Note& note : notes.list()) texts.push_back(note.text);
+  return texts;
 }
 
 }  // namespace wan

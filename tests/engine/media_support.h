@@ -24,4 +24,9 @@ void write_sound(const std::string& path, uint32_t rate, double seconds);
 std::string bytes_of(const std::string& path);
 void write_bytes(const std::string& path, const std::string& bytes);
 
+/// Fails unless read_image refuses the file in an error of image_url that has `word` in it.
+void expect_picture_refused(const std::string& path, const std::string& word);
+/// The texts of the notes on reading a picture.
+std::vector<std::string> picture_notes(const std::string& path);
+
 }  // namespace wan

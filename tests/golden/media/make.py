@@ -1,5 +1,5 @@
 """Makes the files of this folder: tiny pictures, sounds and videos, and in expected.safetensors what other libraries make of
-them (Pillow 11.3, torch 2.11, librosa 0.11 with soxr 1.1). Needs ffmpeg. Usage: python make.py
+them (Pillow 11.3, pillow-heif 1.8, torch 2.11, librosa 0.11 with soxr 1.1). Needs ffmpeg. Usage: python make.py
 
 Pillow 13 resizes rows first in some shapes; the reference was made by older ones, which always take columns first."""
 import pathlib
@@ -9,6 +9,7 @@ import zlib
 
 import librosa
 import numpy as np
+import pillow_heif
 import soundfile
 import torch
 from PIL import Image, ImageOps
@@ -61,6 +62,14 @@ def images():
     ]:
         image.save(HERE / name, **options)
         pillow(name)
+    # Read without an expectation of Pillow's: their pixels are rgb.png's.
+    rgb.save(HERE / "turned.avif", quality=95, subsampling="4:4:4", exif=exif)  # as irot
+    pillow_heif.register_heif_opener()
+    rgb.save(HERE / "exif.heic", quality=95, chroma=444, exif=exif)  # in Exif only, where it does not count
+    rgb.save(HERE / "rgb.jp2")
+    rgb.save(HERE / "rgb.j2k", no_jp2=True)
+    rgb.convert("CMYK").save(HERE / "cmyk.jp2")
+    rgb.convert("YCbCr").save(HERE / "sycc.jp2")
     for orientation in range(1, 9):
         exif[0x0112] = orientation
         name = f"orientation{orientation}.jpg"

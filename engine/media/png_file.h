@@ -1,0 +1,28 @@
+// The chunks of a PNG file.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/media/bytes.h"
+
+namespace wan {
+
+struct PngFile {
+  std::string picture = {};      // only what the pixels need
+  std::string profile = {};      // the chunk with the ICC profile, to be put before the pixels; empty where damaged
+  size_t profile_at = 0;         // where in `picture`
+  std::vector<Bytes> data = {};  // the compressed pixels, and how many bytes they are to become
+  uint64_t data_bytes = 0;
+  Bytes exif = {};
+  bool transparent = false;  // a colour or palette entry is transparent
+  bool animated = false;
+  int transfer = 0;        // as H.273 counts, of a cICP chunk
+  std::string wrong = {};  // why it cannot be read; empty: it can
+};
+
+/// Separates what the pixels need from what does not matter to them: ancillary chunks, and bytes behind the last
+/// chunk. Of damaged ancillary chunks none is used.
+PngFile read_png(Bytes file);
+
+}  // namespace wan

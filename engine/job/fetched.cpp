@@ -2,14 +2,12 @@
 
 #include <chrono>
 #include <filesystem>
-#include <memory>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
-#include "engine/media/av.h"
+#include "engine/media/data_url.h"
 #include "engine/media/download.h"
 #include "engine/media/image_reader.h"
-#include "engine/media/input.h"
 #include "engine/media/public_address.h"
 #include "engine/request/files.h"
 #include "models/files/atomic_file.h"
@@ -19,29 +17,6 @@ namespace wan {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct CloseUrl {
-  void operator()(AVIOContext* context) const { avio_close(context); }
-};
-
-/// The content of a data URL.
-void write_data_url(const std::string& url, const char* field, AtomicFile& file) {
-  const av::Source source{{url, field, shown_url(url)}, "a URL that can be read"};
-  AVDictionary* options = nullptr;
-  av_dict_set(&options, "protocol_whitelist", "data", 0);
-  AVIOContext* context = nullptr;
-  int code = avio_open2(&context, url.c_str(), AVIO_FLAG_READ, nullptr, &options);
-  av_dict_free(&options);
-  if (code < 0) source.refuse(av::error_text(code));
-  const std::unique_ptr<AVIOContext, CloseUrl> from(context);
-  std::vector<uint8_t> buffer(1 << 20);
-  for (;;) {
-    int count = avio_read_partial(from.get(), buffer.data(), int(buffer.size()));
-    if (count == AVERROR_EOF || count == 0) break;
-    if (count < 0) source.refuse(av::error_text(count));
-    file.write(buffer.data(), size_t(count));
-  }
-}
 
 DownloadLimits limits_of(const std::string& field, const Request& request) {
   DownloadLimits limits;
@@ -64,10 +39,12 @@ struct Fetcher {
     const fs::path path = copy_path(folder, given);
     if (!fs::exists(path)) {
       AtomicFile part(path.string());
-      if (given.starts_with("data:"))
-        write_data_url(given, field, part);
-      else
+      if (given.starts_with("data:")) {
+        const std::string bytes = data_url_bytes(given, field);
+        part.write(bytes.data(), bytes.size());
+      } else {
         download(given, field, part, limits_of(field, request), progress, label);
+      }
       part.commit();
     }
     return {path.string(), field, shown_url(given)};
@@ -94,7 +71,6 @@ fs::path copy_path(const fs::path& folder, const std::string& url) {
 }
 
 InputFiles input_files(const Request& request, const fs::path& folder, Progress& progress, const std::string& label) {
-  av::silence();
   const Fetcher fetch{request, folder, progress, label};
   return {.image = fetch.file_of(request.image_url, "image_url"),
           .last_image = fetch.file_of(request.last_image_url, "last_image_url"),

@@ -86,6 +86,12 @@ std::string public_url(const std::string& url) {
   return url.substr(0, scheme + 3) + url.substr(host, end == std::string::npos ? end : end - host);
 }
 
+std::string decimals(double value) {
+  char text[330];  // the greatest double has 309 digits before the point
+  std::snprintf(text, sizeof text, "%.2f", value);
+  return text;
+}
+
 std::string gigabytes(uint64_t bytes) {
   const bool large = bytes >= 10'000'000;
   char text[32];

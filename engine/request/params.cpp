@@ -138,6 +138,11 @@ std::vector<Parameter> make_table() {
        .tasks = each({V2V}, {.value = true}),
        .group = "Input",
        .help = "Keep the input's sound where the speed is unchanged."},
+      {.name = "deinterlace",
+       .field = &Request::deinterlace,
+       .tasks = each({V2V, S2V}, {.value = true}),
+       .group = "Input",
+       .help = "Make whole frames of an interlaced video, one for one."},
 
       {.name = "num_frames",
        .field = &Request::num_frames,

@@ -39,7 +39,7 @@ struct Request {
   std::string solver;                                          // unipc | dpm++ | euler
   std::vector<double> sigmas;  // explicit list from high to low without the final 0; empty: from steps and shift
 
-  bool resample_fps = false, keep_audio = true, start_from_image = false;
+  bool resample_fps = false, keep_audio = true, deinterlace = true, start_from_image = false;
   double max_seconds = 0;  // S2V; 0: no cap
 
   std::string device, dtype, noise_device;  // auto | cpu | cuda[:n]; auto | float32 | bf16; auto | cpu | cuda

@@ -49,10 +49,11 @@ void tell_speed(const Request& request, const Frames& frames, double rate, bool 
   const int64_t count = int64_t(frames.times.size());
   const std::string file = decimals(frames.end.value()) + " s",
                     shown = decimals(double(count) / double(request.frames_per_second)) + " s";
+  const double speed = frames.end.value() * double(request.frames_per_second) / double(count);
   notes.add({"video_url",
              "every frame of the video is shown at " + std::to_string(request.frames_per_second) +
-                 " a second, it has " + decimals(rate) + " on average: its first " + std::to_string(count) +
-                 " frames last " + shown + ", in the file " + file,
+                 " a second, it has " + decimals(rate) + " on average: " + std::to_string(count) + " frames last " +
+                 shown + " instead of " + file + ", " + decimals(speed) + " times the speed",
              loses_sound ? "--resample-fps keeps speed and sound" : "--resample-fps keeps the speed"});
   if (!loses_sound) return;
   notes.add({"keep_audio", "the sound is left out: it lasts " + file + " where the picture lasts " + shown,

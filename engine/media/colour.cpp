@@ -134,9 +134,11 @@ std::string zscale_from(const AVFrame& picture, const Tags& tags, PictureKind ki
 }
 
 // Light up to 0.3 of white stays as it is, what is brighter is bent so that the peak becomes white.
-std::string tone_mapping(double peak_nits) {
+std::string tone_mapping(int transfer, double peak_nits) {
   const std::string peak = std::to_string(std::clamp(peak_nits, kReferenceWhite, 10'000.0) / kReferenceWhite);
-  return "709:t=linear:npl=203,format=gbrpf32le,tonemap=mobius:desat=0:peak=" + peak +
+  // Only its exact way bends HLG by the light of all three channels, as BT.2100 has it.
+  const std::string exact = transfer == AVCOL_TRC_ARIB_STD_B67 ? ":agamma=false" : "";
+  return "709:t=linear:npl=203" + exact + ",format=gbrpf32le,tonemap=mobius:desat=0:peak=" + peak +
          ",zscale=min=gbr:pin=709:tin=linear:rin=full:m=gbr:p=709:t=709:r=full,format=gbrp";
 }
 
@@ -164,7 +166,7 @@ Colours tone_mapped(const AVFrame& picture, const Tags& tags, PictureKind kind, 
   double peak = peak_nits > 0 ? peak_nits : peak_of(picture);
   if (peak <= 0) peak = kUsualPeak;
   const std::string curve = tags.transfer == AVCOL_TRC_SMPTE2084 ? "PQ" : "HLG";
-  return {.filters = zscale_from(picture, tags, kind) + tone_mapping(peak),
+  return {.filters = zscale_from(picture, tags, kind) + tone_mapping(tags.transfer, peak),
           .peak_nits = peak,
           .told = "the video is HDR (" + curve + ", " + gamut_name(tags.primaries) +
                   "): it is tone-mapped to SDR (BT.709), for a peak of " + std::to_string(std::llround(peak)) + " nits",

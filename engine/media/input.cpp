@@ -130,9 +130,10 @@ bool Input::read(AVPacket& packet) {
   for (;;) {
     av_packet_unref(&packet);
     if (av_read_frame(format_, &packet) < 0) return false;
-    if (sane(packet.pts) && sane(packet.duration)) {
+    const int64_t at = packet.pts != AV_NOPTS_VALUE ? packet.pts : packet.dts;  // AVI has the second only
+    if (sane(at) && sane(packet.duration)) {
       const AVRational base = format_->streams[packet.stream_index]->time_base;
-      read_to_ = std::max(read_to_, double(packet.pts + packet.duration) * av_q2d(base));
+      read_to_ = std::max(read_to_, double(at + packet.duration) * av_q2d(base));
     }
     if (packet.stream_index == stream_->index) return true;
   }

@@ -10,15 +10,22 @@ namespace {
 // The last packet's duration is not always known, nor rounded as the length in the header is.
 constexpr double kSlack = 0.25;  // seconds
 
-/// Frames that the index of an MP4 or MOV lists after the last packet that could be read.
-int64_t unread_entries(Decoder& video) {
+/// What the index of an MP4 or MOV lists.
+struct Index {
+  int64_t frames = 0;  // to be shown: edit lists hide others
+  int64_t unread = 0;  // after the last packet that could be read
+};
+
+Index index_of(Decoder& video) {
   AVStream& stream = video.input().stream();
-  int64_t unread = 0;
-  for (int i = avformat_index_get_entries_count(&stream); i-- > 0; ++unread) {
+  Index index;
+  for (int i = 0; i < avformat_index_get_entries_count(&stream); ++i) {
     const AVIndexEntry* entry = avformat_index_get_entry(&stream, i);
-    if (!entry || entry->timestamp <= video.last_decoding_time()) break;
+    if (!entry) continue;
+    index.frames += !(entry->flags & AVINDEX_DISCARD_FRAME);
+    index.unread += entry->timestamp > video.last_decoding_time();
   }
-  return unread;
+  return index;
 }
 
 }  // namespace
@@ -27,10 +34,9 @@ std::string missing_end(Decoder& video, int64_t frames) {
   Input& input = video.input();
   const std::string begin = "the video ends early: ", end = " could be read; the file is cut or damaged";
   if (input.is("mov")) {
-    const int64_t unread = unread_entries(video);
-    if (unread == 0) return "";
-    return begin + std::to_string(frames) + " of the " + std::to_string(frames + unread) + " frames that it states" +
-           end;
+    const Index index = index_of(video);
+    if (index.unread == 0 || frames >= index.frames) return "";
+    return begin + std::to_string(frames) + " of the " + std::to_string(index.frames) + " frames that it states" + end;
   }
   const AVFormatContext& format = input.format();
   const bool known = input.is("matroska") || input.is("avi") || input.is("flv") || input.is("asf");

@@ -28,26 +28,40 @@ Index index_of(Decoder& video) {
   return index;
 }
 
-}  // namespace
+std::string sentence(const std::string& read, const std::string& stated, const char* unit) {
+  return "the video ends early: " + read + " of the " + stated + " " + unit +
+         " that it states could be read; the file is cut or damaged";
+}
 
-std::string missing_end(Decoder& video, int64_t frames) {
-  Input& input = video.input();
-  const std::string begin = "the video ends early: ", end = " could be read; the file is cut or damaged";
-  if (input.is("mov")) {
-    const Index index = index_of(video);
-    if (index.unread == 0 || frames >= index.frames) return "";
-    return begin + std::to_string(frames) + " of the " + std::to_string(index.frames) + " frames that it states" + end;
-  }
+std::string missing_frames(int64_t frames, int64_t stated) {
+  return frames < stated ? sentence(std::to_string(frames), std::to_string(stated), "frames") : "";
+}
+
+std::string missing_seconds(Input& input) {
   const AVFormatContext& format = input.format();
-  const bool known = input.is("matroska") || input.is("avi") || input.is("flv") || input.is("asf");
-  const bool states = known && format.duration > 0 && format.duration_estimation_method != AVFMT_DURATION_FROM_BITRATE;
-  if (!states) return "";
+  if (format.duration <= 0 || format.duration_estimation_method == AVFMT_DURATION_FROM_BITRATE) return "";
   const double start = format.start_time == AV_NOPTS_VALUE ? 0 : double(format.start_time) / AV_TIME_BASE;
   // Some writers count the length from zero and not from the first packet.
   const double stated = double(format.duration) / AV_TIME_BASE, read = input.read_to() - std::min(start, 0.0);
   if (read >= stated - kSlack) return "";
-  return begin + decimals(std::max(read - std::max(start, 0.0), 0.0)) + " of the " + decimals(stated) +
-         " s that it states" + end;
+  return sentence(decimals(std::max(read - std::max(start, 0.0), 0.0)), decimals(stated), "s");
+}
+
+}  // namespace
+
+std::string missing_end(Decoder& video, int64_t frames) {
+  Input& input = video.input();
+  if (input.is("mov")) {
+    const Index index = index_of(video);
+    return index.unread > 0 ? missing_frames(frames, index.frames) : "";
+  }
+  if (input.is("avi")) {  // times are frames, and the length is estimated where the file is cut
+    const AVStream& stream = input.stream();
+    const int64_t last = std::max<int64_t>(video.last_decoding_time(), -1);
+    const double lacking = double(stream.nb_frames - last - 1) * av_q2d(stream.time_base);
+    return lacking > kSlack ? missing_frames(frames, stream.nb_frames) : "";
+  }
+  return input.is("matroska") || input.is("flv") || input.is("asf") ? missing_seconds(input) : "";
 }
 
 }  // namespace wan::av

@@ -80,9 +80,8 @@ Input::Input(const Source& source, AVMediaType type) {
       source.refuse(std::string("it has no ") + av_get_media_type_string(type) + " stream");
     }
     stream_ = format_->streams[index];
-    // The length that other containers state is that of their longest stream: how far all of them reach tells whether
-    // the file is whole.
-    const bool all = type == AVMEDIA_TYPE_VIDEO && !is("mov");
+    // The length that these state is that of their longest stream: how far all reach tells whether the file is whole.
+    const bool all = type == AVMEDIA_TYPE_VIDEO && (is("matroska") || is("flv") || is("asf"));
     for (unsigned i = 0; i < format_->nb_streams && !all; ++i) {
       if (int(i) != index) format_->streams[i]->discard = AVDISCARD_ALL;
     }

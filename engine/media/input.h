@@ -37,7 +37,7 @@ class Input {
   bool has(AVMediaType type);
   /// The next packet of the chosen stream; false at the end, or where the rest of the file cannot be read.
   bool read(AVPacket& packet);
-  /// In seconds, where the packets read so far end; of a video's file, unless it is MP4 or MOV, those of all streams.
+  /// In seconds, where the packets read so far end; of a video in Matroska, FLV or ASF, those of all streams.
   double read_to() const { return read_to_; }
   /// Whether `name` is one of libavformat's names for the container ("mov").
   bool is(const char* name) const { return av_match_name(name, format_->iformat->name); }

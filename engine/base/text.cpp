@@ -66,6 +66,12 @@ std::string shown_path(const std::string& path) {
                                                                             : shown(shown_name(path), 4096);
 }
 
+std::string decimals(double value) {
+  char text[330];  // the greatest double has 309 digits before the point
+  std::snprintf(text, sizeof text, "%.2f", value);
+  return text;
+}
+
 std::string gigabytes(uint64_t bytes) {
   const bool large = bytes >= 10'000'000;
   char text[32];

@@ -23,6 +23,9 @@ std::string shown_url(const std::string& url);
 /// "57.15 GB"; below 10 MB "0.51 MB". Powers of ten.
 std::string gigabytes(uint64_t bytes);
 
+/// "1.94": two decimals.
+std::string decimals(double value);
+
 /// The candidate with the fewest letters to insert, delete, replace or swap, or one that has `word` among its words
 /// (steps: num_inference_steps); the first of equals. Empty only where the list is.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);

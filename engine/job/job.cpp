@@ -66,10 +66,10 @@ void JobNames::set_names(Job& job) {
   if (!job.schedule->empty()) job.positive = digest({networks, "prompt", request.prompt});
   if (job.schedule->guides()) job.negative = digest({networks, "prompt", request.negative_prompt});
   if (request.task == Task::T2V) return;
-  job.input =
-      digest({networks, task_name(request.task), content_of(request.image_url), content_of(request.last_image_url),
-              content_of(request.video_url), request.resolution, request.aspect_ratio, request.width, request.height,
-              request.num_frames, request.num_frames_given, request.frames_per_second, request.resample_fps});
+  job.input = digest({networks, task_name(request.task), content_of(request.image_url),
+                      content_of(request.last_image_url), content_of(request.video_url), request.resolution,
+                      request.aspect_ratio, request.width, request.height, request.num_frames, request.num_frames_given,
+                      request.frames_per_second, request.resample_fps, request.deinterlace});
 }
 
 }  // namespace wan

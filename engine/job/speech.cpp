@@ -48,8 +48,10 @@ SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes&
   const Size size = video_size(request, inputs.image.size(1), inputs.image.size(0));
   inputs.geometry.width = size.width;
   inputs.geometry.height = size.height;
-  if (!files.pose_video.path.empty())
-    inputs.pose.emplace(files.pose_video, request.frames_per_second, size.height, size.width);
+  if (!files.pose_video.path.empty()) {
+    inputs.pose.emplace(files.pose_video, request, size.height, size.width);
+    inputs.pose->tell(notes);
+  }
   inputs.sound = open_waveform(files.audio);
   warn_of_damage(inputs.sound, notes);
   return inputs;
@@ -232,6 +234,7 @@ void speak(Networks& networks, Job& job, const InputFiles& files, const std::fil
   SpeechJob chain(networks, job, plan, features, kept, run);
   chain.run(resize_shorter_side(inputs.image, plan.geometry.height, plan.geometry.width),
             inputs.pose ? &*inputs.pose : nullptr);
+  if (inputs.pose) inputs.pose->tell(job.notes);
   Record whole = job.record;
   whole.attention = kept.attention();
   whole.notes = job.notes.list();

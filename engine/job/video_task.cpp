@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "engine/frames/vae_clip.h"
 #include "engine/media/resize.h"
 #include "engine/media/video_reader.h"
@@ -11,22 +12,52 @@ namespace wan {
 
 namespace {
 
-/// Reads up to `most` frames at the output's size; without resampling, every frame of the file counts.
-at::Tensor read_frames(const Request& request, const MediaFile& file, const Geometry& size, int64_t most,
-                       Notes& notes) {
-  std::optional<Rational> rate;
-  if (request.resample_fps) rate = Rational{request.frames_per_second, 1};
-  VideoReader reader(file, rate);
-  std::vector<at::Tensor> frames;
-  while (int64_t(frames.size()) < most) {
+struct Frames {
+  at::Tensor rgb;               // uint8 [n, H, W, 3] of the output's size
+  std::vector<Rational> times;  // in the file
+  Rational end;                 // of the last one
+};
+
+/// Reads up to `most` frames; without resampling, every frame of the file counts.
+Frames read_frames(VideoReader& reader, const Geometry& size, int64_t most) {
+  Frames frames;
+  std::vector<at::Tensor> rgb;
+  while (int64_t(rgb.size()) < most) {
     std::optional<VideoFrame> frame = reader.next();
     if (!frame) break;
-    frames.push_back(resize_cover(frame->rgb, size.height, size.width));
+    rgb.push_back(resize_cover(frame->rgb, size.height, size.width));
+    frames.times.push_back(frame->time);
+    frames.end = frame->until;
   }
-  if (reader.damaged_packets() > 0)
-    notes.add({"video_url", "the video is damaged: " + std::to_string(reader.damaged_packets()) +
-                                " packets could not be decoded, and their frames are missing"});
-  return at::stack(frames);
+  frames.rgb = at::stack(rgb);
+  return frames;
+}
+
+/// Whether each frame, shown as frame n at n / rate, comes less than half a frame from its time in the file.
+bool keep_their_times(const std::vector<Rational>& times, int64_t rate) {
+  for (int64_t n = 0; n < int64_t(times.size()); ++n) {
+    const Rational time = times[size_t(n)];
+    const Rational early{(2 * n - 1) * time.denominator, 1}, late{(2 * n + 1) * time.denominator, 1};
+    const Rational twice{2 * rate * time.numerator, 1};
+    if (!(early < twice && twice < late)) return false;
+  }
+  return true;
+}
+
+/// What follows from showing every frame at the output's rate. Without resampling only.
+void tell_speed(const Request& request, const Frames& frames, double rate, bool loses_sound, Notes& notes) {
+  const int64_t count = int64_t(frames.times.size());
+  const std::string file = decimals(frames.end.value()) + " s",
+                    shown = decimals(double(count) / double(request.frames_per_second)) + " s";
+  const double speed = frames.end.value() * double(request.frames_per_second) / double(count);
+  notes.add({"video_url",
+             "every frame of the video is shown at " + std::to_string(request.frames_per_second) +
+                 " a second, it has " + decimals(rate) + " on average: " + std::to_string(count) + " frames last " +
+                 shown + " instead of " + file + ", " + decimals(speed) + " times the speed",
+             loses_sound ? "--resample-fps keeps speed and sound" : "--resample-fps keeps the speed"});
+  if (!loses_sound) return;
+  notes.add({"keep_audio", "the sound is left out: it lasts " + file + " where the picture lasts " + shown,
+             "--resample-fps keeps speed and sound"});
 }
 
 /// The rendered length is 4n + 1: what the file lacks for that is its last frame, held.
@@ -54,19 +85,20 @@ void settle_length(const Request& request, const MediaFile& file, int64_t frames
 
 Inputs load_video(const Request& request, const InputFiles& files, Notes& notes) {
   Inputs inputs{.geometry = asked_geometry(request)};
-  const VideoInfo info = VideoReader(files.video).info();
+  VideoReading how{.deinterlace = request.deinterlace};
+  if (request.resample_fps) how.rate = Rational{request.frames_per_second, 1};
+  VideoReader reader(files.video, how);
+  const VideoInfo info = reader.info();
   settle_size(request, info.width, info.height, inputs.geometry);
-  const at::Tensor frames = read_frames(request, files.video, inputs.geometry, request.rendered_frames(), notes);
-  settle_length(request, files.video, frames.size(0), inputs.geometry, notes);
-  inputs.video = hold_last(frames, rendered_frames(request.task, inputs.geometry.num_frames));
-  // Frames shown at another rate than they were taken would part from their sound.
-  const bool same_speed = request.resample_fps || info.rate == Rational{request.frames_per_second, 1};
-  if (request.keep_audio && info.has_audio && same_speed) inputs.keep_audio_from = files.video.path;
-  if (request.keep_audio && info.has_audio && !same_speed)
-    notes.add({"keep_audio",
-               "the sound is left out: the video's rate is " + std::to_string(info.rate.value()) + ", the output's " +
-                   std::to_string(request.frames_per_second),
-               "--resample-fps keeps speed and sound"});
+  const Frames frames = read_frames(reader, inputs.geometry, request.rendered_frames());
+  reader.tell(notes);
+  settle_length(request, files.video, frames.rgb.size(0), inputs.geometry, notes);
+  inputs.video = hold_last(frames.rgb, rendered_frames(request.task, inputs.geometry.num_frames));
+  // Frames shown at other times than they were taken would part from their sound.
+  const bool in_time = request.resample_fps || keep_their_times(frames.times, request.frames_per_second);
+  const bool has_sound = request.keep_audio && info.has_audio;
+  if (has_sound && in_time) inputs.keep_audio_from = files.video.path;
+  if (!in_time) tell_speed(request, frames, info.rate.value(), has_sound, notes);
   return inputs;
 }
 

@@ -79,7 +79,9 @@ Input::Input(const Source& source, AVMediaType type) {
       source.refuse(std::string("it has no ") + av_get_media_type_string(type) + " stream");
     }
     stream_ = format_->streams[index];
-    for (unsigned i = 0; i < format_->nb_streams; ++i) {
+    // The length that these state is that of their longest stream: how far all reach tells whether the file is whole.
+    const bool all = type == AVMEDIA_TYPE_VIDEO && (is("matroska") || is("flv") || is("asf"));
+    for (unsigned i = 0; i < format_->nb_streams && !all; ++i) {
       if (int(i) != index) format_->streams[i]->discard = AVDISCARD_ALL;
     }
   } catch (...) {
@@ -130,6 +132,11 @@ bool Input::read(AVPacket& packet) {
   for (;;) {
     av_packet_unref(&packet);
     if (av_read_frame(format_, &packet) < 0) return false;
+    const int64_t at = packet.pts != AV_NOPTS_VALUE ? packet.pts : packet.dts;  // AVI has the second only
+    if (sane(at) && sane(packet.duration)) {
+      const AVRational base = format_->streams[packet.stream_index]->time_base;
+      read_to_ = std::max(read_to_, double(at + packet.duration) * av_q2d(base));
+    }
     if (packet.stream_index == stream_->index) return true;
   }
 }
@@ -152,6 +159,7 @@ bool Decoder::next(AVFrame& frame) {
     av_frame_unref(&frame);
     int code = avcodec_receive_frame(codec_.get(), &frame);
     if (code == 0) {
+      if (frame.decode_error_flags & ~FF_DECODE_ERROR_MISSING_REFERENCE) ++patched_;
       if (!sane(frame.best_effort_timestamp)) frame.best_effort_timestamp = AV_NOPTS_VALUE;
       return true;
     }
@@ -175,8 +183,10 @@ void Decoder::feed() {
     avcodec_send_packet(codec_.get(), nullptr);
     return;
   }
+  if (sane(packet_->dts)) last_decoding_time_ = std::max(last_decoding_time_, packet_->dts);
   if (sane(packet_->pts) && sane(packet_->duration)) end_ = std::max(end_, packet_->pts + packet_->duration);
-  if (avcodec_send_packet(codec_.get(), packet_.get()) < 0) ++damaged_;
+  const bool cut = codec_->codec_type == AVMEDIA_TYPE_VIDEO && (packet_->flags & AV_PKT_FLAG_CORRUPT);
+  if (avcodec_send_packet(codec_.get(), packet_.get()) < 0 || cut) ++damaged_;
 }
 
 }  // namespace wan::av

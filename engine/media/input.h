@@ -37,10 +37,15 @@ class Input {
   bool has(AVMediaType type);
   /// The next packet of the chosen stream; false at the end, or where the rest of the file cannot be read.
   bool read(AVPacket& packet);
+  /// In seconds, where the packets read so far end; of a video in Matroska, FLV or ASF, those of all streams.
+  double read_to() const { return read_to_; }
+  /// Whether `name` is one of libavformat's names for the container ("mov").
+  bool is(const char* name) const { return av_match_name(name, format_->iformat->name); }
 
  private:
   void open(const Source& source);
   void close();
+  double read_to_ = 0;
   int file_ = -1;
   AVIOContext* bytes_ = nullptr;
   AVFormatContext* format_ = nullptr;
@@ -60,6 +65,10 @@ class Decoder {
   Input& input() { return input_; }
   const Source& source() const { return source_; }
   int64_t damaged_packets() const { return damaged_; }
+  /// Of a video: pictures that came from damaged packets, with parts of others in place of what was lost.
+  int64_t patched_pictures() const { return patched_; }
+  /// The greatest decoding time of the packets read so far; AV_NOPTS_VALUE where the file does not say.
+  int64_t last_decoding_time() const { return last_decoding_time_; }
   /// Where the packets read so far end, in the stream's time base; AV_NOPTS_VALUE where the file does not say.
   int64_t end() const { return end_; }
 
@@ -70,7 +79,7 @@ class Decoder {
   PictureLimit limit_;
   Codec codec_;
   Packet packet_ = new_packet();
-  int64_t damaged_ = 0, end_ = AV_NOPTS_VALUE;
+  int64_t damaged_ = 0, patched_ = 0, end_ = AV_NOPTS_VALUE, last_decoding_time_ = AV_NOPTS_VALUE;
   bool drained_ = false;
 };
 

@@ -9,28 +9,6 @@
 namespace wan::av {
 namespace {
 
-bool full_range(const AVFrame& picture) {
-  switch (picture.format) {  // the old names of full-range formats, which JPEG decoders still use
-    case AV_PIX_FMT_YUVJ411P:
-    case AV_PIX_FMT_YUVJ420P:
-    case AV_PIX_FMT_YUVJ422P:
-    case AV_PIX_FMT_YUVJ440P:
-    case AV_PIX_FMT_YUVJ444P:
-      return true;
-  }
-  if (picture.color_range != AVCOL_RANGE_UNSPECIFIED) return picture.color_range == AVCOL_RANGE_JPEG;
-  const AVPixFmtDescriptor* format = av_pix_fmt_desc_get(AVPixelFormat(picture.format));
-  return format && format->nb_components < 3;  // plain grey of image files
-}
-
-const int* matrix_of(const AVFrame& picture, bool image) {
-  int space = picture.colorspace;
-  if (space == AVCOL_SPC_UNSPECIFIED || space == AVCOL_SPC_RGB || space == AVCOL_SPC_RESERVED) {
-    space = !image && picture.height >= 720 ? int(SWS_CS_ITU709) : int(SWS_CS_ITU601);
-  }
-  return sws_getCoefficients(space);
-}
-
 // Chroma position in 1/256 of a luma pixel. H.264's default is left: on the left pixel's column, between the rows.
 void set_chroma_position(SwsContext* scaler, const AVFrame& picture, bool image) {
   int at = picture.chroma_location;
@@ -66,11 +44,64 @@ at::Tensor upper_bytes(const AVFrame& picture, const AVPixFmtDescriptor& format)
   return rgb;
 }
 
+// libavfilter knows a full-range format by its range, not by its name.
+void rename_full_range(AVFrame& picture) {
+  constexpr std::pair<AVPixelFormat, AVPixelFormat> kNames[] = {{AV_PIX_FMT_YUVJ411P, AV_PIX_FMT_YUV411P},
+                                                                {AV_PIX_FMT_YUVJ420P, AV_PIX_FMT_YUV420P},
+                                                                {AV_PIX_FMT_YUVJ422P, AV_PIX_FMT_YUV422P},
+                                                                {AV_PIX_FMT_YUVJ440P, AV_PIX_FMT_YUV440P},
+                                                                {AV_PIX_FMT_YUVJ444P, AV_PIX_FMT_YUV444P}};
+  for (const auto& [old, name] : kNames) {
+    if (picture.format != old) continue;
+    picture.format = name;
+    picture.color_range = AVCOL_RANGE_JPEG;
+  }
+}
+
+std::string text_of(const char* name) {
+  return name ? name : "unknown";
+}
+
+Frame copy_of(const AVFrame& picture) {
+  Frame copy = new_frame();
+  wan::av::check(av_frame_ref(copy.get(), &picture), "filtering");
+  return copy;
+}
+
 }  // namespace
 
-void RgbConverter::prepare(const AVFrame& picture, int64_t height, int64_t width) {
-  const int wanted[8] = {picture.width,       picture.height,          picture.format, picture.colorspace,
-                         picture.color_range, picture.chroma_location, int(height),    int(width)};
+Colours RgbConverter::way_of(const AVFrame& picture) {
+  Colours colours = colours_of(picture, kind_, peak_nits_);
+  if (colours.peak_nits > 0) peak_nits_ = colours.peak_nits;  // one curve for all of a video
+  const std::pair<std::string, std::string> told{colours.told, colours.change};
+  if (!told.first.empty() && std::find(told_.begin(), told_.end(), told) == told_.end()) told_.push_back(told);
+  return colours;
+}
+
+Frame RgbConverter::filtered(const AVFrame& picture, const std::string& filters) {
+  Frame in = copy_of(picture), out = new_frame();
+  rename_full_range(*in);
+  set_interlaced(*in, false);  // its fields are to be shown together
+  try {
+    if (!graph_ || !graph_->takes(*in) || graph_filters_ != filters) {
+      graph_.emplace(*in, filters);
+      graph_filters_ = filters;
+    }
+    graph_->push(in.get());
+    if (graph_->pull(*out)) return out;
+  } catch (const std::runtime_error&) {
+    graph_.reset();
+  }
+  throw UnreadableColours(std::string("its colours (matrix ") + text_of(av_color_space_name(picture.colorspace)) +
+                          ", primaries " + text_of(av_color_primaries_name(picture.color_primaries)) + ", transfer " +
+                          text_of(av_color_transfer_name(picture.color_trc)) +
+                          ") cannot be converted; export it as BT.709");
+}
+
+void RgbConverter::prepare(const AVFrame& picture, int matrix, int64_t height, int64_t width) {
+  const int wanted[9] = {picture.width,      picture.height,      picture.format,
+                         picture.colorspace, picture.color_range, picture.chroma_location,
+                         int(height),        int(width),          matrix};
   if (scaler_ && std::equal(std::begin(wanted), std::end(wanted), made_for_)) return;
   scaler_.reset(sws_alloc_context());
   if (!scaler_) throw std::bad_alloc();
@@ -84,10 +115,10 @@ void RgbConverter::prepare(const AVFrame& picture, int64_t height, int64_t width
   // Bicubic also for JPEG: libswscale's bilinear repeats chroma, and is 11 dB further from libjpeg's picture.
   av_opt_set_int(scaler, "sws_flags", SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT | SWS_BITEXACT, 0);
   set_chroma_position(scaler, picture, kind_ == Kind::Image);
-  check(sws_init_context(scaler, nullptr, nullptr), "converting to RGB");
-  const int* matrix = matrix_of(picture, kind_ == Kind::Image);
+  wan::av::check(sws_init_context(scaler, nullptr, nullptr), "converting to RGB");
+  const int* coefficients = sws_getCoefficients(matrix);
   // Refused for RGB sources, which have no matrix.
-  sws_setColorspaceDetails(scaler, matrix, full_range(picture), matrix, 1, 0, 1 << 16, 1 << 16);
+  sws_setColorspaceDetails(scaler, coefficients, full_range(picture), coefficients, 1, 0, 1 << 16, 1 << 16);
   std::copy(std::begin(wanted), std::end(wanted), made_for_);
 }
 
@@ -95,11 +126,22 @@ at::Tensor RgbConverter::operator()(const AVFrame& picture, int64_t height, int6
   if (height <= 0 || width <= 0 || height > (1 << 20) || width > (1 << 20)) {
     throw std::runtime_error("converting to RGB: a picture of " + std::to_string(width) + "x" + std::to_string(height));
   }
+  const Colours colours = way_of(picture);
+  if (colours.filters.empty()) return scaled(picture, colours.matrix, height, width);
+  return scaled(*filtered(picture, colours.filters), AVCOL_SPC_SMPTE170M, height, width);
+}
+
+void RgbConverter::check(const AVFrame& picture) {
+  const Colours colours = way_of(picture);
+  if (!colours.filters.empty()) filtered(picture, colours.filters);
+}
+
+at::Tensor RgbConverter::scaled(const AVFrame& picture, int matrix, int64_t height, int64_t width) {
   const AVPixFmtDescriptor* format = av_pix_fmt_desc_get(AVPixelFormat(picture.format));
   if (format && is_deep_rgb(*format) && height == picture.height && width == picture.width) {
     return upper_bytes(picture, *format);
   }
-  prepare(picture, height, width);
+  prepare(picture, matrix, height, width);
   // libswscale's vector code may write a little past a row: into the next one, or here into the margin.
   constexpr int64_t kMargin = 256;
   at::Tensor memory = at::empty({height * width * 3 + kMargin}, at::kByte);

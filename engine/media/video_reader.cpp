@@ -2,28 +2,44 @@
 
 #include <ATen/ATen.h>
 
+extern "C" {
+#include <libavutil/dovi_meta.h>
+#include <libavutil/mastering_display_metadata.h>
+}
+
 #include <algorithm>
 #include <cmath>
 
 #include "engine/base/error.h"
+#include "engine/media/deinterlace.h"
 #include "engine/media/input.h"
+#include "engine/media/missing.h"
 #include "engine/media/orientation.h"
 #include "engine/media/rgb.h"
 
 namespace wan {
 namespace {
 
-// Side data of a stream moved from the stream to its parameters in FFmpeg 6.1.
-const int32_t* display_matrix(const AVStream& stream) {
+// Side data of a stream moved from the stream to its parameters in FFmpeg 6.1. Null where it is absent or too short.
+const void* side_data(const AVStream& stream, AVPacketSideDataType type, size_t least) {
 #if LIBAVCODEC_VERSION_MAJOR >= 61
-  const AVPacketSideData* data = av_packet_side_data_get(
-      stream.codecpar->coded_side_data, stream.codecpar->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
-  return data && data->size >= 9 * sizeof(int32_t) ? reinterpret_cast<const int32_t*>(data->data) : nullptr;
+  const AVPacketSideData* data =
+      av_packet_side_data_get(stream.codecpar->coded_side_data, stream.codecpar->nb_coded_side_data, type);
+  return data && data->size >= least ? data->data : nullptr;
 #else
   size_t size = 0;
-  const uint8_t* data = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
-  return data && size >= 9 * sizeof(int32_t) ? reinterpret_cast<const int32_t*>(data) : nullptr;
+  const uint8_t* data = av_stream_get_side_data(&stream, type, &size);
+  return data && size >= least ? data : nullptr;
 #endif
+}
+
+const int32_t* display_matrix(const AVStream& stream) {
+  return static_cast<const int32_t*>(side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, 9 * sizeof(int32_t)));
+}
+
+double stated_peak(const AVStream& stream) {
+  return av::stated_peak(side_data(stream, AV_PKT_DATA_CONTENT_LIGHT_LEVEL, sizeof(AVContentLightMetadata)),
+                         side_data(stream, AV_PKT_DATA_MASTERING_DISPLAY_METADATA, sizeof(AVMasteringDisplayMetadata)));
 }
 
 double pixel_aspect(AVFormatContext& format, AVStream& stream, AVFrame& frame) {
@@ -35,30 +51,39 @@ double pixel_aspect(AVFormatContext& format, AVStream& stream, AVFrame& frame) {
 }  // namespace
 
 struct VideoReader::State {
-  State(const MediaFile& file, std::optional<Rational> rate);
+  State(const MediaFile& file, const VideoReading& how);
 
   bool decode(AVFrame& frame);  // the next decodable frame, its pts made a non-decreasing count from the first one
-  VideoFrame converted(Rational time);  // `shown`
+  VideoFrame converted(Rational time, Rational until);  // `shown`
+  void check_colours();                                 // of the first frame
   std::optional<VideoFrame> next();
+  void tell(Notes& notes) const;
+  std::string damage() const;
   Rational seconds(int64_t ticks) const { return {ticks * base.num, base.den}; }
   Rational end() const;
 
+  std::string field;
   av::Decoder decoder;
+  av::Deinterlacer pictures;
   AVRational base;
-  av::RgbConverter to_rgb{av::RgbConverter::Kind::Video};
+  av::RgbConverter to_rgb;
   VideoInfo info;
   std::optional<Rational> rate;
   int orientation = 1;
   int64_t coded_height = 0, coded_width = 0;  // square pixels, before turning
-  int64_t origin = 0, last = 0, frame_ticks = 1, emitted = 0;
+  int64_t origin = 0, last = 0, frame_ticks = 1, emitted = 0, decoded = 0;
+  std::string missing;  // at the end of the file
   bool started = false, more = true;
   av::Frame shown = av::new_frame(), following = av::new_frame();
 };
 
-VideoReader::State::State(const MediaFile& file, std::optional<Rational> rate)
-    : decoder({file, "a video"}, AVMEDIA_TYPE_VIDEO, kMostVideoPixels),
+VideoReader::State::State(const MediaFile& file, const VideoReading& how)
+    : field(file.field),
+      decoder({file, "a video"}, AVMEDIA_TYPE_VIDEO, kMostVideoPixels),
+      pictures(decoder, how.deinterlace),
       base(decoder.input().stream().time_base),
-      rate(rate) {
+      to_rgb(av::RgbConverter::Kind::Video, stated_peak(decoder.input().stream())),
+      rate(how.rate) {
   AVFormatContext& format = decoder.input().format();
   AVStream& stream = decoder.input().stream();
   if (base.num <= 0 || base.den <= 0) decoder.source().refuse("its clock is nonsense");
@@ -82,6 +107,7 @@ VideoReader::State::State(const MediaFile& file, std::optional<Rational> rate)
   orientation = matrix_orientation(display_matrix(stream));
 
   if (!decode(*following)) decoder.source().refuse("it has no frame that can be decoded");
+  check_colours();
   coded_height = following->height;
   coded_width = std::max<int64_t>(1, std::llround(following->width * pixel_aspect(format, stream, *following)));
   bool turned = orientation >= 5;
@@ -89,8 +115,26 @@ VideoReader::State::State(const MediaFile& file, std::optional<Rational> rate)
   info.width = turned ? coded_height : coded_width;
 }
 
+void VideoReader::State::check_colours() {
+  const auto* dolby = static_cast<const AVDOVIDecoderConfigurationRecord*>(
+      side_data(decoder.input().stream(), AV_PKT_DATA_DOVI_CONF, sizeof(AVDOVIDecoderConfigurationRecord)));
+  if (dolby && dolby->bl_present_flag && dolby->dv_bl_signal_compatibility_id == 0) {
+    decoder.source().refuse("its colours are those of Dolby Vision profile " + std::to_string(dolby->dv_profile) +
+                            ", which only its own decoder shows; export it as SDR or HDR10");
+  }
+  try {
+    to_rgb.check(*following);
+  } catch (const av::UnreadableColours& unreadable) {
+    decoder.source().refuse(unreadable.what());
+  }
+}
+
 bool VideoReader::State::decode(AVFrame& frame) {
-  if (!decoder.next(frame)) return false;
+  if (!pictures.next(frame)) {
+    missing = av::missing_end(decoder, decoded);
+    return false;
+  }
+  ++decoded;
   int64_t at = frame.best_effort_timestamp;
   if (!started) {
     origin = at == AV_NOPTS_VALUE ? 0 : at;
@@ -107,8 +151,12 @@ bool VideoReader::State::decode(AVFrame& frame) {
   return true;
 }
 
-VideoFrame VideoReader::State::converted(Rational time) {
-  return {upright(to_rgb(*shown, coded_height, coded_width), orientation), time};
+VideoFrame VideoReader::State::converted(Rational time, Rational until) {
+  try {
+    return {upright(to_rgb(*shown, coded_height, coded_width), orientation), time, until};
+  } catch (const av::UnreadableColours& unreadable) {
+    decoder.source().refuse(unreadable.what());
+  }
 }
 
 Rational VideoReader::State::end() const {
@@ -121,7 +169,7 @@ std::optional<VideoFrame> VideoReader::State::next() {
     if (!more) return std::nullopt;
     std::swap(shown, following);
     more = decode(*following);
-    return converted(seconds(shown->pts));
+    return converted(seconds(shown->pts), more ? seconds(following->pts) : end());
   }
   Rational time{emitted * rate->denominator, rate->numerator};
   // `following` is the first frame after `time`; `shown` the one before it.
@@ -131,11 +179,36 @@ std::optional<VideoFrame> VideoReader::State::next() {
   }
   if (!more && end() <= time) return std::nullopt;
   ++emitted;
-  return converted(time);
+  return converted(time, {emitted * rate->denominator, rate->numerator});
 }
 
-VideoReader::VideoReader(const MediaFile& file, std::optional<Rational> rate)
-    : state_(std::make_unique<State>(file, rate)) {}
+std::string VideoReader::State::damage() const {
+  const int64_t packets = decoder.damaged_packets(), patched = decoder.patched_pictures();
+  std::string text;
+  if (packets > 0)
+    text = std::to_string(packets) + (packets == 1 ? " packet" : " packets") + " could not be decoded whole";
+  if (patched > 0) {
+    text += std::string(text.empty() ? "" : ", ") + std::to_string(patched) +
+            (patched == 1 ? " frame is" : " frames are") + " patched where data is lost";
+  }
+  return text;
+}
+
+void VideoReader::State::tell(Notes& notes) const {
+  for (const auto& [text, change] : to_rgb.told()) notes.add({field, text, change});
+  if (pictures.used()) {
+    notes.add({field, "the video is interlaced: whole frames are made of its fields (bwdif)",
+               "--no-deinterlace leaves them as they are"});
+  }
+  if (pictures.saw_fields()) {
+    notes.add({field, "the video has each of its fields as a picture of its own: they are read as they are",
+               "a progressive version of the video is read whole"});
+  }
+  if (const std::string text = damage(); !text.empty()) notes.add({field, "the video is damaged: " + text});
+  if (!missing.empty()) notes.add({field, missing});
+}
+
+VideoReader::VideoReader(const MediaFile& file, const VideoReading& how) : state_(std::make_unique<State>(file, how)) {}
 VideoReader::~VideoReader() = default;
 VideoReader::VideoReader(VideoReader&&) noexcept = default;
 
@@ -145,8 +218,8 @@ const VideoInfo& VideoReader::info() const {
 std::optional<VideoFrame> VideoReader::next() {
   return state_->next();
 }
-int64_t VideoReader::damaged_packets() const {
-  return state_->decoder.damaged_packets();
+void VideoReader::tell(Notes& notes) const {
+  state_->tell(notes);
 }
 
 }  // namespace wan

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "engine/base/note.h"
 #include "engine/media/media_file.h"
 #include "engine/media/rational.h"
 
@@ -27,24 +28,31 @@ struct VideoInfo {
 struct VideoFrame {
   at::Tensor rgb;  // uint8 [H, W, 3], contiguous
   Rational time;   // seconds since the first frame
+  Rational until;  // when the next frame follows, or the video ends
+};
+
+struct VideoReading {
+  /// With it, next() yields the frame shown at 0, 1/rate, 2/rate ... until the last frame's time is over.
+  std::optional<Rational> rate = {};
+  bool deinterlace = true;  // interlaced frames are made whole, one for one
 };
 
 /// Reads any video in the usual containers and codecs. Rotation metadata and pixel aspect are applied, odd sizes and
-/// variable frame rates kept as they are. All errors are InvalidRequest naming the file's field: no video, larger than the
-/// limits above or than 16 GB, an unknown codec, no frame that can be decoded. A file that is cut off yields the frames
-/// before the cut.
+/// variable frame rates kept as they are; colours become BT.709. All errors are InvalidRequest naming the file's field:
+/// no video, larger than the limits above or than 16 GB, an unknown codec, no frame that can be decoded, colours that
+/// cannot be converted. A file that is cut off yields the frames before the cut.
 class VideoReader {
  public:
-  /// With `rate`, next() yields the frame shown at 0, 1/rate, 2/rate ... until the last frame's time is over.
-  explicit VideoReader(const MediaFile& file, std::optional<Rational> rate = std::nullopt);
+  explicit VideoReader(const MediaFile& file, const VideoReading& how = {});
   ~VideoReader();
   VideoReader(VideoReader&&) noexcept;
 
   const VideoInfo& info() const;
   /// The next frame, none after the last. Times never decrease.
   std::optional<VideoFrame> next();
-  /// How many packets could not be decoded so far; above 0 the file is damaged and frames are missing.
-  int64_t damaged_packets() const;
+  /// Adds what was found so far: assumed or converted colours, interlaced frames, damage, and an end before the stated
+  /// one. The file's field is their subject.
+  void tell(Notes& notes) const;
 
  private:
   struct State;

@@ -39,7 +39,7 @@ struct Request {
   std::string solver;                                          // unipc | dpm++ | euler
   std::vector<double> sigmas;  // explicit list from high to low without the final 0; empty: from steps and shift
 
-  bool resample_fps = false, keep_audio = true, start_from_image = false;
+  bool resample_fps = false, keep_audio = true, deinterlace = true, start_from_image = false;
   bool private_urls = true;  // URLs may lead to the own machine and network; not part of the metadata
   double max_seconds = 0;    // S2V; 0: no cap
 

@@ -6,14 +6,53 @@
 #include <cmath>
 #include <vector>
 
+#include "engine/base/text.h"
 #include "engine/media/resize.h"
 
 namespace wan {
 
-PoseVideo::PoseVideo(const MediaFile& file, int64_t fps, int64_t height, int64_t width)
-    : reader_(file), height_(height), width_(width) {
-  const double rate = reader_.info().rate.value() / double(fps);
+namespace {
+
+bool takes_by_time(const Request& request) {
+  return request.preset != "reference";
+}
+
+VideoReading reading(const Request& request) {
+  VideoReading how{.deinterlace = request.deinterlace};
+  if (takes_by_time(request)) how.rate = Rational{request.frames_per_second, 1};
+  return how;
+}
+
+}  // namespace
+
+PoseVideo::PoseVideo(const MediaFile& file, const Request& request, int64_t height, int64_t width)
+    : reader_(file, reading(request)),
+      field_(file.field),
+      fps_(request.frames_per_second),
+      height_(height),
+      width_(width),
+      by_time_(takes_by_time(request)) {
+  if (by_time_) return;
+  const double rate = reader_.info().rate.value() / double(fps_);
   every_ = std::max<int64_t>(1, int64_t(std::nearbyint(rate)));  // round half to even, as Python does
+}
+
+void PoseVideo::tell(Notes& notes) const {
+  reader_.tell(notes);
+  const Rational rate = reader_.info().rate;
+  if (rate == Rational{fps_, 1}) return;
+  const std::string rates =
+      "the pose video has " + decimals(rate.value()) + " frames a second, the output " + std::to_string(fps_) + ": ";
+  if (by_time_) {
+    notes.add({field_, rates + "the one shown at each output frame's time is taken",
+               "--preset reference takes every k-th, as the reference code does"});
+    return;
+  }
+  const double speed = double(every_) * double(fps_) / rate.value();
+  notes.add({field_,
+             rates + (every_ == 1 ? "every one" : "every " + std::to_string(every_) + ". one") +
+                 " is taken, as the reference code does; poses run " + decimals(speed) + " times as fast as the speech",
+             "--preset hosted takes them by time"});
 }
 
 std::optional<VideoFrame> PoseVideo::next_shown() {

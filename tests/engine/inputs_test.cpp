@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "engine/base/error.h"
@@ -10,6 +12,7 @@
 #include "engine/media/png.h"
 #include "engine/media/writer.h"
 #include "engine/request/parse.h"
+#include "tests/engine/media_ffmpeg.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
 #include "tests/support/job.h"
@@ -130,6 +133,65 @@ TEST(LoadInputs, KeepsTheSoundOfAnUnchangedSpeed) {
   EXPECT_FALSE(kept({{"frames_per_second", 16}}));
   EXPECT_TRUE(kept({{"frames_per_second", 16}, {"resample_fps", true}}));
   EXPECT_FALSE(kept({{"frames_per_second", 8}, {"keep_audio", false}}));
+}
+
+/// What is told of a video, and whether its sound is kept.
+struct Loaded {
+  std::vector<Note> notes;
+  bool sound;
+  bool tells(const std::string& subject, const std::string& words) const {
+    return std::any_of(notes.begin(), notes.end(), [&](const Note& note) {
+      return note.subject == subject && note.text.find(words) != std::string::npos;
+    });
+  }
+};
+
+Loaded loaded(const Scene& scene, nlohmann::json more) {
+  more.update({{"width", 64}, {"height", 32}});
+  const Request request = scene.request(Task::V2V, more);
+  Notes notes;
+  const bool sound = !load_video(request, input_files(request, ""), notes).keep_audio_from.empty();
+  return {notes.list(), sound};
+}
+
+TEST(LoadInputs, FramesAtOtherTimesAreToldAndLoseTheSound) {
+  const Scene scene;
+  // 16 frames a second, then 8 and then 32: 16 on average.
+  ffmpeg(
+      "-f lavfi -i color=gray:s=64x32:r=32:d=3 -f lavfi -i sine=d=3 -vf "
+      "\"select='lt(t,1)*not(mod(n,2))+gte(t,1)*lt(t,2)*not(mod(n,4))+gte(t,2)'\" -vsync vfr -c:v libx264 " +
+      (scene.folder / "uneven.mkv").string());
+  for (const bool sound : {true, false}) {
+    const Loaded uneven = loaded(scene, {{"video_url", "uneven.mkv"}, {"keep_audio", sound}, {"num_frames", 49}});
+    EXPECT_FALSE(uneven.sound);
+    EXPECT_TRUE(uneven.tells("video_url", "every frame of the video is shown at 16 a second, it has"));
+    EXPECT_EQ(uneven.tells("keep_audio", "the sound is left out: it lasts"), sound);
+  }
+  // Its beginning has the output's times, and no more of it is looked at.
+  EXPECT_TRUE(loaded(scene, {{"video_url", "uneven.mkv"}, {"num_frames", 13}}).sound);
+  const Loaded resampled = loaded(scene, {{"video_url", "uneven.mkv"}, {"resample_fps", true}});
+  EXPECT_TRUE(resampled.sound);
+  EXPECT_FALSE(resampled.tells("video_url", "every frame"));
+}
+
+TEST(LoadInputs, AnotherSpeedIsToldAlsoWithoutSound) {
+  const Scene scene;
+  ffmpeg("-f lavfi -i color=gray:s=64x32:r=30:d=1 -c:v libx264 " + (scene.folder / "fast.mp4").string());
+  const Loaded fast = loaded(scene, {{"video_url", "fast.mp4"}, {"num_frames", 17}});
+  EXPECT_TRUE(
+      fast.tells("video_url",
+                 "every frame of the video is shown at 16 a second, it has 30.00 on average: 17 frames last 1.06 s "
+                 "instead of 0.57 s, 0.53 times the speed"));
+  EXPECT_FALSE(fast.tells("keep_audio", ""));
+}
+
+TEST(LoadInputs, NearlyEqualRatesKeepTheSound) {
+  const Scene scene;
+  ffmpeg("-f lavfi -i color=gray:s=64x32:r=30000/1001:d=1 -f lavfi -i sine=d=1 -c:v libx264 " +
+         (scene.folder / "ntsc.mp4").string());
+  const Loaded ntsc = loaded(scene, {{"video_url", "ntsc.mp4"}, {"frames_per_second", 30}});
+  EXPECT_TRUE(ntsc.sound);
+  EXPECT_FALSE(ntsc.tells("video_url", "every frame"));
 }
 
 }  // namespace

@@ -1,0 +1,14 @@
+// What a video's container states and its bytes do not hold. Included by this folder's .cpp files only.
+#pragma once
+
+#include <string>
+
+#include "engine/media/input.h"
+
+namespace wan::av {
+
+/// To be asked when `video` has been read to its end, `frames` of which could be decoded: what is missing, as a sentence
+/// for the user; empty where all is there, or nothing is stated.
+std::string missing_end(Decoder& video, int64_t frames);
+
+}  // namespace wan::av

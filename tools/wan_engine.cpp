@@ -3,6 +3,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -28,6 +29,7 @@
 #include "tools/cli/dry_run.h"
 #include "tools/cli/environment.h"
 #include "tools/cli/inspect_output.h"
+#include "tools/cli/signals.h"
 
 namespace wan {
 namespace {
@@ -224,8 +226,9 @@ int exit_code(int argc, char** argv) {
     complain(error.what());
     return 3;
   } catch (const Cancelled& stopped) {
-    complain(std::string("[stop] interrupted; ") + stopped.what());
-    return 130;
+    const int signal = signal_that_came() ? signal_that_came() : SIGINT;
+    complain("[stop] " + signal_text(signal) + "; " + stopped.what());
+    return 128 + signal;
   } catch (const c10::Error& error) {
     complain(error.what_without_backtrace());
   } catch (const std::filesystem::filesystem_error& error) {
@@ -240,6 +243,7 @@ int exit_code(int argc, char** argv) {
 }  // namespace wan
 
 int main(int argc, char** argv) {
+  wan::take_signals();
   wan::fix_order_of_sums();
   return wan::exit_code(argc, argv);
 }

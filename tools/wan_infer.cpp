@@ -11,6 +11,7 @@
 #include "engine/base/error.h"
 #include "tools/cli/command_line.h"
 #include "tools/cli/dry_run.h"
+#include "tools/cli/signals.h"
 
 namespace {
 
@@ -20,6 +21,7 @@ int become_engine(char** argv) {
   // render of two seconds took a hundred. It reads its environment when it is loaded, so this is the place.
   setenv("OMP_WAIT_POLICY", "passive", 0);
   const std::string engine = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "wan-engine";
+  wan::hold_signals();  // libtorch takes half a second to be loaded; wan-engine gets what comes meanwhile
   execv(engine.c_str(), argv);
   std::cerr << "wan-infer: [wan-engine] must lie beside this program: " << std::strerror(errno)
             << "; ./run build makes it\n";
@@ -29,6 +31,7 @@ int become_engine(char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  wan::take_signals();
   try {
     const wan::Command command = wan::parse_command_line(argc, argv);
     if (command.answer.empty() && !command.dry_run) return become_engine(argv);

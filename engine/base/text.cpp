@@ -1,6 +1,7 @@
 #include "engine/base/text.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <limits>
 #include <tuple>
@@ -69,6 +70,20 @@ std::string shown_path(const std::string& path) {
 std::string decimals(double value) {
   char text[330];  // the greatest double has 309 digits before the point
   std::snprintf(text, sizeof text, "%.2f", value);
+  return text;
+}
+
+std::string duration(double seconds) {
+  char text[64];
+  const long whole = std::lround(seconds);
+  if (seconds < 9.95)
+    std::snprintf(text, sizeof text, "%.2f s", seconds);
+  else if (whole < 60)
+    std::snprintf(text, sizeof text, "%ld s", whole);
+  else if (whole < 3600)
+    std::snprintf(text, sizeof text, "%ld min %ld s", whole / 60, whole % 60);
+  else
+    std::snprintf(text, sizeof text, "%ld h %ld min", whole / 3600, whole / 60 % 60);
   return text;
 }
 

@@ -20,6 +20,9 @@ std::string shown_path(const std::string& path);
 /// content.
 std::string shown_url(const std::string& url);
 
+/// "0.42 s", "12 s", "1 min 20 s", "2 h 5 min".
+std::string duration(double seconds);
+
 /// "57.15 GB"; below 10 MB "0.51 MB". Powers of ten.
 std::string gigabytes(uint64_t bytes);
 

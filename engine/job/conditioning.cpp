@@ -19,7 +19,7 @@ at::Tensor first_sample(const Request& request, const Geometry& geometry, const 
   constexpr int64_t kTimes = 4, kPixels = vae::kPixels;
   const int64_t frames = rendered_frames(request.task, geometry.num_frames);
   at::Tensor noise =
-      Noise(uint64_t(request.seed), placement.noise)
+      Noise(request.seed, placement.noise)
           .draw({vae::kLatentChannels, (frames - 1) / kTimes + 1, geometry.height / kPixels, geometry.width / kPixels})
           .to(placement.device);
   return noised(noise, encoded.clean, schedule);

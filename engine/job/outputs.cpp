@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 /// What a record says but for the attention, which follows from the card, the notes, which follow from the inputs, and
 /// the content of URLs, which is not known before they are fetched.
-nlohmann::json comparable(Record record, int64_t seed, const InputIdentities& known) {
+nlohmann::json comparable(Record record, uint64_t seed, const InputIdentities& known) {
   record.request.seed = seed;
   record.attention.clear();
   record.notes.clear();
@@ -25,10 +25,10 @@ nlohmann::json comparable(Record record, int64_t seed, const InputIdentities& kn
 
 }  // namespace
 
-std::optional<int64_t> finished_seed(const std::string& out, const Record& record) {
+std::optional<uint64_t> finished_seed(const std::string& out, const Record& record) {
   try {
     const Record made = parse_record(read_metadata({out, "out"}), "out");
-    const int64_t seed = record.request.seed;
+    const uint64_t seed = record.request.seed;
     if (record.request.seed_given && made.request.seed != seed) return std::nullopt;
     if (comparable(made, seed, record.inputs) != comparable(record, seed, record.inputs)) return std::nullopt;
     return made.request.seed;

@@ -10,7 +10,7 @@ namespace wan {
 
 /// The seed of the finished video at `out`, where it is what `record` says: the same request, model files, inputs, device
 /// and version. Any seed counts where `record` has one that was not given. Nothing where it is no video of ours.
-std::optional<int64_t> finished_seed(const std::string& out, const Record& record);
+std::optional<uint64_t> finished_seed(const std::string& out, const Record& record);
 
 /// `out`, or its stem with -2, -3, ... : the first name at which there is neither a file nor unfinished work.
 std::string free_name(const std::string& out);

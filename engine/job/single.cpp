@@ -23,15 +23,15 @@ constexpr const char* kAsked = "asked";  // key of the note that says whose work
 /// What a work folder notes about the run it belongs to.
 struct Asked {
   std::string key;  // of the request without its seed
-  int64_t seed;
+  uint64_t seed;
 };
 
 std::optional<Asked> asked_in(const fs::path& folder) {
   const auto note = WorkFolder::peek(folder, kAsked);
   if (!note || !note->contains("request") || !note->contains("seed") || !note->at("request").is_string() ||
-      !note->at("seed").is_number_integer())
+      !note->at("seed").is_number_unsigned())
     return std::nullopt;
-  return Asked{note->at("request").get<std::string>(), note->at("seed").get<int64_t>()};
+  return Asked{note->at("request").get<std::string>(), note->at("seed").get<uint64_t>()};
 }
 
 /// Whether a folder holds unfinished work of this request: with its seed, where one was given.
@@ -145,7 +145,7 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
   if (fs::exists(request.out) && !options.overwrite) {
     const ModelFolder model = open_model_folder(request.model, request.task);
     const Record now = make_record(request, resolve_placement(request), identities(model), identify_inputs(request));
-    const std::optional<int64_t> made = finished_seed(request.out, now);
+    const std::optional<uint64_t> made = finished_seed(request.out, now);
     if (!made)
       throw InvalidRequest("out", "must not be there already, and " + shown_path(request.out) +
                                       " is another request's, or does not say whose; --overwrite replaces it");

@@ -3,6 +3,8 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -61,6 +63,13 @@ void check_writable(const std::string& field, const std::string& path) {
                                     shown_path(folder.string()) + " first");
   if (access(folder.c_str(), W_OK | X_OK) != 0)
     throw InvalidRequest(field, "cannot be written: " + shown_path(folder.string()) + ": " + std::strerror(errno));
+}
+
+void check_ending(const std::string& field, const std::string& path, const std::vector<std::string>& endings) {
+  std::string ending = fs::path(path).extension().string();
+  for (char& letter : ending) letter = char(std::tolower(static_cast<unsigned char>(letter)));
+  if (std::find(endings.begin(), endings.end(), ending) != endings.end()) return;
+  throw InvalidRequest(field, "must end in " + either(endings) + ", got " + shown_path(path));
 }
 
 void check_other_file(const std::string& field, const std::string& path, const std::string& other_field,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace wan {
 
@@ -17,6 +18,9 @@ void check_readable(const std::string& field, const std::string& path);
 /// Throws InvalidRequest unless a file can be made at `path`: its folder exists and is writable, what lies there is a
 /// regular file or nothing, and its name leaves room for what is written beside it.
 void check_writable(const std::string& field, const std::string& path);
+
+/// Throws InvalidRequest unless the path ends in one of these, in letters of either case.
+void check_ending(const std::string& field, const std::string& path, const std::vector<std::string>& endings);
 
 /// Throws InvalidRequest that names both fields where the paths lead to one file.
 void check_other_file(const std::string& field, const std::string& path, const std::string& other_field,

@@ -56,7 +56,7 @@ std::string one_name(const std::string& path) {
 }
 
 /// NAME.mp4 is NAME-SEED.mp4.
-std::string with_seed(const std::string& out, int64_t seed) {
+std::string with_seed(const std::string& out, uint64_t seed) {
   const fs::path path = out;
   return path.parent_path() / (path.stem().string() + "-" + std::to_string(seed) + path.extension().string());
 }
@@ -119,24 +119,27 @@ class Reader {
   /// The seeds of one line, in order: `seeds`, or `repeat` many, or the one it has.
   std::vector<json> take_seeds(json& fields) {
     const bool listed = fields.contains("seeds"), repeated = fields.contains("repeat");
-    const json seed = fields.value("seed", json()), seeds = fields.value("seeds", json()),
-               repeat = fields.value("repeat", json());
+    const json asked = fields.value("seed", json()), seed = is_drawn(asked) ? json() : asked,
+               seeds = fields.value("seeds", json()), repeat = fields.value("repeat", json());
     for (const char* name : {"seed", "seeds", "repeat"}) fields.erase(name);
     if (listed && (repeated || !seed.is_null()))
       throw InvalidRequest("seeds", std::string("cannot be together with ") + (repeated ? "repeat" : "seed"));
     if (listed && (!seeds.is_array() || seeds.empty()))
       throw InvalidRequest("seeds", "must be a list of whole numbers, got " + shown(seeds));
-    if (listed) return seeds.get<std::vector<json>>();
+    if (listed) return with_drawn(seeds.get<std::vector<json>>(), without_out(fields).dump());
     if (repeated && (!repeat.is_number_integer() || repeat < 1 || repeat > kMostJobs))
       throw InvalidRequest("repeat", "must be a whole number from 1 to 100000, got " + shown(repeat));
-    const bool counts = repeated && seed.is_number_integer() && seed >= 0 && seed <= INT64_MAX - int64_t(kMostJobs);
+    const bool counts =
+        repeated && seed.is_number_integer() && seed >= 0 && seed.get<uint64_t>() <= UINT64_MAX - kMostJobs;
     if (repeated && !seed.is_null() && !counts)
       throw InvalidRequest("seed", "must be a whole number from which repeat counts up, got " + shown(seed));
 
     std::vector<json> result;
     const std::string text = seed.is_null() ? without_out(fields).dump() : "";
     for (int64_t i = 0; i < (repeated ? repeat.get<int64_t>() : 1); ++i)
-      result.push_back(seed.is_null() ? json(draws_.next(text)) : counts ? json(seed.get<int64_t>() + i) : seed);
+      result.push_back(seed.is_null() ? json(draws_.next(text))
+                       : counts       ? json(seed.get<uint64_t>() + uint64_t(i))
+                                      : seed);
     return result;
   }
 
@@ -145,6 +148,14 @@ class Reader {
     const char* name = "private_urls";
     if (defaults_.value(name, true) || !fields.value(name, json()).is_boolean() || !fields[name].get<bool>()) return;
     throw InvalidRequest(name, "must not be true where the command says --no-private-urls; leave it out");
+  }
+
+  static bool is_drawn(const json& seed) { return seed.is_null() || seed == -1 || seed == "-1"; }
+
+  std::vector<json> with_drawn(std::vector<json> seeds, const std::string& text) {
+    for (json& seed : seeds)
+      if (seed == -1) seed = draws_.next(text);
+    return seeds;
   }
 
   static json without_out(json fields) {

@@ -215,9 +215,9 @@ std::vector<Parameter> make_table() {
 
       {.name = "seed",
        .field = &Request::seed,
-       .tasks = every({nullptr, {0, 0x1p63}, {0, 0x1p63}}),
+       .tasks = every({nullptr, {0, 0x1p64}, {0, 0x1p64}}),
        .group = "Sampling",
-       .help = "Seed of the noise, as torch's generator takes it; drawn where it is absent.",
+       .help = "Seed of the noise, as torch's generator takes it; drawn where it is absent or -1.",
        .metavar = "N",
        .nullable = true,
        .given = &Request::seed_given},

@@ -35,8 +35,8 @@ struct Accepts {
   bool from_input = false;              // unset, it follows the input's length; `value` is only where to start
 };
 
-using Field = std::variant<std::string Request::*, int64_t Request::*, double Request::*, bool Request::*,
-                           std::vector<double> Request::*>;
+using Field = std::variant<std::string Request::*, int64_t Request::*, uint64_t Request::*, double Request::*,
+                           bool Request::*, std::vector<double> Request::*>;
 
 struct Parameter {
   const char* name = "";  // the endpoints' field name

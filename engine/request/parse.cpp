@@ -33,7 +33,7 @@ class Parser {
     collect([&] { settle_sigmas(); });
     collect([&] { settle_size(); });
     collect([&] { check_last_image(); });
-    if (!request_.seed_given) request_.seed = int64_t(std::random_device()() & 0x7FFFFFFF);  // fits every endpoint
+    if (!request_.seed_given) request_.seed = std::random_device()() & 0x7FFFFFFF;  // fits every endpoint
     collect([&] { settle_output(); });
     if (!errors_.empty()) throw InvalidRequest(errors_);
     return request_;
@@ -85,6 +85,11 @@ class Parser {
     std::visit(Overload{[&](int64_t Request::*field) {
                           request_.*field = read_integer(parameter, *found, from_flags());
                           check_range(parameter, accepts, double(request_.*field), *found);
+                        },
+                        [&](uint64_t Request::*field) {
+                          const std::optional<uint64_t> seed = read_seed(parameter, *found, from_flags());
+                          request_.*parameter.given = seed.has_value();
+                          request_.*field = seed.value_or(0);
                         },
                         [&](double Request::*field) {
                           request_.*field = read_number(parameter, *found, from_flags());
@@ -212,6 +217,7 @@ class Parser {
     if (!fields_.contains("out"))
       request_.out = from_folder(options_.folder,
                                  std::string(task_name(request_.task)) + "-" + std::to_string(request_.seed) + ".mp4");
+    if (fields_.contains("out") && !request_.out.empty()) check_ending("out", request_.out, {".mp4", ".m4v", ".mov"});
     if (!options_.check_files || request_.out.empty()) return;
     check_writable("out", request_.out);
     for (const Parameter& parameter : parameters()) {

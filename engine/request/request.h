@@ -26,7 +26,7 @@ struct Request {
   int64_t num_frames = 0;         // what the file holds; the model renders the next 4n + 1 (4n for speech)
   bool num_frames_given = false;  // unset has its own meaning for video and speech input
   int64_t frames_per_second = 16;
-  int64_t seed = 0;  // drawn where it was absent
+  uint64_t seed = 0;  // drawn where it was absent or -1
   bool seed_given = false;
   std::string resolution;         // 480p | 580p | 720p
   std::string aspect_ratio;       // 16:9 | 9:16 | 1:1 | auto

@@ -48,6 +48,21 @@ int64_t read_integer(const Parameter& parameter, const json& value, bool text) {
   return int64_t(*real);
 }
 
+std::optional<uint64_t> read_seed(const Parameter& parameter, const json& value, bool text) {
+  const char* const kWanted = "must be -1 (drawn) or a whole number from 0 to 2^64 - 1";
+  const bool typed = value.is_string() && text;
+  if (value.is_number_unsigned()) return value.get<uint64_t>();
+  if (typed)
+    if (const auto number = number_in<uint64_t>(value.get_ref<const std::string&>())) return number;
+  std::optional<double> real;
+  if (value.is_number_float()) real = value.get<double>();
+  if (typed) real = number_in<double>(value.get_ref<const std::string&>());
+  if (real && std::abs(*real) >= 0x1p53) refuse(parameter, value, "int_parsing_size", kWanted);
+  const int64_t number = read_integer(parameter, value, text);
+  if (number < -1) refuse(parameter, value, "greater_than_equal", kWanted);
+  return number == -1 ? std::nullopt : std::optional(uint64_t(number));
+}
+
 double read_number(const Parameter& parameter, const json& value, bool text) {
   const char* const kWanted = "must be a number";
   std::optional<double> number;

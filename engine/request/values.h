@@ -11,6 +11,8 @@ namespace wan {
 /// 81, 81.0, and with `text` "81"; nothing else.
 int64_t read_integer(const Parameter& parameter, const nlohmann::json& value, bool text);
 /// A finite number.
+/// Nothing where it is -1, which stands for a drawn one; from 0 to 2^64 - 1 otherwise.
+std::optional<uint64_t> read_seed(const Parameter& parameter, const nlohmann::json& value, bool text);
 double read_number(const Parameter& parameter, const nlohmann::json& value, bool text);
 /// true or false; with `text` also true, yes, on, 1 and their opposites as words.
 bool read_boolean(const Parameter& parameter, const nlohmann::json& value, bool text);

@@ -216,18 +216,23 @@ TEST(Params, TypesAreStrictInJsonAndTextInFlags) {
 
 TEST(Params, SeedsAreWhatTorchTakes) {
   auto seed = [](const json& value) { return parse(Task::T2V, fields(Task::T2V, {{"seed", value}}), kFields); };
-  EXPECT_EQ(seed(INT64_MAX).seed, INT64_MAX);
-  EXPECT_EQ(seed(0).seed, 0);
-  EXPECT_TRUE(seed(0).seed_given);
-  EXPECT_EQ(errors(Task::T2V, {{"seed", -1}}), "seed:greater_than_equal");
-  EXPECT_EQ(errors(Task::T2V, {{"seed", uint64_t(1) << 63}}), "seed:int_parsing_size");
-  EXPECT_EQ(errors(Task::T2V, {{"seed", "9223372036854775808"}}, kFlags), "seed:int_parsing_size");
-  std::set<int64_t> drawn;
+  for (uint64_t value : {uint64_t(0), uint64_t(INT64_MAX), uint64_t(1) << 63, UINT64_MAX}) {
+    EXPECT_EQ(seed(value).seed, value);
+    EXPECT_TRUE(seed(value).seed_given);
+    EXPECT_EQ(parse(to_json(seed(value)), {}).seed, value);
+    const json typed = fields(Task::T2V, {{"seed", std::to_string(value)}});
+    EXPECT_EQ(parse(Task::T2V, typed, {.source = Source::Flags, .check_files = false}).seed, value);
+  }
+  EXPECT_FALSE(seed(-1).seed_given);
+  EXPECT_EQ(errors(Task::T2V, {{"seed", "-1"}}, kFlags), "");
+  EXPECT_EQ(errors(Task::T2V, {{"seed", -2}}), "seed:greater_than_equal");
+  EXPECT_EQ(errors(Task::T2V, {{"seed", 0x1p64}}), "seed:int_parsing_size");
+  EXPECT_EQ(errors(Task::T2V, {{"seed", "18446744073709551616"}}, kFlags), "seed:int_parsing_size");
+  std::set<uint64_t> drawn;
   for (int i = 0; i < 8; ++i) {
     Request request = seed(nullptr);
     EXPECT_FALSE(request.seed_given);
-    EXPECT_GE(request.seed, 0);
-    EXPECT_LE(request.seed, INT32_MAX);
+    EXPECT_LE(request.seed, uint64_t(INT32_MAX));
     drawn.insert(request.seed);
   }
   EXPECT_GT(drawn.size(), 1u);

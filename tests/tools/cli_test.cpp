@@ -39,7 +39,7 @@ TEST(Cli, BadInputIsOneLineForEachErrorAndExitCode2) {
       {{"--prompt", "x", "--shift", "12", "--unlocked", "--guidance-scale", "51"},
        {"[guidance_scale] must be from 0 to 50, got 51"}},
       {{"--prompt", "x", "--seed", "99999999999999999999"},
-       {"[seed] must be a whole number of at most 2^63 - 1, got '99999999999999999999'"}},
+       {"[seed] must be -1 (drawn) or a whole number from 0 to 2^64 - 1, got '99999999999999999999'"}},
       {{"--prompt", "\xc3\x28"}, {"[prompt] must be UTF-8, got '"}},
       {{"--prompt", "x", "--widht", "64"}, {"[--widht] is not a flag of t2v; the nearest is --width"}},
       {{"--prompt", "x", "--image", "a.png"}, {"[--image] is not a flag of t2v; it belongs to i2v and s2v"}},

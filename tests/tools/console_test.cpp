@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <csignal>
 #include <sstream>
 
 #include "engine/base/error.h"
+#include "tools/cli/signals.h"
 
 namespace wan {
 namespace {
@@ -71,9 +73,52 @@ TEST(Console, TheBarFitsItsRow) {
     EXPECT_LE(bar_line("a long name of a clip denoise", 2, figures, columns).size(), size_t(std::max(1, columns - 1)));
 }
 
+TEST(Console, FewLinesStay) {
+  const std::string text = written(Console::Format::Text, [](Console& console) {
+    for (int64_t step = 0; step < 100; ++step) console.at({Stage::Decode, step, 100, "", ""});
+  });
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 11) << text;  // 0, 10, ... 90 and the last
+  EXPECT_NE(text.find("decode 99/100"), std::string::npos);
+  const std::string json = written(Console::Format::Json, [](Console& console) {
+    for (int64_t step = 0; step < 100; ++step) console.at({Stage::Decode, step, 100, "", ""});
+  });
+  EXPECT_EQ(std::count(json.begin(), json.end(), '\n'), 100);
+}
+
+TEST(Console, LinesForPeopleHaveTheirUnits) {
+  const Log::Fields fields = {{"network", "VAE"}, {"seconds", 80.4}, {"peak_ram_bytes", 3'700'000}, {"frames", 17}};
+  EXPECT_EQ(log_line("load", fields, true),
+            "load network=VAE seconds=\"1 min 20 s\" peak_ram_bytes=\"3.70 MB\" frames=17");
+  EXPECT_EQ(log_line("load", fields, false), "load network=VAE seconds=80.4 peak_ram_bytes=3700000 frames=17");
+  const Log::Fields note = {{"subject", "video_url"}, {"text", "it is cut"}, {"change", "--resample-fps keeps it"}};
+  EXPECT_EQ(log_line("note", note, false), "note [video_url] it is cut; --resample-fps keeps it");
+}
+
+TEST(Signals, IgnoredOnesStayIgnored) {
+  auto ignored = [] {
+    std::signal(SIGHUP, SIG_IGN);
+    take_signals();
+    raise(SIGHUP);
+    _exit(signal_that_came());
+  };
+  EXPECT_EXIT(ignored(), testing::ExitedWithCode(0), "");
+}
+
+TEST(Signals, HeldOnesComeLater) {
+  auto held = [] {
+    hold_signals();
+    raise(SIGTERM);
+    if (signal_that_came() != 0) _exit(1);
+    take_signals();
+    _exit(signal_that_came());
+  };
+  EXPECT_EXIT(held(), testing::ExitedWithCode(SIGTERM), "");
+}
+
 TEST(Console, ASignalStopsTheJobAtItsNextStep) {
-  for (int signal : {SIGINT, SIGTERM}) {
+  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
     auto stopped = [signal] {
+      take_signals();
       Console console(Console::Format::Text);
       console.at({Stage::Denoise, 0, 2, "high", ""});
       raise(signal);
@@ -86,6 +131,7 @@ TEST(Console, ASignalStopsTheJobAtItsNextStep) {
     };
     EXPECT_EXIT(stopped(), testing::ExitedWithCode(130), "denoise 0/2");
     auto between_steps = [signal] {
+      take_signals();
       Console console(Console::Format::Text);
       console.check();
       raise(signal);
@@ -98,7 +144,7 @@ TEST(Console, ASignalStopsTheJobAtItsNextStep) {
     };
     EXPECT_EXIT(between_steps(), testing::ExitedWithCode(130), "");
     auto twice = [signal] {
-      Console console(Console::Format::Text);
+      take_signals();
       raise(signal);
       raise(signal);
       _exit(0);

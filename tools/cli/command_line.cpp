@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <map>
+#include <thread>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
@@ -39,7 +40,8 @@ void add_parameter(CLI::App& app, const Parameter& parameter, Task task, bool re
 void add_run_flags(CLI::App& app) {
   add_flag(app, "--log-format", "text|json", "Progress and log as text, or one JSON object a line. Default text.",
            kGeneral);
-  add_flag(app, "--threads", "N", "CPU threads, from 1 to 4096. Default: as many as the machine has.", kGeneral);
+  add_flag(app, "--threads", "N", "CPU threads, at most 64 or four for each core. Default: as many as the machine has.",
+           kGeneral);
 }
 
 void add_contact_sheet(CLI::App& app) {
@@ -139,6 +141,7 @@ class Reader {
       read_request();
     else
       check_fields();
+    if (texts_.count("--contact-sheet")) collect([&] { check_contact_sheet(); });
     if (!errors_.empty()) throw InvalidRequest(errors_);
     return command_;
   }
@@ -225,14 +228,15 @@ class Reader {
     command_.anyway = is_set("--anyway");
     command_.dry_run = is_set("--dry-run");
     command_.contact_sheet = text("--contact-sheet");
-    if (texts_.count("--contact-sheet")) collect([&] { check_writable("contact_sheet", command_.contact_sheet); });
     if (texts_.count("--threads")) {
       const std::string digits = text("--threads");
       const bool number =
           !digits.empty() && digits.size() <= 4 && digits.find_first_not_of("0123456789") == std::string::npos;
       command_.threads = number ? std::stoll(digits) : 0;
-      if (command_.threads < 1 || command_.threads > 4096)
-        fail("threads", "must be from 1 to 4096, got " + shown(digits), "range");
+      const int64_t most = std::max<int64_t>(64, 4 * int64_t(std::thread::hardware_concurrency()));
+      if (command_.threads < 1 || command_.threads > most)
+        fail("threads", "must be from 1 to " + std::to_string(most) + " on this machine, got " + shown(digits),
+             "range");
     }
     for (const CLI::Option* option : app_.get_options()) {
       if (!option->get_positional()) continue;
@@ -263,6 +267,19 @@ class Reader {
       });
     }
     collect([&] { parse(Task::T2V, fields, {.source = Source::Flags, .need_model = false, .check_files = writes}); });
+  }
+
+  /// It takes no name that something else has, or it would replace it.
+  void check_contact_sheet() {
+    const std::string& sheet = command_.contact_sheet;
+    check_ending("contact_sheet", sheet, {".png"});
+    check_writable("contact_sheet", sheet);
+    if (!command_.is_render()) return check_other_file("contact_sheet", sheet, command_.name, command_.input);
+    for (const Parameter& parameter : parameters()) {
+      if (!parameter.path || !parameter.accepts(command_.request.task)) continue;
+      const std::string& path = command_.request.*std::get<std::string Request::*>(parameter.field);
+      if (!path.empty() && !is_url(path)) check_other_file("contact_sheet", sheet, parameter.name, path);
+    }
   }
 
   CLI::App& app_;

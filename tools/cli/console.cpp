@@ -10,20 +10,12 @@
 #include <cstring>
 
 #include "engine/base/error.h"
+#include "engine/base/text.h"
+#include "tools/cli/signals.h"
 
 namespace wan {
 
 namespace {
-
-std::atomic<bool> g_stop{false};
-
-void on_signal(int number) {
-  if (g_stop.exchange(true)) {
-    // The second signal: the step takes too long for the user.
-    std::signal(number, SIG_DFL);
-    raise(number);
-  }
-}
 
 std::string clock_text(double seconds) {
   char text[32];
@@ -66,6 +58,34 @@ std::string bar_line(const std::string& label, double done, const std::string& f
   return line.substr(0, size_t(std::max(1, columns - 1)));
 }
 
+namespace {
+
+/// One field of a line: 0.51 MB and 1 min 20 s for people, exact figures for the rest.
+std::string field_text(const std::string& key, const Log::Fields& value, bool for_people) {
+  if (for_people && key.ends_with("_bytes") && value.is_number()) return "\"" + gigabytes(value.get<uint64_t>()) + "\"";
+  if (for_people && key.ends_with("seconds") && value.is_number()) return "\"" + duration(value.get<double>()) + "\"";
+  if (value.is_number_float()) {
+    char number[32];
+    std::snprintf(number, sizeof number, "%.4g", value.get<double>());
+    return number;
+  }
+  const std::string text = value.dump(-1, ' ', false, Log::Fields::error_handler_t::replace);
+  return value.is_string() && text.find(' ') == std::string::npos ? text.substr(1, text.size() - 2) : text;
+}
+
+}  // namespace
+
+std::string log_line(std::string_view event, const Log::Fields& fields, bool for_people) {
+  if (event == "note") {
+    const std::string change = fields.value("change", "");
+    return "note [" + fields.value("subject", "") + "] " + fields.value("text", "") +
+           (change.empty() ? "" : "; " + change);
+  }
+  std::string text(event);
+  for (const auto& [key, value] : fields.items()) text += " " + key + "=" + field_text(key, value, for_people);
+  return text;
+}
+
 const char* name(Stage stage) {
   switch (stage) {
     case Stage::Fetch:
@@ -84,20 +104,14 @@ const char* name(Stage stage) {
   return "";
 }
 
-Console::Console(Format format) : format_(format), terminal_(format == Format::Text && isatty(STDERR_FILENO)) {
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
-  // A full disk or a closed pipe is an error to report, not a reason to die.
-  std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGXFSZ, SIG_IGN);
-}
+Console::Console(Format format) : format_(format), terminal_(format == Format::Text && isatty(STDERR_FILENO)) {}
 
 Console::~Console() {
   clear_bar();
 }
 
 void Console::check() {
-  if (g_stop) throw Cancelled();
+  if (signal_that_came() != 0) throw Cancelled();
 }
 
 void Console::at(const Report& report) {
@@ -111,12 +125,23 @@ void Console::at(const Report& report) {
     stage_start_ = now;
     stage_first_ = report.step;
   }
-  // Bytes come without end: of the lines that stay, one is enough now and then.
-  if (report.stage == Stage::Fetch && !terminal_ && now - fetch_line_ < std::chrono::seconds(10)) return;
-  if (report.stage == Stage::Fetch) fetch_line_ = now;
+  if (!is_due(report, now)) return;
   int64_t done = report.step - stage_first_;
   double each = done > 0 ? std::chrono::duration<double>(now - stage_start_).count() / double(done) : 0;
   draw(report, each, each * double(std::max<int64_t>(report.steps - report.step, 0)));
+}
+
+/// Lines that stay are few: a stage's first and last, and between them one in 10 s or 10 %. A program that reads JSON gets
+/// every step, but not every piece of a download.
+bool Console::is_due(const Report& report, Clock::time_point now) {
+  if (terminal_ || (format_ == Format::Json && report.stage != Stage::Fetch)) return true;
+  const bool begins = report.step == stage_first_,
+             ends = report.step + 1 >= report.steps && report.stage != Stage::Fetch;
+  const bool far = report.stage != Stage::Fetch && (report.step - line_step_) * 10 >= report.steps;
+  if (!begins && !ends && !far && now - line_at_ < std::chrono::seconds(10)) return false;
+  line_at_ = now;
+  line_step_ = report.step;
+  return true;
 }
 
 void Console::draw(const Report& report, double seconds_each, double remaining) {
@@ -164,18 +189,7 @@ Log Console::log() {
       std::fprintf(stderr, "%s\n", line.dump(-1, ' ', false, Log::Fields::error_handler_t::replace).c_str());
       return;
     }
-    std::string text(event);
-    for (const auto& [key, value] : fields.items()) {
-      std::string shown = value.dump(-1, ' ', false, Log::Fields::error_handler_t::replace);
-      if (value.is_string() && shown.find(' ') == std::string::npos) shown = shown.substr(1, shown.size() - 2);
-      if (value.is_number_float()) {
-        char number[32];
-        std::snprintf(number, sizeof number, "%.4g", value.get<double>());
-        shown = number;
-      }
-      text += " " + key + "=" + shown;
-    }
-    std::fprintf(stderr, "%s\n", text.c_str());
+    std::fprintf(stderr, "%s\n", log_line(event, fields, terminal_).c_str());
   }};
 }
 

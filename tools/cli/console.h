@@ -1,4 +1,4 @@
-// What a program shows while it works: a bar on a terminal, plain lines elsewhere, or JSON lines; and Ctrl-C.
+// What a program shows while it works: a bar on a terminal, plain lines elsewhere, or JSON lines.
 #pragma once
 
 #include <chrono>
@@ -9,8 +9,7 @@
 
 namespace wan {
 
-/// Draws progress and log lines on stderr. SIGINT and SIGTERM end the job at the next step; a second one ends the
-/// process.
+/// Draws progress and log lines on stderr. A signal (signals.h) ends the job at the next step.
 class Console : public Progress {
  public:
   enum class Format { Text, Json };
@@ -29,6 +28,7 @@ class Console : public Progress {
  private:
   using Clock = std::chrono::steady_clock;
   void clear_bar();
+  bool is_due(const Report& report, Clock::time_point now);
   void draw(const Report& report, double seconds_each, double remaining);
 
   Format format_;
@@ -36,9 +36,13 @@ class Console : public Progress {
   bool bar_shown_ = false;
   Stage stage_ = Stage::Load;
   std::string job_;
-  Clock::time_point stage_start_{}, fetch_line_{};
-  int64_t stage_first_ = 0;
+  Clock::time_point stage_start_{}, line_at_{};
+  int64_t stage_first_ = 0, line_step_ = 0;  // the step at which the stage began, and of the last line that was written
 };
+
+/// One event as text: "load network=VAE seconds=0.12", "note [subject] text; change". `for_people`: bytes and seconds in
+/// units that are read at a glance.
+std::string log_line(std::string_view event, const Log::Fields& fields, bool for_people);
 
 /// The bar of a terminal with `columns`: label, how much of 1 is done, figures. Always shorter than a row.
 std::string bar_line(const std::string& label, double done, const std::string& figures, int columns);

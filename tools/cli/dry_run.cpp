@@ -49,7 +49,7 @@ nlohmann::ordered_json shown_request(const Request& request) {
 
 std::string dry_run_text(const Request& request) {
   std::string text = line("%s  ", task_name(request.task)) + size_text(request) + ", " + length_text(request) + "\n";
-  text += line("seed %lld, %s, ", (long long)request.seed, request.solver.c_str());
+  text += line("seed %llu, %s, ", (unsigned long long)request.seed, request.solver.c_str());
   text += request.sigmas.empty() ? "shift " + number_text(request.shift) : std::string("explicit sigmas");
   if (request.task != Task::S2V) text += ", boundary " + number_text(request.boundary);
   text += "\n\n step        t     sigma  expert  guidance\n";

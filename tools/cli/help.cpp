@@ -72,6 +72,7 @@ std::string describe(const Parameter& parameter, Task task, bool required) {
   std::string text = parameter.help;
   if (required) text += " Required.";
   const bool number = std::holds_alternative<int64_t Request::*>(parameter.field) ||
+                      std::holds_alternative<uint64_t Request::*>(parameter.field) ||
                       std::holds_alternative<double Request::*>(parameter.field);
   if (number) {
     const std::string hosted = accepts.hosted.text(parameter.unit), engine = accepts.engine.text();

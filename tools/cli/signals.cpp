@@ -1,0 +1,60 @@
+#include "tools/cli/signals.h"
+
+#include <atomic>
+#include <csignal>
+#include <initializer_list>
+
+namespace wan {
+
+namespace {
+
+constexpr std::initializer_list<int> kTaken = {SIGINT, SIGTERM, SIGHUP};
+
+std::atomic<int> g_came{0};
+
+void on_signal(int number) {
+  if (g_came.exchange(number) == 0) return;
+  // The second one: the step takes too long for the user.
+  std::signal(number, SIG_DFL);
+  raise(number);
+}
+
+sigset_t taken_set() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int number : kTaken) sigaddset(&set, number);
+  return set;
+}
+
+}  // namespace
+
+void take_signals() {
+  for (int number : kTaken) {
+    struct sigaction before = {};
+    if (sigaction(number, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;
+    struct sigaction action = {};
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    sigaction(number, &action, nullptr);
+  }
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+  const sigset_t set = taken_set();
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+void hold_signals() {
+  const sigset_t set = taken_set();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
+int signal_that_came() {
+  return g_came;
+}
+
+std::string signal_text(int signal) {
+  return signal == SIGTERM ? "terminated" : signal == SIGHUP ? "the terminal was closed" : "interrupted";
+}
+
+}  // namespace wan

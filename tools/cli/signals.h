@@ -1,0 +1,20 @@
+// Signals that ask a run to end. It ends at the next step, keeps what is done and says how to go on; a second signal
+// ends it at once.
+#pragma once
+
+#include <string>
+
+namespace wan {
+
+/// Takes SIGINT, SIGTERM and SIGHUP from now on, but for those that the program was started to ignore (nohup), and
+/// ignores SIGPIPE and SIGXFSZ: a closed pipe and a full disk are errors to report.
+void take_signals();
+/// Holds them back while another program takes this one's place, which calls take_signals and then gets them.
+void hold_signals();
+
+/// The signal that came; 0: none.
+int signal_that_came();
+/// What to say of it: "interrupted", "terminated", "the terminal was closed".
+std::string signal_text(int signal);
+
+}  // namespace wan

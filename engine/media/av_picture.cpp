@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 
+#include "engine/media/colour.h"
 #include "engine/media/rgb.h"
 
 namespace wan::av {
@@ -79,7 +80,7 @@ Frame decoded(const Source& source, AVCodecID id, Bytes file, int64_t most_pixel
 
 }  // namespace
 
-Picture decode_picture(const Source& source, AVCodecID codec, Bytes file, int64_t most_pixels) {
+Picture decode_picture(const Source& source, AVCodecID codec, Bytes file, int64_t most_pixels) try {
   const Frame frame = decoded(source, codec, file, most_pixels);
   Picture picture{.rgb = RgbConverter(RgbConverter::Kind::Image)(*frame, frame->height, frame->width)};
   if (const AVPixFmtDescriptor* format = av_pix_fmt_desc_get(AVPixelFormat(frame->format))) {
@@ -90,6 +91,8 @@ Picture decode_picture(const Source& source, AVCodecID codec, Bytes file, int64_
     picture.profile.assign(reinterpret_cast<const char*>(profile->data), profile->size);
   }
   return picture;
+} catch (const UnreadableColours& unreadable) {
+  source.refuse(unreadable.what());
 }
 
 }  // namespace wan::av

@@ -150,7 +150,8 @@ Loaded loaded(const Scene& scene, nlohmann::json more) {
   more.update({{"width", 64}, {"height", 32}});
   const Request request = scene.request(Task::V2V, more);
   Notes notes;
-  const bool sound = !load_video(request, input_files(request, ""), notes).keep_audio_from.empty();
+  Silent silent;
+  const bool sound = !load_video(request, input_files(request, "", silent), notes).keep_audio_from.empty();
   return {notes.list(), sound};
 }
 

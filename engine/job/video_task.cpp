@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/frames/vae_clip.h"
+#include "engine/media/kept_sound.h"
 #include "engine/media/resize.h"
 #include "engine/media/video_reader.h"
 
@@ -62,6 +63,7 @@ Inputs load_video(const Request& request, const InputFiles& files, Notes& notes)
   // Frames shown at another rate than they were taken would part from their sound.
   const bool same_speed = request.resample_fps || info.rate == Rational{request.frames_per_second, 1};
   if (request.keep_audio && info.has_audio && same_speed) inputs.keep_audio_from = files.video.path;
+  if (!inputs.keep_audio_from.empty()) check_kept_sound(files.video, notes);
   if (request.keep_audio && info.has_audio && !same_speed)
     notes.add({"keep_audio",
                "the sound is left out: the video's rate is " + std::to_string(info.rate.value()) + ", the output's " +

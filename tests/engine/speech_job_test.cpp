@@ -437,6 +437,28 @@ TEST(RenderSpeech, TellsOfADamagedSound) {
   EXPECT_NE(warnings("cut.mp4", clip.substr(0, clip.size() / 2)).find("the sound ends early"), std::string::npos);
 }
 
+// Of a sound that is longer than what the clips show, its length makes no difference to them.
+TEST(PlanSpeech, IsThatOfTheWholeSoundWhereItsEndIsNotRead) {
+  const Scene scene(16000, 1);
+  for (const nlohmann::json& more : std::vector<nlohmann::json>{
+           {{"num_frames", 42}}, {{"max_seconds", 7.5}}, {{"max_seconds", 3}, {"preset", "reference"}}}) {
+    const SpeechPlan whole = plan_of(scene.request(more), 4000);
+    const double needed = double(whole.features.size()) / 16;
+    const SpeechPlan cut = plan_of(scene.request(more), needed + 10);
+    EXPECT_EQ(cut.clips, whole.clips) << more;
+    EXPECT_EQ(cut.features, whole.features) << more;
+    EXPECT_EQ(cut.frames, whole.frames) << more;
+    EXPECT_EQ(cut.seconds, whole.seconds) << more;
+  }
+}
+
+TEST(RenderSpeech, IsInterruptedWhileItReadsALongSound) {
+  const Scene scene(16000, 61);
+  Steps reading(Stage::Load);
+  EXPECT_THROW(rendered(scene.request({{"num_frames", 40}}), reading), Cancelled);
+  EXPECT_EQ(reading.reports, 1);
+}
+
 TEST(RenderSpeech, RefusesASoundTooShortToHear) {
   const Scene scene(16000, 0.03);
   Steps progress;

@@ -234,7 +234,7 @@ void speak(Networks& networks, Job& job, const InputFiles& files, const std::fil
   Record whole = job.record;
   whole.attention = kept.attention();
   whole.notes = job.notes.list();
-  join_speech(job.request.out, plan, files.audio, whole, kept, job.output);
+  join_speech(job.request.out, plan, files.audio, whole, kept, job.output, run);
 }
 
 }  // namespace wan

@@ -19,10 +19,13 @@ constexpr int64_t kBitsPerChannel = 96'000;  // a second
 
 }  // namespace
 
+bool is_aac_rate(int64_t rate) {
+  return std::find(std::begin(kAacRates), std::end(kAacRates), rate) != std::end(kAacRates);
+}
+
 AacTrack::AacTrack(Muxer& muxer, int64_t rate, int64_t channels)
     : muxer_(muxer), waiting_(at::empty({channels, 0}, at::kFloat)) {
-  if (std::find(std::begin(kAacRates), std::end(kAacRates), rate) == std::end(kAacRates) || channels < 1 ||
-      channels > 2) {
+  if (!is_aac_rate(rate) || channels < 1 || channels > 2) {
     throw std::invalid_argument("[VideoWriter] sound must be mono or stereo at one of AAC's rates, got " +
                                 std::to_string(channels) + " channels at " + std::to_string(rate) + " Hz");
   }

@@ -9,6 +9,9 @@
 
 namespace wan::av {
 
+/// Whether AAC has this rate in its table. Others are written out, and few players read that.
+bool is_aac_rate(int64_t rate);
+
 /// PCM encoded as AAC, 96 kb/s a channel: the official muxing's 192 kb/s for stereo. Starts at time zero: the encoder's
 /// 1,024 samples of run-in are hidden by an edit list.
 class AacTrack {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/base/error.h"
+#include "engine/media/aac_track.h"
 #include "engine/media/audio_reader.h"
 #include "engine/media/input.h"
 
@@ -14,7 +15,6 @@ namespace {
 constexpr int kLookedAt = 500;           // packets of ADTS: ten seconds
 constexpr int kLeastMp3Rate = 16'000;    // MPEG-2.5 has no place in MP4
 constexpr int kLeastOpusExtradata = 19;  // OpusHead
-constexpr int kMostAacRate = 96'000;     // of the table; others are written out, and few players read that
 constexpr const char* kOdd = "it is a kind of AAC that few players take";
 
 std::string upper(std::string name) {
@@ -42,7 +42,7 @@ bool keeps_its_form(av::Input& input, av::Packet& packet) {
 std::string odd_aac(av::Input& input, av::Packet& packet) {
   const AVCodecParameters& sound = *input.stream().codecpar;
   if (sound.profile == FF_PROFILE_AAC_MAIN || sound.profile == FF_PROFILE_AAC_SSR ||
-      sound.profile == FF_PROFILE_AAC_LTP || sound.sample_rate > kMostAacRate)
+      sound.profile == FF_PROFILE_AAC_LTP || !av::is_aac_rate(sound.sample_rate))
     return kOdd;
   if (sound.extradata_size >= 2 && !is_adts(*packet)) return "";
   if (!is_adts(*packet)) return kOdd;

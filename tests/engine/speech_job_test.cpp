@@ -312,6 +312,16 @@ TEST(RenderSpeech, GoesOnWithTheSameBytes) {
   EXPECT_FALSE(fs::exists(WorkFolder::beside(scene.out())));
 }
 
+TEST(RenderSpeech, AnInterruptWhileItJoinsLosesNothing) {
+  const Scene scene(16000, 1);
+  const Request request = scene.request({{"seed", 7}});
+  Steps joining(Stage::Write), rest;
+  EXPECT_THROW(rendered(request, joining), Cancelled);
+  EXPECT_FALSE(fs::exists(scene.out()));
+  rendered(request, rest);
+  EXPECT_EQ(rest.made + rest.decoded, 0);
+}
+
 TEST(RenderSpeech, TheSameCommandGoesOnThoughItDrawsItsSeed) {
   const Scene scene(16000, 5.1);
   auto drawn = [&] {
@@ -381,12 +391,12 @@ TEST(JoinSpeech, APieceThatCannotBeJoinedIsForgotten) {
       write_piece(store.piece(clip), clip == 0 ? 44 : 38);
       store.finish(clip, {}, {});
     }
-    join_speech(request.out, plan, {request.audio_url, "audio_url"}, record, store, {});
+    join_speech(request.out, plan, {request.audio_url, "audio_url"}, record, store, {}, QuietRun());
     EXPECT_EQ(frames_of(request.out), 82);
     fs::remove(request.out);
     write_bytes(store.piece(damaged), "no video");
     const std::string error = error_of([&] {
-      join_speech(request.out, plan, {request.audio_url, "audio_url"}, record, store, {});
+      join_speech(request.out, plan, {request.audio_url, "audio_url"}, record, store, {}, QuietRun());
     });
     EXPECT_NE(error.find(fs::path(store.piece(damaged)).filename().string()), std::string::npos) << error;
     EXPECT_NE(error.find("the same command renders them again"), std::string::npos) << error;

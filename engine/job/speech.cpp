@@ -10,19 +10,19 @@
 #include "engine/job/speech_folder.h"
 #include "engine/job/speech_pieces.h"
 #include "engine/job/text_states.h"
+#include "engine/media/audio_reader.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
 #include "engine/sampling/noise.h"
 #include "engine/speech/guidance.h"
 #include "engine/speech/pose_video.h"
+#include "engine/speech/sound_notes.h"
 #include "engine/speech/waveform.h"
 #include "models/vae/latent.h"
 
 namespace wan {
 
 namespace {
-
-constexpr int64_t kRate = 16000;  // of the audio encoder
 
 /// What a job is made from, opened and checked before a network is loaded.
 struct SpeechInputs {
@@ -32,18 +32,13 @@ struct SpeechInputs {
   std::optional<PoseVideo> pose = {};
 };
 
-void warn_of_damage(const Waveform& sound, Notes& notes) {
-  if (sound.damaged_packets > 0)
-    notes.add({"audio_url", "the sound is damaged: " + std::to_string(sound.damaged_packets) +
-                                " packets could not be decoded and are missing"});
-  const double seconds = double(sound.samples) / kRate;
-  // An encoder's padding counts as stated: two frames of MP3, at its lowest rate 0.3 s.
-  if (seconds + 0.3 < sound.stated_seconds)
-    notes.add({"audio_url", "the sound ends early: it has " + std::to_string(seconds) + " s of the " +
-                                std::to_string(sound.stated_seconds) + " s that its file states"});
+/// Seconds from the start of a sound that the clips show at most.
+double most_shown(const Request& request, const Geometry& geometry) {
+  const SpeechPlan longest = plan_speech(request, geometry, kMostAudioSeconds * kSpeechRate, kMostAudioSeconds * 30);
+  return double(longest.features.size()) / double(request.frames_per_second);
 }
 
-SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes& notes) {
+SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes& notes, const Run& run) {
   SpeechInputs inputs{.geometry = asked_geometry(request), .image = read_image(files.image, &notes)};
   const Size size = video_size(request, inputs.image.size(1), inputs.image.size(0));
   inputs.geometry.width = size.width;
@@ -52,8 +47,10 @@ SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes&
     inputs.pose.emplace(files.pose_video, request, size.height, size.width);
     inputs.pose->tell(notes);
   }
-  inputs.sound = open_waveform(files.audio);
-  warn_of_damage(inputs.sound, notes);
+  inputs.sound = open_waveform(files.audio, most_shown(request, inputs.geometry), [&](double seconds, double all) {
+    run.progress.at({Stage::Load, int64_t(seconds), int64_t(std::max(seconds, all)), "", run.label});
+  });
+  note_sound(inputs.sound, notes);
   return inputs;
 }
 
@@ -194,7 +191,7 @@ SpeechPlan plan_speech(const Request& request, const Geometry& geometry, int64_t
   plan.geometry = geometry;
   plan.chain = {
       .seed = request.seed, .start_from_image = request.start_from_image, .hold_first_frame = !reference};
-  if (request.max_seconds > 0) samples = std::clamp<int64_t>(int64_t(request.max_seconds * kRate), 1, samples);
+  if (request.max_seconds > 0) samples = std::clamp<int64_t>(int64_t(request.max_seconds * kSpeechRate), 1, samples);
   if (reference) {
     plan.clips = reference_clips(features_30, fps, request.rendered_frames());
     if (request.max_seconds > 0) {
@@ -204,12 +201,12 @@ SpeechPlan plan_speech(const Request& request, const Geometry& geometry, int64_t
     }
     plan.frames = chained_frames(plan.clips, plan.chain);
     // The reference muxes with -shortest: the picture ends with the sound.
-    plan.frames = std::min(plan.frames, frames_for(samples, kRate, fps));
+    plan.frames = std::min(plan.frames, frames_for(samples, kSpeechRate, fps));
   } else if (request.num_frames_given) {
     plan.clips = {{0, request.rendered_frames()}};
     plan.frames = request.num_frames;
   } else {
-    plan.frames = frames_for(samples, kRate, fps);
+    plan.frames = frames_for(samples, kSpeechRate, fps);
     plan.clips = shared_clips(plan.frames, request.rendered_frames());
   }
   // The reference renders one clip more where the sound fills the last one, and then shows nothing of it.
@@ -217,18 +214,20 @@ SpeechPlan plan_speech(const Request& request, const Geometry& geometry, int64_t
     plan.clips.pop_back();
   int64_t total = plan.clips.back().start + plan.clips.back().frames;
   plan.features = feature_index(features_30, fps, total);
-  plan.seconds = std::min(double(samples) / kRate, double(plan.frames) / double(fps));
+  plan.seconds = std::min(double(samples) / kSpeechRate, double(plan.frames) / double(fps));
   return plan;
 }
 
 void speak(Networks& networks, Job& job, const InputFiles& files, const std::filesystem::path& folder, const Run& run) {
-  SpeechInputs inputs = load_speech(job.request, files, job.notes);
+  SpeechInputs inputs = load_speech(job.request, files, job.notes, run);
   const SpeechFolder kept(folder);
   // Before any network runs. In a batch this also ends the choices of the job before.
   AttentionChoices pinned = kept.attention();
   pinned.insert(job.attention.begin(), job.attention.end());
   networks.placement().context->pin(pinned);
-  SpeechFeatures features(networks.audio_encoder(), inputs.sound);
+  SpeechFeatures features(networks.audio_encoder(), inputs.sound, [&](int64_t done, int64_t all) {
+    run.progress.at({Stage::Encode, done, all, "", run.label});
+  });
   const SpeechPlan plan = plan_speech(job.request, inputs.geometry, features.samples(), features.frames());
   log_plan(job, plan, kept.finished(), run.log);
   SpeechJob chain(networks, job, plan, features, kept, run);
@@ -238,7 +237,7 @@ void speak(Networks& networks, Job& job, const InputFiles& files, const std::fil
   Record whole = job.record;
   whole.attention = kept.attention();
   whole.notes = job.notes.list();
-  join_speech(job.request.out, plan, files.audio, whole, kept, job.output);
+  join_speech(job.request.out, plan, files.audio, whole, kept, job.output, run);
 }
 
 }  // namespace wan

@@ -86,7 +86,7 @@ void SpeechPieces::finish_clip() {
 }
 
 void join_speech(const std::string& out, const SpeechPlan& plan, const MediaFile& audio, const Record& record,
-                 const SpeechFolder& folder, const OutputOptions& options) try {
+                 const SpeechFolder& folder, const OutputOptions& options, const Run& run) try {
   const Request& request = record.request;
   SoundTrack sound(audio, plan.seconds);
   VideoFormat format = format_of(request, plan);
@@ -94,6 +94,7 @@ void join_speech(const std::string& out, const SpeechPlan& plan, const MediaFile
   format.audio = sound.format();
   JoinedVideo video(out, folder.piece(0), format);
   for (int64_t clip = 0; clip < int64_t(plan.clips.size()); ++clip) {
+    run.progress.at({Stage::Write, clip, int64_t(plan.clips.size()), "", run.label});
     const int64_t shown = frames_before(plan, clip + 1);
     video.append(folder.piece(clip), shown - frames_before(plan, clip));
     sound.write_until(video, double(shown) / double(request.frames_per_second));

@@ -35,8 +35,8 @@ class SpeechPieces {
 
 /// Joins all pieces and the sound of `audio` to `out`, with the record inside, and makes the contact sheet. Throws
 /// std::runtime_error where a piece is damaged, and then forgets the clips: without the frames before it a clip cannot
-/// be made anew, and those are in the motion of the clip before alone, which is gone.
+/// be made anew, and those are in the motion of the clip before alone, which is gone. Throws Cancelled between clips.
 void join_speech(const std::string& out, const SpeechPlan& plan, const MediaFile& audio, const Record& record,
-                 const SpeechFolder& folder, const OutputOptions& options);
+                 const SpeechFolder& folder, const OutputOptions& options, const Run& run);
 
 }  // namespace wan

@@ -5,6 +5,7 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/frames/vae_clip.h"
+#include "engine/media/kept_sound.h"
 #include "engine/media/resize.h"
 #include "engine/media/video_reader.h"
 
@@ -99,6 +100,7 @@ Inputs load_video(const Request& request, const InputFiles& files, Notes& notes)
   const bool has_sound = request.keep_audio && info.has_audio;
   if (has_sound && in_time) inputs.keep_audio_from = files.video.path;
   if (!in_time) tell_speed(request, frames, info.rate.value(), has_sound, notes);
+  if (!inputs.keep_audio_from.empty()) check_kept_sound(files.video, notes);
   return inputs;
 }
 

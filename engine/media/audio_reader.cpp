@@ -2,141 +2,40 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
+#include <algorithm>
 #include <optional>
-#include <vector>
 
 #include "engine/base/error.h"
+#include "engine/media/audio_convert.h"
 #include "engine/media/input.h"
+#include "engine/media/sound_clock.h"
 
 namespace wan {
 namespace {
 
 constexpr int64_t kMostChannels = 64, kLeastRate = 1000, kMostRate = 768'000;
 
-// Planar float tensors are handed to libswresample as one pointer for each channel.
-std::vector<uint8_t*> planes(const at::Tensor& samples) {
-  std::vector<uint8_t*> pointers;
-  for (int64_t c = 0; c < samples.size(0); ++c) pointers.push_back(static_cast<uint8_t*>(samples[c].data_ptr()));
-  return pointers;
-}
-
-// Channels in numpy's order of summing: row after row in float32, then one division.
-at::Tensor mean_of_channels(const at::Tensor& samples) {
-  if (samples.size(0) == 1) return samples;
-  at::Tensor sum = samples[0].clone();
-  for (int64_t c = 1; c < samples.size(0); ++c) sum.add_(samples[c]);
-  return sum.div_(double(samples.size(0))).unsqueeze(0);
-}
-
-// Any sample format to planar float at the same rate; `out_channels` may be fewer.
-class FloatConverter {
- public:
-  FloatConverter(const AVFrame& first, int64_t out_channels) {
-    AVChannelLayout in{}, out{};
-    av_channel_layout_copy(&in, &first.ch_layout);
-    if (in.order == AV_CHANNEL_ORDER_UNSPEC) {  // a file that does not say which speakers its channels are for
-      int channels = in.nb_channels;
-      av_channel_layout_uninit(&in);
-      av_channel_layout_default(&in, channels);
-    }
-    if (out_channels == in.nb_channels) {
-      av_channel_layout_copy(&out, &in);
-    } else {
-      av_channel_layout_default(&out, int(out_channels));
-    }
-    SwrContext* made = nullptr;
-    int code = swr_alloc_set_opts2(&made, &out, AV_SAMPLE_FMT_FLTP, first.sample_rate, &in,
-                                   AVSampleFormat(first.format), first.sample_rate, 0, nullptr);
-    swr_.reset(made);
-    av_channel_layout_uninit(&in);
-    av_channel_layout_uninit(&out);
-    if (code >= 0) code = swr_init(made);
-    av::check(code, "converting sound to float");
-  }
-
-  at::Tensor operator()(const AVFrame& frame, int64_t out_channels) {
-    at::Tensor samples = at::empty({out_channels, frame.nb_samples}, at::kFloat);
-    const auto** data = const_cast<const uint8_t**>(frame.extended_data);
-    int got = swr_convert(swr_.get(), planes(samples).data(), frame.nb_samples, data, frame.nb_samples);
-    return samples.narrow(1, 0, av::check(got, "converting sound to float"));
-  }
-
- private:
-  av::Resampler swr_;
-};
-
-// Planar float to another rate.
-class RateConverter {
- public:
-  RateConverter(int64_t channels, int64_t from, int64_t to) : channels_(channels), from_(from), to_(to) {
-    if (from == to) return;
-    name = "soxr";
-    if (open(true) >= 0) return;
-    name = "swr (libswresample has no soxr)";
-    av::check(open(false), "resampling sound");
-  }
-
-  at::Tensor operator()(const at::Tensor& samples) {
-    taken_ += samples.size(1);
-    if (!swr_) return samples;
-    at::Tensor in = samples.contiguous();
-    return convert(planes(in), in.size(1));
-  }
-
-  // What is still inside, cut or padded with silence so that the whole has ceil(taken * to / from) samples.
-  at::Tensor finish() {
-    if (!swr_) return {};
-    at::Tensor rest = convert({}, 0);
-    const auto whole = int64_t(std::ceil(double(taken_) * (double(to_) / double(from_))));
-    const int64_t wanted = rest.size(1) + whole - given_;
-    if (wanted <= rest.size(1)) return rest.narrow(1, 0, std::max<int64_t>(wanted, 0));
-    return at::cat({rest, at::zeros({channels_, wanted - rest.size(1)}, at::kFloat)}, 1);
-  }
-
-  std::string name = "none";
-
- private:
-  int open(bool soxr) {
-    AVChannelLayout layout{};
-    av_channel_layout_default(&layout, int(channels_));
-    SwrContext* made = nullptr;
-    int code = swr_alloc_set_opts2(&made, &layout, AV_SAMPLE_FMT_FLTP, int(to_), &layout, AV_SAMPLE_FMT_FLTP,
-                                   int(from_), 0, nullptr);
-    av_channel_layout_uninit(&layout);
-    swr_.reset(made);
-    if (code >= 0 && soxr) code = av_opt_set(made, "resampler", "soxr", 0);
-    if (code >= 0 && soxr) code = av_opt_set_double(made, "precision", 20, 0);  // soxr's "HQ"
-    return code < 0 ? code : swr_init(made);
-  }
-
-  at::Tensor convert(std::vector<uint8_t*> in, int64_t count) {
-    const int64_t room = swr_get_out_samples(swr_.get(), int(count)) + 4096;
-    at::Tensor out = at::empty({channels_, room}, at::kFloat);
-    int got = swr_convert(swr_.get(), planes(out).data(), int(room),
-                          count ? const_cast<const uint8_t**>(in.data()) : nullptr, int(count));
-    given_ += av::check(got, "resampling sound");
-    return out.narrow(1, 0, got);
-  }
-
-  int64_t channels_, from_, to_, taken_ = 0, given_ = 0;
-  av::Resampler swr_;
-};
-
 }  // namespace
 
 struct AudioReader::State {
   State(const MediaFile& file, Mix mix, int64_t wanted);
-  void check(const AVFrame& frame) const;
+  void place();
+  void check_limits() const;
+  at::Tensor silence();
+  at::Tensor decoded();
   at::Tensor next();
 
   av::Decoder decoder;
   Mix mix;
   av::Frame frame = av::new_frame();
   int64_t own_rate = 0, own_channels = 0, rate = 0, channels = 0, taken = 0;
+  double start = 0;
+  int64_t hole = 0, overlap = 0, filled = 0;  // samples of silence before `frame`, samples of it to drop, all silence
   bool more = true, finished = false;
-  std::optional<FloatConverter> to_float;
-  std::optional<RateConverter> to_rate;
+  std::optional<av::FloatConverter> to_float;
+  std::optional<av::RateConverter> to_rate;
+  std::optional<av::SoundClock> clock;
+  Loudness loudness;
 };
 
 AudioReader::State::State(const MediaFile& file, Mix mix, int64_t wanted)
@@ -151,30 +50,70 @@ AudioReader::State::State(const MediaFile& file, Mix mix, int64_t wanted)
   }
   rate = wanted ? wanted : own_rate;
   channels = mix == Mix::Mono ? 1 : std::min<int64_t>(own_channels, 2);
-  to_float.emplace(*frame, mix == Mix::Mono ? own_channels : channels);
   to_rate.emplace(channels, own_rate, rate);
+  av::Input& input = decoder.input();
+  clock.emplace(input.format(), input.stream().time_base, own_rate);
+  const int64_t first = frame->pts != AV_NOPTS_VALUE ? frame->pts : input.stream().start_time;
+  start = first == AV_NOPTS_VALUE ? 0 : double(first) * av_q2d(input.stream().time_base);
+  place();
 }
 
-void AudioReader::State::check(const AVFrame& frame) const {
-  if (frame.sample_rate != own_rate || frame.ch_layout.nb_channels != own_channels) {
-    decoder.source().refuse("its rate or its number of channels changes midway");
-  }
+/// Where `frame` stands: behind a hole, or partly on what was before it.
+void AudioReader::State::place() {
+  const int64_t gap = clock->gap(frame->pts);
+  hole = std::max<int64_t>(gap, 0);
+  overlap = std::max<int64_t>(-gap, 0);
+  filled += hole;
+}
+
+void AudioReader::State::check_limits() const {
   if (taken > kMostAudioSeconds * own_rate) {
     decoder.source().refuse("it lasts more than " + std::to_string(kMostAudioSeconds) + " s");
   }
 }
 
+/// The next second of the hole before `frame`.
+at::Tensor AudioReader::State::silence() {
+  const int64_t count = std::min(hole, own_rate);
+  hole -= count;
+  return at::zeros({channels, count}, at::kFloat);
+}
+
+/// The samples of `frame`, and on to the next one; undefined where none are left of it.
+at::Tensor AudioReader::State::decoded() {
+  at::Tensor piece;
+  if (frame->nb_samples > 0) {
+    const int64_t wanted = mix == Mix::Mono ? own_channels : channels;
+    if (!to_float || !to_float->takes(*frame)) {
+      // Channels that come and go would make another mean; a kept sound just goes on.
+      if (mix == Mix::Mono && (frame->sample_rate != own_rate || frame->ch_layout.nb_channels != own_channels))
+        decoder.source().refuse("its rate or its number of channels changes midway");
+      to_float.emplace(*frame, wanted, own_rate);
+    }
+    piece = (*to_float)(*frame);
+    const int64_t dropped = std::min(overlap, piece.size(1));
+    piece = piece.narrow(1, dropped, piece.size(1) - dropped);
+    if (mix == Mix::Mono) {
+      const at::Tensor mean = av::mean_of_channels(piece);
+      loudness.add(piece, mean);
+      piece = mean;
+    }
+  }
+  overlap = 0;
+  more = decoder.next(*frame);
+  return piece;
+}
+
 at::Tensor AudioReader::State::next() {
   while (more) {
-    at::Tensor piece;
-    if (frame->nb_samples > 0) {
-      taken += frame->nb_samples;
-      check(*frame);
-      piece = (*to_float)(*frame, mix == Mix::Mono ? own_channels : channels);
-      if (mix == Mix::Mono) piece = mean_of_channels(piece);
+    at::Tensor piece = hole > 0 ? silence() : decoded();
+    if (piece.defined() && piece.size(1) > 0) {
+      taken += piece.size(1);
+      check_limits();
+      clock->advance(piece.size(1));
       piece = (*to_rate)(piece);
     }
-    more = decoder.next(*frame);
+    if (more && hole == 0 && frame->nb_samples > 0) place();
     if (piece.defined() && piece.size(1) > 0) return piece;
   }
   if (finished) return {};
@@ -194,6 +133,9 @@ int64_t AudioReader::rate() const {
 int64_t AudioReader::channels() const {
   return state_->channels;
 }
+int64_t AudioReader::file_channels() const {
+  return state_->own_channels;
+}
 const std::string& AudioReader::resampler() const {
   return state_->to_rate->name;
 }
@@ -210,20 +152,14 @@ double AudioReader::stated_seconds() const {
 int64_t AudioReader::damaged_packets() const {
   return state_->decoder.damaged_packets();
 }
-
-Audio read_audio(const MediaFile& file, int64_t rate) {
-  AudioReader reader(file, Mix::Mono, rate);
-  auto samples = std::make_shared<std::vector<float>>();
-  while (true) {
-    at::Tensor piece = reader.next();
-    if (!piece.defined()) break;
-    const float* data = piece.data_ptr<float>();
-    samples->insert(samples->end(), data, data + piece.numel());
-  }
-  // The tensor owns the vector: an hour is not copied once more.
-  at::Tensor whole = at::from_blob(
-      samples->data(), {int64_t(samples->size())}, [samples](void*) {}, at::kFloat);
-  return {whole, rate, reader.resampler(), reader.damaged_packets()};
+double AudioReader::start() const {
+  return state_->start;
+}
+double AudioReader::filled_seconds() const {
+  return double(state_->filled) / double(state_->own_rate);
+}
+const Loudness& AudioReader::loudness() const {
+  return state_->loudness;
 }
 
 }  // namespace wan

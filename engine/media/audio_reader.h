@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "engine/media/loudness.h"
 #include "engine/media/media_file.h"
 
 namespace wan {
@@ -27,8 +28,11 @@ enum class Mix {
 /// resampler, and resampler() says so: its result differs (SNR 28 to 54 dB). Source: S2V's
 /// wan/modules/s2v/audio_encoder.py.
 ///
-/// All errors are InvalidRequest naming the file's field: no sound, an unknown codec, nothing decodable, more than the limit
-/// above, a rate that changes midway. A file that is cut off yields what lies before the cut.
+/// Sound stays at the time that its file's stamps give it: holes are filled with silence, what overlaps is left out.
+///
+/// All errors are InvalidRequest naming the file's field: no sound, an unknown codec, nothing decodable, more than the
+/// limit above; with Mix::Mono also a rate or channels that change midway, with Mix::Stereo they are converted to the
+/// first ones. A file that is cut off yields what lies before the cut.
 class AudioReader {
  public:
   /// `rate` 0 keeps the file's own.
@@ -38,6 +42,8 @@ class AudioReader {
 
   int64_t rate() const;      // samples a second of what next() gives
   int64_t channels() const;  // 1 or 2
+  /// How many the file has.
+  int64_t file_channels() const;
   /// "none" where the rate is kept, "soxr", or "swr (libswresample has no soxr)".
   const std::string& resampler() const;
   /// The next piece [channels, n] float32, n > 0; undefined after the last.
@@ -46,21 +52,17 @@ class AudioReader {
   double stated_seconds() const;
   /// How many packets could not be decoded so far.
   int64_t damaged_packets() const;
+  /// When the first sample is heard, in seconds on the clock of the file. Codecs whose first packets give nothing begin
+  /// later than their stream.
+  double start() const;
+  /// Seconds of silence so far in place of holes.
+  double filled_seconds() const;
+  /// Of what was read so far, before channels are mixed; with Mix::Mono only.
+  const Loudness& loudness() const;
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
-
-/// A whole sound in memory.
-struct Audio {
-  at::Tensor samples;  // float32 [n]
-  int64_t rate = 0;
-  std::string resampler;  // as AudioReader::resampler()
-  int64_t damaged_packets = 0;
-};
-
-/// The whole file as mono at `rate`: 230 MB for an hour at 16 kHz. Errors as AudioReader's.
-Audio read_audio(const MediaFile& file, int64_t rate);
 
 }  // namespace wan

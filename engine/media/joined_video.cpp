@@ -6,7 +6,7 @@
 #include <stdexcept>
 
 #include "engine/base/error.h"
-#include "engine/media/audio_track.h"
+#include "engine/media/aac_track.h"
 #include "engine/media/input.h"
 #include "engine/media/muxer.h"
 #include "models/files/error.h"

@@ -1,5 +1,6 @@
 #include "engine/media/muxer.h"
 
+#include <cerrno>
 #include <new>
 #include <stdexcept>
 
@@ -7,22 +8,59 @@
 
 namespace wan::av {
 
-Muxer::Muxer(std::string path, const std::string& comment) : path_(path), file_(std::move(path)) {
+namespace {
+
+int drop_bytes(void*, uint8_t*, int size) {
+  return size;
+}
+
+/// The MP4 muxer refuses an output in which it cannot go back.
+int64_t go_to(void*, int64_t offset, int whence) {
+  return whence & AVSEEK_SIZE ? AVERROR(ENOSYS) : offset;
+}
+
+}  // namespace
+
+Muxer::Muxer(const std::optional<std::string>& path, const std::string& comment) : path_(path.value_or("the video")) {
   silence();
+  if (path) file_.emplace(*path);
   // The protocol is named, so that a path like "http:x" stays a path.
-  check(avformat_alloc_output_context2(&format_, nullptr, "mp4", ("file:" + file_.part()).c_str()));
+  const std::string url = path ? "file:" + file_->part() : "";
+  check(avformat_alloc_output_context2(&format_, nullptr, "mp4", url.c_str()));
   format_->flags |= AVFMT_FLAG_BITEXACT;  // no version of libavformat, no creation time
-  int code = comment.empty() ? 0 : av_dict_set(&format_->metadata, "comment", comment.c_str(), 0);
-  if (code >= 0) code = avio_open(&format_->pb, format_->url, AVIO_FLAG_WRITE);
-  if (code < 0) {
-    avformat_free_context(format_);
-    check(code);
+  try {
+    if (!comment.empty()) check(av_dict_set(&format_->metadata, "comment", comment.c_str(), 0));
+    open();
+  } catch (...) {
+    close();
+    throw;
   }
 }
 
-Muxer::~Muxer() {
-  avio_closep(&format_->pb);
+void Muxer::open() {
+  if (file_) return check(avio_open(&format_->pb, format_->url, AVIO_FLAG_WRITE));
+  constexpr int kBytes = 4096;
+  auto* buffer = static_cast<uint8_t*>(av_malloc(kBytes));
+  if (!buffer) throw std::bad_alloc();
+  format_->pb = avio_alloc_context(buffer, kBytes, 1, nullptr, nullptr, drop_bytes, go_to);
+  if (!format_->pb) {
+    av_free(buffer);
+    throw std::bad_alloc();
+  }
+}
+
+void Muxer::close() {
+  if (file_) {
+    avio_closep(&format_->pb);
+  } else if (format_->pb) {
+    av_freep(&format_->pb->buffer);
+    avio_context_free(&format_->pb);
+  }
   avformat_free_context(format_);
+}
+
+Muxer::~Muxer() {
+  close();
 }
 
 void Muxer::check(int code) const {
@@ -55,12 +93,13 @@ void Muxer::write(AVPacket& packet, AVRational time_base, const AVStream& stream
 }
 
 void Muxer::finish() {
+  if (!file_) throw std::logic_error("[Muxer] finish() without a file");
   check(av_write_trailer(format_));
   avio_flush(format_->pb);
   int error = format_->pb->error;
   int closed = avio_closep(&format_->pb);
   check(error < 0 ? error : closed);
-  file_.commit();
+  file_->commit();
 }
 
 }  // namespace wan::av

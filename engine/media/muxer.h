@@ -2,6 +2,7 @@
 // Included by this folder's .cpp files only.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "engine/media/av.h"
@@ -11,8 +12,9 @@ namespace wan::av {
 
 class Muxer {
  public:
-  /// Creates `path`.part. `comment` becomes the file's comment (©cmt); empty: none.
-  Muxer(std::string path, const std::string& comment);
+  /// Creates `path`.part. `comment` becomes the file's comment (©cmt); empty: none. Without a path the bytes go nowhere:
+  /// to see whether the header can be written.
+  Muxer(const std::optional<std::string>& path, const std::string& comment);
   ~Muxer();
   Muxer(const Muxer&) = delete;
   Muxer& operator=(const Muxer&) = delete;
@@ -28,9 +30,11 @@ class Muxer {
   void finish();
 
  private:
+  void open();
+  void close();
   void check(int code) const;  // throws std::runtime_error with path and errno text
   std::string path_;
-  AtomicFile file_;
+  std::optional<AtomicFile> file_;
   AVFormatContext* format_ = nullptr;
 };
 

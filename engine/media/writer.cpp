@@ -5,7 +5,8 @@
 #include <new>
 #include <stdexcept>
 
-#include "engine/media/audio_track.h"
+#include "engine/media/aac_track.h"
+#include "engine/media/kept_track.h"
 #include "engine/media/muxer.h"
 
 namespace wan {
@@ -109,7 +110,7 @@ av::Filter new_filter(const AVCodecContext& codec) {
 }  // namespace
 
 struct VideoWriter::State {
-  State(const std::string& path, const VideoFormat& given)
+  State(const std::optional<std::string>& path, const VideoFormat& given)
       : format(given),
         muxer(path, given.metadata),
         scaler(new_scaler(given)),
@@ -167,6 +168,11 @@ void VideoWriter::State::drain() {
   }
 }
 
+void check_header(const VideoFormat& format) {
+  check(format);
+  VideoWriter::State(std::nullopt, format);
+}
+
 VideoWriter::VideoWriter(const std::string& path, const VideoFormat& format) {
   check(format);
   state_ = std::make_unique<State>(path, format);
@@ -190,11 +196,6 @@ void VideoWriter::write(const at::Tensor& frames) {
 void VideoWriter::write_audio(const at::Tensor& samples) {
   if (!state_->pushed) throw std::invalid_argument("[VideoWriter] sound came, but the format has no audio");
   state_->pushed->write(samples);
-}
-
-std::string VideoWriter::audio_kept() const {
-  if (!state_->kept) return "none";
-  return state_->kept->copies() ? "copied" : "encoded as AAC";
 }
 
 void VideoWriter::finish() {

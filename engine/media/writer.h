@@ -71,14 +71,17 @@ class VideoWriter {
   /// float32 [channels, n] in [-1, 1], from time zero on, in pieces of any length. Pieces and frames of about the same
   /// time should come about together: what is far ahead of the other waits in memory.
   void write_audio(const at::Tensor& samples);
-  /// How the sound of `audio_from` is kept: "none", "copied" or "encoded as AAC".
-  std::string audio_kept() const;
   /// Completes the file and puts it in its place.
   void finish();
 
  private:
+  friend void check_header(const VideoFormat& format);
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// Opens the encoders and writes the header of such a video into nothing: throws what VideoWriter's constructor would,
+/// but for the disk's errors.
+void check_header(const VideoFormat& format);
 
 }  // namespace wan

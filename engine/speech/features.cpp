@@ -8,29 +8,15 @@
 #include "engine/base/error.h"
 
 namespace wan {
-namespace {
-
-/// Samples held at a time while mean and variance are gathered: 60 s.
-constexpr int64_t kPiece = 960000;
-
-}  // namespace
-
-SpeechFeatures::SpeechFeatures(const Wav2Vec2& encoder, Waveform wave)
+SpeechFeatures::SpeechFeatures(const Wav2Vec2& encoder, Waveform wave, Asked asked)
     : encoder_(encoder),
       wave_(std::move(wave)),
+      asked_(std::move(asked)),
       frames_50_(encoder.config().frames(wave_.samples)),
       frames_30_(feature_frames_30(frames_50_)) {
   if (frames_30_ < 1)
     throw InvalidRequest("audio_url", "must last at least 45 ms, lasts " + std::to_string(wave_.samples / 16) +
                                           " ms; give a longer sound");
-  for (int64_t start = 0; start < wave_.samples; start += kPiece) {
-    const Tensor piece = wave_.read(start, std::min(kPiece, wave_.samples - start));
-    if (!piece.isfinite().all().item<bool>())
-      throw InvalidRequest("audio_url",
-                           "must hold numbers only, and has NaN or Inf among its samples; convert it to "
-                           "whole numbers of 16 or 24 bits");
-    statistics_.add(piece);
-  }
 }
 
 double SpeechFeatures::position(int64_t j) const {
@@ -54,11 +40,16 @@ void SpeechFeatures::encode(int64_t frame) {
   const Tensor from = at::tensor(lower), to = at::tensor(upper), weight = at::tensor(weights).unsqueeze(1);
   const Tensor samples =
       wave_.read(window.first * encoder_.config().hop(), encoder_.config().samples(window.last - window.first));
+  const auto ask = [&](int64_t done) {
+    if (asked_) asked_(done, encoder_.states());
+  };
+  ask(0);
   features_.reset();  // before the next window's are made: one window's features at a time
   Tensor features = at::empty({encoder_.states(), int64_t(lower.size()), encoder_.config().hidden_size}, at::kFloat);
-  encoder_.hidden_states(statistics_.normalise(samples), [&](int64_t index, const Tensor& state) {
+  encoder_.hidden_states(wave_.statistics.normalise(samples), [&](int64_t index, const Tensor& state) {
     const Tensor frames = state.cpu();
     features.select(0, index).copy_(at::lerp(frames.index_select(0, from), frames.index_select(0, to), weight));
+    ask(index + 1);
   });
   features_ = features;
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+#include "engine/media/loudness.h"
 #include "engine/speech/clock.h"
 #include "models/wav2vec2/model.h"
 
@@ -14,13 +15,16 @@ namespace wan {
 
 using at::Tensor;
 
-/// A mono sound at 16 kHz, read by position: [count] float32 on the CPU. It is read once from start to end, for its
-/// mean and variance, then window by window: each begins after the one before it and overlaps it by up to 20 s.
+/// A mono sound at 16 kHz, read by position: [count] float32 on the CPU, window by window. Each window begins after the
+/// one before it and overlaps it by up to 20 s.
 struct Waveform {
   int64_t samples;
   std::function<Tensor(int64_t start, int64_t count)> read;
-  int64_t damaged_packets = 0;  // of the file, which could not be decoded
-  double stated_seconds = 0;    // how long the file says it is; 0: unknown
+  SampleStatistics statistics = {};  // of the sound
+  int64_t damaged_packets = 0;       // of the file, which could not be decoded
+  double stated_seconds = 0;         // how long the file says it is; 0: unknown, or the sound is only a part of it
+  double filled_seconds = 0;         // silence in place of holes
+  Loudness loudness = {};
 };
 
 /// Every hidden state of the encoder at 30 frames a second. Up to 120 s the encoder sees the whole file, as in the
@@ -29,9 +33,11 @@ struct Waveform {
 /// nothing else.
 class SpeechFeatures {
  public:
-  /// Reads the file once. `encoder` must outlive this. Throws InvalidRequest naming audio_url where the sound is too
-  /// short for a feature (under 45 ms) or holds NaN or Inf.
-  SpeechFeatures(const Wav2Vec2& encoder, Waveform wave);
+  /// Asked before each layer of the encoder: how many of how many states are there. May throw.
+  using Asked = std::function<void(int64_t done, int64_t all)>;
+  /// `encoder` must outlive this. Throws InvalidRequest naming audio_url where the sound is too short for a feature
+  /// (under 45 ms).
+  SpeechFeatures(const Wav2Vec2& encoder, Waveform wave, Asked asked = {});
 
   /// Samples of the file at 16 kHz.
   int64_t samples() const { return wave_.samples; }
@@ -49,7 +55,7 @@ class SpeechFeatures {
 
   const Wav2Vec2& encoder_;
   Waveform wave_;
-  SampleStatistics statistics_;
+  Asked asked_;
   int64_t frames_50_, frames_30_;
   int64_t first_ = 0;  // index of the feature features_[:, 0]
   Tensor features_;    // [states, features of one window's core, hidden]: 0.4 GB at most; undefined before the first

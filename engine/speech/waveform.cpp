@@ -3,16 +3,24 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <stdexcept>
+#include <vector>
 
+#include "engine/base/error.h"
 #include "engine/media/audio_reader.h"
 #include "models/files/error.h"
 
 namespace wan {
 namespace {
 
-constexpr int64_t kRate = 16000;
+/// Samples for which mean and variance are gathered at a time: a minute.
+constexpr int64_t kPiece = 60 * kSpeechRate;
+/// Samples that are kept: ten minutes, 38 MB.
+constexpr int64_t kKept = 10 * kPiece;
+/// One sample more than the encoder sees at once: 6,000 frames of 400 samples, 320 apart, and the rest of a frame.
+constexpr int64_t kLongerThanAWindow = kWholeFileFrames * 320 + 400;
 
 /// A walk through a file that can look back as far as it has not let go.
 class Walk {
@@ -21,7 +29,7 @@ class Walk {
 
   Tensor read(int64_t start, int64_t count) {
     if (!reader_ || start < held_from_) {
-      reader_ = std::make_unique<AudioReader>(file_, Mix::Mono, kRate);
+      reader_ = std::make_unique<AudioReader>(file_, Mix::Mono, kSpeechRate);
       held_ = at::empty({0}, at::kFloat);
       held_from_ = 0;
     }
@@ -49,21 +57,84 @@ class Walk {
   int64_t held_from_ = 0;
 };
 
+/// The first walk: everything is looked at once.
+class FirstWalk {
+ public:
+  FirstWalk(const MediaFile& file, int64_t most, const SoundRead& asked)
+      : reader_(file, Mix::Mono, kSpeechRate), file_(file), most_(most), asked_(asked) {}
+
+  /// At most `most` samples; whether the file ends with them.
+  bool read() {
+    for (Tensor piece = reader_.next(); piece.defined(); piece = reader_.next()) {
+      const int64_t room = most_ - samples_;
+      samples_ += std::min(room, piece.size(1));
+      waiting_.push_back(piece[0].narrow(0, 0, std::min(room, piece.size(1))));
+      held_ += waiting_.back().size(0);
+      while (held_ >= kPiece) add(kPiece);
+      if (room < piece.size(1)) {
+        add(held_);
+        return false;
+      }
+    }
+    add(held_);
+    return true;
+  }
+
+  int64_t samples() const { return samples_; }
+  const AudioReader& reader() const { return reader_; }
+  const SampleStatistics& statistics() const { return statistics_; }
+  /// All that was read; undefined where it is more than is kept.
+  Tensor kept() const { return samples_ <= kKept && samples_ > 0 ? at::cat(kept_) : Tensor(); }
+
+ private:
+  void add(int64_t count) {
+    if (count == 0) return;
+    const Tensor all = at::cat(waiting_), piece = all.narrow(0, 0, count);
+    waiting_ = {all.narrow(0, count, held_ - count).clone()};
+    held_ -= count;
+    if (!piece.isfinite().all().item<bool>())
+      throw InvalidRequest(file_.field,
+                           "must hold numbers only, and has NaN or Inf among its samples; convert it to "
+                           "whole numbers of 16 or 24 bits");
+    statistics_.add(piece);
+    if (samples_ <= kKept) {
+      kept_.push_back(piece.clone());
+    } else {
+      kept_.clear();
+    }
+    if (asked_ && count == kPiece) asked_(double(samples_) / kSpeechRate, reader_.stated_seconds());
+  }
+
+  AudioReader reader_;
+  const MediaFile& file_;
+  const int64_t most_;
+  const SoundRead& asked_;
+  SampleStatistics statistics_;
+  std::vector<Tensor> waiting_, kept_;
+  int64_t samples_ = 0, held_ = 0;  // read; of them in waiting_
+};
+
 }  // namespace
 
-Waveform open_waveform(const MediaFile& file) {
-  AudioReader reader(file, Mix::Mono, kRate);
-  int64_t samples = 0;
-  while (true) {
-    const Tensor piece = reader.next();
-    if (!piece.defined()) break;
-    samples += piece.size(1);
+Waveform open_waveform(const MediaFile& file, std::optional<double> needed, const SoundRead& asked) {
+  const int64_t shown =
+      needed ? std::llround(*needed * kSpeechRate) + kWindowContext * 320 : kMostAudioSeconds * kSpeechRate + kPiece;
+  FirstWalk first(file, std::max(shown, kLongerThanAWindow), asked);
+  const bool whole = first.read();
+  Waveform wave{.samples = whole ? first.samples() : std::min(first.samples(), shown),
+                .read = {},
+                .statistics = first.statistics(),
+                .damaged_packets = first.reader().damaged_packets(),
+                .stated_seconds = whole ? first.reader().stated_seconds() : 0,
+                .filled_seconds = first.reader().filled_seconds(),
+                .loudness = first.reader().loudness()};
+  if (const Tensor kept = first.kept(); kept.defined()) {
+    wave.read = [kept](int64_t start, int64_t count) { return kept.narrow(0, start, count); };
+  } else {
+    auto walk = std::make_shared<Walk>(file);
+    wave.read = [walk](int64_t start, int64_t count) { return walk->read(start, count); };
   }
-  auto walk = std::make_shared<Walk>(file);
-  return {.samples = samples,
-          .read = [walk](int64_t start, int64_t count) { return walk->read(start, count); },
-          .damaged_packets = reader.damaged_packets(),
-          .stated_seconds = reader.stated_seconds()};
+  return wave;
 }
 
 }  // namespace wan

@@ -2,16 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "engine/base/error.h"
 
 namespace wan {
-
-void ffmpeg(const std::string& arguments) {
-  const std::string command = "ffmpeg -nostdin -loglevel error -y " + arguments;
-  if (std::system(command.c_str()) != 0) ADD_FAILURE() << command;
-}
 
 std::vector<int64_t> ReadVideo::colour() const {
   const at::Tensor& rgb = frames.at(0).rgb;

@@ -7,11 +7,9 @@
 #include <vector>
 
 #include "engine/media/video_reader.h"
+#include "tests/engine/media_support.h"
 
 namespace wan {
-
-/// Runs the ffmpeg program with these arguments; a failure is one of the test's.
-void ffmpeg(const std::string& arguments);
 
 struct ReadVideo {
   std::vector<VideoFrame> frames;

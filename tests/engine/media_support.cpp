@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 
 #include "engine/base/error.h"
+#include "engine/media/audio_reader.h"
 #include "engine/media/image_reader.h"
 #include "models/weights/checkpoint.h"
 
@@ -61,6 +63,18 @@ at::Tensor moving_picture(int64_t frames, int64_t height, int64_t width) {
 double decibels(const at::Tensor& got, const at::Tensor& want) {
   double error = (got.to(at::kDouble) - want.to(at::kDouble)).square().mean().item<double>();
   return error == 0 ? 200 : 10 * std::log10(255.0 * 255.0 / error);
+}
+
+Audio read_audio(const MediaFile& file, int64_t rate) {
+  AudioReader reader(file, Mix::Mono, rate);
+  std::vector<at::Tensor> pieces = {at::empty({1, 0}, at::kFloat)};
+  for (at::Tensor piece = reader.next(); piece.defined(); piece = reader.next()) pieces.push_back(piece);
+  return {at::cat(pieces, 1)[0], rate, reader.resampler(), reader.damaged_packets()};
+}
+
+void ffmpeg(const std::string& arguments) {
+  const std::string command = "ffmpeg -nostdin -loglevel error -y " + arguments;
+  if (std::system(command.c_str()) != 0) ADD_FAILURE() << command;
 }
 
 void write_sound(const std::string& path, uint32_t rate, double seconds) {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/media/media_file.h"
+
 namespace wan {
 
 /// The path of a fixture.
@@ -21,6 +23,20 @@ at::Tensor moving_picture(int64_t frames, int64_t height, int64_t width);
 double decibels(const at::Tensor& got, const at::Tensor& want);
 /// A tone that comes and goes, as 16-bit mono WAV.
 void write_sound(const std::string& path, uint32_t rate, double seconds);
+
+/// A whole sound in memory.
+struct Audio {
+  at::Tensor samples;  // float32 [n]
+  int64_t rate = 0;
+  std::string resampler;  // as AudioReader::resampler()
+  int64_t damaged_packets = 0;
+};
+
+/// The whole file as mono at `rate`. Errors as AudioReader's.
+Audio read_audio(const MediaFile& file, int64_t rate);
+/// Runs the ffmpeg program with these arguments; a failure is one of the test's.
+void ffmpeg(const std::string& arguments);
+
 std::string bytes_of(const std::string& path);
 void write_bytes(const std::string& path, const std::string& bytes);
 

@@ -47,19 +47,23 @@ Tensor glide(double seconds) {
 struct Recording {
   Tensor samples;
   int64_t longest = 0, reads = 0;
-  Waveform wave() {
-    return {samples.size(0), [this](int64_t start, int64_t count) {
-              longest = std::max(longest, count);
-              ++reads;
-              return samples.narrow(0, start, count);
-            }};
-  }
+  Waveform wave();
 };
 
 SampleStatistics statistics_of(const Tensor& samples) {
   SampleStatistics statistics;
   statistics.add(samples);
   return statistics;
+}
+
+Waveform Recording::wave() {
+  return {samples.size(0),
+          [this](int64_t start, int64_t count) {
+            longest = std::max(longest, count);
+            ++reads;
+            return samples.narrow(0, start, count);
+          },
+          statistics_of(samples)};
 }
 
 /// Hidden states of samples that are normalised: [states, hidden, frames] float64.
@@ -140,12 +144,20 @@ TEST(SpeechFeatures, TooShortASoundIsRefused) {
   EXPECT_TRUE(features.at({0}).isfinite().all().item<bool>());
 }
 
-// A float WAV can hold it; one such sample would spoil mean and variance, and with them every frame.
-TEST(SpeechFeatures, ASoundWithNanIsRefused) {
+// The answer to an interrupt comes within a layer.
+TEST(SpeechFeatures, AsksBeforeEachLayer) {
   SmallEncoder small;
-  Recording file{at::zeros({16000})};
-  file.samples[500] = NAN;
-  EXPECT_THROW(SpeechFeatures(small.encoder, file.wave()), InvalidRequest);
+  Recording file{glide(2)};
+  std::vector<int64_t> asked;
+  SpeechFeatures features(small.encoder, file.wave(), [&](int64_t done, int64_t all) {
+    EXPECT_EQ(all, 2);
+    asked.push_back(done);
+    if (asked.size() == 2) throw Cancelled();
+  });
+  EXPECT_THROW(features.at({0}), Cancelled);
+  EXPECT_EQ(asked, (std::vector<int64_t>{0, 1}));
+  EXPECT_TRUE(features.at({0}).isfinite().all().item<bool>());
+  EXPECT_EQ(asked.size(), 5u);
 }
 
 }  // namespace

@@ -312,6 +312,16 @@ TEST(RenderSpeech, GoesOnWithTheSameBytes) {
   EXPECT_FALSE(fs::exists(WorkFolder::beside(scene.out())));
 }
 
+TEST(RenderSpeech, AnInterruptWhileItJoinsLosesNothing) {
+  const Scene scene(16000, 1);
+  const Request request = scene.request({{"seed", 7}});
+  Steps joining(Stage::Write), rest;
+  EXPECT_THROW(rendered(request, joining), Cancelled);
+  EXPECT_FALSE(fs::exists(scene.out()));
+  rendered(request, rest);
+  EXPECT_EQ(rest.made + rest.decoded, 0);
+}
+
 TEST(RenderSpeech, TheSameCommandGoesOnThoughItDrawsItsSeed) {
   const Scene scene(16000, 5.1);
   auto drawn = [&] {
@@ -381,12 +391,12 @@ TEST(JoinSpeech, APieceThatCannotBeJoinedIsForgotten) {
       write_piece(store.piece(clip), clip == 0 ? 44 : 38);
       store.finish(clip, {}, {});
     }
-    join_speech(request.out, plan, {request.audio_url, "audio_url"}, record, store, {});
+    join_speech(request.out, plan, {request.audio_url, "audio_url"}, record, store, {}, QuietRun());
     EXPECT_EQ(frames_of(request.out), 82);
     fs::remove(request.out);
     write_bytes(store.piece(damaged), "no video");
     const std::string error = error_of([&] {
-      join_speech(request.out, plan, {request.audio_url, "audio_url"}, record, store, {});
+      join_speech(request.out, plan, {request.audio_url, "audio_url"}, record, store, {}, QuietRun());
     });
     EXPECT_NE(error.find(fs::path(store.piece(damaged)).filename().string()), std::string::npos) << error;
     EXPECT_NE(error.find("the same command renders them again"), std::string::npos) << error;
@@ -435,6 +445,28 @@ TEST(RenderSpeech, TellsOfADamagedSound) {
   const std::string clip = bytes_of(scene.folder / "clip.mp4");
   EXPECT_EQ(warnings("whole.mp4", clip), "");
   EXPECT_NE(warnings("cut.mp4", clip.substr(0, clip.size() / 2)).find("the sound ends early"), std::string::npos);
+}
+
+// Of a sound that is longer than what the clips show, its length makes no difference to them.
+TEST(PlanSpeech, IsThatOfTheWholeSoundWhereItsEndIsNotRead) {
+  const Scene scene(16000, 1);
+  for (const nlohmann::json& more : std::vector<nlohmann::json>{
+           {{"num_frames", 42}}, {{"max_seconds", 7.5}}, {{"max_seconds", 3}, {"preset", "reference"}}}) {
+    const SpeechPlan whole = plan_of(scene.request(more), 4000);
+    const double needed = double(whole.features.size()) / 16;
+    const SpeechPlan cut = plan_of(scene.request(more), needed + 10);
+    EXPECT_EQ(cut.clips, whole.clips) << more;
+    EXPECT_EQ(cut.features, whole.features) << more;
+    EXPECT_EQ(cut.frames, whole.frames) << more;
+    EXPECT_EQ(cut.seconds, whole.seconds) << more;
+  }
+}
+
+TEST(RenderSpeech, IsInterruptedWhileItReadsALongSound) {
+  const Scene scene(16000, 61);
+  Steps reading(Stage::Load);
+  EXPECT_THROW(rendered(scene.request({{"num_frames", 40}}), reading), Cancelled);
+  EXPECT_EQ(reading.reports, 1);
 }
 
 TEST(RenderSpeech, RefusesASoundTooShortToHear) {

@@ -57,7 +57,9 @@ Waveform waveform(Case& golden) {
   return open_waveform({(golden.folder / "cases" / golden.json.at("wav")).string(), "audio_url"});
 #else
   const Tensor sound = golden.input("waveform_16k");
-  return {sound.size(0), [sound](int64_t start, int64_t count) { return sound.narrow(0, start, count); }};
+  SampleStatistics statistics;
+  statistics.add(sound);
+  return {sound.size(0), [sound](int64_t start, int64_t count) { return sound.narrow(0, start, count); }, statistics};
 #endif
 }
 

@@ -1,9 +1,8 @@
-#include "engine/media/audio_track.h"
+#include "engine/media/aac_track.h"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <new>
 #include <stdexcept>
@@ -18,16 +17,15 @@ constexpr int64_t kAacRates[] = {7350,  8000,  11025, 12000, 16000, 22050, 24000
                                  32000, 44100, 48000, 64000, 88200, 96000};
 constexpr int64_t kBitsPerChannel = 96'000;  // a second
 
-double start_of(const AVStream& stream) {
-  return stream.start_time == AV_NOPTS_VALUE ? 0 : double(stream.start_time) * av_q2d(stream.time_base);
-}
-
 }  // namespace
+
+bool is_aac_rate(int64_t rate) {
+  return std::find(std::begin(kAacRates), std::end(kAacRates), rate) != std::end(kAacRates);
+}
 
 AacTrack::AacTrack(Muxer& muxer, int64_t rate, int64_t channels)
     : muxer_(muxer), waiting_(at::empty({channels, 0}, at::kFloat)) {
-  if (std::find(std::begin(kAacRates), std::end(kAacRates), rate) == std::end(kAacRates) || channels < 1 ||
-      channels > 2) {
+  if (!is_aac_rate(rate) || channels < 1 || channels > 2) {
     throw std::invalid_argument("[VideoWriter] sound must be mono or stereo at one of AAC's rates, got " +
                                 std::to_string(channels) + " channels at " + std::to_string(rate) + " Hz");
   }
@@ -71,7 +69,7 @@ void AacTrack::encode(const at::Tensor& samples) {
   frame->pts = encoded_;
   encoded_ += samples.size(1);
   // The encoder rejects NaN with an error of its own; what lies outside [-1, 1] clips as in any player.
-  at::Tensor clipped = samples.clamp(-1, 1).contiguous();
+  at::Tensor clipped = samples.nan_to_num(0, 1, -1).clamp_(-1, 1).contiguous();
   for (int64_t c = 0; c < clipped.size(0); ++c) {
     std::memcpy(frame->extended_data[c], clipped[c].data_ptr<float>(), size_t(clipped.size(1)) * sizeof(float));
   }
@@ -93,83 +91,6 @@ void AacTrack::finish() {
   if (waiting_.size(1) > 0) encode(waiting_);
   check(avcodec_send_frame(codec_.get(), nullptr), "encoding sound");
   drain();
-}
-
-KeptTrack::KeptTrack(Muxer& muxer, const MediaFile& file) : muxer_(muxer) {
-  input_ = std::make_unique<Input>(Source{file, "a video with sound"}, AVMEDIA_TYPE_AUDIO);
-  AVFormatContext& format = input_->format();
-  int picture = av_find_best_stream(&format, AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
-  origin_ = picture >= 0 ? start_of(*format.streams[picture]) : start_of(input_->stream());
-  const AVCodecParameters& parameters = *input_->stream().codecpar;
-  if (avformat_query_codec(muxer.format().oformat, parameters.codec_id, FF_COMPLIANCE_NORMAL) == 1) {
-    stream_ = &muxer.add(parameters, input_->stream().time_base);
-    return;
-  }
-  const double late = start_of(input_->stream()) - origin_;
-  input_.reset();
-  const int64_t rate = AudioReader(file, Mix::Stereo).rate();
-  reader_ = std::make_unique<AudioReader>(file, Mix::Stereo, sound_rate(rate));
-  encoded_ = std::make_unique<AacTrack>(muxer, reader_->rate(), reader_->channels());
-  // Sound that begins before the first picture is skipped, sound that begins after it is preceded by silence.
-  skip_ = std::max<int64_t>(0, std::llround(-late * double(reader_->rate())));
-  const auto silence = std::clamp<int64_t>(std::llround(late * double(reader_->rate())), 0, 60 * reader_->rate());
-  piece_ = at::zeros({reader_->channels(), silence}, at::kFloat);
-}
-
-void KeptTrack::advance(double seconds) {
-  if (copies()) {
-    copy_until(seconds);
-  } else {
-    encode_until(seconds);
-  }
-}
-
-void KeptTrack::copy_until(double seconds) {
-  const AVRational base = input_->stream().time_base;
-  const auto origin = std::llround(origin_ / av_q2d(base));
-  while (!ended_) {
-    if (!waiting_ && !input_->read(*packet_)) {
-      ended_ = true;
-      return;
-    }
-    waiting_ = true;
-    const double at = double(packet_->pts) * av_q2d(base) - origin_, length = double(packet_->duration) * av_q2d(base);
-    // Packets without a time, or wholly before the first picture, have no place; times that stand still would be
-    // refused.
-    const bool usable = packet_->pts != AV_NOPTS_VALUE && std::abs(at) < 1e6 && at + length > 0 && packet_->pts > last_;
-    if (usable && at >= seconds) return;  // not yet due
-    waiting_ = false;
-    if (!usable) continue;
-    last_ = packet_->pts;
-    packet_->pts -= origin;
-    packet_->dts = packet_->pts;
-    muxer_.write(*packet_, base, *stream_);
-  }
-}
-
-void KeptTrack::encode_until(double seconds) {
-  for (;;) {
-    const auto due = std::llround(seconds * double(reader_->rate())) - written_;
-    if (due <= 0 || ended_) return;
-    if (piece_.size(1) == 0) {
-      piece_ = reader_->next();
-      if (!piece_.defined()) {
-        ended_ = true;
-        return;
-      }
-      const int64_t skipped = std::min(skip_, piece_.size(1));
-      skip_ -= skipped;
-      piece_ = piece_.narrow(1, skipped, piece_.size(1) - skipped);
-    }
-    const int64_t count = std::min<int64_t>(due, piece_.size(1));
-    encoded_->write(piece_.narrow(1, 0, count));
-    written_ += count;
-    piece_ = piece_.narrow(1, count, piece_.size(1) - count);
-  }
-}
-
-void KeptTrack::finish() {
-  if (encoded_) encoded_->finish();
 }
 
 }  // namespace av

@@ -1,0 +1,100 @@
+#include "engine/media/kept_sound.h"
+
+#include <algorithm>
+#include <cctype>
+#include <utility>
+
+#include "engine/base/error.h"
+#include "engine/media/aac_track.h"
+#include "engine/media/audio_reader.h"
+#include "engine/media/input.h"
+
+namespace wan {
+namespace {
+
+constexpr int kLookedAt = 500;           // packets of ADTS: ten seconds
+constexpr int kLeastMp3Rate = 16'000;    // MPEG-2.5 has no place in MP4
+constexpr int kLeastOpusExtradata = 19;  // OpusHead
+constexpr const char* kOdd = "it is a kind of AAC that few players take";
+
+std::string upper(std::string name) {
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::toupper(c); });
+  return name;
+}
+
+bool is_adts(const AVPacket& packet) {
+  return packet.size > 7 && packet.data[0] == 0xFF && (packet.data[1] & 0xF6) == 0xF0;
+}
+
+/// ADTS has its form in the header of each packet: profile, rate and channels are to stay. One frame to a packet, since
+/// that is what MP4 can hold.
+bool keeps_its_form(av::Input& input, av::Packet& packet) {
+  auto form = [](const AVPacket& p) { return std::pair(p.data[2] & 0xFD, p.data[3] & 0xC0); };
+  const auto first = form(*packet);
+  const bool channels_told = ((packet->data[2] & 1) << 2 | packet->data[3] >> 6) != 0;
+  int looked_at = 0;
+  do {
+    if (!is_adts(*packet) || form(*packet) != first || (packet->data[6] & 3) != 0) return false;
+  } while (++looked_at < kLookedAt && input.read(*packet));
+  return channels_told;
+}
+
+std::string odd_aac(av::Input& input, av::Packet& packet) {
+  const AVCodecParameters& sound = *input.stream().codecpar;
+  if (sound.profile == FF_PROFILE_AAC_MAIN || sound.profile == FF_PROFILE_AAC_SSR ||
+      sound.profile == FF_PROFILE_AAC_LTP || !av::is_aac_rate(sound.sample_rate))
+    return kOdd;
+  if (sound.extradata_size >= 2 && !is_adts(*packet)) return "";
+  if (!is_adts(*packet)) return kOdd;
+  return keeps_its_form(input, packet) ? "" : "its AAC changes its form";
+}
+
+/// Why players would not take it as it is; empty where they do. `packet` is the first.
+std::string why_not(av::Input& input, av::Packet& packet) {
+  const AVCodecParameters& sound = *input.stream().codecpar;
+  const std::string name = upper(avcodec_get_name(sound.codec_id));
+  switch (sound.codec_id) {
+    case AV_CODEC_ID_AAC:
+      return odd_aac(input, packet);
+    case AV_CODEC_ID_MP3:
+      return sound.sample_rate >= kLeastMp3Rate
+                 ? ""
+                 : "it is MP3 of " + std::to_string(sound.sample_rate) + " Hz, which MP4 has no place for";
+    case AV_CODEC_ID_OPUS:
+      return sound.extradata_size >= kLeastOpusExtradata ? "" : "its OPUS has no header";
+    case AV_CODEC_ID_NONE:
+      return "it is of an unknown kind";
+    default:
+      return "it is " + name + ", which many players do not play in MP4";
+  }
+}
+
+}  // namespace
+
+KeptSound kept_sound(const MediaFile& video) {
+  av::Input input({video, "a video with sound"}, AVMEDIA_TYPE_AUDIO);
+  av::Packet packet = av::new_packet();
+  if (!input.read(*packet)) return {Keeping::Nothing, "its track is empty"};
+  const std::string why = why_not(input, packet);
+  return {why.empty() ? Keeping::Copied : Keeping::Encoded, why};
+}
+
+void check_kept_sound(const MediaFile& video, Notes& notes) {
+  const KeptSound sound = kept_sound(video);
+  if (sound.keeping == Keeping::Copied) return;
+  if (sound.keeping == Keeping::Nothing)
+    return notes.add({"keep_audio", "the video gets no sound: the track of " + video.shown() + " is empty"});
+  std::string mixed;
+  try {
+    const AudioReader reader(video, Mix::Stereo);
+    if (reader.file_channels() > reader.channels())
+      mixed = ", its " + std::to_string(reader.file_channels()) + " channels mixed down to 2";
+  } catch (const InvalidRequest&) {
+    throw InvalidRequest("keep_audio", "must be off where the sound cannot be decoded, and that of " + video.shown() +
+                                           " cannot: " + sound.why + "; --no-keep-audio renders without it");
+  }
+  notes.add({"keep_audio", "the sound is encoded again, as AAC" + mixed + ": " + sound.why,
+             "--no-keep-audio leaves the sound out"});
+}
+
+}  // namespace wan

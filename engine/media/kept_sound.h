@@ -1,0 +1,30 @@
+// Whether the sound of a video can go with it into an MP4 file, and in which form.
+#pragma once
+
+#include <string>
+
+#include "engine/base/note.h"
+#include "engine/media/media_file.h"
+
+namespace wan {
+
+/// How the sound of a video goes into another: as it is where common players take its codec in MP4, else as AAC.
+enum class Keeping {
+  Copied,
+  Encoded,
+  Nothing,  // the file has a track of sound, and nothing is in it
+};
+
+struct KeptSound {
+  Keeping keeping;
+  std::string why = {};  // where it is not copied: "it is FLAC"
+};
+
+/// Looks at the beginning of the sound. Throws InvalidRequest naming the file's field where there is no sound stream.
+KeptSound kept_sound(const MediaFile& video);
+
+/// Notes under keep_audio where the sound does not stay as it is. Throws InvalidRequest naming keep_audio where it cannot
+/// be decoded: VideoWriter would fail with it.
+void check_kept_sound(const MediaFile& video, Notes& notes);
+
+}  // namespace wan

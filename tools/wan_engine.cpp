@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <iostream>
+#include <sstream>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
@@ -21,7 +22,9 @@
 #include "engine/request/parse.h"
 #include "engine/request/values.h"
 #include "engine/residency/device.h"
+#include "engine/residency/failure.h"
 #include "engine/sampling/attention_record.h"
+#include "models/files/bus_error.h"
 #include "models/files/error.h"
 #include "tools/cli/batch_output.h"
 #include "tools/cli/command_line.h"
@@ -164,10 +167,20 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
   if (work && std::filesystem::equivalent(work->path(), WorkFolder::beside(request.out), ignored)) work->discard();
 }
 
+/// The exit code: 3 where a file is another than its checksum says.
+int run_verify(const Command& command, Console& console) {
+  const Verification found = verify_files(command.input, command.checksums, console);
+  if (command.log_format == "json")
+    std::cout << to_json(found).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+  else
+    std::cout << to_text(found);
+  return found.count(FileState::Differs) > 0 ? 3 : 0;
+}
+
 void run_inspect(const Command& command) {
   Inspection found = inspect(command.input);
   if (command.log_format == "json")
-    std::cout << to_json(found, true).dump() << "\n";
+    std::cout << to_json(found, true).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
   else
     std::cout << to_text(found, false);
 }
@@ -197,14 +210,22 @@ int run(const Command& command) {
   c10::InferenceMode inference;
   if (command.threads > 0) at::set_num_threads(int(command.threads));
   if (command.name == "show") return run_show(command), 0;
-  if (command.name == "inspect") return run_inspect(command), 0;
+  if (command.name == "inspect" && !command.verify) return run_inspect(command), 0;
   Console console(command.log_format == "json" ? Console::Format::Json : Console::Format::Text);
+  if (command.name == "inspect") return run_verify(command, console);
   Contexts contexts(options_of_environment(), attention_file(attention_cache_path()));
   if (command.name == "batch") return run_batch(command, contexts, console);
   if (command.name == "replay") return run_replay(command, contexts, console), 0;
   if (command.name == "decode") return run_decode(command, contexts, console), 0;
   render(command.request, options_of(command, contexts), console.log(), console);
   return 0;
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
 }
 
 /// Kinds of failure to exit codes: the one place that knows them.
@@ -223,18 +244,16 @@ int exit_code(int argc, char** argv) {
     complain(error.what());
     return 2;
   } catch (const ModelError& error) {
-    complain(error.what());
+    for (const std::string& line : lines_of(error.what())) complain(line);
     return 3;
   } catch (const Cancelled& stopped) {
     const int signal = signal_that_came() ? signal_that_came() : SIGINT;
     complain("[stop] " + signal_text(signal) + "; " + stopped.what());
     return 128 + signal;
-  } catch (const c10::Error& error) {
-    complain(error.what_without_backtrace());
   } catch (const std::filesystem::filesystem_error& error) {
     complain("[" + shown_name(error.path1().string()) + "] " + error.code().message());
   } catch (const std::exception& error) {
-    complain(error.what());
+    complain(text_of(error));
   }
   return 1;
 }
@@ -244,6 +263,7 @@ int exit_code(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   wan::take_signals();
+  wan::install_bus_handler();
   wan::fix_order_of_sums();
   return wan::exit_code(argc, argv);
 }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <iostream>
+#include <new>
 
 #include "engine/base/error.h"
 #include "tools/cli/command_line.h"
@@ -42,6 +43,9 @@ int main(int argc, char** argv) {
   } catch (const wan::InvalidRequest& invalid) {
     for (const wan::FieldError& error : invalid.errors) std::cerr << "wan-infer: " << error.line() << "\n";
     return 2;
+  } catch (const std::bad_alloc&) {
+    std::cerr << "wan-infer: [memory] ran out while the command line was read\n";
+    return 1;
   } catch (const std::exception& error) {
     std::cerr << "wan-infer: " << error.what() << "\n";
     return 1;

@@ -64,7 +64,7 @@ std::string shown(const nlohmann::json& value, size_t longest) {
 
 std::string shown_path(const std::string& path) {
   return path.starts_with("data:") || path.find("://") != std::string::npos ? shown_url(path)
-                                                                            : shown(shown_name(path), 4096);
+                                                                            : "'" + shown_name(path) + "'";
 }
 
 std::string decimals(double value) {

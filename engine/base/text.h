@@ -13,8 +13,7 @@ namespace wan {
 
 /// The value on one line, cut after `longest` bytes: text in quotes, control characters and broken UTF-8 escaped.
 std::string shown(const nlohmann::json& value, size_t longest = 60);
-/// A path in quotes: a relative one as it was typed, of an absolute one the last component. Cut only where no file
-/// system would take it. What looks like a URL is shown as shown_url does.
+/// A path in quotes, as shown_name says it. What looks like a URL is shown as shown_url does.
 std::string shown_path(const std::string& path);
 /// A URL in quotes, without what public_url leaves out, cut where it is long; of a data URL what stands before its
 /// content.

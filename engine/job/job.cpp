@@ -40,7 +40,8 @@ std::string JobNames::key_of(const Request& request, bool with_seed) {
   json values = wan::to_json(request);
   if (!with_seed) values.erase("seed");
   // However a path is spelled: the same command can go on from another folder.
-  values["model"] = std::filesystem::weakly_canonical(request.model).string();
+  std::error_code ignored;  // a folder that cannot be is refused where it is opened
+  values["model"] = std::filesystem::weakly_canonical(request.model, ignored).string();
   for (const Parameter& parameter : parameters())
     if (parameter.media && values.contains(parameter.name)) try {
         values[parameter.name] = content_of(values[parameter.name]);

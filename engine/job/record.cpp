@@ -6,6 +6,7 @@
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/version.h"
+#include "models/files/json.h"
 
 namespace wan {
 
@@ -104,7 +105,7 @@ std::string to_text(const Record& record, Metadata level) {
 
 Record parse_record(const std::string& text, const std::string& field) {
   try {
-    nlohmann::json json = nlohmann::json::parse(text);
+    const nlohmann::json json = parse_json(text, {.bytes = 16 << 20, .depth = 16, .values = 100'000});
     ParseOptions lenient{.need_model = false, .check_files = false};
     const nlohmann::json& request = json.at("request");  // not a copy: a stranger's may be deeper than the stack
     refuse_minimal(request, field);
@@ -123,8 +124,10 @@ Record parse_record(const std::string& text, const std::string& field) {
         record.inputs[name] = {input.at("name"), input.at("size"), input.at("sha256")};
     if (const auto notes = json.find("notes"); notes != json.end()) record.notes = read_notes(*notes);
     return record;
-  } catch (const nlohmann::json::exception& error) {
-    throw InvalidRequest(field, std::string("holds no request of wan-infer: ") + error.what());
+  } catch (const BrokenJson& broken) {
+    throw InvalidRequest(field, std::string("holds no request of wan-infer: ") + broken.what());
+  } catch (const nlohmann::json::exception&) {
+    throw InvalidRequest(field, "holds no request of wan-infer that is whole; take a file that it wrote");
   }
 }
 

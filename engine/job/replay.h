@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/job/record.h"
+#include "models/files/error.h"
 
 namespace wan {
 
@@ -12,7 +13,7 @@ struct Difference {
   std::string subject;  // the file's name, or the input's field
   std::string what;     // how it differs
   std::string way_out;  // the flag that names another one
-  std::string line() const { return "[" + subject + "] " + what; }
+  std::string line() const { return "[" + shown_text(subject) + "] " + what; }
 };
 
 /// Which of the paths in a request are looked for by find_named.

@@ -1,13 +1,12 @@
 #include "engine/job/scheduler.h"
 
-#include <c10/util/Exception.h>
-
 #include <algorithm>
 #include <filesystem>
 
 #include "engine/base/error.h"
 #include "engine/job/forecast.h"
 #include "engine/job/stages.h"
+#include "engine/residency/failure.h"
 #include "engine/residency/needs.h"
 #include "models/files/error.h"
 
@@ -19,11 +18,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-std::string one_text(const std::exception& error) {
-  const auto* from_torch = dynamic_cast<const c10::Error*>(&error);
-  return from_torch ? from_torch->what_without_backtrace() : error.what();
 }
 
 class Scheduler {
@@ -135,7 +129,7 @@ class Scheduler {
         throw;
       } catch (const std::exception& error) {
         result.state = JobState::Failed;
-        result.error = one_text(error);
+        result.error = text_of(error);
         result.failure = std::current_exception();
         stopped_ = options_.fail_fast;
         if (!job->label.empty()) log_("failed", {{"line", result.line}, {"out", result.name}, {"error", result.error}});

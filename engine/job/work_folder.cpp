@@ -14,6 +14,7 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "models/files/atomic_file.h"
+#include "models/files/json.h"
 
 namespace wan {
 
@@ -38,7 +39,11 @@ std::string content(const fs::path& path) {
 
 /// The line's object; discarded where it is none.
 json parse_line(std::string_view line) {
-  return json::parse(line.begin(), line.end(), nullptr, false);
+  try {
+    return parse_json(line, {.bytes = 16 << 20, .depth = 16, .values = 1'000'000});
+  } catch (const BrokenJson&) {
+    return json(json::value_t::discarded);
+  }
 }
 
 /// The first line of a journal; nothing where a crash cut it off, or the file is new.

@@ -1,8 +1,7 @@
 #include "engine/media/metadata.h"
 
-#include <nlohmann/json.hpp>
-
 #include "engine/media/input.h"
+#include "models/files/json.h"
 
 namespace wan {
 
@@ -10,13 +9,12 @@ namespace {
 
 /// JSON that anyone may copy and print: both recurse with the nesting.
 bool is_shallow_json(const std::string& text) {
-  constexpr int kDeepest = 16;
-  bool shallow = true;
-  auto look = [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-    shallow = shallow && depth <= kDeepest;
-    return shallow;
-  };
-  return !nlohmann::json::parse(text, look, false).is_discarded() && shallow;
+  try {
+    parse_json(text, {.bytes = 16 << 20, .depth = 16, .values = 20'000});
+    return true;
+  } catch (const BrokenJson&) {
+    return false;
+  }
 }
 
 }  // namespace

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <iterator>
-#include <set>
 #include <string_view>
 
 #include "engine/base/text.h"
+#include "models/files/json.h"
 
 namespace wan {
 namespace {
@@ -121,37 +121,45 @@ class Splitter {
       json fields = parse_object(text_.substr(begin, piece.end - begin));
       if (fields.is_object()) return found.push_back({line, std::move(fields)});
       fail(begin, "must be a JSON object of parameters, got " + shown(fields));
-    } catch (const json::parse_error& error) {
-      const size_t at = begin + std::min(std::max<size_t>(error.byte, 1) - 1, piece.end - begin);
-      const size_t newline = text_.substr(0, at).rfind('\n');
-      const size_t column = newline == std::string_view::npos ? at + 1 : at - newline;
-      fail(at, "must be a JSON object in UTF-8, and is broken at column " + std::to_string(column));
-    } catch (const InvalidRequest& invalid) {
-      for (const FieldError& error : invalid.errors) errors_.add(line, error);
+    } catch (const BrokenJson& broken) {
+      tell(broken, begin + std::min(broken.byte, piece.end - begin), line);
     }
   }
 
-  /// Names given twice are refused, where the library would take the last.
   json parse_object(std::string_view text) {
-    constexpr int kDeepest = 8;                 // whoever walks the values may recurse
-    constexpr int64_t kMostValues = 4'000'000;  // a value of two letters takes up a hundred bytes
-    std::set<std::string> names;
-    auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
-      if (++values_ > kMostValues) throw InvalidRequest("", "must end before its 4,000,000th value; split it");
-      if (depth > kDeepest) throw InvalidRequest("", "must be a flat object, and is nested deeper than 8");
-      if (event == json::parse_event_t::key && depth == 1 && !names.insert(parsed.get<std::string>()).second) {
-        const std::string name = shown(parsed);
-        throw InvalidRequest(name.substr(1, name.size() - 2), "is given twice; once is enough");
-      }
-      return true;
-    };
-    return json::parse(text.begin(), text.end(), watch);
+    constexpr size_t kMostValues = 4'000'000;  // of the whole manifest: a value of two letters takes up a hundred bytes
+    size_t count = 0;
+    json fields = parse_json(
+        text, {.bytes = text.size(), .depth = 8, .values = kMostValues - values_, .unique_names = true}, &count);
+    values_ += count;
+    return fields;
+  }
+
+  void tell(const BrokenJson& broken, size_t at, int64_t line) {
+    const size_t newline = text_.substr(0, at).rfind('\n');
+    const std::string column = std::to_string(newline == std::string_view::npos ? at + 1 : at - newline);
+    const std::string name = shown(broken.name);
+    switch (broken.kind) {
+      case BrokenJson::Kind::Number:
+        return fail(at, "must have numbers below 1.8e308, and has a larger one at column " + column);
+      case BrokenJson::Kind::Deep:
+        return fail(at, "must be a flat object, and is nested deeper than 8");
+      case BrokenJson::Kind::Many:
+        return fail(at, "must end before its 4,000,000th value; split it");
+      case BrokenJson::Kind::Twice:
+        return errors_.add(line,
+                           {name.substr(1, name.size() - 2), "is given twice; once is enough", "value_error", "", ""});
+      case BrokenJson::Kind::Large:
+      case BrokenJson::Kind::Syntax:
+        return fail(at, "must be a JSON object in UTF-8, and is broken at column " + column);
+    }
   }
 
   std::string_view text_;
   LineErrors& errors_;
   size_t counted_ = 0;
-  int64_t line_ = 1, values_ = 0;
+  int64_t line_ = 1;
+  size_t values_ = 0;
 };
 
 }  // namespace

@@ -10,7 +10,6 @@
 #include <cstring>
 #include <ctime>
 #include <functional>
-#include <optional>
 #include <system_error>
 #include <thread>
 
@@ -76,12 +75,20 @@ class SampledFile {
         nanoseconds(state.st_ctim)};
   }
 
+  /// Whether the whole pages of [offset, offset + size) are a hole of the file, which reads as zeros. False where the
+  /// system cannot tell.
+  bool is_hole(uint64_t offset, uint64_t size) const {
+    const off_t data = lseek(file_, off_t((offset + kPage - 1) / kPage * kPage), SEEK_DATA);
+    return data < 0 ? errno == ENXIO : uint64_t(data) >= (offset + size) / kPage * kPage;
+  }
+
   std::string_view read(uint64_t offset, uint64_t size, char* buffer) const {
     for (uint64_t got = 0; got < size;) {
       const ssize_t count = pread(file_, buffer + got, size - got, off_t(offset + got));
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) throw ModelError(path_.string(), std::string("cannot be read: ") + std::strerror(errno));
-      if (count == 0) throw ModelError(path_.string(), "must stay as it is, became shorter while it was read");
+      if (count == 0)
+        throw ModelError(path_.string(), "must stay as it is, became shorter while it was read; put it back");
       got += uint64_t(count);
     }
     return {buffer, size};
@@ -104,72 +111,112 @@ Span span_of(const StoredTensor& tensor) {
   return {tensor.offset, uint64_t(last + 1) * c10::elementSize(tensor.dtype)};
 }
 
+bool is_zero(std::string_view bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](char byte) { return byte == 0; });
+}
+
+/// One tensor of a file.
+struct Sampled {
+  std::string name;
+  Span span;
+  bool weight;           // a matrix or a kernel, which training never leaves at zero
+  std::string sum = {};  // SHA-256 of its samples
+  bool zero = false;
+};
+
+bool is_weight(const std::string& name, const StoredTensor& tensor) {
+  const auto wide = [](int64_t size) { return size > 1; };
+  return name.ends_with("weight") && std::count_if(tensor.shape.begin(), tensor.shape.end(), wide) >= 2;
+}
+
 /// One file on its way to a digest.
 struct Pending {
   fs::path path;
   std::optional<SampledFile> file;
   IdentityCache::Key key;
-  std::string digest;             // once it is known
-  bool sampled = false;           // it holds tensors
-  std::string header;             // SHA-256
-  std::vector<Span> tensors;      // by name
-  std::vector<std::string> sums;  // SHA-256 of each tensor's samples
+  std::optional<IdentityCache::Known> known;
+  bool sampled = false;          // it holds tensors
+  std::string header;            // SHA-256
+  std::vector<Sampled> tensors;  // by name
 
   /// What is to be read; nothing where the cache knows the file.
   void open(const IdentityCache& cache) {
     file.emplace(path);
     key = file->key();
-    digest = cache.find(key);
-    if (!digest.empty()) return;
+    known = cache.find(key);
+    if (known) return;
     const auto mapped = MappedFile::open(path);
     sampled = format_of(*mapped) != nullptr;
     if (!sampled) return;
     header = sha256(header_of(mapped));
-    for (const auto& [name, tensor] : read_tensors(mapped)) tensors.push_back(span_of(tensor));
-    sums.resize(tensors.size());
+    for (const auto& [name, tensor] : read_tensors(mapped))
+      tensors.push_back({name, span_of(tensor), is_weight(name, tensor)});
   }
 
-  void sample(size_t tensor, IdentityCache& cache) {
+  void sample(Sampled& tensor, IdentityCache& cache) {
     std::array<char, 2 * kPage> buffer;
-    const auto [offset, size] = tensors[tensor];
+    const auto [offset, size] = tensor.span;
     const bool whole = size <= buffer.size();
     Sha256 sum;
-    sum.add(file->read(offset, whole ? size : kPage, buffer.data()));
-    if (!whole) sum.add(file->read(offset + size / 2 / kPage * kPage, kPage, buffer.data()));
+    bool zero = tensor.weight && size > 0;
+    const auto take = [&](uint64_t at, uint64_t length) {
+      const std::string_view bytes = file->read(at, length, buffer.data());
+      sum.add(bytes);
+      zero = zero && is_zero(bytes);
+    };
+    take(offset, whole ? size : kPage);
+    if (!whole) take(offset + size / 2 / kPage * kPage, kPage);
     cache.count(std::min<uint64_t>(size, buffer.size()));
-    sums[tensor] = sum.hex();
+    tensor.sum = sum.hex();
+    tensor.zero = zero && (whole || is_zero_elsewhere(tensor.span, cache));
+  }
+
+  /// Between the samples, of which both are zero.
+  bool is_zero_elsewhere(const Span& span, IdentityCache& cache) const {
+    constexpr uint64_t kPages = 6;
+    std::array<char, kPage> buffer;
+    if (file->is_hole(span.offset, span.size)) return true;
+    for (uint64_t i = 1; i <= kPages; ++i) {
+      cache.count(kPage);
+      if (!is_zero(file->read(span.offset + (span.size - kPage) / kPages * i, kPage, buffer.data()))) return false;
+    }
+    return true;
   }
 
   void finish(IdentityCache& cache) {
-    if (!digest.empty()) return;
+    if (known) return;
+    known.emplace();
     if (sampled) {
       Sha256 sum;
       sum.add(header);
-      for (const std::string& part : sums) sum.add(part);
-      digest = kSamplesDigest + sum.hex();
+      for (const Sampled& tensor : tensors) {
+        sum.add(tensor.sum);
+        if (tensor.zero) known->zeros.push_back(tensor.name);
+      }
+      known->digest = kSamplesDigest + sum.hex();
     } else {
-      digest = kWholeDigest + sha256({MappedFile::open(path)->bytes()});
+      known->digest = kWholeDigest + sha256({MappedFile::open(path)->bytes()});
       cache.count(key.size);
     }
     if (file->key() != key) throw ModelError(path.string(), "must stay as it is, was changed while it was read");
-    cache.keep(key, digest);
+    cache.keep(key, *known);
   }
 };
 
 }  // namespace
 
-std::string IdentityCache::find(const Key& key) const {
+std::optional<IdentityCache::Known> IdentityCache::find(const Key& key) const {
   const std::lock_guard lock(mutex_);
-  const auto found = digests_.find(key);
-  return found == digests_.end() ? "" : found->second;
+  const auto found = known_.find(key);
+  return found == known_.end() ? std::nullopt : std::optional(found->second);
 }
 
-void IdentityCache::keep(const Key& key, const std::string& digest) {
+void IdentityCache::keep(const Key& key, const Known& known) {
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   if (key.modified > nanoseconds(now) - 2 * kSecond) return;
   const std::lock_guard lock(mutex_);
-  digests_[key] = digest;
+  known_[key] = known;
 }
 
 std::vector<FileIdentity> identify(const fs::path& root, const std::vector<fs::path>& names, IdentityCache& cache,
@@ -177,14 +224,14 @@ std::vector<FileIdentity> identify(const fs::path& root, const std::vector<fs::p
   std::vector<Pending> files(names.size());
   for (size_t i = 0; i < names.size(); ++i) files[i].path = root / names[i];
   in_parallel(files.size(), threads, [&](size_t i) { files[i].open(cache); });
-  std::vector<std::pair<Pending*, size_t>> samples;
+  std::vector<std::pair<Pending*, Sampled*>> samples;
   for (Pending& file : files)
-    for (size_t tensor = 0; tensor < file.tensors.size(); ++tensor) samples.emplace_back(&file, tensor);
-  in_parallel(samples.size(), threads, [&](size_t i) { samples[i].first->sample(samples[i].second, cache); });
+    for (Sampled& tensor : file.tensors) samples.emplace_back(&file, &tensor);
+  in_parallel(samples.size(), threads, [&](size_t i) { samples[i].first->sample(*samples[i].second, cache); });
   in_parallel(files.size(), threads, [&](size_t i) { files[i].finish(cache); });
   std::vector<FileIdentity> found;
   for (size_t i = 0; i < names.size(); ++i)
-    found.push_back({names[i].generic_string(), files[i].key.size, files[i].digest});
+    found.push_back({names[i].generic_string(), files[i].key.size, files[i].known->digest, files[i].known->zeros});
   return found;
 }
 

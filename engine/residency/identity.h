@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,9 @@ struct FileIdentity {
   std::string name;    // relative to the model folder, with '/'
   uint64_t size;       // of the whole file, bytes
   std::string digest;  // "KIND:HEX", a SHA-256 in lower-case hexadecimal digits
+  /// Matrices and kernels of convolutions that are zero wherever they were looked at (the samples and six pages more, or
+  /// holes of the file): a trained network has none.
+  std::vector<std::string> zeros = {};
 };
 
 /// Kinds of digest. Of a checkpoint file: its header (header_of, models/weights/format/format.h), then of every tensor,
@@ -41,11 +45,17 @@ class IdentityCache {
     auto operator<=>(const Key&) const = default;
   };
 
-  /// Empty where it is not known.
-  std::string find(const Key& key) const;
+  /// What was found in a file.
+  struct Known {
+    std::string digest;
+    std::vector<std::string> zeros;  // FileIdentity::zeros
+  };
+
+  /// Nothing where it is not known.
+  std::optional<Known> find(const Key& key) const;
   /// Does nothing for a file whose content was changed in the last two seconds: a further change could bear the same
   /// time.
-  void keep(const Key& key, const std::string& digest);
+  void keep(const Key& key, const Known& known);
 
   /// What was read for digests made through this cache: samples and whole files, without headers.
   uint64_t bytes_read() const { return bytes_read_; }
@@ -53,7 +63,7 @@ class IdentityCache {
 
  private:
   mutable std::mutex mutex_;
-  std::map<Key, std::string> digests_;
+  std::map<Key, Known> known_;
   std::atomic<uint64_t> bytes_read_ = 0;
 };
 

@@ -4,8 +4,10 @@
 #include <set>
 
 #include "models/files/error.h"
+#include "models/files/json.h"
 #include "models/weights/checkpoint.h"
 #include "models/weights/dtype.h"
+#include "models/weights/format/layout.h"
 
 namespace wan {
 
@@ -62,12 +64,10 @@ void recognise(InspectedNetwork& network) {
 
 /// The numbers, words and short lists of a config.json; empty where there is none.
 nlohmann::ordered_json read_config(const fs::path& path) {
-  constexpr size_t kLargest = 1'000'000;
   std::error_code error;
   if (!fs::exists(path, error)) return nlohmann::ordered_json::object();
-  const auto file = MappedFile::open(path);
-  if (file->bytes().size() > kLargest) throw ModelError(path.string(), "must be smaller than 1 MB");
-  nlohmann::ordered_json config = nlohmann::ordered_json::parse(file->bytes(), nullptr, false);
+  const JsonLimits limits = {.bytes = 1'000'000, .depth = 16, .values = 10'000};
+  const auto config = read_json<nlohmann::ordered_json>(*MappedFile::open(path), limits);
   if (!config.is_object()) throw ModelError(path.string(), "must be a JSON object, is not; download it again");
   nlohmann::ordered_json kept = nlohmann::ordered_json::object();
   for (const auto& [key, value] : config.items()) {
@@ -98,19 +98,11 @@ InspectedNetwork inspect_network(const fs::path& root, const fs::path& path) {
   return network;
 }
 
-bool holds_checkpoint(const fs::path& folder) {
-  std::error_code error;
-  for (const char* name : {"diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.safetensors",
-                           "model.safetensors", "pytorch_model.bin"}) {
-    if (fs::exists(folder / name, error)) return true;
-  }
-  return false;
-}
-
 /// Single-file networks of a folder, beside the shards that belong to its own index.
 bool is_single_network(const fs::path& file) {
   const std::string name = file.filename().string(), extension = file.extension().string();
-  return extension == ".pth" || (extension == ".safetensors" && !name.starts_with("diffusion_pytorch_model"));
+  if (extension == ".pth") return true;
+  return extension == ".safetensors" && !name.starts_with("diffusion_pytorch_model") && !is_shard(file);
 }
 
 /// What the networks are good for together.
@@ -128,13 +120,22 @@ std::string model_kind(const Inspection& inspection) {
   return inspection.networks.size() == 1 ? inspection.networks[0].kind : "part of a model";
 }
 
+/// Visible entries by name.
 std::vector<fs::path> entries_of(const fs::path& folder) {
   std::vector<fs::path> entries;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) entries.push_back(entry.path());
+  for (const auto& entry : fs::directory_iterator(folder, error))
+    if (!is_hidden(entry.path())) entries.push_back(entry.path());
   if (error) throw ModelError(folder.string(), "cannot be listed: " + error.message());
   std::sort(entries.begin(), entries.end());
   return entries;
+}
+
+/// Whether a file belongs to the network of the folder itself.
+bool is_counted(const Inspection& inspection, const fs::path& file) {
+  if (inspection.networks.empty() || inspection.networks[0].name != ".") return false;
+  const std::vector<std::string>& files = inspection.networks[0].files;
+  return std::find(files.begin(), files.end(), file.filename()) != files.end();
 }
 
 }  // namespace
@@ -152,9 +153,7 @@ Inspection inspect(const fs::path& path) {
   if (holds_checkpoint(root)) inspection.networks.push_back(inspect_network(root, root));
   for (const fs::path& entry : entries_of(root)) {
     if (fs::is_directory(entry, error) ? holds_checkpoint(entry) : is_single_network(entry)) {
-      const bool counted = inspection.networks.size() == 1 && inspection.networks[0].name == "." &&
-                           entry.filename() == inspection.networks[0].files[0];
-      if (!counted) inspection.networks.push_back(inspect_network(root, entry));
+      if (!is_counted(inspection, entry)) inspection.networks.push_back(inspect_network(root, entry));
     }
   }
   const fs::path tokenizer = root / "google" / "umt5-xxl";

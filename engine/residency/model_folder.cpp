@@ -4,7 +4,9 @@
 
 #include "engine/request/params.h"
 #include "models/files/error.h"
+#include "models/files/foreign.h"
 #include "models/wan/config.h"
+#include "models/weights/checkpoint.h"
 
 namespace wan {
 
@@ -41,9 +43,11 @@ ModelFolder open_model_folder(const fs::path& root, Task task) {
                      .vae = root / "Wan2.1_VAE.pth",
                      .tokenizer = root / "google" / "umt5-xxl",
                      .audio_encoder = task == Task::S2V ? root / "wav2vec2-large-xlsr-53-english" : fs::path()};
-  std::string missing;
+  std::string missing, unfinished;
   auto want = [&](const fs::path& path) {
-    if (!fs::exists(path, error)) missing += (missing.empty() ? "" : ", ") + path.lexically_relative(root).string();
+    if (fs::exists(fs::symlink_status(path, error))) return;  // a link to nothing is told where it is opened
+    missing += (missing.empty() ? "" : ", ") + path.lexically_relative(root).string();
+    if (unfinished.empty()) unfinished = unfinished_download(path);
   };
   want(folder.high_noise / "config.json");
   if (folder.low_noise != folder.high_noise) want(folder.low_noise / "config.json");
@@ -51,6 +55,7 @@ ModelFolder open_model_folder(const fs::path& root, Task task) {
   want(folder.vae);
   if (!fs::exists(folder.tokenizer / "tokenizer.json", error)) want(folder.tokenizer / "spiece.model");
   if (task == Task::S2V) want(folder.audio_encoder / "config.json");
+  if (!unfinished.empty()) missing += "; a download is unfinished: " + unfinished;
   if (!missing.empty()) throw ModelError(root.string(), "lacks " + missing + "; weights.md lists what each task needs");
   if (task != Task::S2V) check_kind(folder, task);
   return folder;
@@ -58,23 +63,20 @@ ModelFolder open_model_folder(const fs::path& root, Task task) {
 
 std::vector<fs::path> ModelFolder::files() const {
   std::vector<fs::path> found;
+  auto add = [&](const fs::path& file) {
+    std::error_code ignored;
+    if (fs::exists(file, ignored)) found.push_back(file.lexically_relative(root));
+  };
   auto add_folder = [&](const fs::path& folder) {
-    for (const auto& entry : fs::directory_iterator(folder)) {
-      std::string name = entry.path().filename().string();
-      bool weights = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
-      if (entry.is_regular_file() && (weights || name == "config.json"))
-        found.push_back(entry.path().lexically_relative(root));
-    }
+    add(folder / "config.json");
+    for (const fs::path& file : Checkpoint::paths(folder)) add(file);
   };
   add_folder(high_noise);
   if (low_noise != high_noise) add_folder(low_noise);
-  found.push_back(text_encoder.lexically_relative(root));
-  found.push_back(vae.lexically_relative(root));
-  for (const char* name : {"tokenizer.json", "spiece.model"})
-    if (fs::exists(tokenizer / name)) found.push_back((tokenizer / name).lexically_relative(root));
-  if (!audio_encoder.empty())
-    for (const char* name : {"config.json", "model.safetensors", "pytorch_model.bin"})
-      if (fs::exists(audio_encoder / name)) found.push_back((audio_encoder / name).lexically_relative(root));
+  add(text_encoder);
+  add(vae);
+  for (const char* name : {"tokenizer.json", "spiece.model"}) add(tokenizer / name);
+  if (!audio_encoder.empty()) add_folder(audio_encoder);
   std::sort(found.begin(), found.end());
   return found;
 }

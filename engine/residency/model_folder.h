@@ -18,6 +18,7 @@ struct ModelFolder {
   std::filesystem::path audio_encoder;          // speech only
 
   /// Every file that decides the output, relative to root, in the order of their names: for identities and listings.
+  /// Of other files that lie there none counts, and what is absent is left to check_model. Throws ModelError for a broken index.
   std::vector<std::filesystem::path> files() const;
 };
 

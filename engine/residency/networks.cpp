@@ -27,23 +27,6 @@ Place place_of(Network network, const Placement& placement) {
   return {};
 }
 
-std::filesystem::path path_of(Network network, const ModelFolder& folder) {
-  switch (network) {
-    case Network::TextEncoder:
-      return folder.text_encoder;
-    case Network::AudioEncoder:
-      return folder.audio_encoder;
-    case Network::HighNoise:
-    case Network::Speech:
-      return folder.high_noise;
-    case Network::LowNoise:
-      return folder.low_noise;
-    case Network::Vae:
-      return folder.vae;
-  }
-  return {};
-}
-
 template <typename Model>
 struct Built {
   std::unique_ptr<Model> model;
@@ -90,6 +73,26 @@ Built<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place, at::ScalarT
                          [&](Weights& weights) { return std::make_unique<vae::Vae>(weights, vae::Options{dtype}); });
 }
 
+/// Builds any network and returns what its weights take.
+uint64_t build_bytes(Network network, const ModelFolder& folder, const Place& place, at::ScalarType vae_dtype) {
+  const std::filesystem::path path = path_of(network, folder);
+  Checkpoint headers = Checkpoint::open(path);
+  switch (network) {
+    case Network::TextEncoder:
+      return build_text_encoder(std::move(headers), place).bytes;
+    case Network::AudioEncoder:
+      return build_audio_encoder(path, std::move(headers), place).bytes;
+    case Network::HighNoise:
+    case Network::LowNoise:
+      return build_expert(path, std::move(headers), place).bytes;
+    case Network::Speech:
+      return build_speech(path, std::move(headers), place).bytes;
+    case Network::Vae:
+      return build_vae(std::move(headers), place, vae_dtype).bytes;
+  }
+  return 0;
+}
+
 }  // namespace
 
 const char* name(Network network) {
@@ -110,6 +113,23 @@ const char* name(Network network) {
   return "";
 }
 
+std::filesystem::path path_of(Network network, const ModelFolder& folder) {
+  switch (network) {
+    case Network::TextEncoder:
+      return folder.text_encoder;
+    case Network::AudioEncoder:
+      return folder.audio_encoder;
+    case Network::HighNoise:
+    case Network::Speech:
+      return folder.high_noise;
+    case Network::LowNoise:
+      return folder.low_noise;
+    case Network::Vae:
+      return folder.vae;
+  }
+  return {};
+}
+
 std::vector<Network> networks_of(const ModelFolder& folder) {
   if (!folder.audio_encoder.empty())
     return {Network::TextEncoder, Network::AudioEncoder, Network::Speech, Network::Vae};
@@ -118,23 +138,11 @@ std::vector<Network> networks_of(const ModelFolder& folder) {
 
 uint64_t placed_bytes(Network network, const ModelFolder& folder, const Placement& placement) {
   const Place place = place_of(network, placement).planned();
-  if (place.mapped) return 0;
-  const std::filesystem::path path = path_of(network, folder);
-  Checkpoint headers = Checkpoint::open(path);
-  switch (network) {
-    case Network::TextEncoder:
-      return build_text_encoder(std::move(headers), place).bytes;
-    case Network::AudioEncoder:
-      return build_audio_encoder(path, std::move(headers), place).bytes;
-    case Network::HighNoise:
-    case Network::LowNoise:
-      return build_expert(path, std::move(headers), place).bytes;
-    case Network::Speech:
-      return build_speech(path, std::move(headers), place).bytes;
-    case Network::Vae:
-      return build_vae(std::move(headers), place, placement.vae).bytes;
-  }
-  return 0;
+  return place.mapped ? 0 : build_bytes(network, folder, place, placement.vae);
+}
+
+void check_network(Network network, const ModelFolder& folder) {
+  build_bytes(network, folder, Place{}.planned(), at::kFloat);
 }
 
 bool all_fit(const ModelFolder& folder, const Placement& placement, uint64_t working, uint64_t available) {

@@ -21,6 +21,13 @@ std::vector<Network> networks_of(const ModelFolder& folder);
 /// "text encoder", "high-noise expert" and so on.
 const char* name(Network network);
 
+/// Its file, or the folder of its files.
+std::filesystem::path path_of(Network network, const ModelFolder& folder);
+
+/// Builds a network from its config and the headers of its files alone, as loading does: every tensor must be there, in
+/// its shape and whole. Throws ModelError.
+void check_network(Network network, const ModelFolder& folder);
+
 /// Bytes a network's weights take on the placement once they are loaded: it is built on the meta device, from headers
 /// alone. 0 on the CPU, where the mapped files serve, and for the audio encoder, which stays there. Throws ModelError.
 uint64_t placed_bytes(Network network, const ModelFolder& folder, const Placement& placement);

@@ -1,11 +1,12 @@
 #include "engine/sampling/attention_record.h"
 
 #include <fstream>
-#include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "engine/request/version.h"
 #include "kernels/op/device.h"
 #include "models/files/atomic_file.h"
+#include "models/files/json.h"
 
 namespace wan {
 namespace {
@@ -20,7 +21,13 @@ nlohmann::json empty_file() {
 
 nlohmann::json read(const std::filesystem::path& file) {
   std::ifstream in(file);
-  nlohmann::json content = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
+  std::ostringstream text;
+  text << in.rdbuf();
+  nlohmann::json content;
+  try {
+    content = parse_json(text.str());
+  } catch (const BrokenJson&) {  // as if there was none
+  }
   const bool known = content.is_object() && content.value(kSchemaKey, nlohmann::json()) == kSchema &&
                      content.contains(kCards) && content[kCards].is_object();
   return known ? content : empty_file();

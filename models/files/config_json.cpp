@@ -1,15 +1,12 @@
 #include "models/files/config_json.h"
 
-#include <fstream>
-
 #include "models/files/error.h"
+#include "models/files/json.h"
 
 namespace wan {
 namespace {
 
-constexpr size_t kLongest = 1 << 20;
-/// Deeper nesting than any config has is dropped while parsing.
-constexpr int kDeepest = 16;
+constexpr JsonLimits kLimits = {.bytes = 1 << 20, .depth = 16, .values = 10'000};
 
 std::string short_text(const nlohmann::json& value) {
   return value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, 40);
@@ -28,19 +25,11 @@ std::string range(int64_t least, int64_t most) {
 }  // namespace
 
 ConfigJson ConfigJson::read(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in)
-    throw ModelError(file.string(), "must be the network's config.json, is absent or unreadable; complete the folder");
-  std::string text(kLongest + 1, '\0');
-  in.read(text.data(), std::streamsize(text.size()));
-  text.resize(size_t(in.gcount()));
-  auto shallow = [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) { return depth < kDeepest; };
-  nlohmann::json json = text.size() > kLongest ? nlohmann::json() : nlohmann::json::parse(text, shallow, false);
-  return ConfigJson(std::move(json), file.string());
+  return ConfigJson(read_json(*MappedFile::open(file), kLimits), file.string());
 }
 
 ConfigJson::ConfigJson(nlohmann::json json, std::string label) : json_(std::move(json)), label_(std::move(label)) {
-  require(json_.is_object(), "must be a JSON object of at most 1 MB; take the file of the published model");
+  require(json_.is_object(), "must be a JSON object; take the file of the published model");
 }
 
 const nlohmann::json& ConfigJson::member(const char* key) const {

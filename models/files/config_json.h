@@ -14,7 +14,7 @@ namespace wan {
 /// is wanted and what came.
 class ConfigJson {
  public:
-  /// Reads an object of at most 1 MB.
+  /// Reads an object of at most 1 MB (read_json).
   static ConfigJson read(const std::filesystem::path& file);
   ConfigJson(nlohmann::json json, std::string label);
 

@@ -44,7 +44,7 @@ std::string sha256(const std::vector<std::string_view>& parts) {
   return digest.hex();
 }
 
-FileContent content_of_file(const std::filesystem::path& path) {
+FileContent content_of_file(const std::filesystem::path& path, const std::function<void(uint64_t)>& read) {
   const struct Descriptor {
     int number;
     ~Descriptor() {
@@ -56,12 +56,13 @@ FileContent content_of_file(const std::filesystem::path& path) {
   Sha256 digest;
   std::vector<char> buffer(1 << 20);
   for (;;) {
-    const ssize_t count = read(file.number, buffer.data(), buffer.size());
+    const ssize_t count = ::read(file.number, buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) throw std::system_error(errno, std::generic_category());
     if (count == 0) break;
     digest.add({buffer.data(), size_t(count)});
     content.size += uint64_t(count);
+    if (read) read(uint64_t(count));
   }
   content.sha256 = digest.hex();
   return content;

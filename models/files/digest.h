@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,7 +34,8 @@ struct FileContent {
   std::string sha256;  // of all of them
 };
 
-/// Reads a whole file, a piece at a time. Throws std::system_error.
-FileContent content_of_file(const std::filesystem::path& path);
+/// Reads a whole file, a piece at a time; `read` is told the bytes of each. Throws std::system_error, and what `read`
+/// throws.
+FileContent content_of_file(const std::filesystem::path& path, const std::function<void(uint64_t bytes)>& read = {});
 
 }  // namespace wan

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace wan {
 
@@ -13,11 +14,25 @@ namespace wan {
 struct ModelError : std::runtime_error {
   ModelError(const std::string& subject, const std::string& what);
   std::string subject;
+
+ protected:
+  struct Whole {};  // the text is complete: no subject is put in front of it
+  ModelError(Whole, const std::string& text) : std::runtime_error(text) {}
 };
 
-/// A path as messages, logs and files may say it: a relative one as it was typed, of an absolute one the last component.
-/// `with_folder` adds the folder around it where at least three folders lie above the file, which tells the shards of
-/// two experts apart and never names a home folder.
+/// Several of them, found at once: what() has a line for each.
+struct ModelErrors : ModelError {
+  /// `list` is not empty; the subject is that of the first.
+  explicit ModelErrors(const std::vector<ModelError>& list);
+};
+
+/// Text that others chose, fit to stand on one line of a message: control characters, invisible ones and broken UTF-8
+/// escaped; of more than `most` bytes the middle is left out.
+std::string shown_text(std::string_view text, size_t most = 200);
+
+/// A path as messages and logs may say it: a relative one as it was typed, of an absolute one the last component, both
+/// as shown_text. `with_folder` adds the folder around it where at least three folders lie above the file, which tells
+/// the shards of two experts apart and never names a home folder.
 std::string shown_name(std::string_view path, bool with_folder = false);
 
 /// A string out of a file, fit to stand in a one-line message: all but printable ASCII as \xNN, cut after 120 bytes.

@@ -6,7 +6,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "models/files/bus_error.h"
 #include "models/files/error.h"
+#include "models/files/foreign.h"
 #include "models/files/mapped_file.h"
 
 namespace wan {
@@ -20,12 +22,27 @@ struct Descriptor {
   }
 };
 
+/// Why a file cannot be opened, and what may have become of it.
+[[noreturn]] void refuse_to_open(const std::filesystem::path& path, int error) {
+  std::error_code ignored;
+  if (error == ENOENT && std::filesystem::is_symlink(path, ignored))
+    throw ModelError(path.string(), "is a link to a file that is not there; download it again");
+  const std::string unfinished = error == ENOENT ? unfinished_download(path) : "";
+  throw ModelError(path.string(), std::string("must be a readable file: ") + std::strerror(error) +
+                                      (unfinished.empty() ? "" : "; its download is unfinished: " + unfinished));
+}
+
 }  // namespace
+
+MappedFile::MappedFile(std::filesystem::path path, const char* data, size_t size)
+    : path_(std::move(path)), data_(data), size_(size) {
+  if (size_ > 0) watched_ = watch_range(data_, size_, shown_name(path_.string(), true));
+}
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path) {
   // O_NONBLOCK: a named pipe answers at once, so that it can be refused.
   Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.number < 0) throw ModelError(path.string(), std::string("must be a readable file: ") + std::strerror(errno));
+  if (file.number < 0) refuse_to_open(path, errno);
   struct stat status;
   if (fstat(file.number, &status) != 0)
     throw ModelError(path.string(), std::string("cannot be read: ") + std::strerror(errno));
@@ -45,6 +62,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
 }
 
 MappedFile::~MappedFile() {
+  unwatch_range(watched_);
   if (size_ > 0) munmap(const_cast<char*>(data_), size_);
 }
 

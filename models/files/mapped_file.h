@@ -8,8 +8,8 @@
 namespace wan {
 
 /// A read-only mapping of a whole file. The pages stay evictable; the file is not copied. Its size is that of the
-/// moment of opening: a file that another program cuts short afterwards ends the process (SIGBUS), as with every
-/// memory-mapping loader.
+/// moment of opening: a file that another program cuts short afterwards ends the process (install_bus_handler says
+/// which), as with every memory-mapping loader.
 class MappedFile {
  public:
   /// Follows symbolic links. Throws ModelError where the file is absent, unreadable or not a regular file.
@@ -22,11 +22,11 @@ class MappedFile {
   std::string_view bytes() const { return {data_, size_}; }
 
  private:
-  MappedFile(std::filesystem::path path, const char* data, size_t size)
-      : path_(std::move(path)), data_(data), size_(size) {}
+  MappedFile(std::filesystem::path path, const char* data, size_t size);
   std::filesystem::path path_;
   const char* data_;
   size_t size_;
+  int watched_ = -1;  // number of the range
 };
 
 }  // namespace wan

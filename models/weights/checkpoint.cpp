@@ -5,7 +5,9 @@
 #include <cstring>
 
 #include "models/files/error.h"
+#include "models/files/foreign.h"
 #include "models/weights/format/format.h"
+#include "models/weights/format/layout.h"
 #include "models/weights/format/shards.h"
 
 namespace wan {
@@ -19,6 +21,12 @@ int64_t extent(const StoredTensor& tensor) {
   return last + 1;
 }
 
+[[noreturn]] void refuse_without_weights(const std::filesystem::path& folder) {
+  const std::string unfinished = unfinished_download(folder / "diffusion_pytorch_model.safetensors");
+  throw ModelError(folder.string(), "must hold diffusion_pytorch_model.safetensors or its .index.json, holds neither" +
+                                        (unfinished.empty() ? "" : "; its download is unfinished: " + unfinished));
+}
+
 }  // namespace
 
 Checkpoint Checkpoint::open(const std::filesystem::path& path) {
@@ -30,20 +38,25 @@ Checkpoint Checkpoint::open(const std::filesystem::path& path) {
     checkpoint.tensors_ = read_tensors(checkpoint.files_[0]);
     return checkpoint;
   }
-  const std::filesystem::path index = path / "diffusion_pytorch_model.safetensors.index.json";
-  if (std::filesystem::exists(index, ignored)) {
-    ShardedTensors sharded = read_sharded(index);
+  const CheckpointLayout layout = checkpoint_layout(path);
+  if (layout.weights.empty()) refuse_without_weights(path);
+  if (!layout.index.empty() || layout.weights.size() > 1) {
+    ShardedTensors sharded = layout.index.empty() ? read_shards(layout.weights) : read_sharded(layout.index);
     checkpoint.files_ = std::move(sharded.files);
     checkpoint.tensors_ = std::move(sharded.tensors);
     return checkpoint;
   }
-  for (const char* name : {"diffusion_pytorch_model.safetensors", "model.safetensors", "pytorch_model.bin"}) {
-    if (!std::filesystem::exists(path / name, ignored)) continue;
-    checkpoint.files_.push_back(MappedFile::open(path / name));
-    checkpoint.tensors_ = read_tensors(checkpoint.files_[0]);
-    return checkpoint;
-  }
-  throw ModelError(path.string(), "must hold diffusion_pytorch_model.safetensors or its .index.json, holds neither");
+  checkpoint.files_.push_back(MappedFile::open(layout.weights[0]));
+  checkpoint.tensors_ = read_tensors(checkpoint.files_[0]);
+  return checkpoint;
+}
+
+std::vector<std::filesystem::path> Checkpoint::paths(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(path, ignored)) return {path};
+  CheckpointLayout layout = checkpoint_layout(path);
+  if (!layout.index.empty()) layout.weights.push_back(layout.index);
+  return std::move(layout.weights);
 }
 
 Checkpoint Checkpoint::names_only(StoredTensors tensors, std::string label) {

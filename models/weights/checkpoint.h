@@ -16,11 +16,12 @@ namespace wan {
 /// The tensors of one network, by the names in the file.
 class Checkpoint {
  public:
-  /// `path` is a folder with `diffusion_pytorch_model.safetensors[.index.json]`, `model.safetensors` or
-  /// `pytorch_model.bin` (the first of these counts), a `.safetensors` file or a torch archive (`.pth`, `.pt`, `.bin`,
-  /// `.pkl`). Reads headers only. Throws ModelError for files that are absent, truncated, hostile or contradict their
+  /// `path` is a folder (checkpoint_layout, models/weights/format/layout.h, tells which of its files count), a
+  /// `.safetensors` file or a torch archive (`.pth`, `.pt`, `.bin`, `.pkl`). Reads headers only. Throws ModelError for files that are absent, truncated, hostile or contradict their
   /// index.
   static Checkpoint open(const std::filesystem::path& path);
+  /// The files that open() would read, the index among them. Throws ModelError for a broken index.
+  static std::vector<std::filesystem::path> paths(const std::filesystem::path& path);
   /// Names and shapes without data: builds a network on the meta device, at no memory.
   static Checkpoint names_only(StoredTensors tensors, std::string label);
 

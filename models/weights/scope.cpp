@@ -81,6 +81,10 @@ at::Tensor Weights::find(const Part& part) {
     misshapen_.push_back(part.name + " " + wrong);
     return {};
   }
+  if (place_.on_meta) {  // mapping would copy what does not lie at a multiple of its size
+    const StoredTensor& stored = found->second;
+    return at::empty_strided(stored.shape, stored.strides, at::TensorOptions(at::kMeta).dtype(stored.dtype));
+  }
   return checkpoint_.map(part.name);
 }
 

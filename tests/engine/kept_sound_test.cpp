@@ -156,7 +156,8 @@ TEST(KeptSound, IsJudgedWhenTheVideoIsLoaded) {
                                  {"num_frames", 17}},
                                 {.folder = scene.folder.path()});
   Notes notes;
-  EXPECT_NE(load_video(request, input_files(request, ""), notes).keep_audio_from, "");
+  Silent silent;
+  EXPECT_NE(load_video(request, input_files(request, "", silent), notes).keep_audio_from, "");
   bool told = false;
   for (const Note& note : notes.list()) told |= note.subject == "keep_audio";
   EXPECT_TRUE(told);

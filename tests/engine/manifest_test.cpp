@@ -183,6 +183,14 @@ TEST(Manifest, HostileOnesAreRefusedInBoundedTime) {
   EXPECT_EQ(Manifest(std::string(1 << 20, '[')).wrong(), "line 1");
   EXPECT_EQ(Manifest("{\"a\":" + std::string(1 << 20, '[') + "\n").wrong(), "line 1");
   EXPECT_EQ(Manifest("{\"a\":" + std::string(1 << 20, '[') + std::string(1 << 20, ']') + "}\n").wrong(), "line 1");
+  EXPECT_EQ(Manifest("{\"a\":" + std::string(1 << 20, '[') + "\n").message(),
+            "[line 1] must be a flat object, and is nested deeper than 8");
+  EXPECT_EQ(Manifest(line("\"seed\": 1e999")).message(),
+            "[line 1] must have numbers below 1.8e308, and has a larger one at column 58");
+  EXPECT_EQ(Manifest(line("\"seed\": 1, \"seed\": 2")).message(), "[line 1, seed] is given twice; once is enough");
+  std::string objects = "{\"a\": [1";
+  for (int i = 0; i < 200'000; ++i) objects += ",{}";
+  EXPECT_EQ(Manifest(objects + "]}\n").wrong(), "line 1, task");
   EXPECT_EQ(Manifest("{\"a\": \"" + std::string(49 << 20, 'x') + "\"}\n").wrong(), "line 1");
   std::string values = "{\"a\": [1";
   for (int i = 0; i < 4'000'000; ++i) values += ",1";

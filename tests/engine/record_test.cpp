@@ -95,6 +95,29 @@ TEST(Record, IsReadBackWhole) {
   EXPECT_EQ(to_text(record), to_text(secret_record("minimal")));
 }
 
+TEST(Record, OfAnythingElseIsRefusedInOurWords) {
+  const std::map<std::string, std::string> cases = {
+      {"{\"wan_infer\": 1e999}", "must be JSON with numbers below 1.8e308, has a larger one at byte 19"},
+      {"{\"wan_infer\": ", "is cut short: its JSON breaks off after 14 bytes"},
+      {std::string(100'000, '['), "must be JSON of at most 16 levels, is nested deeper"}};
+  for (const auto& [text, words] : cases) {
+    try {
+      parse_record(text, "video");
+      ADD_FAILURE() << text.substr(0, 30);
+    } catch (const InvalidRequest& invalid) {
+      EXPECT_EQ(invalid.what(), "[video] holds no request of wan-infer: " + words);
+    }
+  }
+  for (const char* text : {"{}", "[]", "7", R"({"wan_infer": 1, "request": {"task": "t2v", "prompt": "x"}})"}) {
+    try {
+      parse_record(text, "video");
+      ADD_FAILURE() << text;
+    } catch (const InvalidRequest& invalid) {
+      EXPECT_EQ(std::string(invalid.what()).find("json.exception"), std::string::npos) << invalid.what();
+    }
+  }
+}
+
 TEST(Record, OfAnOlderVersionKnowsHeaders) {
   const Record record = parse_record(R"({"wan_infer": "1", "device": "cpu", "dtype": "float32", "noise_device": "cpu",
                                          "files": [{"name": "a.pth", "size": 5, "sha256": "abc"}],

@@ -35,6 +35,12 @@ TEST(Text, PathsAreShownAsTypedOrByTheirName) {
   EXPECT_EQ(shown_name("/home/anna/Wan2.1_VAE.pth", true), "Wan2.1_VAE.pth") << "not the home folder";
 }
 
+TEST(Text, PathsOfOthersStayShortAndOnOneLine) {
+  EXPECT_LT(shown_path(std::string(70'000, 'a')).size(), 220u);
+  EXPECT_EQ(shown_path("a\nb\xff.png"), "'a\\x0Ab\\xFF.png'");
+  EXPECT_EQ(shown_path("caf\xc3\xa9.png"), "'caf\xc3\xa9.png'");
+}
+
 TEST(Text, AModelErrorNamesNoFolderOfTheMachine) {
   const ModelError error("/home/anna/models/high_noise_model/x.safetensors: a/b/c", "is absent");
   EXPECT_STREQ(error.what(), "[high_noise_model/x.safetensors: a/b/c] is absent");

@@ -85,8 +85,57 @@ TEST(Checkpoint, RecognisesFilesWithoutTheirExtension) {
   write_safetensors(cache / "77ab", {{"a", at::ones({4})}});
   EXPECT_EQ(Checkpoint::open(cache / "77ab").tensors().size(), 1u);
   std::ofstream(cache / "text") << "this is no checkpoint";
-  EXPECT_NE(refusal(cache / "text").find("must be a .safetensors file or a torch archive"), std::string::npos);
+  EXPECT_NE(refusal(cache / "text").find("is a text, not the file itself: \"this is no checkpoint\""),
+            std::string::npos);
+  std::ofstream(cache / "noise") << "\x01\x02 this is no checkpoint";
+  EXPECT_NE(refusal(cache / "noise").find("must be a .safetensors file or a torch archive"), std::string::npos);
   EXPECT_NE(refusal(cache.path()).find("holds neither"), std::string::npos);
+}
+
+TEST(Checkpoint, OnlyTheFilesOfTheNetworkCount) {
+  const TemporaryFolder folder;
+  fs::copy(kNano / "high_noise_model", folder.path(), fs::copy_options::recursive);
+  const std::vector<fs::path> files = Checkpoint::paths(folder.path());
+  ASSERT_EQ(files.size(), 3u);
+  fs::create_directories(folder / ".cache/huggingface/download");
+  for (const char* name : {"._diffusion_pytorch_model-00001-of-00002.safetensors", ".DS_Store", "other.safetensors",
+                           "diffusion_pytorch_model-00001-of-00002.safetensors.part", "x.safetensors.incomplete"})
+    std::ofstream(folder / name) << "\x01\x05\x16\x07";
+  EXPECT_EQ(Checkpoint::paths(folder.path()), files);
+  EXPECT_EQ(Checkpoint::open(folder.path()).tensors().size(),
+            Checkpoint::open(kNano / "high_noise_model").tensors().size());
+}
+
+TEST(Checkpoint, ReadsShardsWithoutAnIndex) {
+  const TemporaryFolder folder;
+  const auto shard = [&](int number, const char* family = "model") {
+    return folder / (std::string(family) + "-0000" + std::to_string(number) + "-of-00002.safetensors");
+  };
+  std::ofstream(folder / "._model-00001-of-00002.safetensors") << "Mac OS X";
+  write_safetensors(shard(1), {{"a", at::ones({4})}});
+  EXPECT_NE(refusal(folder.path()).find("model-00002-of-00002.safetensors] is absent"), std::string::npos);
+  std::ofstream(shard(2).string() + ".incomplete") << "x";
+  EXPECT_NE(refusal(folder.path()).find("model-00002-of-00002.safetensors.incomplete is unfinished"),
+            std::string::npos);
+  write_safetensors(shard(2), {{"b", at::zeros({2, 3})}});
+  EXPECT_EQ(Checkpoint::open(folder.path()).tensors().size(), 2u);
+  EXPECT_EQ(Checkpoint::paths(folder.path()), (std::vector<fs::path>{shard(1), shard(2)}));
+  write_safetensors(shard(2), {{"a", at::zeros({2, 3})}});
+  EXPECT_NE(refusal(folder.path()).find("-00002-of-00002.safetensors: a] must lie in one file, lies in "),
+            std::string::npos);
+  write_safetensors(shard(1, "other"), {{"a", at::ones({4})}});
+  EXPECT_NE(refusal(folder.path()).find("must hold one network, holds model-00001-of-00002.safetensors and other-"),
+            std::string::npos);
+}
+
+TEST(Checkpoint, ReadsTheOnlyFileOfAnyName) {
+  const TemporaryFolder folder;
+  write_safetensors(folder / "wan2.2_high_noise.safetensors", {{"a", at::ones({4})}});
+  EXPECT_EQ(Checkpoint::open(folder.path()).tensors().size(), 1u);
+  write_safetensors(folder / "wan2.2_low_noise.safetensors", {{"a", at::ones({4})}});
+  EXPECT_NE(refusal(folder.path()).find("must hold one network"), std::string::npos);
+  fs::create_symlink(folder / "gone", folder / "model.safetensors");
+  EXPECT_NE(refusal(folder.path()).find("model.safetensors] is a link to a file that is not there"), std::string::npos);
 }
 
 TEST(Checkpoint, RefusesAnIndexThatContradictsItsFiles) {
@@ -119,7 +168,7 @@ TEST(Checkpoint, RefusesAnIndexThatContradictsItsFiles) {
       {R"([{"weight_map":{"a":"one.safetensors"}}])", "must have a weight_map"},
       {R"({"weight_map":{"a":"one.safeten)", "must be JSON, breaks at byte"},
       {std::string(200000, '['), "must be JSON, breaks at byte"},
-      {"", "must be JSON"},
+      {"", "must not be empty"},
   };
   for (const auto& [index, reason] : cases) {
     const std::string why = shards.refused_with(index);

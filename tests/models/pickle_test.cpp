@@ -83,7 +83,7 @@ TEST(Pickle, RefusesEveryBadSampleAndSaysWhy) {
       {"short_storage", "a.weight] must have a storage of 256 bytes, has 128"},
       {"stack_global", "asks for posix.system"},
       {"stride_overflow", "does not lie inside its storage 0 of 16 elements"},
-      {"truncated", "must be a zip archive with a table at its end"},
+      {"truncated", "is cut short or holds other data at its end"},
       {"unknown_global", "asks for mypkg.mymodule.MyModel"},
       {"view_past_end", "does not lie inside its storage 0 of 16 elements"},
   };

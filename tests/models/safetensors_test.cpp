@@ -47,14 +47,14 @@ fs::path file_with(const TemporaryFolder& folder, const std::string& header, siz
 
 TEST(Safetensors, RefusesEveryBadSampleAndSaysWhy) {
   const std::map<std::string, std::string> reasons = {
-      {"begin_after_end", "a] must lie in the 16 bytes of data, lies at 16 to 0"},
+      {"begin_after_end", "a] must lie behind the header, lies at 16 to 0"},
       {"deep_json", "a] must be an object, is an array"},
       {"duplicate_keys", "a] occurs twice"},
-      {"empty", "has only 0 bytes"},
+      {"empty", "must not be empty"},
       {"float_shape", "\"shape\" has a fraction"},
       {"gap", "b] must begin where the tensor before it ends (byte 16), begins at 32"},
       {"header_len_huge", "at most 100 MB, its first bytes say 9223372036854775808"},
-      {"header_len_past_eof", "must have a header of 5000 bytes, ends after 71"},
+      {"header_len_past_eof", "is cut short: its header alone has 5000 bytes, 71 are there"},
       {"header_len_short", "breaks at byte 29"},
       {"header_len_zero", "breaks at byte"},
       {"header_over_100mb", "at most 100 MB, its first bytes say 100000001"},
@@ -65,7 +65,7 @@ TEST(Safetensors, RefusesEveryBadSampleAndSaysWhy) {
       {"negative_offset", "\"data_offsets\" has a negative number"},
       {"negative_shape", "\"shape\" has a negative number"},
       {"not_utf8", "breaks at byte 11"},
-      {"offset_past_eof", "must lie in the 64 bytes of data, lies at 0 to 256"},
+      {"offset_past_eof", "is cut short: 129 of 321 bytes are there"},
       {"overlap", "b] must begin where the tensor before it ends (byte 16), begins at 8"},
       {"shape_overflow", "a] has an impossible shape"},
       {"short8", "has only 3 bytes"},

@@ -222,10 +222,11 @@ TEST_F(TokenizerTest, DamagedFilesAreRefused) {
     file[json::json_pointer(pointer)] = std::move(value);
     return refusal(file);
   };
-  EXPECT_PRED2(mentions, refusal(std::string("{\"version\": ")), "must be JSON");
+  EXPECT_PRED2(mentions, refusal(std::string("{\"version\" 1}")), "must be JSON, breaks at byte 12");
+  EXPECT_PRED2(mentions, refusal(std::string("{\"version\": ")), "its JSON breaks off after 12 bytes");
   EXPECT_PRED2(mentions, refusal(std::string("[]")), "must be an object");
-  EXPECT_PRED2(mentions, refusal(std::string(200000, '[')), "must be JSON");
-  EXPECT_PRED2(mentions, refusal(std::string(200000, '[') + std::string(200000, ']')), "must be an object");
+  EXPECT_PRED2(mentions, refusal(std::string(20'000'000, '[')), "at most 24 levels, is nested deeper");
+  EXPECT_PRED2(mentions, refusal(std::string("{\"version\": 1e999}")), "numbers below 1.8e308");
   EXPECT_PRED2(mentions, changed("/model/vocab", nullptr), "model.vocab] must be a list, got null");
   EXPECT_PRED2(mentions, changed("/model/vocab", json::array()), "unk_id");
   EXPECT_PRED2(mentions, changed("/model/vocab/4", json::array({"a"})), "vocab[4]");
@@ -234,7 +235,7 @@ TEST_F(TokenizerTest, DamagedFilesAreRefused) {
   EXPECT_PRED2(mentions, changed("/added_tokens/0/id", -1), "added_tokens[0].id");
   EXPECT_PRED2(mentions, changed("/added_tokens/0/id", 7), "must have the id of its piece");
   json nested = {{"type", "NFC"}};
-  for (int i = 0; i < 100; ++i) nested = {{"type", "Sequence"}, {"normalizers", json::array({nested})}};
+  for (int i = 0; i < 9; ++i) nested = {{"type", "Sequence"}, {"normalizers", json::array({nested})}};
   EXPECT_PRED2(mentions, changed("/normalizer", nested), "deeper than 8");
 }
 
@@ -264,8 +265,18 @@ TEST_F(TokenizerTest, SentencepieceAlone) {
   for (int i = 0; i < 1000; ++i) text += "a ";
   EXPECT_EQ(std::ssize(alone.encode(text)), kMostTokens);
 
-  std::ofstream(folder_ / "spiece.model", std::ios::binary) << "no model";
-  EXPECT_THROW(Tokenizer::open(folder_.path()), ModelError);
+  std::string model(std::filesystem::file_size(nano / "spiece.model"), '\0');
+  std::ifstream(nano / "spiece.model", std::ios::binary).read(model.data(), std::streamsize(model.size()));
+  for (const std::string& bad : {std::string("\xff\xfe no model"), model.substr(0, model.size() / 2)}) {
+    std::ofstream(folder_ / "spiece.model", std::ios::binary) << bad;
+    try {
+      Tokenizer::open(folder_.path());
+      ADD_FAILURE() << "accepted " << bad.size() << " bytes";
+    } catch (const ModelError& error) {
+      EXPECT_STREQ(error.what(),
+                   "[spiece.model] must be a sentencepiece model, is damaged or another; download it again");
+    }
+  }
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "models/weights/format/safetensors.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
+#include "tests/tools/process.h"
 
 namespace wan {
 
@@ -113,6 +114,45 @@ TEST(Inspect, TakesTheRealSizeInTwoSecondsAnd300Megabytes) {
                       "57.15 GB of F32\n"),
             std::string::npos);
   EXPECT_LT(peak_megabytes() - before, 200);
+}
+
+TEST(Inspect, FilesThatDoNotCountDoNotMatter) {
+  const TemporaryFolder folder;
+  fs::copy(kNano, folder / "m", fs::copy_options::recursive);
+  const std::string before = to_text(inspect(folder / "m"), true);
+  fs::create_directories(folder / "m/.cache/huggingface/download");
+  fs::create_directories(folder / "m/lost+found");
+  for (const char* name : {"._Wan2.1_VAE.pth", ".DS_Store", "high_noise_model/._config.json", "x.safetensors.part",
+                           "high_noise_model/._diffusion_pytorch_model-00001-of-00002.safetensors",
+                           "google/umt5-xxl/.DS_Store", ".cache/model.safetensors", "Wan2.1_VAE.pth.incomplete"})
+    std::ofstream(folder / "m" / name) << "Mac OS X";
+  EXPECT_EQ(to_text(inspect(folder / "m"), true), before);
+}
+
+TEST(Inspect, VerifiesChecksumsAsAUserAsks) {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "m");
+  std::ofstream(folder / "m/x.pth") << "abc";
+  const auto run = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"inspect", "m"});
+    return Process("wan-infer", words, folder.path()).finish();
+  };
+  Outcome outcome = run({"--verify"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_NE(outcome.err.find("[verify] must have checksums"), std::string::npos) << outcome.err;
+  const std::string abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+  std::ofstream(folder / "list") << abc << "  x.pth\n";
+  outcome = run({"--verify", "list"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "ok: x.pth\nm: compared with list: 1 ok, 0 differ, 0 absent, 0 not listed\n");
+  std::ofstream(folder / "m/x.pth") << "abd";
+  outcome = run({"--verify=list", "--log-format", "json"});
+  EXPECT_EQ(outcome.code, 3) << outcome.err;
+  const auto json = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(json.at("differ"), 1);
+  EXPECT_EQ(json.at("files").at(0).at("state"), "differs");
+  EXPECT_EQ(json.at("files").at(0).at("wanted"), abc);
+  EXPECT_EQ(run({"--verify", "absent"}).code, 2);
 }
 
 TEST(Inspect, RefusesWhatIsNotThereOrBroken) {

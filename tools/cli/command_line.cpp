@@ -115,6 +115,9 @@ void add_commands(CLI::App& app) {
   add_overwrite(*decode);
   add_run_flags(*decode);
   CLI::App* inspect = add_command(app, "inspect", "DIR", "List what a model folder holds", {});
+  add_flag(*inspect, "--verify", "",
+           "Compare SHA-256 checksums with those in DIR, or with a list: DIR --verify FILE, as sha256sum writes it.",
+           kGeneral);
   add_flag(*inspect, "--log-format", "text|json", "As text, or one JSON object. Default text.", kGeneral);
 
   auto formatter = std::make_shared<HelpFormatter>();
@@ -227,6 +230,9 @@ class Reader {
     command_.overwrite = is_set("--overwrite");
     command_.anyway = is_set("--anyway");
     command_.dry_run = is_set("--dry-run");
+    command_.verify = texts_.count("--verify") > 0;
+    if (command_.verify && !is_set("--verify")) command_.checksums = text("--verify");
+    if (!command_.checksums.empty()) collect([&] { check_readable("verify", command_.checksums); });
     command_.contact_sheet = text("--contact-sheet");
     if (texts_.count("--threads")) {
       const std::string digits = text("--threads");
@@ -298,6 +304,10 @@ std::vector<std::string> split_values(int argc, const char* const* argv, CLI::Ap
     const std::string word = argv[i], flag = word.substr(0, word.find('='));
     const CLI::Option* option =
         commands.empty() || !flag.starts_with("--") ? nullptr : commands[0]->get_option_no_throw(flag);
+    if (flag == "--verify" && word == flag && i > 2 && i + 1 < argc && argv[i + 1][0] != '-') {
+      words.push_back(word + "=" + argv[++i]);  // its value may be left out: one that stands behind DIR is a list
+      continue;
+    }
     const bool takes_value = option && option->get_items_expected_max() > 0;
     words.push_back(takes_value ? flag : word);
     if (!takes_value) continue;
@@ -335,8 +345,8 @@ Command parse_command_line(int argc, const char* const* argv) {
   } catch (const CLI::CallForHelp&) {
     command.answer = app.help();
     return command;
-  } catch (const CLI::ParseError& error) {
-    throw InvalidRequest("command line", error.what());
+  } catch (const CLI::ParseError&) {
+    throw InvalidRequest("command line", "must be a command and its flags with their values; --help lists them");
   }
   if (app.count("--version") > 0) {
     command.answer = std::string("wan-infer ") + version() + "\n";

@@ -23,6 +23,8 @@ struct Command {
   bool fail_fast = false;  // batch
   bool fresh = false;      // t2v and its like, replay: forget unfinished work
   bool overwrite = false;  // replace files that other requests made
+  bool verify = false;     // inspect: compare checksums
+  std::string checksums;   // inspect: the list of them; empty: those that lie in the folder
   bool anyway = false;     // replay, decode: with other files than those that are named, too
 
   std::string log_format;     // text | json

@@ -36,12 +36,26 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text + "]";
 }
 
+const char* word(FileState state) {
+  switch (state) {
+    case FileState::Same:
+      return "ok";
+    case FileState::Differs:
+      return "differs";
+    case FileState::Absent:
+      return "absent";
+    case FileState::NotListed:
+      return "not listed";
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string to_text(const Inspection& inspection, bool with_tensors) {
-  std::string text = inspection.path + ": " + inspection.kind + "\n";
+  std::string text = shown_text(inspection.path) + ": " + inspection.kind + "\n";
   for (const InspectedNetwork& network : inspection.networks) {
-    text += network.name + ": " + network.kind + ", " + counted(network.files.size(), "file") + ", " +
+    text += shown_text(network.name) + ": " + network.kind + ", " + counted(network.files.size(), "file") + ", " +
             counted(network.tensors.size(), "tensor") + ", " + std::to_string(network.parameters) + " parameters, " +
             gigabytes(network.bytes) + " of " + dtypes_text(network.dtypes) + "\n";
     if (!network.config.empty()) text += "  " + config_text(network.config) + "\n";
@@ -51,7 +65,8 @@ std::string to_text(const Inspection& inspection, bool with_tensors) {
           "  " + printable(name) + " " + shape_text(tensor.shape) + " " + std::string(dtype_name(tensor.dtype)) + "\n";
     }
   }
-  for (const InspectedFile& file : inspection.files) text += file.name + ": " + gigabytes(file.bytes) + "\n";
+  for (const InspectedFile& file : inspection.files)
+    text += shown_text(file.name) + ": " + gigabytes(file.bytes) + "\n";
   return text;
 }
 
@@ -77,6 +92,39 @@ nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors) 
   nlohmann::ordered_json files = nlohmann::ordered_json::array();
   for (const InspectedFile& file : inspection.files) files.push_back({{"name", file.name}, {"bytes", file.bytes}});
   return {{"path", inspection.path}, {"kind", inspection.kind}, {"networks", networks}, {"files", files}};
+}
+
+std::string to_text(const Verification& verification) {
+  std::string text, lists;
+  for (const std::string& list : verification.lists) lists += (lists.empty() ? "" : ", ") + shown_text(list);
+  for (const VerifiedFile& file : verification.files) {
+    text += std::string(word(file.state)) + ": " + shown_text(file.name);
+    if (file.state == FileState::Differs)
+      text += " is " + file.sha256 + ", " + shown_text(file.list) + " says " + file.wanted + "; download it again";
+    text += "\n";
+  }
+  const auto count = [&](FileState state) { return std::to_string(verification.count(state)); };
+  return text + verification.path + ": compared with " + lists + ": " + count(FileState::Same) + " ok, " +
+         count(FileState::Differs) + " differ, " + count(FileState::Absent) + " absent, " +
+         count(FileState::NotListed) + " not listed\n";
+}
+
+nlohmann::ordered_json to_json(const Verification& verification) {
+  nlohmann::ordered_json files = nlohmann::ordered_json::array();
+  for (const VerifiedFile& file : verification.files) {
+    nlohmann::ordered_json entry = {{"name", file.name}, {"state", word(file.state)}, {"bytes", file.bytes}};
+    if (!file.sha256.empty()) entry["sha256"] = file.sha256;
+    if (!file.wanted.empty()) entry["wanted"] = file.wanted;
+    if (!file.list.empty()) entry["list"] = file.list;
+    files.push_back(std::move(entry));
+  }
+  return {{"path", verification.path},
+          {"lists", verification.lists},
+          {"same", verification.count(FileState::Same)},
+          {"differ", verification.count(FileState::Differs)},
+          {"absent", verification.count(FileState::Absent)},
+          {"not_listed", verification.count(FileState::NotListed)},
+          {"files", files}};
 }
 
 }  // namespace wan

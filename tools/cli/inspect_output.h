@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engine/residency/inspect.h"
+#include "engine/residency/verify.h"
 
 namespace wan {
 
@@ -12,5 +13,11 @@ namespace wan {
 std::string to_text(const Inspection& inspection, bool with_tensors);
 /// The same as data: {"path", "kind", "networks": [{"name", "kind", "files", "tensors", ...}], "files": [...]}.
 nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors);
+
+/// A line for each file and one for all: "differs: NAME is HEX, SHA256SUMS says HEX".
+std::string to_text(const Verification& verification);
+/// {"path", "lists", "same", "differ", "absent", "not_listed", "files": [{"name", "state", "bytes", "sha256", "wanted",
+/// "list"}]}.
+nlohmann::ordered_json to_json(const Verification& verification);
 
 }  // namespace wan

@@ -1,5 +1,6 @@
 #include "models/text/tokenizer/metaspace.h"
 
+#include "models/files/error.h"
 #include "models/files/utf8.h"
 #include "models/text/tokenizer/fields.h"
 
@@ -8,7 +9,7 @@ namespace wan::text {
 Metaspace::Metaspace(const nlohmann::json& value, const std::string& where) {
   Fields fields(value, where);
   if (const std::string type = fields.text("type"); type != "Metaspace")
-    fields.fail("must be the pre-tokenizer Metaspace, got " + type.substr(0, 40));
+    fields.fail("must be the pre-tokenizer Metaspace, got " + printable(type));
   mark_ = fields.text("replacement");
   if (from_utf8(mark_).size() != 1) fields.fail("replacement must be one character");
   fields.take("str_rep");  // older files repeat the mark under this name; the library reads it as little
@@ -16,7 +17,7 @@ Metaspace::Metaspace(const nlohmann::json& value, const std::string& where) {
   if (!fields.take("prepend_scheme").is_null()) {
     const std::string scheme = fields.text("prepend_scheme");
     if (scheme != "always" && scheme != "first" && scheme != "never")
-      fields.fail("prepend_scheme must be always, first or never, got " + scheme.substr(0, 40));
+      fields.fail("prepend_scheme must be always, first or never, got " + printable(scheme));
     prepend_ = scheme == "always" ? Prepend::Always : scheme == "first" ? Prepend::First : Prepend::Never;
   }
   if (!fields.flag("add_prefix_space", true)) {

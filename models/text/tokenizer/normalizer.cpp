@@ -64,7 +64,7 @@ Normalizer replace_regex(const std::string& pattern, const std::string& content,
   std::shared_ptr<const icu::RegexPattern> regex(
       icu::RegexPattern::compile(icu::UnicodeString::fromUTF8(pattern), position, status));
   if (U_FAILURE(status))
-    throw ModelError(where, std::string("is no regular expression that ICU reads: ") + u_errorName(status));
+    throw ModelError(where, "must be a regular expression that ICU reads, is not; take the file of the checkpoint");
   const icu::UnicodeString replacement = icu::UnicodeString::fromUTF8(content);
   return [regex, replacement, where](const std::string& text) {
     UErrorCode status = U_ZERO_ERROR;
@@ -78,7 +78,8 @@ Normalizer replace_regex(const std::string& pattern, const std::string& content,
       result.append(given, at, matcher->start(status) - at).append(replacement);
       at = matcher->end(status);
     }
-    if (U_FAILURE(status)) throw ModelError(where, std::string("cannot be matched: ") + u_errorName(status));
+    if (U_FAILURE(status))
+      throw ModelError(where, "must be matched within a second, is not; take the file of the checkpoint");
     result.append(given, at, given.length() - at);
     std::string utf8;
     return result.toUTF8String(utf8);
@@ -134,7 +135,7 @@ Normalizer read(const nlohmann::json& value, const std::string& where, int depth
     fields.fail(
         "must be a normalizer of type Sequence, Precompiled, Strip, Replace, NFC, NFD, NFKC, NFKD, Lowercase or "
         "Prepend, got " +
-        type.substr(0, 40));
+        printable(type));
   fields.finish();
   return normalizer;
 }

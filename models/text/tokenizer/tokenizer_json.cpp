@@ -3,35 +3,23 @@
 #include <algorithm>
 
 #include "models/files/error.h"
-#include "models/files/mapped_file.h"
+#include "models/files/json.h"
 #include "models/text/tokenizer/fields.h"
 
 namespace wan::text {
 namespace {
 
-constexpr size_t kLargestFile = size_t{256} << 20;  // the real one has 17 MB
+// The real one has 17 MB and 770,000 values.
+constexpr JsonLimits kLimits = {.bytes = 64 << 20, .depth = 24, .values = 3'000'000};
 
 /// What stands before and behind the ids of a text.
 struct Template {
   std::vector<int64_t> before, behind;
 };
 
-nlohmann::json parse(const std::filesystem::path& path) {
-  const auto file = MappedFile::open(path);
-  if (file->bytes().size() > kLargestFile)
-    throw ModelError(path.string(), "must be at most 256 MB, got " + std::to_string(file->bytes().size()) + " bytes");
-  try {
-    return nlohmann::json::parse(file->bytes());
-  } catch (const nlohmann::json::parse_error& error) {
-    // Not what(): it quotes the file, which may hold a string of megabytes.
-    throw ModelError(path.string(),
-                     "must be JSON, breaks at byte " + std::to_string(error.byte) + "; download it again");
-  }
-}
-
 Unigram read_model(Fields fields) {
   if (const std::string type = fields.text("type"); type != "Unigram")
-    fields.fail("must be a model of type Unigram, got " + type.substr(0, 40));
+    fields.fail("must be a model of type Unigram, got " + printable(type));
   const nlohmann::json& list = fields.list("vocab");
   std::vector<std::pair<std::string, double>> vocabulary;
   vocabulary.reserve(list.size());
@@ -85,7 +73,7 @@ Template read_template(const nlohmann::json& value, const std::string& where) {
   if (value.is_null()) return {};
   Fields fields(value, where);
   if (const std::string type = fields.text("type"); type != "TemplateProcessing")
-    fields.fail("must be a post-processor of type TemplateProcessing, got " + type.substr(0, 40));
+    fields.fail("must be a post-processor of type TemplateProcessing, got " + printable(type));
   fields.take("pair");  // for pairs of texts; a prompt is one
   Fields tokens = fields.object("special_tokens");
   Template result;
@@ -114,7 +102,7 @@ void check_truncation(Fields& file) {
   Fields truncation = file.object("truncation");
   if (!truncation.take("direction").is_null() && truncation.text("direction") != "Right")
     truncation.fail("direction must be Right, the only one the reference uses, got " +
-                    truncation.text("direction").substr(0, 40));
+                    printable(truncation.text("direction")));
 }
 
 }  // namespace
@@ -129,10 +117,10 @@ struct TokenizerJson::Parts {
 };
 
 TokenizerJson TokenizerJson::open(const std::filesystem::path& path) {
-  const nlohmann::json json = parse(path);
+  const nlohmann::json json = read_json(*MappedFile::open(path), kLimits);
   Fields file(json, path.string() + ":");
   if (const std::string version = file.text("version"); version != "1.0")
-    file.fail("version must be 1.0, got " + version.substr(0, 40));
+    file.fail("version must be 1.0, got " + printable(version));
   file.take("padding");
   file.take("decoder");
   check_truncation(file);

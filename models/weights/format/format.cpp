@@ -1,6 +1,7 @@
 #include "models/weights/format/format.h"
 
 #include "models/files/error.h"
+#include "models/files/foreign.h"
 #include "models/weights/format/pth.h"
 #include "models/weights/format/safetensors.h"
 
@@ -22,6 +23,7 @@ const Format* format_of(const MappedFile& file) {
 
 StoredTensors read_tensors(const std::shared_ptr<const MappedFile>& file) {
   if (const Format* format = format_of(*file)) return format->read(file);
+  refuse_foreign(file->bytes(), Content::Binary, file->path().string());
   throw ModelError(file->path().string(), "must be a .safetensors file or a torch archive (.pth)");
 }
 

@@ -4,6 +4,7 @@
 // row of pickles with the storages behind them. Source: torch/serialization.py.
 #include "models/files/bytes.h"
 #include "models/files/error.h"
+#include "models/files/foreign.h"
 #include "models/weights/format/pickle.h"
 #include "models/weights/format/zip.h"
 
@@ -112,9 +113,17 @@ StoredTensors read_legacy(const std::shared_ptr<const MappedFile>& file) {
   return place(file, legacy.pickled, storages);
 }
 
+bool is_legacy(const MappedFile& file) {
+  const std::string_view bytes = file.bytes();
+  refuse_foreign(bytes, Content::TorchFile, file.path().string());
+  if (bytes.starts_with(kLegacyStart)) return true;
+  if (bytes.starts_with("PK")) return false;
+  throw ModelError(file.path().string(), "must be a file that torch.save wrote, is not; download it again");
+}
+
 std::vector<std::string_view> pth_header(const std::shared_ptr<const MappedFile>& file) {
   const std::string_view bytes = file->bytes();
-  if (bytes.starts_with(kLegacyStart)) return {bytes.substr(0, bytes.size() - read_legacy_pickles(*file).data.size())};
+  if (is_legacy(*file)) return {bytes.substr(0, bytes.size() - read_legacy_pickles(*file).data.size())};
   const ZipTable table = read_zip(bytes, file->path().string());
   return {table.directory, find_pickle(table, file->path().string()).second};
 }
@@ -122,10 +131,7 @@ std::vector<std::string_view> pth_header(const std::shared_ptr<const MappedFile>
 }  // namespace
 
 StoredTensors read_pth(const std::shared_ptr<const MappedFile>& file) {
-  const std::string_view bytes = file->bytes();
-  if (bytes.starts_with("PK")) return read_archive(file);
-  if (bytes.starts_with(kLegacyStart)) return read_legacy(file);
-  throw ModelError(file->path().string(), "must be a file that torch.save wrote, is not; download it again");
+  return is_legacy(*file) ? read_legacy(file) : read_archive(file);
 }
 
 const Format kPth = {

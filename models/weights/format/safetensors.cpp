@@ -5,14 +5,17 @@
 
 #include "models/files/bytes.h"
 #include "models/files/error.h"
+#include "models/files/foreign.h"
 #include "models/weights/dtype.h"
 
 namespace wan {
 
 namespace {
 
-constexpr uint64_t kLongestHeader = 100'000'000;  // the limit of the format's own library
-constexpr size_t kMostDimensions = 64;            // ATen's own limit
+constexpr uint64_t kFarthest = uint64_t{1} << 62;  // sums of places do not overflow
+constexpr uint64_t kLongestHeader = 100'000'000;   // the limit of the format's own library
+constexpr size_t kMostDimensions = 64;             // ATen's own limit
+constexpr size_t kMostTensors = 200'000;           // an A14B expert has 1,095
 
 /// Takes the header piece by piece. Not a document tree: hostile nesting ends at the first bracket that does not
 /// belong, doubled names are seen, and nothing but the table of tensors is kept.
@@ -99,7 +102,8 @@ class Header final : public nlohmann::json_sax<nlohmann::json> {
                                                  std::to_string(8 + position) + "; download it again");
   }
 
-  /// Sizes and places against each other and against the file: the data is covered once, without holes.
+  /// Places against each other and against the file: the data is covered once, without holes. Says how much of a cut
+  /// file is there.
   void check_coverage() const {
     const uint64_t data_size = file_->bytes().size() - data_begin_;
     // By begin, then by end: an empty tensor lies at the border of its neighbours.
@@ -114,6 +118,10 @@ class Header final : public nlohmann::json_sax<nlohmann::json> {
                              "), begins at " + std::to_string(tensor_begin - data_begin_) + "; download it again");
       }
       end = tensor_end;
+    }
+    if (end - data_begin_ > data_size) {
+      throw ModelError(file_->path().string(), "is cut short: " + std::to_string(file_->bytes().size()) + " of " +
+                                                   std::to_string(end) + " bytes are there; download it again");
     }
     if (end - data_begin_ != data_size) {
       throw ModelError(file_->path().string(), "must hold " + std::to_string(end - data_begin_) +
@@ -139,11 +147,11 @@ class Header final : public nlohmann::json_sax<nlohmann::json> {
   void add_tensor() {
     if (!dtype_ || !shape_ || !offsets_ || offsets_->size() != 2) refuse("must have dtype, shape and two data_offsets");
     const uint64_t begin = offsets_->at(0), end = offsets_->at(1);
-    const uint64_t data_size = file_->bytes().size() - data_begin_;
-    if (begin > end || end > data_size) {
-      refuse("must lie in the " + std::to_string(data_size) + " bytes of data, lies at " + std::to_string(begin) +
-             " to " + std::to_string(end) + "; download it again");
+    if (begin > end || end > kFarthest) {
+      refuse("must lie behind the header, lies at " + std::to_string(begin) + " to " + std::to_string(end) +
+             "; download it again");
     }
+    if (tensors.size() == kMostTensors) refuse("is one of more than 200,000 tensors; do not use this file");
     // Without zeros, so that neither the size nor a stride overflows.
     int64_t spread = static_cast<int64_t>(c10::elementSize(*dtype_));
     for (int64_t extent : *shape_) {
@@ -169,6 +177,7 @@ class Header final : public nlohmann::json_sax<nlohmann::json> {
 std::string_view safetensors_header(const MappedFile& file) {
   const std::string_view bytes = file.bytes();
   const std::string label = file.path().string();
+  refuse_foreign(bytes, Content::Safetensors, label);
   if (bytes.size() < 8) {
     throw ModelError(
         label, "must be a safetensors file, has only " + std::to_string(bytes.size()) + " bytes; download it again");
@@ -179,8 +188,8 @@ std::string_view safetensors_header(const MappedFile& file) {
                                 std::to_string(length));
   }
   if (length > bytes.size() - 8) {
-    throw ModelError(label, "must have a header of " + std::to_string(length) + " bytes, ends after " +
-                                std::to_string(bytes.size() - 8) + "; download it again");
+    throw ModelError(label, "is cut short: its header alone has " + std::to_string(length) + " bytes, " +
+                                std::to_string(bytes.size() - 8) + " are there; download it again");
   }
   return bytes.substr(0, 8 + length);
 }

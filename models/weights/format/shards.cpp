@@ -5,6 +5,7 @@
 #include <string>
 
 #include "models/files/error.h"
+#include "models/files/foreign.h"
 #include "models/weights/format/safetensors.h"
 
 namespace wan {
@@ -12,6 +13,7 @@ namespace wan {
 namespace {
 
 constexpr size_t kLargestIndex = 32'000'000;  // that of an A14B expert has 0.1 MB
+constexpr size_t kMostTensors = 200'000;      // it names 1,095
 
 /// Keeps the strings of `weight_map` and passes over everything else.
 class WeightMap final : public nlohmann::json_sax<nlohmann::json> {
@@ -26,6 +28,7 @@ class WeightMap final : public nlohmann::json_sax<nlohmann::json> {
   }
   bool string(string_t& text) override {
     if (!is_entry()) return scalar();
+    if (shard_of.size() == kMostTensors) throw ModelError(label_, "must name at most 200,000 tensors, names more");
     check_bare(text);
     if (!shard_of.emplace(tensor_, text).second)
       throw ModelError(label_ + ": " + printable(tensor_), "occurs twice in the index");
@@ -79,31 +82,58 @@ class WeightMap final : public nlohmann::json_sax<nlohmann::json> {
   std::string tensor_;
 };
 
-}  // namespace
-
-ShardedTensors read_sharded(const std::filesystem::path& index) {
+/// The file of each tensor.
+std::map<std::string, std::string> read_weight_map(const std::filesystem::path& index) {
   const auto file = MappedFile::open(index);
+  refuse_foreign(file->bytes(), Content::Json, index.string());
   if (file->bytes().size() > kLargestIndex) throw ModelError(index.string(), "must be smaller than 32 MB");
   WeightMap map(index.string());
   nlohmann::json::sax_parse(file->bytes().begin(), file->bytes().end(), &map);
   if (map.shard_of.empty()) throw ModelError(index.string(), "must have a weight_map of tensors to files, has none");
+  return std::move(map.shard_of);
+}
 
+}  // namespace
+
+ShardedTensors read_shards(const std::vector<std::filesystem::path>& shards) {
+  ShardedTensors result;
+  for (const std::filesystem::path& shard : shards) {
+    result.files.push_back(MappedFile::open(shard));
+    for (auto& [name, tensor] : read_safetensors(result.files.back())) {
+      const auto [other, added] = result.tensors.emplace(name, std::move(tensor));
+      if (!added)
+        throw ModelError(shard.string() + ": " + printable(name),
+                         "must lie in one file, lies in " + shown_name(other->second.file->path().string(), true) +
+                             ", too; keep the files of one model");
+    }
+  }
+  return result;
+}
+
+std::vector<std::filesystem::path> shards_of(const std::filesystem::path& index) {
+  std::set<std::filesystem::path> shards;
+  for (const auto& entry : read_weight_map(index)) shards.insert(index.parent_path() / entry.second);
+  return {shards.begin(), shards.end()};
+}
+
+ShardedTensors read_sharded(const std::filesystem::path& index) {
+  const std::map<std::string, std::string> shard_of = read_weight_map(index);
   std::set<std::string> shards;
-  for (const auto& entry : map.shard_of) shards.insert(entry.second);
+  for (const auto& entry : shard_of) shards.insert(entry.second);
   ShardedTensors result;
   for (const std::string& shard : shards) {
     result.files.push_back(MappedFile::open(index.parent_path() / shard));
     for (auto& [name, tensor] : read_safetensors(result.files.back())) {
-      const auto entry = map.shard_of.find(name);
+      const auto entry = shard_of.find(name);
       const std::string subject = result.files.back()->path().string() + ": " + printable(name);
-      if (entry == map.shard_of.end()) throw ModelError(subject, "is not in the index; download the folder again");
+      if (entry == shard_of.end()) throw ModelError(subject, "is not in the index; download the folder again");
       if (entry->second != shard)
         throw ModelError(subject,
                          "must lie in " + printable(entry->second) + " by the index; download the folder again");
       result.tensors.emplace(name, std::move(tensor));
     }
   }
-  for (const auto& [name, shard] : map.shard_of) {
+  for (const auto& [name, shard] : shard_of) {
     if (!result.tensors.contains(name)) {
       throw ModelError((index.parent_path() / shard).string() + ": " + printable(name),
                        "is in the index and not in the file; download it again");

@@ -29,7 +29,8 @@ Directory find_directory(std::string_view archive, const std::string& subject) {
   size_t at =
       archive.size() < kEndSize ? std::string_view::npos : archive.rfind("PK\x05\x06", archive.size() - kEndSize);
   if (at == std::string_view::npos || at < earliest) {
-    throw ModelError(subject, "must be a zip archive with a table at its end, has none; download it again");
+    throw ModelError(subject, "is cut short or holds other data at its end: the table of the archive is not in its " +
+                                  std::to_string(archive.size()) + " bytes; download it again");
   }
   ByteReader end(archive.substr(at), subject);
   end.skip(10);

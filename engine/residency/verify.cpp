@@ -1,0 +1,147 @@
+#include "engine/residency/verify.h"
+
+#include <algorithm>
+#include <set>
+#include <system_error>
+
+#include "engine/base/error.h"
+#include "engine/residency/checksums.h"
+#include "models/files/digest.h"
+#include "models/files/error.h"
+#include "models/weights/format/layout.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kMostFiles = 10'000;
+constexpr int64_t kReports = 100;  // of the progress
+
+/// Visible files under a folder, relative to it, by name. Folders that are links are not entered.
+std::vector<fs::path> files_under(const fs::path& folder) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  fs::recursive_directory_iterator entry(folder, fs::directory_options::skip_permission_denied, error), end;
+  for (; !error && entry != end; entry.increment(error)) {
+    std::error_code ignored;
+    if (is_hidden(entry->path()))
+      entry.disable_recursion_pending();
+    else if (entry->is_regular_file(ignored))
+      files.push_back(entry->path().lexically_relative(folder));
+    if (files.size() > kMostFiles) throw ModelError(folder.string(), "must be a model folder, holds over 10,000 files");
+  }
+  if (error) throw ModelError(folder.string(), "must be a folder that can be listed, cannot");
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+/// Reports a hundred times, whatever the size.
+class Counter {
+ public:
+  Counter(uint64_t total, Progress& progress) : total_(total), progress_(progress) { report(); }
+  void add(uint64_t bytes) {
+    done_ += bytes;
+    if (done_ * kReports / std::max<uint64_t>(total_, 1) > uint64_t(reported_)) report();
+  }
+
+ private:
+  void report() {
+    reported_ = int64_t(done_ * kReports / std::max<uint64_t>(total_, 1));
+    progress_.at({Stage::Load, std::min(reported_, kReports), kReports, "", "verify"});
+  }
+  uint64_t total_, done_ = 0;
+  int64_t reported_ = 0;
+  Progress& progress_;
+};
+
+/// The entry of a file: by its place, or for a user's list by its name alone where no other file has it.
+const Checksums::Entry* entry_of(const Checksums& checksums, const fs::path& file, bool by_name) {
+  const auto found = checksums.entries.find(file.generic_string());
+  if (found != checksums.entries.end()) return &found->second;
+  if (!by_name) return nullptr;
+  const Checksums::Entry* only = nullptr;
+  for (const auto& [name, entry] : checksums.entries) {
+    if (fs::path(name).filename() != file.filename()) continue;
+    if (only) return nullptr;
+    only = &entry;
+  }
+  return only;
+}
+
+std::string digest_of(const fs::path& path, Counter& counter) {
+  try {
+    return content_of_file(path, [&](uint64_t bytes) { counter.add(bytes); }).sha256;
+  } catch (const std::system_error& error) {
+    throw ModelError(path.string(), "must be a readable file: " + error.code().message());
+  }
+}
+
+/// What is compared: a folder's files, or one file.
+struct Subject {
+  fs::path folder;
+  std::vector<fs::path> files, lists;  // relative to it; `lists` are the files among which lists are looked for
+  bool single;
+};
+
+Subject subject_of(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) {
+    const fs::path folder = (path / "").parent_path();
+    Subject subject{folder, {}, files_under(folder), /*single=*/false};
+    for (const fs::path& file : subject.lists)
+      if (!is_checksum_list(file)) subject.files.push_back(file);
+    return subject;
+  }
+  if (!fs::is_regular_file(path, error)) throw ModelError(path.string(), "must be a model folder or file, is neither");
+  Subject subject{path.parent_path(), {path.filename()}, {path.filename()}, /*single=*/true};
+  for (const auto& entry : fs::directory_iterator(subject.folder.empty() ? "." : subject.folder, error))
+    if (is_checksum_list(entry.path())) subject.lists.push_back(entry.path().filename());
+  return subject;
+}
+
+Checksums checksums_for(const Subject& subject, const fs::path& list) {
+  Checksums found = list.empty() ? find_checksums(subject.folder, subject.lists) : read_checksums(list);
+  if (!found.lists.empty()) return found;
+  throw InvalidRequest("verify",
+                       "must have checksums to compare with, and there are none (SHA256SUMS, *.sha256 or what hf "
+                       "download keeps); inspect DIR --verify FILE names a list");
+}
+
+}  // namespace
+
+int64_t Verification::count(FileState state) const {
+  return std::count_if(files.begin(), files.end(), [&](const VerifiedFile& file) { return file.state == state; });
+}
+
+Verification verify_files(const fs::path& path, const fs::path& list, Progress& progress) {
+  const Subject subject = subject_of(path);
+  const Checksums wanted = checksums_for(subject, list);
+  Verification result{.path = shown_name(path.string()), .lists = wanted.lists, .files = {}};
+  std::set<const Checksums::Entry*> used;
+  uint64_t total = 0;
+  std::error_code ignored;
+  for (const fs::path& file : subject.files) {
+    VerifiedFile verified{.name = file.generic_string(), .bytes = fs::file_size(subject.folder / file, ignored)};
+    if (const Checksums::Entry* entry = entry_of(wanted, file, !list.empty())) {
+      used.insert(entry);
+      verified.wanted = entry->sha256;
+      verified.list = entry->list;
+      total += verified.bytes;
+    }
+    result.files.push_back(verified);
+  }
+  Counter counter(total, progress);
+  for (VerifiedFile& file : result.files) {
+    if (file.wanted.empty()) continue;
+    file.sha256 = digest_of(subject.folder / file.name, counter);
+    file.state = file.sha256 == file.wanted ? FileState::Same : FileState::Differs;
+  }
+  if (subject.single) return result;
+  for (const auto& [name, entry] : wanted.entries)
+    if (!used.contains(&entry))
+      result.files.push_back({.name = name, .state = FileState::Absent, .wanted = entry.sha256, .list = entry.list});
+  return result;
+}
+
+}  // namespace wan

@@ -1,0 +1,38 @@
+// Compares the files of a model with the checksums that were published with it: `wan-infer inspect --verify`.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "engine/base/progress.h"
+
+namespace wan {
+
+enum class FileState { Same, Differs, Absent, NotListed };
+
+struct VerifiedFile {
+  std::string name;  // relative to the folder
+  FileState state = FileState::NotListed;
+  uint64_t bytes = 0;
+  std::string wanted = {}, sha256 = {};  // 64 hexadecimal digits; empty where it is not listed, and where it is absent
+  std::string list = {};                 // the list that names it
+};
+
+struct Verification {
+  std::string path;
+  std::vector<std::string> lists;
+  std::vector<VerifiedFile> files;  // by name
+
+  int64_t count(FileState state) const;
+};
+
+/// Reads every visible file under `path` (or that file alone) that a list names, and compares its SHA-256. The list is
+/// `checksums`, as sha256sum writes it (also BSD's form); where that is empty, what lies in the folder: SHA256SUMS,
+/// *.sha256, what hf download notes (.cache/huggingface), and the names of the blobs that links of its cache lead to.
+/// Throws ModelError, InvalidRequest where there is no list, and Cancelled through `progress`.
+Verification verify_files(const std::filesystem::path& path, const std::filesystem::path& checksums,
+                          Progress& progress);
+
+}  // namespace wan

@@ -1,0 +1,32 @@
+// Files that bear the name of a model's file and are something else: what downloads leave behind.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace wan {
+
+/// What a file should hold.
+enum class Content {
+  Safetensors,
+  TorchFile,  // a zip archive or a pickle
+  Json,
+  Binary,  // of another format
+};
+
+/// What the bytes evidently are instead, with the way out: "is a Git LFS pointer, not the file itself; download it
+/// again, with git lfs pull". Empty where nothing is recognised. Looks at the beginning alone.
+std::string foreign_content(std::string_view bytes, Content wanted);
+/// Throws ModelError about `subject` with foreign_content, where there is some.
+void refuse_foreign(std::string_view bytes, Content wanted, const std::string& subject);
+
+/// The words for an answer of a server that was saved as the file; `answer` is what it says, or empty.
+std::string error_page(std::string_view answer);
+
+/// The name of an unfinished download of `path`, beside it or where hf download keeps them. Empty where there is none.
+std::string unfinished_download(const std::filesystem::path& path);
+/// Throws ModelError where the file `path` is there, but a download manager still fills it.
+void refuse_unfinished(const std::filesystem::path& path);
+
+}  // namespace wan

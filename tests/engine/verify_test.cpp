@@ -1,0 +1,95 @@
+#include "engine/residency/verify.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "engine/base/error.h"
+#include "engine/residency/checksums.h"
+#include "models/files/error.h"
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+
+// FIPS 180-4's own example, and the digest of nothing.
+const std::string kAbc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+const std::string kNothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+struct Silent : Progress {
+  void at(const Report& report) override { last = report; }
+  Report last{};
+};
+
+void write(const fs::path& path, const std::string& bytes) {
+  fs::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+/// "ok a, differs b".
+std::string states(const fs::path& path, const fs::path& list = {}) {
+  Silent progress;
+  std::string text;
+  for (const VerifiedFile& file : verify_files(path, list, progress).files) {
+    constexpr const char* kWords[] = {"ok", "differs", "absent", "not listed"};
+    text += (text.empty() ? "" : ", ") + std::string(kWords[int(file.state)]) + " " + file.name;
+  }
+  return text;
+}
+
+TEST(Verify, ComparesWithTheListsOfTheFolder) {
+  const TemporaryFolder folder;
+  write(folder / "a.pth", "abc");
+  write(folder / "high/b.safetensors", "abcd");
+  write(folder / "high/c.json", "");
+  write(folder / ".hidden", "x");
+  EXPECT_THROW(states(folder.path()), InvalidRequest) << "there is no list";
+  write(folder / "SHA256SUMS", "# from the publisher\r\n" + kAbc + "  a.pth\r\n" + kAbc + " *./high/b.safetensors\r\n");
+  EXPECT_EQ(states(folder.path()), "ok a.pth, differs high/b.safetensors, not listed high/c.json");
+  write(folder / "high/c.json.sha256", kNothing + "\n");
+  EXPECT_EQ(states(folder.path()), "ok a.pth, differs high/b.safetensors, ok high/c.json");
+  write(folder / "SHA256SUMS", "SHA256 (a.pth) = " + kAbc + "\nSHA256 (gone.pth) = " + kAbc + "\n");
+  EXPECT_EQ(states(folder.path()), "ok a.pth, not listed high/b.safetensors, ok high/c.json, absent gone.pth");
+  EXPECT_EQ(states(folder / "a.pth"), "ok a.pth") << "one file, and the list beside it";
+}
+
+TEST(Verify, ComparesWithTheListOfTheUser) {
+  const TemporaryFolder folder;
+  write(folder / "m/high/x.safetensors", "abc");
+  write(folder / "m/SHA256SUMS", kNothing + "  high/x.safetensors\n");
+  write(folder / "list", kAbc + "  Wan2.2/high/x.safetensors\n");
+  EXPECT_EQ(states(folder / "m", folder / "list"), "ok high/x.safetensors") << "by its name where its place is another";
+  write(folder / "list", "no checksums\n" + std::string(64, 'g') + "  high/x.safetensors\n");
+  EXPECT_THROW(states(folder / "m", folder / "list"), ModelError);
+}
+
+TEST(Verify, KnowsWhatDownloadsLeave) {
+  const TemporaryFolder folder;
+  write(folder / "high/x.safetensors", "abc");
+  write(folder / "config.json", "{}");
+  write(folder / ".cache/huggingface/download/high/x.safetensors.metadata", "0123\n" + kAbc + "\n1754.5\n");
+  write(folder / ".cache/huggingface/download/config.json.metadata", "0123\n" + kAbc.substr(0, 40) + "\n1754.5\n");
+  EXPECT_EQ(states(folder.path()), "not listed config.json, ok high/x.safetensors");
+  const TemporaryFolder cache;
+  write(cache / "blobs" / fs::path(kAbc), "abcd");
+  fs::create_directories(cache / "snapshots/1");
+  fs::create_symlink("../../blobs/" + kAbc, cache / "snapshots/1/x.safetensors");
+  EXPECT_EQ(states(cache / "snapshots/1"), "differs x.safetensors");
+}
+
+TEST(Verify, TellsHowFarItIs) {
+  const TemporaryFolder folder;
+  write(folder / "a.pth", std::string(3'000'000, 'x'));
+  write(folder / "SHA256SUMS", kAbc + "  a.pth\n");
+  Silent progress;
+  const Verification found = verify_files(folder.path(), {}, progress);
+  EXPECT_EQ(progress.last.step, progress.last.steps);
+  EXPECT_EQ(found.count(FileState::Differs), 1);
+  EXPECT_EQ(found.files.at(0).sha256.size(), 64u);
+  EXPECT_EQ(found.lists, std::vector<std::string>{"SHA256SUMS"});
+}
+
+}  // namespace
+}  // namespace wan

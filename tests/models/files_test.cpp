@@ -1,0 +1,224 @@
+// Files as strangers, downloads and other programs leave them.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include <chrono>
+#include <csignal>
+#include <fstream>
+
+#include "models/files/bus_error.h"
+#include "models/files/error.h"
+#include "models/files/foreign.h"
+#include "models/files/json.h"
+#ifndef WAN_CORE_ONLY
+#include "models/text/tokenizer/tokenizer.h"
+#endif
+#include "models/wan/config.h"
+#include "models/weights/checkpoint.h"
+#include "models/weights/format/safetensors.h"
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::string_literals;
+
+void write(const fs::path& path, const std::string& bytes) {
+  fs::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+std::string content(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+template <typename Open>
+std::string refusal(Open open) {
+  try {
+    open();
+  } catch (const ModelError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+std::string broken(const std::string& text, const JsonLimits& limits = {}) {
+  try {
+    parse_json(text, limits);
+  } catch (const BrokenJson& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+double peak_megabytes() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+TEST(Json, IsReadAsItIsWritten) {
+  const std::string text = R"({"a":[1,-2,3.5,true,null,"x\n\u00e9",{"b":[]}],"c":{},"a2":18446744073709551615})";
+  EXPECT_EQ(parse_json(text), nlohmann::json::parse(text));
+  EXPECT_EQ(parse_json<nlohmann::ordered_json>(text).dump(), nlohmann::ordered_json::parse(text).dump());
+  EXPECT_EQ(parse_json(R"({"a":1,"b":3,"a":2})").dump(), R"({"a":2,"b":3})") << "the last counts";
+  EXPECT_EQ(parse_json("7"), 7);
+  size_t count = 0;
+  parse_json(text, {}, &count);
+  EXPECT_EQ(count, 16u) << "12 values and 4 names";
+}
+
+TEST(Json, IsBounded) {
+  EXPECT_EQ(broken("[[[]]]", {.depth = 3}), "accepted");
+  EXPECT_EQ(broken("[[[[]]]]", {.depth = 3}), "must be JSON of at most 3 levels, is nested deeper");
+  EXPECT_EQ(broken("[1,2,3]", {.values = 4}), "accepted");
+  EXPECT_EQ(broken("[1,2,3,4]", {.values = 4}), "must have at most 4 values, has more");
+  EXPECT_EQ(broken("[1,2]", {.bytes = 4}), "must have at most 4 bytes, has 5");
+  EXPECT_EQ(broken(R"({"a":{"b":1,"b":2},"b":3})", {.unique_names = true}), "accepted");
+  EXPECT_EQ(broken(R"({"a":1,"a":2})", {.unique_names = true}), "must have each name once");
+}
+
+TEST(Json, SaysWhatIsWrongInItsOwnWords) {
+  EXPECT_EQ(broken("{\"a\": 1e999}"), "must be JSON with numbers below 1.8e308, has a larger one at byte 11");
+  EXPECT_EQ(broken("{\"a\" 1}"), "must be JSON, breaks at byte 6");
+  EXPECT_EQ(broken("{\"a\": [1,"), "is cut short: its JSON breaks off after 9 bytes");
+  EXPECT_EQ(broken("{\"a\": \"\xff\"}"), "must be JSON, breaks at byte 8");
+  EXPECT_EQ(broken(""), "must be JSON, breaks at byte 1");
+}
+
+TEST(Json, TakesLittleMemoryAndTime) {
+  const double before = peak_megabytes();
+  const auto start = std::chrono::steady_clock::now();
+  const JsonLimits wide = {.bytes = 64 << 20, .depth = 24, .values = 3'000'000};
+  EXPECT_NE(broken(std::string(20'000'000, '['), wide), "accepted");
+  std::string objects = "[{}";
+  for (int i = 0; i < 300'000; ++i) objects += ",{}";  // quadratic with the library's callback
+  EXPECT_EQ(broken(objects + "]", wide), "accepted");
+  EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 5);
+  EXPECT_LT(peak_megabytes() - before, 150);
+}
+
+TEST(Error, ShowsNamesOnOneShortLine) {
+  EXPECT_EQ(shown_text("caf\xc3\xa9.png"), "caf\xc3\xa9.png");
+  EXPECT_EQ(shown_text("a\nb\x1b[31m\xff\x7f"), "a\\x0Ab\\x1B[31m\\xFF\\x7F");
+  EXPECT_EQ(shown_text("gpj.\xe2\x80\xae"
+                       "exe"),
+            "gpj.\\xE2\\x80\\xAE"
+            "exe")
+      << "text that runs backwards";
+  const std::string cut = shown_text(std::string(70'000, 'a') + "\xc3\xa9.png");
+  EXPECT_LT(cut.size(), 210u);
+  EXPECT_TRUE(cut.ends_with("aaa\xc3\xa9.png")) << cut;
+  EXPECT_LT(shown_name(std::string(70'000, '\n')).size(), 900u);
+  EXPECT_LT(shown_name("/" + std::string(70'000, 'd') + "/x/y/" + std::string(70'000, 'f'), true).size(), 420u);
+  const ModelErrors several({ModelError("a", "is b"), ModelError("/x/c", "is d")});
+  EXPECT_STREQ(several.what(), "[a] is b\n[c] is d");
+}
+
+/// What is found in place of a file, and the words for it.
+const std::map<std::string, std::string> kForeign = {
+    {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9999999999\n", "is a Git LFS pointer"},
+    {"<!DOCTYPE html>\n<html><body>Please log in</body></html>", "is a web page"},
+    {"\n  <HTML><head></head></html>", "is a web page"},
+    {"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "server's error message (AccessDenied)"},
+    {"{\"error\":\"Repository not found\"}", "is a server's error message ("},
+    {"Entry not found", "is a text, not the file itself: \"Entry not found\""},
+    {"", "must not be empty; download it again"},
+    {std::string(5000, '\0'), "begins with zeros"},
+    {"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"s + std::string(50, 'x'), "is a gzip archive"},
+    {"7z\xbc\xaf\x27\x1c" + std::string(50, 'x'), "is a 7z archive"},
+    {"GGUF\x03\x00\x00\x00"s + std::string(50, '\x01'), "is a GGUF file"},
+    {"/annex/objects/SHA256E-s1--00.safetensors", "is a git-annex pointer"},
+};
+
+TEST(Foreign, IsNamedForEveryFileOfAModel) {
+  const TemporaryFolder folder;
+  const fs::path index = folder / "i/diffusion_pytorch_model.safetensors.index.json";
+  for (const auto& [bytes, words] : kForeign) {
+    const std::map<std::string, std::string> found = {
+        {"safetensors",
+         refusal([&] { write(folder / "x.safetensors", bytes), Checkpoint::open(folder / "x.safetensors"); })},
+        {"pth", refusal([&] { write(folder / "x.pth", bytes), Checkpoint::open(folder / "x.pth"); })},
+        {"blob", refusal([&] { write(folder / "0f3a", bytes), Checkpoint::open(folder / "0f3a"); })},
+        {"index", refusal([&] { write(index, bytes), Checkpoint::open(index.parent_path()); })},
+        {"config", refusal([&] { write(folder / "config.json", bytes), WanConfig::read(folder / "config.json"); })},
+#ifndef WAN_CORE_ONLY
+        {"json", refusal([&] { write(folder / "j/tokenizer.json", bytes), text::Tokenizer::open(folder / "j"); })},
+        {"spiece", refusal([&] { write(folder / "s/spiece.model", bytes), text::Tokenizer::open(folder / "s"); })},
+#endif
+    };
+    for (const auto& [door, why] : found) {
+      if (door == "index" && bytes.starts_with('{')) continue;  // an index without a weight_map
+      EXPECT_NE(why.find(words), std::string::npos) << door << ": " << why;
+    }
+  }
+  write(folder / "x.safetensors", "PK\x03\x04\x00\x00\x08\x08"s + std::string(50, 'x'));
+  EXPECT_NE(refusal([&] { Checkpoint::open(folder / "x.safetensors"); }).find("is a zip archive"), std::string::npos);
+  write_safetensors(folder / "y.safetensors", {{"a", at::ones({4})}});
+  fs::rename(folder / "y.safetensors", folder / "y.pth");
+  EXPECT_NE(refusal([&] { Checkpoint::open(folder / "y.pth"); }).find("safetensors file under the name of a torch"),
+            std::string::npos);
+}
+
+TEST(Foreign, ACutFileSaysHowMuchIsThere) {
+  const TemporaryFolder folder;
+  write_safetensors(folder / "x.safetensors", {{"a", at::ones({4000})}, {"b", at::ones({4000})}});
+  const std::string whole = content(folder / "x.safetensors");
+  for (size_t size : {whole.size() - 1, whole.size() - 20'000, size_t(400)}) {
+    write(folder / "x.safetensors", whole.substr(0, size));
+    EXPECT_EQ(refusal([&] { Checkpoint::open(folder / "x.safetensors"); }),
+              "[x.safetensors] is cut short: " + std::to_string(size) + " of " + std::to_string(whole.size()) +
+                  " bytes are there; download it again");
+  }
+}
+
+TEST(Foreign, UnfinishedDownloadsAreSeen) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(unfinished_download(folder / "x.pth"), "");
+  write(folder / "y.pth.part", "x");
+  EXPECT_EQ(unfinished_download(folder / "x.pth"), "");
+  EXPECT_EQ(unfinished_download(folder / "y.pth"), "y.pth.part");
+  write(folder / ".cache/huggingface/download/high/a1b2.77.incomplete", "x");
+  EXPECT_EQ(unfinished_download(folder / "high/x.safetensors"), "a1b2.77.incomplete");
+  write(folder / "x.pth", "whole in size");
+  EXPECT_NO_THROW(refuse_unfinished(folder / "x.pth"));
+  write(folder / "x.pth.aria2", "");
+  EXPECT_THROW(refuse_unfinished(folder / "x.pth"), ModelError);
+}
+
+/// In a child: looks at a byte of a file that was cut after it was mapped.
+void read_cut(const fs::path& path) {
+  install_bus_handler();
+  const auto file = MappedFile::open(path);
+  fs::resize_file(path, 10);
+  std::exit(file->bytes()[90'000]);
+}
+
+TEST(BusError, OfACutFileEndsWithItsNameAndCodeThree) {
+  const TemporaryFolder folder;
+  write(folder / "x.safetensors", std::string(100'000, '\1'));
+  EXPECT_EXIT(read_cut(folder / "x.safetensors"), testing::ExitedWithCode(3),
+              "wan-infer: \\[x.safetensors\\] became shorter while it was read");
+}
+
+TEST(BusError, OfAnythingElseStaysASignal) {
+  EXPECT_EXIT((install_bus_handler(), raise(SIGBUS)), testing::KilledBySignal(SIGBUS), "");
+  const TemporaryFolder folder;
+  write(folder / "x", std::string(100'000, '\1'));
+  const auto unwatched = [&] {
+    install_bus_handler();
+    MappedFile::open(folder / "x");  // watched, and forgotten with its mapping
+    FILE* file = std::fopen((folder / "x").c_str(), "r");
+    const auto* bytes = static_cast<const char*>(mmap(nullptr, 100'000, PROT_READ, MAP_SHARED, fileno(file), 0));
+    fs::resize_file(folder / "x", 10);
+    std::exit(bytes[90'000]);
+  };
+  EXPECT_EXIT(unwatched(), testing::KilledBySignal(SIGBUS), "");
+}
+
+}  // namespace
+}  // namespace wan

@@ -12,6 +12,7 @@
 #include "engine/request/parse.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
+#include "tests/support/job.h"
 
 namespace wan {
 namespace {

@@ -2,6 +2,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -9,9 +10,12 @@
 #include <filesystem>
 #include <iostream>
 #include <sstream>
+#include <system_error>
+#include <thread>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/job/check.h"
 #include "engine/job/fetched.h"
 #include "engine/job/replay.h"
 #include "engine/job/single.h"
@@ -27,6 +31,7 @@
 #include "models/files/bus_error.h"
 #include "models/files/error.h"
 #include "tools/cli/batch_output.h"
+#include "tools/cli/check_output.h"
 #include "tools/cli/command_line.h"
 #include "tools/cli/console.h"
 #include "tools/cli/dry_run.h"
@@ -205,15 +210,58 @@ int run_batch(const Command& command, Contexts& contexts, Console& console) {
   return result.count(JobState::Failed) > 0 ? 1 : 0;
 }
 
+/// The exit code.
+int run_check(const Command& command, Contexts& contexts, Console& console) {
+  std::vector<JobRequest> jobs;
+  std::filesystem::path work = command.work + "/work";
+  if (command.is_render()) {
+    jobs.push_back({.line = 0, .request = command.request});
+    work = WorkFolder::beside(command.request.out);
+  } else {
+    const uint64_t draw = WorkFolder::draw_number(command.work);
+    for (const ManifestJob& job : read_manifest(command.input, {.defaults = command.fields, .draw = draw}))
+      jobs.push_back({.line = job.line, .request = job.request, .name = job.name});
+  }
+  const ScratchFolder scratch;
+  const std::vector<CheckResult> results = check_jobs(
+      jobs, {.overwrite = command.overwrite, .work = work, .scratch = scratch.path, .contexts = &contexts}, console);
+  std::cout << (command.json ? to_json(results).dump(2) + "\n" : to_text(results));
+  return exit_code_of(results);
+}
+
+/// Sets the number of threads, and tries first whether they can be made: libtorch's would sleep for minutes where the
+/// system has no room for them.
+void set_threads(int64_t asked) {
+  const int64_t wanted = asked > 0 ? asked : at::get_num_threads();
+  std::atomic<bool> end{false};
+  std::vector<std::thread> tried;
+  int64_t made = 1;
+  try {
+    for (; made < wanted; ++made) tried.emplace_back([&] { end.wait(false); });
+  } catch (const std::system_error&) {
+  }
+  end = true;
+  end.notify_all();
+  for (std::thread& thread : tried) thread.join();
+  if (made < wanted)
+    throw InvalidRequest("threads", "must be as many as can be made, got " + std::to_string(wanted) +
+                                        ", and the system makes " + std::to_string(made) +
+                                        " (limits of processes or "
+                                        "memory, ulimit); --threads " +
+                                        std::to_string(std::max<int64_t>(made / 2, 1)) + " takes fewer");
+  if (asked > 0) at::set_num_threads(int(asked));
+}
+
 /// The exit code of a command that was carried out.
 int run(const Command& command) {
   c10::InferenceMode inference;
-  if (command.threads > 0) at::set_num_threads(int(command.threads));
   if (command.name == "show") return run_show(command), 0;
   if (command.name == "inspect" && !command.verify) return run_inspect(command), 0;
   Console console(command.log_format == "json" ? Console::Format::Json : Console::Format::Text);
+  set_threads(command.threads);
   if (command.name == "inspect") return run_verify(command, console);
   Contexts contexts(options_of_environment(), attention_file(attention_cache_path()));
+  if (command.check) return run_check(command, contexts, console);
   if (command.name == "batch") return run_batch(command, contexts, console);
   if (command.name == "replay") return run_replay(command, contexts, console), 0;
   if (command.name == "decode") return run_decode(command, contexts, console), 0;

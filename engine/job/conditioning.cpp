@@ -34,7 +34,7 @@ void save_encoded(const std::filesystem::path& path, const Encoded& encoded) {
   put("negative", encoded.conditioning.negative);
   put("image", encoded.conditioning.image);
   put("clean", encoded.clean);
-  write_safetensors(path, tensors);
+  write_with_digest(path, tensors);
 }
 
 Encoded load_encoded(const std::filesystem::path& path, at::Device device) {

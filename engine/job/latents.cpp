@@ -33,7 +33,7 @@ std::string named_file(const fs::path& beside, const std::string& stored) {
 }  // namespace
 
 void save_latents(const std::filesystem::path& path, const SavedLatents& saved) {
-  write_safetensors(path, {{"latents", saved.latents}},
+  write_with_digest(path, {{"latents", saved.latents}},
                     {{"wan_infer", to_text(saved.record)},
                      {"frames", std::to_string(saved.frames)},
                      {"audio_from", fs::path(saved.audio_from).filename().string()}});

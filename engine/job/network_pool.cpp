@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "engine/residency/model_check.h"
 #include "engine/sampling/attention_record.h"
 
 namespace wan {
@@ -28,6 +29,7 @@ Group& NetworkPool::group_of(const Request& request, const Placement& placement)
     if (is_same(group.folder, folder) && group.placement.device == placement.device &&
         group.placement.dtype == placement.dtype && group.placement.precision == placement.precision)
       return group;
+  check_model(folder);
   std::vector<FileIdentity> files = identities(folder);
   return groups_.emplace_back(Group{std::move(folder), placement, std::move(files)});
 }

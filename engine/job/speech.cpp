@@ -189,8 +189,7 @@ SpeechPlan plan_speech(const Request& request, const Geometry& geometry, int64_t
   const bool reference = request.preset == "reference";
   SpeechPlan plan;
   plan.geometry = geometry;
-  plan.chain = {
-      .seed = request.seed, .start_from_image = request.start_from_image, .hold_first_frame = !reference};
+  plan.chain = {.seed = request.seed, .start_from_image = request.start_from_image, .hold_first_frame = !reference};
   if (request.max_seconds > 0) samples = std::clamp<int64_t>(int64_t(request.max_seconds * kSpeechRate), 1, samples);
   if (reference) {
     plan.clips = reference_clips(features_30, fps, request.rendered_frames());

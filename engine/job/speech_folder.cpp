@@ -23,6 +23,7 @@ constexpr const char* kPrefix = "clip-";
 
 SpeechFolder::SpeechFolder(fs::path folder) : folder_(std::move(folder)) {
   fs::create_directories(folder_);
+  remove_damaged();
   remove_leftovers();
 }
 
@@ -38,6 +39,12 @@ void SpeechFolder::remove_where(Unwanted unwanted) const {
   for (const auto& entry : fs::directory_iterator(folder_, ignored))
     if (entry.path().filename().string().starts_with(kPrefix) && unwanted(entry.path()))
       fs::remove(entry.path(), ignored);
+}
+
+/// What a disk has damaged counts as absent, and is rendered again.
+void SpeechFolder::remove_damaged() const {
+  remove_where(
+      [](const fs::path& path) { return path.filename().string().ends_with(kLatents) && !is_undamaged(path); });
 }
 
 /// A kill comes between the file that makes others unneeded and their removal, or while one is written.
@@ -71,7 +78,7 @@ std::string SpeechFolder::piece(int64_t clip) const {
 }
 
 void SpeechFolder::finish(int64_t clip, const at::Tensor& motion, const AttentionChoices& attention) const {
-  write_safetensors(file(clip, kMotion), {{"motion", motion.defined() ? motion : at::zeros({1})}}, attention);
+  write_with_digest(file(clip, kMotion), {{"motion", motion.defined() ? motion : at::zeros({1})}}, attention);
   fs::remove(file(clip, kLatents));
   if (clip > 0) fs::remove(file(clip - 1, kMotion));
 }
@@ -107,7 +114,7 @@ void SpeechFolder::save_running(int64_t clip, const Sampling& state, const Atten
 }
 
 void SpeechFolder::save_latents(int64_t clip, const at::Tensor& latents, const AttentionChoices& attention) const {
-  write_safetensors(file(clip, kLatents), {{"latents", latents}}, attention);
+  write_with_digest(file(clip, kLatents), {{"latents", latents}}, attention);
   fs::remove(file(clip, kState));
 }
 

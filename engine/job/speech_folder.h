@@ -49,6 +49,7 @@ class SpeechFolder {
   void forget_clips() const;
 
  private:
+  void remove_damaged() const;
   void remove_leftovers() const;
   template <typename Unwanted>
   void remove_where(Unwanted unwanted) const;

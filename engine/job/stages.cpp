@@ -7,8 +7,10 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/job/outputs.h"
+#include "engine/job/preflight.h"
 #include "engine/job/speech.h"
 #include "engine/request/params.h"
+#include "engine/residency/model_check.h"
 #include "engine/residency/needs.h"
 #include "engine/sampling/denoise.h"
 
@@ -57,10 +59,34 @@ void Stages::prepare(Job& job) {
   job.geometry = asked_geometry(job.request);
   names_.set_names(job);
   files_.settle(job);
+  files_.drop_damaged(job, log_);
+  look_ahead(job);
+}
+
+/// Now, while no weights are loaded: afterwards they would count as memory that is taken.
+void Stages::look_ahead(Job& job) {
   const Extent extent = largest_extent(job.request);
-  // Now, while no weights are loaded: afterwards they would count as memory that is taken.
   const MemoryNeed need = memory_need(job.group->folder, extent, job.placement);
-  check_fits(need, extent, job.placement);
+  note_zero_weights(job.group->files, job.notes);
+  InputFiles files;
+  const bool rendered = !wants_speech(job) && !wants_latents(job);
+  if (!rendered) {
+    disk_ += disk_need(job.request, extent).work;
+    check_space(disk_, folder_.path() / "work");
+    files_.note(job);
+    files = fetch(job);
+  }
+  check_space(disk_need(job.request, extent).video, job.request.out);
+  try {
+    // Of a job that waits for its decoding alone the inputs may have gone.
+    if (!rendered)
+      preflight(job.request, files, job.record, job.group->folder, need, job.placement, job.notes);
+    else
+      check_fits(need, extent, job.placement);
+  } catch (const InvalidRequest&) {
+    files_.drop_copies(job);
+    throw;
+  }
   job.group->working = std::max(job.group->working, need.working);
 }
 

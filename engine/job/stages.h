@@ -51,6 +51,7 @@ class Stages {
 
  private:
   Run run_of(const Job& job) const { return {log_, progress_, job.label, options_.save_every, *job.placement.context}; }
+  void look_ahead(Job& job);
   bool made_here(const std::string& out) const;
   /// Where an output lies, seen from the work folder: what notes call it.
   std::string place_of(const std::string& out) const;
@@ -69,6 +70,7 @@ class Stages {
   const Log& log_;
   Progress& progress_;
   const RunOptions& options_;
+  uint64_t disk_ = 0;  // bytes that the jobs prepared so far may need in the work folder
 };
 
 }  // namespace wan

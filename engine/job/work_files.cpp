@@ -1,6 +1,7 @@
 #include "engine/job/work_files.h"
 
 #include "engine/request/files.h"
+#include "models/weights/format/safetensors.h"
 
 namespace wan {
 
@@ -44,6 +45,19 @@ void WorkFiles::settle(Job& job) const {
   }
   job.files.merge(copies_of(job.request));
   job.prepared = true;
+}
+
+void WorkFiles::drop_damaged(const Job& job, const Log& log) {
+  for (const std::string& name : job.files) {
+    const std::filesystem::path path = folder_.path() / name;
+    if (!name.ends_with(".safetensors") || !std::filesystem::exists(path) || whole_.count(name)) continue;
+    if (is_undamaged(path)) {
+      whole_.insert(name);
+    } else {
+      log("note", {{"subject", "work"}, {"text", "the kept file " + name + " is damaged: it is made again"}});
+      folder_.remove(name);
+    }
+  }
 }
 
 void WorkFiles::note(const Job& job) {

@@ -28,6 +28,8 @@ class WorkFiles {
   void recall(Job& job) const;
   /// Fills the job's files, from its names and its request.
   void settle(Job& job) const;
+  /// Removes those of them that a disk has damaged, and says so: they are made again.
+  void drop_damaged(const Job& job, const Log& log);
   /// Before the first of them is written: later runs, which may give the work other names, remove them as well.
   void note(const Job& job);
   /// After all jobs are prepared, or have failed to be: counts what the unfinished ones need, and removes what a kill
@@ -43,6 +45,7 @@ class WorkFiles {
 
   WorkFolder& folder_;
   std::map<std::string, int64_t> needed_;  // by how many unfinished jobs
+  std::set<std::string> whole_;            // names of files that were looked at and are whole
   bool all_known_ = false;                 // whether needed_ names them all
 };
 

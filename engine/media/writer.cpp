@@ -14,7 +14,6 @@ namespace {
 
 // x264's output depends on its number of threads, so it is the same on every machine; more cores than this stay idle.
 constexpr int kThreads = 8;
-constexpr size_t kMostMetadata = 1 << 20;
 constexpr const char* kField = "video_url";  // whose sound audio_from names
 
 template <typename Entry, size_t n>

@@ -44,6 +44,8 @@ struct AudioFormat {
   int64_t rate = 0, channels = 0;
 };
 
+constexpr size_t kMostMetadata = 1 << 20;  // bytes
+
 struct VideoFormat {
   int64_t height = 0, width = 0;  // pixels, multiples of 2
   Rational rate{16, 1};           // frames a second

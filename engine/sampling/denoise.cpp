@@ -28,7 +28,7 @@ void save_sampling(const std::filesystem::path& path, const Sampling& state,
                    const std::map<std::string, std::string>& metadata) {
   std::map<std::string, at::Tensor> tensors = {{"x", state.x}};
   for (const auto& [name, tensor] : state.solver.save()) tensors["solver." + name] = tensor;
-  write_safetensors(path, tensors, metadata);
+  write_with_digest(path, tensors, metadata);
 }
 
 Sampling load_sampling(const std::filesystem::path& path, const Schedule& schedule, at::Device device) {

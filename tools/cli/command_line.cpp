@@ -81,6 +81,16 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* input, const 
   return command;
 }
 
+/// The commands that `check` stands before.
+void add_check(CLI::App& app) {
+  for (CLI::App* command : app.get_subcommands({})) {
+    if (command->get_name() == "batch" || task_named(command->get_name()))
+      add_flag(*command, "--json", "", "Print what was found as one JSON object.", kGeneral);
+    else
+      app.remove_subcommand(command);
+  }
+}
+
 void add_commands(CLI::App& app) {
   app.set_help_flag("-h,--help", "Print this text.");
   add_flag(app, "--version", "", "Print the version.", "Options");
@@ -230,6 +240,7 @@ class Reader {
     command_.overwrite = is_set("--overwrite");
     command_.anyway = is_set("--anyway");
     command_.dry_run = is_set("--dry-run");
+    command_.json = is_set("--json");
     command_.verify = texts_.count("--verify") > 0;
     if (command_.verify && !is_set("--verify")) command_.checksums = text("--verify");
     if (!command_.checksums.empty()) collect([&] { check_readable("verify", command_.checksums); });
@@ -335,8 +346,18 @@ void check_command_name(int argc, const char* const* argv, CLI::App& app) {
 }  // namespace
 
 Command parse_command_line(int argc, const char* const* argv) {
-  CLI::App app("Video from text, pictures, video and speech, with Wan 2.2 A14B on one's own GPU.", "wan-infer");
+  const bool check = argc > 1 && argv[1] == std::string("check");
+  if (check) --argc, ++argv;
+  CLI::App app(
+      check ? "Look whether a render or a batch can run, and stop; makes no file. Exit 0: it can, 2: a request, an "
+              "input or an output is wrong, 3: a model is."
+            : "Video from text, pictures, video and speech, with Wan 2.2 A14B on one's own GPU.",
+      check ? "wan-infer check" : "wan-infer");
   add_commands(app);
+  if (check)
+    add_check(app);
+  else
+    app.add_subcommand("check", "Before t2v, i2v, v2v, s2v or batch: look whether it can run, and stop");
   check_command_name(argc, argv, app);
   Command command;
   try {
@@ -352,7 +373,9 @@ Command parse_command_line(int argc, const char* const* argv) {
     command.answer = std::string("wan-infer ") + version() + "\n";
     return command;
   }
-  return Reader(*app.get_subcommands().front()).read();
+  command = Reader(*app.get_subcommands().front()).read();
+  command.check = check;
+  return command;
 }
 
 }  // namespace wan

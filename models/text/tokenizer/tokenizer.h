@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -27,8 +28,16 @@ class Tokenizer {
   /// The same for text that is taken as it is.
   std::vector<int64_t> encode_cleaned(std::string_view text) const;
 
+  /// How many tokens a prompt has before it is cut, `</s>` included, and where the cut is: the last words that count.
+  /// Throws as encode.
+  struct Length {
+    int64_t tokens;
+    std::string last_words;  // empty where nothing is cut
+  };
+  Length measure(std::string_view prompt) const;
+
  private:
-  using Encode = std::function<std::vector<int64_t>(std::string_view)>;
+  using Encode = std::function<std::vector<int64_t>(std::string_view text, int64_t most)>;
   explicit Tokenizer(Encode encode) : encode_(std::move(encode)) {}
   Encode encode_;
 };

@@ -25,4 +25,10 @@ std::map<std::string, std::string> read_safetensors_metadata(const std::shared_p
 void write_safetensors(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
+/// The same, with a digest of the file among its metadata, which the reader above leaves out: `is_undamaged` is true
+/// until a bit of the file changes. False also where the file cannot be read or has no digest.
+void write_with_digest(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+bool is_undamaged(const std::filesystem::path& path);
+
 }  // namespace wan

@@ -1,0 +1,74 @@
+#include "engine/job/check.h"
+
+#include "engine/base/error.h"
+#include "engine/base/text.h"
+#include "engine/job/network_pool.h"
+#include "engine/job/outputs.h"
+#include "engine/job/preflight.h"
+#include "engine/residency/model_check.h"
+#include "models/files/error.h"
+
+namespace wan {
+
+namespace {
+
+/// Looks at one job after another; jobs share what was found about their model.
+class Check {
+ public:
+  Check(const CheckOptions& options, Progress& progress) : options_(options), progress_(progress), networks_(Log{}) {}
+
+  void look(const Request& request, Notes& notes) {
+    Placement placement = resolve_placement(request, options_.contexts);
+    const Group& group = networks_.group_of(request, placement);
+    Record record = make_record(request, placement, group.files, identify_inputs(request));
+    check_free(request, record, notes);
+    note_zero_weights(group.files, notes);
+    const Extent extent = largest_extent(request);
+    const DiskNeed disk = disk_need(request, extent);
+    check_space(work_ += disk.work, options_.work);
+    check_space(disk.video, request.out);
+    const InputFiles files = input_files(request, options_.scratch, progress_);
+    preflight(request, files, record, group.folder, memory_need(group.folder, extent, placement), placement, notes);
+  }
+
+ private:
+  void check_free(const Request& request, const Record& record, Notes& notes) const {
+    if (options_.overwrite || !std::filesystem::exists(request.out)) return;
+    if (!request.out_given) return;  // a free name is taken
+    if (!finished_seed(request.out, record))
+      throw InvalidRequest("out", "must not be there already, and " + shown_path(request.out) +
+                                      " is another request's, or does not say whose; --overwrite replaces it");
+    notes.add({"out", "this request has made " + shown_path(request.out) + " before: it is not rendered again",
+               "--overwrite renders it again"});
+  }
+
+  const CheckOptions& options_;
+  Progress& progress_;
+  NetworkPool networks_;
+  uint64_t work_ = 0;
+};
+
+}  // namespace
+
+std::vector<CheckResult> check_jobs(const std::vector<JobRequest>& jobs, const CheckOptions& options,
+                                    Progress& progress) {
+  Check check(options, progress);
+  std::vector<CheckResult> results;
+  for (const JobRequest& job : jobs) {
+    progress.check();
+    Notes notes;
+    CheckResult result{job.line, job.name.empty() ? shown_name(job.request.out) : job.name, {}, {}};
+    try {
+      check.look(job.request, notes);
+    } catch (const Cancelled&) {
+      throw;
+    } catch (const std::exception&) {
+      result.failure = std::current_exception();
+    }
+    result.notes = notes.list();
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+}  // namespace wan

@@ -1,0 +1,78 @@
+#include "tools/cli/check_output.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "engine/base/error.h"
+#include "engine/residency/failure.h"
+#include "models/files/error.h"
+#include "tools/cli/console.h"
+
+namespace wan {
+
+namespace {
+
+struct Finding {
+  int code = 0;
+  std::vector<FieldError> errors;
+};
+
+Finding finding_of(const CheckResult& result) {
+  if (!result.failure) return {};
+  try {
+    std::rethrow_exception(result.failure);
+  } catch (const InvalidRequest& invalid) {
+    return {2, invalid.errors};
+  } catch (const ModelError& error) {
+    Finding finding{3, {}};
+    std::istringstream lines(error.what());
+    for (std::string line; std::getline(lines, line);) {
+      const size_t end = line.starts_with('[') ? line.find("] ") : std::string::npos;
+      if (end == std::string::npos)
+        finding.errors.push_back({"model", line, "model", "", ""});
+      else
+        finding.errors.push_back({line.substr(1, end - 1), line.substr(end + 2), "model", "", ""});
+    }
+    return finding;
+  } catch (const std::exception& error) {
+    return {2, {{"check", text_of(error), "failure", "", ""}}};
+  }
+}
+
+}  // namespace
+
+int exit_code_of(const std::vector<CheckResult>& results) {
+  int code = 0;
+  for (const CheckResult& result : results)
+    if (const int found = finding_of(result).code; found != 0) code = code == 0 ? found : std::min(code, found);
+  return code;
+}
+
+std::string to_text(const std::vector<CheckResult>& results) {
+  std::string text;
+  for (const CheckResult& result : results) {
+    const Finding finding = finding_of(result);
+    text += (result.line > 0 ? "line " + std::to_string(result.line) + " " : "") + result.name +
+            (finding.code == 0 ? ": fits\n" : ": does not fit\n");
+    for (const FieldError& error : finding.errors) text += "  " + error.line() + "\n";
+    for (const nlohmann::ordered_json& note : to_json(result.notes))
+      text += "  " + log_line("note", note, false) + "\n";
+  }
+  return text;
+}
+
+nlohmann::ordered_json to_json(const std::vector<CheckResult>& results) {
+  nlohmann::ordered_json jobs = nlohmann::ordered_json::array();
+  for (const CheckResult& result : results) {
+    const Finding finding = finding_of(result);
+    nlohmann::ordered_json job = {{"out", result.name}, {"fits", finding.code == 0}, {"notes", to_json(result.notes)}};
+    if (result.line > 0) job["line"] = result.line;
+    job["errors"] = nlohmann::ordered_json::array();
+    for (const FieldError& error : finding.errors)
+      job["errors"].push_back({{"field", error.field}, {"text", error.wrong}});
+    jobs.push_back(job);
+  }
+  return {{"fits", exit_code_of(results) == 0}, {"jobs", jobs}};
+}
+
+}  // namespace wan

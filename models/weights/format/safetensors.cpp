@@ -1,111 +1,225 @@
-// Writes safetensors files, in the form of the format's own library.
-#include <ATen/ATen.h>
+#include "models/weights/format/safetensors.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "models/files/atomic_file.h"
-#include "models/files/digest.h"
-#include "models/files/mapped_file.h"
+#include "models/files/bytes.h"
+#include "models/files/error.h"
+#include "models/files/foreign.h"
 #include "models/weights/dtype.h"
-#include "models/weights/format/safetensors.h"
 
 namespace wan {
 
 namespace {
 
-// The digest is that of the file with zeros in its place.
-constexpr const char* kDigest = "sha256";
-const std::string kBeforeDigest = "\"" + std::string(kDigest) + "\":\"";
-const std::string kNoDigest(64, '0');
+constexpr uint64_t kFarthest = uint64_t{1} << 62;  // sums of places do not overflow
+constexpr uint64_t kLongestHeader = 100'000'000;   // the limit of the format's own library
+constexpr size_t kMostDimensions = 64;             // ATen's own limit
+constexpr size_t kMostTensors = 200'000;           // an A14B expert has 1,095
 
-std::string_view bytes_of(const at::Tensor& tensor) {
-  return {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()};
-}
+/// Takes the header piece by piece. Not a document tree: hostile nesting ends at the first bracket that does not
+/// belong, doubled names are seen, and nothing but the table of tensors is kept.
+class Header final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  Header(std::shared_ptr<const MappedFile> file, uint64_t data_begin)
+      : file_(std::move(file)), data_begin_(data_begin) {}
 
-/// The tensors on the CPU in the order of the file, and its header.
-struct Contents {
-  std::vector<at::Tensor> tensors;
-  std::string header;  // with its length before it
+  StoredTensors tensors;
+  std::map<std::string, std::string> metadata;
+
+  bool start_object(size_t) override {
+    if (place_ == Place::Before) {
+      place_ = Place::Top;
+    } else if (place_ == Place::Top) {
+      place_ = name_ == "__metadata__" ? Place::Metadata : Place::Tensor;
+      shape_.reset(), offsets_.reset(), dtype_.reset();
+    } else {
+      refuse_value("an object");
+    }
+    return true;
+  }
+  bool key(string_t& text) override {
+    if (place_ == Place::Top) {
+      name_ = text;
+      if (tensors.contains(name_) || (name_ == "__metadata__" && has_metadata_)) refuse("occurs twice in the header");
+      has_metadata_ |= name_ == "__metadata__";
+    } else {
+      field_ = text;
+      if (place_ == Place::Metadata && metadata.contains(field_)) refuse("holds \"" + printable(field_) + "\" twice");
+    }
+    return true;
+  }
+  bool string(string_t& text) override {
+    if (place_ == Place::Metadata) {
+      metadata[field_] = text;
+    } else if (place_ == Place::Tensor && field_ == "dtype" && !dtype_) {
+      dtype_ = dtype_of_safetensors(text);
+      if (!dtype_) refuse("must have a known dtype, has \"" + printable(text) + "\"");
+    } else {
+      refuse_value("a string");
+    }
+    return true;
+  }
+  bool start_array(size_t) override {
+    if (place_ == Place::Tensor && field_ == "shape" && !shape_) {
+      shape_.emplace();
+      place_ = Place::Shape;
+    } else if (place_ == Place::Tensor && field_ == "data_offsets" && !offsets_) {
+      offsets_.emplace();
+      place_ = Place::Offsets;
+    } else {
+      refuse_value("an array");
+    }
+    return true;
+  }
+  bool end_array() override {
+    place_ = Place::Tensor;
+    return true;
+  }
+  bool number_unsigned(number_unsigned_t value) override {
+    if (place_ == Place::Shape) {
+      if (value > INT64_MAX || shape_->size() == kMostDimensions) refuse("has an impossible shape");
+      shape_->push_back(static_cast<int64_t>(value));
+    } else if (place_ == Place::Offsets && offsets_->size() < 2) {
+      offsets_->push_back(value);
+    } else {
+      refuse_value("a number");
+    }
+    return true;
+  }
+  bool end_object() override {
+    if (place_ == Place::Tensor) add_tensor();
+    place_ = place_ == Place::Top ? Place::After : Place::Top;
+    return true;
+  }
+  bool number_integer(number_integer_t) override { return refuse_value("a negative number"); }
+  bool number_float(number_float_t, const string_t&) override { return refuse_value("a fraction"); }
+  bool boolean(bool) override { return refuse_value("a boolean"); }
+  bool null() override { return refuse_value("null"); }
+  bool binary(binary_t&) override { return refuse_value("binary data"); }
+  bool parse_error(size_t position, const std::string&, const nlohmann::json::exception&) override {
+    throw ModelError(file_->path().string(), "must begin with a JSON header, which breaks at byte " +
+                                                 std::to_string(8 + position) + "; download it again");
+  }
+
+  /// Places against each other and against the file: the data is covered once, without holes. Says how much of a cut
+  /// file is there.
+  void check_coverage() const {
+    const uint64_t data_size = file_->bytes().size() - data_begin_;
+    // By begin, then by end: an empty tensor lies at the border of its neighbours.
+    std::vector<std::tuple<uint64_t, uint64_t, const std::string*>> order;
+    for (const auto& [name, tensor] : tensors) order.emplace_back(tensor.offset, tensor.offset + tensor.bytes(), &name);
+    std::sort(order.begin(), order.end());
+    uint64_t end = data_begin_;
+    for (const auto& [tensor_begin, tensor_end, name] : order) {
+      if (tensor_begin != end) {
+        throw ModelError(file_->path().string() + ": " + printable(*name),
+                         "must begin where the tensor before it ends (byte " + std::to_string(end - data_begin_) +
+                             "), begins at " + std::to_string(tensor_begin - data_begin_) + "; download it again");
+      }
+      end = tensor_end;
+    }
+    if (end - data_begin_ > data_size) {
+      throw ModelError(file_->path().string(), "is cut short: " + std::to_string(file_->bytes().size()) + " of " +
+                                                   std::to_string(end) + " bytes are there; download it again");
+    }
+    if (end - data_begin_ != data_size) {
+      throw ModelError(file_->path().string(), "must hold " + std::to_string(end - data_begin_) +
+                                                   " bytes of data, holds " + std::to_string(data_size) +
+                                                   "; download it again");
+    }
+  }
+
+ private:
+  enum class Place { Before, Top, Metadata, Tensor, Shape, Offsets, After };
+
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw ModelError(file_->path().string() + (name_.empty() ? "" : ": " + printable(name_)), what);
+  }
+  [[noreturn]] bool refuse_value(const std::string& what) const {
+    refuse(place_ == Place::Before ? "must have an object for a header, has " + what
+           : place_ == Place::Top  ? "must be an object, is " + what
+           : place_ == Place::Metadata
+               ? "must be strings, \"" + printable(field_) + "\" is " + what
+               : "must have one dtype, shape and pair of data_offsets, \"" + printable(field_) + "\" has " + what);
+  }
+
+  void add_tensor() {
+    if (!dtype_ || !shape_ || !offsets_ || offsets_->size() != 2) refuse("must have dtype, shape and two data_offsets");
+    const uint64_t begin = offsets_->at(0), end = offsets_->at(1);
+    if (begin > end || end > kFarthest) {
+      refuse("must lie behind the header, lies at " + std::to_string(begin) + " to " + std::to_string(end) +
+             "; download it again");
+    }
+    if (tensors.size() == kMostTensors) refuse("is one of more than 200,000 tensors; do not use this file");
+    // Without zeros, so that neither the size nor a stride overflows.
+    int64_t spread = static_cast<int64_t>(c10::elementSize(*dtype_));
+    for (int64_t extent : *shape_) {
+      if (__builtin_mul_overflow(spread, std::max<int64_t>(extent, 1), &spread)) refuse("has an impossible shape");
+    }
+    StoredTensor tensor{*dtype_, *shape_, row_major_strides(*shape_), file_, data_begin_ + begin};
+    if (tensor.bytes() != end - begin) {
+      refuse("must have " + std::to_string(tensor.bytes()) + " bytes by its shape, has " + std::to_string(end - begin));
+    }
+    tensors.emplace(name_, std::move(tensor));
+  }
+
+  std::shared_ptr<const MappedFile> file_;
+  uint64_t data_begin_;
+  Place place_ = Place::Before;
+  std::string name_, field_;
+  bool has_metadata_ = false;
+  std::optional<at::ScalarType> dtype_;
+  std::optional<std::vector<int64_t>> shape_;
+  std::optional<std::vector<uint64_t>> offsets_;
 };
 
-Contents contents_of(const std::map<std::string, at::Tensor>& tensors,
-                     const std::map<std::string, std::string>& metadata) {
-  std::vector<const std::pair<const std::string, at::Tensor>*> order;
-  for (const auto& entry : tensors) order.push_back(&entry);
-  std::stable_sort(order.begin(), order.end(),
-                   [](const auto* a, const auto* b) { return a->second.element_size() > b->second.element_size(); });
-  Contents contents;
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
-  uint64_t end = 0;
-  for (const auto* entry : order) {
-    const auto& [name, tensor] = *entry;
-    const std::string_view dtype = dtype_name(tensor.scalar_type());
-    if (dtype == "?") throw std::runtime_error("[" + name + "] safetensors has no word for its dtype");
-    const uint64_t begin = end;
-    end += tensor.nbytes();
-    header[name] = {{"dtype", dtype}, {"shape", tensor.sizes().vec()}, {"data_offsets", {begin, end}}};
-    contents.tensors.push_back(tensor.to(at::kCPU).contiguous());
+std::string_view safetensors_header(const MappedFile& file) {
+  const std::string_view bytes = file.bytes();
+  const std::string label = file.path().string();
+  refuse_foreign(bytes, Content::Safetensors, label);
+  if (bytes.size() < 8) {
+    throw ModelError(
+        label, "must be a safetensors file, has only " + std::to_string(bytes.size()) + " bytes; download it again");
   }
-  std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  const uint64_t length = text.size();
-  contents.header = std::string(reinterpret_cast<const char*>(&length), sizeof length) + text;
-  return contents;
+  const auto length = ByteReader(bytes, label).number<uint64_t>();
+  if (length > kLongestHeader) {
+    throw ModelError(label, "must be a safetensors file with a header of at most 100 MB, its first bytes say " +
+                                std::to_string(length));
+  }
+  if (length > bytes.size() - 8) {
+    throw ModelError(label, "is cut short: its header alone has " + std::to_string(length) + " bytes, " +
+                                std::to_string(bytes.size() - 8) + " are there; download it again");
+  }
+  return bytes.substr(0, 8 + length);
 }
 
-void write(const std::filesystem::path& path, const Contents& contents) {
-  AtomicFile file(path.string());
-  file.write(contents.header.data(), contents.header.size());
-  for (const at::Tensor& tensor : contents.tensors) file.write(tensor.const_data_ptr(), tensor.nbytes());
-  file.commit();
-}
-
-}  // namespace
-
-void write_safetensors(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
-  write(path, contents_of(tensors, metadata));
-}
-
-void write_with_digest(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
-  std::map<std::string, std::string> extended = metadata;
-  extended[kDigest] = kNoDigest;
-  Contents contents = contents_of(tensors, extended);
-  Sha256 digest;
-  digest.add(contents.header);
-  for (const at::Tensor& tensor : contents.tensors) digest.add(bytes_of(tensor));
-  const size_t place = contents.header.find(kBeforeDigest + kNoDigest);
-  contents.header.replace(place + kBeforeDigest.size(), kNoDigest.size(), digest.hex());
-  write(path, contents);
-}
-
-namespace {
-
-/// What stands behind the digest's key in the header; empty where there is none.
-std::string_view stored_digest(std::string_view file) {
-  const size_t header = std::min<size_t>(file.size(), size_t(1) << 20);
-  const size_t place = file.substr(0, header).find(kBeforeDigest);
-  return place == std::string_view::npos ? "" : file.substr(place + kBeforeDigest.size(), kNoDigest.size());
+Header read_header(const std::shared_ptr<const MappedFile>& file) {
+  const std::string_view bytes = safetensors_header(*file);
+  Header header(file, bytes.size());
+  nlohmann::json::sax_parse(bytes.begin() + 8, bytes.end(), &header);
+  header.check_coverage();
+  return header;
 }
 
 }  // namespace
 
-bool is_undamaged(const std::filesystem::path& path) try {
-  const auto file = MappedFile::open(path);
-  const std::string_view all(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
-  const std::string_view stored = stored_digest(all);
-  if (stored.size() != kNoDigest.size()) return false;
-  const size_t place = size_t(stored.data() - all.data());
-  Sha256 digest;
-  digest.add(all.substr(0, place));
-  digest.add(kNoDigest);
-  digest.add(all.substr(place + stored.size()));
-  return digest.hex() == stored;
-} catch (const std::exception&) {
-  return false;
+StoredTensors read_safetensors(const std::shared_ptr<const MappedFile>& file) {
+  return read_header(file).tensors;
 }
+
+std::map<std::string, std::string> read_safetensors_metadata(const std::shared_ptr<const MappedFile>& file) {
+  auto metadata = read_header(file).metadata;
+  metadata.erase("sha256");  // of write_with_digest
+  return metadata;
+}
+
+const Format kSafetensors = {.has_extension = [](std::string_view extension) { return extension == ".safetensors"; },
+                             .has_content = [](std::string_view bytes) { return bytes.size() > 8 && bytes[8] == '{'; },
+                             .read = read_safetensors,
+                             .header =
+                                 [](const std::shared_ptr<const MappedFile>& file) {
+                                   return std::vector<std::string_view>{safetensors_header(*file)};
+                                 }};
 
 }  // namespace wan

@@ -82,16 +82,27 @@ void write_with_digest(const std::filesystem::path& path, const std::map<std::st
   write(path, contents);
 }
 
+namespace {
+
+/// What stands behind the digest's key in the header; empty where there is none.
+std::string_view stored_digest(std::string_view file) {
+  const size_t header = std::min<size_t>(file.size(), size_t(1) << 20);
+  const size_t place = file.substr(0, header).find(kBeforeDigest);
+  return place == std::string_view::npos ? "" : file.substr(place + kBeforeDigest.size(), kNoDigest.size());
+}
+
+}  // namespace
+
 bool is_undamaged(const std::filesystem::path& path) try {
   const auto file = MappedFile::open(path);
   const std::string_view all = file->bytes();
-  const std::string stored = read_header_metadata(file).at(kDigest);
-  const size_t place = all.find(kBeforeDigest + stored);
-  if (place == std::string_view::npos || stored.size() != kNoDigest.size()) return false;
+  const std::string_view stored = stored_digest(all);
+  if (stored.size() != kNoDigest.size()) return false;
+  const size_t place = size_t(stored.data() - all.data());
   Sha256 digest;
-  digest.add(all.substr(0, place + kBeforeDigest.size()));
+  digest.add(all.substr(0, place));
   digest.add(kNoDigest);
-  digest.add(all.substr(place + kBeforeDigest.size() + kNoDigest.size()));
+  digest.add(all.substr(place + stored.size()));
   return digest.hex() == stored;
 } catch (const std::exception&) {
   return false;

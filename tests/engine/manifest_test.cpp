@@ -86,7 +86,7 @@ TEST(Manifest, AllErrorsOfAllLinesAtOnceWithTheirNumbers) {
 
 TEST(Manifest, WhatIsWrongInOneWayIsStillLookedAtInTheOthers) {
   EXPECT_EQ(Manifest(line(R"("repeat": 0, "shift": 99)", "a.mp4") + line(R"("shift": 99)", "b.mp4") +
-                     line("", "b.mp4") + line(R"("seeds": [1, -1, "x"])", "c.mp4"))
+                     line("", "b.mp4") + line(R"("seeds": [1, -2, "x"])", "c.mp4"))
                 .wrong(),
             "line 1, repeat; line 1, shift; line 2, shift; line 3, out; line 4, seed; line 4, seed");
 }
@@ -138,7 +138,7 @@ TEST(Manifest, SeedsAndRepeatFanOut) {
   EXPECT_EQ(outs(jobs)[2], "a-" + std::to_string(jobs[2].request.seed) + ".mp4");
 
   EXPECT_EQ(Manifest(line(R"("seeds": [1, 1])", "a.mp4")).wrong(), "line 1, out");
-  EXPECT_EQ(Manifest(line(R"("seeds": [-1, 2])", "a.mp4")).wrong(), "line 1, seed");
+  EXPECT_EQ(Manifest(line(R"("seeds": [-2, 2])", "a.mp4")).wrong(), "line 1, seed");
   for (const char* more :
        {R"("seeds": [])", R"("seeds": 3)", R"("seeds": [1], "seed": 1)", R"("seeds": [1], "repeat": 2)"})
     EXPECT_EQ(Manifest(line(more, "a.mp4")).wrong(), "line 1, seeds") << more;
@@ -173,9 +173,10 @@ TEST(Manifest, TheCommandsFlagsAreDefaults) {
 }
 
 TEST(Manifest, AnOutputMustNotBeAnInput) {
-  Manifest manifest(R"({"task": "i2v", "model": "m", "prompt": "p", "image_url": "list.jsonl", "out": "a.mp4"})"
+  Manifest manifest(R"({"task": "i2v", "model": "m", "prompt": "p", "image_url": "frames.mp4", "out": "a.mp4"})"
                     "\n" +
-                    line("", "list.jsonl"));
+                    line("", "frames.mp4"));
+  std::ofstream(manifest.folder / "frames.mp4") << "x";
   EXPECT_EQ(manifest.wrong(), "line 2, out");
 }
 

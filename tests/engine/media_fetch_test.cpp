@@ -72,7 +72,8 @@ TEST(InputFiles, ErrorsNameTheUrlAndNotTheCopy) {
     ADD_FAILURE() << "zeros were read as a picture";
   } catch (const InvalidRequest& invalid) {
     EXPECT_STREQ(invalid.what(),
-                 "[image_url] must be an image (PNG, JPEG, WebP, BMP, TIFF, GIF), got 'data:image/png;base64,...': "
+                 "[image_url] must be an image (PNG, JPEG, WebP, BMP, TIFF, GIF, AVIF, HEIC, JPEG 2000), got "
+                 "'data:image/png;base64,...': "
                  "none of these by its first bytes");
     EXPECT_EQ(invalid.errors.at(0).field, "image_url");
   }

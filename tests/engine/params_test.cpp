@@ -221,7 +221,8 @@ TEST(Params, SeedsAreWhatTorchTakes) {
     EXPECT_TRUE(seed(value).seed_given);
     EXPECT_EQ(parse(json(to_json(seed(value))), ParseOptions{.need_model = false, .check_files = false}).seed, value);
     const json typed = fields(Task::T2V, {{"seed", std::to_string(value)}});
-    EXPECT_EQ(parse(Task::T2V, typed, {.source = Source::Flags, .check_files = false}).seed, value);
+    EXPECT_EQ(parse(Task::T2V, typed, {.source = Source::Flags, .need_model = false, .check_files = false}).seed,
+              value);
   }
   EXPECT_FALSE(seed(-1).seed_given);
   EXPECT_EQ(errors(Task::T2V, {{"seed", "-1"}}, kFlags), "");

@@ -125,7 +125,7 @@ TEST_F(Program, ADecodeThatStoppedIsFinishedFromItsLatents) {
   const Words words = with(job({"--out", "a.mp4"}), "--num-frames", "81");
   ASSERT_EQ(run(with(words, "--out", "whole.mp4")).code, 0);
   Process stopped("wan-infer", words, folder.path());
-  ASSERT_TRUE(stopped.wait_for("decode 1/"));
+  ASSERT_TRUE(stopped.wait_for("decode 3/"));
   stopped.signal(SIGINT);
   const Outcome kept = stopped.finish();
   EXPECT_EQ(kept.code, 130);
@@ -148,7 +148,7 @@ TEST_F(Program, CtrlCKeepsTheStepsAndTheSameCommandGoesOn) {
   const Words words = with(job({"--out", "a.mp4"}), "--num-inference-steps", "40");
   ASSERT_EQ(run(with(words, "--out", "whole.mp4")).code, 0);
   Process process("wan-infer", words, folder.path());
-  ASSERT_TRUE(process.wait_for("denoise 5/"));
+  ASSERT_TRUE(process.wait_for("denoise 4/"));
   process.signal(SIGINT);
   Outcome stopped = process.finish();
   EXPECT_EQ(stopped.code, 130);
@@ -159,24 +159,88 @@ TEST_F(Program, CtrlCKeepsTheStepsAndTheSameCommandGoesOn) {
   const Outcome other = run(with(words, "--seed", "43"));
   EXPECT_EQ(other.code, 2);
   expect_one_line(other, "--fresh");
-  const Outcome finished = run(words);
+  const Outcome finished = run(with(words, "--threads", "3"));
   EXPECT_EQ(finished.code, 0) << finished.err;
-  EXPECT_EQ(finished.err.find("denoise 1/"), std::string::npos) << "from the start";
+  EXPECT_EQ(finished.err.find("denoise 0/"), std::string::npos) << "from the start";
   EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4", "whole.mp4"}));
   EXPECT_TRUE(content(at("a.mp4")) == content(at("whole.mp4")));
+}
+
+TEST_F(Program, TheNumberOfThreadsChangesNoByte) {
+  for (const char* threads : {"1", "3", "16"})
+    ASSERT_EQ(run(with(job({"--out", threads + std::string(".mp4")}), "--threads", threads)).code, 0);
+  EXPECT_TRUE(content(at("1.mp4")) == content(at("3.mp4")));
+  EXPECT_TRUE(content(at("1.mp4")) == content(at("16.mp4")));
+}
+
+TEST_F(Program, EachSignalHasItsCodeAndItsLine) {
+  const Words words = with(job({"--out", "a.mp4"}), "--num-inference-steps", "40");
+  for (const auto& [signal, text] :
+       std::map<int, std::string>{{SIGTERM, "[stop] terminated"}, {SIGHUP, "[stop] the terminal was closed"}}) {
+    Process process("wan-infer", words, folder.path());
+    ASSERT_TRUE(process.wait_for("denoise "));
+    process.signal(signal);
+    const Outcome stopped = process.finish();
+    EXPECT_EQ(stopped.code, 128 + signal);
+    expect_one_line(stopped, text);
+    expect_one_line(stopped, "the same command goes on");
+  }
+}
+
+TEST_F(Program, ASignalWhileLibtorchLoadsIsToldToo) {
+  Process process("wan-infer", job({"--out", "a.mp4"}), folder.path());
+  std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  process.signal(SIGTERM);
+  const Outcome stopped = process.finish();
+  EXPECT_EQ(stopped.code, 128 + SIGTERM);
+  expect_one_line(stopped, "nothing is kept");
+  EXPECT_EQ(files(), Words{});
+}
+
+TEST_F(Program, CheckLooksAndLeavesNothing) {
+  Words words = job({"--out", "a.mp4"});
+  words.insert(words.begin(), "check");
+  const Outcome fits = run(words);
+  EXPECT_EQ(fits.code, 0) << fits.err;
+  EXPECT_EQ(fits.out, "a.mp4: fits\n");
+  const Outcome told = run(with(words, "--prompt", "a (red:1.5) circle"));
+  EXPECT_EQ(told.out,
+            "a.mp4: fits\n  note [prompt] it has '(red:1.5)', a notation of other programs: it is read as "
+            "words; write it as a sentence\n");
+  EXPECT_EQ(files(), Words{});
+
+  std::ofstream(at("a.mp4")) << "another";
+  words.push_back("--json");
+  const Outcome taken = run(words);
+  EXPECT_EQ(taken.code, 2);
+  const nlohmann::json found = nlohmann::json::parse(taken.out);
+  EXPECT_EQ(found["fits"], false);
+  EXPECT_EQ(found["jobs"][0]["errors"][0]["field"], "out");
+}
+
+TEST_F(Program, CheckOfABatchNamesEachJob) {
+  std::ofstream(at("list.jsonl"))
+      << R"({"task": "t2v", "prompt": "x", "out": "a.mp4", "unlocked": true, "width": 64, "height": 64})"
+      << "\n"
+      << R"({"task": "t2v", "prompt": "x", "out": "b.mp4", "model": "absent"})"
+      << "\n";
+  const Outcome found = run({"check", "batch", "list.jsonl", "--model", kNano});
+  EXPECT_EQ(found.code, 3) << found.out << found.err;
+  EXPECT_TRUE(found.out.starts_with("line 1 a.mp4: fits\nline 2 b.mp4: does not fit\n  [")) << found.out;
+  EXPECT_EQ(files(), Words{"list.jsonl"});
 }
 
 TEST_F(Program, FreshDropsWhatIsKept) {
   const Words words = with(job({"--out", "a.mp4"}), "--num-inference-steps", "40");
   Process process("wan-infer", words, folder.path());
-  ASSERT_TRUE(process.wait_for("denoise 5/"));
+  ASSERT_TRUE(process.wait_for("denoise 4/"));
   process.signal(SIGINT);
   EXPECT_EQ(process.finish().code, 130);
   Words anew = words;
   anew.push_back("--fresh");
   const Outcome fresh = run(anew);
   EXPECT_EQ(fresh.code, 0) << fresh.err;
-  EXPECT_NE(fresh.err.find("denoise 1/"), std::string::npos) << fresh.err;
+  EXPECT_NE(fresh.err.find("denoise 0/"), std::string::npos) << fresh.err;
   EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4"}));
 }
 
@@ -282,15 +346,13 @@ class Hostile : public Program {
   void SetUp() override { std::filesystem::copy(kNano, model(), std::filesystem::copy_options::recursive); }
   std::filesystem::path model() const { return folder / "model"; }
 
-  /// The job ends with exit code 3 and one line that holds each of `parts`. `kept` is what is left beside the model: the
-  /// steps that were made before the file was wanted.
-  void expect_refused(const Words& parts, const Words& kept = {}) {
+  /// The job ends before its first step with exit code 3 and one line that holds each of `parts`; nothing is left.
+  void expect_refused(const Words& parts) {
     Outcome run = this->run(with(job({"--out", "a.mp4"}), "--model", model()));
     EXPECT_EQ(run.code, 3) << run.err;
     for (const std::string& part : parts) expect_one_line(run, part);
-    Words left = kept;
-    left.push_back("model");
-    EXPECT_EQ(files(), left);
+    EXPECT_EQ(run.err.find("denoise"), std::string::npos) << run.err;
+    EXPECT_EQ(files(), Words{"model"});
   }
 };
 
@@ -309,7 +371,7 @@ TEST_F(Hostile, FilesThatAreMissing) {
 
 TEST_F(Hostile, AShardThatIsMissing) {
   std::filesystem::remove(model() / "low_noise_model" / "diffusion_pytorch_model-00002-of-00002.safetensors");
-  expect_refused({"diffusion_pytorch_model-00002-of-00002.safetensors"}, {"a.mp4.work"});
+  expect_refused({"diffusion_pytorch_model-00002-of-00002.safetensors"});
 }
 
 TEST_F(Hostile, AShardThatWasCutOff) {
@@ -329,7 +391,7 @@ TEST_F(Hostile, TensorsOfAnotherShape) {
   nlohmann::json config = nlohmann::json::parse(content(path));
   config["ffn_dim"] = config["ffn_dim"].get<int64_t>() * 2;
   std::ofstream(path) << config;
-  expect_refused({"low_noise_model", "ffn.0.weight"}, {"a.mp4.work"});
+  expect_refused({"low_noise_model", "ffn.0.weight"});
 }
 
 TEST_F(Hostile, ATokenizerThatIsNone) {

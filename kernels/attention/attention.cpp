@@ -9,6 +9,7 @@
 #include "kernels/attention/selector.h"
 #include "kernels/op/check.h"
 #include "kernels/op/device.h"
+#include "kernels/op/pieces.h"
 #include "kernels/op/takes.h"
 
 namespace wan::kernels {
@@ -26,6 +27,24 @@ Tensor library_attention(const Tensor& q, const Tensor& k, const Tensor& v, doub
   return at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask, 0.0, false,
                                           scale)
       .transpose(1, 2);
+}
+
+/// The same on the CPU, a head and some of its queries at a time: few queries with many keys would be shared among
+/// threads key by key, and the sums would follow their number.
+Tensor attention_in_pieces(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias) {
+  constexpr int64_t kQueries = 2048;
+  const int64_t heads = q.size(2), blocks = (q.size(1) + kQueries - 1) / kQueries;
+  const Tensor out = at::empty(q.sizes(), q.options());
+  in_pieces(heads * blocks, [&](int64_t piece) {
+    const int64_t head = piece / blocks, first = piece % blocks * kQueries;
+    const int64_t count = std::min(kQueries, q.size(1) - first);
+    const auto of_head = [&](const Tensor& x) { return x.narrow(2, head, 1); };
+    Tensor seen = bias;
+    if (bias.defined() && bias.dim() == 3) seen = bias.narrow(0, head, 1).narrow(1, first, count);
+    const Tensor y = library_attention(of_head(q).narrow(1, first, count), of_head(k), of_head(v), scale, seen);
+    of_head(out).narrow(1, first, count).copy_(y);
+  });
+  return out;
 }
 
 }  // namespace
@@ -60,6 +79,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale
   if (AttentionSelector* selector = context.attention_on(q.device()); selector && !q.requires_grad())
     return (*selector)(q, k, v, scale, bias);
   // On a GPU the libraries read a bias in q's dtype, where a logit of 20 would be off by 0.06.
+  if (q.is_cpu() && !q.requires_grad()) return attention_in_pieces(q, k, v, scale, bias);
   if (q.is_cpu() || (use_libraries(q, context) && !bias.defined())) return library_attention(q, k, v, scale, bias);
   return reference::attention(q, k, v, scale, bias);
 }

@@ -53,8 +53,13 @@ TEST(Threads, Int8Linear) {
 
 TEST(Threads, Attention) {
   at::manual_seed(3);
-  for (auto [queries, keys, heads, dim] : std::vector<std::array<int64_t, 4>>{
-           {32, 32, 4, 32}, {160, 160, 12, 128}, {160, 512, 4, 128}, {33, 7, 2, 64}, {700, 700, 2, 16}}) {
+  for (auto [queries, keys, heads, dim] : std::vector<std::array<int64_t, 4>>{{32, 32, 4, 32},
+                                                                              {160, 160, 12, 128},
+                                                                              {160, 512, 4, 128},
+                                                                              {33, 7, 2, 64},
+                                                                              {20, 512, 1, 128},
+                                                                              {1, 512, 3, 16},
+                                                                              {700, 700, 2, 16}}) {
     const Tensor q = at::randn({1, queries, heads, dim}), k = at::randn({1, keys, heads, dim}),
                  v = at::randn({1, keys, heads, dim});
     const std::string name = "attention of " + std::to_string(queries) + " over " + std::to_string(keys);

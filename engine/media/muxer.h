@@ -1,4 +1,4 @@
-// Writes an MP4 file: streams are added, packets written, and at the end it appears under its name.
+// Writes an MP4 file, or a QuickTime file where its name ends in .mov: streams are added, packets written, and at the end it appears under its name.
 // Included by this folder's .cpp files only.
 #pragma once
 
@@ -30,6 +30,7 @@ class Muxer {
   void finish();
 
  private:
+  bool is_mov() const;
   void open();
   void close();
   void check(int code) const;  // throws std::runtime_error with path and errno text

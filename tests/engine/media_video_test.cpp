@@ -120,6 +120,18 @@ TEST(VideoWriter, TwoThatWriteOneFileLeaveItWhole) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 2);
 }
 
+TEST(VideoWriter, AMovIsQuickTimeAndKeepsLongMetadata) {
+  TemporaryFolder folder;
+  const std::string words = "{\"wan_infer\":\"" + std::string(200'000, 'x') + "\"}";
+  for (const char* name : {"a.mov", "a.MOV", "a.mp4"}) {
+    VideoWriter writer(folder / name, {.height = 32, .width = 64, .rate = {8, 1}, .metadata = words});
+    writer.write(moving_picture(3, 32, 64));
+    writer.finish();
+    EXPECT_EQ(read_metadata({folder / name, "video"}), words) << name;
+    EXPECT_EQ(bytes_of(folder / name).substr(4, 8), std::string(name).ends_with("4") ? "ftypisom" : "ftypqt  ") << name;
+  }
+}
+
 TEST(VideoWriter, TellsWhyTheDiskRefuses) {
   TemporaryFolder folder;
   auto error_of = [](const std::string& path) -> std::string {

@@ -48,8 +48,8 @@ void add_contact_sheet(CLI::App& app) {
   add_flag(app, "--contact-sheet", "FILE.png", "Also write a picture of some frames side by side.", "Output");
 }
 
-void add_overwrite(CLI::App& app) {
-  add_flag(app, "--overwrite", "", "Replace an output that another request made.", "Output");
+void add_overwrite(CLI::App& app, const char* help = "Replace an output that another request made.") {
+  add_flag(app, "--overwrite", "", help, "Output");
 }
 
 /// Of the commands that render one video, which is resumed by itself.
@@ -107,7 +107,7 @@ void add_commands(CLI::App& app) {
   add_flag(*batch, "--order", "phases|given",
            "phases moves the weights least; given keeps the manifest's order. Default phases.", "Batch");
   add_flag(*batch, "--fail-fast", "", "Stop at the first job that fails.", "Batch");
-  add_overwrite(*batch);
+  add_overwrite(*batch, "Replace outputs that were not made with this work folder; what it finished stays.");
   add_run_flags(*batch);
 
   add_command(app, "show", "VIDEO", "Print the request that is stored in a video", {});
@@ -277,7 +277,8 @@ class Reader {
     for (const auto& [name, value] : command_.fields.items()) {
       const Parameter& parameter = *find_parameter(name);
       if (parameter.accepts(Task::T2V)) continue;
-      fields.erase(name);  // an input, of a task that only the video tells
+      fields.erase(name);  // of a task that only the video tells
+      if (!parameter.path) continue;
       collect([&] {
         const std::string input = read_text(parameter, value);
         if (!is_url(input)) check_readable(name, input);

@@ -1,7 +1,9 @@
 #include "engine/media/av.h"
 
+#include <cerrno>
 #include <new>
 #include <stdexcept>
+#include <system_error>
 
 namespace wan::av {
 
@@ -27,12 +29,32 @@ Codec new_decoder(AVCodecID codec, const AVCodecParameters* parameters) {
 }
 
 std::string error_text(int code) {
-  char text[AV_ERROR_MAX_STRING_SIZE] = {};
-  av_strerror(code, text, sizeof(text));
-  return text;
+  switch (code) {
+    case AVERROR_INVALIDDATA:
+      return "its content is damaged or of another kind";
+    case AVERROR_EOF:
+      return "it ends too early";
+    case AVERROR_STREAM_NOT_FOUND:
+      return "it has no such track";
+    case AVERROR_DECODER_NOT_FOUND:
+    case AVERROR_DEMUXER_NOT_FOUND:
+    case AVERROR_PROTOCOL_NOT_FOUND:
+      return "the installed FFmpeg does not read its kind";
+    case AVERROR_ENCODER_NOT_FOUND:
+    case AVERROR_MUXER_NOT_FOUND:
+      return "the installed FFmpeg does not write its kind";
+    case AVERROR_PATCHWELCOME:
+    case AVERROR_EXPERIMENTAL:
+      return "FFmpeg does not support it";
+    case AVERROR_EXTERNAL:
+      return "a library of FFmpeg's fails";
+  }
+  // The system's errors are small numbers, FFmpeg's own are four letters.
+  return code > -4096 ? std::generic_category().message(-code) : "FFmpeg fails (" + std::to_string(code) + ")";
 }
 
 int check(int code, const std::string& doing) {
+  if (code == AVERROR(ENOMEM)) throw std::bad_alloc();
   if (code < 0) throw std::runtime_error(doing + ": " + error_text(code));
   return code;
 }

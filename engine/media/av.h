@@ -43,7 +43,7 @@ Packet new_packet();
 /// none.
 Codec new_decoder(AVCodecID codec, const AVCodecParameters* parameters = nullptr);
 
-/// The text of a libav* or errno code, e.g. "No space left on device".
+/// A libav* or errno code in words of ours or the system's, e.g. "No space left on device".
 std::string error_text(int code);
 
 /// Throws std::runtime_error "<doing>: <error text>" where `code` is negative; otherwise returns it.

@@ -74,6 +74,7 @@ Muxer::~Muxer() {
 }
 
 void Muxer::check(int code) const {
+  if (code == AVERROR(ENOMEM)) throw std::bad_alloc();
   if (code < 0) throw std::runtime_error("[" + shown_name(path_) + "] cannot be written: " + error_text(code));
 }
 

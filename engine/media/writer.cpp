@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cerrno>
 #include <new>
 #include <stdexcept>
 
@@ -88,7 +89,10 @@ av::Codec new_encoder(const VideoFormat& format) {
     av::check(av_opt_set(codec->priv_data, "x264-params", "asm=AVX2,FMA3,BMI1,BMI2,LZCNT", 0),
               "setting x264's instructions");
   }
-  av::check(avcodec_open2(codec.get(), encoder, nullptr), "opening x264");
+  errno = 0;
+  const int code = avcodec_open2(codec.get(), encoder, nullptr);
+  if (code == AVERROR_EXTERNAL && errno == ENOMEM) throw std::bad_alloc();  // x264 does not say it
+  av::check(code, "opening x264");
   return codec;
 }
 

@@ -139,6 +139,30 @@ TEST(Batch, GoesOnWhereItWasStoppedWithTheSameBytes) {
   }
 }
 
+TEST(Batch, DamagedWorkIsMadeAgainWithTheSameBytes) {
+  Scene scene;
+  scene.add({{"out", "a.mp4"}, {"seed", 1}, {"num_inference_steps", 7}});
+  const std::string out = scene.run().jobs[0].request.out, want = bytes_of(out);
+  for (const std::string ending : {".encoded.safetensors", ".sampling.safetensors"})
+    for (const bool emptied : {false, true}) {
+      fs::remove(out);
+      Steps few(3);
+      EXPECT_TRUE(scene.run({}, &few).cancelled);
+      int64_t damaged = 0;
+      for (const auto& entry : fs::directory_iterator(scene.work())) {
+        const std::string path = entry.path().string();
+        if (!path.ends_with(ending)) continue;
+        std::string bytes = emptied ? "" : bytes_of(path);
+        if (!emptied) bytes.back() ^= 1;  // the last mantissa bit of a value: nothing else would notice
+        std::ofstream(path, std::ios::binary) << bytes;
+        ++damaged;
+      }
+      EXPECT_GT(damaged, 0) << ending;
+      EXPECT_EQ(scene.run().count(JobState::Done), 1) << ending;
+      EXPECT_TRUE(bytes_of(out) == want) << ending;
+    }
+}
+
 TEST(Batch, WhatAKillLeftOfAFinishedJobGoesAtTheNextRun) {
   Scene scene;
   scene.add({{"out", "a.mp4"}});

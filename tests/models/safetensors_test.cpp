@@ -164,6 +164,30 @@ TEST(Safetensors, WritesWhatItReads) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 2) << "nothing is left beside the files";
 }
 
+TEST(Safetensors, ADigestTellsDamage) {
+  const TemporaryFolder folder;
+  const fs::path path = folder / "a.safetensors";
+  const std::map<std::string, std::string> metadata = {{"frames", "17"}, {"text", "\"sha256\":\"0000"}};
+  write_with_digest(path, {{"x", at::arange(40, at::kFloat)}, {"y", at::ones({3})}}, metadata);
+  EXPECT_TRUE(is_undamaged(path));
+  EXPECT_EQ(read_safetensors_metadata(MappedFile::open(path)), metadata) << "the digest is not the caller's";
+  EXPECT_TRUE(at::equal(Checkpoint::open(path).map("x"), at::arange(40, at::kFloat)));
+  const std::string whole = content(path);
+  for (size_t at = 0; at < whole.size(); at += 7) {
+    std::string damaged = whole;
+    damaged[at] ^= 1;
+    std::ofstream(path, std::ios::binary) << damaged;
+    EXPECT_FALSE(is_undamaged(path)) << at;
+  }
+  for (const std::string& other : {std::string(), whole.substr(0, whole.size() / 2), whole + "x"}) {
+    std::ofstream(path, std::ios::binary) << other;
+    EXPECT_FALSE(is_undamaged(path)) << other.size();
+  }
+  write_safetensors(path, {{"x", at::ones({3})}});
+  EXPECT_FALSE(is_undamaged(path)) << "has none";
+  EXPECT_FALSE(is_undamaged(folder / "absent"));
+}
+
 TEST(Safetensors, AFailedWriteLeavesNothing) {
   const TemporaryFolder folder;
   EXPECT_THROW(write_safetensors(folder / "absent" / "x.safetensors", {}), std::runtime_error);

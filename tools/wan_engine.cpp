@@ -17,6 +17,7 @@
 #include "engine/base/text.h"
 #include "engine/job/check.h"
 #include "engine/job/fetched.h"
+#include "engine/job/outputs.h"
 #include "engine/job/replay.h"
 #include "engine/job/single.h"
 #include "engine/media/metadata.h"
@@ -30,6 +31,7 @@
 #include "engine/sampling/attention_record.h"
 #include "models/files/bus_error.h"
 #include "models/files/error.h"
+#include "models/files/scratch_folder.h"
 #include "tools/cli/batch_output.h"
 #include "tools/cli/check_output.h"
 #include "tools/cli/command_line.h"
@@ -65,21 +67,6 @@ void answer_for(const std::vector<Difference>& differences, const Command& comma
   for (const Difference& difference : differences) console.say(command.name + ": " + difference.line());
 }
 
-/// A folder that goes at the end of the scope.
-struct ScratchFolder {
-  ScratchFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "wan-infer-").string() + std::string(6, 'X');
-    if (!mkdtemp(name.data()))
-      throw std::runtime_error("[" + shown_name(name) + "] cannot be made: " + std::strerror(errno));
-    path = name;
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  std::filesystem::path path;
-};
-
 /// What the inputs hold now. URLs are fetched for it, into `copies`; a video keeps neither their password nor their query.
 InputIdentities inputs_now(const Request& request, const std::filesystem::path& copies, Progress& progress) try {
   return identify_inputs(request, input_files(request, copies, progress).by_field());
@@ -109,11 +96,17 @@ std::string without_suffix(const std::string& path, const std::string& suffix) {
   return path.ends_with(suffix) ? path.substr(0, path.size() - suffix.size()) : path;
 }
 
+/// Whether a folder's name is that of a single render's work.
+bool is_work_of_one(const std::string& folder) {
+  for (const char* ending : {".mp4.work", ".m4v.work", ".mov.work"})
+    if (folder.ends_with(ending)) return true;
+  return false;
+}
+
 /// What latents become: those in OUT.work the file OUT, others the name before their ending.
 std::string output_of(const std::string& latents) {
   const std::string folder = std::filesystem::absolute(latents).parent_path().string();
-  return folder.ends_with(".mp4.work") ? without_suffix(folder, ".work")
-                                       : without_suffix(latents, ".latents.safetensors");
+  return is_work_of_one(folder) ? without_suffix(folder, ".work") : without_suffix(latents, ".latents.safetensors");
 }
 
 void run_show(const Command& command) {
@@ -129,8 +122,9 @@ SingleOptions options_of(const Command& command, Contexts& contexts) {
 
 void run_replay(const Command& command, Contexts& contexts, Console& console) {
   Record record = parse_record(read_metadata({command.input, "video"}), "video");
-  Request request =
-      overridden(record.request, command, without_suffix(command.input, ".mp4") + "-replay.mp4", Named::ModelAndInputs);
+  Request request = overridden(record.request, command,
+                               std::filesystem::path(command.input).replace_extension().string() + "-replay.mp4",
+                               Named::ModelAndInputs);
   const ScratchFolder copies;
   check_same(record, request, command, console, &copies);
   Placement placement = resolve_placement(request, &contexts);
@@ -155,6 +149,7 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
   check_writable("out", request.out);
   if (std::filesystem::exists(request.out) && !command.overwrite)
     throw InvalidRequest("out", "must not be there already: " + shown_path(request.out) + "; --overwrite replaces it");
+  check_sheet(command.contact_sheet, command.overwrite);
   check_same(saved.record, request, command, console);
   saved.record.request.metadata = request.metadata;
   const ScratchFolder copies;
@@ -172,14 +167,14 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
   if (work && std::filesystem::equivalent(work->path(), WorkFolder::beside(request.out), ignored)) work->discard();
 }
 
-/// The exit code: 3 where a file is another than its checksum says.
+/// The exit code: 3 where a file is another than its checksum says, or is not there.
 int run_verify(const Command& command, Console& console) {
   const Verification found = verify_files(command.input, command.checksums, console);
   if (command.log_format == "json")
     std::cout << to_json(found).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
   else
     std::cout << to_text(found);
-  return found.count(FileState::Differs) > 0 ? 3 : 0;
+  return found.count(FileState::Differs) + found.count(FileState::Absent) > 0 ? 3 : 0;
 }
 
 void run_inspect(const Command& command) {
@@ -223,8 +218,14 @@ int run_check(const Command& command, Contexts& contexts, Console& console) {
       jobs.push_back({.line = job.line, .request = job.request, .name = job.name});
   }
   const ScratchFolder scratch;
-  const std::vector<CheckResult> results = check_jobs(
-      jobs, {.overwrite = command.overwrite, .work = work, .scratch = scratch.path, .contexts = &contexts}, console);
+  const std::vector<CheckResult> results = check_jobs(jobs,
+                                                      {.overwrite = command.overwrite,
+                                                       .given_order = command.order == "given",
+                                                       .contact_sheet = command.contact_sheet,
+                                                       .work = work,
+                                                       .scratch = scratch.path,
+                                                       .contexts = &contexts},
+                                                      console);
   std::cout << (command.json ? to_json(results).dump(2) + "\n" : to_text(results));
   return exit_code_of(results);
 }
@@ -235,6 +236,7 @@ void set_threads(int64_t asked) {
   const int64_t wanted = asked > 0 ? asked : at::get_num_threads();
   std::atomic<bool> end{false};
   std::vector<std::thread> tried;
+  tried.reserve(size_t(wanted));
   int64_t made = 1;
   try {
     for (; made < wanted; ++made) tried.emplace_back([&] { end.wait(false); });
@@ -281,8 +283,11 @@ int exit_code(int argc, char** argv) {
   auto complain = [](const std::string& text) { std::cerr << "wan-infer: " << text << "\n"; };
   try {
     const int code = run(parse_command_line(argc, argv));
-    return std::cout.flush() ? code : 1;
+    if (std::cout.flush()) return code;
+    complain("[stdout] cannot be written; the result is incomplete");
+    return 1;
   } catch (const InvalidRequest& invalid) {
+    if (wants_json(argc, argv)) std::cout << refused_json(invalid) << std::flush;
     for (const FieldError& error : invalid.errors) complain(error.line());
     return 2;
   } catch (const OtherFiles& others) {

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -23,6 +24,7 @@ int become_engine(char** argv) {
   setenv("OMP_WAIT_POLICY", "passive", 0);
   const std::string engine = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "wan-engine";
   wan::hold_signals();  // libtorch takes half a second to be loaded; wan-engine gets what comes meanwhile
+  if (const int came = wan::signal_that_came()) raise(came);
   execv(engine.c_str(), argv);
   std::cerr << "wan-infer: [wan-engine] must lie beside this program: " << std::strerror(errno)
             << "; ./run build makes it\n";
@@ -41,6 +43,7 @@ int main(int argc, char** argv) {
                                                  : wan::dry_run_text(command.request));
     return std::cout.flush() ? 0 : 1;
   } catch (const wan::InvalidRequest& invalid) {
+    if (wan::wants_json(argc, argv)) std::cout << wan::refused_json(invalid) << std::flush;
     for (const wan::FieldError& error : invalid.errors) std::cerr << "wan-infer: " << error.line() << "\n";
     return 2;
   } catch (const std::bad_alloc&) {

@@ -20,15 +20,18 @@ class Check {
   void look(const Request& request, Notes& notes) {
     Placement placement = resolve_placement(request, options_.contexts);
     const Group& group = networks_.group_of(request, placement);
-    Record record = make_record(request, placement, group.files, identify_inputs(request));
+    const InputFiles files = input_files(request, options_.scratch, progress_);
+    const Record record = make_record(request, placement, group.files, identify_inputs(request, files.by_field()));
     check_free(request, record, notes);
+    check_sheet(options_.contact_sheet, options_.overwrite);
     note_zero_weights(group.files, notes);
     const Extent extent = largest_extent(request);
     const DiskNeed disk = disk_need(request, extent);
-    check_space(work_ += disk.work, options_.work);
+    check_space(std::max(waiting_ + disk.work, kRunningJob), options_.work);
     check_space(disk.video, request.out);
-    const InputFiles files = input_files(request, options_.scratch, progress_);
-    preflight(request, files, record, group.folder, memory_need(group.folder, extent, placement), placement, notes);
+    preflight(request, files, record, group.folder, memory_need(group.folder, extent, placement), placement,
+              Look::Whole, notes, progress_);
+    if (!options_.given_order) waiting_ += disk.work;
   }
 
  private:
@@ -45,7 +48,7 @@ class Check {
   const CheckOptions& options_;
   Progress& progress_;
   NetworkPool networks_;
-  uint64_t work_ = 0;
+  uint64_t waiting_ = 0;  // bytes of the jobs that wait for their next phase
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "engine/request/files.h"
 #include "models/files/atomic_file.h"
 #include "models/files/digest.h"
+#include "models/files/scratch_folder.h"
 
 namespace wan {
 namespace {
@@ -77,6 +78,11 @@ InputFiles input_files(const Request& request, const fs::path& folder, Progress&
           .video = fetch.file_of(request.video_url, "video_url"),
           .audio = fetch.file_of(request.audio_url, "audio_url"),
           .pose_video = fetch.file_of(request.pose_video_url, "pose_video_url")};
+}
+
+InputIdentities identify_fetched(const Request& request, Progress& progress) {
+  const ScratchFolder scratch;
+  return identify_inputs(request, input_files(request, scratch.path, progress).by_field());
 }
 
 }  // namespace wan

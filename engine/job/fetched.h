@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/base/progress.h"
+#include "engine/job/input_identity.h"
 #include "engine/media/media_file.h"
 #include "engine/request/request.h"
 
@@ -31,5 +32,9 @@ std::filesystem::path copy_path(const std::filesystem::path& folder, const std::
 /// cannot be read, and Cancelled as `progress` does; nothing half fetched is left.
 InputFiles input_files(const Request& request, const std::filesystem::path& folder, Progress& progress,
                        const std::string& label = {});
+
+/// What all inputs hold now; URLs are fetched for it into a folder that goes again. Throws as input_files and
+/// identify_inputs.
+InputIdentities identify_fetched(const Request& request, Progress& progress);
 
 }  // namespace wan

@@ -23,6 +23,7 @@ Inputs load_images(const Request& request, const InputFiles& files, Notes& notes
   settle_size(request, image.size(1), image.size(0), inputs.geometry);
   // The reference does not keep the last fraction of the image's shape: its size is the nearest multiple of 16.
   const Geometry& size = inputs.geometry;
+  if (request.width > 0) note_cropping("image_url", {image.size(1), image.size(0)}, size, notes);
   inputs.image = request.width == 0 ? resize_bicubic(image, size.height, size.width) : covering(size, image);
   if (!files.last_image.path.empty()) inputs.last_image = covering(size, read_image(files.last_image, &notes));
   return inputs;

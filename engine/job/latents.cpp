@@ -39,7 +39,7 @@ void save_latents(const std::filesystem::path& path, const SavedLatents& saved) 
                      {"audio_from", fs::path(saved.audio_from).filename().string()}});
 }
 
-SavedLatents load_latents(const std::filesystem::path& path) {
+SavedLatents load_latents(const std::filesystem::path& path) try {
   auto file = MappedFile::open(path);
   auto metadata = read_safetensors_metadata(file);
   Checkpoint checkpoint = Checkpoint::open(path);
@@ -56,6 +56,9 @@ SavedLatents load_latents(const std::filesystem::path& path) {
                              c10::str(saved.latents.toString(), saved.latents.sizes()) + " and '" +
                              printable(metadata["frames"]) + "' frames in " + shown_path(path.string()));
   return saved;
+} catch (const ModelError&) {
+  throw InvalidRequest("latents", "must be a .latents.safetensors file that wan-infer wrote, and " +
+                                      shown_path(path.string()) + " is absent, damaged or another kind of file");
 }
 
 }  // namespace wan

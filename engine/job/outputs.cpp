@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "engine/job/work_folder.h"
 #include "engine/media/metadata.h"
 
@@ -13,13 +14,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What a record says but for the attention, which follows from the card, the notes, which follow from the inputs, and
-/// the content of URLs, which is not known before they are fetched.
-nlohmann::json comparable(Record record, uint64_t seed, const InputIdentities& known) {
+/// What a record says but for the attention, which follows from the card, and the notes, which follow from the inputs.
+nlohmann::json comparable(Record record, uint64_t seed) {
   record.request.seed = seed;
   record.attention.clear();
   record.notes.clear();
-  std::erase_if(record.inputs, [&](const auto& input) { return !known.contains(input.first); });
   return nlohmann::json::parse(to_text(record));
 }
 
@@ -30,11 +29,17 @@ std::optional<uint64_t> finished_seed(const std::string& out, const Record& reco
     const Record made = parse_record(read_metadata({out, "out"}), "out");
     const uint64_t seed = record.request.seed;
     if (record.request.seed_given && made.request.seed != seed) return std::nullopt;
-    if (comparable(made, seed, record.inputs) != comparable(record, seed, record.inputs)) return std::nullopt;
+    if (comparable(made, seed) != comparable(record, seed)) return std::nullopt;
     return made.request.seed;
   } catch (const InvalidRequest&) {
     return std::nullopt;
   }
+}
+
+void check_sheet(const std::string& sheet, bool overwrite) {
+  if (!sheet.empty() && !overwrite && fs::exists(fs::symlink_status(sheet)))
+    throw InvalidRequest("contact_sheet",
+                         "must not be there already: " + shown_path(sheet) + "; --overwrite replaces it");
 }
 
 std::string free_name(const std::string& out) {

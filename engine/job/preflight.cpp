@@ -4,14 +4,12 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/job/speech.h"
 #include "engine/job/task.h"
-#include "engine/media/audio_reader.h"
-#include "engine/media/image_reader.h"
 #include "engine/media/kept_sound.h"
 #include "engine/media/video_reader.h"
 #include "engine/media/writer.h"
 #include "engine/request/prompt_syntax.h"
-#include "engine/speech/pose_video.h"
 #include "models/text/tokenizer/tokenizer.h"
 #include "models/vae/latent.h"
 
@@ -25,19 +23,16 @@ constexpr uint64_t kMargin = 64 << 20;  // that stays free
 /// A rendered video of high quality has less for each pixel, noise aside.
 constexpr double kVideoBytesPerPixel = 0.25;
 
-void check_pose(const Request& request, const InputFiles& files, const at::Tensor& image, Notes& notes) {
-  if (files.pose_video.path.empty()) return;
-  const Size size = video_size(request, image.size(1), image.size(0));
-  PoseVideo(files.pose_video, request, size.height, size.width).tell(notes);
-}
-
-void check_video(const Request& request, const InputFiles& files, Notes& notes) {
+/// The file whose sound is kept; empty: none.
+std::string check_video(const Request& request, const InputFiles& files, Notes& notes) {
   VideoReading how{.deinterlace = request.deinterlace};
   if (request.resample_fps) how.rate = Rational{request.frames_per_second, 1};
   const VideoReader reader(files.video, how);
   Geometry geometry = asked_geometry(request);
   settle_size(request, reader.info().width, reader.info().height, geometry);
-  if (request.keep_audio && reader.info().has_audio) check_kept_sound(files.video, notes);
+  if (!request.keep_audio || !reader.info().has_audio) return "";
+  check_kept_sound(files.video, notes);
+  return files.video.path;
 }
 
 void note_prompt(const std::string& field, const std::string& prompt, const ModelFolder& folder, Notes& notes) {
@@ -54,15 +49,17 @@ void note_prompt(const std::string& field, const std::string& prompt, const Mode
              "a shorter text counts as a whole"});
 }
 
-void check_inputs(const Request& request, const InputFiles& files, Notes& notes) {
-  if (request.task == Task::I2V) work_of(request.task).load(request, files, notes);
-  if (request.task == Task::V2V) check_video(request, files, notes);
-  if (request.task != Task::S2V) return;
-  check_pose(request, files, read_image(files.image, &notes), notes);
-  AudioReader(files.audio, Mix::Mono).next();
+/// The file whose sound is kept; empty: none.
+std::string check_inputs(const Request& request, const InputFiles& files, Look look, Notes& notes, Progress& progress) {
+  if (request.task == Task::V2V && look == Look::Streams) return check_video(request, files, notes);
+  if (request.task == Task::S2V)
+    check_speech(request, files, notes, progress);
+  else if (request.task != Task::T2V)
+    return work_of(request.task).load(request, files, notes).keep_audio_from;
+  return "";
 }
 
-void check_output(const Record& record, const Extent& extent) {
+void check_output(const Record& record, const Extent& extent, const std::string& audio_from) {
   const std::string metadata = to_text(record, metadata_of(record.request));
   constexpr size_t kRoom = 64 << 10;  // for the notes and choices that are still to come
   if (metadata.size() + kRoom > kMostMetadata)
@@ -74,18 +71,19 @@ void check_output(const Record& record, const Extent& extent) {
                 .rate = {record.request.frames_per_second, 1},
                 .quality = record.request.video_quality,
                 .write_mode = record.request.video_write_mode,
-                .metadata = metadata});
+                .metadata = metadata,
+                .audio = std::nullopt,
+                .audio_from = audio_from});
 }
 
 }  // namespace
 
 DiskNeed disk_need(const Request& request, const Extent& extent) {
-  constexpr uint64_t kText = 512 * 4096 * 4;  // states of one prompt
   const uint64_t pixels = uint64_t(extent.frames * extent.height * extent.width);
   const uint64_t latents = pixels / (4 * vae::kPixels * vae::kPixels) * vae::kLatentChannels * 4;
-  // The input's encoding, the sample with up to three of the solver's, twice while one replaces the other, the latents.
-  const uint64_t states = 2 * kText + 2 * latents + 2 * 4 * latents + latents;
-  return {states, request.task == Task::S2V ? 0 : uint64_t(double(pixels) * kVideoBytesPerPixel)};
+  const uint64_t states = request.solver == "euler" ? 1 : 4;  // the sample, and what the solver remembers
+  const uint64_t input = request.task == Task::I2V || request.task == Task::V2V ? latents + latents / 4 : 0;
+  return {states * latents + input, request.task == Task::S2V ? 0 : uint64_t(double(pixels) * kVideoBytesPerPixel)};
 }
 
 void check_space(uint64_t bytes, const fs::path& path) {
@@ -100,13 +98,12 @@ void check_space(uint64_t bytes, const fs::path& path) {
 }
 
 void preflight(const Request& request, const InputFiles& files, const Record& record, const ModelFolder& folder,
-               const MemoryNeed& need, const Placement& placement, Notes& notes) {
+               const MemoryNeed& need, const Placement& placement, Look look, Notes& notes, Progress& progress) {
   const Extent extent = largest_extent(request);
   check_fits(need, extent, placement);
-  check_output(record, extent);
   note_prompt("prompt", request.prompt, folder, notes);
   note_prompt("negative_prompt", request.negative_prompt, folder, notes);
-  check_inputs(request, files, notes);
+  check_output(record, extent, check_inputs(request, files, look, notes, progress));
 }
 
 }  // namespace wan

@@ -33,7 +33,8 @@ class Scheduler {
     for (const JobRequest& job : asked) {
       const std::string name = job.name.empty() ? shown_name(job.request.out) : job.name;
       result_.jobs.push_back({.line = job.line, .request = job.request, .name = name});
-      jobs_.emplace_back(result_.jobs.back(), label(asked, job.request), job.output, log).attention = job.attention;
+      jobs_.emplace_back(result_.jobs.back(), label(asked, job.request), job.output, of_line(log, job.line)).attention =
+          job.attention;
     }
   }
 
@@ -68,6 +69,16 @@ class Scheduler {
     bool (Stages::*wanted)(const Job&) const;  // asked of unfinished jobs
     void (Stages::*stage)(Job&);
   };
+
+  /// A log whose events name the line of the manifest that they are about.
+  static Log of_line(const Log& log, int64_t line) {
+    if (line == 0) return log;
+    return Log{[log, line](std::string_view event, const Log::Fields& fields) {
+      Log::Fields with_line = {{"line", line}};
+      with_line.update(fields);
+      log(event, with_line);
+    }};
+  }
 
   /// "2/12 NAME.mp4"; nothing for one alone.
   std::string label(const std::vector<JobRequest>& asked, const Request& request) const {

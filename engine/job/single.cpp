@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/job/fetched.h"
 #include "engine/job/outputs.h"
 #include "engine/request/files.h"
 #include "engine/request/params.h"
@@ -144,7 +145,8 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
   const fs::path work = WorkFolder::beside(request.out);
   if (fs::exists(request.out) && !options.overwrite) {
     const ModelFolder model = open_model_folder(request.model, request.task);
-    const Record now = make_record(request, resolve_placement(request), identities(model), identify_inputs(request));
+    const Record now =
+        make_record(request, resolve_placement(request), identities(model), identify_fetched(request, progress));
     const std::optional<uint64_t> made = finished_seed(request.out, now);
     if (!made)
       throw InvalidRequest("out", "must not be there already, and " + shown_path(request.out) +
@@ -159,6 +161,7 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
       WorkFolder(work, WorkFolder::draw_number(work), "out").discard();
     return request.out;
   }
+  check_sheet(options.output.contact_sheet, options.overwrite);
   WorkFolder folder(work, WorkFolder::draw_number(work), "out");
   claim(folder, key, request, options.fresh);
   if (!options.copies.empty()) take_copies(folder, options.copies);

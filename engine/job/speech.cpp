@@ -38,7 +38,8 @@ double most_shown(const Request& request, const Geometry& geometry) {
   return double(longest.features.size()) / double(request.frames_per_second);
 }
 
-SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes& notes, const Run& run) {
+SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes& notes, Progress& progress,
+                         const std::string& label) {
   SpeechInputs inputs{.geometry = asked_geometry(request), .image = read_image(files.image, &notes)};
   const Size size = video_size(request, inputs.image.size(1), inputs.image.size(0));
   inputs.geometry.width = size.width;
@@ -48,7 +49,7 @@ SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes&
     inputs.pose->tell(notes);
   }
   inputs.sound = open_waveform(files.audio, most_shown(request, inputs.geometry), [&](double seconds, double all) {
-    run.progress.at({Stage::Load, int64_t(seconds), int64_t(std::max(seconds, all)), "", run.label});
+    progress.at({Stage::Load, int64_t(seconds), int64_t(std::max(seconds, all)), "", label});
   });
   note_sound(inputs.sound, notes);
   return inputs;
@@ -217,8 +218,12 @@ SpeechPlan plan_speech(const Request& request, const Geometry& geometry, int64_t
   return plan;
 }
 
+void check_speech(const Request& request, const InputFiles& files, Notes& notes, Progress& progress) {
+  load_speech(request, files, notes, progress, "");
+}
+
 void speak(Networks& networks, Job& job, const InputFiles& files, const std::filesystem::path& folder, const Run& run) {
-  SpeechInputs inputs = load_speech(job.request, files, job.notes, run);
+  SpeechInputs inputs = load_speech(job.request, files, job.notes, run.progress, run.label);
   const SpeechFolder kept(folder);
   // Before any network runs. In a batch this also ends the choices of the job before.
   AttentionChoices pinned = kept.attention();

@@ -23,6 +23,9 @@ struct SpeechPlan {
 /// its sound and the file is as long as the sound. A length that was asked for is one clip and cuts the sound.
 SpeechPlan plan_speech(const Request& request, const Geometry& geometry, int64_t samples, int64_t features_30);
 
+/// Reads what a render would read of the inputs, and notes what it would. Throws InvalidRequest naming an input, Cancelled.
+void check_speech(const Request& request, const InputFiles& files, Notes& notes, Progress& progress);
+
 /// Renders the job to its output. `folder` keeps what is done (SpeechFolder): a later call goes on after the last
 /// finished clip, or in the running one at its last saved step, with the same bytes as without the break and with the
 /// attention that the job or the folder names. Throws InvalidRequest naming an input, ModelError, Cancelled;

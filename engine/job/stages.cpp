@@ -48,6 +48,7 @@ void Stages::prepare(Job& job) {
   job.placement.context = job.group->placement.context;  // that of the networks
   job.record = make_record(job.request, job.placement, job.group->files, identify_inputs(job.request));
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out)) {
+    job.record.inputs = identify_fetched(job.request, progress_);
     if (!finished_seed(job.request.out, job.record))
       throw InvalidRequest("out", "must not be there already, and " + shown_path(job.request.out) +
                                       " is another request's, or does not say whose; --overwrite replaces it");
@@ -71,8 +72,9 @@ void Stages::look_ahead(Job& job) {
   InputFiles files;
   const bool rendered = !wants_speech(job) && !wants_latents(job);
   if (!rendered) {
-    disk_ += disk_need(job.request, extent).work;
-    check_space(disk_, folder_.path() / "work");
+    const uint64_t disk = disk_need(job.request, extent).work, there = files_.bytes(job);
+    check_space(waiting_ + disk + kRunningJob - std::min(there, disk), folder_.path() / "work");
+    if (!options_.given_order) waiting_ += disk - std::min(there, disk);
     files_.note(job);
     files = fetch(job);
   }
@@ -80,7 +82,8 @@ void Stages::look_ahead(Job& job) {
   try {
     // Of a job that waits for its decoding alone the inputs may have gone.
     if (!rendered)
-      preflight(job.request, files, job.record, job.group->folder, need, job.placement, job.notes);
+      preflight(job.request, files, job.record, job.group->folder, need, job.placement,
+                options_.given_order ? Look::Whole : Look::Streams, job.notes, progress_);
     else
       check_fits(need, extent, job.placement);
   } catch (const InvalidRequest&) {

@@ -70,7 +70,7 @@ class Stages {
   const Log& log_;
   Progress& progress_;
   const RunOptions& options_;
-  uint64_t disk_ = 0;  // bytes that the jobs prepared so far may need in the work folder
+  uint64_t waiting_ = 0;  // bytes that the jobs prepared so far may yet need in the work folder
 };
 
 }  // namespace wan

@@ -20,6 +20,9 @@ struct Inputs {
   std::string keep_audio_from = {};        // video file whose sound goes into the result; empty: none
 };
 
+/// A note where more than a twentieth of an input is cut away to give it the video's shape.
+void note_cropping(const char* field, const Size& input, const Geometry& video, Notes& notes);
+
 /// Null functions: the task has no such input.
 struct TaskWork {
   /// Reads and checks the inputs and settles the geometry; what it assumes or leaves out goes to `notes`. Throws

@@ -46,15 +46,16 @@ bool keep_their_times(const std::vector<Rational>& times, int64_t rate) {
 }
 
 /// What follows from showing every frame at the output's rate. Without resampling only.
-void tell_speed(const Request& request, const Frames& frames, double rate, bool loses_sound, Notes& notes) {
+void tell_speed(const Request& request, const Frames& frames, bool loses_sound, Notes& notes) {
   const int64_t count = int64_t(frames.times.size());
   const std::string file = decimals(frames.end.value()) + " s",
                     shown = decimals(double(count) / double(request.frames_per_second)) + " s";
   const double speed = frames.end.value() * double(request.frames_per_second) / double(count);
   notes.add({"video_url",
              "every frame of the video is shown at " + std::to_string(request.frames_per_second) +
-                 " a second, it has " + decimals(rate) + " on average: " + std::to_string(count) + " frames last " +
-                 shown + " instead of " + file + ", " + decimals(speed) + " times the speed",
+                 " a second, it has " + decimals(double(count) / std::max(frames.end.value(), 1e-3)) +
+                 " on average: " + std::to_string(count) + " frames last " + shown + " instead of " + file + ", " +
+                 decimals(speed) + " times the speed",
              loses_sound ? "--resample-fps keeps speed and sound" : "--resample-fps keeps the speed"});
   if (!loses_sound) return;
   notes.add({"keep_audio", "the sound is left out: it lasts " + file + " where the picture lasts " + shown,
@@ -91,6 +92,7 @@ Inputs load_video(const Request& request, const InputFiles& files, Notes& notes)
   VideoReader reader(files.video, how);
   const VideoInfo info = reader.info();
   settle_size(request, info.width, info.height, inputs.geometry);
+  note_cropping("video_url", {info.width, info.height}, inputs.geometry, notes);
   const Frames frames = read_frames(reader, inputs.geometry, request.rendered_frames());
   reader.tell(notes);
   settle_length(request, files.video, frames.rgb.size(0), inputs.geometry, notes);
@@ -99,7 +101,7 @@ Inputs load_video(const Request& request, const InputFiles& files, Notes& notes)
   const bool in_time = request.resample_fps || keep_their_times(frames.times, request.frames_per_second);
   const bool has_sound = request.keep_audio && info.has_audio;
   if (has_sound && in_time) inputs.keep_audio_from = files.video.path;
-  if (!in_time) tell_speed(request, frames, info.rate.value(), has_sound, notes);
+  if (!in_time) tell_speed(request, frames, has_sound, notes);
   if (!inputs.keep_audio_from.empty()) check_kept_sound(files.video, notes);
   return inputs;
 }

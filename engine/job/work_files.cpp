@@ -60,6 +60,16 @@ void WorkFiles::drop_damaged(const Job& job, const Log& log) {
   }
 }
 
+uint64_t WorkFiles::bytes(const Job& job) const {
+  uint64_t sum = 0;
+  for (const std::string& name : job.files) {
+    std::error_code absent;
+    const uint64_t size = std::filesystem::file_size(folder_.path() / name, absent);
+    if (!absent) sum += size;
+  }
+  return sum;
+}
+
 void WorkFiles::note(const Job& job) {
   if (job.prepared && noted_files(folder_.find(job.key)) != job.files) folder_.note(job.key, {{kFiles, job.files}});
 }

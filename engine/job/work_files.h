@@ -30,6 +30,8 @@ class WorkFiles {
   void settle(Job& job) const;
   /// Removes those of them that a disk has damaged, and says so: they are made again.
   void drop_damaged(const Job& job, const Log& log);
+  /// How much of them is there.
+  uint64_t bytes(const Job& job) const;
   /// Before the first of them is written: later runs, which may give the work other names, remove them as well.
   void note(const Job& job);
   /// After all jobs are prepared, or have failed to be: counts what the unfinished ones need, and removes what a kill

@@ -31,7 +31,7 @@ Codec new_decoder(AVCodecID codec, const AVCodecParameters* parameters) {
 std::string error_text(int code) {
   switch (code) {
     case AVERROR_INVALIDDATA:
-      return "its content is damaged or of another kind";
+      return "its content is damaged, cut short or of another kind";
     case AVERROR_EOF:
       return "it ends too early";
     case AVERROR_STREAM_NOT_FOUND:

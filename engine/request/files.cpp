@@ -27,7 +27,7 @@ bool is_url(const std::string& text) {
   const auto begins = [&](const std::string& scheme) {
     return text.size() >= scheme.size() && strncasecmp(text.c_str(), scheme.c_str(), scheme.size()) == 0;
   };
-  return begins("http://") || begins("https://") || text.starts_with("data:");
+  return begins("http://") || begins("https://") || begins("data:");
 }
 
 std::string from_folder(const std::string& folder, const std::string& path) {

@@ -17,13 +17,15 @@ namespace wan {
 namespace {
 
 [[noreturn]] void fail(const std::string& path, int error) {
-  throw std::runtime_error("[" + shown_name(path) + "] cannot be written: " + std::generic_category().message(error));
+  throw std::runtime_error("[" + shown_name(path) + "] cannot be written: " + std::generic_category().message(error) +
+                           (error == ENOSPC ? "; make room, then the same command goes on" : ""));
 }
 
 /// A file of this user, not a link's target, a pipe or a device.
 bool is_own_file(int file) {
   struct stat status;
-  return fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid();
+  return fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid() &&
+         status.st_nlink == 1;  // another name of it would lose its content, too
 }
 
 }  // namespace
@@ -44,7 +46,8 @@ AtomicFile::~AtomicFile() {
 bool AtomicFile::claim() {
   // O_NONBLOCK: a named pipe answers at once instead of waiting for a reader.
   file_ = open(part_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
-  if (file_ < 0 && errno != ELOOP && errno != ENXIO) fail(path_, errno);
+  const bool taken = errno == ELOOP || errno == ENXIO || errno == EACCES || errno == EISDIR;
+  if (file_ < 0 && !(taken && std::filesystem::exists(std::filesystem::symlink_status(part_)))) fail(path_, errno);
   if (file_ < 0) return false;
   if (is_own_file(file_) && flock(file_, LOCK_EX | LOCK_NB) == 0) {
     if (ftruncate(file_, 0) == 0) return true;

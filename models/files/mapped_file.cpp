@@ -28,8 +28,10 @@ struct Descriptor {
   if (error == ENOENT && std::filesystem::is_symlink(path, ignored))
     throw ModelError(path.string(), "is a link to a file that is not there; download it again");
   const std::string unfinished = error == ENOENT ? unfinished_download(path) : "";
-  throw ModelError(path.string(), std::string("must be a readable file: ") + std::strerror(error) +
-                                      (unfinished.empty() ? "" : "; its download is unfinished: " + unfinished));
+  if (error == ENOENT)
+    throw ModelError(path.string(), "is absent; " + (unfinished.empty() ? "download it"
+                                                                        : "its download is unfinished: " + unfinished));
+  throw ModelError(path.string(), std::string("must be a readable file: ") + std::strerror(error));
 }
 
 }  // namespace

@@ -13,7 +13,6 @@ namespace {
 /// 0.29 s as one.
 constexpr int64_t kStretch = 100;
 
-/// In float32 from the start where the file stores another dtype: converting at each use would be a copy each time.
 /// The erf form.
 Tensor erf_gelu(const Tensor& x) {
   const Tensor y = x.clone(at::MemoryFormat::Contiguous);
@@ -21,6 +20,7 @@ Tensor erf_gelu(const Tensor& x) {
   return y;
 }
 
+/// In float32 from the start where the file stores another dtype: converting at each use would be a copy each time.
 Weight take_float(const Scope& at, std::string_view leaf, at::IntArrayRef shape) {
   return at.take(leaf, shape, Role::Float32,
                  {.prepare = [](const std::vector<Tensor>& parts) { return parts[0].to(at::kFloat); }});

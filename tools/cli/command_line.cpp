@@ -5,7 +5,6 @@
 #include <map>
 #include <thread>
 
-#include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/request/files.h"
 #include "engine/request/params.h"
@@ -377,6 +376,18 @@ Command parse_command_line(int argc, const char* const* argv) {
   command = Reader(*app.get_subcommands().front()).read();
   command.check = check;
   return command;
+}
+
+bool wants_json(int argc, const char* const* argv) {
+  if (argc < 2 || argv[1] != std::string("check")) return false;
+  return std::any_of(argv + 2, argv + argc, [](const char* word) { return word == std::string("--json"); });
+}
+
+std::string refused_json(const InvalidRequest& invalid) {
+  nlohmann::ordered_json errors = nlohmann::ordered_json::array();
+  for (const FieldError& error : invalid.errors) errors.push_back({{"field", error.field}, {"text", error.wrong}});
+  const nlohmann::ordered_json all = {{"fits", false}, {"jobs", nlohmann::ordered_json::array()}, {"errors", errors}};
+  return all.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace wan

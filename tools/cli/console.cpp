@@ -78,7 +78,8 @@ std::string field_text(const std::string& key, const Log::Fields& value, bool fo
 std::string log_line(std::string_view event, const Log::Fields& fields, bool for_people) {
   if (event == "note") {
     const std::string change = fields.value("change", "");
-    return "note [" + fields.value("subject", "") + "] " + fields.value("text", "") +
+    const std::string line = fields.contains("line") ? "line " + fields["line"].dump() + ", " : "";
+    return "note [" + line + fields.value("subject", "") + "] " + fields.value("text", "") +
            (change.empty() ? "" : "; " + change);
   }
   std::string text(event);

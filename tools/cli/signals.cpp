@@ -13,7 +13,8 @@ constexpr std::initializer_list<int> kTaken = {SIGINT, SIGTERM, SIGHUP};
 std::atomic<int> g_came{0};
 
 void on_signal(int number) {
-  if (g_came.exchange(number) == 0) return;
+  // A closing terminal sends SIGHUP more than once.
+  if (g_came.exchange(number) == 0 || number == SIGHUP) return;
   // The second one: the step takes too long for the user.
   std::signal(number, SIG_DFL);
   raise(number);

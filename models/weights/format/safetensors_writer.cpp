@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "models/files/atomic_file.h"
@@ -86,9 +87,12 @@ namespace {
 
 /// What stands behind the digest's key in the header; empty where there is none.
 std::string_view stored_digest(std::string_view file) {
-  const size_t header = std::min<size_t>(file.size(), size_t(1) << 20);
-  const size_t place = file.substr(0, header).find(kBeforeDigest);
-  return place == std::string_view::npos ? "" : file.substr(place + kBeforeDigest.size(), kNoDigest.size());
+  uint64_t header = 0;
+  if (file.size() < sizeof header) return "";
+  std::memcpy(&header, file.data(), sizeof header);
+  const size_t place = file.substr(sizeof header, header).find(kBeforeDigest);
+  if (place == std::string_view::npos) return "";
+  return file.substr(sizeof header + place + kBeforeDigest.size(), kNoDigest.size());
 }
 
 }  // namespace

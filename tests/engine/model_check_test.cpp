@@ -102,7 +102,7 @@ TEST(ModelCheck, ADownloadCacheOfLinksPasses) {
 TEST(ModelCheck, TheSecondExpertIsLookedAtToo) {
   const Copy copy(kNano);
   fs::remove(copy / shard("low_noise_model", 2));
-  expect_refused(copy, "[low_noise_model/diffusion_pytorch_model-00002-of-00002.safetensors] must be a readable file");
+  expect_refused(copy, "[low_noise_model/diffusion_pytorch_model-00002-of-00002.safetensors] is absent");
   write(copy / shard("low_noise_model", 2), "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n");
   expect_refused(copy, "is a Git LFS pointer, not the file itself; download it again, with git lfs pull");
   fs::copy_file(kNano / shard("low_noise_model", 2), copy / shard("low_noise_model", 2),

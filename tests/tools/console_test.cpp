@@ -149,7 +149,11 @@ TEST(Console, ASignalStopsTheJobAtItsNextStep) {
       raise(signal);
       _exit(0);
     };
-    EXPECT_EXIT(twice(), testing::KilledBySignal(signal), "");
+    // A closing terminal sends SIGHUP more than once.
+    if (signal == SIGHUP)
+      EXPECT_EXIT(twice(), testing::ExitedWithCode(0), "");
+    else
+      EXPECT_EXIT(twice(), testing::KilledBySignal(signal), "");
   }
 }
 

@@ -51,6 +51,7 @@ SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes&
   inputs.sound = open_waveform(files.audio, most_shown(request, inputs.geometry), [&](double seconds, double all) {
     progress.at({Stage::Load, int64_t(seconds), int64_t(std::max(seconds, all)), "", label});
   });
+  if (inputs.sound.samples < kFewestSamples) refuse_short_sound(inputs.sound.samples);
   note_sound(inputs.sound, notes);
   return inputs;
 }

@@ -8,15 +8,19 @@
 #include "engine/base/error.h"
 
 namespace wan {
+
+void refuse_short_sound(int64_t samples) {
+  throw InvalidRequest("audio_url",
+                       "must last at least 45 ms, lasts " + std::to_string(samples / 16) + " ms; give a longer sound");
+}
+
 SpeechFeatures::SpeechFeatures(const Wav2Vec2& encoder, Waveform wave, Asked asked)
     : encoder_(encoder),
       wave_(std::move(wave)),
       asked_(std::move(asked)),
       frames_50_(encoder.config().frames(wave_.samples)),
       frames_30_(feature_frames_30(frames_50_)) {
-  if (frames_30_ < 1)
-    throw InvalidRequest("audio_url", "must last at least 45 ms, lasts " + std::to_string(wave_.samples / 16) +
-                                          " ms; give a longer sound");
+  if (frames_30_ < 1) refuse_short_sound(wave_.samples);
 }
 
 double SpeechFeatures::position(int64_t j) const {

@@ -27,6 +27,11 @@ struct Waveform {
   Loudness loudness = {};
 };
 
+/// Samples at 16 kHz below which the published encoders make no feature.
+inline constexpr int64_t kFewestSamples = 720;
+/// Throws InvalidRequest naming audio_url.
+[[noreturn]] void refuse_short_sound(int64_t samples);
+
 /// Every hidden state of the encoder at 30 frames a second. Up to 120 s the encoder sees the whole file, as in the
 /// reference. Longer files are encoded in windows of 120 s whose middle 100 s are kept; mean, variance and the 30 fps
 /// grid are the whole file's, so a window's result differs by the attention that does not reach beyond it, and by

@@ -180,6 +180,14 @@ TEST(Gguf, ReadsShapesValuesAndNamesOfAMadeFile) {
   }
 }
 
+TEST(Gguf, UnderAnotherNameSaysWhatItIs) {
+  TemporaryFolder folder;
+  const Made made = Made().start(1, 0).tensor("rows", {32, 2}, kQ8, 0);
+  for (const char* name : {"made.safetensors", "made.pth"})
+    EXPECT_NE(refusal(made.write(folder, two_rows(), name)).find("is a GGUF file under another name; name it .gguf"),
+              std::string::npos);
+}
+
 TEST(Gguf, NamesTheFileAndTheTensorThatIsWrong) {
   TemporaryFolder folder;
   const auto with = [&](const std::vector<uint64_t>& sizes, uint32_t type, uint64_t offset, uint64_t data) {

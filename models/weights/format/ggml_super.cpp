@@ -2,8 +2,8 @@
 // ggml-quants.c; products are rounded before they are added.
 #include "models/weights/format/ggml_decoders.h"
 
-#ifdef __GNUC__
-#pragma GCC optimize("fp-contract=off")
+#ifdef __GNUC__  // loops as vectors; no fused products, which round once less
+#pragma GCC optimize("O3", "fp-contract=off")
 #endif
 
 namespace wan::ggml {
@@ -23,29 +23,44 @@ struct ScalesAndMinima {
   uint8_t scale[8], minimum[8];
 };
 
+/// Two bits of each of 256 elements: a half of 128 is 32 bytes, from the lowest bits of all to the highest.
+struct TwoBits {
+  explicit TwoBits(const uint8_t* bytes) {
+    for (int half = 0; half < 2; ++half)
+      for (int l = 0; l < 32; ++l) {
+        const uint8_t byte = bytes[32 * half + l];
+        int8_t* to = codes + 128 * half + l;
+        to[0] = int8_t(byte & 3);
+        to[32] = int8_t(byte >> 2 & 3);
+        to[64] = int8_t(byte >> 4 & 3);
+        to[96] = int8_t(byte >> 6);
+      }
+  }
+  int8_t codes[256];
+};
+
 }  // namespace
 
 void Q2_K::widen(const uint8_t* block, float* values) {
-  const uint8_t *scales = block, *codes = block + 16;
   const float d = half_at(block + 80), dmin = half_at(block + 82);
-  for (int k = 0; k < 16; ++k, values += 16) {
-    const float scale = d * float(scales[k] & 15), minimum = dmin * float(scales[k] >> 4);
-    const uint8_t* from = codes + 32 * (k / 8) + 16 * (k % 2);
-    const int shift = k % 8 / 2 * 2;
-    for (int l = 0; l < 16; ++l) values[l] = scale * float(from[l] >> shift & 3) - minimum;
+  const TwoBits low(block + 16);
+  for (int k = 0; k < 16; ++k) {
+    const float scale = d * float(block[k] & 15), minimum = dmin * float(block[k] >> 4);
+    for (int i = 16 * k; i < 16 * k + 16; ++i) values[i] = scale * float(low.codes[i]) - minimum;
   }
 }
 
 void Q3_K::widen(const uint8_t* block, float* values) {
-  const uint8_t *high = block, *codes = block + 32, *scales = block + 96;
+  const uint8_t *high = block, *scales = block + 96;
   const float d = half_at(block + 108);
-  for (int k = 0; k < 16; ++k, values += 16) {
-    const int low = k < 8 ? scales[k] & 15 : scales[k - 8] >> 4;
-    const int code = low | (scales[8 + k % 4] >> (k / 4 * 2) & 3) << 4;
-    const float scale = d * float(code - 32);
-    const uint8_t *from = codes + 32 * (k / 8) + 16 * (k % 2), *bits = high + 16 * (k % 2);
-    const int shift = k % 8 / 2 * 2, bit = k / 2;
-    for (int l = 0; l < 16; ++l) values[l] = scale * float((from[l] >> shift & 3) - ((bits[l] >> bit & 1) ^ 1) * 4);
+  TwoBits low(block + 32);
+  for (int bit = 0; bit < 8; ++bit)  // a bit that is not set takes 4 away
+    for (int l = 0; l < 32; ++l)
+      low.codes[32 * bit + l] = int8_t(low.codes[32 * bit + l] + (high[l] >> bit & 1) * 4 - 4);
+  for (int k = 0; k < 16; ++k) {
+    const int four = k < 8 ? scales[k] & 15 : scales[k - 8] >> 4;
+    const float scale = d * float((four | (scales[8 + k % 4] >> (k / 4 * 2) & 3) << 4) - 32);
+    for (int i = 16 * k; i < 16 * k + 16; ++i) values[i] = scale * float(low.codes[i]);
   }
 }
 
@@ -74,14 +89,17 @@ void Q5_K::widen(const uint8_t* block, float* values) {
 
 void Q6_K::widen(const uint8_t* block, float* values) {
   const float d = half_at(block + 208);
-  for (int k = 0; k < 16; ++k, values += 16) {
+  TwoBits all(block + 128);
+  for (int half = 0; half < 2; ++half)
+    for (int l = 0; l < 64; ++l) {
+      int8_t* code = all.codes + 128 * half + l;
+      const uint8_t low = block[64 * half + l];
+      code[0] = int8_t((code[0] << 4 | (low & 15)) - 32);
+      code[64] = int8_t((code[64] << 4 | low >> 4) - 32);
+    }
+  for (int k = 0; k < 16; ++k) {
     const float scale = d * float(int8_t(block[192 + k]));
-    const int half = k / 8, quarter = k % 8 / 2, odd = k % 2 * 16;  // of 128; of 32; of 16
-    const uint8_t* low = block + 64 * half + 32 * (quarter % 2) + odd;
-    const uint8_t* high = block + 128 + 32 * half + odd;
-    const int low_shift = quarter / 2 * 4, high_shift = quarter * 2;
-    for (int l = 0; l < 16; ++l)
-      values[l] = scale * float(((low[l] >> low_shift & 15) | (high[l] >> high_shift & 3) << 4) - 32);
+    for (int i = 16 * k; i < 16 * k + 16; ++i) values[i] = scale * float(all.codes[i]);
   }
 }
 

@@ -106,6 +106,7 @@ struct Span {
 
 Span span_of(const StoredTensor& tensor) {
   if (tensor.elements() == 0) return {tensor.offset, 0};
+  if (tensor.coding) return {tensor.offset, tensor.bytes()};
   int64_t last = 0;
   for (size_t i = 0; i < tensor.shape.size(); ++i) last += (tensor.shape[i] - 1) * tensor.strides[i];
   return {tensor.offset, uint64_t(last + 1) * c10::elementSize(tensor.dtype)};

@@ -87,7 +87,8 @@ InspectedNetwork inspect_network(const fs::path& root, const fs::path& path) {
   for (const auto& file : checkpoint.files()) network.files.push_back(file->path().filename().string());
   for (const auto& entry : network.tensors) {
     network.parameters += entry.second.elements();
-    ++network.dtypes[std::string(dtype_name(entry.second.dtype))];
+    const StoredTensor& tensor = entry.second;
+    ++network.dtypes[std::string(tensor.coding ? tensor.coding->name : dtype_name(tensor.dtype))];
   }
   recognise(network);
   std::error_code error;
@@ -101,7 +102,7 @@ InspectedNetwork inspect_network(const fs::path& root, const fs::path& path) {
 /// Single-file networks of a folder, beside the shards that belong to its own index.
 bool is_single_network(const fs::path& file) {
   const std::string name = file.filename().string(), extension = file.extension().string();
-  if (extension == ".pth") return true;
+  if (extension == ".pth" || extension == ".gguf") return true;
   return extension == ".safetensors" && !name.starts_with("diffusion_pytorch_model") && !is_shard(file);
 }
 

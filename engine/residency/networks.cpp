@@ -138,7 +138,8 @@ std::vector<Network> networks_of(const ModelFolder& folder) {
 
 uint64_t placed_bytes(Network network, const ModelFolder& folder, const Placement& placement) {
   const Place place = place_of(network, placement).planned();
-  return place.mapped ? 0 : build_bytes(network, folder, place, placement.vae);
+  if (place.mapped && !Checkpoint::open(path_of(network, folder)).is_coded()) return 0;
+  return build_bytes(network, folder, place, placement.vae);
 }
 
 void check_network(Network network, const ModelFolder& folder) {
@@ -146,10 +147,10 @@ void check_network(Network network, const ModelFolder& folder) {
 }
 
 bool all_fit(const ModelFolder& folder, const Placement& placement, uint64_t working, uint64_t available) {
-  if (placement.device.is_cpu()) return true;
-  uint64_t all = working;
+  uint64_t all = 0;
   for (Network network : networks_of(folder)) all += placed_bytes(network, folder, placement);
-  return all <= available;
+  if (placement.device.is_cpu() && all == 0) return true;  // mapped files alone
+  return all + working <= available;
 }
 
 Networks::Networks(ModelFolder folder, const Placement& placement, Keep keep, Log log)

@@ -127,6 +127,7 @@ std::string foreign_content(std::string_view bytes, Content wanted) {
   if (wanted == Content::Safetensors && safetensors) return "";
   if (wanted == Content::TorchFile && safetensors)
     return "is a safetensors file under the name of a torch file; take the file of the published model";
+  if (wanted != Content::Json && bytes.starts_with("GGUF")) return "is a GGUF file under another name; name it .gguf";
   for (const Start& start : kPacked) {
     if (!bytes.starts_with(start.bytes) || (wanted == Content::TorchFile && start.bytes.starts_with("PK"))) continue;
     const bool archive = start.words.ends_with("archive");

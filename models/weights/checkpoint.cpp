@@ -1,7 +1,9 @@
 #include "models/weights/checkpoint.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "models/files/error.h"
@@ -19,6 +21,20 @@ int64_t extent(const StoredTensor& tensor) {
   int64_t last = 0;
   for (size_t i = 0; i < tensor.shape.size(); ++i) last += (tensor.shape[i] - 1) * tensor.strides[i];
   return last + 1;
+}
+
+/// The values of a coded tensor, by all threads.
+at::Tensor widened(const StoredTensor& stored) {
+  constexpr int64_t kPieceElements = 1 << 16;
+  const Coding& coding = *stored.coding;
+  const at::Tensor values = at::empty(stored.shape, at::TensorOptions().dtype(at::kFloat));
+  const auto* blocks = reinterpret_cast<const uint8_t*>(stored.file->bytes().data() + stored.offset);
+  float* to = values.mutable_data_ptr<float>();
+  at::parallel_for(0, stored.elements() / coding.elements, kPieceElements / coding.elements,
+                   [&](int64_t begin, int64_t end) {
+                     coding.widen(blocks + begin * coding.bytes, end - begin, to + begin * coding.elements);
+                   });
+  return values;
 }
 
 [[noreturn]] void refuse_without_weights(const std::filesystem::path& folder) {
@@ -72,6 +88,10 @@ uint64_t Checkpoint::bytes() const {
   return sum;
 }
 
+bool Checkpoint::is_coded() const {
+  return std::any_of(tensors_.begin(), tensors_.end(), [](const auto& entry) { return entry.second.coding; });
+}
+
 at::Tensor Checkpoint::map(const std::string& name) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) throw ModelError(label_ + ": " + printable(name), "is not there");
@@ -79,6 +99,7 @@ at::Tensor Checkpoint::map(const std::string& name) const {
   const auto options = at::TensorOptions().dtype(stored.dtype);
   if (!stored.file) return at::empty_strided(stored.shape, stored.strides, options.device(at::kMeta));
   if (stored.elements() == 0) return at::empty_strided(stored.shape, stored.strides, options);
+  if (stored.coding) return widened(stored);
   const char* data = stored.file->bytes().data() + stored.offset;
   if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(stored.dtype) == 0) {
     return at::from_blob(

@@ -17,8 +17,8 @@ namespace wan {
 class Checkpoint {
  public:
   /// `path` is a folder (checkpoint_layout, models/weights/format/layout.h, tells which of its files count), a
-  /// `.safetensors` file or a torch archive (`.pth`, `.pt`, `.bin`, `.pkl`). Reads headers only. Throws ModelError for files that are absent, truncated, hostile or contradict their
-  /// index.
+  /// `.safetensors` file, a torch archive (`.pth`, `.pt`, `.bin`, `.pkl`) or a `.gguf` file. Reads headers only. Throws
+  /// ModelError for files that are absent, truncated, hostile or contradict their index.
   static Checkpoint open(const std::filesystem::path& path);
   /// The files that open() would read, the index among them. Throws ModelError for a broken index.
   static std::vector<std::filesystem::path> paths(const std::filesystem::path& path);
@@ -30,11 +30,14 @@ class Checkpoint {
   const std::vector<std::shared_ptr<const MappedFile>>& files() const { return files_; }
   /// What messages call it: the path as given.
   const std::string& label() const { return label_; }
+  /// Of all tensors in the files.
   uint64_t bytes() const;
+  /// Whether a tensor is coded, and so takes memory of its own even where files are mapped.
+  bool is_coded() const;
 
   /// A read-only view of the mapping, which it keeps alive (meta where there is no file). Never write to it. Only a
-  /// tensor whose address in the file is no multiple of its element size is copied. Throws ModelError for unknown
-  /// names.
+  /// tensor whose address in the file is no multiple of its element size is copied, and a coded one is widened to
+  /// float32, at each call. Throws ModelError for unknown names.
   at::Tensor map(const std::string& name) const;
 
  private:

@@ -66,8 +66,15 @@ Weight Weights::take(std::vector<Part> parts, Role role, const Making& making) {
   for (const Part& part : parts) stored.push_back(draw_ ? draw_(part.shape, role) : find(part));
   // All parts first, so that every one that is missing is noted.
   if (!std::all_of(stored.begin(), stored.end(), [](const at::Tensor& part) { return part.defined(); })) return {};
-  taken_.emplace_back(std::move(parts), role, making, place_, stored);
+  Place place = place_;
+  if (is_coded(parts)) place.mapped = false;
+  taken_.emplace_back(std::move(parts), role, making, place, stored);
   return taken_.back();
+}
+
+bool Weights::is_coded(const std::vector<Part>& parts) const {
+  const auto coded = [&](const Part& part) { return !draw_ && checkpoint_.tensors().at(part.name).coding; };
+  return std::any_of(parts.begin(), parts.end(), coded);
 }
 
 at::Tensor Weights::find(const Part& part) {

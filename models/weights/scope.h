@@ -72,6 +72,8 @@ class Weights {
  private:
   friend class Scope;
   Weight take(std::vector<Part> parts, Role role, const Making& making);
+  /// Whether a part has no values to map in the file, so that the weight is a copy wherever it lies.
+  bool is_coded(const std::vector<Part>& parts) const;
   /// The tensor of the checkpoint, mapped; undefined, and noted, where it is not what the part wants.
   at::Tensor find(const Part& part);
 

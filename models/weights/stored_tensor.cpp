@@ -11,6 +11,7 @@ int64_t StoredTensor::elements() const {
 }
 
 uint64_t StoredTensor::bytes() const {
+  if (coding) return static_cast<uint64_t>(elements() / coding->elements * coding->bytes);
   return static_cast<uint64_t>(elements()) * c10::elementSize(dtype);
 }
 

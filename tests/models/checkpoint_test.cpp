@@ -88,7 +88,8 @@ TEST(Checkpoint, RecognisesFilesWithoutTheirExtension) {
   EXPECT_NE(refusal(cache / "text").find("is a text, not the file itself: \"this is no checkpoint\""),
             std::string::npos);
   std::ofstream(cache / "noise") << "\x01\x02 this is no checkpoint";
-  EXPECT_NE(refusal(cache / "noise").find("must be a .safetensors file or a torch archive"), std::string::npos);
+  EXPECT_NE(refusal(cache / "noise").find("must be a .safetensors file, a torch archive (.pth) or a .gguf file"),
+            std::string::npos);
   EXPECT_NE(refusal(cache.path()).find("holds neither"), std::string::npos);
 }
 

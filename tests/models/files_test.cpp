@@ -131,7 +131,6 @@ const std::map<std::string, std::string> kForeign = {
     {std::string(5000, '\0'), "begins with zeros"},
     {"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"s + std::string(50, 'x'), "is a gzip archive"},
     {"7z\xbc\xaf\x27\x1c" + std::string(50, 'x'), "is a 7z archive"},
-    {"GGUF\x03\x00\x00\x00"s + std::string(50, '\x01'), "is a GGUF file"},
     {"/annex/objects/SHA256E-s1--00.safetensors", "is a git-annex pointer"},
 };
 

@@ -2,13 +2,14 @@
 
 #include "models/files/error.h"
 #include "models/files/foreign.h"
+#include "models/weights/format/gguf.h"
 #include "models/weights/format/pth.h"
 #include "models/weights/format/safetensors.h"
 
 namespace wan {
 
 std::span<const Format* const> formats() {
-  static constexpr const Format* kFormats[] = {&kSafetensors, &kPth};
+  static constexpr const Format* kFormats[] = {&kSafetensors, &kPth, &kGguf};
   return kFormats;
 }
 
@@ -24,7 +25,7 @@ const Format* format_of(const MappedFile& file) {
 StoredTensors read_tensors(const std::shared_ptr<const MappedFile>& file) {
   if (const Format* format = format_of(*file)) return format->read(file);
   refuse_foreign(file->bytes(), Content::Binary, file->path().string());
-  throw ModelError(file->path().string(), "must be a .safetensors file or a torch archive (.pth)");
+  throw ModelError(file->path().string(), "must be a .safetensors file, a torch archive (.pth) or a .gguf file");
 }
 
 std::vector<std::string_view> header_of(const std::shared_ptr<const MappedFile>& file) {

@@ -30,7 +30,8 @@ const Format* format_of(const MappedFile& file);
 /// The tensors of a checkpoint file in whatever format. Throws ModelError.
 StoredTensors read_tensors(const std::shared_ptr<const MappedFile>& file);
 /// The bytes that say what a checkpoint file holds, without its data: length and JSON of a safetensors file; the table
-/// and data.pkl of an archive; the pickles of an older torch file; the whole of any other file. Throws ModelError.
+/// and data.pkl of an archive; the pickles of an older torch file; metadata and descriptions of a GGUF file; the whole
+/// of any other file. Throws ModelError.
 std::vector<std::string_view> header_of(const std::shared_ptr<const MappedFile>& file);
 
 }  // namespace wan

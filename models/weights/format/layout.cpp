@@ -41,17 +41,23 @@ std::optional<Shard> shard_of(const std::string& name) {
   return shard.name(number) == name ? std::optional(shard) : std::nullopt;
 }
 
-/// Visible .safetensors files of a folder, by name.
-std::vector<fs::path> safetensors_of(const fs::path& folder) {
+/// Visible files of a folder with this extension, by name.
+std::vector<fs::path> files_with(const fs::path& folder, const char* extension) {
   std::vector<fs::path> files;
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     std::error_code ignored;
-    if (entry->path().extension() == ".safetensors" && !is_hidden(entry->path()) && !entry->is_directory(ignored))
+    if (entry->path().extension() == extension && !is_hidden(entry->path()) && !entry->is_directory(ignored))
       files.push_back(entry->path());
   }
   std::sort(files.begin(), files.end());
   return files;
+}
+
+/// Visible .safetensors files of a folder, or its .gguf files where it has none of those.
+std::vector<fs::path> weights_of(const fs::path& folder) {
+  std::vector<fs::path> files = files_with(folder, ".safetensors");
+  return files.empty() ? files_with(folder, ".gguf") : files;
 }
 
 /// All files of a family; those that are absent are told.
@@ -72,7 +78,7 @@ std::vector<fs::path> family_of(const fs::path& folder, const Shard& first) {
 std::vector<fs::path> unnamed(const fs::path& folder) {
   std::vector<fs::path> single;
   std::map<std::string, Shard> families;  // by their first file
-  for (const fs::path& file : safetensors_of(folder)) {
+  for (const fs::path& file : weights_of(folder)) {
     if (const auto shard = shard_of(file.filename().string()))
       families.emplace(shard->name(1), *shard);
     else
@@ -115,7 +121,7 @@ CheckpointLayout checkpoint_layout(const fs::path& folder) {
 
 bool holds_checkpoint(const fs::path& folder) {
   if (!named(folder).empty()) return true;
-  const std::vector<fs::path> files = safetensors_of(folder);
+  const std::vector<fs::path> files = weights_of(folder);
   std::error_code error;
   return std::any_of(files.begin(), files.end(), is_shard) ||
          (files.size() == 1 && fs::exists(folder / "config.json", error));

@@ -19,9 +19,9 @@ TEST(PromptSyntax, NotationsOfOtherProgramsAreNamed) {
 }
 
 TEST(PromptSyntax, OrdinaryTextIsNone) {
-  for (const char* text : {"", "a car (red)", "at 12:30 (about noon)", "(note: the car is red)", "BREAKFAST AND",
+  for (const char* text : {"", "a car (red)", "at 12:30 (about noon)", "(note: the car is red)", "BREAKFAST ANDES",
                            "x < y > z", "[sic]", "snake_case__name", "1 (2:", "(: 1.5)", "((", "a {red} car"})
-    EXPECT_TRUE(foreign_syntax(text).empty() || text == std::string("BREAKFAST AND")) << text;
+    EXPECT_TRUE(foreign_syntax(text).empty()) << text;
   EXPECT_TRUE(foreign_syntax(std::string(1 << 20, '(')).empty());
 }
 

@@ -5,6 +5,7 @@
 
 #include "models/files/error.h"
 #include "models/files/json.h"
+#include "models/recognise.h"
 #include "models/weights/checkpoint.h"
 #include "models/weights/dtype.h"
 #include "models/weights/format/layout.h"
@@ -32,34 +33,18 @@ int64_t axis(const Tensors& tensors, const std::string& name, size_t index) {
   return found == tensors.end() || index >= found->second.shape.size() ? 0 : found->second.shape[index];
 }
 
-std::string transformer_kind(const Tensors& tensors) {
-  const int64_t in_dim = axis(tensors, "patch_embedding.weight", 1);
-  const auto audio = tensors.lower_bound("audio_injector.");
-  if (audio != tensors.end() && audio->first.starts_with("audio_injector.")) return "speech-to-video transformer";
-  if (in_dim == 16) return "text-to-video transformer";
-  if (in_dim == 36) return "image-to-video transformer";
-  return "unknown transformer with " + std::to_string(in_dim) + " input channels";
-}
-
-/// Recognised by names that only this network has; sizes that no config.json states are read off the tensors.
-void recognise(InspectedNetwork& network) {
+/// What it is, and sizes that no config.json states, read off the tensors.
+void describe(InspectedNetwork& network) {
   const Tensors& tensors = network.tensors;
-  if (tensors.contains("patch_embedding.weight") && tensors.contains("blocks.0.self_attn.q.weight")) {
-    network.kind = transformer_kind(tensors);
-  } else if (tensors.contains("token_embedding.weight") && tensors.contains("blocks.0.attn.q.weight")) {
-    network.kind = "UMT5 encoder";
+  const Recognised found = recognise(tensors);
+  network.kind = found.name;
+  if (found.model == Model::TextEncoder)
     network.config = {{"vocab", axis(tensors, "token_embedding.weight", 0)},
                       {"dim", axis(tensors, "token_embedding.weight", 1)},
                       {"dim_ffn", axis(tensors, "blocks.0.ffn.fc1.weight", 0)},
                       {"num_layers", count_blocks(tensors)}};
-  } else if (tensors.contains("encoder.conv1.weight") && tensors.contains("decoder.conv1.weight")) {
-    network.kind = "Wan 2.1 VAE";
+  if (found.model == Model::Vae)
     network.config = {{"dim", axis(tensors, "encoder.conv1.weight", 0)}, {"z_dim", axis(tensors, "conv2.weight", 0)}};
-  } else if (tensors.contains("wav2vec2.feature_projection.projection.weight")) {
-    network.kind = "Wav2Vec2 audio encoder";
-  } else {
-    network.kind = "unknown network";
-  }
 }
 
 /// The numbers, words and short lists of a config.json; empty where there is none.
@@ -90,7 +75,7 @@ InspectedNetwork inspect_network(const fs::path& root, const fs::path& path) {
     const StoredTensor& tensor = entry.second;
     ++network.dtypes[std::string(tensor.coding ? tensor.coding->name : dtype_name(tensor.dtype))];
   }
-  recognise(network);
+  describe(network);
   std::error_code error;
   if (fs::is_directory(path, error)) {
     const nlohmann::ordered_json config = read_config(path / "config.json");

@@ -1,10 +1,10 @@
 #include "models/weights/checkpoint.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
 #include "models/files/error.h"
 #include "models/files/foreign.h"
@@ -23,18 +23,59 @@ int64_t extent(const StoredTensor& tensor) {
   return last + 1;
 }
 
-/// The values of a coded tensor, by all threads.
-at::Tensor widened(const StoredTensor& stored) {
-  constexpr int64_t kPieceElements = 1 << 16;
-  const Coding& coding = *stored.coding;
-  const at::Tensor values = at::empty(stored.shape, at::TensorOptions().dtype(at::kFloat));
-  const auto* blocks = reinterpret_cast<const uint8_t*>(stored.file->bytes().data() + stored.offset);
-  float* to = values.mutable_data_ptr<float>();
-  at::parallel_for(0, stored.elements() / coding.elements, kPieceElements / coding.elements,
-                   [&](int64_t begin, int64_t end) {
-                     coding.widen(blocks + begin * coding.bytes, end - begin, to + begin * coding.elements);
-                   });
-  return values;
+/// A tensor as it lies in the file: a view of the mapping, or a copy where it is not aligned to its elements.
+at::Tensor as_it_lies(const StoredTensor& stored) {
+  const auto options = at::TensorOptions().dtype(stored.dtype);
+  const char* data = stored.file->bytes().data() + stored.offset;
+  if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(stored.dtype) == 0) {
+    return at::from_blob(
+        const_cast<char*>(data), stored.shape, stored.strides, [file = stored.file](void*) {}, options);
+  }
+  const at::Tensor aligned = at::empty({extent(stored)}, options);
+  std::memcpy(aligned.mutable_data_ptr(), data, aligned.nbytes());
+  return aligned.as_strided(stored.shape, stored.strides);
+}
+
+/// Codes of rows of `columns` values, one row where the tensor is not a matrix.
+kernels::CodedMatrix codes_of(const StoredTensor& stored, const kernels::Coding& coding, int64_t columns) {
+  const int64_t row = columns / coding.elements * coding.bytes;
+  StoredTensor bytes{at::kByte, {stored.elements() / columns, row}, {row, 1}, stored.file, stored.offset};
+  return {.coding = &coding, .columns = columns, .codes = as_it_lies(bytes)};
+}
+
+/// Scales in tiles of 128 x 4 (StoredScales::Order::Tiles), as bytes, row by row without padding.
+at::Tensor untiled(const at::Tensor& stored, int64_t rows, int64_t columns) {
+  const int64_t tiles = (rows + 127) / 128, widths = (columns + 3) / 4;
+  return stored.reshape({tiles, widths, 32, 4, 4})
+      .permute({0, 3, 2, 1, 4})
+      .reshape({tiles * 128, widths * 4})
+      .narrow(0, 0, rows)
+      .narrow(1, 0, columns)
+      .contiguous();
+}
+
+void add_scales(kernels::CodedMatrix& matrix, const StoredScales& scales) {
+  matrix.factor = scales.factor;
+  matrix.rotation = scales.rotation;
+  if (!scales.blocks) return;
+  matrix.scale_rows = scales.rows;
+  matrix.scale_columns = scales.columns;
+  const int64_t rows = (matrix.rows() + scales.rows - 1) / scales.rows;
+  const int64_t columns = (matrix.columns + scales.columns - 1) / scales.columns;
+  at::Tensor scale = as_it_lies(*scales.blocks);
+  const bool bytes = c10::elementSize(scales.blocks->dtype) == 1;
+  if (scales.order == StoredScales::Order::Tiles)
+    scale = untiled(scale.view(at::kByte), rows, columns).view(scales.blocks->dtype);
+  else
+    scale = scale.reshape({rows, columns}).contiguous();
+  matrix.scale = bytes ? scale : scale.to(at::kFloat);
+}
+
+/// Of elements that torch has a type for and that are codes all the same: they want a scale or widening.
+const kernels::Coding* coding_of(at::ScalarType dtype) {
+  if (dtype == at::kFloat8_e4m3fn) return &kernels::coding_of(kernels::Code::E4M3);
+  if (dtype == at::kFloat8_e5m2) return &kernels::coding_of(kernels::Code::E5M2);
+  return nullptr;
 }
 
 [[noreturn]] void refuse_without_weights(const std::filesystem::path& folder) {
@@ -93,21 +134,36 @@ bool Checkpoint::is_coded() const {
 }
 
 at::Tensor Checkpoint::map(const std::string& name) const {
-  const auto found = tensors_.find(name);
-  if (found == tensors_.end()) throw ModelError(label_ + ": " + printable(name), "is not there");
-  const StoredTensor& stored = found->second;
+  const StoredTensor& stored = find(name);
   const auto options = at::TensorOptions().dtype(stored.dtype);
   if (!stored.file) return at::empty_strided(stored.shape, stored.strides, options.device(at::kMeta));
   if (stored.elements() == 0) return at::empty_strided(stored.shape, stored.strides, options);
-  if (stored.coding) return widened(stored);
-  const char* data = stored.file->bytes().data() + stored.offset;
-  if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(stored.dtype) == 0) {
-    return at::from_blob(
-        const_cast<char*>(data), stored.shape, stored.strides, [file = stored.file](void*) {}, options);
-  }
-  const at::Tensor aligned = at::empty({extent(stored)}, options);
-  std::memcpy(aligned.mutable_data_ptr(), data, aligned.nbytes());
-  return aligned.as_strided(stored.shape, stored.strides);
+  if (!stored.coding) return as_it_lies(stored);
+  if (const auto matrix = coded(name)) return kernels::reference::widen(*matrix, 0, matrix->rows(), at::kFloat);
+  // Blocks that go over the ends of rows, as in a tensor of another shape than it was coded in.
+  return kernels::reference::widen(codes_of(stored, *stored.coding, stored.elements()), 0, 1, at::kFloat)
+      .view(stored.shape);
+}
+
+std::optional<kernels::CodedMatrix> Checkpoint::coded(const std::string& name) const {
+  const StoredTensor& stored = find(name);
+  const kernels::Coding* coding = stored.coding ? stored.coding : coding_of(stored.dtype);
+  if (!coding || stored.shape.size() != 2 || stored.elements() == 0 || stored.shape[1] % coding->elements != 0 ||
+      stored.strides != row_major_strides(stored.shape))
+    return std::nullopt;
+  if (!stored.file) throw std::logic_error("[" + name + "] has no data");
+  kernels::CodedMatrix matrix = codes_of(stored, *coding, stored.shape[1]);
+  if (stored.scales) add_scales(matrix, *stored.scales);
+  if (matrix.scale.defined() && !matrix.scale.to(at::kFloat).isfinite().all().item<bool>())
+    throw ModelError(label_ + ": " + printable(name),
+                     "must have finite scales, has some that are not; do not use this file");
+  return matrix;
+}
+
+const StoredTensor& Checkpoint::find(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) throw ModelError(label_ + ": " + printable(name), "is not there");
+  return found->second;
 }
 
 }  // namespace wan

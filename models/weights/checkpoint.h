@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "kernels/dequantise/coded_matrix.h"
 #include "models/weights/stored_tensor.h"
 
 namespace wan {
@@ -39,8 +41,15 @@ class Checkpoint {
   /// tensor whose address in the file is no multiple of its element size is copied, and a coded one is widened to
   /// float32, at each call. Throws ModelError for unknown names.
   at::Tensor map(const std::string& name) const;
+  /// A tensor that is kept in codes, as it lies in the file: codes and scales on the CPU, of which the codes are a view of
+  /// the mapping. Nothing for a tensor in floats of 16 bits or more, and for one that is no matrix [N, K] of whole blocks.
+  /// Throws ModelError for unknown names and for scales that are not finite.
+  std::optional<kernels::CodedMatrix> coded(const std::string& name) const;
 
  private:
+  /// Throws ModelError.
+  const StoredTensor& find(const std::string& name) const;
+
   StoredTensors tensors_;
   std::vector<std::shared_ptr<const MappedFile>> files_;
   std::string label_;

@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::string_literals;
 
-const fs::path kSamples = fs::path(WAN_SOURCE_DIR) / "tests/golden/formats";
+const fs::path kSamples = fs::path(WAN_SOURCE_DIR) / "tests/formats";
 
 std::string refusal(const fs::path& path) {
   try {

@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kSamples = fs::path(WAN_SOURCE_DIR) / "tests/golden/formats";
+const fs::path kSamples = fs::path(WAN_SOURCE_DIR) / "tests/formats";
 
 std::string content(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);

@@ -381,7 +381,7 @@ TEST_F(Hostile, AShardThatWasCutOff) {
 }
 
 TEST_F(Hostile, APickleThatWantsToRun) {
-  std::filesystem::copy_file(WAN_SOURCE_DIR "/tests/golden/formats/pickle_bad/global_os_system.pth",
+  std::filesystem::copy_file(WAN_SOURCE_DIR "/tests/formats/pickle_bad/global_os_system.pth",
                              model() / "Wan2.1_VAE.pth", std::filesystem::copy_options::overwrite_existing);
   expect_refused({"Wan2.1_VAE.pth", "system"});
 }

@@ -8,7 +8,7 @@
 #include "models/files/error.h"
 #include "models/files/foreign.h"
 #include "models/files/utf8.h"
-#include "models/weights/format/ggml_blocks.h"
+#include "models/weights/format/ggml_types.h"
 #include "models/weights/format/gguf_metadata.h"
 
 namespace wan {

@@ -52,19 +52,23 @@ std::map<std::string, at::Tensor> expected_values(const nlohmann::json& entry) {
 void expect_close(const at::Tensor& got, const at::Tensor& want, const nlohmann::json& entry, const std::string& name) {
   const double rtol = entry.value("rtol", 1e-6), atol = entry.value("atol", 0.0);
   ASSERT_EQ(got.numel(), want.numel()) << name;
-  if (want.dim() != 1) ASSERT_EQ(got.sizes(), want.sizes()) << name;
+  if (want.dim() != 1) {
+    ASSERT_EQ(got.sizes(), want.sizes()) << name;
+  }
   EXPECT_TRUE(at::allclose(got.to(at::kDouble).reshape({-1}), want.to(at::kDouble).reshape({-1}), rtol, atol,
                            /*equal_nan=*/true))
       << name;
 }
 
+/// One list of values serves several pickles, of which some hold a part of it.
 void expect_loaded(const fs::path& path, const nlohmann::json& entry) {
   const Checkpoint file = Checkpoint::open(path);
   const auto want = expected_values(entry);
-  EXPECT_EQ(file.tensors().size(), want.size());
-  for (const auto& [name, values] : want) {
-    ASSERT_TRUE(file.tensors().contains(name)) << name;
-    expect_close(file.map(name), values, entry, name);
+  const bool part = path.parent_path().filename() == "pickle";
+  EXPECT_TRUE(part ? !file.tensors().empty() : file.tensors().size() == want.size());
+  for (const auto& [name, tensor] : file.tensors()) {
+    ASSERT_TRUE(want.contains(name)) << name;
+    expect_close(file.map(name), want.at(name), entry, name);
   }
 }
 
@@ -93,12 +97,13 @@ TEST_P(FormatSamples, GetTheirVerdictAndTheirValues) {
     SCOPED_TRACE(name + ": " + entry.at("what").get<std::string>());
     const fs::path path = samples() / name;
     const std::string expect = entry.at("expect");
-    if (expect == "load")
+    if (expect == "load") {
       EXPECT_NO_THROW(expect_loaded(path, entry));
-    else if (expect == "refuse")
+    } else if (expect == "refuse") {
       EXPECT_TRUE(is_refused(path));
-    else if (!is_refused(path) && expect == "load-or-refuse")
+    } else if (!is_refused(path) && expect == "load-or-refuse") {
       EXPECT_NO_THROW(expect_loaded(path, entry));
+    }
   }
 }
 

@@ -7,7 +7,7 @@
 
 #include "kernels/attention/int8_attention_cuda.h"
 #include "kernels/attention/launch.h"
-#include "kernels/linear/hadamard.h"
+#include "kernels/linear/int8_codes.h"
 #include "kernels/op/check.h"
 #include "kernels/op/device.h"
 #include "kernels/op/first_use.h"
@@ -26,9 +26,9 @@ void check_heads(const char* op, const char* name, const Tensor& x) {
 
 /// x [..., rows] in the codes whose largest is `largest` (broadcast over x), and that scale times `factor`.
 QuantisedHeads coded(const Tensor& x, const Tensor& largest, double factor) {
-  const Tensor scale = largest * (float(factor) / hadamard::kLargestCode);
-  const Tensor inverse = at::where(scale >= kSmallestHeadScale, hadamard::kLargestCode / largest, 0);
-  const Tensor codes = (x * inverse).round_().clamp_(-hadamard::kLargestCode, hadamard::kLargestCode);
+  const Tensor scale = largest * (float(factor) / int8_codes::kLargest);
+  const Tensor inverse = at::where(scale >= kSmallestHeadScale, int8_codes::kLargest / largest, 0);
+  const Tensor codes = (x * inverse).round_().clamp_(-int8_codes::kLargest, int8_codes::kLargest);
   return {codes.nan_to_num(0).to(at::kChar), scale.clamp_min(kSmallestHeadScale)};
 }
 
@@ -61,7 +61,7 @@ void check_attention_once(const Tensor& out, const QuantisedHeads& q, const Quan
 ValueScales value_scales(const Tensor& v, float largest_code) {
   // Two passes instead of one over |v|, which would be a second v.
   const Tensor largest = at::maximum(v.amax(1), -v.amin(1)).to(at::kFloat);
-  return {largest / largest_code, at::where(largest > hadamard::kSmallest, largest_code / largest, 0)};
+  return {largest / largest_code, at::where(largest > int8_codes::kSmallest, largest_code / largest, 0)};
 }
 
 QuantisedHeads quantise_queries(const Tensor& q, double factor, const Context& context) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/attention/launch.h"
-#include "kernels/linear/hadamard.h"
+#include "kernels/linear/int8_codes.h"
 #include "kernels/linear/quantise.cuh"
 
 namespace wan::kernels::quantise_heads {
@@ -13,11 +13,11 @@ constexpr int kPack = kWidth / simt::kWarp;  // channels of a lane; a warp has o
 
 /// Writes one token's codes and returns the scale that they have.
 WAN_DEVICE float write_codes(const float (&x)[kPack], float largest, float factor, int8_t* to) {
-  const float scale = largest * (factor / hadamard::kLargestCode);
+  const float scale = largest * (factor / int8_codes::kLargest);
   const bool zero = !(scale >= kSmallestHeadScale);
   simt::Pack<int8_t, kPack> codes;
   WAN_UNROLL
-  for (int i = 0; i < kPack; ++i) codes.at[i] = zero ? int8_t(0) : code_of(x[i], hadamard::kLargestCode / largest);
+  for (int i = 0; i < kPack; ++i) codes.at[i] = zero ? int8_t(0) : code_of(x[i], int8_codes::kLargest / largest);
   *reinterpret_cast<simt::Pack<int8_t, kPack>*>(to) = codes;
   return scale < kSmallestHeadScale ? kSmallestHeadScale : scale;
 }

@@ -4,8 +4,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 
 #include "kernels/op/check.h"
 #include "kernels/op/takes.h"
@@ -15,10 +13,6 @@ namespace {
 
 int64_t tiles(int64_t size, int64_t tile) {
   return (size + tile - 1) / tile;
-}
-
-bool is_power_of_4(int64_t order) {
-  return order > 0 && std::has_single_bit(uint64_t(order)) && std::countr_zero(uint64_t(order)) % 2 == 0;
 }
 
 /// The codes of rows as float32 on the CPU, by all threads.
@@ -57,7 +51,7 @@ void check_coded(const char* op, const CodedMatrix& matrix) {
   check_dtype(op, "codes", matrix.codes, {at::kByte});
   check_shape(op, "codes", matrix.codes, {kAny, matrix.columns / matrix.coding->elements * matrix.coding->bytes});
   TORCH_CHECK(matrix.codes.is_contiguous(), "[", op, "] codes must be contiguous");
-  TORCH_CHECK(matrix.rotation == 0 || (is_power_of_4(matrix.rotation) && matrix.columns % matrix.rotation == 0), "[",
+  TORCH_CHECK(matrix.rotation == 0 || (is_regular_order(matrix.rotation) && matrix.columns % matrix.rotation == 0), "[",
               op, "] the rotation must be a power of 4 that divides ", matrix.columns, ", is ", matrix.rotation);
   if (!matrix.scale.defined()) return;
   check_dtype(op, "scale", matrix.scale, {at::kFloat, at::kFloat8_e4m3fn, at::kFloat8_e8m0fnu});
@@ -66,18 +60,6 @@ void check_coded(const char* op, const CodedMatrix& matrix) {
               {tiles(matrix.rows(), matrix.scale_rows), tiles(matrix.columns, matrix.scale_columns)});
   TORCH_CHECK(matrix.scale.is_contiguous() && matrix.scale.device() == matrix.codes.device(), "[", op,
               "] scale must be contiguous on ", matrix.codes.device());
-}
-
-Tensor regular_hadamard(const Tensor& x, int64_t order) {
-  TORCH_CHECK(x.defined() && x.dim() >= 1 && is_power_of_4(order) && x.size(-1) % order == 0,
-              "[regular_hadamard] the order must be a power of 4 that divides the last axis, is ", order);
-  Tensor y = x.to(at::kFloat).reshape({-1});
-  for (int64_t stride = 1; stride < order; stride *= 4) {
-    // H4 x = sum(x) - 2 reverse(x)
-    const Tensor fours = y.view({-1, 4, stride});
-    y = (fours.sum(1, /*keepdim=*/true) - 2 * fours.flip(1)).view({-1});
-  }
-  return y.view(x.sizes()).mul_(1 / std::sqrt(double(order)));
 }
 
 Tensor widen(const CodedMatrix& matrix, int64_t first, int64_t count, at::ScalarType dtype, const Context&) {

@@ -8,6 +8,7 @@
 
 #include "kernels/dequantise/coding.h"
 #include "kernels/linear/linear.h"
+#include "kernels/linear/regular_hadamard.h"
 #include "kernels/op/context.h"
 
 namespace wan::kernels {
@@ -46,11 +47,6 @@ Tensor linear_coded(const Tensor& x, const CodedMatrix& weight, const Tensor& bi
 
 /// The largest tile of widened rows that linear_coded makes, in bytes.
 inline constexpr int64_t kWidenedTileBytes = 64 << 20;
-
-/// Each group of `order` neighbours of the last axis times the regular Hadamard matrix of that order, H4 (x) H4 (x) ... /
-/// sqrt(order), with -1 on the antidiagonal of H4: symmetric and its own inverse. float32, in radix-4 steps.
-///   order: a power of 4 that divides the axis. Throws c10::Error otherwise.
-Tensor regular_hadamard(const Tensor& x, int64_t order);
 
 /// The same in ATen (see norm.h).
 namespace reference {

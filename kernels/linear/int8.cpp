@@ -5,7 +5,9 @@
 #include <algorithm>
 
 #include "kernels/linear/hadamard.h"
+#include "kernels/linear/int8_codes.h"
 #include "kernels/linear/int8_cuda.h"
+#include "kernels/linear/regular_hadamard.h"
 #include "kernels/op/check.h"
 #include "kernels/op/device.h"
 #include "kernels/op/first_use.h"
@@ -13,8 +15,6 @@
 
 namespace wan::kernels {
 namespace {
-
-constexpr int64_t kSlice = hadamard::kSlice;
 
 void check_weight(const char* op, const QuantisedRows& weight, const Tensor& bias) {
   check_shape(op, "weight", weight.codes, {kAny, kAny});
@@ -37,17 +37,6 @@ void check_product(const char* op, const QuantisedRows& x, const QuantisedRows& 
   check_dtype(op, "x", x.codes, {at::kChar});
   check_shape(op, "x scale", x.scale, x.codes.sizes().slice(0, x.codes.dim() - 1));
   check_dtype(op, "x scale", x.scale, {at::kFloat});
-}
-
-/// x [..., K] times sqrt(128) H, in seven stages whose sums and differences round as in rotate_slices (quantise.cuh).
-Tensor butterfly(const Tensor& x) {
-  Tensor y = x.to(at::kFloat).reshape({-1});
-  for (int64_t stride = 1; stride < kSlice; stride *= 2) {
-    const Tensor pairs = y.view({-1, 2, stride});
-    const Tensor low = pairs.select(1, 0), high = pairs.select(1, 1);
-    y = at::stack({low + high, low - high}, 1).view({-1});
-  }
-  return y.view(x.sizes());
 }
 
 /// Rows that pass at once, so that 75,600 tokens by 13,824 channels need no 4 GB of integers.
@@ -145,17 +134,21 @@ void check_residual_once(const Tensor& residual, const Tensor& x, const Quantise
 }  // namespace
 
 void check_slices(const char* op, const Tensor& x) {
-  TORCH_CHECK(x.defined() && x.dim() >= 1 && x.size(-1) > 0 && x.size(-1) % kSlice == 0, "[", op,
-              "] the last axis of x must be a multiple of ", kSlice, ", got ", x.sizes());
+  TORCH_CHECK(x.defined() && x.dim() >= 1 && x.size(-1) > 0 && x.size(-1) % hadamard::kWidthMultiple == 0, "[", op,
+              "] the last axis of x must be a multiple of ", hadamard::kWidthMultiple, ", got ", x.sizes());
 }
 
 Tensor rotate(const Tensor& x) {
   check_slices("rotate", x);
-  return butterfly(x).mul_(hadamard::kNormaliser);
+  return regular_hadamard(x, hadamard::order(x.size(-1)));
+}
+
+bool is_own_rotation(int64_t rotation, int64_t columns) {
+  return columns > 0 && columns % hadamard::kWidthMultiple == 0 && rotation == hadamard::order(columns);
 }
 
 bool takes_rotation(int64_t channels, at::ScalarType dtype) {
-  return takes_row(channels, dtype) && channels % kSlice == 0;
+  return takes_row(channels, dtype) && channels % hadamard::kWidthMultiple == 0;
 }
 
 bool takes_int8(int64_t depth, int64_t channels, at::ScalarType dtype) {
@@ -214,11 +207,11 @@ void linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRow
 namespace reference {
 
 QuantisedRows quantise_rows(const Tensor& x) {
-  const Tensor rotated = butterfly(x);
+  const Tensor rotated = rotate(x);
   const Tensor largest = rotated.abs().amax(-1, /*keepdim=*/true);
-  const Tensor inverse = at::where(largest > hadamard::kSmallest, hadamard::kLargestCode / largest, 0);
-  const Tensor codes = (rotated * inverse).round_().clamp_(-hadamard::kLargestCode, hadamard::kLargestCode);
-  return {codes.nan_to_num(0).to(at::kChar), largest.squeeze(-1) * (hadamard::kNormaliser / hadamard::kLargestCode)};
+  const Tensor inverse = at::where(largest > int8_codes::kSmallest, int8_codes::kLargest / largest, 0);
+  const Tensor codes = (rotated * inverse).round_().clamp_(-int8_codes::kLargest, int8_codes::kLargest);
+  return {codes.nan_to_num(0).to(at::kChar), largest.squeeze(-1) * (1 / int8_codes::kLargest)};
 }
 
 Tensor multiply_codes(const Tensor& a, const Tensor& b) {

@@ -14,7 +14,7 @@ struct BiasGeluArguments {
 };
 cudaError_t launch_bias_gelu(const BiasGeluArguments& arguments, Element element, cudaStream_t stream);
 
-/// Rows rotated (hadamard.h) and quantised with one scale each.
+/// Rows rotated (hadamard.h, by the order of their width) and quantised with one scale each.
 struct QuantiseRowsArguments {
   const void* x;  // [rows, channels] of `element`
   int8_t* codes;  // [rows, channels]

@@ -1,37 +1,15 @@
 // Rotation and quantisation of rows to 8 bits in one pass. Memory-bound: 3 bytes an element from 16 bits.
 #pragma once
 
-#include "kernels/linear/hadamard.h"
+#include "kernels/linear/hadamard.cuh"
+#include "kernels/linear/int8_codes.h"
 #include "kernels/linear/launch.h"
 #include "kernels/simt/dispatch.h"
 
 namespace wan::kernels {
 
-constexpr int kMaxQuantiseThreads = kMaxRowChannels / hadamard::kLaneElements;
-
-/// Multiplies the slices that a warp holds, kElements neighbours a lane, by sqrt(128) H in place: seven stages of sums
-/// and differences of pairs, in the order of the reference, so that both round alike.
-template <int kElements>
-WAN_DEVICE void rotate_slices(float (&x)[kElements]) {
-  static_assert(hadamard::kSlice % kElements == 0 && hadamard::kSlice / kElements <= simt::kWarp,
-                "a slice in one warp");
-  WAN_UNROLL
-  for (int stride = 1; stride < kElements; stride *= 2) {
-    WAN_UNROLL
-    for (int i = 0; i < kElements; ++i) {
-      if (i & stride) continue;
-      const float low = x[i], high = x[i + stride];
-      x[i] = low + high;
-      x[i + stride] = low - high;
-    }
-  }
-  WAN_UNROLL
-  for (int mask = 1; mask < hadamard::kSlice / kElements; mask *= 2) {
-    const float sign = threadIdx.x & mask ? -1.0f : 1.0f;
-    WAN_UNROLL
-    for (int i = 0; i < kElements; ++i) x[i] = fmaf(sign, x[i], simt::shuffle_xor(x[i], mask));  // rounds as a sum
-  }
-}
+constexpr int kLaneElements = 16;  // neighbours that a thread holds: 16 codes are one store
+constexpr int kMaxQuantiseThreads = kMaxRowChannels / kLaneElements;
 
 /// The larger of `largest` and the magnitudes in x, as the bits of a float: NaN is larger than infinity.
 template <int kElements>
@@ -56,18 +34,17 @@ WAN_DEVICE float block_largest(float value, unsigned threads = blockDim.x) {
   return simt::float_of_bits(largest);
 }
 
-/// What a row with this largest magnitude is multiplied by to become codes, and its codes to become the row again, now
-/// divided by sqrt(128).
+/// What a row with this largest magnitude is multiplied by to become codes, and its codes to become the row again.
 WAN_DEVICE float inverse_of(float largest) {
-  return largest > hadamard::kSmallest ? hadamard::kLargestCode / largest : 0.0f;
+  return largest > int8_codes::kSmallest ? int8_codes::kLargest / largest : 0.0f;
 }
 WAN_DEVICE float scale_of(float largest) {
-  return largest * (hadamard::kNormaliser / hadamard::kLargestCode);
+  return largest * (1.0f / int8_codes::kLargest);
 }
 
 /// The code nearest to x * inverse, ties to even.
 WAN_DEVICE int8_t code_of(float x, float inverse) {
-  return int8_t(simt::round_to_int(fminf(fmaxf(x * inverse, -hadamard::kLargestCode), hadamard::kLargestCode)));
+  return int8_t(simt::round_to_int(fminf(fmaxf(x * inverse, -int8_codes::kLargest), int8_codes::kLargest)));
 }
 
 template <int kElements>
@@ -82,9 +59,9 @@ WAN_DEVICE void store_codes(int8_t* to, const float (&x)[kElements], float inver
 template <typename T>
 WAN_BOUNDED_KERNEL(kMaxQuantiseThreads, 1)
 quantise_rows_kernel(QuantiseRowsArguments a) {
-  constexpr int kElements = hadamard::kLaneElements, kPack = 16 / sizeof(T);
+  constexpr int kElements = kLaneElements, kPack = 16 / sizeof(T);
   const int64_t row = blockIdx.x;
-  const int channel = hadamard::channel(threadIdx.x, 0);
+  const int channel = int(threadIdx.x) * kElements;
   const bool inside = channel < a.channels;
   float x[kElements] = {};
   if (inside) {
@@ -97,15 +74,17 @@ quantise_rows_kernel(QuantiseRowsArguments a) {
       for (int i = 0; i < kPack; ++i) x[pack * kPack + i] = part[i];
     }
   }
-  rotate_slices(x);
-  const float largest = block_largest(simt::float_of_bits(largest_bits(x)));
+  const int order = hadamard::order(a.channels);
+  const float normaliser = hadamard::normaliser(order);
+  hadamard::rotate_groups(x, order);
+  const float largest = normaliser * block_largest(simt::float_of_bits(largest_bits(x)));
   if (threadIdx.x == 0) a.scale[row] = scale_of(largest);
-  if (inside) store_codes(a.codes + row * a.channels + channel, x, inverse_of(largest));
+  if (inside) store_codes(a.codes + row * a.channels + channel, x, normaliser * inverse_of(largest));
 }
 
 template <typename Run>
 cudaError_t run_quantise_rows(const QuantiseRowsArguments& a, Element element, Run run) {
-  constexpr int kWarpChannels = simt::kWarp * hadamard::kLaneElements;
+  constexpr int kWarpChannels = simt::kWarp * kLaneElements;
   const int threads = (a.channels + kWarpChannels - 1) / kWarpChannels * simt::kWarp;
   return simt::with_element(element, [&](auto type) {
     return run(dim3(unsigned(a.rows)), threads, 0, quantise_rows_kernel<typename decltype(type)::type>, a);

@@ -3,39 +3,60 @@
 
 #include <cmath>
 
-#include "kernels/linear/hadamard.h"
+#include "kernels/dequantise/coded_matrix.h"
 #include "kernels/linear/quantise.cuh"
+#include "kernels/linear/regular_hadamard.h"
 #include "tests/kernels/fused.h"
 
 namespace wan::kernels {
 namespace {
 
-/// H_128 divided by sqrt(128), from its definition.
-Tensor hadamard_matrix() {
-  Tensor matrix = at::empty({hadamard::kSlice, hadamard::kSlice}, at::kDouble);
-  for (int row = 0; row < hadamard::kSlice; ++row) {
-    for (int column = 0; column < hadamard::kSlice; ++column)
-      matrix[row][column] = hadamard::sign(row, column) / std::sqrt(128.0);
+/// The regular Hadamard matrix divided by sqrt(order), in float64, from the rows of H4 as ConvRot files have it.
+Tensor hadamard_matrix(int64_t order) {
+  const Tensor h4 = at::tensor({1, 1, 1, -1, 1, 1, -1, 1, 1, -1, 1, 1, -1, 1, 1, 1}, at::kDouble).view({4, 4});
+  Tensor matrix = at::ones({1, 1}, at::kDouble);
+  while (matrix.size(0) < order) matrix = at::kron(matrix, h4);
+  return matrix / std::sqrt(double(order));
+}
+
+/// x [..., K] with each group of `order` of its last axis times that matrix.
+Tensor in_groups(const Tensor& x, int64_t order) {
+  return at::matmul(x.to(at::kDouble).unflatten(-1, {-1, order}), hadamard_matrix(order)).flatten(-2);
+}
+
+TEST(Hadamard, TheMatrixIsThatOfItsOrderAndAllItsSumsAreEqual) {
+  for (auto [width, order] : {std::pair<int64_t, int64_t>{128, 64}, {256, 256}, {384, 64}, {1024, 256}}) {
+    SCOPED_TRACE(width);
+    const Tensor matrix = rotate(at::eye(width));
+    EXPECT_TRUE(is_close(matrix, in_groups(at::eye(width), order), 0));
+    EXPECT_TRUE(is_close(matrix, matrix.t(), 0));
+    EXPECT_TRUE(is_close(rotate(matrix), at::eye(width), 0));
+    EXPECT_TRUE(is_close(rotate(at::ones({width})), at::ones({width}), 0));  // the mean stays where it was
   }
-  return matrix;
 }
 
-static_assert(hadamard::sign(0, 127) == 1 && hadamard::sign(1, 1) == -1 && hadamard::sign(3, 3) == 1);
-static_assert(hadamard::sign(127, 127) == -1 && hadamard::sign(5, 2) == 1);
-
-TEST(Hadamard, IsSymmetricAndItsOwnInverse) {
-  Tensor matrix = hadamard_matrix();
-  EXPECT_TRUE(is_close(matrix, matrix.t(), 0));
-  EXPECT_TRUE(is_close(at::matmul(matrix, matrix), at::eye(128, at::kDouble), 1e-14));
-}
-
-TEST(Hadamard, RotateMultipliesEverySlice) {
+TEST(Hadamard, RotateMultipliesEveryGroup) {
   at::manual_seed(1);
-  Tensor x = at::randn({3, 2, 384}), matrix = hadamard_matrix();
-  Tensor want = at::matmul(x.to(at::kDouble).view({3, 2, 3, 128}), matrix).view({3, 2, 384});
-  EXPECT_LT(relative_rms(rotate(x), want), 2e-7);  // float32, seven sums
-  EXPECT_LT(relative_rms(rotate(rotate(x)), x), 3e-7);
+  for (auto [width, order] : {std::pair<int64_t, int64_t>{384, 64}, {512, 256}, {5120, 256}}) {
+    const Tensor x = at::randn({3, 2, width});
+    EXPECT_LT(relative_rms(rotate(x), in_groups(x, order)), 2e-7) << width;  // float32, at most eight sums
+    EXPECT_LT(relative_rms(rotate(rotate(x)), x), 3e-7) << width;
+  }
   EXPECT_THROW(rotate(at::zeros({2, 64})), c10::Error);
+  EXPECT_THROW(regular_hadamard(at::zeros({2, 128}), 256), c10::Error);
+  EXPECT_THROW(regular_hadamard(at::zeros({2, 128}), 32), c10::Error);
+}
+
+TEST(Hadamard, TheRotationOfAFileIsOursWhereOrderAndWidthAgree) {
+  for (int64_t width : {256, 1536, 5120, 13824}) {
+    EXPECT_TRUE(is_own_rotation(256, width)) << width;
+    for (int64_t other : {0, 16, 64, 128, 1024}) EXPECT_FALSE(is_own_rotation(other, width)) << other << " " << width;
+  }
+  for (int64_t width : {128, 384, 640}) {
+    EXPECT_TRUE(is_own_rotation(64, width)) << width;
+    EXPECT_FALSE(is_own_rotation(256, width) || is_own_rotation(0, width)) << width;
+  }
+  EXPECT_FALSE(is_own_rotation(64, 192) || is_own_rotation(64, 64) || is_own_rotation(256, 0));
 }
 
 TEST(QuantiseRows, StaysWithinHalfAStep) {
@@ -68,7 +89,7 @@ QuantisedRows run_quantise(const Tensor& x, Element element, simt::Order order) 
 }
 
 TEST(QuantiseRowsKernel, HasTheReferencesCodesOnRealWidths) {
-  for (int64_t channels : {128, 384, 640, 1536, 5120, 13824, 16384}) {
+  for (int64_t channels : {128, 256, 384, 640, 768, 1536, 5120, 13824, 16384}) {
     for (const Storage& storage : kStorages) {
       SCOPED_TRACE(testing::Message() << channels << " " << storage.dtype);
       at::manual_seed(channels);
@@ -103,9 +124,11 @@ TEST(LinearInt8, TheIntegerPartIsExact) {
   a[0].fill_(127);
   b[0].fill_(-127);
   b[1].fill_(127);
+  b[2].fill_(-128);  // which files may have
   Tensor want = at::matmul(a.to(at::kDouble), b.to(at::kDouble).t());
   EXPECT_TRUE(is_close(reference::multiply_codes(a, b), want, 0));
   EXPECT_EQ(want[0][1].item<double>(), 127.0 * 127 * 13824);
+  EXPECT_EQ(want[0][2].item<double>(), -127.0 * 128 * 13824);
 }
 
 TEST(LinearInt8, ErrorStaysInItsContract) {
@@ -121,6 +144,31 @@ TEST(LinearInt8, ErrorStaysInItsContract) {
   }
   Tensor want = at::gelu(at::linear(gaussian, weight, bias), "tanh");
   EXPECT_LT(relative_rms(linear_int8(gaussian, quantised, bias, Activation::GeluTanh), want), 1.8e-2);
+}
+
+/// The codes of ConvRot files are multiplied as they are: against the matrix that they stand for, widened and rotated
+/// back by its definition.
+TEST(LinearInt8, TakesTheCodesOfConvRotFiles) {
+  at::manual_seed(7);
+  for (auto [width, order] : {std::pair<int64_t, int64_t>{1536, 256}, {384, 64}}) {
+    const Tensor codes = at::randint(-128, 128, {40, width}, at::kChar), x = at::randn({30, width});
+    const Tensor of_rows = at::rand({40}) * 1e-3 + 1e-3, of_all = at::full({1}, 2e-3);
+    for (const Tensor& scale : {of_rows, of_all}) {
+      SCOPED_TRACE(testing::Message() << width << ", scales: " << scale.numel());
+      const Tensor weight = in_groups(codes * scale.to(at::kDouble).unsqueeze(1), order);
+      const Tensor want = at::matmul(x.to(at::kDouble), weight.t());
+      const QuantisedRows rows = {codes, scale.expand({40}).contiguous()};
+      EXPECT_LT(relative_rms(linear_int8(x, rows, {}), want), 1.2e-2);  // x alone is rounded
+      const CodedMatrix coded{.coding = &coding_of(Code::Int8),
+                              .columns = width,
+                              .codes = codes.view(at::kByte),
+                              .scale = scale.unsqueeze(1),
+                              .scale_rows = 40 / scale.numel(),
+                              .scale_columns = width,
+                              .rotation = order};
+      EXPECT_LT(relative_rms(widen(coded, 0, 40, at::kFloat), weight), 3e-7);
+    }
+  }
 }
 
 TEST(LinearInt8, RowsPassInBlocksAndZerosGiveTheBias) {

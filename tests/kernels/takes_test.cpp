@@ -47,7 +47,7 @@ TEST(Takes, RowsUpToTheWidestThatTheKernelsHold) {
     EXPECT_TRUE(takes_pixel(1, dtype, dtype) && takes_pixel(kMaxPixelChannels, dtype, dtype));
     EXPECT_FALSE(takes_pixel(0, dtype, dtype) || takes_pixel(kMaxPixelChannels + 1, dtype, dtype));
     EXPECT_TRUE(takes_rotation(kMaxRowChannels, dtype));
-    EXPECT_FALSE(takes_rotation(kMaxRowChannels + hadamard::kSlice, dtype));
+    EXPECT_FALSE(takes_rotation(kMaxRowChannels + hadamard::kWidthMultiple, dtype));
     EXPECT_TRUE(takes_rope(kMaxRowChannels / 128, 128, dtype));
     EXPECT_FALSE(takes_rope(kMaxRowChannels / 128 + 1, 128, dtype));
   }
@@ -55,7 +55,7 @@ TEST(Takes, RowsUpToTheWidestThatTheKernelsHold) {
 }
 
 TEST(Takes, OnlyWidthsThatComeOutWhole) {
-  constexpr int64_t kPart = 5 * hadamard::kSlice + hadamard::kSlice / 2;
+  constexpr int64_t kPart = 5 * hadamard::kWidthMultiple + hadamard::kWidthMultiple / 2;
   for (at::ScalarType dtype : kActivations) {
     EXPECT_FALSE(takes_rotation(kPart, dtype));
     EXPECT_FALSE(takes_norm_int8(kPart, dtype));

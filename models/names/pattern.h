@@ -9,8 +9,9 @@
 
 namespace wan::names {
 
-/// Paths of modules, e.g. "blocks.*.attn1.to_q" and "blocks.*.self_attn.q". A `*` is a number; the numbers of `from` stand
-/// in `to` in the same order. A row holds for the path itself and for all that lies under it: ".weight", ".bias", scales.
+/// Paths of modules, e.g. "blocks.*.attn1.to_q" and "blocks.*.self_attn.q". A `*` is a number; the numbers of `from`
+/// stand in `to` in the same order. A row holds for the path itself and for all that lies under it: ".weight", ".bias",
+/// scales.
 struct Row {
   std::string_view from, to;
 };

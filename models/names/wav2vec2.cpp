@@ -1,5 +1,5 @@
-// Names of the audio encoder. The official ones are those of wav2vec2-large-xlsr-53-english, a Wav2Vec2ForCTC; files of the
-// encoder alone lack "wav2vec2.". Source: transformers, modeling_wav2vec2.py.
+// Names of the audio encoder. The official ones are those of wav2vec2-large-xlsr-53-english, a Wav2Vec2ForCTC; files of
+// the encoder alone lack "wav2vec2.". Source: transformers, modeling_wav2vec2.py.
 #include "models/names/family.h"
 
 namespace wan::names {

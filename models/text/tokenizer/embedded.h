@@ -15,8 +15,8 @@ struct EmbeddedTokenizer {
   std::string assumed;  // what the file does not say, for the log; empty where it says all
 };
 
-/// From the tensor `spiece_model`, or from the metadata of a GGUF file. Nothing where the checkpoint has neither. Throws
-/// ModelError where what it has is damaged.
+/// From the tensor `spiece_model`, or from the metadata of a GGUF file. Nothing where the checkpoint has neither.
+/// Throws ModelError where what it has is damaged.
 std::optional<EmbeddedTokenizer> embedded_tokenizer(const Checkpoint& checkpoint);
 
 }  // namespace wan::text

@@ -10,7 +10,7 @@ namespace {
 
 constexpr uint64_t kMostPieces = 1 << 20;  // the published one has 256,384
 
-/// Entries of the metadata whose keys begin with tokenizer.ggml. Their lengths are checked: a reader never passes the end.
+/// Entries of the metadata whose keys begin with tokenizer.ggml. Their lengths are checked: no reader passes the end.
 class Entries {
  public:
   Entries(const GgufMetadata& metadata, const std::string& subject) : entries_(metadata.tokenizer), subject_(subject) {}

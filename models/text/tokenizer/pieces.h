@@ -1,5 +1,5 @@
-// A unigram vocabulary as a sentencepiece model or a GGUF file carries it, and the tokenizer that transformers makes of it.
-// Follows transformers 4.51, convert_slow_tokenizer.py (SpmConverter, T5Converter): what made the published
+// A unigram vocabulary as a sentencepiece model or a GGUF file carries it, and the tokenizer that transformers makes of
+// it. Follows transformers 4.51, convert_slow_tokenizer.py (SpmConverter, T5Converter): what made the published
 // tokenizer.json, so the ids are the same but for the 300 sentinels (`<extra_id_5>`) that the JSON adds.
 #pragma once
 

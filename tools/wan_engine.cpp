@@ -145,11 +145,9 @@ void run_replay(const Command& command, Contexts& contexts, Console& console) {
 /// Flags about the sound of an input video, for latents of a task that has none.
 void check_sound_flags(const Command& command, Task task) {
   if (task == Task::V2V) return;
+  const std::string wrong = "must be left out: it is about the sound of an input video, and these latents are of ";
   for (const char* field : {"video_url", "keep_audio"})
-    if (command.fields.contains(field))
-      throw InvalidRequest(field,
-                           "must be left out: it is about the sound of an input video, and these latents are of " +
-                               task_name(task) + ", which takes none");
+    if (command.fields.contains(field)) throw InvalidRequest(field, wrong + task_name(task) + ", which takes none");
 }
 
 void run_decode(const Command& command, Contexts& contexts, Console& console) {

@@ -38,9 +38,9 @@ TEST(Files, AFileUrlIsToldToBeGivenAsAPath) {
     }
   };
   EXPECT_EQ(wrong("file:///tmp/a.png"),
-            "must be a path, got the URL \"file:///tmp/a.png\"; give the path alone, which stands behind file://");
+            "must be a path, got the URL 'file:///tmp/a.png'; give the path alone, which stands behind file://");
   EXPECT_EQ(wrong("FILE:///a%20b.png"),
-            "must be a path, got the URL \"FILE:///a%20b.png\"; give the path alone, which stands behind file://, its "
+            "must be a path, got the URL 'FILE:///a%20b.png'; give the path alone, which stands behind file://, its "
             "letters as they are and not as %XX");
   // In a manifest, where paths are from its folder.
   try {

@@ -195,7 +195,7 @@ TEST(KeptSound, SoundThatCannotBeDecodedIsRefusedAtOnce) {
 // QuickTime has no place for Opus, which MP4 has.
 TEST(KeptSound, IsJudgedByTheContainerItGoesInto) {
   const Scene scene;
-  const std::string opus = scene.make("opus.mkv", "-c:a libopus");
+  const std::string opus = scene.make("opus.mp4", "-c:a libopus");
   EXPECT_EQ(note_of(opus), "");
   EXPECT_EQ(note_of(opus, Container::QuickTime),
             "[keep_audio] the sound is encoded again, as AAC: it is OPUS, which QuickTime has no place for; "

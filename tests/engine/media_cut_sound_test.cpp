@@ -138,12 +138,10 @@ TEST(OpenHeader, OfLongFormatsAndPipesIsSilent) {
   }
   ffmpeg(kSound + "-rf64 always '" + path + "'");
   const std::string whole = bytes_of(path);
-  for (uint64_t open : {uint64_t(0), UINT64_MAX}) {
-    std::string bytes = whole;
-    bytes.replace(whole.find("ds64") + 16, 8, little_endian(open, 8));
-    write_bytes(path, bytes);
-    EXPECT_EQ(told(path), "") << open;
-  }
+  std::string open = whole;
+  open.replace(whole.find("ds64") + 16, 8, little_endian(0, 8));
+  write_bytes(path, open);
+  EXPECT_EQ(told(path), "");
   // sox into a pipe: as many samples as there would be in 0x7F000000 bytes.
   const std::string aiff = folder / "a.aiff";
   ffmpeg(kSound + "'" + aiff + "'");

@@ -33,7 +33,10 @@ TEST(VideoTransparency, IsTold) {
 TEST(VideoTransparency, OfAGifBecomesWhite) {
   TemporaryFolder folder;
   const std::string path = folder / "a.gif";
-  ffmpeg(kPicture + "-vf \"format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='if(lt(X,32),0,255)'\" '" + path + "'");
+  ffmpeg(kPicture +
+         "-filter_complex \"format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='if(lt(X,32),0,255)',split[a][b];"
+         "[a]palettegen[p];[b][p]paletteuse\" '" +
+         path + "'");
   const ReadVideo glass = read_whole(path);
   EXPECT_TRUE(glass.tells("transparency is dropped, and they become white"));
   const at::Tensor left = glass.frames.at(0).rgb.narrow(1, 0, 30);

@@ -2,33 +2,15 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
-#include <nlohmann/json.hpp>
-
 #include "models/files/error.h"
 #include "models/weights/checkpoint.h"
+#include "tests/formats/samples.h"
 
 namespace wan {
 
 namespace {
 
 namespace fs = std::filesystem;
-
-fs::path samples() {
-  const char* other = std::getenv("WAN_FORMATS");
-  return other && *other ? fs::path(other) : fs::path(WAN_SOURCE_DIR) / "tests/formats";
-}
-
-/// All files of the index whose names begin with `folder`.
-nlohmann::json entries(const std::string& folder) {
-  std::ifstream file(samples() / "index.json");
-  const nlohmann::json index = nlohmann::json::parse(file);
-  nlohmann::json found = nlohmann::json::object();
-  for (const auto& [name, entry] : index.at("files").items())
-    if (name.starts_with(folder + "/")) found[name] = entry;
-  return found;
-}
 
 /// Values that a file's tensors must have, by their names. Those that are another program's way of rounding are left out.
 std::map<std::string, at::Tensor> expected_values(const nlohmann::json& entry) {
@@ -47,17 +29,6 @@ std::map<std::string, at::Tensor> expected_values(const nlohmann::json& entry) {
   for (const auto& [name, tensor] : file.tensors())
     if (!name.ends_with(".bf16_path")) values[name] = file.map(name);
   return values;
-}
-
-void expect_close(const at::Tensor& got, const at::Tensor& want, const nlohmann::json& entry, const std::string& name) {
-  const double rtol = entry.value("rtol", 1e-6), atol = entry.value("atol", 0.0);
-  ASSERT_EQ(got.numel(), want.numel()) << name;
-  if (want.dim() != 1) {
-    ASSERT_EQ(got.sizes(), want.sizes()) << name;
-  }
-  EXPECT_TRUE(at::allclose(got.to(at::kDouble).reshape({-1}), want.to(at::kDouble).reshape({-1}), rtol, atol,
-                           /*equal_nan=*/true))
-      << name;
 }
 
 /// One list of values serves several pickles, of which some hold a part of it.
@@ -91,7 +62,7 @@ class FormatSamples : public testing::TestWithParam<const char*> {};
 }  // namespace
 
 TEST_P(FormatSamples, GetTheirVerdictAndTheirValues) {
-  const nlohmann::json files = entries(GetParam());
+  const nlohmann::json files = sample_entries(GetParam());
   ASSERT_FALSE(files.empty());
   for (const auto& [name, entry] : files.items()) {
     SCOPED_TRACE(name + ": " + entry.at("what").get<std::string>());

@@ -1,0 +1,27 @@
+// What diffusers writes about a LoRA into its file's metadata: alpha and rank, which the tensors do not say there.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace wan::lora {
+
+/// `__metadata__.lora_adapter_metadata` of a file, for one of its parts ("transformer").
+class Adapter {
+ public:
+  /// Empty where the file has none. Throws ModelError naming `label` for metadata that is broken.
+  static Adapter of(const std::map<std::string, std::string>& metadata, const std::string& label);
+  /// alpha of a module by its spelling in the file without a prefix; nothing where the file does not say it.
+  std::optional<double> alpha(std::string_view module) const;
+  /// Whether the scale is alpha / sqrt(rank).
+  bool rank_stabilised() const { return rank_stabilised_; }
+
+ private:
+  std::optional<double> alpha_;
+  std::map<std::string, double> alphas_;  // of modules whose names end in the key
+  bool rank_stabilised_ = false;
+};
+
+}  // namespace wan::lora

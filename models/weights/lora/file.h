@@ -1,0 +1,78 @@
+// A LoRA file: low-rank and other differences of a network's weights, in the dialects that people have.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/weights/checkpoint.h"
+#include "models/weights/lora/names.h"
+
+namespace wan::lora {
+
+enum class Kind {
+  LowRank,    // B A
+  Hadamard,   // LoHa: (1A 1B) * (2A 2B)
+  Kronecker,  // LoKr: W1 (x) W2
+  Full,       // the difference itself
+};
+const char* name(Kind kind);
+
+/// The difference of one tensor of the network. Nothing of it has been read but alpha.
+struct Difference {
+  std::string tensor;          // of the network, by its official name: "blocks.0.self_attn.q.weight"
+  std::vector<int64_t> shape;  // of that tensor
+  Kind kind;
+  int64_t rank = 0;                     // 0: of a full difference, and of a LoKr whose factors are both whole
+  std::optional<double> alpha;          // as the file says it
+  double scale = 1;                     // alpha / rank; 1 where the file has no alpha
+  bool dora = false;                    // the rows or columns of the sum get the file's magnitudes
+  std::map<Part, std::string> factors;  // names in the file
+};
+
+/// What is read of a file, and what of it is not applied.
+class File {
+ public:
+  struct Options {
+    bool lax = false;  // keys that the network has no place for are left out instead of refused
+  };
+  /// Reads headers and alphas only. `network`: the tensors of the transformer by their official names. Throws ModelError, in
+  /// one line: for a file that is no LoRA or one of another network, unknown keys, half a pair, shapes that do not fit,
+  /// a rank of 0, an alpha that is not above 0, one module in two spellings, and what cannot be added (set_weight, convolutions
+  /// with a core).
+  static File open(const std::filesystem::path& path, const StoredTensors& network, const Options& options);
+
+  /// By the names of their tensors.
+  const std::vector<Difference>& differences() const { return differences_; }
+  /// Keys left out, with the reason for each.
+  const std::map<std::string, std::string>& exempt() const { return exempt_; }
+  /// Keys left out because the network has no place for them; empty unless `lax`.
+  const std::vector<std::string>& unknown() const { return unknown_; }
+  /// How most modules are spelled: "official", "diffusers", "flattened".
+  const std::string& dialect() const { return dialect_; }
+  const std::string& label() const { return checkpoint_.label(); }
+
+  /// strength * scale * difference, float32 of the tensor's shape, from factors widened to float32 first. Throws ModelError
+  /// for a factor that is not finite, std::logic_error for DoRA, whose difference depends on the weight.
+  at::Tensor delta(const Difference& difference, double strength) const;
+  /// The weight with the difference, float32. DoRA as LyCORIS has it: V = base + delta, each row (or column) scaled by
+  /// 1 + strength (magnitude / |V| - 1).
+  at::Tensor merged(const at::Tensor& base, const Difference& difference, double strength) const;
+
+ private:
+  struct Reading;
+  at::Tensor factor(const Difference& difference, Part part) const;
+  at::Tensor product(const Difference& difference) const;
+
+  Checkpoint checkpoint_;
+  std::vector<Difference> differences_;
+  std::map<std::string, std::string> exempt_;
+  std::vector<std::string> unknown_;
+  std::string dialect_;
+};
+
+}  // namespace wan::lora

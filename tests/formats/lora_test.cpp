@@ -1,0 +1,52 @@
+// The LoRA samples of this folder, or of another set of the same layout (WAN_FORMATS).
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "models/weights/lora/file.h"
+#include "tests/formats/samples.h"
+
+namespace wan {
+
+namespace {
+
+using lora::Difference;
+using lora::Kind;
+
+std::string suffix_of(const std::string& tensor) {
+  return tensor.substr(tensor.rfind('.') + 1);
+}
+
+/// The names in the file of expected values that belong to a sample's differences, by the tensors that these change.
+std::map<std::string, std::string> keys_of(const std::vector<Difference>& differences, const std::string& expected) {
+  std::map<std::string, std::string> keys;
+  for (const Difference& difference : differences) {
+    const std::map<std::string, std::string> full = {{"weight", "diff"}, {"bias", "diff_b"}, {"modulation", "diff_m"}};
+    keys[difference.tensor] = difference.kind == Kind::Full ? full.at(suffix_of(difference.tensor)) : expected;
+  }
+  return keys;
+}
+
+}  // namespace
+
+TEST(LoraSamples, GiveTheExpectedDifferences) {
+  const Checkpoint base = Checkpoint::open(samples() / "lora/base.safetensors");
+  size_t read = 0;
+  for (const auto& [name, entry] : sample_entries("lora").items()) {
+    if (!entry.contains("expected_key")) continue;
+    SCOPED_TRACE(name);
+    const lora::File file = lora::File::open(samples() / name, base.tensors(), {});
+    const Checkpoint expected = Checkpoint::open(samples() / entry.at("expected").get<std::string>());
+    EXPECT_FALSE(file.differences().empty());
+    EXPECT_TRUE(file.unknown().empty());
+    for (const Difference& difference : file.differences()) {
+      const std::string key = keys_of({difference}, entry.at("expected_key")).at(difference.tensor);
+      const at::Tensor got =
+          difference.dora ? file.merged(base.map(difference.tensor), difference, 1) : file.delta(difference, 1);
+      expect_close(got, expected.map(key), entry, difference.tensor);
+      ++read;
+    }
+  }
+  EXPECT_GE(read, 13u);
+}
+
+}  // namespace wan

@@ -1,0 +1,249 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "models/files/error.h"
+#include "models/weights/format/safetensors.h"
+#include "models/weights/lora/file.h"
+#include "tests/support.h"
+
+namespace wan::lora {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+using Tensors = std::map<std::string, at::Tensor>;
+
+/// A network of two modules of a block, its modulation and the head.
+StoredTensors network() {
+  StoredTensors tensors;
+  const auto add = [&](const std::string& name, std::vector<int64_t> shape) {
+    tensors[name] = {at::kFloat, shape, row_major_strides(shape), nullptr};
+  };
+  for (const char* module : {"blocks.0.self_attn.q", "blocks.0.cross_attn.o", "blocks.0.ffn.0"}) {
+    add(std::string(module) + ".weight", {6, 4});
+    add(std::string(module) + ".bias", {6});
+  }
+  add("blocks.0.norm3.weight", {4});
+  add("blocks.0.norm3.bias", {4});
+  add("blocks.0.self_attn.norm_q.weight", {4});
+  add("blocks.0.modulation", {1, 6, 4});
+  add("head.modulation", {1, 2, 4});
+  add("head.head.weight", {8, 4});
+  add("patch_embedding.weight", {4, 2, 1, 2, 2});
+  return tensors;
+}
+
+std::string read_file(const fs::path& path) {
+  std::ostringstream bytes;
+  bytes << std::ifstream(path, std::ios::binary).rdbuf();
+  return bytes.str();
+}
+
+at::Tensor random(std::vector<int64_t> shape) {
+  return at::randn(shape);
+}
+
+class Lora : public testing::Test {
+ protected:
+  File open(const Tensors& tensors, const std::map<std::string, std::string>& metadata = {}, bool lax = false) {
+    write_safetensors(folder / "x.safetensors", tensors, metadata);
+    return File::open(folder / "x.safetensors", network(), {.lax = lax});
+  }
+  /// The one line that opening is refused with; empty where it is not.
+  std::string refusal(const Tensors& tensors, const std::map<std::string, std::string>& metadata = {}) {
+    try {
+      open(tensors, metadata);
+    } catch (const ModelError& error) {
+      EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
+      return error.what();
+    }
+    return "";
+  }
+  TemporaryFolder folder;
+};
+
+Tensors pair(const std::string& module, int64_t rank = 2, int64_t out = 6, int64_t in = 4) {
+  return {{module + ".lora_down.weight", random({rank, in})}, {module + ".lora_up.weight", random({out, rank})}};
+}
+
+Tensors with(Tensors tensors, const std::string& name, const at::Tensor& value) {
+  tensors[name] = value;
+  return tensors;
+}
+
+}  // namespace
+
+TEST_F(Lora, FindsModulesInEverySpelling) {
+  const std::map<std::string, std::vector<std::string>> spellings = {
+      {"blocks.0.self_attn.q.weight",
+       {"blocks.0.self_attn.q", "diffusion_model.blocks.0.self_attn.q", "transformer.blocks.0.attn1.to_q",
+        "transformer_2.blocks.0.attn1.to_q", "base_model.model.blocks.0.self_attn.q",
+        "base_model.model.transformer.blocks.0.attn1.to_q", "lora_unet_blocks_0_self_attn_q",
+        "lora_unet__blocks_0_self_attn_q", "lycoris_blocks_0_attn1_to_q"}},
+      {"blocks.0.cross_attn.o.weight",
+       {"transformer.blocks.0.attn2.to_out.0", "lora_unet_blocks_0_attn2_to_out_0", "pipe.dit.blocks.0.cross_attn.o"}},
+      {"blocks.0.ffn.0.weight", {"transformer.blocks.0.ffn.net.0.proj", "lycoris_blocks_0_ffn_net_0_proj"}},
+  };
+  for (const auto& [tensor, modules] : spellings)
+    for (const std::string& module : modules) {
+      const File file = open(pair(module));
+      ASSERT_EQ(file.differences().size(), 1u) << module;
+      EXPECT_EQ(file.differences()[0].tensor, tensor) << module;
+    }
+}
+
+TEST_F(Lora, AlphaOfAnyTypeIsTheScale) {
+  const Tensors two = pair("blocks.0.self_attn.q");
+  for (const at::Tensor& alpha : {at::tensor(8, at::kLong), at::tensor({8}, at::kInt), at::tensor(8.0, at::kBFloat16),
+                                  at::tensor(8.0, at::kDouble), at::tensor(8.0, at::kHalf)}) {
+    const File file = open(with(two, "blocks.0.self_attn.q.alpha", alpha));
+    EXPECT_EQ(file.differences()[0].alpha, 8);
+    EXPECT_EQ(file.differences()[0].scale, 4);
+    const at::Tensor want =
+        two.at("blocks.0.self_attn.q.lora_up.weight").matmul(two.at("blocks.0.self_attn.q.lora_down.weight"));
+    EXPECT_TRUE(at::equal(file.delta(file.differences()[0], 0.5), want * 2));
+  }
+  EXPECT_EQ(open(two).differences()[0].scale, 1);
+  EXPECT_FALSE(open(two).differences()[0].alpha);
+}
+
+TEST_F(Lora, DiffusersSaysAlphaInItsMetadata) {
+  const Tensors two = pair("transformer.blocks.0.attn1.to_q", 4);
+  const auto scale = [&](const std::string& json) {
+    return open(two, {{"lora_adapter_metadata", json}}).differences()[0].scale;
+  };
+  EXPECT_EQ(scale(R"({"transformer.lora_alpha": 8})"), 2);
+  EXPECT_EQ(scale(R"({"transformer.lora_alpha": 8, "transformer.use_rslora": true})"), 4);
+  EXPECT_EQ(scale(R"({"transformer.lora_alpha": 8, "transformer.alpha_pattern": {"attn1.to_q": 2}})"), 0.5);
+  EXPECT_EQ(scale(R"({"transformer.lora_alpha": 8, "transformer.alpha_pattern": {"attn1.to_k": 2}})"), 2);
+  EXPECT_NE(refusal(two, {{"lora_adapter_metadata", "{"}}).find("must be JSON"), std::string::npos);
+  EXPECT_NE(refusal(two, {{"lora_adapter_metadata", R"({"transformer.lora_alpha": "x"})"}}).find("must have a number"),
+            std::string::npos);
+}
+
+TEST_F(Lora, DifferencesOfWeightsBiasesNormsAndModulations) {
+  const at::Tensor norm = random({4}), bias = random({4}), block = random({1, 6, 4}), head = random({1, 2, 4});
+  const File file = open({{"diffusion_model.blocks.0.norm3.w_norm", norm},
+                          {"diffusion_model.blocks.0.norm3.b_norm", bias},
+                          {"diffusion_model.blocks.0.diff_m", block},
+                          {"diffusion_model.head.diff_m", head},
+                          {"diffusion_model.blocks.0.self_attn.norm_q.diff", norm}});
+  std::map<std::string, at::Tensor> got;
+  for (const Difference& difference : file.differences()) got[difference.tensor] = file.delta(difference, 2);
+  EXPECT_EQ(got.size(), 5u);
+  EXPECT_TRUE(at::equal(got.at("blocks.0.norm3.weight"), norm * 2));
+  EXPECT_TRUE(at::equal(got.at("blocks.0.norm3.bias"), bias * 2));
+  EXPECT_TRUE(at::equal(got.at("blocks.0.modulation"), block * 2));
+  EXPECT_TRUE(at::equal(got.at("head.modulation"), head * 2));
+  EXPECT_TRUE(at::equal(got.at("blocks.0.self_attn.norm_q.weight"), norm * 2));
+}
+
+TEST_F(Lora, AConvolutionIsAMatrixOfItsKernels) {
+  const at::Tensor down = random({3, 2, 1, 2, 2}), up = random({4, 3, 1, 1, 1});
+  const File file = open({{"patch_embedding.lora_down.weight", down}, {"patch_embedding.lora_up.weight", up}});
+  const at::Tensor want = up.view({4, 3}).matmul(down.view({3, 8})).view({4, 2, 1, 2, 2});
+  EXPECT_TRUE(at::allclose(file.delta(file.differences()[0], 1), want, 1e-6, 1e-7));
+}
+
+TEST_F(Lora, DoraKeepsTheMagnitudesOfRowsOrColumns) {
+  const at::Tensor base = random({6, 4});
+  for (const bool rows : {true, false}) {
+    const at::Tensor magnitude = (rows ? random({6, 1}) : random({1, 4})).abs();
+    const File file = open(with(pair("blocks.0.self_attn.q"), "blocks.0.self_attn.q.dora_scale", magnitude));
+    const at::Tensor full = file.merged(base, file.differences()[0], 1);
+    EXPECT_TRUE(at::allclose(full.norm(2, {rows ? 1 : 0}, true), magnitude, 1e-5));
+    EXPECT_TRUE(at::allclose(file.merged(base, file.differences()[0], 0), base, 1e-6));
+    EXPECT_THROW(file.delta(file.differences()[0], 1), std::logic_error);
+  }
+}
+
+TEST_F(Lora, LoKrWithOneFactorDecomposed) {
+  const at::Tensor w1 = random({3, 2}), a = random({2, 1}), b = random({1, 2});
+  const File file = open({{"lycoris_blocks_0_self_attn_q.lokr_w1", w1},
+                          {"lycoris_blocks_0_self_attn_q.lokr_w2_a", a},
+                          {"lycoris_blocks_0_self_attn_q.lokr_w2_b", b},
+                          {"lycoris_blocks_0_self_attn_q.alpha", at::tensor(3.0f)}});
+  EXPECT_EQ(file.differences()[0].scale, 3);
+  EXPECT_TRUE(at::allclose(file.delta(file.differences()[0], 1), at::kron(w1, a.matmul(b)) * 3, 1e-6));
+}
+
+TEST_F(Lora, KeysOfWan21AreLeftOutAndOthersRefused) {
+  Tensors tensors = pair("diffusion_model.blocks.0.self_attn.q");
+  for (const char* key :
+       {"diffusion_model.blocks.0.cross_attn.k_img.lora_down.weight", "lora_unet_blocks_0_cross_attn_v_img.alpha",
+        "diffusion_model.blocks.0.cross_attn.norm_k_img.diff", "diffusion_model.img_emb.proj.0.diff_b"})
+    tensors[key] = random({2, 2});
+  EXPECT_EQ(open(tensors).exempt().size(), 4u);
+  tensors["diffusion_model.blocks.77.self_attn.q.lora_down.weight"] = random({2, 4});
+  EXPECT_NE(refusal(tensors).find("--lora-lax leaves them out"), std::string::npos);
+  const File lax = open(tensors, {}, true);
+  EXPECT_EQ(lax.unknown(), std::vector<std::string>{"diffusion_model.blocks.77.self_attn.q.lora_down.weight"});
+  EXPECT_EQ(lax.differences().size(), 1u);
+}
+
+TEST_F(Lora, WhatCannotBeAppliedIsRefusedInOneLine) {
+  const Tensors two = pair("blocks.0.self_attn.q");
+  const std::string down = "blocks.0.self_attn.q.lora_down.weight", up = "blocks.0.self_attn.q.lora_up.weight",
+                    alpha = "blocks.0.self_attn.q.alpha";
+  const auto expect = [&](const Tensors& tensors, const std::string& reason) {
+    const std::string got = refusal(tensors);
+    EXPECT_NE(got.find(reason), std::string::npos) << reason << ": " << got;
+  };
+  expect({{up, two.at(up)}}, "must come with the other factors");
+  expect(with(two, up, random({6, 3})), "must be of rank 2");
+  expect(pair("blocks.0.self_attn.q", 2, 3072, 3072), "5B 3072");
+  expect({{down, random({0, 4})}, {up, random({6, 0})}}, "has a rank of 0");
+  for (const double wrong : {0.0, -1.0, double(NAN), double(INFINITY)})
+    expect(with(two, alpha, at::tensor(wrong)), "must have an alpha above 0");
+  expect(with(two, alpha, random({2})), "must be one number");
+  expect({{alpha, at::tensor(1.0)}}, "is an alpha without factors");
+  expect({{"lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", random({2, 4})}},
+         "changes a text encoder alone");
+  expect({{"blocks.0.self_attn.q.weight", random({6, 4})}}, "is it a checkpoint");
+  expect(with(two, "blocks.0.self_attn.q.set_weight", random({6, 4})), "replaces a weight");
+  expect(with(two, "blocks.0.self_attn.q.lora_mid.weight", random({2, 2})), "core of a convolution");
+  expect(with(two, "diffusion_model.blocks.0.self_attn.q.lora_down.weight", random({2, 4})), "says the same as");
+  expect(with(two, "blocks.0.self_attn.q.diff", random({6, 4})), "a second time");
+  expect(with(two, "blocks.0.self_attn.q.dora_scale", random({5, 1})), "a magnitude for each row or column");
+  expect(with(two, down, at::zeros({2, 4}, at::kInt)), "must be a matrix of floats");
+}
+
+TEST_F(Lora, FactorsThatAreNotFiniteAreRefusedWhenTheyAreUsed) {
+  Tensors two = pair("blocks.0.self_attn.q");
+  two.at("blocks.0.self_attn.q.lora_up.weight")[1][1] = NAN;
+  const File file = open(two);
+  EXPECT_THROW(file.delta(file.differences()[0], 1), ModelError);
+}
+
+TEST_F(Lora, ChangedFilesAreReadOrRefused) {
+  std::mt19937 draw(14);
+  const fs::path samples = fs::path(WAN_SOURCE_DIR) / "tests/formats/lora";
+  const Checkpoint base = Checkpoint::open(samples / "base.safetensors");
+  std::vector<std::string> files;
+  for (const auto& entry : fs::directory_iterator(samples)) files.push_back(read_file(entry.path()));
+  int refused = 0;
+  for (int round = 0; round < 1000; ++round) {
+    std::string bytes = files[draw() % files.size()];
+    uint64_t header = 0;
+    std::memcpy(&header, bytes.data(), 8);
+    for (int change = 0; change < 3; ++change) bytes[8 + draw() % header] = char("0129.\"{}[]_-ABlw"[draw() % 16]);
+    std::ofstream(folder / "x.safetensors", std::ios::binary) << bytes;
+    try {
+      const File file = File::open(folder / "x.safetensors", base.tensors(), {.lax = true});
+      for (const Difference& difference : file.differences()) file.merged(base.map(difference.tensor), difference, 1);
+    } catch (const ModelError&) {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 100);
+  EXPECT_LT(refused, 1000);
+}
+
+}  // namespace wan::lora

@@ -1,0 +1,218 @@
+#include "models/weights/convert/convert.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <map>
+
+#include "kernels/dequantise/coded_matrix.h"
+#include "models/files/digest.h"
+#include "models/files/error.h"
+#include "models/weights/convert/layout.h"
+#include "models/weights/convert/part_file.h"
+#include "models/weights/dtype.h"
+
+namespace wan::convert {
+namespace {
+
+constexpr int64_t kTileValues = 16 << 20;  // of rows that are worked on at once, 64 MB of float32
+
+bool is_transformer(Model model) {
+  return model == Model::TextExpert || model == Model::ImageExpert || model == Model::Speech;
+}
+
+/// The layers of a block by which errors are told; empty for a tensor that is no linear of a block.
+std::string group_of(const std::string& name, const StoredTensor& tensor, Model model) {
+  if (!name.starts_with("blocks.") || !name.ends_with(".weight") || tensor.shape.size() != 2) return "";
+  const size_t begin = name.find('.', 7);
+  if (begin == std::string::npos) return "";
+  const std::string group = name.substr(begin + 1, name.find('.', begin + 1) - begin - 1);
+  const bool wanted = is_transformer(model) ? group == "self_attn" || group == "cross_attn" || group == "ffn"
+                                            : model == Model::TextEncoder && (group == "attn" || group == "ffn");
+  return wanted ? group : "";
+}
+
+/// One tensor of the source and what becomes of it.
+struct Planned {
+  std::string name, group;  // group: empty where it keeps its form
+  at::ScalarType kept;      // its form then
+};
+
+at::ScalarType kept_dtype(const StoredTensor& tensor) {
+  const bool codes = tensor.coding || c10::elementSize(tensor.dtype) == 1 || tensor.dtype == at::kDouble;
+  if (!codes) return tensor.dtype;
+  return tensor.shape.size() == 2 ? at::kBFloat16 : at::kFloat;
+}
+
+std::vector<Planned> plan(const Checkpoint& source, Model model, Target target) {
+  std::vector<Planned> planned;
+  for (const auto& [name, tensor] : source.tensors()) {
+    std::string group = group_of(name, tensor, model);
+    if (!group.empty() && !takes(target, tensor.shape[1])) group.clear();
+    planned.push_back({name, group, kept_dtype(tensor)});
+  }
+  return planned;
+}
+
+std::string without_weight(const std::string& name) {
+  return name.substr(0, name.size() - std::string_view(".weight").size());
+}
+
+/// How ComfyUI is told of a layer in rotated int8.
+std::string int8_mark(int64_t columns) {
+  nlohmann::ordered_json mark = {{"format", "int8_tensorwise"}};
+  if (const int64_t order = rotation_of(columns)) mark.update({{"convrot", true}, {"convrot_groupsize", order}});
+  return mark.dump();
+}
+
+constexpr const char* kFp8Marker = "scaled_fp8";  // two values: the scales are for storage, not for products in 8 bits
+
+std::vector<Slot> slots_of(const Planned& planned, const StoredTensor& tensor, Target target) {
+  const auto elements = uint64_t(tensor.elements());
+  if (planned.group.empty())
+    return {
+        {planned.name, std::string(dtype_name(planned.kept)), tensor.shape, elements * c10::elementSize(planned.kept)}};
+  const std::string layer = without_weight(planned.name);
+  switch (target) {
+    case Target::Bf16:
+      return {{planned.name, "BF16", tensor.shape, elements * 2}};
+    case Target::Fp8:
+      return {{planned.name, "F8_E4M3", tensor.shape, elements}, {layer + ".scale_weight", "F32", {}, 4}};
+    case Target::Int8: {
+      const auto mark = int64_t(int8_mark(tensor.shape[1]).size());
+      return {{planned.name, "I8", tensor.shape, elements},
+              {layer + ".weight_scale", "F32", {tensor.shape[0], 1}, uint64_t(tensor.shape[0]) * 4},
+              {layer + ".comfy_quant", "U8", {mark}, uint64_t(mark)}};
+    }
+    case Target::Q8_0:
+      return {{planned.name, "Q8_0", tensor.shape, elements / 32 * 34}};
+  }
+  return {};
+}
+
+Layout layout_of(const std::vector<Planned>& planned, const Checkpoint& source, Target target) {
+  std::vector<Slot> slots;
+  for (const Planned& one : planned)
+    for (Slot& slot : slots_of(one, source.tensors().at(one.name), target)) slots.push_back(std::move(slot));
+  if (target == Target::Fp8) slots.push_back({kFp8Marker, "F8_E4M3", {2}, 2});
+  if (target == Target::Q8_0) return gguf_layout(std::move(slots), "wan");
+  return safetensors_layout(std::move(slots), {{"format", "pt"}});
+}
+
+/// Rows of a matrix as float32, wherever and in whatever form they lie.
+class Rows {
+ public:
+  Rows(const Checkpoint& source, const std::string& name)
+      : subject_(source.label() + ": " + printable(name)), coded_(source.coded(name)) {
+    if (!coded_) plain_ = source.map(name);
+  }
+  at::Tensor get(int64_t first, int64_t count) const {
+    const at::Tensor rows =
+        coded_ ? kernels::widen(*coded_, first, count, at::kFloat) : plain_.narrow(0, first, count).to(at::kFloat);
+    if (!rows.isfinite().all().item<bool>())
+      throw ModelError(subject_, "must hold finite numbers, holds some that are not; do not use this file");
+    return rows;
+  }
+
+ private:
+  std::string subject_;
+  std::optional<kernels::CodedMatrix> coded_;
+  at::Tensor plain_;
+};
+
+class Conversion {
+ public:
+  Conversion(const Checkpoint& source, Target target, PartFile& file, const Layout& layout)
+      : source_(source), target_(target), file_(file) {
+    for (const Slot& slot : layout.slots) slots_[slot.name] = &slot;
+  }
+
+  /// Writes one tensor and what belongs to it; the sums of squares of its error and of its values.
+  std::pair<double, double> write(const Planned& planned) {
+    const StoredTensor& tensor = source_.tensors().at(planned.name);
+    if (planned.group.empty()) {
+      keep(planned);
+      return {0, 0};
+    }
+    const Rows rows(source_, planned.name);
+    const int64_t tile = std::max<int64_t>(kTileValues / tensor.shape[1], 1);
+    const float largest = target_ == Target::Fp8 ? largest_of(rows, tensor.shape[0], tile) : 0;
+    const std::string layer = without_weight(planned.name);
+    if (target_ == Target::Fp8) put(layer + ".scale_weight", at::tensor(fp8_scale(largest)));
+    if (target_ == Target::Int8) {
+      const std::string mark = int8_mark(tensor.shape[1]);
+      file_.write(mark.data(), mark.size(), slots_.at(layer + ".comfy_quant")->offset);
+    }
+    double error = 0, square = 0;
+    for (int64_t first = 0; first < tensor.shape[0]; first += tile) {
+      const at::Tensor values = rows.get(first, std::min(tile, tensor.shape[0] - first));
+      const Coded coded = encode(target_, values, largest);
+      put(planned.name, coded.codes, first * coded.codes.size(1) * int64_t(coded.codes.element_size()));
+      if (coded.scale.defined()) put(layer + ".weight_scale", coded.scale, first * 4);
+      error += (coded.values - values).square().sum(at::kDouble).item<double>();
+      square += values.square().sum(at::kDouble).item<double>();
+    }
+    return {error, square};
+  }
+
+  void put(const std::string& slot, const at::Tensor& values, int64_t at = 0) {
+    const at::Tensor bytes = values.contiguous();
+    file_.write(bytes.const_data_ptr(), bytes.nbytes(), slots_.at(slot)->offset + uint64_t(at));
+  }
+
+ private:
+  void keep(const Planned& planned) {
+    const at::Tensor values = source_.map(planned.name).contiguous().flatten();
+    for (int64_t first = 0; first < values.numel(); first += kTileValues) {
+      const at::Tensor piece = values.narrow(0, first, std::min(kTileValues, values.numel() - first)).to(planned.kept);
+      put(planned.name, piece, first * int64_t(piece.element_size()));
+    }
+  }
+
+  static float largest_of(const Rows& rows, int64_t count, int64_t tile) {
+    float largest = 0;
+    for (int64_t first = 0; first < count; first += tile)
+      largest = std::max(largest, rows.get(first, std::min(tile, count - first)).abs().max().item<float>());
+    return largest;
+  }
+
+  const Checkpoint& source_;
+  Target target_;
+  PartFile& file_;
+  std::map<std::string, const Slot*> slots_;
+};
+
+}  // namespace
+
+Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
+               const std::string& key, const Step& step) {
+  const std::vector<Planned> planned = plan(source, model, target);
+  const Layout layout = layout_of(planned, source, target);
+  PartFile file(out, sha256({key, layout.header}), layout.size);
+  file.write(layout.header.data(), layout.header.size(), 0);
+  Conversion conversion(source, target, file, layout);
+  if (target == Target::Fp8) conversion.put(kFp8Marker, at::zeros({2}, at::kByte));
+  Result result{.tensors = int64_t(planned.size()), .bytes = layout.size};
+  std::map<std::string, std::pair<double, double>> sums;
+  std::map<std::string, int64_t> counts;
+  for (const Planned& one : planned) {
+    if (step) step(&one - planned.data(), result.tensors);
+    if (file.done(one.name)) {
+      ++result.resumed;
+    } else {
+      const auto [error, square] = conversion.write(one);
+      file.note(one.name, {{"error", error}, {"square", square}});
+    }
+    if (one.group.empty()) continue;
+    const nlohmann::json& note = *file.done(one.name);
+    sums[one.group].first += note.value("error", 0.0);
+    sums[one.group].second += note.value("square", 0.0);
+    ++counts[one.group];
+  }
+  file.finish();
+  for (const auto& [group, sum] : sums)
+    result.groups.push_back({group, counts.at(group), sum.second > 0 ? std::sqrt(sum.first / sum.second) : 0});
+  return result;
+}
+
+}  // namespace wan::convert

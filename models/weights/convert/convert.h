@@ -1,0 +1,41 @@
+// Writes a checkpoint in another form: `wan-infer convert`. One tensor after another, so that memory does not grow with the
+// file, and resumable.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "models/recognise.h"
+#include "models/weights/checkpoint.h"
+#include "models/weights/convert/target.h"
+
+namespace wan::convert {
+
+/// How far the written values of a group of layers are from the source's: "self_attn", "ffn".
+struct GroupError {
+  std::string group;
+  int64_t tensors = 0;
+  double relative = 0;  // L2 of the difference over L2 of the source
+};
+
+struct Result {
+  std::vector<GroupError> groups;  // of tensors that changed
+  int64_t tensors = 0;             // written
+  int64_t resumed = 0;             // of them by an earlier run
+  uint64_t bytes = 0;              // of the file
+};
+
+/// Told before each tensor: finished, all. It may throw to stop; what was written is kept.
+using Step = std::function<void(int64_t finished, int64_t all)>;
+
+/// The linears of the blocks change form, all other tensors keep theirs (matrices in codes become bfloat16, the rest float32).
+/// `source` by official names; `key` identifies its content, so that an interrupted run is gone on with only for the same
+/// one. `out` is replaced. Throws ModelError for values that are not finite, naming the tensor, std::runtime_error where the
+/// disk refuses.
+Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
+               const std::string& key, const Step& step);
+
+}  // namespace wan::convert

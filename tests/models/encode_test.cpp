@@ -9,6 +9,7 @@
 namespace wan {
 namespace {
 
+using at::Tensor;
 using kernels::Code;
 using kernels::CodedMatrix;
 

@@ -77,23 +77,22 @@ Place Place::planned() const {
 Form form_of(const Place& place, Role role, const std::vector<StoredPart>& stored, bool linear,
              std::optional<at::ScalarType> own) {
   const Codes codes = codes_of(place, role, stored, linear);
-  const bool rounded = is_bf16(place, role, linear) && codes == Codes::None,
-             kept_rows = codes == Codes::Fp8 || codes == Codes::Int8Kept;
+  const bool rounded = is_bf16(place, role, linear) && codes == Codes::None;
   Form form{.residence = Residence::Copied,
             .codes = codes,
             .device = place.on_meta ? at::Device(at::kMeta) : place.device,
             .uploaded = rounded ? at::kBFloat16 : copied_dtype(role, stored[0].dtype(), place.compute),
             .dtype = at::kFloat};
   if (place.mapped || role == Role::Table) {
-    const bool made =
-        codes == Codes::Int8 || kept_rows || (rounded && (stored[0].is_coded() || stored[0].dtype() != at::kBFloat16));
+    const bool made = codes == Codes::Int8 || codes == Codes::Fp8 || codes == Codes::Int8Kept ||
+                      (rounded && (stored[0].is_coded() || stored[0].dtype() != at::kBFloat16));
     if (made)
       form.residence = Residence::MadeAtUse;
     else if (codes == Codes::Stored || is_readable(stored))
       form.residence = Residence::Mapped;
   }
-  // Codes are made from all bits that the file has; 8-bit rows of a device from what a copy there would hold.
-  if (kept_rows || (codes == Codes::Int8 && form.residence == Residence::MadeAtUse)) form.uploaded = at::kFloat;
+  // 8-bit rows are made from all bits that the file has; on a device, to which those need not cross, from `compute`.
+  if (codes == Codes::Int8 && form.residence == Residence::MadeAtUse) form.uploaded = at::kFloat;
   form.dtype = own.value_or(form.uploaded);
   return form;
 }

@@ -67,7 +67,7 @@ struct Form {
   Codes codes;
   at::Device device;        // of the copy; meta where it is only planned
   at::ScalarType uploaded;  // to which the copy is converted on its way
-  at::ScalarType dtype;     // in which it is kept, or from which its codes are made
+  at::ScalarType dtype;     // in which it is kept, or from which its 8-bit rows are made; codes are made from float32
 
   bool operator==(const Form&) const = default;
 };

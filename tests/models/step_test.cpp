@@ -176,16 +176,16 @@ class Living {
 
  private:
   static void see_end(const at::RecordFunction& call) {
-    for (const c10::IValue& output : call.outputs()) {
-      if (!output.isTensor() || !output.toTensor().defined()) continue;
-      const Tensor& tensor = output.toTensor();
-      if (!living_.contains(tensor.storage().unsafeGetStorageImpl()))
-        living_.emplace(tensor.storage().unsafeGetStorageImpl(), tensor.storage().getWeakStorageImpl());
-      if (tensor.dim() == 2 && tensor.size(0) < kTokens)
-        largest_weight = std::max(largest_weight, uint64_t(tensor.nbytes()));
-    }
-    uint64_t sum = 0;
+    for (const c10::IValue& output : call.outputs())
+      if (output.isTensor() && output.toTensor().defined()) see(output.toTensor());
+  }
+
+  static void see(const Tensor& tensor) {
+    if (tensor.dim() == 2 && tensor.size(0) < kTokens)
+      largest_weight = std::max(largest_weight, uint64_t(tensor.nbytes()));
+    if (!living_.emplace(tensor.storage().unsafeGetStorageImpl(), tensor.storage().getWeakStorageImpl()).second) return;
     std::erase_if(living_, [](const auto& entry) { return entry.second.expired(); });
+    uint64_t sum = 0;
     for (const auto& entry : living_) sum += entry.first->nbytes();
     peak = std::max(peak, sum);
   }

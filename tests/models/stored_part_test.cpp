@@ -46,6 +46,14 @@ TEST(StoredPart, APlanHasTheScalesThatOpeningGives) {
     expect_planned(tensor, stored_part(file, "weight"));
     EXPECT_GT(planned_part(tensor).bytes(), 40u * 96);
   }
+  // Blocks that go over the ends of rows are no codes of a matrix.
+  StoredTensor odd = tensors.at("weight");
+  odd.dtype = at::kFloat;
+  odd.shape = {4, 16};
+  odd.strides = {16, 1};
+  odd.coding = &kernels::coding_of(kernels::Code::Q8_0);
+  expect_planned(odd, stored_part(Checkpoint::names_only({{"weight", odd}}, "x"), "weight"));
+  EXPECT_FALSE(planned_part(odd).is_coded());
 }
 
 TEST(StoredPart, APlanIsWhatOpeningGives) {

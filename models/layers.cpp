@@ -8,13 +8,20 @@
 
 namespace wan {
 
+namespace {
+
+/// Weights that product, add_product or look_up alone see.
+const Making kLinear = {.linear = true};
+
+}  // namespace
+
 at::ScalarType float32_dtype(at::ScalarType compute) {
   return kernels::accumulation(compute);
 }
 
 Linear::Linear(const Scope& at, int64_t in, int64_t out, at::ScalarType compute, Bias with, Role role)
     : compute(compute),
-      weight(at.take("weight", {out, in}, role)),
+      weight(at.take("weight", {out, in}, role, kLinear)),
       bias(with == Bias::Yes ? at.take("bias", {out}, role) : Weight()) {}
 
 Linear::Linear(const Scope& at, const std::vector<std::string_view>& names, int64_t in, int64_t out,
@@ -25,7 +32,7 @@ Linear::Linear(const Scope& at, const std::vector<std::string_view>& names, int6
     weights.push_back({std::string(name) + ".weight", {out, in}});
     biases.push_back({std::string(name) + ".bias", {out}});
   }
-  weight = at.take(std::move(weights), role);
+  weight = at.take(std::move(weights), role, kLinear);
   if (with == Bias::Yes) bias = at.take(std::move(biases), role);
 }
 
@@ -54,8 +61,8 @@ std::vector<Tensor> MergedLinear::operator()(const Operand& x) const {
   return results;
 }
 
-bool MergedLinear::is_coded() const {
-  return parts[0].weight.is_coded();
+bool MergedLinear::takes_codes() const {
+  return parts[0].weight.takes_codes();
 }
 
 Mlp::Mlp(const Scope& at, int64_t in, int64_t hidden, int64_t out, Activation activation, at::ScalarType compute,
@@ -87,13 +94,12 @@ Tensor LayerNorm::operator()(const Tensor& x, at::ScalarType dtype) const {
 }
 
 Embedding::Embedding(const Scope& at, int64_t rows, int64_t width)
-    : weight(at.take("weight", {rows, width}, Role::Table)) {}
+    : weight(at.take("weight", {rows, width}, Role::Table, kLinear)) {}
 
 Tensor Embedding::operator()(at::IntArrayRef ids, at::Device device, at::ScalarType dtype) const {
   for (int64_t id : ids)
     TORCH_CHECK(id >= 0 && id < weight.size(0), "[embedding] ids must be from 0 to ", weight.size(0) - 1, ", got ", id);
-  Tensor index = at::tensor(ids, at::kLong).to(weight.device());
-  return weight.tensor().index_select(0, index).to(device, dtype);
+  return look_up(weight, ids).to(device, dtype);
 }
 
 }  // namespace wan

@@ -27,7 +27,7 @@ struct Linear {
   /// Several linears of one input as one: the rows of all `names` under `at`, `out` of each.
   Linear(const Scope& at, const std::vector<std::string_view>& names, int64_t in, int64_t out, at::ScalarType compute,
          Bias with, Role role);
-  /// x [..., in], any dtype, or codes where the weight is coded -> [..., out] in `compute`.
+  /// x [..., in], any dtype, or codes where the weight takes them -> [..., out] in `compute`.
   Tensor operator()(const Operand& x, Activation activation = Activation::None) const;
   /// residual [B, L, out] += gate * y in place, without an activation; gate [S, out] float32, a row for each segment.
   void add_to(Tensor& residual, const Tensor& x, const Tensor& gate, const kernels::Segments& ends) const;
@@ -44,7 +44,7 @@ struct MergedLinear {
   /// x as Linear's -> one [..., out] for each name: views of one product where merged.
   std::vector<Tensor> operator()(const Operand& x) const;
   /// Whether the input may come in codes.
-  bool is_coded() const;
+  bool takes_codes() const;
 
   int64_t out;
   std::vector<Linear> parts;  // one for each name, or one of names * out rows

@@ -6,6 +6,7 @@
 #include "engine/job/outputs.h"
 #include "engine/job/preflight.h"
 #include "engine/residency/model_check.h"
+#include "engine/residency/needs.h"
 #include "models/files/error.h"
 
 namespace wan {
@@ -25,6 +26,7 @@ class Check {
     check_free(request, record, notes);
     check_sheet(options_.contact_sheet, options_.overwrite);
     note_zero_weights(group.files, notes);
+    note_weights(group.folder, placement, notes);
     const Extent extent = largest_extent(request);
     const DiskNeed disk = disk_need(request, extent);
     check_space(std::max(waiting_ + disk.work, kRunningJob), options_.work);

@@ -27,7 +27,8 @@ Group& NetworkPool::group_of(const Request& request, const Placement& placement)
   ModelFolder folder = open_model_folder(request.model, request.task);
   for (Group& group : groups_)
     if (is_same(group.folder, folder) && group.placement.device == placement.device &&
-        group.placement.dtype == placement.dtype && group.placement.precision == placement.precision)
+        group.placement.dtype == placement.dtype && group.placement.precision == placement.precision &&
+        group.placement.weights == placement.weights)
       return group;
   check_model(folder);
   std::vector<FileIdentity> files = identities(folder);

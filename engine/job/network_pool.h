@@ -14,8 +14,8 @@ class NetworkPool {
  public:
   explicit NetworkPool(const Log& log) : log_(log) {}
 
-  /// The group that a job of this request and placement belongs to: the same files, device, dtype and precision. Throws
-  /// ModelError.
+  /// The group that a job of this request and placement belongs to: the same files, device, dtype, precision and
+  /// form of weights. Throws ModelError.
   Group& group_of(const Request& request, const Placement& placement);
   std::list<Group>& groups() { return groups_; }
 

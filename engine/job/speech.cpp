@@ -191,7 +191,8 @@ void log_plan(const Job& job, const SpeechPlan& plan, int64_t finished, const Lo
               {"seconds_of_sound", plan.seconds},
               {"device", job.placement.device.str()},
               {"dtype", job.record.dtype},
-              {"precision", job.request.precision}});
+              {"precision", job.request.precision},
+              {"weights", job.request.weights}});
 }
 
 }  // namespace

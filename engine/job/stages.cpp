@@ -29,7 +29,8 @@ void log_job(const Job& job, const Log& log) {
               {"frames", job.geometry.num_frames},
               {"device", job.placement.device.str()},
               {"dtype", job.record.dtype},
-              {"precision", job.request.precision}});
+              {"precision", job.request.precision},
+              {"weights", job.request.weights}});
 }
 
 }  // namespace
@@ -69,6 +70,7 @@ void Stages::look_ahead(Job& job) {
   const Extent extent = largest_extent(job.request);
   const MemoryNeed need = memory_need(job.group->folder, extent, job.placement);
   note_zero_weights(job.group->files, job.notes);
+  note_weights(job.group->folder, job.placement, job.notes);
   InputFiles files;
   const bool rendered = !wants_speech(job) && !wants_latents(job);
   if (!rendered) {

@@ -335,6 +335,13 @@ std::vector<Parameter> make_table() {
        .group = "Run",
        .help = "exact computes as the reference does. balanced has 8-bit linears and 8-bit queries and keys, fast has "
                "8-bit values too: not measured on a GPU yet, so neither speed nor quality is promised."},
+      {.name = "weights",
+       .field = &Request::weights,
+       .tasks = every({.value = "stored", .words = {"stored", "bf16", "fp8", "int8"}}),
+       .group = "Run",
+       .help =
+           "What linears are kept in: stored keeps the files' floats or codes; bf16, and fp8 or int8 with a scale a "
+           "row for the transformers' blocks, are made of them. Codes are widened at use, and take less memory."},
 
       {.name = "enable_prompt_expansion",
        .field = &Request::enable_prompt_expansion,

@@ -33,6 +33,7 @@ class Parser {
     collect([&] { settle_sigmas(); });
     collect([&] { settle_size(); });
     collect([&] { check_last_image(); });
+    collect([&] { check_weights(); });
     if (!request_.seed_given) request_.seed = std::random_device()() & 0x7FFFFFFF;  // fits every endpoint
     collect([&] { settle_output(); });
     if (!errors_.empty()) throw InvalidRequest(errors_);
@@ -201,6 +202,13 @@ class Parser {
     const std::string nearest = (below > 1 ? std::to_string(below) + " or " : "") + std::to_string(above);
     throw InvalidRequest("num_frames", "must be 4n + 1 where last_image_url is given, got " + std::to_string(frames) +
                                            "; the nearest is " + nearest);
+  }
+
+  /// 8-bit arithmetic has codes of its own for the linears that these are about.
+  void check_weights() const {
+    if (request_.precision == "exact" || request_.weights == "stored") return;
+    throw InvalidRequest("weights", "must be stored with precision " + shown(request_.precision) + ", got " +
+                                        shown(request_.weights) + "; precision exact takes it");
   }
 
   void settle_size() {

@@ -73,6 +73,10 @@ Placement resolve_placement(const Request& request, Contexts* contexts) {
   placement.precision = request.precision == "fast"       ? Precision::Fast
                         : request.precision == "balanced" ? Precision::Balanced
                                                           : Precision::Exact;
+  placement.weights = request.weights == "bf16"   ? Kept::Bf16
+                      : request.weights == "fp8"  ? Kept::Fp8
+                      : request.weights == "int8" ? Kept::Int8
+                                                  : Kept::Stored;
   if (placement.device.is_cuda() && placement.dtype == at::kBFloat16) placement.vae = at::kHalf;
   placement.noise =
       request.noise_device == "auto" ? placement.device : parse_device(request.noise_device, "noise_device");

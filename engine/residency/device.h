@@ -11,6 +11,7 @@
 #include "engine/base/log.h"
 #include "engine/request/request.h"
 #include "engine/residency/contexts.h"
+#include "models/weights/kept.h"
 #include "models/weights/precision.h"
 
 namespace wan {
@@ -24,6 +25,8 @@ struct Placement {
   at::ScalarType vae = at::kFloat;
   /// Of the transformers' blocks.
   Precision precision = Precision::Exact;
+  /// Of the linears of text encoder and transformers.
+  Kept weights = Kept::Stored;
   /// What the kernels on this device share. Never null: by itself it has the default options and chooses no attention.
   std::shared_ptr<kernels::Context> context = std::make_shared<kernels::Context>();
 };

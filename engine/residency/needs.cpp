@@ -16,6 +16,18 @@ std::string picture(const Extent& extent) {
   return std::to_string(extent.width) + "x" + std::to_string(extent.height);
 }
 
+bool is_transformer(Network network) {
+  return network == Network::HighNoise || network == Network::LowNoise || network == Network::Speech;
+}
+
+/// What a product with weights in codes widens at a time, where a transformer has such.
+uint64_t widened_bytes(const ModelFolder& folder, const Placement& placement) {
+  bool coded = placement.weights == Kept::Fp8 || placement.weights == Kept::Int8;
+  for (Network network : networks_of(folder))
+    coded = coded || (is_transformer(network) && Checkpoint::open(path_of(network, folder)).is_coded());
+  return coded ? kernels::kWidenedTileBytes : 0;
+}
+
 }  // namespace
 
 Extent largest_extent(const Request& request) {
@@ -66,17 +78,36 @@ MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Pl
   const std::filesystem::path config = folder.high_noise / "config.json";
   const bool speech = !folder.audio_encoder.empty();
   const uint64_t denoise =
-      denoise_bytes(speech ? SpeechConfig::read(config).wan : WanConfig::read(config), extent, placement);
+      denoise_bytes(speech ? SpeechConfig::read(config).wan : WanConfig::read(config), extent, placement) +
+      widened_bytes(folder, placement);
   const MemoryNeed decode = decode_need(folder, extent, placement);
   uint64_t expert = 0;
   for (Network network : networks_of(folder))
-    if (network != Network::TextEncoder && network != Network::Vae)
-      expert = std::max(expert, placed_bytes(network, folder, placement));
+    if (is_transformer(network)) expert = std::max(expert, placed_bytes(network, folder, placement));
   MemoryNeed need{"denoise", denoise + expert, std::max(denoise, decode.working)};
   if (decode.bytes > need.bytes) need = {decode.stage, decode.bytes, need.working};
   if (uint64_t bytes = placed_bytes(Network::TextEncoder, folder, placement); bytes > need.bytes)
     need = {"encode", bytes, need.working};
   return need;
+}
+
+void note_weights(const ModelFolder& folder, const Placement& placement, Notes& notes) {
+  if (placement.weights == Kept::Stored) return;
+  Placement as_stored = placement;
+  as_stored.weights = Kept::Stored;
+  uint64_t most = 0, stored = 0;
+  for (Network network : networks_of(folder)) {
+    if (!is_transformer(network)) continue;
+    const uint64_t bytes = placed_bytes(network, folder, placement), own = placed_bytes(network, folder, as_stored);
+    if (bytes <= std::max(own, most)) continue;
+    most = bytes;
+    stored = own;
+  }
+  if (most == 0) return;
+  notes.add(
+      {"weights",
+       "a transformer takes " + gigabytes(most) + " in this form, and " + gigabytes(stored) + " as its file has it",
+       "--weights stored keeps the file's form"});
 }
 
 void refuse_wide_decode(const ModelFolder& folder, const Extent& extent, const Placement& placement) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "engine/base/note.h"
 #include "engine/residency/device.h"
 #include "engine/residency/model_folder.h"
 #include "engine/residency/networks.h"
@@ -38,6 +39,10 @@ struct MemoryNeed {
 MemoryNeed decode_need(const ModelFolder& folder, const Extent& extent, const Placement& placement);
 /// Of the stage that takes most. Throws ModelError.
 MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Placement& placement);
+
+/// A note where the placement's form of the weights takes more of the device than that of the files, of the transformer
+/// for which it does most. Throws ModelError.
+void note_weights(const ModelFolder& folder, const Placement& placement, Notes& notes);
 
 /// Throws std::runtime_error where a clip beyond half's range has no room in float32, which no check can foresee: with
 /// both needs and the way out. Throws ModelError.

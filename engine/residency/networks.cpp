@@ -18,11 +18,11 @@ Place place_of(Network network, const Placement& placement) {
       return {};
     case Network::TextEncoder:
     case Network::Vae:
-      return Place::on(placement.device, placement.dtype, Precision::Exact, placement.context);
+      return Place::on(placement.device, placement.dtype, Precision::Exact, placement.context, placement.weights);
     case Network::HighNoise:
     case Network::LowNoise:
     case Network::Speech:
-      return Place::on(placement.device, placement.dtype, placement.precision, placement.context);
+      return Place::on(placement.device, placement.dtype, placement.precision, placement.context, placement.weights);
   }
   return {};
 }

@@ -7,7 +7,7 @@
 namespace wan {
 namespace {
 
-// A norm for the linear that reads it: codes where its weight is `coded`, else rows in `compute`.
+// A norm for the linear that reads it: codes where its weight takes them (`coded`), else rows in `compute`.
 
 Operand modulated_norm(const Tensor& x, const Tensor& shift, const Tensor& scale, const Segments& ends, double eps,
                        bool coded, at::ScalarType compute, const kernels::Context& context) {
@@ -39,12 +39,12 @@ Modulation AttentionBlock::modulate(const Tensor& e0) const {
 }
 
 Operand AttentionBlock::attend_video(Tensor& x, const Modulation& rows, const Rope& rope, const Segments& ends) const {
-  Tensor y = self_attn(modulated_norm(x, rows.shift_attn, rows.scale_attn, ends, eps, self_attn.qkv.is_coded(), compute,
+  Tensor y = self_attn(modulated_norm(x, rows.shift_attn, rows.scale_attn, ends, eps, self_attn.qkv.takes_codes(), compute,
                                       modulation.context()),
                        rope);
   kernels::NextNorm next{
       .weight = norm3.weight.tensor(), .bias = norm3.bias.tensor(), .shift = {}, .scale = {}, .eps = norm3.eps};
-  return residual_norm(x, y, rows.gate_attn, next, ends, cross_attn.q.weight.is_coded(), compute, modulation.context());
+  return residual_norm(x, y, rows.gate_attn, next, ends, cross_attn.q.weight.takes_codes(), compute, modulation.context());
 }
 
 void AttentionBlock::attend_text(Tensor& x, Operand normed, const Modulation& rows, const KeyValue& text,
@@ -52,7 +52,7 @@ void AttentionBlock::attend_text(Tensor& x, Operand normed, const Modulation& ro
   Tensor y = cross_attn(normed, text);
   kernels::NextNorm next{.weight = {}, .bias = {}, .shift = rows.shift_ffn, .scale = rows.scale_ffn, .eps = eps};
   normed = {};
-  normed = residual_norm(x, y, {}, next, ends, ffn.first.weight.is_coded(), compute, modulation.context());
+  normed = residual_norm(x, y, {}, next, ends, ffn.first.weight.takes_codes(), compute, modulation.context());
   y.reset();
   ffn.add_to(x, normed, rows.gate_ffn, ends);
 }

@@ -7,6 +7,31 @@
 namespace wan {
 namespace {
 
+/// The rows of one part of a weight in codes.
+Tensor part_product(const Tensor& x, const StoredPart& part, const Tensor& bias, Activation activation,
+                    const kernels::Context& context) {
+  return part.is_coded() ? kernels::linear_coded(x, *part.codes, bias, activation, context)
+                         : kernels::linear(x, part.values, bias, activation, context);
+}
+
+/// All parts, side by side.
+Tensor joined_product(const Tensor& x, const std::vector<StoredPart>& parts, const Tensor& bias, Activation activation,
+                      const kernels::Context& context) {
+  if (parts.size() == 1) return part_product(x, parts[0], bias, activation, context);
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.back() = 0;
+  for (const StoredPart& part : parts) sizes.back() += part.shape()[0];
+  const Tensor out = at::empty(sizes, x.options());
+  int64_t first = 0;
+  for (const StoredPart& part : parts) {
+    const int64_t count = part.shape()[0];
+    const Tensor some = bias.defined() ? bias.narrow(0, first, count) : bias;
+    out.narrow(-1, first, count).copy_(part_product(x, part, some, activation, context));
+    first += count;
+  }
+  return out;
+}
+
 /// A product that is not calculated yet, by storage.
 struct Product {
   const Operand& x;
@@ -15,16 +40,23 @@ struct Product {
   at::ScalarType compute;
   const kernels::Context& context;
 
+  Tensor rows() const {
+    TORCH_CHECK(!x.is_coded(), "[linear] codes need a weight that is multiplied in 8 bits, got another");
+    return x.rows.to(compute);
+  }
+
   Tensor operator()(const Floats& weight) const {
-    TORCH_CHECK(!x.is_coded(), "[linear] codes need a weight in 8 bits, got one in ", weight.values.scalar_type());
-    return kernels::linear(x.rows.to(compute), weight.values, bias, activation, context);
+    return kernels::linear(rows(), weight.values, bias, activation, context);
   }
   Tensor operator()(const Int8Rows& weight) const {
     if (x.is_coded()) return kernels::linear_int8(x.codes, weight.rows, bias, compute, activation, context);
     return kernels::linear_int8(x.rows.to(compute), weight.rows, bias, activation, context);
   }
-  Tensor operator()(const Int8AtUse& weight) const {
-    return (*this)(Int8Rows{kernels::quantise_rows(weight.mapped, context)});
+  Tensor operator()(const InCodes& weight) const {
+    return joined_product(rows(), weight.parts, bias, activation, context);
+  }
+  Tensor operator()(const MadeAtUse& weight) const {
+    return std::visit(*this, copy_of({weight.mapped}, weight.form, context));
   }
 };
 
@@ -37,14 +69,18 @@ struct AddedProduct {
   const kernels::Segments& ends;
   const kernels::Context& context;
 
+  void add(const Tensor& product) const { kernels::gated_residual_(residual, product, gate, ends, context); }
+
   void operator()(const Floats& weight) const {
-    kernels::gated_residual_(residual, kernels::linear(x, weight.values, bias, Activation::None, context), gate, ends,
-                             context);
+    add(kernels::linear(x, weight.values, bias, Activation::None, context));
   }
   void operator()(const Int8Rows& weight) const {
     kernels::linear_int8_residual_(residual, x, weight.rows, bias, gate, ends, context);
   }
-  void operator()(const Int8AtUse& weight) const { (*this)(Int8Rows{kernels::quantise_rows(weight.mapped, context)}); }
+  void operator()(const InCodes& weight) const {
+    add(joined_product(x, weight.parts, bias, Activation::None, context));
+  }
+  void operator()(const MadeAtUse& weight) const { std::visit(*this, copy_of({weight.mapped}, weight.form, context)); }
 };
 
 }  // namespace
@@ -57,6 +93,15 @@ Tensor product(const Operand& x, const Weight& weight, const Weight& bias, Activ
 void add_product(Tensor& residual, const Tensor& x, const Weight& weight, const Weight& bias, const Tensor& gate,
                  const kernels::Segments& ends) {
   std::visit(AddedProduct{residual, x, bias.tensor(), gate, ends, weight.context()}, weight.storage());
+}
+
+Tensor look_up(const Weight& table, at::IntArrayRef ids) {
+  const InCodes* in_codes = std::get_if<InCodes>(&table.storage());
+  if (!in_codes) return table.tensor().index_select(0, at::tensor(ids, at::kLong).to(table.device()));
+  std::vector<Tensor> rows;
+  for (int64_t id : ids)
+    rows.push_back(kernels::widen(in_codes->parts.at(0).codes.value(), id, 1, at::kFloat, table.context()));
+  return at::cat(rows);
 }
 
 }  // namespace wan

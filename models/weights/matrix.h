@@ -25,8 +25,9 @@ struct Operand {
 };
 
 /// activation(x W^T + bias) in `compute`, to which rows are rounded first.
-///   x [..., in], in codes only where the weight is coded; weight [out, in]; bias [out] or empty.
-/// Throws c10::Error for codes and a weight in floats.
+///   x [..., in], in codes only where the weight takes them; weight [out, in]; bias [out] or empty. A weight in codes of
+///   its own is widened to `compute`, float32, bfloat16 or float16, in tiles of kernels::kWidenedTileBytes.
+/// Throws c10::Error for codes that the weight does not take, and for one in codes of its own in float64.
 Tensor product(const Operand& x, const Weight& weight, const Weight& bias, Activation activation,
                at::ScalarType compute);
 
@@ -34,5 +35,9 @@ Tensor product(const Operand& x, const Weight& weight, const Weight& bias, Activ
 ///   x [B, L, in]; weight and bias as above; gate [S, out] float32 for each segment of tokens.
 void add_product(Tensor& residual, const Tensor& x, const Weight& weight, const Weight& bias, const Tensor& gate,
                  const kernels::Segments& ends);
+
+/// Rows `ids` of a table [rows, width] -> [ids, width], in the table's dtype or, of one in codes, in float32: nothing else of
+/// it is read. The ids must be rows of it.
+Tensor look_up(const Weight& table, at::IntArrayRef ids);
 
 }  // namespace wan

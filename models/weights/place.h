@@ -1,14 +1,17 @@
-// The one place that decides where a weight lies and in which form: kept as the mapped tensor of its file, copied to a
-// device in some dtype, or coded in 8 bits.
+// The one place that decides where a weight lies and in which form: kept as the mapped tensor of its file or copied to a
+// device, in some dtype or in codes.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "kernels/op/context.h"
+#include "models/weights/kept.h"
 #include "models/weights/precision.h"
+#include "models/weights/stored_part.h"
 
 namespace wan {
 
@@ -24,7 +27,7 @@ enum class Role {
 struct Place {
   /// Mapped files on the CPU, copies on any other device.
   static Place on(at::Device device, at::ScalarType compute, Precision precision = Precision::Exact,
-                  std::shared_ptr<const kernels::Context> context = nullptr);
+                  std::shared_ptr<const kernels::Context> context = nullptr, Kept kept = Kept::Stored);
   /// The same decisions on shapes alone: copies lie on the meta device and nothing is read, so that a network can be
   /// built before there is room for it, and its bytes added up.
   Place planned() const;
@@ -39,23 +42,43 @@ struct Place {
   bool on_meta = false;  // see planned()
   /// What operations with these weights take as their last argument (Weight::context). Null: default_context().
   std::shared_ptr<const kernels::Context> context = nullptr;
+  Kept kept = Kept::Stored;
 };
 
-/// Codes that a weight is multiplied in.
-enum class Codes { None, Int8 };
+/// The codes of a weight.
+enum class Codes {
+  None,      // values in a float dtype
+  Int8,      // 8-bit rows that are multiplied as such (kernels/linear/int8.h): the lower precisions
+  Stored,    // those of the file, widened at each use
+  Fp8,       // rows in E4M3 (models/weights/encode.h), widened at each use
+  Int8Kept,  // rows in int8, widened at each use
+};
 
-/// How one weight lies.
+/// Where a weight lies.
+enum class Residence {
+  Mapped,     // as the tensor of the file
+  MadeAtUse,  // as the tensor of the file, of which each product makes a copy: that of a whole checkpoint has no room
+  Copied,     // in memory of its device
+};
+
+/// How one weight lies. Of a mapped one the rest says nothing but the codes.
 struct Form {
-  bool mapped;              // stays the tensor of the file, whatever the rest says
-  Codes codes;              // of a copy: made once; of a mapping: at each use
+  Residence residence;
+  Codes codes;
   at::Device device;        // of the copy; meta where it is only planned
   at::ScalarType uploaded;  // to which the copy is converted on its way
-  at::ScalarType dtype;     // in which it is kept, or from which its codes are made
+  at::ScalarType dtype;     // in which it is kept, or from which its 8-bit rows are made; codes are made from float32
+
+  bool operator==(const Form&) const = default;
 };
 
-/// The form of a weight of this role and shape that the file stores as `stored`. `own` is the dtype that the network
-/// keeps copies in where it has one of its own (the VAE).
-Form form_of(const Place& place, Role role, at::IntArrayRef shape, at::ScalarType stored,
+/// The form of a weight of this role that the file has as `stored`, one for each part.
+///   linear: it is only multiplied (product, add_product) or looked up by row, so that it may lie in codes.
+///   own: the dtype that the network keeps copies in where it has one of its own (the VAE).
+/// A matrix that the file codes keeps its codes where it may, whatever else its parts are. What may not is widened: on the
+/// CPU, too, into memory of its own, as are floats of 8 bits, which few operations take (biases, norms, modulation).
+/// Fp8 and Int8 leave matrices of the file's codes alone that are of such bits already.
+Form form_of(const Place& place, Role role, const std::vector<StoredPart>& stored, bool linear,
              std::optional<at::ScalarType> own = {});
 
 }  // namespace wan

@@ -62,37 +62,32 @@ Weights::Weights(Draw draw, const Place& place, Checkpoint shapes)
     : checkpoint_(std::move(shapes)), place_(place), draw_(std::move(draw)) {}
 
 Weight Weights::take(std::vector<Part> parts, Role role, const Making& making) {
-  std::vector<at::Tensor> stored;
-  for (const Part& part : parts) stored.push_back(draw_ ? draw_(part.shape, role) : find(part));
+  std::vector<StoredPart> stored;
   // All parts first, so that every one that is missing is noted.
-  if (!std::all_of(stored.begin(), stored.end(), [](const at::Tensor& part) { return part.defined(); })) return {};
-  Place place = place_;
-  if (is_coded(parts)) place.mapped = false;
-  taken_.emplace_back(std::move(parts), role, making, place, stored);
+  for (const Part& part : parts) {
+    if (draw_)
+      stored.emplace_back(draw_(part.shape, role));
+    else if (auto found = find(part))
+      stored.push_back(*std::move(found));
+  }
+  if (stored.size() < parts.size()) return {};
+  taken_.emplace_back(std::move(parts), role, making, place_, stored);
   return taken_.back();
 }
 
-bool Weights::is_coded(const std::vector<Part>& parts) const {
-  const auto coded = [&](const Part& part) { return !draw_ && checkpoint_.tensors().at(part.name).coding; };
-  return std::any_of(parts.begin(), parts.end(), coded);
-}
-
-at::Tensor Weights::find(const Part& part) {
+std::optional<StoredPart> Weights::find(const Part& part) {
   const auto found = checkpoint_.tensors().find(part.name);
   if (found == checkpoint_.tensors().end()) {
     missing_.push_back(part.name);
-    return {};
+    return std::nullopt;
   }
   if (!used_.insert(part.name).second) throw std::logic_error("[" + part.name + "] is taken twice");
   if (const std::string wrong = misfit(found->second, part.shape); !wrong.empty()) {
     misshapen_.push_back(part.name + " " + wrong);
-    return {};
+    return std::nullopt;
   }
-  if (place_.on_meta) {  // mapping would copy what does not lie at a multiple of its size
-    const StoredTensor& stored = found->second;
-    return at::empty_strided(stored.shape, stored.strides, at::TensorOptions(at::kMeta).dtype(stored.dtype));
-  }
-  return checkpoint_.map(part.name);
+  // Mapping would copy what does not lie at a multiple of its size, and widen.
+  return place_.on_meta ? planned_part(found->second) : stored_part(checkpoint_, part.name);
 }
 
 std::vector<Weight> Weights::taken(std::string_view prefix) const {

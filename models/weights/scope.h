@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -72,10 +73,8 @@ class Weights {
  private:
   friend class Scope;
   Weight take(std::vector<Part> parts, Role role, const Making& making);
-  /// Whether a part has no values to map in the file, so that the weight is a copy wherever it lies.
-  bool is_coded(const std::vector<Part>& parts) const;
-  /// The tensor of the checkpoint, mapped; undefined, and noted, where it is not what the part wants.
-  at::Tensor find(const Part& part);
+  /// The tensor of the checkpoint, mapped; nothing, and noted, where it is not what the part wants.
+  std::optional<StoredPart> find(const Part& part);
 
   Checkpoint checkpoint_;
   Place place_;

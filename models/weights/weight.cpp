@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "models/files/error.h"
@@ -24,54 +25,54 @@ std::vector<int64_t> joined_shape(const std::vector<Part>& parts) {
 
 /// Whether the layer wants more than the values, joined by rows and converted.
 bool is_made(const Making& making, const Form& form) {
-  return making.prepare || (!form.mapped && (making.layout || form.dtype != form.uploaded));
+  return making.prepare || (form.residence == Residence::Copied && (making.layout || form.dtype != form.uploaded));
 }
 
 Tensor prepared(const Making& making, const std::vector<Tensor>& parts) {
   return making.prepare ? making.prepare(parts) : parts.at(0);
 }
 
-/// A weight that is made of its parts, from these values.
-Floats made(const Making& making, const Form& form, const std::vector<Tensor>& stored) {
-  if (form.mapped) {
-    const Tensor values = prepared(making, stored);
-    bool view = false;
-    for (const Tensor& part : stored) view = view || values.is_alias_of(part);
-    return {values, view};
-  }
-  std::vector<Tensor> copies;
-  for (const Tensor& part : stored) copies.push_back(copy(part, form));
-  const Tensor values = prepared(making, copies);
-  return {making.layout ? making.layout(values) : values, /*mapped=*/false};
-}
-
 const kernels::Context& or_default(const std::shared_ptr<const kernels::Context>& context) {
   return context ? *context : kernels::default_context();
 }
 
-void fill_parts(Storage& storage, const Form& form, const std::vector<Tensor>& stored,
-                const kernels::Context& context) {
-  int64_t row = 0;
-  for (const Tensor& part : stored) {
-    fill(storage, form, row, part, context);
-    row += part.size(0);
+/// A weight that is made of its parts, from these values.
+Floats made(const Making& making, const Form& form, const std::vector<StoredPart>& stored,
+            const kernels::Context& context) {
+  std::vector<Tensor> parts;
+  for (const StoredPart& part : stored) parts.push_back(values_of(part, context));
+  if (form.residence == Residence::Mapped) {
+    const Tensor values = prepared(making, parts);
+    return {values,
+            std::any_of(parts.begin(), parts.end(), [&](const Tensor& part) { return values.is_alias_of(part); })};
   }
+  for (Tensor& part : parts) part = copy(part, form);
+  const Tensor values = prepared(making, parts);
+  return {making.layout ? making.layout(values) : values, /*mapped=*/false};
 }
 
-Storage storage_of(const std::vector<Part>& parts, const Making& making, const Form& form,
-                   const std::vector<Tensor>& stored, const kernels::Context& context) {
+Storage storage_of(const std::string& name, const Making& making, const Form& form,
+                   const std::vector<StoredPart>& stored, const kernels::Context& context) {
   if (is_made(making, form)) {
-    if (form.codes != Codes::None) throw std::logic_error("[" + parts[0].name + "] in codes is taken as it is stored");
-    return made(making, form, stored);
+    if (form.codes != Codes::None) throw std::logic_error("[" + name + "] in codes is taken as it is stored");
+    return made(making, form, stored, context);
   }
-  if (!form.mapped) {
-    Storage storage = allocate(form, joined_shape(parts));
-    fill_parts(storage, form, stored, context);
-    return storage;
+  if (form.residence == Residence::Copied) return copy_of(stored, form, context);
+  if (stored.size() != 1) throw std::logic_error("[" + name + "] mapped tensors are not joined");
+  if (form.residence == Residence::MadeAtUse) {
+    Form copied = form;
+    copied.residence = Residence::Copied;
+    return MadeAtUse{stored[0], copied};
   }
-  if (stored.size() != 1) throw std::logic_error("[" + parts[0].name + "] mapped tensors are not joined");
-  if (form.codes == Codes::Int8) return Int8AtUse{stored[0]};
-  return Floats{stored[0], /*mapped=*/true};
+  if (form.codes == Codes::Stored) return InCodes{stored, /*mapped=*/true};
+  return Floats{stored[0].values, /*mapped=*/true};
+}
+
+/// What a weight at `place` sees of the sources: their shapes alone where it is planned.
+std::vector<StoredPart> seen(const Place& place, std::vector<StoredPart> stored) {
+  if (place.on_meta)
+    for (StoredPart& part : stored) part = planned(part);
+  return stored;
 }
 
 /// Throws ModelError where a tensor is not what the part wants.
@@ -89,6 +90,12 @@ void check(const Checkpoint& from, const std::vector<std::string>& names, const 
   for (size_t i = 0; i < parts.size(); ++i) check(from, names[i], parts[i]);
 }
 
+std::vector<StoredPart> stored_parts(const Checkpoint& from, const std::vector<std::string>& names) {
+  std::vector<StoredPart> sources;
+  for (const std::string& name : names) sources.push_back(stored_part(from, name));
+  return sources;
+}
+
 std::vector<std::string> renamed(const Weight& weight, std::string_view prefix, std::string_view other) {
   std::vector<std::string> names;
   for (const Part& part : weight.parts()) {
@@ -102,14 +109,14 @@ std::vector<std::string> renamed(const Weight& weight, std::string_view prefix, 
 }  // namespace
 
 Weight::Weight(std::vector<Part> parts, Role role, Making making, const Place& place,
-               const std::vector<Tensor>& stored) {
-  std::vector<Tensor> seen = stored;
-  if (place.on_meta)
-    for (Tensor& part : seen) part = at::empty_strided(part.sizes(), part.strides(), part.options().device(at::kMeta));
-  const Form form = form_of(place, role, joined_shape(parts), seen.at(0).scalar_type(), making.dtype);
-  Storage storage = storage_of(parts, making, form, seen, or_default(place.context));
+               const std::vector<StoredPart>& stored) {
+  const std::vector<StoredPart> sources = seen(place, stored);
+  const Form form = form_of(place, role, sources, making.linear, making.dtype);
+  Storage storage = storage_of(parts.at(0).name, making, form, sources, or_default(place.context));
+  const Floats* floats = std::get_if<Floats>(&storage);
+  std::vector<int64_t> shape = floats ? floats->values.sizes().vec() : joined_shape(parts);
   state_ = std::make_shared<State>(
-      State{std::move(parts), role, std::move(making), form, std::move(storage), place.context});
+      State{std::move(parts), role, std::move(making), place, std::move(shape), form, std::move(storage)});
 }
 
 const Weight::State& Weight::state() const {
@@ -117,8 +124,10 @@ const Weight::State& Weight::state() const {
   return *state_;
 }
 
-bool Weight::is_coded() const {
-  return defined() && !std::holds_alternative<Floats>(storage());
+bool Weight::takes_codes() const {
+  if (!defined()) return false;
+  const MadeAtUse* made = std::get_if<MadeAtUse>(&storage());
+  return std::holds_alternative<Int8Rows>(storage()) || (made && made->form.codes == Codes::Int8);
 }
 
 const Tensor& Weight::tensor() const {
@@ -130,43 +139,45 @@ const Tensor& Weight::tensor() const {
 }
 
 const kernels::Context& Weight::context() const {
-  return defined() ? or_default(state().context) : kernels::default_context();
+  return defined() ? or_default(state().place.context) : kernels::default_context();
 }
 
 uint64_t Weight::bytes() const {
   return defined() ? bytes_of(storage()) : 0;
 }
 
-void Weight::refill(const std::vector<Tensor>& stored) {
+void Weight::refill(const std::vector<StoredPart>& stored) {
   TORCH_CHECK(stored.size() == parts().size(), "[", parts()[0].name, "] must be refilled with ", parts().size(),
               " tensors, got ", stored.size());
   for (size_t i = 0; i < stored.size(); ++i)
-    TORCH_CHECK(stored[i].sizes() == parts()[i].shape, "[", parts()[i].name, "] must be refilled with ",
-                text(parts()[i].shape), ", got ", stored[i].sizes());
-  const State& as = state();
-  Floats* floats = std::get_if<Floats>(&state_->storage);
-  if (floats && floats->mapped) {
-    *floats = made(as.making, as.form, stored);
-    return;
-  }
+    TORCH_CHECK(stored[i].shape() == parts()[i].shape, "[", parts()[i].name, "] must be refilled with ",
+                text(parts()[i].shape), ", got ", text(stored[i].shape()));
+  State& as = *state_;
+  const std::vector<StoredPart> sources = seen(as.place, stored);
+  const Form form = form_of(as.place, as.role, sources, as.making.linear, as.making.dtype);
   // Tensors that were made in inference mode may be written in it alone.
   const c10::InferenceMode inference;
-  if (is_made(as.making, as.form))
-    floats->values.copy_(made(as.making, as.form, stored).values);
-  else
-    fill_parts(state_->storage, as.form, stored, context());
+  Floats* floats = std::get_if<Floats>(&as.storage);
+  if (form == as.form && is_made(as.making, form) && !floats->mapped) {
+    floats->values.copy_(made(as.making, form, sources, context()).values);
+  } else if (form == as.form && form.residence == Residence::Copied) {
+    fill(as.storage, form, sources, context());
+  } else {
+    as.storage = storage_of(parts()[0].name, as.making, form, sources, context());
+    as.form = form;
+  }
 }
 
 void Weight::refill(const Checkpoint& from, const std::vector<std::string>& names) {
   check(from, names, parts());
-  std::vector<Tensor> stored;
-  for (const std::string& name : names) stored.push_back(from.map(name));
-  refill(stored);
+  refill(stored_parts(from, names));
 }
 
 void refill(std::span<Weight> weights, const Checkpoint& from, std::string_view prefix, std::string_view other) {
   for (const Weight& weight : weights) check(from, renamed(weight, prefix, other), weight.parts());
-  for (Weight& weight : weights) weight.refill(from, renamed(weight, prefix, other));
+  std::vector<std::vector<StoredPart>> all;
+  for (const Weight& weight : weights) all.push_back(stored_parts(from, renamed(weight, prefix, other)));
+  for (size_t i = 0; i < weights.size(); ++i) weights[i].refill(all[i]);
 }
 
 uint64_t bytes_of(std::span<const Weight> weights) {

@@ -13,6 +13,7 @@
 
 #include "models/weights/checkpoint.h"
 #include "models/weights/place.h"
+#include "models/weights/stored_part.h"
 #include "models/weights/weight_storage.h"
 
 namespace wan {
@@ -31,6 +32,8 @@ struct Making {
   std::function<Tensor(const std::vector<Tensor>& parts)> prepare = {};
   /// The strides in which a copy is kept: those that its kernel reads. Applied after `prepare`, not to mapped tensors.
   std::function<Tensor(const Tensor& copy)> layout = {};
+  /// It is only multiplied (product, add_product) or looked up (look_up), so that it may lie in codes.
+  bool linear = false;
 };
 
 /// A handle to one weight, which its copies share; a default one is empty (a linear without bias, a missing tensor).
@@ -38,8 +41,8 @@ class Weight {
  public:
   Weight() = default;
   /// Takes `stored`, one tensor for each part, in the form that `place` decides. Reads nothing where it is planned.
-  /// Throws std::logic_error for several mapped parts that are to be joined, and for codes of a weight with a Making.
-  Weight(std::vector<Part> parts, Role role, Making making, const Place& place, const std::vector<Tensor>& stored);
+  /// Throws std::logic_error for several mapped parts that are to be joined, and for codes of a weight that is prepared.
+  Weight(std::vector<Part> parts, Role role, Making making, const Place& place, const std::vector<StoredPart>& stored);
 
   bool defined() const { return state_ != nullptr; }
   /// What it was taken as: the whole names. A refill with other names does not change them.
@@ -47,14 +50,14 @@ class Weight {
   Role role() const { return state().role; }
 
   /// As its layer sees it, whatever the storage.
-  at::IntArrayRef shape() const { return stored_tensor(storage()).sizes(); }
-  int64_t size(int64_t axis) const { return stored_tensor(storage()).size(axis); }
+  at::IntArrayRef shape() const { return state().shape; }
+  int64_t size(int64_t axis) const { return shape().at(size_t(axis)); }
   at::Device device() const { return stored_tensor(storage()).device(); }
-  /// Of what is stored: a float dtype, or that of the codes.
+  /// Of what is stored: a float dtype, or that of the codes; of several parts the first's.
   at::ScalarType dtype() const { return stored_tensor(storage()).scalar_type(); }
   /// Whether it is multiplied in 8-bit codes, so that what it multiplies may come in codes. False for an empty one.
-  bool is_coded() const;
-  /// The float values; undefined for an empty weight. Throws c10::Error where it is coded.
+  bool takes_codes() const;
+  /// The float values; undefined for an empty weight. Throws c10::Error where it lies in codes or is made at use.
   const Tensor& tensor() const;
   const Storage& storage() const { return state().storage; }
   /// What operations with it take as their last argument: the Context of its Place. That of an empty weight is
@@ -63,12 +66,14 @@ class Weight {
   /// What it takes on its device; 0 for a mapped tensor and for an empty weight.
   uint64_t bytes() const;
 
-  /// Fills it with other values of the same shapes, one tensor for each part, through the same conversion and making.
-  /// Memory of its own keeps its addresses; a mapped weight becomes the other mapping. Whoever computes with it
-  /// meanwhile sees a mixture. Throws c10::Error for other shapes.
-  void refill(const std::vector<Tensor>& stored);
+  /// Fills it with other values of the same shapes, one tensor for each part, as if it were taken anew. Memory of its own
+  /// keeps its addresses where the form is the same: always for floats, for 8-bit rows and for codes that are made; for
+  /// those of files, part by part, where the coding is equal. Else (a few layers of Q4_K_M) that part gets memory of its
+  /// own size in place of the old, and bytes() changes: who plans slots for blocks takes the largest. A mapped weight
+  /// becomes the other mapping. Whoever computes with it meanwhile sees a mixture. Throws c10::Error for other shapes.
+  void refill(const std::vector<StoredPart>& stored);
   /// The same from tensors of `from` by their names. Throws ModelError, before anything is written, where one is
-  /// missing, has another shape or holds no floats.
+  /// missing, has another shape, holds no floats or has scales that are not finite.
   void refill(const Checkpoint& from, const std::vector<std::string>& names);
 
  private:
@@ -76,9 +81,10 @@ class Weight {
     std::vector<Part> parts;
     Role role;
     Making making;
+    Place place;
+    std::vector<int64_t> shape;
     Form form;
     Storage storage;
-    std::shared_ptr<const kernels::Context> context;  // may be null
   };
   const State& state() const;
 
@@ -86,9 +92,9 @@ class Weight {
 };
 
 /// Refills weights with those of another part of the network, e.g. block 7 into the memory of block 0: in each name
-/// `prefix` becomes `other`. Forms stay: where two blocks give one name different roles (query_role, in a lower
-/// precision), each needs memory of its own. Throws as Weight::refill, before anything is written, and std::logic_error for a weight
-/// whose names do not begin with `prefix`.
+/// `prefix` becomes `other`. Roles stay: where two blocks give one name different ones (query_role, in a lower
+/// precision), each needs memory of its own. Throws as Weight::refill, before anything is written, and std::logic_error
+/// for a weight whose names do not begin with `prefix`.
 void refill(std::span<Weight> weights, const Checkpoint& from, std::string_view prefix, std::string_view other);
 
 /// What weights take on their devices together.

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <functional>
+
+#include "models/weights/encode.h"
 
 namespace wan {
 namespace {
@@ -30,12 +33,112 @@ at::TensorOptions options(const Form& form, at::ScalarType dtype) {
   return at::TensorOptions(form.device).dtype(dtype);
 }
 
+int64_t rows_of(const std::vector<StoredPart>& parts) {
+  int64_t rows = 0;
+  for (const StoredPart& part : parts) rows += part.shape().at(0);
+  return rows;
+}
+
+/// Takes the rows from `first` on, of a matrix.
+using TakeRows = std::function<void(int64_t first, const Tensor& rows)>;
+
+/// The rows of all parts in `dtype` on the form's device, so many at a time that they are one piece in float32. Codes cross
+/// to the device before they are widened.
+void each_piece(const std::vector<StoredPart>& parts, const Form& form, at::ScalarType dtype,
+                const kernels::Context& context, const TakeRows& take) {
+  int64_t row = 0;
+  for (const StoredPart& part : parts) {
+    const int64_t rows = part.shape().at(0), columns = part.shape().at(1);
+    const int64_t piece = std::max<int64_t>(kPieceBytes / int64_t(columns * sizeof(float)), 1);
+    StoredPart here = part;
+    if (part.is_coded() && part.codes->codes.device() != form.device)
+      here = StoredPart(moved(*part.codes, form.device));
+    for (int64_t first = 0; first < rows; first += piece) {
+      const int64_t count = std::min(piece, rows - first);
+      take(row + first, part.is_coded() ? kernels::widen(*here.codes, first, count, at::kFloat, context).to(dtype)
+                                        : here.values.narrow(0, first, count).to(form.device, dtype));
+    }
+    row += rows;
+  }
+}
+
+void fill_floats(const Tensor& to, const Form& form, const std::vector<StoredPart>& parts,
+                 const kernels::Context& context) {
+  int64_t row = 0;
+  for (const StoredPart& part : parts) {
+    const Tensor rows = to.narrow(0, row, part.shape().at(0));
+    if (part.is_coded())
+      each_piece({part}, form, to.scalar_type(), context,
+                 [&](int64_t first, const Tensor& some) { rows.narrow(0, first, some.size(0)).copy_(some); });
+    else
+      upload(part.values, rows);
+    row += rows.size(0);
+  }
+}
+
+/// Whatever the file has is quantised anew from its values: the int8 codes of files have another rotation.
+void fill_int8(kernels::QuantisedRows& to, const Form& form, const std::vector<StoredPart>& parts,
+               const kernels::Context& context) {
+  each_piece(parts, form, form.uploaded, context, [&](int64_t first, const Tensor& some) {
+    const kernels::QuantisedRows rows = kernels::quantise_rows(some.to(form.dtype), context);
+    to.codes.narrow(0, first, some.size(0)).copy_(rows.codes);
+    to.scale.narrow(0, first, some.size(0)).copy_(rows.scale);
+  });
+}
+
+StoredPart allocate(const StoredPart& part, const Form& form) {
+  if (part.is_coded()) return StoredPart(empty_like(*part.codes, form.device));
+  return StoredPart(at::empty(part.values.sizes(), options(form, form.dtype)), /*in_file=*/false);
+}
+
+Storage allocate(const std::vector<StoredPart>& parts, const Form& form) {
+  std::vector<int64_t> shape = parts.at(0).shape();
+  shape.at(0) = rows_of(parts);
+  switch (form.codes) {
+    case Codes::None:
+      break;
+    case Codes::Int8:
+      return Int8Rows{{at::empty(shape, options(form, at::kChar)), at::empty({shape[0]}, options(form, at::kFloat))}};
+    case Codes::Stored: {
+      InCodes in_codes{{}, /*mapped=*/false};
+      for (const StoredPart& part : parts) in_codes.parts.push_back(allocate(part, form));
+      return in_codes;
+    }
+    case Codes::Fp8:
+      return InCodes{{row_codes(kernels::Code::E4M3, shape[0], shape.at(1), form.device)}, /*mapped=*/false};
+    case Codes::Int8Kept:
+      return InCodes{{row_codes(kernels::Code::Int8, shape[0], shape.at(1), form.device)}, /*mapped=*/false};
+  }
+  return Floats{at::empty(shape, options(form, form.dtype)), /*mapped=*/false};
+}
+
+void fill_codes(InCodes& to, const Form& form, const std::vector<StoredPart>& parts, const kernels::Context& context) {
+  if (form.codes != Codes::Stored) {
+    each_piece(parts, form, at::kFloat, context,
+               [&](int64_t first, const Tensor& some) { quantise_into(*to.parts[0].codes, first, some); });
+    return;
+  }
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const bool fits = parts[i].is_coded() ? to.parts[i].is_coded() && is_alike(*to.parts[i].codes, *parts[i].codes)
+                                          : !to.parts[i].is_coded();
+    if (!fits) to.parts[i] = allocate(parts[i], form);
+    if (parts[i].is_coded())
+      copy_codes(*to.parts[i].codes, *parts[i].codes);
+    else
+      upload(parts[i].values, to.parts[i].values);
+  }
+}
+
 }  // namespace
 
 const Tensor& stored_tensor(const Storage& storage) {
+  const auto of_source = [](const StoredPart& source) -> const Tensor& {
+    return source.is_coded() ? source.codes->codes : source.values;
+  };
   return std::visit(Match{[](const Floats& floats) -> const Tensor& { return floats.values; },
                           [](const Int8Rows& int8) -> const Tensor& { return int8.rows.codes; },
-                          [](const Int8AtUse& int8) -> const Tensor& { return int8.mapped; }},
+                          [&](const InCodes& codes) -> const Tensor& { return of_source(codes.parts[0]); },
+                          [&](const MadeAtUse& made) -> const Tensor& { return of_source(made.mapped); }},
                     storage);
 }
 
@@ -43,27 +146,26 @@ uint64_t bytes_of(const Storage& storage) {
   return std::visit(
       Match{[](const Floats& floats) { return floats.mapped ? 0 : uint64_t(floats.values.nbytes()); },
             [](const Int8Rows& int8) { return uint64_t(int8.rows.codes.nbytes() + int8.rows.scale.nbytes()); },
-            [](const Int8AtUse&) { return uint64_t(0); }},
+            [](const InCodes& codes) {
+              uint64_t sum = 0;
+              for (const StoredPart& part : codes.parts) sum += codes.mapped ? 0 : part.bytes();
+              return sum;
+            },
+            [](const MadeAtUse&) { return uint64_t(0); }},
       storage);
 }
 
-Storage allocate(const Form& form, at::IntArrayRef shape) {
-  if (form.codes == Codes::Int8)
-    return Int8Rows{{at::empty(shape, options(form, at::kChar)), at::empty({shape[0]}, options(form, at::kFloat))}};
-  return Floats{at::empty(shape, options(form, form.dtype)), /*mapped=*/false};
+Storage copy_of(const std::vector<StoredPart>& parts, const Form& form, const kernels::Context& context) {
+  Storage storage = allocate(parts, form);
+  fill(storage, form, parts, context);
+  return storage;
 }
 
-void fill(Storage& storage, const Form& form, int64_t first_row, const Tensor& values,
-          const kernels::Context& context) {
+void fill(Storage& storage, const Form& form, const std::vector<StoredPart>& parts, const kernels::Context& context) {
   if (form.device.is_meta()) return;
-  const auto rows_of = [&](const Tensor& all) { return all.narrow(0, first_row, values.size(0)); };
-  std::visit(Match{[&](Floats& floats) { upload(values, rows_of(floats.values)); },
-                   [&](Int8Rows& int8) {
-                     const kernels::QuantisedRows rows = kernels::quantise_rows(copy(values, form), context);
-                     rows_of(int8.rows.codes).copy_(rows.codes);
-                     rows_of(int8.rows.scale).copy_(rows.scale);
-                   },
-                   [&](Int8AtUse& int8) { int8.mapped = values; }},
+  std::visit(Match{[&](Floats& floats) { fill_floats(floats.values, form, parts, context); },
+                   [&](Int8Rows& int8) { fill_int8(int8.rows, form, parts, context); },
+                   [&](InCodes& codes) { fill_codes(codes, form, parts, context); }, [](MadeAtUse&) {}},
              storage);
 }
 

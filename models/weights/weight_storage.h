@@ -6,13 +6,13 @@
 
 #include <cstdint>
 #include <variant>
+#include <vector>
 
 #include "kernels/linear/int8.h"
 #include "models/weights/place.h"
+#include "models/weights/stored_part.h"
 
 namespace wan {
-
-using at::Tensor;
 
 /// Values in a float dtype: the mapped tensor of the file or a view of it, or memory of their own.
 struct Floats {
@@ -25,23 +25,32 @@ struct Int8Rows {
   kernels::QuantisedRows rows;  // codes [out, in] int8, scale [out] float32
 };
 
-/// A mapped matrix whose rows are coded at each use: the codes of a whole checkpoint would be a copy of it in memory.
-struct Int8AtUse {
-  Tensor mapped;  // [out, in]
+/// A matrix that each product widens tile by tile. Its rows are those of the parts one after another, which may be of
+/// different codings (Q4_K_M has q and k in Q4_K, v in Q6_K); one without codes beside others is in a float dtype.
+struct InCodes {
+  std::vector<StoredPart> parts;
+  bool mapped;  // views of the file
 };
 
-using Storage = std::variant<Floats, Int8Rows, Int8AtUse>;
+/// A mapped matrix of which each product makes a copy in `form`: that of a whole checkpoint would be a second one in memory.
+struct MadeAtUse {
+  StoredPart mapped;  // [out, in]
+  Form form;          // of the copy
+};
 
-/// The tensor that has the shape, the device and the dtype of what is stored.
+using Storage = std::variant<Floats, Int8Rows, InCodes, MadeAtUse>;
+
+/// The tensor that has the device and the dtype of what is stored; of several the first.
 const Tensor& stored_tensor(const Storage& storage);
 /// Bytes of memory, of whatever device; 0 for a mapped tensor.
 uint64_t bytes_of(const Storage& storage);
 
-/// Memory for a copy of `shape` in this form, not filled.
-Storage allocate(const Form& form, at::IntArrayRef shape);
-/// Converts `values` and writes them into the rows from `first_row` on of a copy in this form. Nothing on meta.
-void fill(Storage& storage, const Form& form, int64_t first_row, const Tensor& values, const kernels::Context& context);
-/// A copy of `values` in this form, without codes.
+/// A copy in this form of the parts, joined by rows. On meta nothing is read.
+Storage copy_of(const std::vector<StoredPart>& parts, const Form& form, const kernels::Context& context);
+/// Writes such a copy into the memory of another one in this form. A part that keeps the file's codes and comes in another
+/// coding gets new memory in place of the old.
+void fill(Storage& storage, const Form& form, const std::vector<StoredPart>& parts, const kernels::Context& context);
+/// A copy of `values` in the dtype of this form, without codes.
 Tensor copy(const Tensor& values, const Form& form);
 
 }  // namespace wan

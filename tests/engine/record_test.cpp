@@ -141,6 +141,21 @@ TEST(Record, CarriesThePrecisionToAReplay) {
   EXPECT_EQ(resolve_placement(replayed()).precision, Precision::Fast);
 }
 
+TEST(Record, CarriesTheFormOfTheWeightsToAReplay) {
+  const auto replayed = [&](const nlohmann::json& more) {
+    nlohmann::json asked = {{"task", "t2v"}, {"prompt", "a fox"}, {"device", "cpu"}};
+    asked.update(more);
+    const Request request = parse(asked, {.need_model = false, .check_files = false});
+    return parse_record(to_text(make_record(request, resolve_placement(request), {})), "fox.mp4").request;
+  };
+  EXPECT_EQ(replayed({}).weights, "stored");
+  EXPECT_EQ(resolve_placement(replayed({})).weights, Kept::Stored);
+  for (const auto& [word, kept] : {std::pair{"bf16", Kept::Bf16}, {"fp8", Kept::Fp8}, {"int8", Kept::Int8}}) {
+    EXPECT_EQ(replayed({{"weights", word}}).weights, word);
+    EXPECT_EQ(resolve_placement(replayed({{"weights", word}})).weights, kept);
+  }
+}
+
 TEST(Record, SaysWhatTheVaeBeganInAndOlderOnesMeanFloat32) {
   Record record = parse_record(R"({"wan_infer": "1", "device": "cuda", "dtype": "bf16", "noise_device": "cuda",
                                    "files": [], "request": {"task": "t2v", "prompt": "a fox"}})",

@@ -3,8 +3,10 @@
 #include <fstream>
 
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "engine/residency/needs.h"
 #include "models/files/error.h"
+#include "models/weights/format/safetensors.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
 
@@ -140,6 +142,66 @@ TEST(Memory, OfTheRealModel) {
   EXPECT_STREQ(need.stage, "denoise");
   EXPECT_EQ(need.bytes, placed_bytes(Network::HighNoise, folder, kCuda) + denoise_bytes(kWanT2vA14b, extent, kCuda));
   EXPECT_EQ(need.working, decode_need(folder, extent, kCuda).working);  // the VAE's caches are the largest
+}
+
+TEST(Memory, FollowsTheFormOfTheWeights) {
+  TemporaryFolder files;
+  write_sparse_t2v_folder(files / "model");
+  std::filesystem::create_directories(files / "model/google/umt5-xxl");
+  std::ofstream(files / "model/google/umt5-xxl/tokenizer.json") << "{}";
+  const ModelFolder folder = open_model_folder(files / "model", Task::T2V);
+  Placement wide = kCuda, fp8 = kCuda;
+  wide.dtype = at::kFloat;
+  fp8.weights = Kept::Fp8;
+  // As Memory.OfTheRealModel: a byte for each weight of the blocks, and a scale for each of their rows.
+  const uint64_t weights = 40 * (8 * 5120 * 5120 + 2 * 5120 * 13824LL) - 2 * 5120 * 5120;
+  const uint64_t rows = 40 * (9 * 5120 + 13824) - 2 * 5120;
+  EXPECT_EQ(placed_bytes(Network::HighNoise, folder, fp8),
+            placed_bytes(Network::HighNoise, folder, kCuda) - weights + 4 * rows);
+  EXPECT_EQ(placed_bytes(Network::TextEncoder, folder, fp8), placed_bytes(Network::TextEncoder, folder, kCuda));
+  const Extent extent{17, 480, 832};
+  EXPECT_EQ(memory_need(folder, extent, fp8).bytes, placed_bytes(Network::HighNoise, folder, fp8) +
+                                                        denoise_bytes(kWanT2vA14b, extent, fp8) +
+                                                        uint64_t(kernels::kWidenedTileBytes));
+  const auto noted = [&](const Placement& placement) {
+    Notes notes;
+    note_weights(folder, placement, notes);
+    return notes.list();
+  };
+  EXPECT_TRUE(noted(kCuda).empty());
+  EXPECT_TRUE(noted(fp8).empty());  // less than the file has
+  wide.weights = Kept::Bf16;
+  EXPECT_TRUE(noted(wide).empty());
+}
+
+TEST(Memory, AFormThatTakesMoreThanTheFilesIsTold) {
+  TemporaryFolder files;
+  std::filesystem::copy(kNano, files / "model", std::filesystem::copy_options::recursive);
+  const std::filesystem::path expert = files / "model/low_noise_model";
+  std::map<std::string, at::Tensor> tensors;
+  const Checkpoint floats = Checkpoint::open(kNano / "low_noise_model");
+  for (const auto& entry : floats.tensors())
+    tensors[entry.first] = floats.map(entry.first).to(at::kFloat8_e4m3fn).contiguous();
+  for (const auto& file : Checkpoint::paths(expert)) std::filesystem::remove(file);
+  write_safetensors(expert / "diffusion_pytorch_model.safetensors", tensors);
+  const ModelFolder folder = open_model_folder(files / "model", Task::T2V);
+  const auto noted = [&](Kept kept, Placement placement = kCuda) {
+    placement.weights = kept;
+    Notes notes;
+    note_weights(folder, placement, notes);
+    return notes.list();
+  };
+  EXPECT_TRUE(noted(Kept::Stored).empty());
+  EXPECT_TRUE(noted(Kept::Fp8).empty());
+  EXPECT_TRUE(noted(Kept::Bf16, Placement{}).empty());  // made at use
+  ASSERT_EQ(noted(Kept::Bf16).size(), 1u);
+  Placement bf16 = kCuda;
+  bf16.weights = Kept::Bf16;
+  EXPECT_EQ(noted(Kept::Bf16)[0].subject, "weights");
+  EXPECT_EQ(noted(Kept::Bf16)[0].text,
+            "a transformer takes " + gigabytes(placed_bytes(Network::LowNoise, folder, bf16)) + " in this form, and " +
+                gigabytes(placed_bytes(Network::LowNoise, folder, kCuda)) + " as its file has it");
+  EXPECT_LT(placed_bytes(Network::LowNoise, folder, kCuda), placed_bytes(Network::LowNoise, folder, bf16));
 }
 
 TEST(Memory, AWideDecodeThatHasNoRoomNamesBothNeeds) {

@@ -21,20 +21,20 @@ TEST(Matrix, OnlyTheBlocksAreEightBits) {
   for (const Linear* linear : {&model.blocks[1].self_attn.qkv.parts[2], &model.blocks[1].self_attn.o,
                                &model.blocks[1].cross_attn.q, &model.blocks[0].cross_attn.k,
                                &model.blocks[5].cross_attn.o, &model.blocks[0].ffn.first, &model.blocks[5].ffn.second})
-    EXPECT_TRUE(linear->weight.is_coded());
+    EXPECT_TRUE(linear->weight.takes_codes());
   for (const Linear* linear :
        {&model.blocks[0].cross_attn.q, &model.blocks[5].cross_attn.q, &model.text_embedding.first,
         &model.text_embedding.second, &model.time.time_projection, &model.head.head})
-    EXPECT_FALSE(linear->weight.is_coded());
-  EXPECT_FALSE(model.blocks[1].self_attn.o.bias.is_coded());
-  EXPECT_FALSE(nano(Precision::Exact).blocks[1].self_attn.o.weight.is_coded());
+    EXPECT_FALSE(linear->weight.takes_codes());
+  EXPECT_FALSE(model.blocks[1].self_attn.o.bias.takes_codes());
+  EXPECT_FALSE(nano(Precision::Exact).blocks[1].self_attn.o.weight.takes_codes());
 }
 
 TEST(Matrix, AMappingStaysOneAndGivesWhatItsRowsGive) {
   at::manual_seed(5);
   const WanModel model = nano(Precision::Balanced), copied = nano(Precision::Balanced, at::kFloat, /*mapped=*/false);
   const Linear &linear = model.blocks[2].ffn.first, &rows = copied.blocks[2].ffn.first;
-  ASSERT_TRUE(std::holds_alternative<Int8AtUse>(linear.weight.storage()));
+  ASSERT_TRUE(std::holds_alternative<MadeAtUse>(linear.weight.storage()));
   ASSERT_TRUE(std::holds_alternative<Int8Rows>(rows.weight.storage()));
   const Tensor weight = Checkpoint::open(kNano).map("blocks.2.ffn.0.weight"), x = at::randn({3, 128});
   const Tensor want = kernels::linear_int8(x, kernels::quantise_rows(weight), linear.bias.tensor());

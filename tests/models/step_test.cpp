@@ -154,6 +154,81 @@ TEST_F(WanStep, NormsGiveEightBitLinearsTheirCodes) {
   EXPECT_EQ(Observed::quantised[kTokens], kThree * (2 + 3) + 1);
 }
 
+/// What lives in memory while it lives, of the tensors that operations give: views and in-place results count once.
+class Living {
+ public:
+  Living() {
+    living_.clear();
+    peak = largest_weight = 0;
+    handle_ = at::addThreadLocalCallback(
+        at::RecordFunctionCallback(
+            [](const at::RecordFunction&) -> std::unique_ptr<at::ObserverContext> { return nullptr; },
+            [](const at::RecordFunction& call, at::ObserverContext*) { see_end(call); })
+            .needsOutputs(true)
+            .scopes({at::RecordScope::FUNCTION}));
+  }
+  ~Living() {
+    at::removeCallback(handle_);
+    living_.clear();
+  }
+
+  inline static uint64_t peak, largest_weight;  // bytes; the second: of tensors with fewer rows than a step has tokens
+
+ private:
+  static void see_end(const at::RecordFunction& call) {
+    for (const c10::IValue& output : call.outputs())
+      if (output.isTensor() && output.toTensor().defined()) see(output.toTensor());
+  }
+
+  static void see(const Tensor& tensor) {
+    if (tensor.dim() == 2 && tensor.size(0) < kTokens)
+      largest_weight = std::max(largest_weight, uint64_t(tensor.nbytes()));
+    if (!living_.emplace(tensor.storage().unsafeGetStorageImpl(), tensor.storage().getWeakStorageImpl()).second) return;
+    std::erase_if(living_, [](const auto& entry) { return entry.second.expired(); });
+    uint64_t sum = 0;
+    for (const auto& entry : living_) sum += entry.first->nbytes();
+    peak = std::max(peak, sum);
+  }
+
+  static constexpr int64_t kTokens = 21 * 45 * 80;
+  at::CallbackHandle handle_;
+  inline static std::map<c10::StorageImpl*, c10::weak_intrusive_ptr<c10::StorageImpl>> living_;
+};
+
+TEST_F(WanStep, ABlockInCodesTakesOneTileMoreThanTheSameInFloats) {
+  const auto& q4 = kernels::coding_of(kernels::Code::Q4_K);
+  StoredTensors floats = published_tensors("official_dit_t2v_a14b"), coded = floats;
+  uint64_t elements = 0, biases = 0, islands = 0;  // of the first block: its matrices, their biases, what stays float32
+  for (auto& [name, tensor] : coded) {
+    const bool norm = name.find("norm") != std::string::npos || name.ends_with("modulation");
+    const bool matrix = name.starts_with("blocks.") && tensor.shape.size() == 2;
+    if (name.starts_with("blocks.0.")) (matrix ? elements : norm ? islands : biases) += uint64_t(tensor.elements());
+    if (matrix) tensor.dtype = at::kFloat, tensor.coding = &q4;
+  }
+  WanConfig config = kWanT2vA14b;
+  config.num_layers = 1;
+  const auto peak = [&](const StoredTensors& tensors, uint64_t want) {
+    Weights weights(Checkpoint::names_only(tensors, "shapes"),
+                    Place::on(at::Device(at::kCUDA, 0), at::kBFloat16).planned());
+    const WanModel model(weights.root(), config, at::kBFloat16);
+    EXPECT_EQ(bytes_of(weights.taken("blocks.0.")), want + 2 * biases + 4 * islands);
+    Context prompt = model.context(at::empty({37, 4096}, like_));
+    const Pass pass = model.begin(rope_, 900);
+    std::vector<Branch> branch = {{model.embed(latent_), &prompt}};
+    const Living seen;
+    model.block(0, branch, pass);
+    return Living::peak;
+  };
+  const uint64_t plain = peak(floats, 2 * elements), tile = uint64_t(kernels::kWidenedTileBytes);
+  const uint64_t in_codes = peak(coded, elements / 256 * 144);
+  EXPECT_GT(Living::largest_weight, 0u);
+  EXPECT_LE(Living::largest_weight, tile);
+  // Q, k and v are products of their own that are put side by side: one of them is there twice for a moment.
+  const uint64_t row = uint64_t(21 * 45 * 80) * 5120 * 2;
+  EXPECT_LE(in_codes, plain + tile + row);
+  EXPECT_LT(plain, 15 * row);
+}
+
 TEST_F(WanStep, NeverMakesTheHostWait) {
   Context a = context(), b = context();
   model_(latent_, rope_, 900, {&a, &b});

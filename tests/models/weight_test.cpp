@@ -49,8 +49,11 @@ bool same_values(const Weight& a, const Weight& b) {
 TEST(Place, DecidesByRoleShapeAndPrecision) {
   const at::Device card(at::kCUDA, 0);
   const Place place = Place::on(card, at::kBFloat16, Precision::Balanced);
+  const auto stored = [](at::IntArrayRef shape) {
+    return std::vector<StoredPart>{at::empty(shape, at::TensorOptions(at::kMeta).dtype(at::kHalf))};
+  };
   const auto form = [&](Role role, at::IntArrayRef shape, std::optional<at::ScalarType> own = {}) {
-    return form_of(place, role, shape, at::kHalf, own);
+    return form_of(place, role, stored(shape), /*linear=*/true, own);
   };
   EXPECT_FALSE(place.mapped);
   EXPECT_TRUE(place.joins_rows());
@@ -59,13 +62,24 @@ TEST(Place, DecidesByRoleShapeAndPrecision) {
   EXPECT_EQ(form(Role::Float32, {8, 128}, at::kHalf).dtype, at::kHalf);
   EXPECT_EQ(form(Role::Float32, {8, 128}, at::kHalf).uploaded, at::kFloat);
   EXPECT_EQ(form(Role::Block, {8, 128}).device, card);
-  EXPECT_TRUE(form(Role::Table, {8, 128}).mapped);
+  EXPECT_EQ(form(Role::Table, {8, 128}).residence, Residence::Mapped);
+  EXPECT_EQ(form(Role::Block, {8, 128}).residence, Residence::Copied);
   EXPECT_EQ(form(Role::Block, {8, 13824}).codes, Codes::Int8);
   EXPECT_EQ(form(Role::Block, {8, 192}).codes, Codes::None);  // no slice of 128
   EXPECT_EQ(form(Role::Block, {128}).codes, Codes::None);     // a bias
   EXPECT_EQ(form(Role::Matmul, {8, 128}).codes, Codes::None);
-  EXPECT_EQ(form_of(Place::on(card, at::kBFloat16), Role::Block, {8, 128}, at::kHalf).codes, Codes::None);
-  EXPECT_TRUE(form_of(place.planned(), Role::Block, {8, 128}, at::kHalf).device.is_meta());
+  EXPECT_EQ(form_of(Place::on(card, at::kBFloat16), Role::Block, stored({8, 128}), true).codes, Codes::None);
+  EXPECT_TRUE(form_of(place.planned(), Role::Block, stored({8, 128}), true).device.is_meta());
+  const auto kept = [&](Kept kept, Role role, bool linear = true) {
+    return form_of(Place::on(card, at::kFloat, Precision::Exact, nullptr, kept), role, stored({8, 128}), linear);
+  };
+  EXPECT_EQ(kept(Kept::Fp8, Role::Block).codes, Codes::Fp8);
+  EXPECT_EQ(kept(Kept::Int8, Role::Block).codes, Codes::Int8Kept);
+  EXPECT_EQ(kept(Kept::Fp8, Role::Matmul).codes, Codes::None);
+  EXPECT_EQ(kept(Kept::Fp8, Role::Block, /*linear=*/false).codes, Codes::None);
+  for (Role role : {Role::Matmul, Role::Block}) EXPECT_EQ(kept(Kept::Bf16, role).dtype, at::kBFloat16);
+  EXPECT_EQ(kept(Kept::Bf16, Role::Float32).dtype, at::kFloat);
+  EXPECT_EQ(kept(Kept::Bf16, Role::Matmul, /*linear=*/false).dtype, at::kFloat);
   EXPECT_TRUE(Place::on(at::kCPU, at::kFloat).mapped);
   EXPECT_FALSE(Place::on(at::kCPU, at::kFloat).joins_rows());
 }
@@ -83,7 +97,7 @@ TEST(Weight, AMappingIsTheFileAndACopyIsConverted) {
   EXPECT_EQ(copy.shape(), at::IntArrayRef(part.shape));
   EXPECT_EQ(copy.parts()[0].name, name);
   const Weight none;
-  EXPECT_FALSE(none.defined() || none.tensor().defined() || none.is_coded());
+  EXPECT_FALSE(none.defined() || none.tensor().defined() || none.takes_codes());
   EXPECT_EQ(none.bytes(), 0u);
   EXPECT_THROW(none.shape(), std::logic_error);
 }

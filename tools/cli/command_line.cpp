@@ -101,7 +101,8 @@ void add_commands(CLI::App& app) {
 
   CLI::App* batch = add_command(
       app, "batch", "MANIFEST", "Render the requests of a manifest; the same command resumes",
-      {"model", "preset", "unlocked", "device", "dtype", "noise_device", "precision", "metadata", "private_urls"});
+      {"model", "preset", "unlocked", "device", "dtype", "noise_device", "precision", "weights", "metadata",
+       "private_urls"});
   add_flag(*batch, "--work", "DIR", "Folder of the journal and of what is half done. Default MANIFEST.work.", "Batch");
   add_flag(*batch, "--order", "phases|given",
            "phases moves the weights least; given keeps the manifest's order. Default phases.", "Batch");

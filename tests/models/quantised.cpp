@@ -94,8 +94,9 @@ std::string refusal_of(const std::filesystem::path& path) {
   } catch (const ModelError& error) {
     const std::string words = error.what();
     EXPECT_EQ(words.find('\n'), std::string::npos) << words;
-    if (!std::filesystem::is_directory(path))
+    if (!std::filesystem::is_directory(path)) {
       EXPECT_EQ(error.subject.rfind(shown_name(path.string(), true), 0), 0u) << words;
+    }
     EXPECT_NE(words.find("; "), std::string::npos) << "no way out: " << words;
     return words;
   }

@@ -217,8 +217,9 @@ TEST(Quantised, RotatedRowsAreTurnedBack) {
 TEST(Quantised, ThePrefixIsOneOfTheWholeNetwork) {
   const at::Tensor codes = bytes({4, 8}, 19);
   const auto want = scaled(codes, at::kFloat8_e4m3fn, [](int64_t, int64_t) { return 0.5f; });
-  for (const std::string prefix : {"model.diffusion_model.", "diffusion_model.", "model.", "net.", "module.", ""})
-    for (const std::string in_metadata : {prefix, std::string()}) {
+  for (const std::string& prefix :
+       std::vector<std::string>{"model.diffusion_model.", "diffusion_model.", "model.", "net.", "module.", ""})
+    for (const std::string& in_metadata : {prefix, std::string()}) {
       Files files;
       files.write(
           {{prefix + "a.weight", codes.view(at::kFloat8_e4m3fn)},

@@ -52,7 +52,9 @@ std::map<std::string, at::Tensor> expected_values(const nlohmann::json& entry) {
 void expect_close(const at::Tensor& got, const at::Tensor& want, const nlohmann::json& entry, const std::string& name) {
   const double rtol = entry.value("rtol", 1e-6), atol = entry.value("atol", 0.0);
   ASSERT_EQ(got.numel(), want.numel()) << name;
-  if (want.dim() != 1) ASSERT_EQ(got.sizes(), want.sizes()) << name;
+  if (want.dim() != 1) {
+    ASSERT_EQ(got.sizes(), want.sizes()) << name;
+  }
   EXPECT_TRUE(at::allclose(got.to(at::kDouble).reshape({-1}), want.to(at::kDouble).reshape({-1}), rtol, atol,
                            /*equal_nan=*/true))
       << name;
@@ -93,12 +95,13 @@ TEST_P(FormatSamples, GetTheirVerdictAndTheirValues) {
     SCOPED_TRACE(name + ": " + entry.at("what").get<std::string>());
     const fs::path path = samples() / name;
     const std::string expect = entry.at("expect");
-    if (expect == "load")
+    if (expect == "load") {
       EXPECT_NO_THROW(expect_loaded(path, entry));
-    else if (expect == "refuse")
+    } else if (expect == "refuse") {
       EXPECT_TRUE(is_refused(path));
-    else if (!is_refused(path) && expect == "load-or-refuse")
+    } else if (!is_refused(path) && expect == "load-or-refuse") {
       EXPECT_NO_THROW(expect_loaded(path, entry));
+    }
   }
 }
 

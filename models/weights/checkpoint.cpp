@@ -11,6 +11,8 @@
 #include "models/weights/format/format.h"
 #include "models/weights/format/layout.h"
 #include "models/weights/format/shards.h"
+#include "models/weights/quantised/join_scales.h"
+#include "models/weights/quantised/one_network.h"
 
 namespace wan {
 
@@ -34,13 +36,6 @@ at::Tensor as_it_lies(const StoredTensor& stored) {
   const at::Tensor aligned = at::empty({extent(stored)}, options);
   std::memcpy(aligned.mutable_data_ptr(), data, aligned.nbytes());
   return aligned.as_strided(stored.shape, stored.strides);
-}
-
-/// Codes of rows of `columns` values, one row where the tensor is not a matrix.
-kernels::CodedMatrix codes_of(const StoredTensor& stored, const kernels::Coding& coding, int64_t columns) {
-  const int64_t row = columns / coding.elements * coding.bytes;
-  StoredTensor bytes{at::kByte, {stored.elements() / columns, row}, {row, 1}, stored.file, stored.offset};
-  return {.coding = &coding, .columns = columns, .codes = as_it_lies(bytes)};
 }
 
 /// Scales in tiles of 128 x 4 (StoredScales::Order::Tiles), as bytes, row by row without padding.
@@ -78,33 +73,44 @@ const kernels::Coding* coding_of(at::ScalarType dtype) {
   return nullptr;
 }
 
+/// The tensors of one file as they lie in it.
+ShardedTensors read_single(const std::filesystem::path& path) {
+  ShardedTensors read;
+  read.files.push_back(MappedFile::open(path));
+  read.tensors = read_tensors(read.files[0]);
+  return read;
+}
+
 [[noreturn]] void refuse_without_weights(const std::filesystem::path& folder) {
   const std::string unfinished = unfinished_download(folder / "diffusion_pytorch_model.safetensors");
   throw ModelError(folder.string(), "must hold diffusion_pytorch_model.safetensors or its .index.json, holds neither" +
                                         (unfinished.empty() ? "" : "; its download is unfinished: " + unfinished));
 }
 
+ShardedTensors read_folder(const std::filesystem::path& folder) {
+  const CheckpointLayout layout = checkpoint_layout(folder);
+  if (layout.weights.empty()) refuse_without_weights(folder);
+  if (!layout.index.empty()) return read_sharded(layout.index);
+  return layout.weights.size() > 1 ? read_shards(layout.weights) : read_single(layout.weights[0]);
+}
+
 }  // namespace
 
 Checkpoint Checkpoint::open(const std::filesystem::path& path) {
+  std::error_code ignored;
+  const bool is_folder = std::filesystem::is_directory(path, ignored);
+  ShardedTensors raw = is_folder ? read_folder(path) : read_single(path);
   Checkpoint checkpoint;
   checkpoint.label_ = path.string();
-  std::error_code ignored;
-  if (!std::filesystem::is_directory(path, ignored)) {
-    checkpoint.files_.push_back(MappedFile::open(path));
-    checkpoint.tensors_ = read_tensors(checkpoint.files_[0]);
-    return checkpoint;
-  }
-  const CheckpointLayout layout = checkpoint_layout(path);
-  if (layout.weights.empty()) refuse_without_weights(path);
-  if (!layout.index.empty() || layout.weights.size() > 1) {
-    ShardedTensors sharded = layout.index.empty() ? read_shards(layout.weights) : read_sharded(layout.index);
-    checkpoint.files_ = std::move(sharded.files);
-    checkpoint.tensors_ = std::move(sharded.tensors);
-    return checkpoint;
-  }
-  checkpoint.files_.push_back(MappedFile::open(layout.weights[0]));
-  checkpoint.tensors_ = read_tensors(checkpoint.files_[0]);
+  checkpoint.files_ = std::move(raw.files);
+  OneNetwork network = one_network(std::move(raw.tensors), checkpoint.label_);
+  checkpoint.left_out_ = std::move(network.left_out);
+  CheckpointFacts facts{.metadata = {},
+                        .folder = is_folder ? path : std::filesystem::path(),
+                        .prefix = network.prefix,
+                        .is_whole = checkpoint.left_out_.empty()};
+  for (const auto& file : checkpoint.files_) facts.metadata.push_back(metadata_of(file));
+  checkpoint.tensors_ = join_scales(std::move(network.tensors), facts, checkpoint.label_);
   return checkpoint;
 }
 
@@ -125,7 +131,10 @@ Checkpoint Checkpoint::names_only(StoredTensors tensors, std::string label) {
 
 uint64_t Checkpoint::bytes() const {
   uint64_t sum = 0;
-  for (const auto& entry : tensors_) sum += entry.second.bytes();
+  for (const auto& [name, tensor] : tensors_) {
+    sum += tensor.bytes();
+    if (tensor.scales && tensor.scales->blocks) sum += tensor.scales->blocks->bytes();
+  }
   return sum;
 }
 
@@ -140,9 +149,9 @@ at::Tensor Checkpoint::map(const std::string& name) const {
   if (stored.elements() == 0) return at::empty_strided(stored.shape, stored.strides, options);
   if (!stored.coding) return as_it_lies(stored);
   if (const auto matrix = coded(name)) return kernels::reference::widen(*matrix, 0, matrix->rows(), at::kFloat);
-  // Blocks that go over the ends of rows, as in a tensor of another shape than it was coded in.
-  return kernels::reference::widen(codes_of(stored, *stored.coding, stored.elements()), 0, 1, at::kFloat)
-      .view(stored.shape);
+  // No matrix: scales are of what its first axis has; without any, blocks may go over the ends of rows.
+  const int64_t rows = stored.scales ? stored.shape[0] : 1;
+  return kernels::reference::widen(matrix_of(name, *stored.coding, rows), 0, rows, at::kFloat).view(stored.shape);
 }
 
 std::optional<kernels::CodedMatrix> Checkpoint::coded(const std::string& name) const {
@@ -151,8 +160,15 @@ std::optional<kernels::CodedMatrix> Checkpoint::coded(const std::string& name) c
   if (!coding || stored.shape.size() != 2 || stored.elements() == 0 || stored.shape[1] % coding->elements != 0 ||
       stored.strides != row_major_strides(stored.shape))
     return std::nullopt;
+  return matrix_of(name, *coding, stored.shape[0]);
+}
+
+kernels::CodedMatrix Checkpoint::matrix_of(const std::string& name, const kernels::Coding& coding, int64_t rows) const {
+  const StoredTensor& stored = find(name);
   if (!stored.file) throw std::logic_error("[" + name + "] has no data");
-  kernels::CodedMatrix matrix = codes_of(stored, *coding, stored.shape[1]);
+  const int64_t columns = stored.elements() / rows, row = columns / coding.elements * coding.bytes;
+  const StoredTensor bytes{at::kByte, {rows, row}, {row, 1}, stored.file, stored.offset};
+  kernels::CodedMatrix matrix{.coding = &coding, .columns = columns, .codes = as_it_lies(bytes)};
   if (stored.scales) add_scales(matrix, *stored.scales);
   if (matrix.scale.defined() && !matrix.scale.to(at::kFloat).isfinite().all().item<bool>())
     throw ModelError(label_ + ": " + printable(name),

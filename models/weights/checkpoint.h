@@ -20,7 +20,8 @@ class Checkpoint {
  public:
   /// `path` is a folder (checkpoint_layout, models/weights/format/layout.h, tells which of its files count), a
   /// `.safetensors` file, a torch archive (`.pth`, `.pt`, `.bin`, `.pkl`) or a `.gguf` file. Reads headers only. Throws
-  /// ModelError for files that are absent, truncated, hostile or contradict their index.
+  /// ModelError for files that are absent, truncated, hostile or contradict their index, and for scales that do not fit
+  /// their weights (join_scales, models/weights/quantised/join_scales.h). Names have no prefix that all of them bear.
   static Checkpoint open(const std::filesystem::path& path);
   /// The files that open() would read, the index among them. Throws ModelError for a broken index.
   static std::vector<std::filesystem::path> paths(const std::filesystem::path& path);
@@ -32,7 +33,9 @@ class Checkpoint {
   const std::vector<std::shared_ptr<const MappedFile>>& files() const { return files_; }
   /// What messages call it: the path as given.
   const std::string& label() const { return label_; }
-  /// Of all tensors in the files.
+  /// Other networks in the same file, which are left out, by the first word of their names: "vae", "text_encoders".
+  const std::vector<std::string>& left_out() const { return left_out_; }
+  /// Of all tensors in the files, with their scales.
   uint64_t bytes() const;
   /// Whether a tensor is coded, and so takes memory of its own even where files are mapped.
   bool is_coded() const;
@@ -49,10 +52,13 @@ class Checkpoint {
  private:
   /// Throws ModelError.
   const StoredTensor& find(const std::string& name) const;
+  /// The codes of a tensor with its scales, as a matrix of so many rows.
+  kernels::CodedMatrix matrix_of(const std::string& name, const kernels::Coding& coding, int64_t rows) const;
 
   StoredTensors tensors_;
   std::vector<std::shared_ptr<const MappedFile>> files_;
   std::string label_;
+  std::vector<std::string> left_out_;
 };
 
 }  // namespace wan

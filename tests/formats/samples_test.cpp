@@ -79,7 +79,7 @@ TEST_P(FormatSamples, GetTheirVerdictAndTheirValues) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FormatSamples,
-                         testing::Values("gguf", "gguf_bad", "pickle", "pickle_bad", "safetensors_bad",
+                         testing::Values("fp8", "gguf", "gguf_bad", "pickle", "pickle_bad", "safetensors_bad",
                                          "safetensors_ok"),
                          [](const auto& folder) { return std::string(folder.param); });
 

@@ -52,8 +52,10 @@ const std::vector<Room> kRooms = {
     {"models/weights/dtype", ""},
     {"models/weights/stored_tensor", "models/files"},
     {"models/weights/format", "models/files models/weights/dtype models/weights/stored_tensor"},
+    {"models/weights/quantised", "models/files models/weights/dtype models/weights/stored_tensor"},
     {"models/weights",
-     kKernels + " models/files models/weights/dtype models/weights/stored_tensor models/weights/format"},
+     kKernels + " models/files models/weights/dtype models/weights/stored_tensor models/weights/format"
+                " models/weights/quantised"},
     {"models/names", "models/weights/stored_tensor"},
     {"models/recognise", "models/files models/weights/stored_tensor models/names"},
     {"models/layers", kKernels + kWeights},

@@ -33,4 +33,9 @@ std::vector<std::string_view> header_of(const std::shared_ptr<const MappedFile>&
   return {file->bytes()};
 }
 
+std::map<std::string, std::string> metadata_of(const std::shared_ptr<const MappedFile>& file) {
+  const Format* format = format_of(*file);
+  return format && format->metadata ? format->metadata(file) : std::map<std::string, std::string>();
+}
+
 }  // namespace wan

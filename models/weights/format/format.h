@@ -1,8 +1,10 @@
 // The formats of checkpoint files. Each is one source file of this folder that defines a Format, and a row of formats().
 #pragma once
 
+#include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -20,6 +22,8 @@ struct Format {
   StoredTensors (*read)(const std::shared_ptr<const MappedFile>& file);
   /// The bytes that say what the file holds, without its data. Throws ModelError.
   std::vector<std::string_view> (*header)(const std::shared_ptr<const MappedFile>& file);
+  /// Texts that the file holds beside its tensors, by their names; null for a format without any that count.
+  std::map<std::string, std::string> (*metadata)(const std::shared_ptr<const MappedFile>& file) = nullptr;
 };
 
 /// All formats, in the order in which they are asked: first each for the extension, then each for the content.
@@ -33,5 +37,7 @@ StoredTensors read_tensors(const std::shared_ptr<const MappedFile>& file);
 /// and data.pkl of an archive; the pickles of an older torch file; metadata and descriptions of a GGUF file; the whole
 /// of any other file. Throws ModelError.
 std::vector<std::string_view> header_of(const std::shared_ptr<const MappedFile>& file);
+/// The texts that a checkpoint file holds beside its tensors, by their names. Throws ModelError.
+std::map<std::string, std::string> metadata_of(const std::shared_ptr<const MappedFile>& file);
 
 }  // namespace wan

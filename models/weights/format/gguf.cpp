@@ -17,7 +17,6 @@ namespace {
 
 constexpr std::string_view kMagic = "GGUF";
 constexpr uint32_t kMostDimensions = 8;
-constexpr std::string_view kPrefixes[] = {"model.diffusion_model.", "diffusion_model.", "model.", "net.", "module."};
 
 class Header {
  public:
@@ -40,7 +39,6 @@ class Header {
   StoredTensors tensors() {
     check_places();
     for (auto& [name, tensor] : tensors_) tensor.offset += data_begin_;
-    strip_common_prefix();
     return std::move(tensors_);
   }
 
@@ -141,17 +139,6 @@ class Header {
                           ": the file is cut short; download it again");
       end = offset + bytes;
       before = name;
-    }
-  }
-
-  void strip_common_prefix() {
-    for (const std::string_view prefix : kPrefixes) {
-      const auto bears = [&](const auto& entry) { return entry.first.starts_with(prefix); };
-      if (!std::all_of(tensors_.begin(), tensors_.end(), bears)) continue;
-      StoredTensors stripped;
-      for (auto& [name, tensor] : tensors_) stripped.emplace(name.substr(prefix.size()), std::move(tensor));
-      tensors_ = std::move(stripped);
-      return;
     }
   }
 

@@ -220,6 +220,7 @@ const Format kSafetensors = {.has_extension = [](std::string_view extension) { r
                              .header =
                                  [](const std::shared_ptr<const MappedFile>& file) {
                                    return std::vector<std::string_view>{safetensors_header(*file)};
-                                 }};
+                                 },
+                             .metadata = read_safetensors_metadata};
 
 }  // namespace wan

@@ -36,8 +36,8 @@ class Exchange {
   WAN_DEVICE void put_neighbours(const float (&x)[kLaneValues]) const {
     WAN_UNROLL
     for (int i = 0; i < kLaneValues; i += 4) {
-      const float four[4] = {x[i], x[i + 1], x[i + 2], x[i + 3]};
-      simt::store_floats(values_ + place(kLaneValues * lane_ + i), four);
+      *reinterpret_cast<float4*>(values_ + place(kLaneValues * lane_ + i)) =
+          make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]);
     }
   }
   /// x[i] is value 16 * i + lane % 16 of the lane's half.
@@ -53,10 +53,11 @@ class Exchange {
   WAN_DEVICE void take_eights(float (&x)[kLaneValues]) const {
     WAN_UNROLL
     for (int i = 0; i < kLaneValues; i += 4) {
-      float four[4];
-      simt::load_floats(values_ + place(i / 8 * 256 + 8 * lane_ + i % 8), four);
-      WAN_UNROLL
-      for (int k = 0; k < 4; ++k) x[i + k] = four[k];
+      const float4 four = *reinterpret_cast<const float4*>(values_ + place(i / 8 * 256 + 8 * lane_ + i % 8));
+      x[i] = four.x;
+      x[i + 1] = four.y;
+      x[i + 2] = four.z;
+      x[i + 3] = four.w;
     }
   }
 

@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <optional>
+#include <string>
 
 #include "kernels/dequantise/dequantise_cuda.h"
 #include "kernels/dequantise/value_loops.h"
 #include "kernels/op/check.h"
+#include "kernels/op/first_use.h"
 #include "kernels/op/pieces.h"
 #include "kernels/op/takes.h"
 
@@ -74,9 +77,23 @@ void widen_on_cpu(const CodedMatrix& matrix, int64_t first, const Tensor& out) {
   });
 }
 
+/// Throws where the kernel's first row is another than the reference's, once for each code, dtype and rotation.
+void check_widened(const CodedMatrix& matrix, int64_t first, const Tensor& out, const Context& context) {
+  const std::string shape = std::string(matrix.coding->name) + " to " + c10::toString(out.scalar_type()) +
+                            (matrix.rotation ? " in groups of " + std::to_string(matrix.rotation) : "");
+  const auto error = [&]() -> std::optional<double> {
+    const Tensor want = reference::widen(matrix, first, 1, out.scalar_type()).cpu().to(at::kDouble);
+    const double size = want.norm().item<double>();
+    if (!std::isfinite(size)) return std::nullopt;
+    return (out.narrow(0, 0, 1).cpu().to(at::kDouble) - want).norm().item<double>() / std::max(size, 1e-30);
+  };
+  check_first_use("widen", shape, out.device(), 0, error, "WAN_KERNELS=reference is slow and right", context);
+}
+
 /// Widens the rows from `first` on to `out`, on the codes' device.
 void widen_to(const CodedMatrix& matrix, int64_t first, const Tensor& out, const Context& context) {
-  if (cuda::widen_rows(matrix, first, out, context)) return;
+  if (out.numel() == 0) return;
+  if (cuda::widen_rows(matrix, first, out, context)) return check_widened(matrix, first, out, context);
   if (out.is_cpu())
     widen_on_cpu(matrix, first, out);
   else

@@ -16,8 +16,8 @@ namespace wan::kernels {
 namespace widening {
 
 constexpr int kThreads = 256;
-/// Values of a block of threads: neighbours in a row.
-constexpr int kChunk = kThreads * kLaneValues;
+constexpr int kChunk = kWidenChunk;
+static_assert(kChunk == kThreads * kLaneValues, "all values of a chunk are some thread's");
 constexpr int kPiece = 16;  // bytes
 
 template <typename Block>
@@ -93,18 +93,43 @@ WAN_DEVICE void apply_scales(const WidenArguments& a, int64_t row, int64_t colum
   for (int i = 0; i < 8; ++i) x[i] = product(x[i], a.factor);
 }
 
+/// The bits of as many values as 32 bits hold, rounded to nearest, ties to even.
+WAN_DEVICE uint32_t word_of(const float* x, simt::Type<float>) {
+  return simt::float_bits(x[0]);
+}
+WAN_DEVICE uint32_t word_of(const float* x, simt::Type<__half>) {
+  const __half2 two = __floats2half2_rn(x[0], x[1]);
+  uint32_t bits;
+  memcpy(&bits, &two, sizeof bits);
+  return bits;
+}
+WAN_DEVICE uint32_t word_of(const float* x, simt::Type<simt::bf16>) {
+  const __nv_bfloat162 two = __floats2bfloat162_rn(x[0], x[1]);
+  uint32_t bits;
+  memcpy(&bits, &two, sizeof bits);
+  return bits;
+}
+
+/// One store, which the compiler takes apart where it is not told.
+WAN_DEVICE void store_piece(void* to, uint4 piece) {
+#ifdef __CUDACC__
+  __stcg(static_cast<uint4*>(to), piece);
+#else
+  *static_cast<uint4*>(to) = piece;
+#endif
+}
+
 /// Eight values to the output, of which `left` are inside the row.
 template <typename T>
 WAN_DEVICE void store_eight(const WidenArguments& a, int64_t at, int left, const float* x) {
-  constexpr int kPack = kPiece / sizeof(T);
   T* to = static_cast<T*>(a.out) + at;
   if (a.columns % 8 == 0) {
+    constexpr int kWord = 4 / sizeof(T);
     WAN_UNROLL
-    for (int pack = 0; pack < 8; pack += kPack) {
-      float part[kPack];
-      WAN_UNROLL
-      for (int i = 0; i < kPack; ++i) part[i] = x[pack + i];
-      simt::store_floats(to + pack, part);
+    for (int i = 0; i < 8; i += 4 * kWord) {
+      const simt::Type<T> type;
+      store_piece(to + i, make_uint4(word_of(x + i, type), word_of(x + i + kWord, type),
+                                     word_of(x + i + 2 * kWord, type), word_of(x + i + 3 * kWord, type)));
     }
     return;
   }

@@ -43,6 +43,7 @@ bool widen_rows(const CodedMatrix& matrix, int64_t first, const Tensor& out, con
   if (out.device() != matrix.codes.device() || !out.is_contiguous() || !is_aligned(out)) return false;
   if (matrix.scale.defined() && matrix.columns > INT32_MAX - kLargestRotation) return false;
   if (count == 0) return true;
+  if (count > INT32_MAX / (matrix.columns / kWidenChunk + 1)) return false;
   WidenArguments a = arguments_of(matrix);
   a.codes = matrix.codes.const_data_ptr<uint8_t>() + first * a.row_bytes;
   a.rows = count;

@@ -7,7 +7,7 @@ namespace wan::kernels::cuda {
 
 /// The values of the rows from `first` on to `out` [count, K], contiguous, on the codes' device, in float32, bfloat16 or
 /// float16: the same as the reference's, bit for bit. False where nothing is done: off CUDA, for rotations of groups
-/// beyond 256, and for rows beyond 2^31 - 1 values with scales.
+/// beyond 256, and for sizes that 32 bits do not count (launch.h).
 bool widen_rows(const CodedMatrix& matrix, int64_t first, const Tensor& out,
                 const Context& context = default_context());
 

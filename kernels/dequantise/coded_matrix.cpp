@@ -9,6 +9,7 @@
 #include <string>
 
 #include "kernels/dequantise/dequantise_cuda.h"
+#include "kernels/dequantise/launch.h"
 #include "kernels/dequantise/value_loops.h"
 #include "kernels/op/check.h"
 #include "kernels/op/first_use.h"
@@ -94,6 +95,14 @@ void check_widened(const CodedMatrix& matrix, int64_t first, const Tensor& out, 
 void widen_to(const CodedMatrix& matrix, int64_t first, const Tensor& out, const Context& context) {
   if (out.numel() == 0) return;
   if (cuda::widen_rows(matrix, first, out, context)) return check_widened(matrix, first, out, context);
+  if (matrix.rotation > kLargestRotation && out.is_cuda()) {  // ATen rotates what the kernel does not
+    CodedMatrix stored = matrix;
+    stored.rotation = 0;
+    const Tensor values = at::empty(out.sizes(), out.options().dtype(at::kFloat));
+    widen_to(stored, first, values, context);
+    out.copy_(regular_hadamard(values, matrix.rotation));
+    return;
+  }
   if (out.is_cpu())
     widen_on_cpu(matrix, first, out);
   else

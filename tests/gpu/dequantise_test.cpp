@@ -58,6 +58,15 @@ TEST_F(DequantiseGpu, MultipliesScalesAndRotates) {
       }
 }
 
+TEST_F(DequantiseGpu, RotatesLargerGroupsThere) {
+  CodedMatrix matrix = matrix_of(Code::Int8, 5, 5120);
+  matrix.rotation = 1024;
+  const CodedMatrix there = on_gpu(matrix);
+  EXPECT_FALSE(cuda::widen_rows(there, 0, at::empty({5, 5120}, at::TensorOptions(at::kCUDA).dtype(at::kFloat))));
+  for (at::ScalarType dtype : kDtypes)
+    EXPECT_TRUE(widen(there, 1, 4, dtype).cpu().equal(reference::widen(matrix, 1, 4, dtype))) << dtype;
+}
+
 TEST_F(DequantiseGpu, RowsThatFillNoPiece) {
   for (int64_t columns : {1, 5, 30, 4097}) expect_equal(matrix_of(Code::Int8, 3, columns), 1, 2);
 }

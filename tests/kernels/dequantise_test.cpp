@@ -186,6 +186,17 @@ TEST(WidenKernel, RotatesInTheOrderOfTheReference) {
       }
 }
 
+TEST(WidenKernel, CutsLongRowsIntoChunks) {
+  constexpr int64_t kLong = 2 * kWidenChunk + 256;
+  for (Code code : {Code::E4M3, Code::E2M1, Code::Q8_0, Code::Q3_K})
+    for (int64_t order : {0, 64, 256}) {
+      CodedMatrix matrix = matrix_of(code, 3, kLong, 3, kFinite);
+      put_scales(matrix, at::kFloat8_e4m3fn, 2, 32);
+      matrix.rotation = order;
+      EXPECT_TRUE(is_reference(matrix, 1, 2, kStorages[1])) << coding_of(code).name << ", groups of " << order;
+    }
+}
+
 TEST(WidenKernel, RotatesRowsShorterThanItsGrains) {
   for (int64_t order : {4, 16, 64}) {
     CodedMatrix matrix = matrix_of(Code::Int8, 9, order);

@@ -142,7 +142,7 @@ WAN_DEVICE void store_eight(const WidenArguments& a, int64_t at, int left, const
 /// Chunk by chunk, row by row: a block of threads for each. Stores are of eights that lie side by side in a warp; with a
 /// rotation a lane decodes 16 neighbours, which the last exchange brings into that order.
 template <typename Block>
-WAN_BOUNDED_KERNEL(kThreads, 5)
+WAN_BOUNDED_KERNEL(kThreads, Staged<Block>::kSteps == 1 ? 5 : 4)
 widen_kernel(WidenArguments a) {
   using simt::kWarp;
   constexpr int kGroups = Block::kElements / 8;

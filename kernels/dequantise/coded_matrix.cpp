@@ -1,42 +1,115 @@
 #include "kernels/dequantise/coded_matrix.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
+#include <string>
 
+#include "kernels/dequantise/dequantise_cuda.h"
+#include "kernels/dequantise/launch.h"
+#include "kernels/dequantise/value_loops.h"
 #include "kernels/op/check.h"
+#include "kernels/op/first_use.h"
+#include "kernels/op/pieces.h"
 #include "kernels/op/takes.h"
 
 namespace wan::kernels {
 namespace {
 
+/// Values that a thread widens at once: 128 KiB in float32.
+constexpr int64_t kPieceValues = int64_t(1) << 15;
+
 int64_t tiles(int64_t size, int64_t tile) {
   return (size + tile - 1) / tile;
 }
 
-/// The codes of rows as float32 on the CPU, by all threads.
-Tensor widened_codes(const CodedMatrix& matrix, int64_t first, int64_t count) {
-  constexpr int64_t kPieceElements = 1 << 16;
+/// The scales of rows of a matrix, on the CPU.
+struct RowScales {
+  RowScales(const CodedMatrix& matrix, int64_t first, int64_t count) : matrix(matrix), first(first) {
+    if (!matrix.scale.defined()) return;
+    from = first / matrix.scale_rows;
+    scales = matrix.scale.narrow(0, from, (first + count - 1) / matrix.scale_rows - from + 1).cpu().to(at::kFloat);
+  }
+
+  /// Multiplies the values `begin` to `end - 1` of the rows, counted from the first row's first.
+  void apply(int64_t begin, int64_t end, float* values) const {
+    if (!scales.defined()) return;
+    const int64_t columns = matrix.columns, each = matrix.scale_columns, across = scales.size(1);
+    const auto* scale = scales.const_data_ptr<float>();
+    for (int64_t at = begin; at < end;) {
+      const int64_t row = at / columns, column = at % columns, tile = column / each;
+      const int64_t run = std::min({end - at, columns - column, (tile + 1) * each - column});
+      multiply(values + (at - begin), run, scale[((first + row) / matrix.scale_rows - from) * across + tile]);
+      at += run;
+    }
+  }
+
+  const CodedMatrix& matrix;
+  int64_t first, from = 0;
+  Tensor scales;
+};
+
+/// The values of rows to `out` [count, K] on the CPU, piece by piece on all threads.
+void widen_on_cpu(const CodedMatrix& matrix, int64_t first, const Tensor& out) {
+  if (out.numel() == 0) return;
   const Coding& coding = *matrix.coding;
-  const int64_t blocks = matrix.columns / coding.elements;
-  const Tensor values = at::empty({count, matrix.columns}, at::kFloat);
-  const Tensor codes = matrix.codes.narrow(0, first, count).cpu();
+  const RowScales scales(matrix, first, out.size(0));
+  const Tensor codes = matrix.codes.narrow(0, first, out.size(0)).cpu(), flat = out.view({-1});
   const auto* from = codes.const_data_ptr<uint8_t>();
-  float* to = values.mutable_data_ptr<float>();
-  at::parallel_for(0, count * blocks, std::max<int64_t>(kPieceElements / coding.elements, 1),
-                   [&](int64_t begin, int64_t end) {
-                     coding.widen(from + begin * coding.bytes, end - begin, to + begin * coding.elements);
-                   });
-  return values;
+  // Both are powers of two, so that no piece cuts a block or a group.
+  const int64_t piece = std::max<int64_t>(kPieceValues, matrix.rotation);
+  in_pieces(tiles(flat.numel(), piece), [&](int64_t i) {
+    const int64_t begin = i * piece, end = std::min(begin + piece, flat.numel());
+    const Tensor to = flat.narrow(0, begin, end - begin),
+                 wide = at::kFloat == to.scalar_type() ? to : at::empty(end - begin, at::kFloat);
+    auto* values = wide.data_ptr<float>();
+    coding.widen(from + begin / coding.elements * coding.bytes, (end - begin) / coding.elements, values);
+    scales.apply(begin, end, values);
+    if (matrix.factor != 1) multiply(values, end - begin, matrix.factor);
+    if (matrix.rotation) rotate_groups(values, end - begin, matrix.rotation);
+    if (!wide.is_same(to)) to.copy_(wide);
+  });
 }
 
-/// The scale of each value of these rows, as a view or copy that broadcasts over [count, K].
-Tensor scale_of(const CodedMatrix& matrix, int64_t first, int64_t count) {
-  const Tensor rows = at::arange(first, first + count, at::kLong).div_(matrix.scale_rows, "floor");
-  const Tensor scale = matrix.scale.cpu().index_select(0, rows).to(at::kFloat);
-  if (scale.size(1) == 1) return scale;
-  return scale.repeat_interleave(matrix.scale_columns, 1).narrow(1, 0, matrix.columns);
+/// Throws where the kernel's first row is another than the reference's, once for each code, dtype and rotation.
+void check_widened(const CodedMatrix& matrix, int64_t first, const Tensor& out, const Context& context) {
+  const std::string shape = std::string(matrix.coding->name) + " to " + c10::toString(out.scalar_type()) +
+                            (matrix.rotation ? " in groups of " + std::to_string(matrix.rotation) : "");
+  const auto error = [&]() -> std::optional<double> {
+    const Tensor want = reference::widen(matrix, first, 1, out.scalar_type()).cpu().to(at::kDouble);
+    const double size = want.norm().item<double>();
+    if (!std::isfinite(size)) return std::nullopt;
+    return (out.narrow(0, 0, 1).cpu().to(at::kDouble) - want).norm().item<double>() / std::max(size, 1e-30);
+  };
+  check_first_use("widen", shape, out.device(), 0, error, "WAN_KERNELS=reference is slow and right", context);
+}
+
+/// Widens the rows from `first` on to `out`, on the codes' device.
+void widen_to(const CodedMatrix& matrix, int64_t first, const Tensor& out, const Context& context) {
+  if (out.numel() == 0) return;
+  if (cuda::widen_rows(matrix, first, out, context)) return check_widened(matrix, first, out, context);
+  if (matrix.rotation > kLargestRotation && out.is_cuda()) {  // ATen rotates what the kernel does not
+    CodedMatrix stored = matrix;
+    stored.rotation = 0;
+    const Tensor values = at::empty(out.sizes(), out.options().dtype(at::kFloat));
+    widen_to(stored, first, values, context);
+    out.copy_(regular_hadamard(values, matrix.rotation));
+    return;
+  }
+  if (out.is_cpu())
+    widen_on_cpu(matrix, first, out);
+  else
+    out.copy_(reference::widen(matrix, first, out.size(0), out.scalar_type()));
+}
+
+/// slice = rows W^T + bias on CUDA, written where it belongs: columns of a wider matrix.
+void multiply_into(Tensor slice, const Tensor& rows, const Tensor& matrix, const Tensor& bias) {
+  if (bias.defined())
+    at::addmm_out(slice, bias, rows, matrix.t());
+  else
+    at::mm_out(slice, rows, matrix.t());
 }
 
 }  // namespace
@@ -62,12 +135,15 @@ void check_coded(const char* op, const CodedMatrix& matrix) {
               "] scale must be contiguous on ", matrix.codes.device());
 }
 
-Tensor widen(const CodedMatrix& matrix, int64_t first, int64_t count, at::ScalarType dtype, const Context&) {
+Tensor widen(const CodedMatrix& matrix, int64_t first, int64_t count, at::ScalarType dtype, const Context& context) {
   check_coded("widen", matrix);
   TORCH_CHECK(first >= 0 && count >= 0 && first <= matrix.rows() && count <= matrix.rows() - first, "[widen] rows ",
               first, " to ", first + count, " must be of ", matrix.rows());
   TORCH_CHECK(takes_dtype(dtype), "[widen] dtype must be Float, BFloat16 or Half, got ", dtype);
-  return reference::widen(matrix, first, count, dtype);
+  if (matrix.codes.is_meta()) return reference::widen(matrix, first, count, dtype);
+  const Tensor out = at::empty({count, matrix.columns}, matrix.codes.options().dtype(dtype));
+  widen_to(matrix, first, out, context);
+  return out;
 }
 
 Tensor linear_coded(const Tensor& x, const CodedMatrix& weight, const Tensor& bias, Activation activation,
@@ -79,27 +155,35 @@ Tensor linear_coded(const Tensor& x, const CodedMatrix& weight, const Tensor& bi
   const int64_t tile = std::clamp<int64_t>(kWidenedTileBytes / (weight.columns * x.element_size()), 1, weight.rows());
   if (tile >= weight.rows())
     return linear(x, widen(weight, 0, weight.rows(), x.scalar_type(), context), bias, activation, context);
-  std::vector<int64_t> sizes = x.sizes().vec();
-  sizes.back() = weight.rows();
-  const Tensor out = at::empty(sizes, x.options());
+  const Tensor rows = x.reshape({-1, weight.columns}), out = at::empty({rows.size(0), weight.rows()}, x.options());
+  const Tensor scratch = at::empty({tile, weight.columns}, x.options());
+  const Tensor offset = bias.defined() ? bias.to(x.scalar_type()) : bias;
+  // The GELU's kernel adds the bias itself.
+  const bool gelu = activation == Activation::GeluTanh;
   for (int64_t first = 0; first < weight.rows(); first += tile) {
     const int64_t count = std::min(tile, weight.rows() - first);
-    const Tensor some = bias.defined() ? bias.narrow(0, first, count) : bias;
-    out.narrow(-1, first, count)
-        .copy_(linear(x, widen(weight, first, count, x.scalar_type(), context), some, activation, context));
+    const Tensor matrix = scratch.narrow(0, 0, count), slice = out.narrow(1, first, count),
+                 some = offset.defined() ? offset.narrow(0, first, count) : offset;
+    widen_to(weight, first, matrix, context);
+    if (x.is_cuda())
+      multiply_into(slice, rows, matrix, gelu ? Tensor() : some);
+    else
+      slice.copy_(linear(rows, matrix, some, activation, context));
   }
-  return out;
+  if (x.is_cuda() && !(gelu && cuda::add_bias_gelu_(out, offset, context)))
+    reference::activated(gelu && offset.defined() ? out.add_(offset) : out, activation);
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.back() = weight.rows();
+  return out.view(sizes);
 }
 
 namespace reference {
 
 Tensor widen(const CodedMatrix& matrix, int64_t first, int64_t count, at::ScalarType dtype) {
   if (matrix.codes.is_meta()) return at::empty({count, matrix.columns}, matrix.codes.options().dtype(dtype));
-  Tensor values = widened_codes(matrix, first, count);
-  if (matrix.scale.defined()) values.mul_(scale_of(matrix, first, count));
-  if (matrix.factor != 1) values.mul_(matrix.factor);
-  if (matrix.rotation) values = regular_hadamard(values, matrix.rotation);
-  return values.to(dtype).to(matrix.codes.device());
+  const Tensor out = at::empty({count, matrix.columns}, dtype);
+  widen_on_cpu(matrix, first, out);
+  return out.to(matrix.codes.device());
 }
 
 }  // namespace reference

@@ -3,16 +3,34 @@
 #include <c10/util/Float8_e4m3fn.h>
 #include <c10/util/Float8_e5m2.h>
 
+#include <array>
 #include <stdexcept>
+#include <string>
 
 #include "kernels/dequantise/ggml_decoders.h"
 
 namespace wan::kernels {
 namespace {
 
+/// The values of all bytes.
+template <typename T>
+std::array<float, 256> table() {
+  std::array<float, 256> values;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto byte = uint8_t(i);
+    values[i] = static_cast<float>(ggml::at<T>(&byte));
+  }
+  return values;
+}
+
 template <typename T>
 void widen_elements(const uint8_t* elements, int64_t count, float* values) {
-  for (int64_t i = 0; i < count; ++i) values[i] = static_cast<float>(ggml::at<T>(elements + i));
+  static const std::array<float, 256> of = table<T>();
+  for (int64_t i = 0; i < count; ++i) values[i] = of[elements[i]];
+}
+
+WAN_CLONES void widen_int8(const uint8_t* elements, int64_t count, float* values) {
+  for (int64_t i = 0; i < count; ++i) values[i] = float(int8_t(elements[i]));
 }
 
 /// `first` and `second` are the bits above which the codes of a byte's two values begin.
@@ -26,19 +44,14 @@ void widen_pairs(const uint8_t* pairs, int64_t count, float* values) {
 }
 
 template <typename Block>
-void widen_blocks(const uint8_t* blocks, int64_t count, float* values) {
-  for (int64_t i = 0; i < count; ++i) Block::widen(blocks + i * Block::kBytes, values + i * Block::kElements);
-}
-
-template <typename Block>
 constexpr Coding blocks(Code code, std::string_view name) {
-  return {code, name, Block::kElements, Block::kBytes, widen_blocks<Block>};
+  return {code, name, Block::kElements, Block::kBytes, Block::widen_all};
 }
 
 constexpr Coding kCodings[] = {
     {Code::E4M3, "F8_E4M3", 1, 1, widen_elements<c10::Float8_e4m3fn>},
     {Code::E5M2, "F8_E5M2", 1, 1, widen_elements<c10::Float8_e5m2>},
-    {Code::Int8, "I8", 1, 1, widen_elements<int8_t>},
+    {Code::Int8, "I8", 1, 1, widen_int8},
     {Code::E2M1, "E2M1", 2, 1, widen_pairs<0, 4>},
     {Code::E2M1Swapped, "E2M1", 2, 1, widen_pairs<4, 0>},
     blocks<ggml::Q4_0>(Code::Q4_0, "Q4_0"),

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/dequantise/clones.h"
+
 namespace wan::kernels::ggml {
 
 template <typename T>
@@ -18,10 +20,11 @@ inline float half_at(const uint8_t* bytes) {
   return static_cast<float>(at<c10::Half>(bytes));
 }
 
-#define WAN_GGML_BLOCK(name, elements, bytes)                      \
-  struct name {                                                    \
-    static constexpr int64_t kElements = elements, kBytes = bytes; \
-    static void widen(const uint8_t* block, float* values);        \
+#define WAN_GGML_BLOCK(name, elements, bytes)                                   \
+  struct name {                                                                 \
+    static constexpr int64_t kElements = elements, kBytes = bytes;              \
+    static void widen(const uint8_t* block, float* values);                     \
+    static void widen_all(const uint8_t* blocks, int64_t count, float* values); \
   }
 
 // ggml_small.cpp: one scale for a block
@@ -52,6 +55,12 @@ WAN_GGML_BLOCK(IQ1_S, 256, 50);
 WAN_GGML_BLOCK(IQ1_M, 256, 56);
 
 #undef WAN_GGML_BLOCK
+
+/// Defines the loop over blocks, for the vectors of each processor.
+#define WAN_GGML_LOOP(name)                                                                 \
+  WAN_CLONES void name::widen_all(const uint8_t* blocks, int64_t count, float* values) {    \
+    for (int64_t i = 0; i < count; ++i) widen(blocks + i * kBytes, values + i * kElements); \
+  }
 
 /// The sixteen values of IQ4_NL and IQ4_XS.
 inline constexpr int8_t kNonlinear[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};

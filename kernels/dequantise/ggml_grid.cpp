@@ -1,63 +1,13 @@
 // Blocks of 256 elements whose codes are rows of a grid, with signs beside them. Layouts and arithmetic are those of
 // ggml-quants.c.
-#include <array>
 #include <bit>
 
 #include "kernels/dequantise/ggml_decoders.h"
 #include "kernels/dequantise/ggml_grids.h"
 
-#ifdef __GNUC__  // loops as vectors; no fused products, which round once less
-#pragma GCC optimize("O3", "fp-contract=off")
-#endif
-
 namespace wan::kernels::ggml {
 
 namespace {
-
-/// A grid as it is looked up: kRows rows of kWidth values.
-template <int kRows, int kWidth>
-class Grid {
- public:
-  /// Values of two bits, or of four where there are more than four of them, as indices into `meanings`.
-  Grid(const char* hex, std::initializer_list<int8_t> meanings) {
-    const int bits = meanings.size() > 4 ? 4 : 2, each = 8 / bits;
-    const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
-    for (int i = 0; i < kRows * kWidth; ++i) {
-      const char* at = hex + 2 * (i / each);
-      const int byte = digit(at[0]) << 4 | digit(at[1]);
-      values_[size_t(i)] = meanings.begin()[byte >> (i % each * bits) & ((1 << bits) - 1)];
-    }
-  }
-  const int8_t* operator[](int row) const { return values_.data() + row * kWidth; }
-
- private:
-  std::array<int8_t, size_t(kRows) * kWidth> values_;
-};
-
-const Grid<256, 8>& iq2_xxs() {
-  static const Grid<256, 8> grid(kIq2XxsGrid, {0x08, 0x19, 0x2b});
-  return grid;
-}
-const Grid<512, 8>& iq2_xs() {
-  static const Grid<512, 8> grid(kIq2XsGrid, {0x08, 0x19, 0x2b});
-  return grid;
-}
-const Grid<1024, 8>& iq2_s() {
-  static const Grid<1024, 8> grid(kIq2SGrid, {0x08, 0x19, 0x2b});
-  return grid;
-}
-const Grid<256, 4>& iq3_xxs() {
-  static const Grid<256, 4> grid(kIq3XxsGrid, {0x04, 0x0c, 0x14, 0x1c, 0x24, 0x2c, 0x34, 0x3e});
-  return grid;
-}
-const Grid<512, 4>& iq3_s() {
-  static const Grid<512, 4> grid(kIq3SGrid, {0x01, 0x03, 0x05, 0x07, 0x09, 0x0b, 0x0d, 0x0f});
-  return grid;
-}
-const Grid<2048, 8>& iq1() {
-  static const Grid<2048, 8> grid(kIq1SGrid, {-1, 0, 1});
-  return grid;
-}
 
 /// Seven signs are stored; the eighth makes their number even.
 int eight_signs(uint32_t seven) {
@@ -66,7 +16,10 @@ int eight_signs(uint32_t seven) {
 
 template <int kCount>
 inline void signed_row(float scale, const int8_t* row, int signs, float* values) {
-  for (int l = 0; l < kCount; ++l) values[l] = scale * float(row[l]) * (signs >> l & 1 ? -1.f : 1.f);
+  for (int l = 0; l < kCount; ++l) {
+    const auto bits = std::bit_cast<uint32_t>(scale * float(row[l]));
+    values[l] = std::bit_cast<float>(bits ^ uint32_t(signs) >> l << 31);
+  }
 }
 
 /// The 4-bit scale of sub-block k of 16.
@@ -87,7 +40,7 @@ void IQ2_XXS::widen(const uint8_t* block, float* values) {
     const auto packed = at<uint32_t>(from + 4);
     const float scale = d * (0.5f + float(packed >> 28)) * 0.25f;
     for (int g = 0; g < 4; ++g, values += 8)
-      signed_row<8>(scale, iq2_xxs()[from[g]], eight_signs(packed >> 7 * g), values);
+      signed_row<8>(scale, kIq2XxsGrid[from[g]], eight_signs(packed >> 7 * g), values);
   }
 }
 
@@ -96,7 +49,7 @@ void IQ2_XS::widen(const uint8_t* block, float* values) {
   for (int g = 0; g < 32; ++g, values += 8) {
     const int code = at<uint16_t>(block + 2 + 2 * g);
     const float scale = d * (0.5f + float(nibble(block + 66, g / 2))) * 0.25f;
-    signed_row<8>(scale, iq2_xs()[code & 511], eight_signs(uint32_t(code >> 9)), values);
+    signed_row<8>(scale, kIq2XsGrid[code & 511], eight_signs(uint32_t(code >> 9)), values);
   }
 }
 
@@ -105,7 +58,7 @@ void IQ2_S::widen(const uint8_t* block, float* values) {
   for (int g = 0; g < 32; ++g, values += 8) {
     const int code = block[2 + g] | (block[66 + g / 4] >> (g % 4 * 2) & 3) << 8;
     const float scale = d * (0.5f + float(nibble(block + 74, g / 2))) * 0.25f;
-    signed_row<8>(scale, iq2_s()[code], block[34 + g], values);
+    signed_row<8>(scale, kIq2SGrid[code], block[34 + g], values);
   }
 }
 
@@ -116,7 +69,7 @@ void IQ3_XXS::widen(const uint8_t* block, float* values) {
     const float scale = d * (0.5f + float(packed >> 28)) * 0.5f;
     for (int g = 0; g < 8; ++g, values += 4) {
       const int signs = eight_signs(packed >> 7 * (g / 2)) >> (g % 2 * 4);
-      signed_row<4>(scale, iq3_xxs()[block[2 + 8 * j + g]], signs, values);
+      signed_row<4>(scale, kIq3XxsGrid[block[2 + 8 * j + g]], signs, values);
     }
   }
 }
@@ -126,7 +79,7 @@ void IQ3_S::widen(const uint8_t* block, float* values) {
   for (int g = 0; g < 64; ++g, values += 4) {
     const int code = block[2 + g] | (block[66 + g / 8] >> g % 8 & 1) << 8;
     const float scale = d * float(1 + 2 * nibble(block + 106, g / 8));
-    signed_row<4>(scale, iq3_s()[code], block[74 + g / 2] >> (g % 2 * 4), values);
+    signed_row<4>(scale, kIq3SGrid[code], block[74 + g / 2] >> (g % 2 * 4), values);
   }
 }
 
@@ -136,7 +89,7 @@ void IQ1_S::widen(const uint8_t* block, float* values) {
     const int high = at<uint16_t>(block + 34 + 2 * (g / 4));
     const float scale = d * float(2 * (high >> 12 & 7) + 1);
     const int code = block[2 + g] | (high >> 3 * (g % 4) & 7) << 8;
-    shifted_row(scale, iq1()[code], high & 0x8000 ? -0.125f : 0.125f, values);
+    shifted_row(scale, kIq1Grid[code], high & 0x8000 ? -0.125f : 0.125f, values);
   }
 }
 
@@ -148,8 +101,16 @@ void IQ1_M::widen(const uint8_t* block, float* values) {
     const int scales = at<uint16_t>(block + 48 + 2 * (g / 8));
     const float scale = d * float(2 * (scales >> 3 * (g / 2 % 4) & 7) + 1);
     const int high = block[32 + g / 2] >> (g % 2 * 4);
-    shifted_row(scale, iq1()[block[g] | (high & 7) << 8], high & 8 ? -0.125f : 0.125f, values);
+    shifted_row(scale, kIq1Grid[block[g] | (high & 7) << 8], high & 8 ? -0.125f : 0.125f, values);
   }
 }
+
+WAN_GGML_LOOP(IQ2_XXS)
+WAN_GGML_LOOP(IQ2_XS)
+WAN_GGML_LOOP(IQ2_S)
+WAN_GGML_LOOP(IQ3_XXS)
+WAN_GGML_LOOP(IQ3_S)
+WAN_GGML_LOOP(IQ1_S)
+WAN_GGML_LOOP(IQ1_M)
 
 }  // namespace wan::kernels::ggml

@@ -1,10 +1,6 @@
 // Blocks with one scale. Layouts and arithmetic are those of ggml-quants.c; products are rounded before they are added.
 #include "kernels/dequantise/ggml_decoders.h"
 
-#ifdef __GNUC__  // loops as vectors; no fused products, which round once less
-#pragma GCC optimize("O3", "fp-contract=off")
-#endif
-
 namespace wan::kernels::ggml {
 
 namespace {
@@ -111,5 +107,16 @@ void TQ2_0::widen(const uint8_t* block, float* values) {
     for (int shift = 0; shift < 8; shift += 2, values += 32)
       for (int l = 0; l < 32; ++l) values[l] = d * float((block[32 * half + l] >> shift & 3) - 1);
 }
+
+WAN_GGML_LOOP(Q4_0)
+WAN_GGML_LOOP(Q4_1)
+WAN_GGML_LOOP(Q5_0)
+WAN_GGML_LOOP(Q5_1)
+WAN_GGML_LOOP(Q8_0)
+WAN_GGML_LOOP(IQ4_NL)
+WAN_GGML_LOOP(MXFP4)
+WAN_GGML_LOOP(NVFP4)
+WAN_GGML_LOOP(TQ1_0)
+WAN_GGML_LOOP(TQ2_0)
 
 }  // namespace wan::kernels::ggml

@@ -2,10 +2,6 @@
 // ggml-quants.c; products are rounded before they are added.
 #include "kernels/dequantise/ggml_decoders.h"
 
-#ifdef __GNUC__  // loops as vectors; no fused products, which round once less
-#pragma GCC optimize("O3", "fp-contract=off")
-#endif
-
 namespace wan::kernels::ggml {
 
 namespace {
@@ -116,5 +112,12 @@ void IQ4_XS::widen(const uint8_t* block, float* values) {
     }
   }
 }
+
+WAN_GGML_LOOP(Q2_K)
+WAN_GGML_LOOP(Q3_K)
+WAN_GGML_LOOP(Q4_K)
+WAN_GGML_LOOP(Q5_K)
+WAN_GGML_LOOP(Q6_K)
+WAN_GGML_LOOP(IQ4_XS)
 
 }  // namespace wan::kernels::ggml

@@ -53,8 +53,9 @@ void expect_whole(const Report& report, size_t rows) {
 }
 
 TEST(BenchPlans, Operations) {
-  // Attention 3 cases x 2 back ends; linears 4 x 2 and the fused GELU; 4 elementwise x 2; convolution 6, norm 2.
-  expect_whole(measured(ops_plans(small_site())), 6 + 9 + 8 + 8);
+  // Attention 3 cases x 2 back ends; linears 4 x 2 and the fused GELU; 4 elementwise x 2; convolution 6, norm 2; 13
+  // storages of rows of 64 x 2 shapes, widened and as linears x 2.
+  expect_whole(measured(ops_plans(small_site())), 6 + 9 + 8 + 8 + 13 * 2 * 3);
 }
 
 /// Widths that the 8-bit kernels take.
@@ -68,8 +69,8 @@ Site wider_site() {
 TEST(BenchPlans, EightBits) {
   const std::string linear = "kernels::linear_int8";
   const Report report = measured(ops_plans(wider_site()));
-  // Beside those above: attention 3, linears 4, 2 norms x 3.
-  expect_whole(report, 6 + 3 + 9 + 4 + 8 + 6 + 8);
+  // Beside those above: attention 3, linears 4, 2 norms x 3, and all 29 storages.
+  expect_whole(report, 6 + 3 + 9 + 4 + 8 + 6 + 8 + 29 * 2 * 3);
   for (const Row& row : report.rows) {
     const bool eight = row.backend == linear || row.backend.starts_with("8+") || row.name.ends_with("8 bits");
     EXPECT_TRUE(!eight || row.error > 5e-3) << row.name << " " << row.error;
@@ -80,6 +81,7 @@ TEST(BenchPlans, EightBits) {
 
 TEST(BenchPlans, AWrongBackEndWouldBeSeen) {
   std::vector<Plan> plans = linear_plans(small_site());
+  for (Plan& plan : coded_plans(small_site())) plans.push_back(std::move(plan));
   for (Plan& plan : plans)
     plan.make = [make = plan.make] {
       Contest contest = make();

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "kernels/dequantise/coded_matrix.h"
 #include "models/vae/vae.h"
 #include "models/wan/model.h"
 #include "models/wav2vec2/model.h"
@@ -57,12 +58,41 @@ Run wav2vec2(const CpuOptions&) {
   return [model, samples] { model->hidden_states(samples, [](int64_t, const at::Tensor&) {}); };
 }
 
+/// A weight of 5120 x 5120 in codes, widened to float32.
+constexpr int64_t kWidth = 5120;
+Run widening(kernels::Code code) {
+  const kernels::Coding& coding = kernels::coding_of(code);
+  const kernels::CodedMatrix matrix{
+      .coding = &coding,
+      .columns = kWidth,
+      .codes = at::randint(0, 256, {kWidth, kWidth / coding.elements * coding.bytes}, at::kByte)};
+  return [matrix] { kernels::widen(matrix, 0, kWidth, at::kFloat); };
+}
+/// A copy of as many values.
+Run copying() {
+  const at::Tensor values = at::zeros({kWidth, kWidth}, at::kFloat).fill_(1);
+  return [values] { values.clone(); };
+}
+
+/// What runs inside a process, and what its time is told in.
 struct Network {
-  const char* name;
-  Run (*make)(const CpuOptions&);
+  std::string name;
+  std::function<Run(const CpuOptions&)> make;
+  bool in_copies = false;
 };
-constexpr Network kNetworks[] = {
-    {"vae_decode", vae_decode}, {"transformer_block", transformer_block}, {"wav2vec2", wav2vec2}};
+
+std::vector<Network> networks() {
+  std::vector<Network> all = {
+      {"vae_decode", vae_decode}, {"transformer_block", transformer_block}, {"wav2vec2", wav2vec2}};
+  for (int code = 0; code <= int(kernels::Code::NVFP4); ++code) {
+    const auto one = kernels::Code(code);
+    // The two orders of E2M1 have one name.
+    if (one == kernels::Code::E2M1Swapped) continue;
+    all.push_back({"widen_" + std::string(kernels::coding_of(one).name),
+                   [one](const CpuOptions&) { return widening(one); }, /*in_copies=*/true});
+  }
+  return all;
+}
 
 /// A program and its arguments behind wan-infer.
 struct Program {
@@ -97,16 +127,19 @@ json line(const std::string& name, const std::vector<double>& seconds, const std
 }
 
 json measure(const Network& network, const CpuOptions& options) {
-  const Run run = network.make(options);
+  const Run run = network.make(options), copy = network.in_copies ? copying() : Run([] {});
   run();
-  std::vector<double> seconds, cpu;
+  copy();
+  std::vector<double> seconds, cpu, copies;
   for (int i = 0; i < options.runs; ++i) {
     const double before = cpu_seconds();
     seconds.push_back(wall_milliseconds(run) / 1000);
     cpu.push_back(cpu_seconds() - before);
+    copies.push_back(wall_milliseconds(copy) / 1000);
   }
   json result = line(network.name, seconds, cpu, peak_resident_mb());
   result["threads"] = at::get_num_threads();
+  if (network.in_copies) result["copies"] = rounded(summarise(seconds).median / summarise(copies).median);
   return result;
 }
 
@@ -116,8 +149,7 @@ std::string measure_apart(const Network& network, const CpuOptions& options) {
       {options.programs + "/wan-bench", "cpu", "--in-process", "--runs", std::to_string(options.runs), "--threads",
        std::to_string(at::get_num_threads()), "--tokens", std::to_string(options.tokens), network.name});
   if (result.status != 0)
-    throw std::runtime_error("[" + std::string(network.name) + "] its process ended with " +
-                             std::to_string(result.status));
+    throw std::runtime_error("[" + network.name + "] its process ended with " + std::to_string(result.status));
   return result.out;
 }
 
@@ -144,7 +176,7 @@ json measure(const Program& program, const CpuOptions& options) {
 
 std::vector<std::string> cpu_rows() {
   std::vector<std::string> names;
-  for (const Network& network : kNetworks) names.push_back(network.name);
+  for (const Network& network : networks()) names.push_back(network.name);
   for (const Program& program : programs({})) names.push_back(program.name);
   return names;
 }
@@ -157,10 +189,10 @@ void cpu(const CpuOptions& options, std::ostream& out) {
     if (!std::count(known.begin(), known.end(), name))
       throw std::invalid_argument("[cpu] a row must be one of " + list + ", got '" + name + "'");
   }
-  const auto wanted = [&](const char* name) {
+  const auto wanted = [&](const std::string& name) {
     return options.rows.empty() || std::count(options.rows.begin(), options.rows.end(), name);
   };
-  for (const Network& network : kNetworks) {
+  for (const Network& network : networks()) {
     if (!wanted(network.name)) continue;
     if (options.in_process)
       out << measure(network, options).dump() << std::endl;

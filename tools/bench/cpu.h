@@ -20,8 +20,8 @@ struct CpuOptions {
 std::vector<std::string> cpu_rows();
 
 /// One JSON line for each row: name, seconds (median of `runs` after one warm-up), p10, p90, cpu_seconds (of one run,
-/// median), peak_rss_mb, threads, status of a program. Weights are random, float32. Throws std::invalid_argument for an
-/// unknown name.
+/// median), peak_rss_mb, threads, status of a program; of a widening, copies: its seconds in plain copies of its values.
+/// Weights are random, float32. Throws std::invalid_argument for an unknown name.
 void cpu(const CpuOptions& options, std::ostream& out);
 
 }  // namespace wan::bench

@@ -51,6 +51,8 @@ std::vector<Plan> attention_plans(const Site& site);
 std::vector<Plan> linear_plans(const Site& site);
 std::vector<Plan> elementwise_plans(const Site& site);
 std::vector<Plan> convolution_plans(const Site& site);
+/// Storages whose blocks, scales or rotation do not divide the site's width are left out.
+std::vector<Plan> coded_plans(const Site& site);
 /// All of the above.
 std::vector<Plan> ops_plans(const Site& site);
 

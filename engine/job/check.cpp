@@ -29,8 +29,8 @@ class Check {
     const DiskNeed disk = disk_need(request, extent);
     check_space(std::max(waiting_ + disk.work, kRunningJob), options_.work);
     check_space(disk.video, request.out);
-    preflight(request, files, record, group.folder, memory_need(group.folder, extent, placement), placement,
-              Look::Whole, notes, progress_);
+    preflight(request, files, record, group.parts, memory_need(group.parts, extent, placement), placement, Look::Whole,
+              notes, progress_);
     if (!options_.given_order) waiting_ += disk.work;
   }
 

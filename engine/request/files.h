@@ -12,6 +12,9 @@ bool is_url(const std::string& text);
 /// `path`, or where it is relative and `folder` is not empty, folder/path.
 std::string from_folder(const std::string& folder, const std::string& path);
 
+/// Whether `text` can only be a name: it has no slash, and in `folder` (empty: the current one) nothing is called so.
+bool is_bare_name(const std::string& folder, const std::string& text);
+
 /// Throws InvalidRequest unless `path` is a file that can be read.
 void check_readable(const std::string& field, const std::string& path);
 

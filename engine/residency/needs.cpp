@@ -6,7 +6,7 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/request/geometry.h"
-#include "models/weights/checkpoint.h"
+#include "engine/residency/open_network.h"
 
 namespace wan {
 
@@ -54,37 +54,34 @@ vae::Windows windows_for(const Placement& placement, uint64_t own_bytes, uint64_
   return placement.device.is_cuda() && own_bytes <= available ? vae::Windows::Own : vae::Windows::Shared;
 }
 
-MemoryNeed decode_need(const ModelFolder& folder, const Extent& extent, const Placement& placement) {
-  Checkpoint vae = Checkpoint::open(folder.vae);
+MemoryNeed decode_need(const ModelParts& parts, const Extent& extent, const Placement& placement) {
+  Checkpoint vae = open_network(Network::Vae, parts);
   auto input = vae.tensors().find("encoder.conv1.weight");
   int64_t base_width = input == vae.tensors().end() || input->second.shape.empty() ? 0 : input->second.shape[0];
   const uint64_t working = vae_bytes(base_width, extent, placement.vae);
-  return {"decode", working + placed_bytes(Network::Vae, folder, placement), working};
+  return {"decode", working + placed_bytes(Network::Vae, parts, placement), working};
 }
 
-MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Placement& placement) {
-  const std::filesystem::path config = folder.high_noise / "config.json";
-  const bool speech = !folder.audio_encoder.empty();
-  const uint64_t denoise =
-      denoise_bytes(speech ? SpeechConfig::read(config).wan : WanConfig::read(config), extent, placement);
-  const MemoryNeed decode = decode_need(folder, extent, placement);
+MemoryNeed memory_need(const ModelParts& parts, const Extent& extent, const Placement& placement) {
+  const uint64_t denoise = denoise_bytes(transformer_config(parts), extent, placement);
+  const MemoryNeed decode = decode_need(parts, extent, placement);
   uint64_t expert = 0;
-  for (Network network : networks_of(folder))
+  for (const auto& [network, part] : parts.networks)
     if (network != Network::TextEncoder && network != Network::Vae)
-      expert = std::max(expert, placed_bytes(network, folder, placement));
+      expert = std::max(expert, placed_bytes(network, parts, placement));
   MemoryNeed need{"denoise", denoise + expert, std::max(denoise, decode.working)};
   if (decode.bytes > need.bytes) need = {decode.stage, decode.bytes, need.working};
-  if (uint64_t bytes = placed_bytes(Network::TextEncoder, folder, placement); bytes > need.bytes)
+  if (uint64_t bytes = placed_bytes(Network::TextEncoder, parts, placement); bytes > need.bytes)
     need = {"encode", bytes, need.working};
   return need;
 }
 
-void refuse_wide_decode(const ModelFolder& folder, const Extent& extent, const Placement& placement) {
+void refuse_wide_decode(const ModelParts& parts, const Extent& extent, const Placement& placement) {
   Placement wide = placement;
   wide.vae = at::kFloat;
   throw std::runtime_error("[decode] the clip exceeds the range of half precision, and float32 must hold " +
-                           gigabytes(decode_need(folder, extent, wide).bytes) + " at " + picture(extent) +
-                           " where half takes " + gigabytes(decode_need(folder, extent, placement).bytes) + ", got " +
+                           gigabytes(decode_need(parts, extent, wide).bytes) + " at " + picture(extent) +
+                           " where half takes " + gigabytes(decode_need(parts, extent, placement).bytes) + ", got " +
                            placement.device.str() +
                            " out of memory; `wan-infer decode LATENTS --device cpu` finishes " +
                            "kept latents, and a smaller size needs less");

@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "engine/residency/device.h"
-#include "engine/residency/model_folder.h"
 #include "engine/residency/networks.h"
 #include "models/wan/config.h"
 
@@ -35,13 +34,13 @@ struct MemoryNeed {
   uint64_t working;  // activations alone, the largest of all stages
 };
 /// Of decoding alone. Throws ModelError.
-MemoryNeed decode_need(const ModelFolder& folder, const Extent& extent, const Placement& placement);
+MemoryNeed decode_need(const ModelParts& parts, const Extent& extent, const Placement& placement);
 /// Of the stage that takes most. Throws ModelError.
-MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Placement& placement);
+MemoryNeed memory_need(const ModelParts& parts, const Extent& extent, const Placement& placement);
 
 /// Throws std::runtime_error where a clip beyond half's range has no room in float32, which no check can foresee: with
 /// both needs and the way out. Throws ModelError.
-[[noreturn]] void refuse_wide_decode(const ModelFolder& folder, const Extent& extent, const Placement& placement);
+[[noreturn]] void refuse_wide_decode(const ModelParts& parts, const Extent& extent, const Placement& placement);
 
 /// Throws InvalidRequest with both numbers, and what would make the job fit, where `need` exceeds what is available.
 void check_fits(const MemoryNeed& need, const Extent& extent, const Placement& placement);

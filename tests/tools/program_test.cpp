@@ -403,7 +403,7 @@ TEST_F(Hostile, AModelOfAnotherTask) {
   std::filesystem::remove_all(model());
   std::filesystem::copy(WAN_SOURCE_DIR "/tests/golden/checkpoints/Wan2.2-I2V-A14B", model(),
                         std::filesystem::copy_options::recursive);
-  expect_refused({"must be of a text-to-video model for t2v"});
+  expect_refused({"must be a text-to-video transformer as the high-noise expert of t2v, is: image-to-video"});
 }
 
 TEST_F(Hostile, NaNInTheVaeIsNoBlackVideo) {

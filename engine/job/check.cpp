@@ -24,6 +24,7 @@ class Check {
     const Record record = make_record(request, placement, group.files, identify_inputs(request, files.by_field()));
     check_free(request, record, notes);
     check_sheet(options_.contact_sheet, options_.overwrite);
+    note_search(group.parts, notes);
     note_zero_weights(group.files, notes);
     const Extent extent = largest_extent(request);
     const DiskNeed disk = disk_need(request, extent);

@@ -30,7 +30,6 @@ void log_parts(const ModelParts& parts, const Log& log) {
   };
   for (const auto& [network, part] : parts.networks) line(name(network), part);
   line("tokenizer", parts.tokenizer);
-  for (const std::string& remark : parts.remarks) log("warning", {{"text", remark}});
 }
 
 }  // namespace

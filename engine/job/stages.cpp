@@ -68,6 +68,7 @@ void Stages::prepare(Job& job) {
 void Stages::look_ahead(Job& job) {
   const Extent extent = largest_extent(job.request);
   const MemoryNeed need = memory_need(job.group->parts, extent, job.placement);
+  note_search(job.group->parts, job.notes);
   note_zero_weights(job.group->files, job.notes);
   InputFiles files;
   const bool rendered = !wants_speech(job) && !wants_latents(job);

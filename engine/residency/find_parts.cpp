@@ -1,6 +1,7 @@
 #include "engine/residency/find_parts.h"
 
 #include <algorithm>
+#include <set>
 #include <system_error>
 
 #include "engine/base/text.h"
@@ -82,8 +83,10 @@ class Search {
     const fs::file_type type = fs::status(request_.model, error).type();
     if (type != fs::file_type::not_found && error)
       throw ModelError(request_.model, "cannot be opened: " + error.message());
-    if (type != fs::file_type::not_found)
-      return found_.root = without_slash(request_.model), std::map<std::string, fs::path>();
+    if (type != fs::file_type::not_found) {
+      found_.root = without_slash(request_.model);
+      return {};
+    }
     const std::map<std::string, ModelSet> sets = read_sets(request_.models);
     const auto set = sets.find(request_.model);
     if (set == sets.end()) throw no_model(request_.model, sets);
@@ -169,6 +172,7 @@ class Search {
     }
     if (fit.empty()) return false;
     if (fit.size() > 1) refuse_several(network, fit);
+    searched_.insert(network);
     found_.networks[network] = fit[0];
     return true;
   }
@@ -224,9 +228,7 @@ class Search {
 
   /// Whether it is the network that it stands for. A broken file is left to check_model.
   void check(Network network, const ModelPart& part) {
-    const bool searched = std::any_of(scan_.checkpoints.begin(), scan_.checkpoints.end(),
-                                      [&](const ModelPart& candidate) { return candidate.path == part.path; });
-    if (searched) return;
+    if (searched_.contains(network)) return;  // it was chosen by what it is
     const bool by_name = part.rule == rule_ || part.rule.starts_with("--");
     const RecognisedFile& file = files_.at(part.path);
     const PartKind kind = kind_of(network, task_);
@@ -236,6 +238,10 @@ class Search {
                             " names another");
     const fs::path names = fs::absolute(part.path).parent_path().filename() / part.path.filename();
     const auto wanted = level_of(network), says = noise_level(names);
+    if (by_name && wanted && !says)
+      found_.remarks.push_back(shown_text(part.name, 120) + " is taken as the " + name(network) +
+                               " as asked: neither its tensors nor its name tell which expert it is, or whether it is "
+                               "of Wan 2.1");
     if (by_name && wanted && says && says != wanted)
       refuse(part.path, std::string("must be the ") + name(network) + ", is named as the other one; " +
                             flag_of(*wanted == NoiseLevel::High ? Network::LowNoise : Network::HighNoise) +
@@ -254,6 +260,7 @@ class Search {
   std::string rule_;  // of parts that the set names
   ModelParts found_;
   MissingParts missing_;
+  std::set<Network> searched_;  // found by looking through the folder
   FolderScan scan_;
   RecognisedFiles files_;
   std::vector<ModelError> errors_;

@@ -97,11 +97,11 @@ class Walk {
         files.push_back(entry);
     }
     // At the top the files of a folder need not be of one network, and a config.json may be of anything.
-    const bool whole = std::any_of(files.begin(), files.end(), is_of_folder) ||
-                       ((depth > 0 || files.size() == 1) && holds_checkpoint(folder));
+    const bool sharded = std::any_of(files.begin(), files.end(), is_of_folder);
+    const bool whole = sharded || ((depth > 0 || files.size() == 1) && holds_checkpoint(folder));
     if (whole) add(folder);
     for (const fs::path& file : files)
-      if (!(whole && (is_of_folder(file) || depth > 0))) add(file);
+      if (!whole || (sharded && !is_of_folder(file))) add(file);
     for (const fs::path& inner : folders)
       if (depth < kDeepest) enter(inner, depth + 1);
   }

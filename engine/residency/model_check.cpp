@@ -105,6 +105,10 @@ void check_experts_differ(const std::vector<FileIdentity>& files) {
                        flag_of(Network::LowNoise) + " names it");
 }
 
+void note_search(const ModelParts& parts, Notes& notes) {
+  for (const std::string& remark : parts.remarks) notes.add({"model", remark});
+}
+
 void note_zero_weights(const std::vector<FileIdentity>& files, Notes& notes) {
   for (const FileIdentity& file : files) {
     if (file.zeros.empty()) continue;

@@ -17,6 +17,8 @@ void check_model(const ModelParts& parts);
 /// Throws ModelError where the weights of both experts are the same, as where one file was copied under both names.
 void check_experts_differ(const std::vector<FileIdentity>& files);
 
+/// A note for each thing that the search for the parts left out or took on trust.
+void note_search(const ModelParts& parts, Notes& notes);
 /// A note for each file with weights that are zero throughout (FileIdentity::zeros), as a download with a hole has.
 void note_zero_weights(const std::vector<FileIdentity>& files, Notes& notes);
 

@@ -39,7 +39,7 @@ struct ModelParts {
   std::filesystem::path root;             // the folder that the search began in; empty where every part was named
   std::map<Network, ModelPart> networks;  // all that the task needs
   ModelPart tokenizer;                    // folder or file; the text encoder's own path where it holds one
-  std::vector<std::string> remarks;       // what the search left out, one line each
+  std::vector<std::string> remarks;       // what the search left out or took on trust, for notes
 
   const std::filesystem::path& path_of(Network network) const { return networks.at(network).path; }
   bool is_speech() const { return networks.contains(Network::Speech); }

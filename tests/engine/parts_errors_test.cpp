@@ -91,6 +91,18 @@ TEST(PartsErrors, AnotherNetworkIsNamed) {
   expect_refused(asked, {"[absent.gguf] must be the low-noise expert, is not there; --low-noise names it"});
 }
 
+TEST(PartsErrors, AWrongNetworkAtItsPlaceIsToldBesideWhatIsAbsent) {
+  const TemporaryFolder folder;
+  fs::copy(kNano, folder / "m", fs::copy_options::recursive);
+  fs::remove(folder / "m/Wan2.1_VAE.pth");
+  fs::remove(folder / "m/models_t5_umt5-xxl-enc-bf16.pth");
+  fs::copy(kNano / "Wan2.1_VAE.pth", folder / "m/models_t5_umt5-xxl-enc-bf16.pth");
+  const std::string why = refusal(request(Task::T2V, folder / "m"));
+  EXPECT_NE(why.find("must be a UMT5 encoder as the text encoder of t2v, is: Wan 2.1 VAE; --model names another"),
+            std::string::npos)
+      << why;
+}
+
 TEST(PartsErrors, AnExpertMustNotBeNamedAfterTheOther) {
   Request asked = all_named(kNano);
   std::swap(asked.high_noise, asked.low_noise);

@@ -102,6 +102,18 @@ TEST(Parts, OfAFolderOfSingleFilesAreToldByTheirTensors) {
                                              "tokenizer encoders/umt5-xxl/tokenizer.json"}));
 }
 
+TEST(Parts, OfADownloadCacheAreFoundInItsSnapshot) {
+  const TemporaryFolder folder;
+  const fs::path model = folder / "models--Wan-AI--Wan2.2-S2V-14B";
+  fs::create_directories(model / "snapshots");
+  fs::copy(kGolden / "Wan2.2-S2V-14B", model / "snapshots/0a1b", fs::copy_options::recursive);
+  const ModelParts parts = find_parts(request(Task::S2V, model));
+  EXPECT_EQ(parts.networks.at(Network::Speech).name, "snapshots/0a1b");
+  EXPECT_EQ(parts.networks.at(Network::Vae).name, "snapshots/0a1b/Wan2.1_VAE.pth");
+  EXPECT_EQ(tokenizer(parts), "snapshots/0a1b/google/umt5-xxl by beside the text encoder");
+  EXPECT_NO_THROW(check_model(parts));
+}
+
 TEST(Parts, AreTakenFromTheirFlagsFirst) {
   Request asked = request(Task::T2V, kNano);
   const fs::path other = kGolden / "Wan2.2-T2V-A14B";
@@ -145,9 +157,17 @@ TEST(Parts, WithEqualNamesInSeveralFoldersAreToldApart) {
   Request asked = all_named(kNano);
   asked.high_noise = folder / "a/model.safetensors";
   asked.low_noise = folder / "b/model.safetensors";
+  const ModelParts parts = find_parts(asked);
   std::set<std::string> names;
-  for (const PartFile& file : find_parts(asked).files()) names.insert(file.name);
+  for (const PartFile& file : parts.files()) names.insert(file.name);
   EXPECT_TRUE(names.contains("high_noise/model.safetensors") && names.contains("low_noise/model.safetensors"));
+  Notes notes;
+  note_search(parts, notes);
+  ASSERT_EQ(notes.list().size(), 2u) << "nothing but the flags says which expert is which";
+  EXPECT_TRUE(notes.list()[0].text.starts_with("model.safetensors is taken as the high-noise expert as asked"));
+  Notes none;
+  note_search(find_parts(request(Task::T2V, kNano)), none);
+  EXPECT_TRUE(none.list().empty());
 }
 
 TEST(Parts, OneFileUnderTwoNamesIsOneCandidate) {

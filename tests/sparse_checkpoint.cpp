@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "models/weights/dtype.h"
 
@@ -74,6 +75,26 @@ void write_text(const fs::path& path, const std::string& text) {
   check(file.good(), path);
 }
 
+/// "a.{0-2}.{q,k}" as "a.0.q", "a.0.k", "a.1.q" and so on.
+std::vector<std::string> written_out(const std::string& pattern) {
+  const size_t open = pattern.find('{'), close = pattern.find('}', open);
+  if (open == std::string::npos) return {pattern};
+  const std::string inside = pattern.substr(open + 1, close - open - 1);
+  std::vector<std::string> all;
+  const auto add = [&](const std::string& alternative) {
+    for (std::string& name : written_out(pattern.substr(0, open) + alternative + pattern.substr(close + 1)))
+      all.push_back(std::move(name));
+  };
+  int first = 0, last = 0;
+  if (std::sscanf(inside.c_str(), "%d-%d", &first, &last) == 2) {
+    for (int number = first; number <= last; ++number) add(std::to_string(number));
+    return all;
+  }
+  std::istringstream alternatives(inside);
+  for (std::string one; std::getline(alternatives, one, ',');) add(one);
+  return all;
+}
+
 }  // namespace
 
 std::map<std::string, StoredTensor> published_tensors(const std::string& name) {
@@ -81,9 +102,10 @@ std::map<std::string, StoredTensor> published_tensors(const std::string& name) {
   const auto list = nlohmann::json::parse(file);
   const at::ScalarType dtype = dtype_of_safetensors(list.at("dtype").get<std::string>()).value();
   std::map<std::string, StoredTensor> tensors;
-  for (const auto& [tensor, shape] : list.at("tensors").items()) {
+  for (const auto& [pattern, shape] : list.at("tensors").items()) {
     const auto sizes = shape.get<std::vector<int64_t>>();
-    tensors.emplace(tensor, StoredTensor{dtype, sizes, row_major_strides(sizes), nullptr, 0});
+    for (const std::string& tensor : written_out(pattern))
+      tensors.emplace(tensor, StoredTensor{dtype, sizes, row_major_strides(sizes), nullptr, 0});
   }
   return tensors;
 }

@@ -2,23 +2,56 @@
 
 #include "models/files/config_json.h"
 #include "models/files/error.h"
+#include "models/names/shapes.h"
 
 namespace wan {
+namespace {
 
-WanConfig WanConfig::parse(const nlohmann::json& members, const std::string& label) {
-  const ConfigJson json(members, label);
-  WanConfig config{
-      .dim = json.size("dim", 1, 1 << 16),
-      .ffn_dim = json.size("ffn_dim", 1, 1 << 20),
-      .freq_dim = json.size("freq_dim", 2, 1 << 16),
-      .in_dim = json.size("in_dim", 1, 1 << 12),
-      .out_dim = json.size("out_dim", 1, 1 << 12),
-      .num_heads = json.size("num_heads", 1, 1 << 10),
-      .num_layers = json.size("num_layers", 1, 1 << 10),
-      .text_len = json.size("text_len", 1, 1 << 14),
-      .eps = members.contains("eps") ? json.epsilon("eps") : 1e-6,
+namespace fs = std::filesystem;
+
+constexpr int64_t kHead = 128;  // of every published transformer; no tensor tells it
+constexpr int64_t kTextLength = 512;
+constexpr double kEps = 1e-6;
+constexpr int64_t kMostLayers = 1 << 10, kMostHeads = 1 << 10;
+
+/// A size that tensors tell, too: its words in both kinds of config.json, its range, and where it is in the tensors.
+struct Size {
+  const char *key, *diffusers;
+  int64_t WanConfig::*member;
+  int64_t least, most;
+  const char* tensor;
+  size_t axis;
+  int64_t divisor = 1;
+};
+
+// Diffusers states the width of a head in place of dim.
+constexpr Size kSizes[] = {
+    {"dim", "attention_head_dim", &WanConfig::dim, 1, 1 << 16, "patch_embedding.bias", 0},
+    {"ffn_dim", "ffn_dim", &WanConfig::ffn_dim, 1, 1 << 20, "blocks.0.ffn.0.weight", 0},
+    {"freq_dim", "freq_dim", &WanConfig::freq_dim, 2, 1 << 16, "time_embedding.0.weight", 1},
+    {"in_dim", "in_channels", &WanConfig::in_dim, 1, 1 << 12, "patch_embedding.weight", 1},
+    {"out_dim", "out_channels", &WanConfig::out_dim, 1, 1 << 12, "head.head.weight", 0, WanConfig::patch_values()},
+};
+
+int64_t size_of(const StoredTensors& tensors, const Size& size) {
+  return names::axis(tensors, size.tensor, size.axis) / size.divisor;
+}
+
+/// The switches of diffusers' classes in the only positions that this transformer has.
+void check_diffusers(const ConfigJson& json) {
+  for (const char* absent : {"added_kv_proj_dim", "image_dim", "pos_embed_seq_len", "vace_layers"})
+    json.expect(absent, nullptr);
+  const auto if_there = [&](const char* key, const nlohmann::json& want) {
+    if (json.json().contains(key)) json.expect(key, want);
   };
-  auto wrong = [&](const std::string& what) { throw ModelError(label, what); };
+  if_there("_class_name", "WanTransformer3DModel");
+  if_there("patch_size", WanConfig::kPatch);
+  if_there("qk_norm", "rms_norm_across_heads");
+  if_there("cross_attn_norm", true);
+}
+
+void check_widths(const WanConfig& config, const std::string& label) {
+  const auto wrong = [&](const std::string& what) { throw ModelError(label, what); };
   if (config.dim % config.num_heads != 0)
     wrong("dim must be a multiple of num_heads, got " + std::to_string(config.dim) + " and " +
           std::to_string(config.num_heads));
@@ -26,12 +59,78 @@ WanConfig WanConfig::parse(const nlohmann::json& members, const std::string& lab
   if (config.head_dim() % 2 != 0 || config.head_dim() < 6)
     wrong("dim / num_heads must be even and at least 6, got " + std::to_string(config.head_dim()));
   if (config.freq_dim % 2 != 0) wrong("freq_dim must be even, got " + std::to_string(config.freq_dim));
+}
+
+}  // namespace
+
+WanConfig WanConfig::parse(const nlohmann::json& members, const std::string& label) {
+  const ConfigJson json(members, label);
+  const bool diffusers = members.contains("attention_head_dim");
+  if (diffusers) check_diffusers(json);
+  WanConfig config{};
+  for (const Size& size : kSizes)
+    config.*size.member = json.size(diffusers ? size.diffusers : size.key, size.least, size.most);
+  config.num_heads = json.size(diffusers ? "num_attention_heads" : "num_heads", 1, kMostHeads);
+  config.num_layers = json.size("num_layers", 1, kMostLayers);
+  if (diffusers) config.dim *= config.num_heads;
+  json.require(config.dim <= kSizes[0].most, "attention_head_dim * num_attention_heads must be at most 65536");
+  config.text_len = diffusers ? kTextLength : json.size("text_len", 1, 1 << 14);
+  config.eps = members.contains("eps") ? json.epsilon("eps") : kEps;
+  check_widths(config, label);
   return config;
 }
 
-WanConfig WanConfig::read(const std::filesystem::path& config_json) {
+WanConfig WanConfig::read(const fs::path& config_json) {
   const ConfigJson json = ConfigJson::read(config_json);
   return parse(json.json(), json.label());
+}
+
+WanConfig WanConfig::of(const StoredTensors& tensors, const std::string& label) {
+  WanConfig config{};
+  config.text_len = kTextLength;
+  config.eps = kEps;
+  const auto take = [&](const std::string& where, const char* key, int64_t value, int64_t least, int64_t most) {
+    if (value < least || value > most)
+      throw ModelError(label, "must tell " + std::string(key) + " by " + where + ", from " + std::to_string(least) +
+                                  " to " + std::to_string(most) + ", gives " + std::to_string(value) +
+                                  "; is it a whole transformer?");
+    return value;
+  };
+  for (const Size& size : kSizes)
+    config.*size.member = take(size.tensor, size.key, size_of(tensors, size), size.least, size.most);
+  config.num_layers = take("the number of its blocks", "num_layers", names::count(tensors, "blocks"), 1, kMostLayers);
+  if (config.dim % kHead != 0)
+    throw ModelError(label, "must be a multiple of " + std::to_string(kHead) +
+                                " wide, the width of a head, where no config.json states the heads, is " +
+                                std::to_string(config.dim) + " wide; put its config.json beside it");
+  config.num_heads = config.dim / kHead;
+  check_widths(config, label);
+  return config;
+}
+
+WanConfig WanConfig::find(const fs::path& config_json, const StoredTensors& tensors, const std::string& label) {
+  std::error_code error;
+  if (!fs::exists(fs::symlink_status(config_json, error))) return of(tensors, label);
+  const ConfigJson json = ConfigJson::read(config_json);
+  const WanConfig config = parse(json.json(), json.label());
+  config.check(tensors, label, json.label());
+  if (json.json().contains("text_dim"))
+    check_size(json.label(), "text_dim", json.size("text_dim", 1, 1 << 16), label,
+               names::axis(tensors, "text_embedding.0.weight", 1));
+  return config;
+}
+
+void WanConfig::check(const StoredTensors& tensors, const std::string& label, const std::string& file) const {
+  for (const Size& size : kSizes) check_size(file, size.key, this->*size.member, label, size_of(tensors, size));
+  check_size(file, "num_layers", num_layers, label, names::count(tensors, "blocks"));
+}
+
+void check_size(const std::string& config, const char* key, int64_t value, const std::string& label,
+                int64_t of_tensors) {
+  if (of_tensors == 0 || of_tensors == value) return;
+  throw ModelError(config, std::string(key) + " must be " + std::to_string(of_tensors) + ", as in the tensors of " +
+                               shown_name(label, true) + ", is " + std::to_string(value) +
+                               "; take the config.json of this model");
 }
 
 }  // namespace wan

@@ -16,6 +16,16 @@ struct SpeechConfig {
   /// Throws ModelError where a size is missing or out of range, or a switch is set to a variant that was never
   /// published.
   static SpeechConfig read(const std::filesystem::path& config_json);
+  /// Without a config.json: what shapes tell of `tensors` (official names), and the blocks after which the published
+  /// model hears, which no tensor tells. Throws ModelError naming `label` where WanConfig::of does, and for other
+  /// numbers of blocks and injectors than the published model's.
+  static SpeechConfig of(const StoredTensors& tensors, const std::string& label);
+  /// read() where `config_json` is there, checked against the tensors, else of().
+  static SpeechConfig find(const std::filesystem::path& config_json, const StoredTensors& tensors,
+                           const std::string& label);
+
+  /// As WanConfig::check.
+  void check(const StoredTensors& tensors, const std::string& label, const std::string& config) const;
 };
 
 /// Wan2.2-S2V-14B.

@@ -3,7 +3,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <vector>
+
+#include "models/weights/stored_tensor.h"
 
 namespace wan {
 
@@ -18,6 +21,13 @@ struct Wav2Vec2Config {
   /// Throws ModelError where the file is absent, is no JSON, lacks a size, or describes another kind of encoder than
   /// the one with layer norms before each sub-layer ("do_stable_layer_norm") and after each convolution.
   static Wav2Vec2Config read(const std::filesystem::path& file);
+  /// Without a config.json: what shapes tell of `tensors` (official names), and the strides 5, 2, 2, 2, 2, 2, 2, heads 64
+  /// wide and the epsilon 1e-5, as in every published encoder of this kind up to 24 layers. Throws ModelError naming
+  /// `label` where a tensor is missing, a size is out of range, or the numbers do not fit these.
+  static Wav2Vec2Config of(const StoredTensors& tensors, const std::string& label);
+  /// read() where `file` is there, checked against the tensors, else of(). Throws a ModelError that names both where the
+  /// tensors have other sizes.
+  static Wav2Vec2Config find(const std::filesystem::path& file, const StoredTensors& tensors, const std::string& label);
 
   /// Samples from one frame to the next: 320.
   int64_t hop() const;

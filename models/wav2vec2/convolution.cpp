@@ -65,11 +65,16 @@ Tensor FeatureExtractor::operator()(const Tensor& samples) const {
 PositionalConvolution::PositionalConvolution(const Scope& at, const Wav2Vec2Config& c)
     : groups_(c.num_conv_pos_embedding_groups) {
   const int64_t kernel = c.num_conv_pos_embeddings;
+  const std::vector<int64_t> shape = {c.hidden_size, c.hidden_size / groups_, kernel};
   const Scope newer = at / "parametrizations" / "weight";
   const bool renamed = newer.has("original0");
-  const Part g = {renamed ? "original0" : "weight_g", {1, 1, kernel}};
-  const Part v = {renamed ? "original1" : "weight_v", {c.hidden_size, c.hidden_size / groups_, kernel}};
-  weight_ = (renamed ? newer : at).take({g, v}, Role::Float32, {.prepare = weight_normed});
+  if (at.has("weight"))  // normed already
+    weight_ = take_float(at, "weight", shape);
+  else
+    weight_ =
+        (renamed ? newer : at)
+            .take({{renamed ? "original0" : "weight_g", {1, 1, kernel}}, {renamed ? "original1" : "weight_v", shape}},
+                  Role::Float32, {.prepare = weight_normed});
   bias_ = take_float(at, "bias", {c.hidden_size});
 }
 

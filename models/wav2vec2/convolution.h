@@ -32,7 +32,7 @@ struct FeatureExtractor {
 
 /// Position as a wide grouped convolution over the frames themselves. Its weight is stored weight-normed over the
 /// kernel axis: g * v / |v|, as weight_g and weight_v or, from newer writers, parametrizations.weight.original0 and
-/// original1.
+/// original1; some writers store the product, as weight.
 struct PositionalConvolution {
   PositionalConvolution(const Scope& at, const Wav2Vec2Config& c);
 

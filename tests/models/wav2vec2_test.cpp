@@ -102,6 +102,17 @@ TEST_F(Wav2Vec2Test, BothSpellingsAndBothRootsAreTheSameNetwork) {
   EXPECT_TRUE(at::equal(states(bare, samples), want));
 }
 
+TEST_F(Wav2Vec2Test, AWeightThatIsNormedAlreadyIsTheSameNetwork) {
+  auto tensors = small_tensors();
+  const Tensor samples = at::randn({4000}), want = states(tensors, samples);
+  const std::string conv = "wav2vec2.encoder.pos_conv_embed.conv.";
+  const Tensor g = tensors.at(conv + "weight_g"), v = tensors.at(conv + "weight_v");
+  tensors[conv + "weight"] = v * (g / v.square().sum(at::IntArrayRef{0, 1}, true).sqrt());
+  tensors.erase(conv + "weight_g");
+  tensors.erase(conv + "weight_v");
+  EXPECT_TRUE(is_close(states(tensors, samples), want, 1e-5));  // the norm is summed in another order
+}
+
 TEST_F(Wav2Vec2Test, MissingTensorsAreToldTogether) {
   auto tensors = small_tensors();
   tensors.erase("wav2vec2.encoder.layers.1.attention.q_proj.bias");

@@ -26,8 +26,8 @@ const std::string kKernels =
     " kernels/op kernels/linear kernels/norm kernels/rope kernels/convolution kernels/step kernels/attention";
 const std::string kWeights = " models/files models/weights/dtype models/weights/stored_tensor models/weights";
 const std::string kNetworks =
-    " models/layers models/text/clean models/text/tokenizer models/umt5 models/vae models/wav2vec2 models/wan "
-    "models/wan_s2v";
+    " models/layers models/names models/recognise models/text/clean models/text/tokenizer models/umt5 models/vae "
+    "models/wav2vec2 models/wan models/wan_s2v";
 const std::string kModels = kWeights + " models/weights/format" + kNetworks;
 const std::string kRequest = " models/files engine/base engine/request";
 const std::string kSteps = kKernels + kModels + kRequest + " engine/media engine/residency";
@@ -54,14 +54,16 @@ const std::vector<Room> kRooms = {
     {"models/weights/format", "models/files models/weights/dtype models/weights/stored_tensor"},
     {"models/weights",
      kKernels + " models/files models/weights/dtype models/weights/stored_tensor models/weights/format"},
+    {"models/names", "models/weights/stored_tensor"},
+    {"models/recognise", "models/files models/weights/stored_tensor models/names"},
     {"models/layers", kKernels + kWeights},
     {"models/text/clean", "models/files"},
-    {"models/text/tokenizer", "models/files models/text/clean"},
+    {"models/text/tokenizer", kWeights + " models/weights/format models/text/clean"},
     {"models/umt5", kKernels + kWeights + " models/layers"},
     {"models/vae", kKernels + kWeights + " models/layers"},
-    {"models/wav2vec2", kKernels + kWeights + " models/layers"},
-    {"models/wan", kKernels + kWeights + " models/layers"},
-    {"models/wan_s2v", kKernels + kWeights + " models/layers models/wan"},
+    {"models/wav2vec2", kKernels + kWeights + " models/layers models/names"},
+    {"models/wan", kKernels + kWeights + " models/layers models/names"},
+    {"models/wan_s2v", kKernels + kWeights + " models/layers models/names models/wan"},
 
     {"engine/base", "models/files"},
     {"engine/request", "models/files engine/base"},

@@ -20,28 +20,6 @@ int base64_digit(char c) {
   return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/// Strict: whole groups of four, padding at the end alone. Nothing where the text is not that.
-std::optional<std::string> decode_base64(std::string_view text) {
-  if (text.size() % 4 != 0) return {};
-  size_t padding = 0;
-  while (padding < 2 && text.ends_with('=')) {
-    text.remove_suffix(1);
-    ++padding;
-  }
-  std::string bytes;
-  bytes.reserve(text.size() * 3 / 4);
-  uint32_t bits = 0;
-  int count = 0;
-  for (char c : text) {
-    const int digit = base64_digit(c);
-    if (digit < 0) return {};
-    bits = bits << 6 | static_cast<uint32_t>(digit);
-    count += 6;
-    if (count >= 8) bytes += static_cast<char>(bits >> (count -= 8));
-  }
-  return bytes;
-}
-
 uint32_t little_endian(std::string_view bytes, size_t at) {
   uint32_t value = 0;
   for (size_t i = 4; i > 0; --i) value = value << 8 | static_cast<uint8_t>(bytes[at + i - 1]);
@@ -79,16 +57,35 @@ void for_each_cluster(std::string_view text, Visit visit) {
 
 }  // namespace
 
-Charsmap::Charsmap(std::string_view base64, std::string where) : where_(std::move(where)) {
-  const std::optional<std::string> blob = decode_base64(base64);
-  if (!blob) throw ModelError(where_, "must be base64; take the file of the checkpoint");
-  if (blob->size() < 4) throw ModelError(where_, "must hold a trie, got " + std::to_string(blob->size()) + " bytes");
-  const uint32_t size = little_endian(*blob, 0);
-  if (size == 0 || size % 4 != 0 || size > blob->size() - 4)
+std::optional<std::string> decode_base64(std::string_view text) {
+  if (text.size() % 4 != 0) return {};
+  size_t padding = 0;
+  while (padding < 2 && text.ends_with('=')) {
+    text.remove_suffix(1);
+    ++padding;
+  }
+  std::string bytes;
+  bytes.reserve(text.size() * 3 / 4);
+  uint32_t bits = 0;
+  int count = 0;
+  for (char c : text) {
+    const int digit = base64_digit(c);
+    if (digit < 0) return {};
+    bits = bits << 6 | static_cast<uint32_t>(digit);
+    count += 6;
+    if (count >= 8) bytes += static_cast<char>(bits >> (count -= 8));
+  }
+  return bytes;
+}
+
+Charsmap::Charsmap(std::string_view bytes, std::string where) : where_(std::move(where)) {
+  if (bytes.size() < 4) throw ModelError(where_, "must hold a trie, got " + std::to_string(bytes.size()) + " bytes");
+  const uint32_t size = little_endian(bytes, 0);
+  if (size == 0 || size % 4 != 0 || size > bytes.size() - 4)
     throw ModelError(where_, "must hold a trie of whole units, got one of " + std::to_string(size) + " bytes in " +
-                                 std::to_string(blob->size()));
-  for (size_t at = 4; at < 4 + size_t{size}; at += 4) units_.push_back(little_endian(*blob, at));
-  replacements_ = blob->substr(4 + size);
+                                 std::to_string(bytes.size()));
+  for (size_t at = 4; at < 4 + size_t{size}; at += 4) units_.push_back(little_endian(bytes, at));
+  replacements_ = bytes.substr(4 + size);
   try {
     check_utf8(replacements_);
   } catch (const std::invalid_argument& error) {

@@ -12,9 +12,9 @@ namespace wan::text {
 
 class Charsmap {
  public:
-  /// `base64` is u32 little-endian size of the double array in bytes, the array, then replacements with a NUL behind
-  /// each. `where` is what messages name. Throws ModelError where that is not what it holds.
-  Charsmap(std::string_view base64, std::string where);
+  /// `bytes` are u32 little-endian size of the double array in bytes, the array, then replacements with a NUL behind
+  /// each. `where` is what messages name. Throws ModelError where that is not what they hold.
+  Charsmap(std::string_view bytes, std::string where);
 
   /// Extended grapheme clusters below six bytes are replaced as a whole, otherwise each character by itself; what has
   /// no entry stays. Throws ModelError where the array points outside itself.
@@ -29,5 +29,8 @@ class Charsmap {
   std::vector<uint32_t> units_;
   std::string replacements_;
 };
+
+/// The bytes of base64 text: whole groups of four, padding at the end alone. Nothing where the text is not that.
+std::optional<std::string> decode_base64(std::string_view text);
 
 }  // namespace wan::text

@@ -31,8 +31,10 @@ Normalizer read_sequence(Fields& fields, int depth) {
 }
 
 Normalizer read_charsmap(Fields& fields) {
-  auto map =
-      std::make_shared<const Charsmap>(fields.text("precompiled_charsmap"), fields.where("precompiled_charsmap"));
+  const std::string where = fields.where("precompiled_charsmap");
+  const std::optional<std::string> bytes = decode_base64(fields.text("precompiled_charsmap"));
+  if (!bytes) throw ModelError(where, "must be base64; take the file of the checkpoint");
+  auto map = std::make_shared<const Charsmap>(*bytes, where);
   return [map](const std::string& text) { return (*map)(text); };
 }
 

@@ -3,9 +3,11 @@
 #include <algorithm>
 
 #include "models/files/error.h"
+#include "models/files/foreign.h"
+#include "models/files/mapped_file.h"
 #include "models/files/utf8.h"
 #include "models/text/clean/clean.h"
-#include "models/text/tokenizer/sentencepiece.h"
+#include "models/text/tokenizer/sentencepiece_model.h"
 #include "models/text/tokenizer/tokenizer_json.h"
 
 namespace wan::text {
@@ -13,24 +15,28 @@ namespace wan::text {
 Tokenizer Tokenizer::open(const std::filesystem::path& folder) {
   std::error_code absent;
   if (std::filesystem::exists(folder / "tokenizer.json", absent))
-    return Tokenizer([json = TokenizerJson::open(folder / "tokenizer.json")](std::string_view text, int64_t most) {
-      return json.encode(text, most);
-    });
-  if (std::filesystem::exists(folder / "spiece.model", absent))
-    return Tokenizer([model = SentencePiece::open(folder / "spiece.model")](std::string_view text, int64_t most) {
-      return model.encode(text, most);
-    });
+    return Tokenizer(read_tokenizer_json(folder / "tokenizer.json"));
+  const std::filesystem::path pieces = folder / "spiece.model";
+  if (std::filesystem::exists(pieces, absent)) {
+    const auto file = MappedFile::open(pieces);
+    refuse_foreign(file->bytes(), Content::Binary, pieces.string());
+    return from(file->bytes(), pieces.string());
+  }
   throw ModelError(folder.string(),
                    "must hold tokenizer.json or spiece.model, has neither; copy google/umt5-xxl of the checkpoint");
 }
 
+Tokenizer Tokenizer::from(std::string_view model_proto, const std::string& label) {
+  return Tokenizer(tokenizer_of(read_sentencepiece(model_proto, label), label));
+}
+
 std::vector<int64_t> Tokenizer::encode(std::string_view prompt) const {
-  return encode_(clean(prompt), kMostTokens);
+  return tokenizer_->encode(clean(prompt), kMostTokens);
 }
 
 std::vector<int64_t> Tokenizer::encode_cleaned(std::string_view text) const {
   check_utf8(text);
-  return encode_(text, kMostTokens);
+  return tokenizer_->encode(text, kMostTokens);
 }
 
 namespace {
@@ -47,9 +53,9 @@ Tokenizer::Length Tokenizer::measure(std::string_view prompt) const {
   constexpr size_t kShown = 40;  // bytes of the last words
   const std::string text = clean(prompt);
   const auto count = [&](size_t bytes) {
-    return std::ssize(encode_(std::string_view(text).substr(0, bytes), std::ssize(text) + kMostTokens));
+    return std::ssize(tokenizer_->encode(std::string_view(text).substr(0, bytes), std::ssize(text) + kMostTokens));
   };
-  Length length{std::ssize(encode_(text, std::ssize(text) + kMostTokens)), ""};
+  Length length{std::ssize(tokenizer_->encode(text, std::ssize(text) + kMostTokens)), ""};
   if (length.tokens <= kMostTokens) return length;
   size_t fits = 0, above = text.size();
   while (above - fits > 1) {

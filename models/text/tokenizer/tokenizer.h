@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "models/text/tokenizer/unigram_tokenizer.h"
 
 namespace wan::text {
 
@@ -15,11 +17,14 @@ constexpr int64_t kMostTokens = 512;  // the official text_len, `</s>` included
 
 class Tokenizer {
  public:
-  /// `folder` is google/umt5-xxl of a checkpoint. Where it has no tokenizer.json, its spiece.model is used: the ids
-  /// agree for ordinary text, but sentinels such as `<extra_id_5>` are no tokens there and byte pieces stand for
-  /// unknown characters where the model has them. Throws ModelError for files that are absent, damaged or not
-  /// understood.
+  /// `folder` is google/umt5-xxl of a checkpoint. Where it has no tokenizer.json, its spiece.model is used: the ids are
+  /// the same, but sentinels such as `<extra_id_5>` are no tokens there. Throws ModelError for files that are absent,
+  /// damaged or not understood.
   static Tokenizer open(const std::filesystem::path& folder);
+  /// From the bytes of a sentencepiece model (ModelProto). `label` is what messages name. Throws ModelError.
+  static Tokenizer from(std::string_view model_proto, const std::string& label);
+  explicit Tokenizer(UnigramTokenizer tokenizer)
+      : tokenizer_(std::make_shared<const UnigramTokenizer>(std::move(tokenizer))) {}
 
   /// Ids of a prompt as typed: cleaned, at most kMostTokens, `</s>` at the end, no padding. Throws
   /// std::invalid_argument where it is not UTF-8, ModelError where the file's tables turn out to be damaged.
@@ -37,9 +42,7 @@ class Tokenizer {
   Length measure(std::string_view prompt) const;
 
  private:
-  using Encode = std::function<std::vector<int64_t>(std::string_view text, int64_t most)>;
-  explicit Tokenizer(Encode encode) : encode_(std::move(encode)) {}
-  Encode encode_;
+  std::shared_ptr<const UnigramTokenizer> tokenizer_;
 };
 
 }  // namespace wan::text

@@ -1,7 +1,5 @@
 #include "models/text/tokenizer/tokenizer_json.h"
 
-#include <algorithm>
-
 #include "models/files/error.h"
 #include "models/files/json.h"
 #include "models/text/tokenizer/fields.h"
@@ -107,16 +105,7 @@ void check_truncation(Fields& file) {
 
 }  // namespace
 
-struct TokenizerJson::Parts {
-  Unigram model;
-  AddedTokens literal;     // looked for in the text as it is
-  AddedTokens normalized;  // and in the normalised text between those
-  Normalizer normalizer;
-  Metaspace metaspace;
-  Template around;
-};
-
-TokenizerJson TokenizerJson::open(const std::filesystem::path& path) {
+UnigramTokenizer read_tokenizer_json(const std::filesystem::path& path) {
   const nlohmann::json json = read_json(*MappedFile::open(path), kLimits);
   Fields file(json, path.string() + ":");
   if (const std::string version = file.text("version"); version != "1.0")
@@ -134,36 +123,13 @@ TokenizerJson TokenizerJson::open(const std::filesystem::path& path) {
   Metaspace metaspace(file.take("pre_tokenizer"), file.where("pre_tokenizer"));
   Template around = read_template(file.take("post_processor"), file.where("post_processor"));
   file.finish();
-  TokenizerJson result;
-  result.parts_ = std::make_shared<const Parts>(Parts{std::move(model), AddedTokens(std::move(literal)),
-                                                      AddedTokens(std::move(normalized)), std::move(normalizer),
-                                                      std::move(metaspace), std::move(around)});
-  return result;
-}
-
-std::vector<int64_t> TokenizerJson::encode(std::string_view text, int64_t most) const {
-  std::vector<int64_t> ids = parts_->around.before;
-  const auto add_normalised = [&](std::string_view normalised, bool first) {
-    for (const Segment& segment : parts_->normalized.split(normalised)) {
-      if (segment.id >= 0) {
-        ids.push_back(segment.id);
-        continue;
-      }
-      const bool at_start = first && segment.text.data() == normalised.data();
-      for (const std::string& part : parts_->metaspace(segment.text, at_start)) parts_->model.encode(part, ids);
-    }
-  };
-  for (const Segment& segment : parts_->literal.split(text)) {
-    if (segment.id >= 0)
-      ids.push_back(segment.id);
-    else
-      add_normalised(parts_->normalizer(std::string(segment.text)), segment.text.data() == text.data());
-  }
-  const std::vector<int64_t>& behind = parts_->around.behind;
-  const int64_t kept = std::min(std::ssize(ids), std::max<int64_t>(most - std::ssize(behind), 0));
-  ids.resize(kept);
-  ids.insert(ids.end(), behind.begin(), behind.end());
-  return ids;
+  return {.model = std::move(model),
+          .literal = AddedTokens(std::move(literal)),
+          .normalized = AddedTokens(std::move(normalized)),
+          .normalizer = std::move(normalizer),
+          .metaspace = std::move(metaspace),
+          .before = std::move(around.before),
+          .behind = std::move(around.behind)};
 }
 
 }  // namespace wan::text

@@ -15,15 +15,13 @@ constexpr uint64_t kMostTensors = 200'000;        // an A14B expert has 1,095
 constexpr uint64_t kLongestName = 1'000;
 constexpr uint64_t kMostSizes = 8;
 constexpr int kDeepest = 8;  // arrays in arrays
-constexpr std::string_view kOriginalShape = "comfy.gguf.orig_shape.";
-
-/// Types of metadata.
-enum Value : uint32_t { kUint16 = 2, kUint32 = 4, kInt32 = 5, kString = 8, kArray = 9, kFloat64 = 12 };
+constexpr std::string_view kMagic = "GGUF";
+constexpr std::string_view kOriginalShape = "comfy.gguf.orig_shape.", kTokenizer = "tokenizer.ggml.";
 
 /// Bytes of a value whose length is fixed; 0 for strings and arrays.
-uint64_t size_of(uint32_t value) {
+uint64_t size_of(GgufType type) {
   constexpr uint64_t kSizes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
-  return kSizes[value];
+  return kSizes[uint32_t(type)];
 }
 
 class Entries {
@@ -54,50 +52,54 @@ class Entries {
                    "; take another file of the model");
   }
 
-  uint32_t take_value_type(std::string_view key) {
+  GgufType take_value_type(std::string_view key) {
     const auto type = reader_.number<uint32_t>();
-    if (type > kFloat64)
+    if (type > uint32_t(GgufType::Float64))
       reader_.refuse("must have metadata of known types, " + printable(key) + " has type " + std::to_string(type) +
                      "; download it again");
-    return type;
+    return GgufType(type);
   }
 
   void take_entry() {
     const std::string_view key = reader_.name();
     if (!keys_.insert(key).second)
       reader_.refuse("has the metadata " + printable(key) + " twice; do not use this file");
-    const uint32_t type = take_value_type(key);
+    const GgufType type = take_value_type(key);
     if (key == "general.alignment") {
-      if (type != kUint32)
+      if (type != GgufType::Uint32)
         reader_.refuse("must have a general.alignment in 32 bits, has another type; do not use this file");
       metadata_.alignment = reader_.number<uint32_t>();
       if (!std::has_single_bit(metadata_.alignment))
         reader_.refuse("must have a power of two for general.alignment, has " + std::to_string(metadata_.alignment) +
                        "; do not use this file");
-    } else if (key == "split.count" && type == kUint16) {
+    } else if (key == "split.count" && type == GgufType::Uint16) {
       if (const auto parts = reader_.number<uint16_t>(); parts > 1)
         reader_.refuse("must be a whole file, is one of " + std::to_string(parts) +
                        " parts; join them with llama-gguf-split --merge");
-    } else if (key.starts_with(kOriginalShape) && type == kArray) {
+    } else if (key.starts_with(kOriginalShape) && type == GgufType::Array) {
       take_original_shape(key);
+    } else if (key.starts_with(kTokenizer)) {
+      const size_t begin = reader_.position();
+      skip_value(key, type, 0);
+      metadata_.tokenizer[key.substr(kTokenizer.size())] = {type, reader_.since(begin)};
     } else {
       skip_value(key, type, 0);
     }
   }
 
   void take_original_shape(std::string_view key) {
-    const uint32_t type = take_value_type(key);
+    const GgufType type = take_value_type(key);
     const auto count = reader_.number<uint64_t>();
-    if (type != kInt32 || count > kMostSizes)
+    if (type != GgufType::Int32 || count > kMostSizes)
       reader_.refuse("must have a shape for " + printable(key) + ", has something else; do not use this file");
     std::vector<int64_t>& shape = metadata_.original_shapes[key.substr(kOriginalShape.size())];
     for (uint64_t i = 0; i < count; ++i) shape.push_back(reader_.number<int32_t>());
   }
 
-  void skip_value(std::string_view key, uint32_t type, int depth) {
+  void skip_value(std::string_view key, GgufType type, int depth) {
     if (size_of(type) > 0) {
       reader_.skip(size_of(type));
-    } else if (type == kString) {
+    } else if (type == GgufType::String) {
       reader_.string();
     } else {
       skip_array(key, depth + 1);
@@ -108,7 +110,7 @@ class Entries {
   void skip_array(std::string_view key, int depth) {
     if (depth > kDeepest)
       reader_.refuse("must have arrays at most 8 deep, " + printable(key) + " has deeper ones; do not use this file");
-    const uint32_t type = take_value_type(key);
+    const GgufType type = take_value_type(key);
     const auto count = reader_.number<uint64_t>();
     const uint64_t size = size_of(type);
     if (count > reader_.left())  // no element is smaller than a byte; and so the product below does not overflow
@@ -149,6 +151,16 @@ std::string_view GgufReader::name() {
     refuse("must have names of at most 1,000 bytes, has one of " + std::to_string(name.size()) +
            "; do not use this file");
   return name;
+}
+
+bool is_gguf(const MappedFile& file) {
+  return file.bytes().starts_with(kMagic);
+}
+
+GgufMetadata read_gguf_metadata(const MappedFile& file) {
+  GgufReader reader(file.bytes(), file.path().string());
+  reader.skip(kMagic.size());
+  return take_gguf_metadata(reader);
 }
 
 GgufMetadata take_gguf_metadata(GgufReader& reader) {

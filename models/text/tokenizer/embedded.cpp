@@ -1,0 +1,46 @@
+#include "models/text/tokenizer/embedded.h"
+
+#include <ATen/ATen.h>
+
+#include "models/files/error.h"
+#include "models/text/tokenizer/gguf_vocabulary.h"
+
+namespace wan::text {
+namespace {
+
+constexpr const char* kTensor = "spiece_model";
+
+Tokenizer from_tensor(const Checkpoint& checkpoint) {
+  constexpr int64_t kLargest = 64 << 20;
+  const std::string subject = checkpoint.label() + ": " + kTensor;
+  const StoredTensor& stored = checkpoint.tensors().at(kTensor);
+  const bool is_bytes = (stored.dtype == at::kByte || stored.dtype == at::kChar) && !stored.coding && stored.file;
+  if (!is_bytes || stored.elements() > kLargest)
+    throw ModelError(subject,
+                     "must be the bytes of a sentencepiece model below 64 MB, is something else; download it "
+                     "again");
+  const at::Tensor bytes = checkpoint.map(kTensor).contiguous();
+  const std::string_view model(static_cast<const char*>(bytes.const_data_ptr()), size_t(bytes.numel()));
+  return Tokenizer::from(model, subject);
+}
+
+}  // namespace
+
+std::optional<EmbeddedTokenizer> embedded_tokenizer(const Checkpoint& checkpoint) {
+  if (checkpoint.tensors().contains(kTensor))
+    return EmbeddedTokenizer{from_tensor(checkpoint), std::string("the tensor ") + kTensor, ""};
+  for (const auto& file : checkpoint.files()) {
+    if (!is_gguf(*file)) continue;
+    const std::string subject = file->path().string();
+    auto pieces = read_gguf_vocabulary(read_gguf_metadata(*file), subject);
+    if (!pieces) continue;
+    const std::string assumed = pieces->normal_form ? "characters are normalised as NFKC, because the file has no "
+                                                      "tokenizer.ggml.precompiled_charsmap"
+                                                    : "";
+    return EmbeddedTokenizer{Tokenizer(tokenizer_of(std::move(*pieces), subject)), "tokenizer.ggml of the GGUF file",
+                             assumed};
+  }
+  return std::nullopt;
+}
+
+}  // namespace wan::text

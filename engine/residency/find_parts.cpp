@@ -13,6 +13,7 @@
 #include "engine/residency/part_kinds.h"
 #include "engine/residency/recognised_files.h"
 #include "models/files/error.h"
+#include "models/text/tokenizer/embedded.h"
 #include "models/weights/format/layout.h"
 
 namespace wan {
@@ -207,8 +208,19 @@ class Search {
       return;
     }
     const auto encoder = found_.networks.find(Network::TextEncoder);
-    missing_.tokenizer = encoder == found_.networks.end() || !files_.at(encoder->second.path).has_tokenizer;
+    missing_.tokenizer = encoder == found_.networks.end() || !holds_tokenizer(encoder->second.path);
     if (!missing_.tokenizer) found_.tokenizer = {encoder->second.path, encoder->second.name, "inside the text encoder"};
+  }
+
+  bool holds_tokenizer(const fs::path& encoder) {
+    try {
+      const auto inside = text::embedded_tokenizer(Checkpoint::open(encoder));
+      if (inside && !inside->assumed.empty()) found_.remarks.push_back(inside->from + ": " + inside->assumed);
+      return inside.has_value();
+    } catch (const ModelError& error) {
+      errors_.push_back(error);
+      return true;  // what is wrong with it is told
+    }
   }
 
   std::vector<std::pair<fs::path, std::string>> tokenizer_places() const {

@@ -1,6 +1,11 @@
 #include "engine/residency/open_network.h"
 
+#include <utility>
+
+#include "models/files/error.h"
+#include "models/files/mapped_file.h"
 #include "models/recognise.h"
+#include "models/text/tokenizer/embedded.h"
 
 namespace wan {
 
@@ -26,11 +31,6 @@ Model model_of(Network network) {
   return Model::TextExpert;
 }
 
-template <class Config>
-Config config_of(const ModelPart& part, const Checkpoint&) {
-  return Config::read(part.path / "config.json");
-}
-
 }  // namespace
 
 Checkpoint open_network(Network network, const ModelParts& parts) {
@@ -39,15 +39,15 @@ Checkpoint open_network(Network network, const ModelParts& parts) {
 }
 
 WanConfig expert_config(const ModelPart& part, const Checkpoint& checkpoint) {
-  return config_of<WanConfig>(part, checkpoint);
+  return WanConfig::find(part.path / "config.json", checkpoint.tensors(), checkpoint.label());
 }
 
 SpeechConfig speech_config(const ModelPart& part, const Checkpoint& checkpoint) {
-  return config_of<SpeechConfig>(part, checkpoint);
+  return SpeechConfig::find(part.path / "config.json", checkpoint.tensors(), checkpoint.label());
 }
 
 Wav2Vec2Config audio_config(const ModelPart& part, const Checkpoint& checkpoint) {
-  return config_of<Wav2Vec2Config>(part, checkpoint);
+  return Wav2Vec2Config::find(part.path / "config.json", checkpoint.tensors(), checkpoint.label());
 }
 
 WanConfig transformer_config(const ModelParts& parts) {
@@ -60,7 +60,13 @@ WanConfig transformer_config(const ModelParts& parts) {
 text::Tokenizer open_tokenizer(const ModelParts& parts) {
   std::error_code ignored;
   const fs::path& path = parts.tokenizer.path;
-  return text::Tokenizer::open(fs::is_directory(path, ignored) ? path : path.parent_path());
+  if (fs::is_directory(path, ignored)) return text::Tokenizer::open(path);
+  if (path == parts.path_of(Network::TextEncoder)) {
+    if (auto inside = text::embedded_tokenizer(Checkpoint::open(path))) return std::move(inside->tokenizer);
+    throw ModelError(path.string(), "must hold a tokenizer, holds none; --tokenizer names one");
+  }
+  if (path.filename() == "tokenizer.json") return text::Tokenizer::open(path.parent_path());
+  return text::Tokenizer::from(MappedFile::open(path)->bytes(), path.string());
 }
 
 }  // namespace wan

@@ -12,7 +12,6 @@ const RecognisedFile& RecognisedFiles::at(const std::filesystem::path& path) {
   try {
     const Checkpoint checkpoint = Checkpoint::open(path);
     file.network = recognise(checkpoint.tensors());
-    file.has_tokenizer = false;
   } catch (const ModelError& error) {
     file.broken = error.what();
   }

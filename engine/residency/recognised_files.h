@@ -11,8 +11,7 @@ namespace wan {
 
 struct RecognisedFile {
   Recognised network = {};
-  bool has_tokenizer = false;  // besides its network
-  std::string broken = {};     // why it cannot be read; empty where it can
+  std::string broken = {};  // why it cannot be read; empty where it can
 };
 
 class RecognisedFiles {

@@ -162,7 +162,7 @@ TEST(ModelCheck, NetworksMustFitTheirConfigAndEachOther) {
   nlohmann::json config = nlohmann::json::parse(in);
   config["num_layers"] = config.at("num_layers").get<int>() + 1;
   write(copy / "low_noise_model/config.json", config.dump());
-  expect_refused(copy, "[m/low_noise_model] must hold exactly the tensors of its network, has ");
+  expect_refused(copy, "[low_noise_model/config.json] num_layers must be 6, as in the tensors of ");
   fs::copy_file(kNano / "low_noise_model/config.json", copy / "low_noise_model/config.json",
                 fs::copy_options::overwrite_existing);
   const std::string encoder = "models_t5_umt5-xxl-enc-bf16.pth";

@@ -1,13 +1,19 @@
 // The parts of a model are found in every layout that users have, and what cannot be one is told.
 #include <gtest/gtest.h>
 
+#include <ATen/ATen.h>
+
 #include <chrono>
+#include <cstring>
 #include <fstream>
 
 #include "engine/residency/folder_scan.h"
 #include "engine/residency/model_check.h"
 #include "engine/residency/networks.h"
+#include "engine/residency/open_network.h"
 #include "models/files/error.h"
+#include "models/files/mapped_file.h"
+#include "models/weights/format/safetensors.h"
 #include "tests/layouts.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
@@ -112,6 +118,29 @@ TEST(Parts, OfADownloadCacheAreFoundInItsSnapshot) {
   EXPECT_EQ(parts.networks.at(Network::Vae).name, "snapshots/0a1b/Wan2.1_VAE.pth");
   EXPECT_EQ(tokenizer(parts), "snapshots/0a1b/google/umt5-xxl by beside the text encoder");
   EXPECT_NO_THROW(check_model(parts));
+}
+
+TEST(Parts, ATokenizerMayLieInsideTheTextEncoder) {
+  const TemporaryFolder folder;
+  fs::create_directory(folder / "m");
+  for (const char* expert : {"high_noise_model", "low_noise_model"})
+    fs::copy(kNano / expert, folder / "m" / expert, fs::copy_options::recursive);
+  fs::copy(kNano / "Wan2.1_VAE.pth", folder / "m/Wan2.1_VAE.pth");
+  const Checkpoint encoder = Checkpoint::open(kNano / "models_t5_umt5-xxl-enc-bf16.pth");
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, stored] : encoder.tensors()) tensors[name] = encoder.map(name);
+  const auto file = MappedFile::open(kNano / "google/umt5-xxl/spiece.model");
+  tensors["spiece_model"] = at::empty({int64_t(file->bytes().size())}, at::kByte);
+  std::memcpy(tensors["spiece_model"].mutable_data_ptr(), file->bytes().data(), file->bytes().size());
+  write_safetensors(folder / "m/umt5_xxl_fp16.safetensors", tensors);
+  const ModelParts parts = find_parts(request(Task::T2V, folder / "m"));
+  EXPECT_EQ(tokenizer(parts), "umt5_xxl_fp16.safetensors by inside the text encoder");
+  EXPECT_NO_THROW(check_model(parts));
+  const std::string text = "a red circle moves up";
+  EXPECT_EQ(open_tokenizer(parts).encode(text), text::Tokenizer::open(kNano / "google/umt5-xxl").encode(text));
+  Request asked = request(Task::T2V, folder / "m");
+  asked.tokenizer = kNano / "google/umt5-xxl/spiece.model";
+  EXPECT_EQ(open_tokenizer(find_parts(asked)).encode(text), open_tokenizer(parts).encode(text));
 }
 
 TEST(Parts, AreTakenFromTheirFlagsFirst) {

@@ -28,6 +28,7 @@
 #include "engine/request/values.h"
 #include "engine/residency/device.h"
 #include "engine/residency/failure.h"
+#include "engine/residency/find_parts.h"
 #include "engine/sampling/attention_record.h"
 #include "models/files/bus_error.h"
 #include "models/files/error.h"
@@ -82,7 +83,7 @@ InputIdentities inputs_now(const Request& request, const std::filesystem::path& 
 void check_same(const Record& record, const Request& request, const Command& command, Console& console,
                 const ScratchFolder* copies = nullptr) {
   IdentityCache cache;
-  std::vector<Difference> differences = other_files(record, open_model_folder(request.model, request.task), cache);
+  std::vector<Difference> differences = other_files(record, find_parts(request), cache);
   if (copies)
     for (const Difference& difference : other_inputs(record, inputs_now(request, copies->path, console)))
       differences.push_back(difference);
@@ -169,8 +170,7 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
     saved.audio_from = input_files(sound, copies.path, console).video.path;
   }
   if (!request.keep_audio) saved.audio_from.clear();
-  ModelFolder folder = open_model_folder(request.model, request.task);
-  decode_saved(saved, request.out, resolve_placement(request, &contexts), folder, {command.contact_sheet},
+  decode_saved(saved, request.out, resolve_placement(request, &contexts), find_parts(request), {command.contact_sheet},
                console.log(), console);
   std::error_code ignored;
   if (work && std::filesystem::equivalent(work->path(), WorkFolder::beside(request.out), ignored)) work->discard();

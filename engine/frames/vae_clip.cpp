@@ -51,7 +51,7 @@ at::Tensor ClipDecoder::next(const at::Tensor& latent) {
     return again_in_float32();
   } catch (const c10::OutOfMemoryError&) {
     stream_.reset();
-    refuse_wide_decode(networks_.folder(), picture(latent), networks_.placement());
+    refuse_wide_decode(networks_.parts(), picture(latent), networks_.placement());
   }
 }
 

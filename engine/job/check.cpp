@@ -25,14 +25,15 @@ class Check {
     const Record record = make_record(request, placement, group.files, identify_inputs(request, files.by_field()));
     check_free(request, record, notes);
     check_sheet(options_.contact_sheet, options_.overwrite);
+    note_search(group.parts, notes);
     note_zero_weights(group.files, notes);
-    note_weights(group.folder, placement, notes);
+    note_weights(group.parts, placement, notes);
     const Extent extent = largest_extent(request);
     const DiskNeed disk = disk_need(request, extent);
     check_space(std::max(waiting_ + disk.work, kRunningJob), options_.work);
     check_space(disk.video, request.out);
-    preflight(request, files, record, group.folder, memory_need(group.folder, extent, placement), placement,
-              Look::Whole, notes, progress_);
+    preflight(request, files, record, group.parts, memory_need(group.parts, extent, placement), placement, Look::Whole,
+              notes, progress_);
     if (!options_.given_order) waiting_ += disk.work;
   }
 

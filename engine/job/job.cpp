@@ -23,7 +23,7 @@ std::string digest(const json& values) {
 
 json to_json(const std::vector<FileIdentity>& files) {
   json list = json::array();
-  for (const FileIdentity& file : files) list.push_back({file.name, file.size, file.digest});
+  for (const FileIdentity& file : files) list.push_back({file.part, file.name, file.size, file.digest});
   return list;
 }
 
@@ -41,7 +41,10 @@ std::string JobNames::key_of(const Request& request, bool with_seed) {
   if (!with_seed) values.erase("seed");
   // However a path is spelled: the same command can go on from another folder.
   std::error_code ignored;  // a folder that cannot be is refused where it is opened
-  values["model"] = std::filesystem::weakly_canonical(request.model, ignored).string();
+  for (const Parameter& parameter : parameters())
+    if ((parameter.named || parameter.part) && values.contains(parameter.name) &&
+        std::filesystem::exists(std::string(values[parameter.name]), ignored))
+      values[parameter.name] = std::filesystem::canonical(std::string(values[parameter.name]), ignored).string();
   for (const Parameter& parameter : parameters())
     if (parameter.media && values.contains(parameter.name)) try {
         values[parameter.name] = content_of(values[parameter.name]);

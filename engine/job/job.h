@@ -46,7 +46,7 @@ struct JobResult {
 
 /// Jobs that run on the same networks in the same precision on the same device.
 struct Group {
-  ModelFolder folder;
+  ModelParts parts;
   Placement placement;
   std::vector<FileIdentity> files;
   uint64_t working = 0;  // activations of the largest job, bytes

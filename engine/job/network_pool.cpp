@@ -1,9 +1,12 @@
 #include "engine/job/network_pool.h"
 
+#include <algorithm>
 #include <filesystem>
 
+#include "engine/residency/find_parts.h"
 #include "engine/residency/model_check.h"
 #include "engine/sampling/attention_record.h"
+#include "models/files/error.h"
 
 namespace wan {
 
@@ -11,28 +14,38 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Whether two folders name the same files, links followed.
-bool is_same(const ModelFolder& a, const ModelFolder& b) {
-  for (const auto part : {&ModelFolder::high_noise, &ModelFolder::low_noise, &ModelFolder::text_encoder,
-                          &ModelFolder::vae, &ModelFolder::audio_encoder}) {
-    if ((a.*part).empty() != (b.*part).empty()) return false;
-    if (!(a.*part).empty() && !fs::equivalent(a.*part, b.*part)) return false;
-  }
-  return true;
+/// Whether two models are the same files, links followed.
+bool is_same(const ModelParts& a, const ModelParts& b) {
+  const auto equal = [](const auto& one, const auto& other) {
+    return one.first == other.first && fs::equivalent(one.second.path, other.second.path);
+  };
+  return std::equal(a.networks.begin(), a.networks.end(), b.networks.begin(), b.networks.end(), equal) &&
+         fs::equivalent(a.tokenizer.path, b.tokenizer.path);
+}
+
+/// Which file is which part, and why.
+void log_parts(const ModelParts& parts, const Log& log) {
+  const auto line = [&](const char* part, const ModelPart& found) {
+    log("part", {{"part", part}, {"name", shown_text(found.name)}, {"rule", found.rule}});
+  };
+  for (const auto& [network, part] : parts.networks) line(name(network), part);
+  line("tokenizer", parts.tokenizer);
 }
 
 }  // namespace
 
 Group& NetworkPool::group_of(const Request& request, const Placement& placement) {
-  ModelFolder folder = open_model_folder(request.model, request.task);
+  ModelParts parts = find_parts(request);
   for (Group& group : groups_)
-    if (is_same(group.folder, folder) && group.placement.device == placement.device &&
+    if (is_same(group.parts, parts) && group.placement.device == placement.device &&
         group.placement.dtype == placement.dtype && group.placement.precision == placement.precision &&
         group.placement.weights == placement.weights)
       return group;
-  check_model(folder);
-  std::vector<FileIdentity> files = identities(folder);
-  return groups_.emplace_back(Group{std::move(folder), placement, std::move(files)});
+  log_parts(parts, log_);
+  check_model(parts);
+  std::vector<FileIdentity> files = identities(parts);
+  check_experts_differ(files);
+  return groups_.emplace_back(Group{std::move(parts), placement, std::move(files)});
 }
 
 Networks& NetworkPool::of(const Job& job) {
@@ -40,7 +53,7 @@ Networks& NetworkPool::of(const Job& job) {
     drop();
     warn_of_kernels(*job.placement.context, log_);
     warn_of_cudnn(job.placement, log_);
-    networks_.emplace(job.group->folder, job.group->placement, job.group->working, log_);
+    networks_.emplace(job.group->parts, job.group->placement, job.group->working, log_);
     loaded_ = job.group;
   }
   return *networks_;

@@ -10,7 +10,7 @@
 #include "engine/media/video_reader.h"
 #include "engine/media/writer.h"
 #include "engine/request/prompt_syntax.h"
-#include "models/text/tokenizer/tokenizer.h"
+#include "engine/residency/open_network.h"
 #include "models/vae/latent.h"
 
 namespace wan {
@@ -35,12 +35,12 @@ std::string check_video(const Request& request, const InputFiles& files, Notes& 
   return files.video.path;
 }
 
-void note_prompt(const std::string& field, const std::string& prompt, const ModelFolder& folder, Notes& notes) {
+void note_prompt(const std::string& field, const std::string& prompt, const ModelParts& parts, Notes& notes) {
   for (const std::string& example : foreign_syntax(prompt))
     notes.add({field, "it has " + shown(example) + ", a notation of other programs: it is read as words",
                "write it as a sentence"});
   if (prompt.size() < size_t(text::kMostTokens)) return;  // a token has a byte at least
-  const text::Tokenizer::Length length = text::Tokenizer::open(folder.tokenizer).measure(prompt);
+  const text::Tokenizer::Length length = open_tokenizer(parts).measure(prompt);
   if (length.last_words.empty()) return;
   notes.add({field,
              "it has " + std::to_string(length.tokens) + " tokens, and the model reads " +
@@ -97,12 +97,12 @@ void check_space(uint64_t bytes, const fs::path& path) {
                                   "; make room, or another --out is on another disk");
 }
 
-void preflight(const Request& request, const InputFiles& files, const Record& record, const ModelFolder& folder,
+void preflight(const Request& request, const InputFiles& files, const Record& record, const ModelParts& parts,
                const MemoryNeed& need, const Placement& placement, Look look, Notes& notes, Progress& progress) {
   const Extent extent = largest_extent(request);
   check_fits(need, extent, placement);
-  note_prompt("prompt", request.prompt, folder, notes);
-  note_prompt("negative_prompt", request.negative_prompt, folder, notes);
+  note_prompt("prompt", request.prompt, parts, notes);
+  note_prompt("negative_prompt", request.negative_prompt, parts, notes);
   check_output(request.out, record, extent, check_inputs(request, files, look, notes, progress));
 }
 

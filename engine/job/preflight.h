@@ -29,7 +29,7 @@ enum class Look { Streams, Whole };
 /// Opens every input, opens the encoder and writes a header with the record into nothing, and
 /// compares memory with what the job needs. Notes what is assumed, where the end of a prompt is cut and where a prompt has
 /// the notation of another program. Throws InvalidRequest naming the field, ModelError.
-void preflight(const Request& request, const InputFiles& files, const Record& record, const ModelFolder& folder,
+void preflight(const Request& request, const InputFiles& files, const Record& record, const ModelParts& parts,
                const MemoryNeed& need, const Placement& placement, Look look, Notes& notes, Progress& progress);
 
 }  // namespace wan

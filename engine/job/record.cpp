@@ -35,7 +35,8 @@ nlohmann::ordered_json stored_files(const std::vector<FileIdentity>& files, Meta
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const FileIdentity& file : files) {
     nlohmann::ordered_json entry = {{"name", file.name}, {"size", file.size}, {"digest", file.digest}};
-    if (level == Metadata::Minimal) entry.erase("name");
+    if (!file.part.empty()) entry["part"] = file.part, entry["found"] = file.rule;
+    if (level == Metadata::Minimal) entry.erase("name"), entry.erase("found");
     list.push_back(entry);
   }
   return list;
@@ -52,7 +53,12 @@ nlohmann::ordered_json stored_inputs(const InputIdentities& inputs, Metadata lev
 
 /// Records of older versions call the digest of a header "sha256".
 FileIdentity read_file(const nlohmann::json& file) {
-  if (file.contains("digest")) return {file.at("name"), file.at("size"), file.at("digest")};
+  if (file.contains("digest"))
+    return {.name = file.at("name"),
+            .size = file.at("size"),
+            .digest = file.at("digest"),
+            .part = file.value("part", ""),
+            .rule = file.value("found", "")};
   return {file.at("name"), file.at("size"), kHeaderDigest + file.at("sha256").get<std::string>()};
 }
 

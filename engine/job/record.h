@@ -10,7 +10,6 @@
 #include "engine/request/request.h"
 #include "engine/residency/device.h"
 #include "engine/residency/identity.h"
-#include "engine/residency/model_folder.h"
 
 namespace wan {
 

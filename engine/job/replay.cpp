@@ -7,6 +7,7 @@
 #include "engine/request/files.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
+#include "engine/residency/model_sets.h"
 
 namespace wan {
 
@@ -18,9 +19,21 @@ bool is_header_digest(const FileIdentity& file) {
   return file.digest.starts_with(kHeaderDigest);
 }
 
-const FileIdentity* named(const std::vector<FileIdentity>& files, const std::string& name) {
-  const auto found = std::find_if(files.begin(), files.end(), [&](const auto& file) { return file.name == name; });
+/// The file of that name; else one of the same part with the same content. Records of older versions know no parts.
+const FileIdentity* same_file(const std::vector<FileIdentity>& files, const FileIdentity& wanted) {
+  const auto is_named = [&](const FileIdentity& file) { return file.name == wanted.name; };
+  const auto is_equal = [&](const FileIdentity& file) {
+    return !file.part.empty() && file.part == wanted.part && file.digest == wanted.digest && file.size == wanted.size;
+  };
+  auto found = std::find_if(files.begin(), files.end(), is_named);
+  if (found == files.end()) found = std::find_if(files.begin(), files.end(), is_equal);
   return found == files.end() ? nullptr : &*found;
+}
+
+fs::path path_of(const FileIdentity& identity, const ModelParts& parts) {
+  const std::vector<PartFile> files = parts.files();
+  const auto is_it = [&](const PartFile& file) { return file.name == identity.name; };
+  return std::find_if(files.begin(), files.end(), is_it)->path;
 }
 
 std::string sizes(uint64_t has, uint64_t had) {
@@ -28,19 +41,19 @@ std::string sizes(uint64_t has, uint64_t had) {
 }
 
 /// How the file of the same name differs; empty where it does not.
-std::string difference(const FileIdentity& had, const FileIdentity* has, const fs::path& root) {
+std::string difference(const FileIdentity& had, const FileIdentity* has, const ModelParts& parts) {
   std::error_code ignored;  // older versions named files, too, that do not count beside those that are read
-  if (!has) return fs::exists(root / had.name, ignored) ? "" : "is absent";
+  if (!has) return !parts.root.empty() && fs::exists(parts.root / had.name, ignored) ? "" : "is absent";
   if (has->size != had.size) return sizes(has->size, had.size);
   const bool header = is_header_digest(had);
-  if (had.digest == (header ? header_digest(root, had.name) : has->digest)) return "";
+  if (had.digest == (header ? header_digest(path_of(*has, parts)) : has->digest)) return "";
   if (has->digest.starts_with(kWholeDigest)) return "has the same size and other content";
   return header ? "has the same size and another header" : "has the same size and other weights";
 }
 
 /// The file of that name beside the video or in the current folder.
 std::string find_name(const Parameter& parameter, const std::string& name, const fs::path& beside) {
-  const std::string way = "; " + parameter.flag() + " " + (parameter.media ? "FILE" : "DIR") + " gives it";
+  const std::string way = "; " + parameter.flag() + " " + (parameter.named ? "DIR" : "FILE") + " gives it";
   if (name.starts_with("data:")) throw InvalidRequest(parameter.name, "was a data URL, which is not kept" + way);
   std::error_code ignored;
   for (const fs::path& path : {beside / name, fs::path(name)})
@@ -60,6 +73,13 @@ nlohmann::json find_named(const Request& stored, const nlohmann::json& given, co
     const auto field = fields.find(parameter.name);
     if (!wanted || field == fields.end() || given.contains(parameter.name)) continue;
     const std::string name = *field;
+    if (parameter.part && given.contains("model")) {
+      fields.erase(field);
+      continue;
+    }
+    if (parameter.named && is_bare_name(beside.string(), name) && is_bare_name("", name) &&
+        read_sets(given.value("models", "")).contains(name))
+      continue;
     if (is_url(name) && !name.starts_with("data:")) continue;
     try {
       *field = find_name(parameter, name, beside);
@@ -71,15 +91,15 @@ nlohmann::json find_named(const Request& stored, const nlohmann::json& given, co
   return fields;
 }
 
-std::vector<Difference> other_files(const Record& record, const ModelFolder& folder, IdentityCache& cache) {
+std::vector<Difference> other_files(const Record& record, const ModelParts& parts, IdentityCache& cache) {
   const std::string way = "--model DIR names another folder";
   std::vector<Difference> differences;
-  const std::vector<FileIdentity> here = identities(folder, cache);
+  const std::vector<FileIdentity> here = identities(parts, cache);
   for (const FileIdentity& file : record.files)
-    if (std::string what = difference(file, named(here, file.name), folder.root); !what.empty())
+    if (std::string what = difference(file, same_file(here, file), parts); !what.empty())
       differences.push_back({file.name, what, way});
   for (const FileIdentity& file : here)
-    if (!named(record.files, file.name)) differences.push_back({file.name, "is new: it was not there", way});
+    if (!same_file(record.files, file)) differences.push_back({file.name, "is new: it was not there", way});
   return differences;
 }
 

@@ -21,13 +21,14 @@ enum class Named { Model, ModelAndInputs };
 
 /// The fields of a stored request with the model folder and the inputs found by their names: in the folder `beside`
 /// (that of the video), then in the current folder. Those that `given` names are left alone; URLs stay. Throws
-/// InvalidRequest with all that are found nowhere and the flag that gives each.
+/// InvalidRequest with all that are found nowhere and the flag that gives each. A model that is a set's name stays one;
+/// where another model is given the stored parts do not count.
 nlohmann::json find_named(const Request& stored, const nlohmann::json& given, const std::filesystem::path& beside,
                           Named which);
 
-/// The model files that are others than the record's, absent or new. A record of an older version knows headers only
+/// The model files that are others than the record's, absent or new; a part's file under another name is the same one. A record of an older version knows headers only
 /// (knows_headers_only): other weights of the same shapes are then not told. Throws ModelError.
-std::vector<Difference> other_files(const Record& record, const ModelFolder& folder, IdentityCache& cache);
+std::vector<Difference> other_files(const Record& record, const ModelParts& parts, IdentityCache& cache);
 /// The inputs that are others than the record's; of an older version's record, which does not know what they
 /// held, only new ones.
 std::vector<Difference> other_inputs(const Record& record, const InputIdentities& here);

@@ -8,6 +8,7 @@
 #include "engine/job/outputs.h"
 #include "engine/request/files.h"
 #include "engine/request/params.h"
+#include "engine/residency/find_parts.h"
 #include "engine/residency/needs.h"
 #include "engine/sampling/attention_record.h"
 #include "models/files/error.h"
@@ -123,14 +124,25 @@ std::string shell_word(const std::string& path) {
   return quoted + "'";
 }
 
+/// The flags that name its model.
+std::string model_flags(const Request& request) {
+  std::string text;
+  for (const Parameter& parameter : parameters()) {
+    if (!parameter.named && !parameter.part && parameter.field != Field(&Request::models)) continue;
+    const std::string& path = request.*std::get<std::string Request::*>(parameter.field);
+    if (!path.empty()) text += " " + parameter.flag() + " " + shell_word(path);
+  }
+  return text;
+}
+
 /// Where a run ended before its file was there: the folder stays if it holds what is of use, and the log says how to go
 /// on. After an error that is steps alone; after an interrupt whatever was encoded, too.
 void leave(WorkFolder& folder, const Request& request, bool failed, const Log& log) {
   if (failed ? !folder.holds_steps() : !folder.holds_work()) return folder.discard();
   Log::Fields fields = {{"work", shown_name(folder.path().string())}, {"finish_with", "the same command"}};
   if (const std::optional<fs::path> latents = folder.latents())
-    fields["or_with"] = "wan-infer decode " + shell_word(latents->string()) + " --model " + shell_word(request.model) +
-                        " --out " + shell_word(request.out);
+    fields["or_with"] = "wan-infer decode " + shell_word(latents->string()) + model_flags(request) + " --out " +
+                        shell_word(request.out);
   if (fields.contains("or_with") && request.task == Task::V2V && !is_url(request.video_url))
     fields["or_with"] = fields["or_with"].get<std::string>() + " --video " + shell_word(request.video_url);
   log("kept", fields);
@@ -144,7 +156,7 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
   const Request request = taken_up(asked, key, prefix, options.fresh);
   const fs::path work = WorkFolder::beside(request.out);
   if (fs::exists(request.out) && !options.overwrite) {
-    const ModelFolder model = open_model_folder(request.model, request.task);
+    const ModelParts model = find_parts(request);
     const Record now =
         make_record(request, resolve_placement(request), identities(model), identify_fetched(request, progress));
     const std::optional<uint64_t> made = finished_seed(request.out, now);
@@ -186,7 +198,7 @@ std::unique_ptr<WorkFolder> work_holding(const fs::path& latents) {
   return std::make_unique<WorkFolder>(folder, WorkFolder::draw_number(folder), "latents");
 }
 
-void decode_saved(SavedLatents saved, const std::string& out, const Placement& placement, const ModelFolder& folder,
+void decode_saved(SavedLatents saved, const std::string& out, const Placement& placement, const ModelParts& parts,
                   const OutputOptions& options, const Log& log, Progress& progress) {
   if (!saved.audio_from.empty() && !fs::exists(saved.audio_from)) {
     throw InvalidRequest("video_url", "must be there for its sound, and " + shown_path(saved.audio_from) +
@@ -195,9 +207,9 @@ void decode_saved(SavedLatents saved, const std::string& out, const Placement& p
   }
   const Extent extent{4 * saved.latents.size(1) - 3, saved.latents.size(2) * vae::kPixels,
                       saved.latents.size(3) * vae::kPixels};
-  const MemoryNeed need = decode_need(folder, extent, placement);
+  const MemoryNeed need = decode_need(parts, extent, placement);
   check_fits(need, extent, placement);
-  Networks networks(folder, placement, need.working, log);
+  Networks networks(parts, placement, need.working, log);
   warn_of_cudnn(placement, log);
   const auto start = std::chrono::steady_clock::now();
   write_video(networks, saved, out, options, {log, progress});

@@ -36,7 +36,7 @@ std::unique_ptr<WorkFolder> work_holding(const std::filesystem::path& latents);
 
 /// Finishes a job from its saved latents, which the caller may then remove: `out` gets the record's request.
 /// Throws InvalidRequest where its sound is not there.
-void decode_saved(SavedLatents saved, const std::string& out, const Placement& placement, const ModelFolder& folder,
+void decode_saved(SavedLatents saved, const std::string& out, const Placement& placement, const ModelParts& parts,
                   const OutputOptions& options, const Log& log, Progress& progress);
 
 }  // namespace wan

@@ -68,9 +68,10 @@ void Stages::prepare(Job& job) {
 /// Now, while no weights are loaded: afterwards they would count as memory that is taken.
 void Stages::look_ahead(Job& job) {
   const Extent extent = largest_extent(job.request);
-  const MemoryNeed need = memory_need(job.group->folder, extent, job.placement);
+  const MemoryNeed need = memory_need(job.group->parts, extent, job.placement);
+  note_search(job.group->parts, job.notes);
   note_zero_weights(job.group->files, job.notes);
-  note_weights(job.group->folder, job.placement, job.notes);
+  note_weights(job.group->parts, job.placement, job.notes);
   InputFiles files;
   const bool rendered = !wants_speech(job) && !wants_latents(job);
   if (!rendered) {
@@ -84,7 +85,7 @@ void Stages::look_ahead(Job& job) {
   try {
     // Of a job that waits for its decoding alone the inputs may have gone.
     if (!rendered)
-      preflight(job.request, files, job.record, job.group->folder, need, job.placement,
+      preflight(job.request, files, job.record, job.group->parts, need, job.placement,
                 options_.given_order ? Look::Whole : Look::Streams, job.notes, progress_);
     else
       check_fits(need, extent, job.placement);

@@ -44,6 +44,12 @@ std::string from_folder(const std::string& folder, const std::string& path) {
   return folder.empty() || fs::path(path).is_absolute() ? path : (fs::path(folder) / path).string();
 }
 
+bool is_bare_name(const std::string& folder, const std::string& text) {
+  std::error_code ignored;
+  return text.find('/') == std::string::npos && text != "." && text != ".." &&
+         !fs::exists(fs::symlink_status(from_folder(folder, text), ignored));
+}
+
 void check_readable(const std::string& field, const std::string& path) {
   refuse_file_url(field, path);
   std::error_code error;

@@ -15,6 +15,9 @@ std::string from_folder(const std::string& folder, const std::string& path);
 /// Throws InvalidRequest where a file:// URL stands in place of a path.
 void refuse_file_url(const std::string& field, const std::string& path);
 
+/// Whether `text` can only be a name: it has no slash, and in `folder` (empty: the current one) nothing is called so.
+bool is_bare_name(const std::string& folder, const std::string& text);
+
 /// Throws InvalidRequest unless `path` is a file that can be read.
 void check_readable(const std::string& field, const std::string& path);
 

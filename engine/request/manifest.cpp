@@ -42,7 +42,8 @@ json typed(const json& flags) {
   for (auto& [name, value] : fields.items()) {
     const Parameter& parameter = *find_parameter(name);
     if (std::holds_alternative<bool Request::*>(parameter.field)) value = read_boolean(parameter, value, true);
-    if (parameter.path) value = fs::absolute(value.get<std::string>()).string();
+    if (!parameter.path || (parameter.named && is_bare_name("", value))) continue;
+    value = fs::absolute(value.get<std::string>()).string();
   }
   return fields;
 }
@@ -163,8 +164,19 @@ class Reader {
     return fields;
   }
 
-  void add_line(const ManifestLine& line) {
+  /// The command's parts of a model are for lines that have no model of their own and whose task takes them.
+  json defaults_for(const json& line) const {
     json fields = defaults_;
+    const auto named = line.find("task");
+    const auto task = named != line.end() && named->is_string() ? task_named(named->get<std::string>()) : std::nullopt;
+    for (const Parameter& parameter : parameters())
+      if (parameter.part && (line.contains("model") || (task && !parameter.accepts(*task))))
+        fields.erase(parameter.name);
+    return fields;
+  }
+
+  void add_line(const ManifestLine& line) {
+    json fields = defaults_for(line.fields);
     fields.update(line.fields);
     collect(line.number, [&] { check_private_urls(line.fields); });
     const bool several = fields.contains("seeds") || fields.contains("repeat");

@@ -51,6 +51,8 @@ struct Parameter {
   bool empty_is_unset = false;        // an empty text takes the default
   bool path = false;                  // a file or folder: never empty, relative ones start at the manifest
   bool media = false;                 // a path that is read, or an http(s) or data URL
+  bool named = false;                 // a path, or a name without a slash that is no path
+  bool part = false;                  // a path of one part of a model
   bool numbered = false;              // the word cuda may carry a device number: cuda:1
   bool stored = true;                 // part of a video's metadata
   bool Request::*given = nullptr;     // notes whether it came

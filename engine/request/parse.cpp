@@ -1,5 +1,6 @@
 #include "engine/request/parse.h"
 
+#include <algorithm>
 #include <random>
 
 #include "engine/base/text.h"
@@ -111,7 +112,8 @@ class Parser {
   }
 
   void take_default(const Parameter& parameter, const Accepts& accepts) {
-    if (parameter.required && (parameter.field != Field(&Request::model) || options_.need_model)) {
+    const bool is_model = parameter.field == Field(&Request::model);
+    if (parameter.required && !(is_model && (!options_.need_model || names_all_parts()))) {
       std::string way = from_flags() ? "is required; give it with " + parameter.flag() + " " + parameter.metavar
                                      : std::string("is required and absent");
       return fail(parameter.name, way, "missing");
@@ -120,6 +122,15 @@ class Parser {
         request_.preset == "reference" && !accepts.reference.is_null() ? accepts.reference : accepts.value;
     if (preset.is_null()) return;
     std::visit([&](auto field) { preset.get_to(request_.*field); }, parameter.field);
+  }
+
+  /// Of the tokenizer another place is known: many a text encoder's file holds one.
+  bool names_all_parts() const {
+    const auto& table = parameters();
+    return std::all_of(table.begin(), table.end(), [&](const Parameter& parameter) {
+      return !parameter.part || !parameter.accepts(request_.task) || fields_.contains(parameter.name) ||
+             parameter.field == Field(&Request::tokenizer);
+    });
   }
 
   void check_range(const Parameter& parameter, const Accepts& accepts, double value, const json& input) {
@@ -171,6 +182,7 @@ class Parser {
 
   void settle_path(const Parameter& parameter, std::string& path) {
     if (parameter.media && is_url(path)) return;
+    if (parameter.named && is_bare_name(options_.folder, path)) return;
     refuse_file_url(parameter.name, path);
     path = from_folder(options_.folder, path);
     if (parameter.media && options_.check_files) check_readable(parameter.name, path);

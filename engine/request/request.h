@@ -13,8 +13,11 @@ enum class Task { T2V, I2V, V2V, S2V };
 /// Members carry the endpoints' field names (shared vocabulary of CLI, manifest, HTTP and metadata).
 struct Request {
   Task task = Task::T2V;
-  std::string model;  // folder as given
-  std::string out;    // path of the video as given; not part of the metadata
+  std::string model;   // folder or file as given, or the name of a set of models.json; empty where all parts are named
+  std::string models;  // file of sets; empty: the user's models.json. Not part of the metadata
+  /// Files or folders of single parts, as given; empty: found in `model`. `transformer` is that of speech.
+  std::string high_noise, low_noise, transformer, text_encoder, vae, audio_encoder, tokenizer;
+  std::string out;  // path of the video as given; not part of the metadata
   bool out_given = false;
   std::string preset;     // hosted | reference
   bool unlocked = false;  // engine ranges instead of the endpoint's

@@ -220,10 +220,9 @@ void IdentityCache::keep(const Key& key, const Known& known) {
   known_[key] = known;
 }
 
-std::vector<FileIdentity> identify(const fs::path& root, const std::vector<fs::path>& names, IdentityCache& cache,
-                                   int threads) {
-  std::vector<Pending> files(names.size());
-  for (size_t i = 0; i < names.size(); ++i) files[i].path = root / names[i];
+std::vector<FileIdentity> identify(const std::vector<PartFile>& named, IdentityCache& cache, int threads) {
+  std::vector<Pending> files(named.size());
+  for (size_t i = 0; i < named.size(); ++i) files[i].path = named[i].path;
   in_parallel(files.size(), threads, [&](size_t i) { files[i].open(cache); });
   std::vector<std::pair<Pending*, Sampled*>> samples;
   for (Pending& file : files)
@@ -231,22 +230,25 @@ std::vector<FileIdentity> identify(const fs::path& root, const std::vector<fs::p
   in_parallel(samples.size(), threads, [&](size_t i) { samples[i].first->sample(*samples[i].second, cache); });
   in_parallel(files.size(), threads, [&](size_t i) { files[i].finish(cache); });
   std::vector<FileIdentity> found;
-  for (size_t i = 0; i < names.size(); ++i)
-    found.push_back({names[i].generic_string(), files[i].key.size, files[i].known->digest, files[i].known->zeros});
+  for (size_t i = 0; i < named.size(); ++i) {
+    const Pending& file = files[i];
+    found.push_back(
+        {named[i].name, file.key.size, file.known->digest, file.known->zeros, named[i].part, named[i].rule});
+  }
   return found;
 }
 
-std::vector<FileIdentity> identities(const ModelFolder& folder, IdentityCache& cache) {
-  return identify(folder.root, folder.files(), cache);
+std::vector<FileIdentity> identities(const ModelParts& parts, IdentityCache& cache) {
+  return identify(parts.files(), cache);
 }
 
-std::vector<FileIdentity> identities(const ModelFolder& folder) {
+std::vector<FileIdentity> identities(const ModelParts& parts) {
   IdentityCache cache;
-  return identities(folder, cache);
+  return identities(parts, cache);
 }
 
-std::string header_digest(const fs::path& root, const std::string& name) {
-  return kHeaderDigest + sha256(header_of(MappedFile::open(root / name)));
+std::string header_digest(const fs::path& file) {
+  return kHeaderDigest + sha256(header_of(MappedFile::open(file)));
 }
 
 }  // namespace wan

@@ -10,17 +10,18 @@
 #include <string>
 #include <vector>
 
-#include "engine/residency/model_folder.h"
+#include "engine/residency/parts.h"
 
 namespace wan {
 
 struct FileIdentity {
-  std::string name;    // relative to the model folder, with '/'
+  std::string name;    // PartFile::name
   uint64_t size;       // of the whole file, bytes
   std::string digest;  // "KIND:HEX", a SHA-256 in lower-case hexadecimal digits
   /// Matrices and kernels of convolutions that are zero wherever they were looked at (the samples and six pages more, or
   /// holes of the file): a trained network has none.
   std::vector<std::string> zeros = {};
+  std::string part = {}, rule = {};  // PartFile's; empty in records of older versions
 };
 
 /// Kinds of digest. Of a checkpoint file: its header (header_of, models/weights/format/format.h), then of every tensor,
@@ -69,17 +70,17 @@ class IdentityCache {
 
 inline constexpr int kIdentityThreads = 8;  // they wait for the disk, not for the processor
 
-/// The identities of `names` under `root`, in their order, following links. Equal for every number of threads. Throws
-/// ModelError where a file is absent, changes meanwhile or has a broken header.
-std::vector<FileIdentity> identify(const std::filesystem::path& root, const std::vector<std::filesystem::path>& names,
-                                   IdentityCache& cache, int threads = kIdentityThreads);
+/// The identities of `files`, in their order, following links. Equal for every number of threads. Throws ModelError where
+/// a file is absent, changes meanwhile or has a broken header.
+std::vector<FileIdentity> identify(const std::vector<PartFile>& files, IdentityCache& cache,
+                                   int threads = kIdentityThreads);
 
-/// Of every file of the folder. Throws ModelError.
-std::vector<FileIdentity> identities(const ModelFolder& folder, IdentityCache& cache);
+/// Of every file of the model. Throws ModelError.
+std::vector<FileIdentity> identities(const ModelParts& parts, IdentityCache& cache);
 /// With a cache of its own.
-std::vector<FileIdentity> identities(const ModelFolder& folder);
+std::vector<FileIdentity> identities(const ModelParts& parts);
 
-/// What a record of an older version calls the file `root / name`: kHeaderDigest. Throws ModelError.
-std::string header_digest(const std::filesystem::path& root, const std::string& name);
+/// What a record of an older version calls a file: kHeaderDigest. Throws ModelError.
+std::string header_digest(const std::filesystem::path& file);
 
 }  // namespace wan

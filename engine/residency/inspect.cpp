@@ -1,8 +1,12 @@
 #include "engine/residency/inspect.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
+#include "engine/residency/folder_scan.h"
+#include "engine/residency/noise_level.h"
+#include "engine/residency/part_kinds.h"
 #include "models/files/error.h"
 #include "models/files/json.h"
 #include "models/recognise.h"
@@ -33,18 +37,40 @@ int64_t axis(const Tensors& tensors, const std::string& name, size_t index) {
   return found == tensors.end() || index >= found->second.shape.size() ? 0 : found->second.shape[index];
 }
 
-/// What it is, and sizes that no config.json states, read off the tensors.
-void describe(InspectedNetwork& network) {
-  const Tensors& tensors = network.tensors;
-  const Recognised found = recognise(tensors);
-  network.kind = found.name;
-  if (found.model == Model::TextEncoder)
-    network.config = {{"vocab", axis(tensors, "token_embedding.weight", 0)},
-                      {"dim", axis(tensors, "token_embedding.weight", 1)},
-                      {"dim_ffn", axis(tensors, "blocks.0.ffn.fc1.weight", 0)},
-                      {"num_layers", count_blocks(tensors)}};
-  if (found.model == Model::Vae)
-    network.config = {{"dim", axis(tensors, "encoder.conv1.weight", 0)}, {"z_dim", axis(tensors, "conv2.weight", 0)}};
+/// Sizes that no config.json states, read off the tensors.
+nlohmann::ordered_json sizes_of(const StoredTensors& stored, Model model, const std::string& label) {
+  const Tensors tensors = official_names(stored, model, label);
+  if (model == Model::TextEncoder)
+    return {{"vocab", axis(tensors, "token_embedding.weight", 0)},
+            {"dim", axis(tensors, "token_embedding.weight", 1)},
+            {"dim_ffn", axis(tensors, "blocks.0.ffn.fc1.weight", 0)},
+            {"num_layers", count_blocks(tensors)}};
+  if (model == Model::Vae)
+    return {{"dim", axis(tensors, "encoder.conv1.weight", 0)}, {"z_dim", axis(tensors, "conv2.weight", 0)}};
+  return nlohmann::ordered_json::object();
+}
+
+/// The part that a network can be; an expert must say by its name which one it is.
+std::string part_of(Model model, const std::string& name) {
+  for (Task task : {Task::T2V, Task::I2V, Task::S2V}) {
+    for (Network network : networks_of(task)) {
+      if (kind_of(network, task).model != model) continue;
+      if (network != Network::HighNoise) return field_of(network);
+      const auto level = noise_level(name);
+      return !level ? "" : field_of(*level == NoiseLevel::High ? Network::HighNoise : Network::LowNoise);
+    }
+  }
+  return "";
+}
+
+/// The layout in which something of this name lies at its place.
+std::string layout_of(const std::string& name, const std::string& found_by, bool diffusers) {
+  const auto has = [&](std::span<const UsualPlace> places) {
+    return std::any_of(places.begin(), places.end(), [&](const UsualPlace& place) { return name == place.path; });
+  };
+  if (has(official_places())) return kOfficialLayout;
+  if (diffusers && has(diffusers_places())) return kDiffusersLayout;
+  return found_by.starts_with("ComfyUI") ? found_by : "";
 }
 
 /// The numbers, words and short lists of a config.json; empty where there is none.
@@ -63,10 +89,10 @@ nlohmann::ordered_json read_config(const fs::path& path) {
   return kept;
 }
 
-InspectedNetwork inspect_network(const fs::path& root, const fs::path& path) {
-  const Checkpoint checkpoint = Checkpoint::open(path);
+InspectedNetwork inspect_network(const ModelPart& part) {
+  const Checkpoint checkpoint = Checkpoint::open(part.path);
   InspectedNetwork network;
-  network.name = path == root ? "." : path.lexically_relative(root).generic_string();
+  network.name = part.name;
   network.tensors = checkpoint.tensors();
   network.bytes = checkpoint.bytes();
   for (const auto& file : checkpoint.files()) network.files.push_back(file->path().filename().string());
@@ -75,53 +101,71 @@ InspectedNetwork inspect_network(const fs::path& root, const fs::path& path) {
     const StoredTensor& tensor = entry.second;
     ++network.dtypes[std::string(tensor.coding ? tensor.coding->name : dtype_name(tensor.dtype))];
   }
-  describe(network);
+  const Recognised found = recognise(network.tensors);
+  network.kind = found.name;
+  if (found.model) {
+    network.config = sizes_of(network.tensors, *found.model, checkpoint.label());
+    const fs::path whole = fs::absolute(part.path / "").parent_path();
+    network.part = part_of(*found.model, part.name == "." ? whole.filename().string() : part.name);
+  }
   std::error_code error;
-  if (fs::is_directory(path, error)) {
-    const nlohmann::ordered_json config = read_config(path / "config.json");
+  if (fs::is_directory(part.path, error)) {
+    const nlohmann::ordered_json config = read_config(part.path / "config.json");
     if (!config.empty()) network.config = config;
   }
   return network;
 }
 
-/// Single-file networks of a folder, beside the shards that belong to its own index.
-bool is_single_network(const fs::path& file) {
-  const std::string name = file.filename().string(), extension = file.extension().string();
-  if (extension == ".pth" || extension == ".gguf") return true;
-  return extension == ".safetensors" && !name.starts_with("diffusion_pytorch_model") && !is_shard(file);
-}
-
 /// What the networks are good for together.
 std::string model_kind(const Inspection& inspection) {
-  std::set<std::string> kinds;
-  std::set<std::string> names;
-  for (const InspectedNetwork& network : inspection.networks) {
-    kinds.insert(network.kind);
-    names.insert(network.name);
+  std::set<std::pair<std::string, std::string>> parts;
+  std::string text;
+  for (const InspectedNetwork& network : inspection.networks) parts.emplace(network.kind, network.part);
+  for (const char* task : {"text-to-video", "image-to-video"}) {
+    const std::string kind = std::string(task) + " transformer";
+    if (parts.contains({kind, field_of(Network::HighNoise)}) && parts.contains({kind, field_of(Network::LowNoise)}))
+      text += (text.empty() ? "" : ", ") + std::string(task) + " model";
   }
-  const bool experts = names.contains("high_noise_model") && names.contains("low_noise_model");
-  if (kinds.contains("speech-to-video transformer")) return "speech-to-video model";
-  if (experts && kinds.contains("text-to-video transformer")) return "text-to-video model";
-  if (experts && kinds.contains("image-to-video transformer")) return "image-to-video model";
+  const std::string speech = "speech-to-video";
+  if (inspection.networks.size() > 1 && parts.contains({speech + " transformer", field_of(Network::Speech)}))
+    text += (text.empty() ? "" : ", ") + speech + " model";
+  if (!text.empty()) return text;
   return inspection.networks.size() == 1 ? inspection.networks[0].kind : "part of a model";
 }
 
-/// Visible entries by name.
-std::vector<fs::path> entries_of(const fs::path& folder) {
-  std::vector<fs::path> entries;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error))
-    if (!is_hidden(entry.path())) entries.push_back(entry.path());
-  if (error) throw ModelError(folder.string(), "cannot be listed: " + error.message());
-  std::sort(entries.begin(), entries.end());
-  return entries;
+/// The tokenizers that a model's folder has at their places.
+std::vector<InspectedFile> tokenizer_files(const fs::path& root) {
+  std::vector<InspectedFile> files;
+  std::error_code ignored;
+  for (const char* folder : {kOfficialTokenizer, kDiffusersTokenizer}) {
+    std::error_code error;
+    for (fs::directory_iterator entry(root / folder, error), end; !error && entry != end; entry.increment(error))
+      if (!is_hidden(entry->path()) && entry->is_regular_file(ignored))
+        files.push_back({entry->path().lexically_relative(root).generic_string(), entry->file_size(ignored)});
+  }
+  std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  return files;
 }
 
-/// Whether a file belongs to the network of the folder itself.
-bool is_counted(const Inspection& inspection, const fs::path& file) {
-  if (inspection.networks.empty() || inspection.networks[0].name != ".") return false;
-  const std::vector<std::string>& files = inspection.networks[0].files;
-  return std::find(files.begin(), files.end(), file.filename()) != files.end();
+void inspect_folder(const fs::path& root, Inspection& inspection) {
+  const FolderScan scan = scan_folder(root);
+  std::error_code ignored;
+  const bool diffusers = fs::exists(root / "model_index.json", ignored);
+  std::optional<ModelError> first;
+  for (const ModelPart& part : scan.checkpoints) {
+    try {
+      inspection.networks.push_back(inspect_network(part));
+    } catch (const ModelError& error) {
+      if (!first) first = error;
+      inspection.networks.push_back({part.name, "unreadable", "", "", error.what(), {}, 0, 0, {}, {}, {}});
+    }
+    inspection.networks.back().rule = layout_of(part.name, part.rule, diffusers);
+  }
+  const auto unreadable = [](const InspectedNetwork& network) { return !network.why.empty(); };
+  if (first && std::all_of(inspection.networks.begin(), inspection.networks.end(), unreadable))
+    throw ModelError(*first);
+  inspection.files = tokenizer_files(root);
+  inspection.remarks = remarks_of(scan);
 }
 
 }  // namespace
@@ -129,31 +173,14 @@ bool is_counted(const Inspection& inspection, const fs::path& file) {
 Inspection inspect(const fs::path& path) {
   Inspection inspection;
   inspection.path = shown_name(path.string());
+  const fs::path whole = path.has_filename() ? path : path.parent_path();  // a trailing separator would count as a name
   std::error_code error;
-  if (!fs::is_directory(path, error)) {
-    inspection.networks.push_back(inspect_network(path, path));
-    inspection.kind = model_kind(inspection);
-    return inspection;
-  }
-  const fs::path root = (path / "").parent_path();  // without a trailing separator, which would count as a name
-  if (holds_checkpoint(root)) inspection.networks.push_back(inspect_network(root, root));
-  for (const fs::path& entry : entries_of(root)) {
-    if (fs::is_directory(entry, error) ? holds_checkpoint(entry) : is_single_network(entry)) {
-      if (!is_counted(inspection, entry)) inspection.networks.push_back(inspect_network(root, entry));
-    }
-  }
-  const fs::path tokenizer = root / "google" / "umt5-xxl";
-  if (fs::is_directory(tokenizer, error)) {
-    for (const fs::path& entry : entries_of(tokenizer)) {
-      if (fs::is_regular_file(entry, error)) {
-        inspection.files.push_back({entry.lexically_relative(root).generic_string(), fs::file_size(entry)});
-      }
-    }
-  }
-  if (inspection.networks.empty() && inspection.files.empty()) {
-    throw ModelError(path.string(),
-                     "must hold checkpoints in the official layout, holds none; weights.md lists the files");
-  }
+  if (fs::is_directory(whole, error))
+    inspect_folder(whole, inspection);
+  else
+    inspection.networks.push_back(inspect_network({whole, ".", ""}));
+  if (inspection.networks.empty() && inspection.files.empty())
+    throw ModelError(path.string(), "must hold checkpoints, holds none; weights.md lists the files");
   inspection.kind = model_kind(inspection);
   return inspection;
 }

@@ -1,4 +1,4 @@
-// What a model folder or a single checkpoint file holds, from the headers alone: `wan-infer inspect`.
+// What a model's folder or a single checkpoint file holds, from the headers alone: `wan-infer inspect`.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,10 @@ namespace wan {
 /// One network: an expert's folder, an encoder's folder or a single file.
 struct InspectedNetwork {
   std::string name;  // relative to the inspected path; "." for the path itself
-  std::string kind;  // "text-to-video transformer", "UMT5 encoder", ...; "unknown network"
+  std::string kind;  // "text-to-video transformer", "UMT5 encoder", ...; "unknown network"; "unreadable"
+  std::string part;  // which part of a model it can be, as the request's field: "high_noise"; empty: none that is known
+  std::string rule;  // of the layout it lies in: "official layout", "ComfyUI folder vae"; empty: none
+  std::string why;   // it is unreadable
   std::vector<std::string> files;
   int64_t parameters = 0;
   uint64_t bytes = 0;                     // of all tensors
@@ -35,10 +38,11 @@ struct Inspection {
   std::string kind;  // what the networks are together: "text-to-video model", "network", ...
   std::vector<InspectedNetwork> networks;
   std::vector<InspectedFile> files;
+  std::vector<std::string> remarks;  // what was not looked at
 };
 
-/// Looks into `path`: a folder in the official layout, complete or not, a folder with one network, or a checkpoint
-/// file. Throws ModelError where nothing is there or a file in it is broken.
+/// Looks into `path`: a folder in any layout (engine/residency/folder_scan.h), complete or not, a folder with one
+/// network, or a checkpoint file. Throws ModelError where nothing is there, or nothing that can be read.
 Inspection inspect(const std::filesystem::path& path);
 
 }  // namespace wan

@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <functional>
-#include <optional>
+#include <set>
 
 #include "engine/residency/networks.h"
+#include "engine/residency/open_network.h"
+#include "engine/residency/part_kinds.h"
 #include "models/files/error.h"
 #include "models/files/foreign.h"
-#include "models/text/tokenizer/tokenizer.h"
-#include "models/wav2vec2/config.h"
-#include "models/weights/checkpoint.h"
 
 namespace wan {
 namespace {
@@ -37,10 +36,9 @@ class Findings {
 };
 
 /// The size of one axis, which the network's own check found to be there; 0 otherwise.
-int64_t axis(const std::filesystem::path& checkpoint, const std::string& tensor, size_t index) {
-  const Checkpoint headers = Checkpoint::open(checkpoint);
-  const auto found = headers.tensors().find(tensor);
-  return found == headers.tensors().end() || index >= found->second.shape.size() ? 0 : found->second.shape[index];
+int64_t axis(const Checkpoint& checkpoint, const std::string& tensor, size_t index) {
+  const auto found = checkpoint.tensors().find(tensor);
+  return found == checkpoint.tensors().end() || index >= found->second.shape.size() ? 0 : found->second.shape[index];
 }
 
 void check_equal(const std::filesystem::path& file, const std::string& what, int64_t wanted, const std::string& maker,
@@ -51,19 +49,21 @@ void check_equal(const std::filesystem::path& file, const std::string& what, int
 }
 
 /// What the text encoder makes for an expert, and the expert for the VAE.
-void check_expert(Network network, const ModelFolder& folder) {
-  const std::filesystem::path path = path_of(network, folder);
+void check_expert(Network network, const ModelParts& parts) {
+  const ModelPart& part = parts.networks.at(network);
+  const Checkpoint checkpoint = open_network(network, parts), vae = open_network(Network::Vae, parts);
   const WanConfig config =
-      network == Network::Speech ? SpeechConfig::read(path / "config.json").wan : WanConfig::read(path / "config.json");
-  check_equal(path, "text states", axis(path, "text_embedding.0.weight", 1), name(Network::TextEncoder),
-              axis(folder.text_encoder, "token_embedding.weight", 1));
-  check_equal(folder.vae, "latents", axis(folder.vae, "conv2.weight", 0), name(network), config.out_dim);
+      network == Network::Speech ? speech_config(part, checkpoint).wan : expert_config(part, checkpoint);
+  check_equal(part.path, "text states", axis(checkpoint, "text_embedding.0.weight", 1), name(Network::TextEncoder),
+              axis(open_network(Network::TextEncoder, parts), "token_embedding.weight", 1));
+  check_equal(parts.path_of(Network::Vae), "latents", axis(vae, "conv2.weight", 0), name(network), config.out_dim);
 }
 
-void check_audio(const ModelFolder& folder) {
-  check_equal(folder.high_noise, "features of the speech",
-              SpeechConfig::read(folder.high_noise / "config.json").audio_dim, name(Network::AudioEncoder),
-              Wav2Vec2Config::read(folder.audio_encoder / "config.json").hidden_size);
+void check_audio(const ModelParts& parts) {
+  const ModelPart &speech = parts.networks.at(Network::Speech), &audio = parts.networks.at(Network::AudioEncoder);
+  check_equal(speech.path, "features of the speech",
+              speech_config(speech, open_network(Network::Speech, parts)).audio_dim, name(Network::AudioEncoder),
+              audio_config(audio, open_network(Network::AudioEncoder, parts)).hidden_size);
 }
 
 /// "a, b, c" of at most three.
@@ -75,20 +75,38 @@ std::string some(const std::vector<std::string>& names) {
 
 }  // namespace
 
-void check_model(const ModelFolder& folder) {
+void check_model(const ModelParts& parts) {
   Findings findings;
-  for (Network network : networks_of(folder)) findings.run([&] { check_network(network, folder); });
-  findings.run([&] { text::Tokenizer::open(folder.tokenizer); });
+  for (const auto& [network, part] : parts.networks) findings.run([&, network] { check_network(network, parts); });
+  findings.run([&] { open_tokenizer(parts); });
   if (findings.empty()) {
-    for (const std::filesystem::path& file : folder.files())
-      findings.run([&] { refuse_unfinished(folder.root / file); });
-    for (Network network : networks_of(folder)) {
+    for (const PartFile& file : parts.files()) findings.run([&] { refuse_unfinished(file.path); });
+    for (const auto& [network, part] : parts.networks) {
       if (network == Network::HighNoise || network == Network::LowNoise || network == Network::Speech)
-        findings.run([&] { check_expert(network, folder); });
-      if (network == Network::AudioEncoder) findings.run([&] { check_audio(folder); });
+        findings.run([&, network] { check_expert(network, parts); });
+      if (network == Network::AudioEncoder) findings.run([&] { check_audio(parts); });
     }
   }
   findings.finish();
+}
+
+void check_experts_differ(const std::vector<FileIdentity>& files) {
+  const auto weights_of = [&](Network network) {
+    std::multiset<std::string> digests;
+    for (const FileIdentity& file : files)
+      if (file.part == field_of(network) && file.digest.starts_with(kSamplesDigest)) digests.insert(file.digest);
+    return digests;
+  };
+  const auto high = weights_of(Network::HighNoise);
+  if (high.empty() || high != weights_of(Network::LowNoise)) return;
+  const auto of_low = [](const FileIdentity& file) { return file.part == field_of(Network::LowNoise); };
+  throw ModelError(std::find_if(files.begin(), files.end(), of_low)->name,
+                   "must be the low-noise expert, has the weights of the high-noise one; download it again, or " +
+                       flag_of(Network::LowNoise) + " names it");
+}
+
+void note_search(const ModelParts& parts, Notes& notes) {
+  for (const std::string& remark : parts.remarks) notes.add({"model", remark});
 }
 
 void note_zero_weights(const std::vector<FileIdentity>& files, Notes& notes) {

@@ -6,7 +6,7 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/request/geometry.h"
-#include "models/weights/checkpoint.h"
+#include "engine/residency/open_network.h"
 
 namespace wan {
 
@@ -21,10 +21,10 @@ bool is_transformer(Network network) {
 }
 
 /// What a product with weights in codes widens at a time, where a transformer has such.
-uint64_t widened_bytes(const ModelFolder& folder, const Placement& placement) {
+uint64_t widened_bytes(const ModelParts& parts, const Placement& placement) {
   bool coded = placement.weights == Kept::Fp8 || placement.weights == Kept::Int8;
-  for (Network network : networks_of(folder))
-    coded = coded || (is_transformer(network) && Checkpoint::open(path_of(network, folder)).is_coded());
+  for (const auto& [network, part] : parts.networks)
+    coded = coded || (is_transformer(network) && open_network(network, parts).is_coded());
   return coded ? kernels::kWidenedTileBytes : 0;
 }
 
@@ -66,39 +66,36 @@ vae::Windows windows_for(const Placement& placement, uint64_t own_bytes, uint64_
   return placement.device.is_cuda() && own_bytes <= available ? vae::Windows::Own : vae::Windows::Shared;
 }
 
-MemoryNeed decode_need(const ModelFolder& folder, const Extent& extent, const Placement& placement) {
-  Checkpoint vae = Checkpoint::open(folder.vae);
+MemoryNeed decode_need(const ModelParts& parts, const Extent& extent, const Placement& placement) {
+  Checkpoint vae = open_network(Network::Vae, parts);
   auto input = vae.tensors().find("encoder.conv1.weight");
   int64_t base_width = input == vae.tensors().end() || input->second.shape.empty() ? 0 : input->second.shape[0];
   const uint64_t working = vae_bytes(base_width, extent, placement.vae);
-  return {"decode", working + placed_bytes(Network::Vae, folder, placement), working};
+  return {"decode", working + placed_bytes(Network::Vae, parts, placement), working};
 }
 
-MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Placement& placement) {
-  const std::filesystem::path config = folder.high_noise / "config.json";
-  const bool speech = !folder.audio_encoder.empty();
+MemoryNeed memory_need(const ModelParts& parts, const Extent& extent, const Placement& placement) {
   const uint64_t denoise =
-      denoise_bytes(speech ? SpeechConfig::read(config).wan : WanConfig::read(config), extent, placement) +
-      widened_bytes(folder, placement);
-  const MemoryNeed decode = decode_need(folder, extent, placement);
+      denoise_bytes(transformer_config(parts), extent, placement) + widened_bytes(parts, placement);
+  const MemoryNeed decode = decode_need(parts, extent, placement);
   uint64_t expert = 0;
-  for (Network network : networks_of(folder))
-    if (is_transformer(network)) expert = std::max(expert, placed_bytes(network, folder, placement));
+  for (const auto& [network, part] : parts.networks)
+    if (is_transformer(network)) expert = std::max(expert, placed_bytes(network, parts, placement));
   MemoryNeed need{"denoise", denoise + expert, std::max(denoise, decode.working)};
   if (decode.bytes > need.bytes) need = {decode.stage, decode.bytes, need.working};
-  if (uint64_t bytes = placed_bytes(Network::TextEncoder, folder, placement); bytes > need.bytes)
+  if (uint64_t bytes = placed_bytes(Network::TextEncoder, parts, placement); bytes > need.bytes)
     need = {"encode", bytes, need.working};
   return need;
 }
 
-void note_weights(const ModelFolder& folder, const Placement& placement, Notes& notes) {
+void note_weights(const ModelParts& parts, const Placement& placement, Notes& notes) {
   if (placement.weights == Kept::Stored) return;
   Placement as_stored = placement;
   as_stored.weights = Kept::Stored;
   uint64_t most = 0, stored = 0;
-  for (Network network : networks_of(folder)) {
+  for (const auto& [network, part] : parts.networks) {
     if (!is_transformer(network)) continue;
-    const uint64_t bytes = placed_bytes(network, folder, placement), own = placed_bytes(network, folder, as_stored);
+    const uint64_t bytes = placed_bytes(network, parts, placement), own = placed_bytes(network, parts, as_stored);
     if (bytes <= std::max(own, most)) continue;
     most = bytes;
     stored = own;
@@ -110,12 +107,12 @@ void note_weights(const ModelFolder& folder, const Placement& placement, Notes& 
        "--weights stored keeps the file's form"});
 }
 
-void refuse_wide_decode(const ModelFolder& folder, const Extent& extent, const Placement& placement) {
+void refuse_wide_decode(const ModelParts& parts, const Extent& extent, const Placement& placement) {
   Placement wide = placement;
   wide.vae = at::kFloat;
   throw std::runtime_error("[decode] the clip exceeds the range of half precision, and float32 must hold " +
-                           gigabytes(decode_need(folder, extent, wide).bytes) + " at " + picture(extent) +
-                           " where half takes " + gigabytes(decode_need(folder, extent, placement).bytes) + ", got " +
+                           gigabytes(decode_need(parts, extent, wide).bytes) + " at " + picture(extent) +
+                           " where half takes " + gigabytes(decode_need(parts, extent, placement).bytes) + ", got " +
                            placement.device.str() +
                            " out of memory; `wan-infer decode LATENTS --device cpu` finishes " +
                            "kept latents, and a smaller size needs less");

@@ -5,7 +5,6 @@
 
 #include "engine/base/note.h"
 #include "engine/residency/device.h"
-#include "engine/residency/model_folder.h"
 #include "engine/residency/networks.h"
 #include "models/wan/config.h"
 
@@ -36,17 +35,17 @@ struct MemoryNeed {
   uint64_t working;  // activations alone, the largest of all stages
 };
 /// Of decoding alone. Throws ModelError.
-MemoryNeed decode_need(const ModelFolder& folder, const Extent& extent, const Placement& placement);
+MemoryNeed decode_need(const ModelParts& parts, const Extent& extent, const Placement& placement);
 /// Of the stage that takes most. Throws ModelError.
-MemoryNeed memory_need(const ModelFolder& folder, const Extent& extent, const Placement& placement);
+MemoryNeed memory_need(const ModelParts& parts, const Extent& extent, const Placement& placement);
 
 /// A note where the placement's form of the weights takes more of the device than that of the files, of the transformer
 /// for which it does most. Throws ModelError.
-void note_weights(const ModelFolder& folder, const Placement& placement, Notes& notes);
+void note_weights(const ModelParts& parts, const Placement& placement, Notes& notes);
 
 /// Throws std::runtime_error where a clip beyond half's range has no room in float32, which no check can foresee: with
 /// both needs and the way out. Throws ModelError.
-[[noreturn]] void refuse_wide_decode(const ModelFolder& folder, const Extent& extent, const Placement& placement);
+[[noreturn]] void refuse_wide_decode(const ModelParts& parts, const Extent& extent, const Placement& placement);
 
 /// Throws InvalidRequest with both numbers, and what would make the job fit, where `need` exceeds what is available.
 void check_fits(const MemoryNeed& need, const Extent& extent, const Placement& placement);

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <utility>
 
+#include "engine/residency/open_network.h"
 #include "models/weights/place.h"
 #include "models/weights/scope.h"
 
@@ -48,22 +49,22 @@ Built<Umt5Encoder> build_text_encoder(Checkpoint checkpoint, const Place& place)
   });
 }
 
-Built<WanModel> build_expert(const std::filesystem::path& folder, Checkpoint checkpoint, const Place& place) {
-  const WanConfig config = WanConfig::read(folder / "config.json");
+Built<WanModel> build_expert(const ModelPart& part, Checkpoint checkpoint, const Place& place) {
+  const WanConfig config = expert_config(part, checkpoint);
   return build<WanModel>(std::move(checkpoint), place, [&](Weights& weights) {
     return std::make_unique<WanModel>(weights.root(), config, place.compute);
   });
 }
 
-Built<SpeechModel> build_speech(const std::filesystem::path& folder, Checkpoint checkpoint, const Place& place) {
-  const SpeechConfig config = SpeechConfig::read(folder / "config.json");
+Built<SpeechModel> build_speech(const ModelPart& part, Checkpoint checkpoint, const Place& place) {
+  const SpeechConfig config = speech_config(part, checkpoint);
   return build<SpeechModel>(std::move(checkpoint), place, [&](Weights& weights) {
     return std::make_unique<SpeechModel>(weights.root(), config, place.compute);
   });
 }
 
-Built<Wav2Vec2> build_audio_encoder(const std::filesystem::path& folder, Checkpoint checkpoint, const Place& place) {
-  const Wav2Vec2Config config = Wav2Vec2Config::read(folder / "config.json");
+Built<Wav2Vec2> build_audio_encoder(const ModelPart& part, Checkpoint checkpoint, const Place& place) {
+  const Wav2Vec2Config config = audio_config(part, checkpoint);
   return build<Wav2Vec2>(std::move(checkpoint), place,
                          [&](Weights& weights) { return std::make_unique<Wav2Vec2>(weights, config); });
 }
@@ -74,19 +75,19 @@ Built<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place, at::ScalarT
 }
 
 /// Builds any network and returns what its weights take.
-uint64_t build_bytes(Network network, const ModelFolder& folder, const Place& place, at::ScalarType vae_dtype) {
-  const std::filesystem::path path = path_of(network, folder);
-  Checkpoint headers = Checkpoint::open(path);
+uint64_t build_bytes(Network network, const ModelParts& parts, const Place& place, at::ScalarType vae_dtype) {
+  const ModelPart& part = parts.networks.at(network);
+  Checkpoint headers = open_network(network, parts);
   switch (network) {
     case Network::TextEncoder:
       return build_text_encoder(std::move(headers), place).bytes;
     case Network::AudioEncoder:
-      return build_audio_encoder(path, std::move(headers), place).bytes;
+      return build_audio_encoder(part, std::move(headers), place).bytes;
     case Network::HighNoise:
     case Network::LowNoise:
-      return build_expert(path, std::move(headers), place).bytes;
+      return build_expert(part, std::move(headers), place).bytes;
     case Network::Speech:
-      return build_speech(path, std::move(headers), place).bytes;
+      return build_speech(part, std::move(headers), place).bytes;
     case Network::Vae:
       return build_vae(std::move(headers), place, vae_dtype).bytes;
   }
@@ -95,81 +96,40 @@ uint64_t build_bytes(Network network, const ModelFolder& folder, const Place& pl
 
 }  // namespace
 
-const char* name(Network network) {
-  switch (network) {
-    case Network::TextEncoder:
-      return "text encoder";
-    case Network::AudioEncoder:
-      return "audio encoder";
-    case Network::HighNoise:
-      return "high-noise expert";
-    case Network::LowNoise:
-      return "low-noise expert";
-    case Network::Speech:
-      return "speech transformer";
-    case Network::Vae:
-      return "VAE";
-  }
-  return "";
-}
-
-std::filesystem::path path_of(Network network, const ModelFolder& folder) {
-  switch (network) {
-    case Network::TextEncoder:
-      return folder.text_encoder;
-    case Network::AudioEncoder:
-      return folder.audio_encoder;
-    case Network::HighNoise:
-    case Network::Speech:
-      return folder.high_noise;
-    case Network::LowNoise:
-      return folder.low_noise;
-    case Network::Vae:
-      return folder.vae;
-  }
-  return {};
-}
-
-std::vector<Network> networks_of(const ModelFolder& folder) {
-  if (!folder.audio_encoder.empty())
-    return {Network::TextEncoder, Network::AudioEncoder, Network::Speech, Network::Vae};
-  return {Network::TextEncoder, Network::HighNoise, Network::LowNoise, Network::Vae};
-}
-
-uint64_t placed_bytes(Network network, const ModelFolder& folder, const Placement& placement) {
+uint64_t placed_bytes(Network network, const ModelParts& parts, const Placement& placement) {
   const Place place = place_of(network, placement).planned();
-  if (place.mapped && !Checkpoint::open(path_of(network, folder)).is_coded()) return 0;
-  return build_bytes(network, folder, place, placement.vae);
+  if (place.mapped && !Checkpoint::open(parts.path_of(network)).is_coded()) return 0;
+  return build_bytes(network, parts, place, placement.vae);
 }
 
-void check_network(Network network, const ModelFolder& folder) {
-  build_bytes(network, folder, Place{}.planned(), at::kFloat);
+void check_network(Network network, const ModelParts& parts) {
+  build_bytes(network, parts, Place{}.planned(), at::kFloat);
 }
 
-bool all_fit(const ModelFolder& folder, const Placement& placement, uint64_t working, uint64_t available) {
+bool all_fit(const ModelParts& parts, const Placement& placement, uint64_t working, uint64_t available) {
   uint64_t all = 0;
-  for (Network network : networks_of(folder)) all += placed_bytes(network, folder, placement);
+  for (const auto& [network, part] : parts.networks) all += placed_bytes(network, parts, placement);
   if (placement.device.is_cpu() && all == 0) return true;  // mapped files alone
   return all + working <= available;
 }
 
-Networks::Networks(ModelFolder folder, const Placement& placement, Keep keep, Log log)
-    : folder_(std::move(folder)), placement_(placement), log_(std::move(log)), keep_(keep) {}
+Networks::Networks(ModelParts parts, const Placement& placement, Keep keep, Log log)
+    : parts_(std::move(parts)), placement_(placement), log_(std::move(log)), keep_(keep) {}
 
-Networks::Networks(ModelFolder folder, const Placement& placement, uint64_t working, Log log)
-    : Networks(folder, placement,
-               all_fit(folder, placement, working, available_memory(placement.device)) ? Keep::All : Keep::One,
+Networks::Networks(ModelParts parts, const Placement& placement, uint64_t working, Log log)
+    : Networks(parts, placement,
+               all_fit(parts, placement, working, available_memory(placement.device)) ? Keep::All : Keep::One,
                std::move(log)) {}
 
 template <typename Model, typename Load>
 const Model& Networks::get(std::unique_ptr<Model>& slot, Network network, Load load) {
   if (slot) return *slot;
   if (keep_ == Keep::One) {
-    for (Network other : networks_of(folder_))
+    for (const auto& [other, part] : parts_.networks)
       if (other != network && other != Network::AudioEncoder) drop(other);
   }
   auto start = std::chrono::steady_clock::now();
-  Checkpoint checkpoint = Checkpoint::open(path_of(network, folder_));
+  Checkpoint checkpoint = open_network(network, parts_);
   uint64_t bytes = checkpoint.bytes();
   slot = load(std::move(checkpoint), place_of(network, placement_));
   log_("load", {{"network", name(network)},
@@ -191,9 +151,10 @@ const Umt5Encoder& Networks::text_encoder() {
 const WanModel& Networks::expert(bool high) {
   std::unique_ptr<WanModel>& slot = high ? high_ : low_;
   if (!slot) ++expert_loads_;
-  return get(slot, high ? Network::HighNoise : Network::LowNoise, [&](Checkpoint file, const Place& place) {
+  const Network network = high ? Network::HighNoise : Network::LowNoise;
+  return get(slot, network, [&](Checkpoint file, const Place& place) {
     warn_of_precision();
-    return build_expert(high ? folder_.high_noise : folder_.low_noise, std::move(file), place).model;
+    return build_expert(parts_.networks.at(network), std::move(file), place).model;
   });
 }
 
@@ -201,13 +162,13 @@ const SpeechModel& Networks::speech() {
   if (!speech_) ++expert_loads_;
   return get(speech_, Network::Speech, [&](Checkpoint file, const Place& place) {
     warn_of_precision();
-    return build_speech(folder_.high_noise, std::move(file), place).model;
+    return build_speech(parts_.networks.at(Network::Speech), std::move(file), place).model;
   });
 }
 
 const Wav2Vec2& Networks::audio_encoder() {
   return get(audio_encoder_, Network::AudioEncoder, [&](Checkpoint file, const Place& place) {
-    return build_audio_encoder(folder_.audio_encoder, std::move(file), place).model;
+    return build_audio_encoder(parts_.networks.at(Network::AudioEncoder), std::move(file), place).model;
   });
 }
 
@@ -221,7 +182,7 @@ const vae::Vae& Networks::wide_vae() {
   if (placement_.vae == at::kFloat) return vae();
   log_("vae", {{"dtype", "float32"}, {"reason", "a clip exceeds the range of half precision"}});
   if (placement_.device.is_cuda()) {
-    for (Network other : networks_of(folder_))
+    for (const auto& [other, part] : parts_.networks)
       if (other != Network::Vae && other != Network::AudioEncoder) drop(other);
   }
   return get(wide_vae_, Network::Vae,

@@ -1,4 +1,4 @@
-// The networks of a model folder: loaded when they are first asked for, unloaded where others need the room.
+// The networks of a model: loaded when they are first asked for, unloaded where others need the room.
 #pragma once
 
 #include <memory>
@@ -6,7 +6,7 @@
 
 #include "engine/base/log.h"
 #include "engine/residency/device.h"
-#include "engine/residency/model_folder.h"
+#include "engine/residency/parts.h"
 #include "models/umt5/encoder.h"
 #include "models/vae/vae.h"
 #include "models/wan/model.h"
@@ -15,26 +15,17 @@
 
 namespace wan {
 
-enum class Network { TextEncoder, AudioEncoder, HighNoise, LowNoise, Speech, Vae };
-/// The networks of a folder, in the order a job needs them: two experts, or for speech one model and an audio encoder.
-std::vector<Network> networks_of(const ModelFolder& folder);
-/// "text encoder", "high-noise expert" and so on.
-const char* name(Network network);
-
-/// Its file, or the folder of its files.
-std::filesystem::path path_of(Network network, const ModelFolder& folder);
-
-/// Builds a network from its config and the headers of its files alone, as loading does: every tensor must be there, in
+/// Builds a network from the headers of its files and its config alone, as loading does: every tensor must be there, in
 /// its shape and whole. Throws ModelError.
-void check_network(Network network, const ModelFolder& folder);
+void check_network(Network network, const ModelParts& parts);
 
 /// Bytes a network's weights take on the placement once they are loaded: it is built on the meta device, from headers
 /// alone. 0 on the CPU, where the mapped files serve, and for the audio encoder, which stays there. Throws ModelError.
-uint64_t placed_bytes(Network network, const ModelFolder& folder, const Placement& placement);
+uint64_t placed_bytes(Network network, const ModelParts& parts, const Placement& placement);
 
-/// Whether all networks of the folder and `working` bytes of activations fit into `available` bytes of the placement at
+/// Whether all networks of the model and `working` bytes of activations fit into `available` bytes of the placement at
 /// once; on the CPU they do. Throws ModelError.
-bool all_fit(const ModelFolder& folder, const Placement& placement, uint64_t working, uint64_t available);
+bool all_fit(const ModelParts& parts, const Placement& placement, uint64_t working, uint64_t available);
 
 /// What the log says, once, where a transformer is loaded in another precision than the reference's.
 inline constexpr const char* kUnmeasuredText =
@@ -45,11 +36,11 @@ inline constexpr const char* kUnmeasuredText =
 class Networks {
  public:
   enum class Keep { All, One };
-  Networks(ModelFolder folder, const Placement& placement, Keep keep, Log log);
+  Networks(ModelParts parts, const Placement& placement, Keep keep, Log log);
   /// Keeps all where they fit into what is free now.
-  Networks(ModelFolder folder, const Placement& placement, uint64_t working, Log log);
+  Networks(ModelParts parts, const Placement& placement, uint64_t working, Log log);
 
-  const ModelFolder& folder() const { return folder_; }
+  const ModelParts& parts() const { return parts_; }
   const Placement& placement() const { return placement_; }
 
   /// Each throws ModelError where the files are not what the network needs. A reference holds until another network is
@@ -74,7 +65,7 @@ class Networks {
 
   void warn_of_precision();
 
-  ModelFolder folder_;
+  ModelParts parts_;
   Placement placement_;
   Log log_;
   bool warned_ = false;

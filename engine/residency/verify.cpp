@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/residency/checksums.h"
+#include "engine/residency/folder_scan.h"
 #include "models/files/digest.h"
 #include "models/files/error.h"
 #include "models/weights/format/layout.h"
@@ -34,6 +35,25 @@ std::vector<fs::path> files_under(const fs::path& folder) {
   if (error) throw ModelError(folder.string(), "must be a folder that can be listed, cannot");
   std::sort(files.begin(), files.end());
   return files;
+}
+
+/// The parts of a model that lie behind links to folders, which files_under does not enter.
+void add_linked_parts(const fs::path& folder, std::vector<fs::path>& files) {
+  const std::set<fs::path> known(files.begin(), files.end());
+  const auto add = [&](const fs::path& path) {
+    const fs::path file = path.lexically_relative(folder);
+    if (!known.contains(file)) files.push_back(file);
+  };
+  std::error_code ignored;
+  for (const ModelPart& part : scan_folder(folder).checkpoints) {
+    if (!fs::is_directory(part.path, ignored)) {
+      add(part.path);
+      continue;
+    }
+    for (const auto& entry : fs::directory_iterator(part.path, ignored))
+      if (!is_hidden(entry.path()) && entry.is_regular_file(ignored)) add(entry.path());
+  }
+  std::sort(files.begin(), files.end());
 }
 
 /// Reports a hundred times, whatever the size.
@@ -89,6 +109,7 @@ Subject subject_of(const fs::path& path) {
   if (fs::is_directory(path, error)) {
     const fs::path folder = (path / "").parent_path();
     Subject subject{folder, {}, files_under(folder), /*single=*/false};
+    add_linked_parts(folder, subject.lists);
     for (const fs::path& file : subject.lists)
       if (!is_checksum_list(file)) subject.files.push_back(file);
     return subject;

@@ -122,6 +122,12 @@ std::vector<std::filesystem::path> Checkpoint::paths(const std::filesystem::path
   return std::move(layout.weights);
 }
 
+Checkpoint Checkpoint::renamed(StoredTensors tensors) const {
+  Checkpoint checkpoint = *this;
+  checkpoint.tensors_ = std::move(tensors);
+  return checkpoint;
+}
+
 Checkpoint Checkpoint::names_only(StoredTensors tensors, std::string label) {
   Checkpoint checkpoint;
   checkpoint.tensors_ = std::move(tensors);

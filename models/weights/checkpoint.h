@@ -25,6 +25,8 @@ class Checkpoint {
   static Checkpoint open(const std::filesystem::path& path);
   /// The files that open() would read, the index among them. Throws ModelError for a broken index.
   static std::vector<std::filesystem::path> paths(const std::filesystem::path& path);
+  /// The same files with their tensors described anew, such as by other names; each lies in one of the files.
+  Checkpoint renamed(StoredTensors tensors) const;
   /// Names and shapes without data: builds a network on the meta device, at no memory.
   static Checkpoint names_only(StoredTensors tensors, std::string label);
 

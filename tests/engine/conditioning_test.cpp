@@ -6,6 +6,7 @@
 #include "engine/job/image_task.h"
 #include "engine/job/video_task.h"
 #include "tests/engine/media_support.h"
+#include "tests/parts.h"
 #include "tests/support.h"
 #include "tests/support/job.h"
 
@@ -20,7 +21,7 @@ class ConditioningTest : public testing::Test {
  private:
   c10::InferenceMode inference_;
   Networks models_{
-      open_model_folder(std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints/Wan2.2-T2V-A14B", Task::T2V),
+      parts_of(std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints/Wan2.2-T2V-A14B", Task::T2V),
       Placement{}, 0, Log{}};
 };
 

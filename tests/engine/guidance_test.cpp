@@ -1,5 +1,6 @@
 #include "engine/sampling/guidance.h"
 
+#include "tests/parts.h"
 #include "tests/support.h"
 
 namespace wan {
@@ -8,9 +9,9 @@ namespace {
 const std::filesystem::path kNano = WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano";
 
 struct Guided : testing::Test {
-  Networks models{open_model_folder(kNano, Task::T2V), Placement{}, Networks::Keep::All, Log{}};
+  Networks models{parts_of(kNano, Task::T2V), Placement{}, Networks::Keep::All, Log{}};
   const int64_t text_dim =
-      Checkpoint::open(models.folder().high_noise).tensors().at("text_embedding.0.weight").shape.at(1);
+      Checkpoint::open(models.parts().path_of(Network::HighNoise)).tensors().at("text_embedding.0.weight").shape.at(1);
   Conditioning texts{.positive = at::ones({3, text_dim}), .negative = at::full({2, text_dim}, -1), .image = {}};
   at::Tensor x = at::arange(16 * 2 * 4 * 4, at::kFloat).view({16, 2, 4, 4}).sin();
 

@@ -14,6 +14,7 @@
 #include "models/files/mapped_file.h"
 #include "models/weights/format/format.h"
 #include "models/weights/format/safetensors.h"
+#include "tests/parts.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
 
@@ -27,7 +28,7 @@ const fs::path kNano = fs::path(WAN_SOURCE_DIR) / "tests/nano/Wan2.2-T2V-A14B-na
 
 FileIdentity identify_one(const fs::path& root, const fs::path& name) {
   IdentityCache cache;
-  return identify(root, {name}, cache).at(0);
+  return identify({{root / name, name.string(), "", ""}}, cache).at(0);
 }
 
 void overwrite(const fs::path& path, uint64_t at, std::string_view bytes) {
@@ -61,7 +62,7 @@ TEST(Identity, OfAPlainFileIsItsDigest) {
   EXPECT_EQ(identity.size, 3u);
   // FIPS 180-4's own example
   EXPECT_EQ(identity.digest, "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  EXPECT_EQ(header_digest(folder.path(), identity.name), "header:" + identity.digest.substr(7));
+  EXPECT_EQ(header_digest(folder / identity.name), "header:" + identity.digest.substr(7));
   EXPECT_THROW(identify_one(folder.path(), "absent"), ModelError);
 }
 
@@ -119,12 +120,12 @@ TEST(Identity, OfAnArchiveSeesItsChecksumsAndWeights) {
 }
 
 TEST(Identity, IsEqualForEveryNumberOfThreadsAndOrder) {
-  const ModelFolder folder = open_model_folder(kNano, Task::T2V);
-  std::vector<fs::path> names = folder.files();
+  const ModelParts folder = parts_of(kNano, Task::T2V);
+  std::vector<PartFile> names = folder.files();
   std::map<std::string, std::string> digests;
   for (int threads : {1, 3, 16}) {
     IdentityCache cache;
-    for (const FileIdentity& file : identify(kNano, names, cache, threads)) {
+    for (const FileIdentity& file : identify(names, cache, threads)) {
       const auto [known, added] = digests.emplace(file.name, file.digest);
       EXPECT_EQ(known->second, file.digest) << file.name << " with " << threads;
     }
@@ -134,7 +135,7 @@ TEST(Identity, IsEqualForEveryNumberOfThreadsAndOrder) {
 }
 
 TEST(Identity, TellsTheExpertsOfAModelApart) {
-  const ModelFolder folder = open_model_folder(kNano, Task::T2V);
+  const ModelParts folder = parts_of(kNano, Task::T2V);
   std::map<std::string, std::string> first;  // digest to name
   for (const FileIdentity& file : identities(folder)) {
     if (!file.name.ends_with(".safetensors")) continue;
@@ -150,8 +151,9 @@ TEST(Identity, IsKeptWhileTheFileStaysWhatItWas) {
   write_safetensors(path, {{"a", at::zeros({100})}});
   IdentityCache cache;
   uint64_t read = 0;
+  const std::vector<PartFile> named = {{path, "x.safetensors", "", ""}};
   const auto reads = [&] {  // whether the file was read
-    identify(folder.path(), {"x.safetensors"}, cache);
+    identify(named, cache);
     return std::exchange(read, cache.bytes_read()) != cache.bytes_read();
   };
   EXPECT_TRUE(reads());
@@ -161,10 +163,10 @@ TEST(Identity, IsKeptWhileTheFileStaysWhatItWas) {
   EXPECT_TRUE(reads());
   EXPECT_FALSE(reads());
 
-  const std::string before = identify(folder.path(), {"x.safetensors"}, cache)[0].digest;
+  const std::string before = identify(named, cache)[0].digest;
   overwrite(path, fs::file_size(path) - 1, "!");
   fs::last_write_time(path, past);
-  EXPECT_NE(identify(folder.path(), {"x.safetensors"}, cache)[0].digest, before) << "its time was set back";
+  EXPECT_NE(identify(named, cache)[0].digest, before) << "its time was set back";
 
   fs::copy(path, folder / "copy");
   fs::last_write_time(folder / "copy", past);
@@ -178,7 +180,7 @@ TEST(Identity, OfFullSizeReadsSamplesOnly) {
   write_sparse_t2v_folder(folder.path());
   fs::create_directories(folder / "google" / "umt5-xxl");
   std::ofstream(folder / "google" / "umt5-xxl" / "spiece.model") << "pieces";
-  const ModelFolder model = open_model_folder(folder.path(), Task::T2V);
+  const ModelParts model = parts_of(folder.path(), Task::T2V);
   IdentityCache cache;
   const auto start = std::chrono::steady_clock::now();
   const std::vector<FileIdentity> files = identities(model, cache);

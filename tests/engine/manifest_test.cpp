@@ -14,7 +14,10 @@ const std::string kCat = R"({"task": "t2v", "model": "m", "prompt": "a cat", "ou
 
 /// A manifest in a folder of its own.
 struct Manifest {
-  explicit Manifest(const std::string& text) { std::ofstream(path(), std::ios::binary) << text; }
+  explicit Manifest(const std::string& text) {
+    std::filesystem::create_directory(folder / "m");
+    std::ofstream(path(), std::ios::binary) << text;
+  }
   std::string path() const { return folder / "list.jsonl"; }
   std::vector<ManifestJob> read(const ManifestOptions& options = {}) const { return read_manifest(path(), options); }
 
@@ -160,12 +163,13 @@ TEST(Manifest, DrawnSeedsFollowFromTheNumberAndTheLineAlone) {
 }
 
 TEST(Manifest, TheCommandsFlagsAreDefaults) {
-  const nlohmann::json flags = {{"model", "here"}, {"unlocked", "true"}, {"device", "cpu"}};
+  const nlohmann::json flags = {{"model", "here/model"}, {"unlocked", "true"}, {"device", "cpu"}};
   Manifest manifest(R"({"task": "t2v", "prompt": "p", "num_frames": 5, "out": "a.mp4"})"
                     "\n" +
                     line(R"("unlocked": false, "device": "auto")", "b.mp4"));
   std::vector<ManifestJob> jobs = manifest.read({.defaults = flags});
-  EXPECT_EQ(jobs[0].request.model, std::filesystem::absolute("here")) << "relative to where the command was typed";
+  EXPECT_EQ(jobs[0].request.model, std::filesystem::absolute("here/model"))
+      << "relative to where the command was typed";
   EXPECT_EQ(jobs[0].request.num_frames, 5);
   EXPECT_EQ(jobs[0].request.device, "cpu");
   EXPECT_FALSE(jobs[1].request.unlocked);

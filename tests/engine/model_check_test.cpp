@@ -12,6 +12,7 @@
 #include "models/files/error.h"
 #include "models/weights/checkpoint.h"
 #include "models/weights/format/safetensors.h"
+#include "tests/parts.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
 
@@ -38,7 +39,7 @@ struct Copy {
   fs::path operator/(const std::string& name) const { return folder / "m" / name; }
   std::string refusal() const {
     try {
-      check_model(open_model_folder(folder / "m", task));
+      check_model(parts_of(folder / "m", task));
     } catch (const ModelError& error) {
       return error.what();
     }
@@ -51,6 +52,12 @@ struct Copy {
 void expect_refused(const Copy& copy, const std::string& words) {
   const std::string why = copy.refusal();
   EXPECT_NE(why.find(words), std::string::npos) << why;
+}
+
+std::vector<std::string> names_of(const ModelParts& parts) {
+  std::vector<std::string> names;
+  for (const PartFile& file : parts.files()) names.push_back(file.name);
+  return names;
 }
 
 void cut_in_half(const fs::path& path) {
@@ -70,15 +77,15 @@ TEST(ModelCheck, WholeModelsPass) {
 
 TEST(ModelCheck, FilesThatDoNotCountDoNotMatter) {
   const Copy copy(kNano);
-  const std::vector<fs::path> files = open_model_folder(copy / "", Task::T2V).files();
+  const auto files = names_of(parts_of(copy / "", Task::T2V));
   for (const char* folder : {"", "high_noise_model", "low_noise_model", "google/umt5-xxl"})
     for (const char* name : {"._diffusion_pytorch_model-00001-of-00002.safetensors", "._config.json", ".DS_Store",
                              "model.safetensors.incomplete", "Wan2.1_VAE.pth.part", "lost+found/x.safetensors",
                              ".cache/huggingface/download/x.safetensors.lock", "thumbs.db", "lora.safetensors"})
       write(copy / folder / name, std::string("\0\5\26\7\0\2\0\0Mac OS X", 16));
   EXPECT_EQ(copy.refusal(), "accepted");
-  const ModelFolder folder = open_model_folder(copy / "", Task::T2V);
-  EXPECT_EQ(folder.files(), files);
+  const ModelParts folder = parts_of(copy / "", Task::T2V);
+  EXPECT_EQ(names_of(folder), files);
   EXPECT_EQ(identities(folder).size(), files.size());
 }
 
@@ -94,9 +101,9 @@ TEST(ModelCheck, ADownloadCacheOfLinksPasses) {
     fs::create_directories(link.parent_path());
     fs::create_symlink(blob.lexically_relative(link.parent_path()), link);
   }
-  EXPECT_NO_THROW(check_model(open_model_folder(cache / "snapshots/a1", Task::T2V)));
+  EXPECT_NO_THROW(check_model(parts_of(cache / "snapshots/a1", Task::T2V)));
   fs::remove(cache / "blobs/1");
-  EXPECT_THROW(check_model(open_model_folder(cache / "snapshots/a1", Task::T2V)), ModelError);
+  EXPECT_THROW(check_model(parts_of(cache / "snapshots/a1", Task::T2V)), ModelError);
 }
 
 TEST(ModelCheck, TheSecondExpertIsLookedAtToo) {
@@ -155,7 +162,7 @@ TEST(ModelCheck, NetworksMustFitTheirConfigAndEachOther) {
   nlohmann::json config = nlohmann::json::parse(in);
   config["num_layers"] = config.at("num_layers").get<int>() + 1;
   write(copy / "low_noise_model/config.json", config.dump());
-  expect_refused(copy, "[m/low_noise_model] must hold exactly the tensors of its network, has ");
+  expect_refused(copy, "[low_noise_model/config.json] num_layers must be 6, as in the tensors of ");
   fs::copy_file(kNano / "low_noise_model/config.json", copy / "low_noise_model/config.json",
                 fs::copy_options::overwrite_existing);
   const std::string encoder = "models_t5_umt5-xxl-enc-bf16.pth";
@@ -171,7 +178,7 @@ TEST(ModelCheck, AnUnfinishedDownloadIsNotTakenForTheFile) {
   expect_refused(copy, "Wan2.1_VAE.pth] must be whole, and .aria2 beside it");
   fs::remove(copy / "Wan2.1_VAE.pth.aria2");
   fs::rename(copy / "Wan2.1_VAE.pth", copy / "Wan2.1_VAE.pth.incomplete");
-  expect_refused(copy, "lacks Wan2.1_VAE.pth; a download is unfinished: Wan2.1_VAE.pth.incomplete");
+  expect_refused(copy, "a download is unfinished: Wan2.1_VAE.pth.incomplete; --vae FILE names it");
 }
 
 TEST(ModelCheck, WeightsOfZerosAreNoted) {
@@ -181,7 +188,7 @@ TEST(ModelCheck, WeightsOfZerosAreNoted) {
   IdentityCache cache;
   const auto notes = [&] {
     Notes notes;
-    note_zero_weights(identities(open_model_folder(copy / "", Task::T2V), cache), notes);
+    note_zero_weights(identities(parts_of(copy / "", Task::T2V), cache), notes);
     return notes.list();
   };
   EXPECT_TRUE(notes().empty());
@@ -210,7 +217,7 @@ TEST(ModelCheck, AWeightThatIsPartlyZeroIsNone) {
                                                {"part.weight", one},
                                                {"small.weight", at::zeros({2, 3})}});
   IdentityCache cache;
-  const auto zeros = identify(folder.path(), {"x.safetensors"}, cache).at(0).zeros;
+  const auto zeros = identify({{folder / "x.safetensors", "x.safetensors", "", ""}}, cache).at(0).zeros;
   EXPECT_EQ(zeros, (std::vector<std::string>{"full.weight", "small.weight"}));
 }
 
@@ -234,7 +241,7 @@ TEST(ModelCheck, OfFullSizeTakesLessThanASecond) {
   const TemporaryFolder folder;
   write_sparse_t2v_folder(folder.path());
   write_full_tokenizer(folder / "google/umt5-xxl/tokenizer.json");
-  const ModelFolder model = open_model_folder(folder.path(), Task::T2V);
+  const ModelParts model = parts_of(folder.path(), Task::T2V);
   const double before = peak_megabytes();
   const auto start = std::chrono::steady_clock::now();
   check_model(model);

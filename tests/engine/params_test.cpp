@@ -338,7 +338,8 @@ TEST(Params, EveryParameterIsStored) {
   for (Task task : kTasks) {
     json more = {
         {"sigmas", {0.5}}, {"num_frames", task == Task::S2V ? 80 : 81}, {"width", 64}, {"height", 64}, {"model", "m"}};
-    for (const char* name : {"last_image_url", "pose_video_url"})
+    for (const char* name : {"last_image_url", "pose_video_url", "high_noise", "low_noise", "transformer",
+                             "text_encoder", "vae", "audio_encoder", "tokenizer"})
       if (find_parameter(name)->accepts(task)) more[name] = "f";
     json stored = to_json(parse(task, fields(task, more), kFields));
     for (const Parameter& parameter : parameters())

@@ -7,6 +7,7 @@
 
 #include "engine/media/video_reader.h"
 #include "engine/request/parse.h"
+#include "tests/parts.h"
 #include "tests/support/render.h"
 
 namespace wan {
@@ -246,11 +247,10 @@ TEST_F(Render, LatentsAreDecodedByThemselves) {
   Silent silent;
   SavedLatents saved = load_latents(*work.latents());
   EXPECT_EQ(saved.audio_from, "aac_sound.mp4") << "its name alone";
-  EXPECT_THROW(
-      decode_saved(saved, wanted.out, Placement{}, open_model_folder(wanted.model, Task::V2V), {}, Log{}, silent),
-      InvalidRequest);
+  EXPECT_THROW(decode_saved(saved, wanted.out, Placement{}, parts_of(wanted.model, Task::V2V), {}, Log{}, silent),
+               InvalidRequest);
   saved.audio_from = wanted.video_url;
-  decode_saved(saved, wanted.out, Placement{}, open_model_folder(wanted.model, Task::V2V), {}, Log{}, silent);
+  decode_saved(saved, wanted.out, Placement{}, parts_of(wanted.model, Task::V2V), {}, Log{}, silent);
   EXPECT_TRUE(bytes_of(wanted.out) == whole);
 }
 

@@ -10,6 +10,7 @@
 #include "models/files/digest.h"
 #include "models/files/mapped_file.h"
 #include "models/weights/format/format.h"
+#include "tests/parts.h"
 #include "tests/support.h"
 
 namespace wan {
@@ -24,7 +25,7 @@ struct Scene {
              fs::copy_options::recursive);
     record.files = identities(model());
   }
-  ModelFolder model() const { return open_model_folder(folder / "model", Task::T2V); }
+  ModelParts model() const { return parts_of(folder / "model", Task::T2V); }
   fs::path at(const std::string& name) const { return folder / "model" / name; }
 
   std::vector<std::string> others() const {
@@ -83,7 +84,7 @@ TEST(Replay, TellsFilesThatAreGoneNewOrOfAnotherSize) {
 TEST(Replay, ComparesTheHeadersThatAnOlderRecordKnows) {
   Scene scene;
   EXPECT_FALSE(knows_headers_only(scene.record));
-  for (FileIdentity& file : scene.record.files) file.digest = header_digest(scene.folder / "model", file.name);
+  for (FileIdentity& file : scene.record.files) file.digest = header_digest(scene.at(file.name));
   EXPECT_TRUE(knows_headers_only(scene.record));
   change(scene.at(kShard), fs::file_size(scene.at(kShard)) - 4);
   EXPECT_EQ(scene.others(), Lines()) << "it cannot know";

@@ -7,6 +7,7 @@
 #include "engine/residency/needs.h"
 #include "models/files/error.h"
 #include "models/weights/format/safetensors.h"
+#include "tests/parts.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
 
@@ -34,7 +35,7 @@ void use_all(Networks& models) {
 
 TEST(Residency, WhereAllFitsEachNetworkIsLoadedOnce) {
   std::vector<std::string> loads;
-  Networks models(open_model_folder(kNano, Task::T2V), Placement{}, Networks::Keep::All, loads_into(loads));
+  Networks models(parts_of(kNano, Task::T2V), Placement{}, Networks::Keep::All, loads_into(loads));
   use_all(models);
   EXPECT_EQ(loads, (std::vector<std::string>{"text encoder", "high-noise expert", "low-noise expert", "VAE"}));
   EXPECT_EQ(models.expert_loads(), 2);
@@ -42,7 +43,7 @@ TEST(Residency, WhereAllFitsEachNetworkIsLoadedOnce) {
 
 TEST(Residency, ElseANetworkMakesRoomForTheNext) {
   std::vector<std::string> loads;
-  Networks models(open_model_folder(kNano, Task::T2V), Placement{}, Networks::Keep::One, loads_into(loads));
+  Networks models(parts_of(kNano, Task::T2V), Placement{}, Networks::Keep::One, loads_into(loads));
   use_all(models);
   EXPECT_EQ(loads, (std::vector<std::string>{"text encoder", "high-noise expert", "low-noise expert",
                                              "high-noise expert", "VAE"}));
@@ -54,19 +55,19 @@ TEST(Residency, ElseANetworkMakesRoomForTheNext) {
 }
 
 TEST(Residency, AllFitOnlyBesideTheActivations) {
-  const ModelFolder folder = open_model_folder(kNano, Task::T2V);
+  const ModelParts folder = parts_of(kNano, Task::T2V);
   uint64_t weights = 0;
-  for (Network network : networks_of(folder)) weights += placed_bytes(network, folder, kCuda);
+  for (const auto& [network, part] : folder.networks) weights += placed_bytes(network, folder, kCuda);
   EXPECT_TRUE(all_fit(folder, kCuda, 1000, weights + 1000));
   EXPECT_FALSE(all_fit(folder, kCuda, 1001, weights + 1000));
   EXPECT_TRUE(all_fit(folder, Placement{}, 1000, 0));  // mappings
 }
 
 TEST(Residency, PlacedBytesFollowRoleAndTarget) {
-  const ModelFolder folder = open_model_folder(kNano, Task::T2V);
+  const ModelParts folder = parts_of(kNano, Task::T2V);
   EXPECT_EQ(placed_bytes(Network::HighNoise, folder, Placement{}), 0u);
   // Float32 files, which the VAE stays, but that 3 x 3 taps behind a doubling of pixels become 4 times 2 x 2.
-  const Checkpoint vae = Checkpoint::open(folder.vae);
+  const Checkpoint vae = Checkpoint::open(folder.path_of(Network::Vae));
   uint64_t folded = 0;
   for (const auto& [name, tensor] : vae.tensors())
     if (name.find("decoder.upsamples.") == 0 && name.find("resample.1.weight") != std::string::npos)
@@ -76,7 +77,7 @@ TEST(Residency, PlacedBytesFollowRoleAndTarget) {
   Placement half = kCuda;
   half.vae = at::kHalf;
   EXPECT_EQ(placed_bytes(Network::Vae, folder, half), (vae.bytes() + folded) / 2);
-  const Checkpoint expert = Checkpoint::open(folder.high_noise);
+  const Checkpoint expert = Checkpoint::open(folder.path_of(Network::HighNoise));
   // What the reference autocasts lies in bf16: linears of the blocks, text MLP, patch embedding.
   uint64_t bytes = 0;
   for (const auto& [name, tensor] : expert.tensors()) {
@@ -91,9 +92,9 @@ TEST(Residency, PlacedBytesFollowRoleAndTarget) {
 TEST(Residency, ALowerPrecisionHoldsBlocksInOneByteAWeight) {
   Placement balanced = kCuda;
   balanced.precision = Precision::Balanced;
-  const ModelFolder folder = open_model_folder(kNano, Task::T2V);
+  const ModelParts folder = parts_of(kNano, Task::T2V);
   uint64_t less = 0;
-  const Checkpoint expert = Checkpoint::open(folder.high_noise);
+  const Checkpoint expert = Checkpoint::open(folder.path_of(Network::HighNoise));
   for (const auto& [name, tensor] : expert.tensors()) {
     if (!name.starts_with("blocks.") || tensor.shape.size() != 2) continue;
     if (name == "blocks.0.cross_attn.q.weight" || name == "blocks.5.cross_attn.q.weight") continue;  // stay in bf16
@@ -115,7 +116,7 @@ TEST(Residency, ALowerPrecisionSaysOnceThatItIsNotMeasured) {
     }};
     Placement placement;
     placement.precision = precision;
-    Networks models(open_model_folder(kNano, Task::T2V), placement, Networks::Keep::One, log);
+    Networks models(parts_of(kNano, Task::T2V), placement, Networks::Keep::One, log);
     use_all(models);
     EXPECT_EQ(warnings, precision == Precision::Exact ? 0 : 1);
   }
@@ -126,7 +127,7 @@ TEST(Memory, OfTheRealModel) {
   write_sparse_t2v_folder(files / "model");
   std::filesystem::create_directories(files / "model/google/umt5-xxl");
   std::ofstream(files / "model/google/umt5-xxl/tokenizer.json") << "{}";
-  const ModelFolder folder = open_model_folder(files / "model", Task::T2V);
+  const ModelParts folder = parts_of(files / "model", Task::T2V);
   const Extent extent{81, 720, 1280};
   EXPECT_EQ(extent.tokens(), 75600);
   EXPECT_NEAR(double(placed_bytes(Network::HighNoise, folder, kCuda)), 28.95e9, 0.01e9);  // islands in float32
@@ -149,7 +150,7 @@ TEST(Memory, FollowsTheFormOfTheWeights) {
   write_sparse_t2v_folder(files / "model");
   std::filesystem::create_directories(files / "model/google/umt5-xxl");
   std::ofstream(files / "model/google/umt5-xxl/tokenizer.json") << "{}";
-  const ModelFolder folder = open_model_folder(files / "model", Task::T2V);
+  const ModelParts folder = parts_of(files / "model", Task::T2V);
   Placement wide = kCuda, fp8 = kCuda;
   wide.dtype = at::kFloat;
   fp8.weights = Kept::Fp8;
@@ -184,7 +185,7 @@ TEST(Memory, AFormThatTakesMoreThanTheFilesIsTold) {
     tensors[entry.first] = floats.map(entry.first).to(at::kFloat8_e4m3fn).contiguous();
   for (const auto& file : Checkpoint::paths(expert)) std::filesystem::remove(file);
   write_safetensors(expert / "diffusion_pytorch_model.safetensors", tensors);
-  const ModelFolder folder = open_model_folder(files / "model", Task::T2V);
+  const ModelParts folder = parts_of(files / "model", Task::T2V);
   const auto noted = [&](Kept kept, Placement placement = kCuda) {
     placement.weights = kept;
     Notes notes;
@@ -205,7 +206,7 @@ TEST(Memory, AFormThatTakesMoreThanTheFilesIsTold) {
 }
 
 TEST(Memory, AWideDecodeThatHasNoRoomNamesBothNeeds) {
-  const ModelFolder folder = open_model_folder(kNano, Task::T2V);
+  const ModelParts folder = parts_of(kNano, Task::T2V);
   Placement half = kCuda;
   half.vae = at::kHalf;
   const Extent extent{1, 720, 1280};
@@ -254,15 +255,18 @@ TEST(Memory, ARefusalNamesBothNumbersAndAWayOut) {
   EXPECT_NO_THROW(check_fits({"decode", 1, 0}, {81, 720, 1280}, Placement{}));
 }
 
-TEST(ModelFolder, OfAnotherTaskIsRefused) {
+TEST(Residency, AModelOfAnotherTaskIsRefused) {
   const std::filesystem::path golden = WAN_SOURCE_DIR "/tests/golden/checkpoints";
-  EXPECT_NO_THROW(open_model_folder(golden / "Wan2.2-I2V-A14B", Task::I2V));
-  EXPECT_THROW(open_model_folder(golden / "Wan2.2-I2V-A14B", Task::V2V), ModelError);
+  EXPECT_NO_THROW(parts_of(golden / "Wan2.2-I2V-A14B", Task::I2V));
+  EXPECT_THROW(parts_of(golden / "Wan2.2-I2V-A14B", Task::V2V), ModelError);
   try {
-    open_model_folder(kNano, Task::I2V);
+    parts_of(kNano, Task::I2V);
     FAIL() << "text to video serves pictures";
   } catch (const ModelError& error) {
-    EXPECT_NE(std::string(error.what()).find("in_dim 36, got 16"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what())
+                  .find("must be an image-to-video transformer as the high-noise expert of i2v, is: text-to-video"),
+              std::string::npos)
+        << error.what();
   }
 }
 

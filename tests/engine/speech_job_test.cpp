@@ -18,6 +18,7 @@
 #include "engine/request/parse.h"
 #include "models/weights/format/safetensors.h"
 #include "tests/engine/media_support.h"
+#include "tests/parts.h"
 #include "tests/support/render.h"
 
 namespace wan {
@@ -62,7 +63,7 @@ std::string rendered(const Request& request, Progress& progress, const Log& log 
 
 /// The record of `request`.
 Record record_of(const Request& request) {
-  return make_record(request, resolve_placement(request), identities(open_model_folder(request.model, request.task)));
+  return make_record(request, resolve_placement(request), identities(parts_of(request.model, request.task)));
 }
 
 /// The clips of the unfinished run that makes `out`.

@@ -6,6 +6,7 @@
 
 #include "models/weights/checkpoint.h"
 #include "models/weights/format/safetensors.h"
+#include "tests/parts.h"
 #include "tests/support.h"
 
 namespace wan {
@@ -25,15 +26,16 @@ class VaeRangeTest : public testing::Test {
 
   Networks models(double decoder_scale, double encoder_scale, at::ScalarType dtype) {
     const fs::path tiny = fs::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints/Wan2.2-T2V-A14B";
-    ModelFolder folder = open_model_folder(tiny, Task::T2V);
-    const Checkpoint file = Checkpoint::open(folder.vae);
+    ModelParts folder = parts_of(tiny, Task::T2V);
+    const Checkpoint file = Checkpoint::open(folder.path_of(Network::Vae));
     std::map<std::string, at::Tensor> tensors;
     for (const auto& [name, stored] : file.tensors()) {
       const double scale = name.starts_with("decoder.") ? decoder_scale : encoder_scale;
       tensors[name] = file.map(name) * (in_stream(name) ? scale : 1);
     }
-    folder.vae = folder_ / (std::to_string(decoder_scale) + "-" + std::to_string(encoder_scale) + ".safetensors");
-    write_safetensors(folder.vae, tensors);
+    fs::path& vae = folder.networks.at(Network::Vae).path;
+    vae = folder_ / (std::to_string(decoder_scale) + "-" + std::to_string(encoder_scale) + ".safetensors");
+    write_safetensors(vae, tensors);
     Placement placement;
     placement.vae = dtype;
     return Networks(folder, placement, Networks::Keep::All,

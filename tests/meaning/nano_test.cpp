@@ -10,6 +10,7 @@
 #include "engine/sampling/denoise.h"
 #include "models/weights/checkpoint.h"
 #include "tests/meaning/measure.h"
+#include "tests/parts.h"
 #include "tests/support.h"
 #include "tests/support/job.h"
 #include "tools/cli/command_line.h"
@@ -47,7 +48,7 @@ class Renderer {
         dtype_(dtype),
         precision_(precision),
         first_(request_of(expected_["clips"][0], expected_["settings"], dtype, precision)),
-        models_(open_model_folder(first_.model, first_.task), resolve_placement(first_), 0, Log{}),
+        models_(parts_of(first_.model, first_.task), resolve_placement(first_), 0, Log{}),
         text_(models_) {}
 
   const nlohmann::json& expected() const { return expected_; }

@@ -9,10 +9,12 @@
 #include "engine/media/resize.h"
 #include "engine/request/geometry.h"
 #include "engine/request/params.h"
+#include "engine/residency/open_network.h"
 #include "engine/sampling/denoise.h"
 #include "engine/sampling/guidance.h"
 #include "engine/sampling/noise.h"
 #include "tests/parity/case.h"
+#include "tests/parts.h"
 #include "tests/support.h"
 #include "tests/support/job.h"
 
@@ -102,10 +104,10 @@ void expect_cut(const Case& golden, const Schedule& schedule) {
 void run(Case& golden) {
   Request request = request_of(golden.json);
   Placement placement;
-  Networks models(open_model_folder(golden.checkpoint(), request.task), placement, 0, Log{});
+  Networks models(parts_of(golden.checkpoint(), request.task), placement, 0, Log{});
   std::string prompt = golden.json["prompt"], negative = golden.json["negative_prompt"];
   if (negative.empty()) negative = find_parameter("negative_prompt")->accepts(request.task)->reference;
-  text::Tokenizer tokenizer = text::Tokenizer::open(models.folder().tokenizer);
+  text::Tokenizer tokenizer = open_tokenizer(models.parts());
   expect_ids(golden, "prompt_ids", tokenizer, prompt);
   expect_ids(golden, "negative_ids", tokenizer, negative);
 

@@ -7,12 +7,14 @@
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
 #include "engine/request/geometry.h"
+#include "engine/residency/open_network.h"
 #include "engine/sampling/denoise.h"
 #include "engine/speech/chain.h"
 #include "engine/speech/guidance.h"
 #include "engine/speech/waveform.h"
 #include "models/vae/frames.h"
 #include "tests/parity/case.h"
+#include "tests/parts.h"
 #include "tests/support.h"
 #include "tests/support/job.h"
 
@@ -37,7 +39,7 @@ class SpeechRun {
         json_(golden.json),
         request_(request_of(json_)),
         schedule_(make_schedule(request_)),
-        models_(open_model_folder(golden.checkpoint(), Task::S2V), Placement{}, 0, Log{}) {}
+        models_(parts_of(golden.checkpoint(), Task::S2V), Placement{}, 0, Log{}) {}
 
   void operator()() {
     read_picture();
@@ -81,7 +83,7 @@ class SpeechRun {
   }
 
   void read_text() {
-    text::Tokenizer tokenizer = text::Tokenizer::open(models_.folder().tokenizer);
+    text::Tokenizer tokenizer = open_tokenizer(models_.parts());
     std::string prompt = json_["prompt"], negative = json_["negative_prompt"];
     EXPECT_EQ(tokenizer.encode(prompt), json_["prompt_ids"].get<std::vector<int64_t>>()) << golden_.name;
     EXPECT_EQ(tokenizer.encode(negative), json_["negative_prompt_ids"].get<std::vector<int64_t>>()) << golden_.name;

@@ -76,7 +76,7 @@ TEST(Cli, NoCommandAndUnknownCommandAndUnservedTask) {
   EXPECT_EQ(wan_infer({}).code, 2);
   EXPECT_EQ(wan_infer({"render"}).code, 2);
   EXPECT_EQ(wan_infer({"show"}).code, 2);
-  EXPECT_EQ(wan_infer({"t2v", "--prompt", "x"}).err, "wan-infer: [model] is required; give it with --model DIR\n");
+  EXPECT_EQ(wan_infer({"t2v", "--prompt", "x"}).err, "wan-infer: [model] is required; give it with --model DIR|NAME\n");
 }
 
 }  // namespace

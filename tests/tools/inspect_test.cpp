@@ -9,6 +9,7 @@
 
 #include "models/files/error.h"
 #include "models/weights/format/safetensors.h"
+#include "tests/parts.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
 #include "tests/tools/process.h"

@@ -101,8 +101,8 @@ void add_commands(CLI::App& app) {
 
   CLI::App* batch = add_command(
       app, "batch", "MANIFEST", "Render the requests of a manifest; the same command resumes",
-      {"model", "preset", "unlocked", "device", "dtype", "noise_device", "precision", "weights", "metadata",
-       "private_urls"});
+      {"model", "models", "high_noise", "low_noise", "transformer", "text_encoder", "vae", "audio_encoder", "tokenizer",
+       "preset", "unlocked", "device", "dtype", "noise_device", "precision", "weights", "metadata", "private_urls"});
   add_flag(*batch, "--work", "DIR", "Folder of the journal and of what is half done. Default MANIFEST.work.", "Batch");
   add_flag(*batch, "--order", "phases|given",
            "phases moves the weights least; given keeps the manifest's order. Default phases.", "Batch");
@@ -113,21 +113,25 @@ void add_commands(CLI::App& app) {
   add_command(app, "show", "VIDEO", "Print the request that is stored in a video", {});
   CLI::App* replay = add_command(app, "replay", "VIDEO", "Render the request that is stored in a video again",
                                  {"image_url", "last_image_url", "video_url", "audio_url", "pose_video_url", "model",
-                                  "out", "metadata", "device", "dtype", "private_urls"});
+                                  "models", "high_noise", "low_noise", "transformer", "text_encoder", "vae",
+                                  "audio_encoder", "tokenizer", "out", "metadata", "device", "dtype", "private_urls"});
   add_flag(*replay, "--anyway", "", "Render also where model files or inputs are others than the video's.", kGeneral);
   add_single(*replay);
   add_run_flags(*replay);
-  CLI::App* decode = add_command(app, "decode", "LATENTS", "Finish a job whose latents are on disk",
-                                 {"model", "out", "metadata", "device", "video_url", "keep_audio", "private_urls"});
+  CLI::App* decode =
+      add_command(app, "decode", "LATENTS", "Finish a job whose latents are on disk",
+                  {"model", "models", "high_noise", "low_noise", "transformer", "text_encoder", "vae", "audio_encoder",
+                   "tokenizer", "out", "metadata", "device", "video_url", "keep_audio", "private_urls"});
   add_flag(*decode, "--anyway", "", "Decode also where model files are others than those that made the latents.",
            kGeneral);
   add_contact_sheet(*decode);
   add_overwrite(*decode);
   add_run_flags(*decode);
-  CLI::App* inspect = add_command(app, "inspect", "DIR", "List what a model folder holds", {});
+  CLI::App* inspect = add_command(app, "inspect", "DIR", "List what a model's folder or file holds", {});
   add_flag(*inspect, "--verify", "",
            "Compare SHA-256 checksums with those in DIR, or with a list: DIR --verify FILE, as sha256sum writes it.",
            kGeneral);
+  add_flag(*inspect, "--json", "", "Print one JSON object, as --log-format json.", kGeneral);
   add_flag(*inspect, "--log-format", "text|json", "As text, or one JSON object. Default text.", kGeneral);
 
   auto formatter = std::make_shared<HelpFormatter>();
@@ -241,6 +245,7 @@ class Reader {
     command_.anyway = is_set("--anyway");
     command_.dry_run = is_set("--dry-run");
     command_.json = is_set("--json");
+    if (command_.json && command_.name == "inspect") command_.log_format = "json";
     command_.verify = texts_.count("--verify") > 0;
     if (command_.verify && !is_set("--verify")) command_.checksums = text("--verify");
     if (!command_.checksums.empty()) collect([&] { check_readable("verify", command_.checksums); });
@@ -278,7 +283,7 @@ class Reader {
       const Parameter& parameter = *find_parameter(name);
       if (parameter.accepts(Task::T2V)) continue;
       fields.erase(name);  // of a task that only the video tells
-      if (!parameter.path) continue;
+      if (!parameter.media) continue;
       collect([&] {
         const std::string input = read_text(parameter, value);
         if (!is_url(input)) check_readable(name, input);
@@ -294,7 +299,7 @@ class Reader {
     check_writable("contact_sheet", sheet);
     if (!command_.is_render()) return check_other_file("contact_sheet", sheet, command_.name, command_.input);
     for (const Parameter& parameter : parameters()) {
-      if (!parameter.path || !parameter.accepts(command_.request.task)) continue;
+      if (!parameter.path || parameter.named || !parameter.accepts(command_.request.task)) continue;
       const std::string& path = command_.request.*std::get<std::string Request::*>(parameter.field);
       if (!path.empty() && !is_url(path)) check_other_file("contact_sheet", sheet, parameter.name, path);
     }

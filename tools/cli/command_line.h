@@ -34,7 +34,7 @@ struct Command {
   bool dry_run = false;       // print the steps and stop
 
   bool check = false;  // of t2v and its like, batch: look only whether it can run
-  bool json = false;   // check: what was found as JSON
+  bool json = false;   // check, inspect: what was found as JSON
 
   bool is_render() const { return name == "t2v" || name == "i2v" || name == "v2v" || name == "s2v"; }
 };

@@ -55,10 +55,16 @@ const char* word(FileState state) {
 std::string to_text(const Inspection& inspection, bool with_tensors) {
   std::string text = shown_text(inspection.path) + ": " + inspection.kind + "\n";
   for (const InspectedNetwork& network : inspection.networks) {
+    if (!network.why.empty()) {
+      text += shown_text(network.name) + ": " + network.kind + ", " + network.why + "\n";
+      continue;
+    }
     text += shown_text(network.name) + ": " + network.kind + ", " + counted(network.files.size(), "file") + ", " +
             counted(network.tensors.size(), "tensor") + ", " + std::to_string(network.parameters) + " parameters, " +
             gigabytes(network.bytes) + " of " + dtypes_text(network.dtypes) + "\n";
     if (!network.config.empty()) text += "  " + config_text(network.config) + "\n";
+    if (!network.part.empty())
+      text += "  part " + network.part + (network.rule.empty() ? "" : ", " + network.rule) + "\n";
     if (!with_tensors) continue;
     for (const auto& [name, tensor] : network.tensors) {
       text +=
@@ -67,6 +73,7 @@ std::string to_text(const Inspection& inspection, bool with_tensors) {
   }
   for (const InspectedFile& file : inspection.files)
     text += shown_text(file.name) + ": " + gigabytes(file.bytes) + "\n";
+  for (const std::string& remark : inspection.remarks) text += remark + "\n";
   return text;
 }
 
@@ -75,12 +82,15 @@ nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors) 
   for (const InspectedNetwork& network : inspection.networks) {
     nlohmann::ordered_json entry = {{"name", network.name},
                                     {"kind", network.kind},
+                                    {"part", network.part},
+                                    {"rule", network.rule},
                                     {"files", network.files},
                                     {"tensor_count", network.tensors.size()},
                                     {"parameters", network.parameters},
                                     {"bytes", network.bytes},
                                     {"dtypes", network.dtypes},
                                     {"config", network.config}};
+    if (!network.why.empty()) entry["why"] = network.why;
     if (with_tensors) {
       entry["tensors"] = nlohmann::ordered_json::object();
       for (const auto& [name, tensor] : network.tensors) {
@@ -91,7 +101,11 @@ nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors) 
   }
   nlohmann::ordered_json files = nlohmann::ordered_json::array();
   for (const InspectedFile& file : inspection.files) files.push_back({{"name", file.name}, {"bytes", file.bytes}});
-  return {{"path", inspection.path}, {"kind", inspection.kind}, {"networks", networks}, {"files", files}};
+  return {{"path", inspection.path},
+          {"kind", inspection.kind},
+          {"networks", networks},
+          {"files", files},
+          {"remarks", inspection.remarks}};
 }
 
 std::string to_text(const Verification& verification) {

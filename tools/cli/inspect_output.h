@@ -11,7 +11,8 @@ namespace wan {
 
 /// For a terminal, one line for each network and, where asked for, for each tensor.
 std::string to_text(const Inspection& inspection, bool with_tensors);
-/// The same as data: {"path", "kind", "networks": [{"name", "kind", "files", "tensors", ...}], "files": [...]}.
+/// The same as data: {"path", "kind", "networks": [{"name", "kind", "part", "rule", "files", "tensors", ...}], "files":
+/// [...], "remarks": [...]}.
 nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors);
 
 /// A line for each file and one for all: "differs: NAME is HEX, SHA256SUMS says HEX".

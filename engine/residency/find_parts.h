@@ -1,0 +1,17 @@
+// Finds the parts of a model wherever a user has them.
+#pragma once
+
+#include "engine/request/request.h"
+#include "engine/residency/parts.h"
+
+namespace wan {
+
+/// The parts that the request's task needs. Each is, in this order: what its own field names; what the set of
+/// models.json that `model` names has for it; what lies at its place in the official layout, or beside a
+/// model_index.json in that of diffusers; the only checkpoint under the folder `model` whose tensors are those of the
+/// part, and of two experts whose name says which it is. Reads headers of files alone.
+/// Throws ModelError where a part is absent, where several files could be one, and where a file holds another network
+/// or is named after the other expert. Files that are there and broken are left to check_model.
+ModelParts find_parts(const Request& request);
+
+}  // namespace wan

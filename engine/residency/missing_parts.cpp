@@ -1,0 +1,87 @@
+#include "engine/residency/missing_parts.h"
+
+#include <algorithm>
+
+#include "engine/base/text.h"
+#include "engine/request/params.h"
+#include "engine/residency/noise_level.h"
+#include "engine/residency/part_kinds.h"
+#include "models/files/foreign.h"
+
+namespace wan {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr size_t kShown = 4;  // files that are named
+
+/// "x.gguf (image-to-video transformer)".
+std::string described(const ModelPart& part, const RecognisedFile& file) {
+  const bool expert = file.network.model == Model::TextExpert || file.network.model == Model::ImageExpert;
+  std::string what = file.broken.empty() ? file.network.name : "cannot be read";
+  if (expert && !noise_level(part.name)) what += " whose name says neither high nor low noise";
+  return shown_text(part.name, 120) + " (" + what + ")";
+}
+
+/// The checkpoints that were looked at, those first of which more is known.
+std::string others(const FolderScan& scan, RecognisedFiles& files) {
+  std::vector<std::string> known, unknown;
+  for (const ModelPart& part : scan.checkpoints) {
+    const RecognisedFile& file = files.at(part.path);
+    const bool foreign = file.broken.empty() && file.network.name != "unknown network";
+    (foreign ? known : unknown).push_back(described(part, file));
+  }
+  known.insert(known.end(), unknown.begin(), unknown.end());
+  if (known.empty()) return "";
+  if (known.size() > kShown) {
+    const std::string more = std::to_string(known.size() - kShown) + " more";
+    known.resize(kShown);
+    known.push_back(more);
+  }
+  return "; there are " + either(known, " and ");
+}
+
+std::string looked_in(const FolderScan& scan) {
+  std::vector<std::string> folders;
+  for (const std::string& folder : scan.looked_in)
+    if (folder != "." && folders.size() < kShown) folders.push_back(shown_text(folder, 80));
+  std::string text = folders.empty() ? "" : "; looked in " + either(folders, " and ");
+  for (const std::string& folder : scan.unlisted) text += "; cannot look into " + folder;
+  return text + (scan.cut ? "; more lies there than is looked at" : "");
+}
+
+std::string unfinished(const MissingParts& missing, const fs::path& root) {
+  for (Network network : missing.networks)
+    if (const std::string file = unfinished_download(root / official_name(network)); !file.empty())
+      return "; a download is unfinished: " + file;
+  return "";
+}
+
+}  // namespace
+
+ModelError missing_error(const MissingParts& missing, const fs::path& root, Task task, const FolderScan& scan,
+                         RecognisedFiles& files) {
+  std::vector<std::string> parts, flags;
+  for (Network network : missing.networks) {
+    parts.push_back(std::string("the ") + name(network) + " (" + official_name(network) + " or a file of any name)");
+    flags.push_back(flag_of(network) + " FILE");
+  }
+  if (missing.tokenizer) {
+    parts.push_back(std::string("the tokenizer (tokenizer.json or spiece.model in ") + kOfficialTokenizer +
+                    ", or inside the text encoder)");
+    flags.push_back(find_parameter("tokenizer")->flag() + " DIR");
+  }
+  const std::string list = either(parts, " and "), way = "; " + either(flags, " and ") +
+                                                         (flags.size() == 1 ? " names it" : " name them") +
+                                                         ", weights.md lists what " + task_name(task) + " needs";
+  std::error_code ignored;
+  if (!root.empty() && !fs::is_directory(root, ignored))
+    return {root.string(),
+            "must be a whole model, is one file: " + described({root, root.filename().string(), ""}, files.at(root)) +
+                "; it lacks " + list + way};
+  if (root.empty()) return {"model", "lacks " + list + way};
+  return {root.string(), "lacks " + list + others(scan, files) + looked_in(scan) + unfinished(missing, root) + way};
+}
+
+}  // namespace wan

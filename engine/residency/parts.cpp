@@ -1,0 +1,69 @@
+#include "engine/residency/parts.h"
+
+#include <algorithm>
+
+#include "models/weights/checkpoint.h"
+
+namespace wan {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// The files of one network, or of the tokenizer, that are there.
+void add_files(const ModelPart& part, const std::string& field, const std::vector<fs::path>& paths,
+               std::vector<PartFile>& files) {
+  std::error_code ignored;
+  for (const fs::path& path : paths) {
+    if (!fs::exists(path, ignored)) continue;
+    const std::string file = path.filename().string();
+    const bool folder = path != part.path;
+    files.push_back({path, !folder ? part.name : part.name == "." ? file : part.name + "/" + file, field, part.rule});
+  }
+}
+
+/// Parts that were named one by one may lie in several folders under equal names.
+void tell_apart(std::vector<PartFile>& files) {
+  std::map<std::string, int> count;
+  for (const PartFile& file : files) ++count[file.name];
+  for (PartFile& file : files)
+    if (count[file.name] > 1) file.name = file.part + "/" + file.name;
+}
+
+}  // namespace
+
+const char* name(Network network) {
+  constexpr const char* kNames[] = {"text encoder",     "audio encoder",      "high-noise expert",
+                                    "low-noise expert", "speech transformer", "VAE"};
+  return kNames[size_t(network)];
+}
+
+const char* field_of(Network network) {
+  constexpr const char* kFields[] = {"text_encoder", "audio_encoder", "high_noise", "low_noise", "transformer", "vae"};
+  return kFields[size_t(network)];
+}
+
+std::vector<Network> networks_of(Task task) {
+  if (task == Task::S2V) return {Network::TextEncoder, Network::AudioEncoder, Network::Speech, Network::Vae};
+  return {Network::TextEncoder, Network::HighNoise, Network::LowNoise, Network::Vae};
+}
+
+// Paths are compared as they are written: download caches are symbolic links whose targets have other names.
+std::vector<PartFile> ModelParts::files() const {
+  std::vector<PartFile> found;
+  std::error_code ignored;
+  for (const auto& [network, part] : networks) {
+    std::vector<fs::path> paths = Checkpoint::paths(part.path);
+    if (fs::is_directory(part.path, ignored)) paths.push_back(part.path / "config.json");
+    add_files(part, field_of(network), paths, found);
+  }
+  if (fs::is_directory(tokenizer.path, ignored))
+    add_files(tokenizer, "tokenizer", {tokenizer.path / "tokenizer.json", tokenizer.path / "spiece.model"}, found);
+  else if (tokenizer.path != path_of(Network::TextEncoder))
+    add_files(tokenizer, "tokenizer", {tokenizer.path}, found);
+  tell_apart(found);
+  std::sort(found.begin(), found.end(), [](const PartFile& a, const PartFile& b) { return a.name < b.name; });
+  return found;
+}
+
+}  // namespace wan

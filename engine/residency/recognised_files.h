@@ -1,0 +1,26 @@
+// What checkpoints hold, told from their headers: each is opened once.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "models/recognise.h"
+
+namespace wan {
+
+struct RecognisedFile {
+  Recognised network = {};
+  std::string broken = {};  // why it cannot be read; empty where it can
+};
+
+class RecognisedFiles {
+ public:
+  /// Of a file, or of a folder with the files of one network. Throws nothing for those that are absent or broken.
+  const RecognisedFile& at(const std::filesystem::path& path);
+
+ private:
+  std::map<std::filesystem::path, RecognisedFile> known_;
+};
+
+}  // namespace wan

@@ -1,0 +1,99 @@
+// Sets of model files by name.
+#include "engine/residency/model_sets.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "models/files/error.h"
+#include "tests/layouts.h"
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace layouts;
+
+void write(const fs::path& path, const std::string& text) {
+  fs::create_directories(path.parent_path());
+  std::ofstream(path) << text;
+}
+
+Request of_set(const std::string& name, const fs::path& file, Task task = Task::T2V) {
+  Request asked = request(task, name);
+  asked.models = file.string();
+  return asked;
+}
+
+std::string refusal(const Request& asked) {
+  try {
+    find_parts(asked);
+  } catch (const ModelError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(ModelSets, NamePartsRelativeToTheirFile) {
+  const TemporaryFolder folder;
+  fs::copy(kNano, folder / "m", fs::copy_options::recursive);
+  write_single(folder / "files/vae.safetensors", kNano / "Wan2.1_VAE.pth");
+  write(folder / "models.json", R"({"sets": {"mine": {"task": "t2v", "model": "m", "vae": "files/vae.safetensors"},
+    "other": {"task": "i2v"}}})");
+  const ModelParts parts = find_parts(of_set("mine", folder / "models.json"));
+  EXPECT_EQ(parts.networks.at(Network::Vae).rule, "set mine");
+  EXPECT_EQ(parts.networks.at(Network::Vae).name, "vae.safetensors");
+  EXPECT_EQ(parts.networks.at(Network::HighNoise).rule, "official layout");
+  EXPECT_EQ(refusal(of_set("mine", folder / "models.json", Task::V2V)), "accepted");
+  Request asked = of_set("mine", folder / "models.json");
+  asked.vae = kNano / "Wan2.1_VAE.pth";
+  EXPECT_EQ(find_parts(asked).networks.at(Network::Vae).rule, "--vae") << "flags go before sets";
+  EXPECT_EQ(refusal(of_set("mine", folder / "models.json", Task::I2V)),
+            "[mine] must be a set for i2v, is for t2v; --model names another");
+}
+
+TEST(ModelSets, AreFoundWhereTheUserKeepsThem) {
+  const TemporaryFolder folder;
+  const char* const before = std::getenv("XDG_CONFIG_HOME");
+  const std::string kept = before ? before : "";
+  setenv("XDG_CONFIG_HOME", folder.path().c_str(), 1);
+  EXPECT_TRUE(read_sets("").empty()) << "none is no error";
+  write(folder / "wan-infer/models.json", R"({"sets": {"mine": {"model": ")" + kNano.string() + R"("}}})");
+  EXPECT_EQ(refusal(request(Task::T2V, "mine")), "accepted");
+  EXPECT_NE(refusal(request(Task::T2V, "yours")).find("sets there are 'mine'; --model names the folder"),
+            std::string::npos)
+      << refusal(request(Task::T2V, "yours"));
+  before ? setenv("XDG_CONFIG_HOME", kept.c_str(), 1) : unsetenv("XDG_CONFIG_HOME");
+}
+
+TEST(ModelSets, AnExistingPathGoesBeforeASet) {
+  const TemporaryFolder folder;
+  write(folder / "models.json", R"({"sets": {")" + kNano.string() + R"(": {"vae": "absent"}}})");
+  EXPECT_EQ(refusal(of_set(kNano.string(), folder / "models.json")), "accepted");
+}
+
+TEST(ModelSets, ThatAreBrokenSaySo) {
+  const TemporaryFolder folder;
+  const auto why = [&](const std::string& text) {
+    write(folder / "models.json", text);
+    return refusal(of_set("mine", folder / "models.json"));
+  };
+  EXPECT_NE(why("{").find("[models.json] must be JSON"), std::string::npos) << why("{");
+  EXPECT_NE(why("[]").find("has no object \"sets\""), std::string::npos);
+  EXPECT_NE(why(R"({"sets": {"mine": 3}})").find("set 'mine' must be an object of paths, got 3"), std::string::npos);
+  EXPECT_NE(why(R"({"sets": {"mine": {"vae": 3}}})").find("set 'mine' must have texts, has 3 as 'vae'"),
+            std::string::npos);
+  EXPECT_NE(why(R"({"sets": {"mine": {"hi_noise": "x"}}})").find("has 'hi_noise', which is not known"),
+            std::string::npos);
+  EXPECT_NE(why(R"({"sets": {"mine": {"task": "t2i"}}})").find("must have t2v, i2v, v2v or s2v as its task"),
+            std::string::npos);
+  EXPECT_NE(why(R"({"sets": {"mine": {"model": "absent"}}})").find("[absent] must be a folder, is not there"),
+            std::string::npos);
+  EXPECT_NE(why(std::string(100'000, '[')).find("[models.json] "), std::string::npos);
+  EXPECT_NE(refusal(of_set("mine", folder / "no.json")).find("[no.json] "), std::string::npos);
+}
+
+}  // namespace
+}  // namespace wan

@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 
+#include "engine/media/heif_items.h"
 #include "engine/media/image_reader.h"
 
 #ifdef WAN_HEIF
@@ -67,9 +68,25 @@ void check(const av::Source& source, const heif_error& error) {
 
 void check_size(const av::Source& source, int64_t width, int64_t height, int64_t most_pixels) {
   if (width <= 0 || height <= 0) source.refuse("it is damaged");
-  if (width * height <= most_pixels) return;
+  if (height <= most_pixels / width) return;
   source.refuse("it has " + std::to_string(width) + "x" + std::to_string(height) + " pixels, at most " +
                 std::to_string(most_pixels / 1'000'000) + " million are read");
+}
+
+/// libheif allocates what the content of an item asks for, whatever the file says of its size. Of a frame, the coded size
+/// may be a block larger than what is shown.
+void check_items(const av::Source& source, Bytes file, int64_t most_pixels) {
+  constexpr uint64_t kBlock = 128;
+  const auto items = heif_items(file);
+  if (!items) source.refuse("it is damaged: it has more parts than a picture needs");
+  for (const auto& [number, item] : *items) {
+    const PixelSize real = item.real(), stated = item.stated;
+    if (real.width == 0 || real.height == 0) continue;
+    if (stated.width > 0 && (real.width > stated.width + kBlock || real.height > stated.height + kBlock))
+      source.refuse("it is damaged: it says " + std::to_string(stated.width) + "x" + std::to_string(stated.height) +
+                    " pixels and holds " + std::to_string(real.width) + "x" + std::to_string(real.height));
+    check_size(source, int64_t(real.width), int64_t(real.height), most_pixels);
+  }
 }
 
 std::string profile_of(const heif_image_handle* handle) {
@@ -114,6 +131,7 @@ at::Tensor pixels_of(const av::Source& source, const heif_image* image, int64_t 
 }  // namespace
 
 Picture read_heif(const av::Source& source, Bytes file, int64_t most_pixels) {
+  check_items(source, file, most_pixels);
   const Context context(heif_context_alloc());
   if (!context) throw std::bad_alloc();
   check(source, heif_context_read_from_memory_without_copy(context.get(), file.data(), file.size(), nullptr));

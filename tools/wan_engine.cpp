@@ -142,9 +142,18 @@ void run_replay(const Command& command, Contexts& contexts, Console& console) {
   render(request, options, console.log(), console);
 }
 
+/// Flags about the sound of an input video, for latents of a task that has none.
+void check_sound_flags(const Command& command, Task task) {
+  if (task == Task::V2V) return;
+  const std::string wrong = "must be left out: it is about the sound of an input video, and these latents are of ";
+  for (const char* field : {"video_url", "keep_audio"})
+    if (command.fields.contains(field)) throw InvalidRequest(field, wrong + task_name(task) + ", which takes none");
+}
+
 void run_decode(const Command& command, Contexts& contexts, Console& console) {
   const std::unique_ptr<WorkFolder> work = work_holding(command.input);
   SavedLatents saved = load_latents(command.input);
+  check_sound_flags(command, saved.record.request.task);
   const Request request = overridden(saved.record.request, command, output_of(command.input), Named::Model);
   check_writable("out", request.out);
   if (std::filesystem::exists(request.out) && !command.overwrite)

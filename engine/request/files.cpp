@@ -21,13 +21,23 @@ namespace {
 // 255, less what is put behind it beside the output: ".latents.safetensors." with a process's number and ".part".
 constexpr size_t kLongestName = 220;
 
+/// Letters of either case.
+bool begins(const std::string& text, const std::string& scheme) {
+  return strncasecmp(text.c_str(), scheme.c_str(), scheme.size()) == 0;
+}
+
 }  // namespace
 
 bool is_url(const std::string& text) {
-  const auto begins = [&](const std::string& scheme) {
-    return text.size() >= scheme.size() && strncasecmp(text.c_str(), scheme.c_str(), scheme.size()) == 0;
-  };
-  return begins("http://") || begins("https://") || begins("data:");
+  return begins(text, "http://") || begins(text, "https://") || begins(text, "data:");
+}
+
+void refuse_file_url(const std::string& field, const std::string& path) {
+  if (!begins(path, "file://")) return;
+  const bool encoded = path.find('%') != std::string::npos;
+  throw InvalidRequest(field, "must be a path, got the URL " + shown_path(path) +
+                                  "; give the path alone, which stands behind file://" +
+                                  (encoded ? ", its letters as they are and not as %XX" : ""));
 }
 
 std::string from_folder(const std::string& folder, const std::string& path) {
@@ -35,6 +45,7 @@ std::string from_folder(const std::string& folder, const std::string& path) {
 }
 
 void check_readable(const std::string& field, const std::string& path) {
+  refuse_file_url(field, path);
   std::error_code error;
   fs::file_status status = fs::status(path, error);
   if (status.type() == fs::file_type::not_found && is_url(path))

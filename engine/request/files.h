@@ -12,6 +12,9 @@ bool is_url(const std::string& text);
 /// `path`, or where it is relative and `folder` is not empty, folder/path.
 std::string from_folder(const std::string& folder, const std::string& path);
 
+/// Throws InvalidRequest where a file:// URL stands in place of a path.
+void refuse_file_url(const std::string& field, const std::string& path);
+
 /// Throws InvalidRequest unless `path` is a file that can be read.
 void check_readable(const std::string& field, const std::string& path);
 

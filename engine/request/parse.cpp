@@ -170,6 +170,7 @@ class Parser {
 
   void settle_path(const Parameter& parameter, std::string& path) {
     if (parameter.media && is_url(path)) return;
+    refuse_file_url(parameter.name, path);
     path = from_folder(options_.folder, path);
     if (parameter.media && options_.check_files) check_readable(parameter.name, path);
   }

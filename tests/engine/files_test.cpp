@@ -28,6 +28,30 @@ TEST(Files, AnOutputIsARegularFileOrNothingYet) {
   for (const char* path : {"/dev/null", "/dev/full"}) EXPECT_THROW(check_writable("out", path), InvalidRequest) << path;
 }
 
+TEST(Files, AFileUrlIsToldToBeGivenAsAPath) {
+  const auto wrong = [](const std::string& path) {
+    try {
+      check_readable("image_url", path);
+      return std::string("was taken");
+    } catch (const InvalidRequest& invalid) {
+      return invalid.errors[0].wrong;
+    }
+  };
+  EXPECT_EQ(wrong("file:///tmp/a.png"),
+            "must be a path, got the URL 'file:///tmp/a.png'; give the path alone, which stands behind file://");
+  EXPECT_EQ(wrong("FILE:///a%20b.png"),
+            "must be a path, got the URL 'FILE:///a%20b.png'; give the path alone, which stands behind file://, its "
+            "letters as they are and not as %XX");
+  // In a manifest, where paths are from its folder.
+  try {
+    parse(Task::I2V, {{"model", "m"}, {"prompt", ""}, {"image_url", "file:///tmp/a.png"}}, {.folder = "/tmp"});
+    FAIL();
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_EQ(invalid.errors[0].field, "image_url");
+    EXPECT_EQ(invalid.errors[0].wrong, wrong("file:///tmp/a.png"));
+  }
+}
+
 TEST(Files, AnOutputIsNoneOfTheInputs) {
   TemporaryFolder folder;
   std::ofstream(folder / "in.mp4") << "x";

@@ -138,6 +138,12 @@ TEST_F(Program, ADecodeThatStoppedIsFinishedFromItsLatents) {
   expect_one_line(full, "a.mp4");
   EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4.work", "whole.mp4"}));
 
+  const Outcome silent = run({"decode", latents, "--threads", "1", "--model", kNano, "--video", "whole.mp4"});
+  EXPECT_EQ(silent.code, 2);
+  expect_one_line(silent,
+                  "[video_url] must be left out: it is about the sound of an input video, and these latents are "
+                  "of t2v, which takes none");
+
   Outcome finished = run({"decode", latents, "--threads", "1", "--model", kNano});
   EXPECT_EQ(finished.code, 0) << finished.err;
   EXPECT_TRUE(content(at("a.mp4")) == content(at("whole.mp4")));

@@ -31,7 +31,7 @@ std::string check_video(const Request& request, const InputFiles& files, Notes& 
   Geometry geometry = asked_geometry(request);
   settle_size(request, reader.info().width, reader.info().height, geometry);
   if (!request.keep_audio || !reader.info().has_audio) return "";
-  check_kept_sound(files.video, notes);
+  check_kept_sound(files.video, container_of(request.out), notes);
   return files.video.path;
 }
 
@@ -59,21 +59,21 @@ std::string check_inputs(const Request& request, const InputFiles& files, Look l
   return "";
 }
 
-void check_output(const Record& record, const Extent& extent, const std::string& audio_from) {
+void check_output(const std::string& out, const Record& record, const Extent& extent, const std::string& audio_from) {
   const std::string metadata = to_text(record, metadata_of(record.request));
   constexpr size_t kRoom = 64 << 10;  // for the notes and choices that are still to come
   if (metadata.size() + kRoom > kMostMetadata)
     throw InvalidRequest("metadata", "must be at most " + gigabytes(kMostMetadata - kRoom) + ", this request has " +
                                          gigabytes(metadata.size()) +
                                          "; a shorter prompt, or --metadata minimal or none");
-  check_header({.height = extent.height,
-                .width = extent.width,
-                .rate = {record.request.frames_per_second, 1},
-                .quality = record.request.video_quality,
-                .write_mode = record.request.video_write_mode,
-                .metadata = metadata,
-                .audio = std::nullopt,
-                .audio_from = audio_from});
+  check_header(out, {.height = extent.height,
+                     .width = extent.width,
+                     .rate = {record.request.frames_per_second, 1},
+                     .quality = record.request.video_quality,
+                     .write_mode = record.request.video_write_mode,
+                     .metadata = metadata,
+                     .audio = std::nullopt,
+                     .audio_from = audio_from});
 }
 
 }  // namespace
@@ -103,7 +103,7 @@ void preflight(const Request& request, const InputFiles& files, const Record& re
   check_fits(need, extent, placement);
   note_prompt("prompt", request.prompt, folder, notes);
   note_prompt("negative_prompt", request.negative_prompt, folder, notes);
-  check_output(record, extent, check_inputs(request, files, look, notes, progress));
+  check_output(request.out, record, extent, check_inputs(request, files, look, notes, progress));
 }
 
 }  // namespace wan

@@ -38,6 +38,15 @@ double most_shown(const Request& request, const Geometry& geometry) {
   return double(longest.features.size()) / double(request.frames_per_second);
 }
 
+/// Which of sound, poses and video ends before the others.
+void note_lengths(const Request& request, const SpeechInputs& inputs, Notes& notes) {
+  const int64_t samples = inputs.sound.samples;
+  const SpeechPlan plan = plan_speech(request, inputs.geometry, samples, samples * 30 / kSpeechRate);
+  const double shown = double(plan.frames) / double(request.frames_per_second);
+  if (request.num_frames_given && request.preset != "reference") note_length(inputs.sound, shown, plan.seconds, notes);
+  if (inputs.pose) inputs.pose->note_end(shown, notes);
+}
+
 SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes& notes, Progress& progress,
                          const std::string& label) {
   SpeechInputs inputs{.geometry = asked_geometry(request), .image = read_image(files.image, &notes)};
@@ -53,6 +62,7 @@ SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes&
   });
   if (inputs.sound.samples < kFewestSamples) refuse_short_sound(inputs.sound.samples);
   note_sound(inputs.sound, notes);
+  note_lengths(request, inputs, notes);
   return inputs;
 }
 

@@ -102,7 +102,7 @@ Inputs load_video(const Request& request, const InputFiles& files, Notes& notes)
   const bool has_sound = request.keep_audio && info.has_audio;
   if (has_sound && in_time) inputs.keep_audio_from = files.video.path;
   if (!in_time) tell_speed(request, frames, has_sound, notes);
-  if (!inputs.keep_audio_from.empty()) check_kept_sound(files.video, notes);
+  if (!inputs.keep_audio_from.empty()) check_kept_sound(files.video, container_of(request.out), notes);
   return inputs;
 }
 

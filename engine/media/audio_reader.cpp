@@ -8,6 +8,7 @@
 #include "engine/base/error.h"
 #include "engine/media/audio_convert.h"
 #include "engine/media/input.h"
+#include "engine/media/missing.h"
 #include "engine/media/sound_clock.h"
 
 namespace wan {
@@ -29,7 +30,7 @@ struct AudioReader::State {
   Mix mix;
   av::Frame frame = av::new_frame();
   int64_t own_rate = 0, own_channels = 0, rate = 0, channels = 0, taken = 0;
-  double start = 0;
+  double start = 0, stated = 0;               // seconds
   int64_t hole = 0, overlap = 0, filled = 0;  // samples of silence before `frame`, samples of it to drop, all silence
   bool more = true, finished = false;
   std::optional<av::FloatConverter> to_float;
@@ -55,6 +56,7 @@ AudioReader::State::State(const MediaFile& file, Mix mix, int64_t wanted)
   clock.emplace(input.format(), input.stream().time_base, own_rate);
   const int64_t first = frame->pts != AV_NOPTS_VALUE ? frame->pts : input.stream().start_time;
   start = first == AV_NOPTS_VALUE ? 0 : double(first) * av_q2d(input.stream().time_base);
+  stated = av::stated_seconds(decoder);
   place();
 }
 
@@ -143,11 +145,13 @@ at::Tensor AudioReader::next() {
   return state_->next();
 }
 double AudioReader::stated_seconds() const {
-  av::Input& input = state_->decoder.input();
-  // From the bit rate it would be a guess, and a wrong one where that varies.
-  if (input.format().duration_estimation_method == AVFMT_DURATION_FROM_BITRATE) return 0;
-  const AVStream& stream = input.stream();
-  return stream.duration > 0 ? double(stream.duration) * av_q2d(stream.time_base) : 0;
+  return state_->stated;
+}
+std::string AudioReader::missing_end() const {
+  return av::missing_end(state_->decoder);
+}
+Tracks AudioReader::tracks() const {
+  return state_->decoder.input().tracks();
 }
 int64_t AudioReader::damaged_packets() const {
   return state_->decoder.damaged_packets();

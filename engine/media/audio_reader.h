@@ -9,6 +9,7 @@
 
 #include "engine/media/loudness.h"
 #include "engine/media/media_file.h"
+#include "engine/media/tracks.h"
 
 namespace wan {
 
@@ -50,6 +51,11 @@ class AudioReader {
   at::Tensor next();
   /// How long the sound is by the file's own word, in seconds; 0 where it does not say.
   double stated_seconds() const;
+  /// To be asked after the last piece: what the container says that is missing at the end, as a sentence for the user.
+  /// Empty where all is there, or where it follows from stated_seconds().
+  std::string missing_end() const;
+  /// Which of the sounds in the file is read.
+  Tracks tracks() const;
   /// How many packets could not be decoded so far.
   int64_t damaged_packets() const;
   /// When the first sample is heard, in seconds on the clock of the file. Codecs whose first packets give nothing begin

@@ -80,7 +80,7 @@ Input::Input(const Source& source, AVMediaType type) {
     }
     stream_ = format_->streams[index];
     // The length that these state is that of their longest stream: how far all reach tells whether the file is whole.
-    const bool all = type == AVMEDIA_TYPE_VIDEO && (is("matroska") || is("flv") || is("asf"));
+    const bool all = is("matroska") || is("flv") || is("asf");
     for (unsigned i = 0; i < format_->nb_streams && !all; ++i) {
       if (int(i) != index) format_->streams[i]->discard = AVDISCARD_ALL;
     }
@@ -126,6 +126,19 @@ Input::~Input() {
 
 bool Input::has(AVMediaType type) {
   return av_find_best_stream(format_, type, -1, -1, nullptr, 0) >= 0;
+}
+
+Tracks Input::tracks() const {
+  Tracks tracks{.chosen = 0, .count = 0};
+  for (unsigned i = 0; i < format_->nb_streams; ++i) {
+    const AVStream& stream = *format_->streams[i];
+    if (stream.codecpar->codec_type != stream_->codecpar->codec_type ||
+        (stream.disposition & AV_DISPOSITION_ATTACHED_PIC))
+      continue;
+    ++tracks.count;
+    if (&stream == stream_) tracks.chosen = tracks.count;
+  }
+  return tracks;
 }
 
 bool Input::read(AVPacket& packet) {

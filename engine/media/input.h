@@ -7,6 +7,7 @@
 
 #include "engine/media/av.h"
 #include "engine/media/media_file.h"
+#include "engine/media/tracks.h"
 
 namespace wan::av {
 
@@ -35,9 +36,11 @@ class Input {
   AVFormatContext& format() { return *format_; }
   AVStream& stream() { return *stream_; }
   bool has(AVMediaType type);
+  /// Which of the streams of its kind the chosen one is; pictures of covers do not count.
+  Tracks tracks() const;
   /// The next packet of the chosen stream; false at the end, or where the rest of the file cannot be read.
   bool read(AVPacket& packet);
-  /// In seconds, where the packets read so far end; of a video in Matroska, FLV or ASF, those of all streams.
+  /// In seconds, where the packets read so far end; in Matroska, FLV and ASF those of all streams.
   double read_to() const { return read_to_; }
   /// Whether `name` is one of libavformat's names for the container ("mov").
   bool is(const char* name) const { return av_match_name(name, format_->iformat->name); }

@@ -50,7 +50,7 @@ std::string odd_aac(av::Input& input, av::Packet& packet) {
 }
 
 /// Why players would not take it as it is; empty where they do. `packet` is the first.
-std::string why_not(av::Input& input, av::Packet& packet) {
+std::string why_not(av::Input& input, av::Packet& packet, Container into) {
   const AVCodecParameters& sound = *input.stream().codecpar;
   const std::string name = upper(avcodec_get_name(sound.codec_id));
   switch (sound.codec_id) {
@@ -61,6 +61,7 @@ std::string why_not(av::Input& input, av::Packet& packet) {
                  ? ""
                  : "it is MP3 of " + std::to_string(sound.sample_rate) + " Hz, which MP4 has no place for";
     case AV_CODEC_ID_OPUS:
+      if (into == Container::QuickTime) return "it is OPUS, which QuickTime has no place for";
       return sound.extradata_size >= kLeastOpusExtradata ? "" : "its OPUS has no header";
     case AV_CODEC_ID_NONE:
       return "it is of an unknown kind";
@@ -69,18 +70,24 @@ std::string why_not(av::Input& input, av::Packet& packet) {
   }
 }
 
-}  // namespace
-
-KeptSound kept_sound(const MediaFile& video) {
-  av::Input input({video, "a video with sound"}, AVMEDIA_TYPE_AUDIO);
+KeptSound keeping_of(av::Input& input, Container into) {
   av::Packet packet = av::new_packet();
   if (!input.read(*packet)) return {Keeping::Nothing, "its track is empty"};
-  const std::string why = why_not(input, packet);
+  const std::string why = why_not(input, packet, into);
   return {why.empty() ? Keeping::Copied : Keeping::Encoded, why};
 }
 
-void check_kept_sound(const MediaFile& video, Notes& notes) {
-  const KeptSound sound = kept_sound(video);
+}  // namespace
+
+KeptSound kept_sound(const MediaFile& video, Container into) {
+  av::Input input({video, "a video with sound"}, AVMEDIA_TYPE_AUDIO);
+  return keeping_of(input, into);
+}
+
+void check_kept_sound(const MediaFile& video, Container into, Notes& notes) {
+  av::Input input({video, "a video with sound"}, AVMEDIA_TYPE_AUDIO);
+  note_tracks(input.tracks(), {"keep_audio", "video", "sound", "kept"}, notes);
+  const KeptSound sound = keeping_of(input, into);
   if (sound.keeping == Keeping::Copied) return;
   if (sound.keeping == Keeping::Nothing)
     return notes.add({"keep_audio", "the video gets no sound: the track of " + video.shown() + " is empty"});

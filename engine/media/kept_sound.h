@@ -4,11 +4,12 @@
 #include <string>
 
 #include "engine/base/note.h"
+#include "engine/media/container.h"
 #include "engine/media/media_file.h"
 
 namespace wan {
 
-/// How the sound of a video goes into another: as it is where common players take its codec in MP4, else as AAC.
+/// How the sound of a video goes into another: as it is where common players take its codec there, else as AAC.
 enum class Keeping {
   Copied,
   Encoded,
@@ -20,11 +21,12 @@ struct KeptSound {
   std::string why = {};  // where it is not copied: "it is FLAC"
 };
 
-/// Looks at the beginning of the sound. Throws InvalidRequest naming the file's field where there is no sound stream.
-KeptSound kept_sound(const MediaFile& video);
+/// Looks at the beginning of the sound, which is to go into a file of the kind `into`. Throws InvalidRequest naming the
+/// file's field where there is no sound stream.
+KeptSound kept_sound(const MediaFile& video, Container into);
 
-/// Notes under keep_audio where the sound does not stay as it is. Throws InvalidRequest naming keep_audio where it cannot
-/// be decoded: VideoWriter would fail with it.
-void check_kept_sound(const MediaFile& video, Notes& notes);
+/// Notes under keep_audio where the sound does not stay as it is, and where tracks are left out. Throws InvalidRequest
+/// naming keep_audio where it cannot be decoded: VideoWriter would fail with it.
+void check_kept_sound(const MediaFile& video, Container into, Notes& notes);
 
 }  // namespace wan

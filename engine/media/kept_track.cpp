@@ -105,7 +105,7 @@ void EncodedTrack::advance(double seconds) {
 }
 
 KeptTrack::KeptTrack(Muxer& muxer, const MediaFile& file) {
-  const Keeping keeping = kept_sound(file).keeping;
+  const Keeping keeping = kept_sound(file, muxer.container()).keeping;
   if (keeping == Keeping::Nothing) return;
   const double origin = first_picture(file);
   if (keeping == Keeping::Copied) copied_ = std::make_unique<CopiedTrack>(muxer, file, origin);

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "engine/base/text.h"
+#include "engine/media/ogg_file.h"
+#include "engine/media/wave_file.h"
 
 namespace wan::av {
 namespace {
@@ -28,23 +30,53 @@ Index index_of(Decoder& video) {
   return index;
 }
 
-std::string sentence(const std::string& read, const std::string& stated, const char* unit) {
-  return "the video ends early: " + read + " of the " + stated + " " + unit +
+std::string sentence(const char* kind, const std::string& read, const std::string& stated, const char* unit) {
+  return std::string("the ") + kind + " ends early: " + read + " of the " + stated + " " + unit +
          " that it states could be read; the file is cut or damaged";
 }
 
 std::string missing_frames(int64_t frames, int64_t stated) {
-  return frames < stated ? sentence(std::to_string(frames), std::to_string(stated), "frames") : "";
+  return frames < stated ? sentence("video", std::to_string(frames), std::to_string(stated), "frames") : "";
 }
 
-std::string missing_seconds(Input& input) {
+/// `kind`: "video" or "sound".
+std::string missing_seconds(Input& input, const char* kind) {
   const AVFormatContext& format = input.format();
   if (format.duration <= 0 || format.duration_estimation_method == AVFMT_DURATION_FROM_BITRATE) return "";
   const double start = format.start_time == AV_NOPTS_VALUE ? 0 : double(format.start_time) / AV_TIME_BASE;
   // Some writers count the length from zero and not from the first packet.
   const double stated = double(format.duration) / AV_TIME_BASE, read = input.read_to() - std::min(start, 0.0);
   if (read >= stated - kSlack) return "";
-  return sentence(decimals(std::max(read - std::max(start, 0.0), 0.0)), decimals(stated), "s");
+  return sentence(kind, decimals(std::max(read - std::max(start, 0.0), 0.0)), decimals(stated), "s");
+}
+
+std::string missing_pages(const std::string& path, const char* kind) {
+  const std::string text = std::string("the ") + kind;
+  switch (ogg_end(path)) {
+    case OggEnd::Marked:
+      return "";
+    case OggEnd::Unmarked:
+      return text +
+             " may end early: the last page of the Ogg file is not marked as its end; the file is cut, or its "
+             "writer was stopped";
+    case OggEnd::Cut:
+      return text + " ends early: the last page of the Ogg file is cut short";
+  }
+  return "";
+}
+
+/// What the container states of its length; "" where nothing.
+std::string missing_in_container(Decoder& stream, const char* kind) {
+  Input& input = stream.input();
+  if (input.is("ogg")) return missing_pages(stream.source().file.path, kind);
+  return input.is("matroska") || input.is("flv") || input.is("asf") ? missing_seconds(input, kind) : "";
+}
+
+/// 0: unknown.
+double bytes_per_second(const AVCodecParameters& sound) {
+  const int bits = av_get_bits_per_sample(sound.codec_id);
+  if (bits > 0) return double(sound.sample_rate) * sound.ch_layout.nb_channels * bits / 8;
+  return double(sound.bit_rate) / 8;
 }
 
 }  // namespace
@@ -61,7 +93,27 @@ std::string missing_end(Decoder& video, int64_t frames) {
     const double lacking = double(stream.nb_frames - last - 1) * av_q2d(stream.time_base);
     return lacking > kSlack ? missing_frames(frames, stream.nb_frames) : "";
   }
-  return input.is("matroska") || input.is("flv") || input.is("asf") ? missing_seconds(input) : "";
+  return missing_in_container(video, "video");
+}
+
+std::string missing_end(Decoder& sound) {
+  return missing_in_container(sound, "sound");
+}
+
+double stated_seconds(Decoder& sound) {
+  Input& input = sound.input();
+  const AVStream& stream = input.stream();
+  const double unit = av_q2d(stream.time_base), rate = bytes_per_second(*stream.codecpar);
+  if (input.is("wav") || input.is("w64")) {
+    const std::optional<WaveData> data = wave_data(sound.source().file.path);
+    if (!data) return 0;
+    if (data->stated > data->there) return rate > 0 ? double(data->stated) / rate : 0;
+  }
+  if (input.is("caf") && stream.nb_frames > 0) return double(stream.nb_frames) * unit;
+  // From the bit rate it would be a guess, and a wrong one where that varies.
+  if (input.format().duration_estimation_method == AVFMT_DURATION_FROM_BITRATE || stream.duration <= 0) return 0;
+  const double seconds = double(stream.duration) * unit;
+  return input.is("aiff") && is_open_length(uint64_t(std::min(seconds * rate, 1e18))) ? 0 : seconds;
 }
 
 }  // namespace wan::av

@@ -1,9 +1,6 @@
 #include "engine/media/muxer.h"
 
-#include <algorithm>
-#include <cctype>
 #include <cerrno>
-#include <filesystem>
 #include <new>
 #include <stdexcept>
 
@@ -24,12 +21,13 @@ int64_t go_to(void*, int64_t offset, int whence) {
 
 }  // namespace
 
-Muxer::Muxer(const std::optional<std::string>& path, const std::string& comment) : path_(path.value_or("the video")) {
+Muxer::Muxer(const std::string& path, const std::string& comment, Sink sink) : path_(path) {
   silence();
-  if (path) file_.emplace(*path);
+  if (sink == Sink::File) file_.emplace(path);
   // The protocol is named, so that a path like "http:x" stays a path.
-  const std::string url = path ? "file:" + file_->part() : "";
-  check(avformat_alloc_output_context2(&format_, nullptr, is_mov() ? "mov" : "mp4", url.c_str()));
+  const std::string url = file_ ? "file:" + file_->part() : "";
+  const char* const kind = container() == Container::QuickTime ? "mov" : "mp4";
+  check(avformat_alloc_output_context2(&format_, nullptr, kind, url.c_str()));
   format_->flags |= AVFMT_FLAG_BITEXACT;  // no version of libavformat, no creation time
   try {
     if (!comment.empty()) check(av_dict_set(&format_->metadata, "comment", comment.c_str(), 0));
@@ -38,13 +36,6 @@ Muxer::Muxer(const std::optional<std::string>& path, const std::string& comment)
     close();
     throw;
   }
-}
-
-bool Muxer::is_mov() const {
-  std::string ending = std::filesystem::path(path_).extension().string();
-  std::transform(ending.begin(), ending.end(), ending.begin(),
-                 [](unsigned char letter) { return std::tolower(letter); });
-  return ending == ".mov";
 }
 
 void Muxer::open() {
@@ -90,7 +81,8 @@ AVStream& Muxer::add(const AVCodecParameters& parameters, AVRational time_base) 
 void Muxer::start() {
   AVDictionary* options = nullptr;
   // QuickTime's own comments end at 64 KiB; under free keys they do not.
-  av_dict_set(&options, "movflags", is_mov() ? "+faststart+use_metadata_tags" : "+faststart", 0);
+  const bool quicktime = container() == Container::QuickTime;
+  av_dict_set(&options, "movflags", quicktime ? "+faststart+use_metadata_tags" : "+faststart", 0);
   int code = avformat_write_header(format_, &options);
   av_dict_free(&options);
   check(code);

@@ -1,4 +1,4 @@
-// Writes an MP4 file, or a QuickTime file where its name ends in .mov: streams are added, packets written, and at the end it appears under its name.
+// Writes an MP4 or QuickTime file: streams are added, packets written, and at the end it appears under its name.
 // Included by this folder's .cpp files only.
 #pragma once
 
@@ -6,20 +6,24 @@
 #include <string>
 
 #include "engine/media/av.h"
+#include "engine/media/container.h"
 #include "models/files/atomic_file.h"
 
 namespace wan::av {
 
+/// Where the bytes go: nowhere, to see whether the header can be written.
+enum class Sink { File, Nowhere };
+
 class Muxer {
  public:
-  /// Creates `path`.part. `comment` becomes the file's comment (©cmt); empty: none. Without a path the bytes go nowhere:
-  /// to see whether the header can be written.
-  Muxer(const std::optional<std::string>& path, const std::string& comment);
+  /// Creates `path`.part, whose ending decides the container. `comment` becomes the file's comment (©cmt); empty: none.
+  Muxer(const std::string& path, const std::string& comment, Sink sink = Sink::File);
   ~Muxer();
   Muxer(const Muxer&) = delete;
   Muxer& operator=(const Muxer&) = delete;
 
   AVFormatContext& format() { return *format_; }
+  Container container() const { return container_of(path_); }
   /// A new stream with these parameters; all streams come before start().
   AVStream& add(const AVCodecParameters& parameters, AVRational time_base);
   /// Writes the header.
@@ -30,7 +34,6 @@ class Muxer {
   void finish();
 
  private:
-  bool is_mov() const;
   void open();
   void close();
   void check(int code) const;  // throws std::runtime_error with path and errno text

@@ -9,6 +9,7 @@ extern "C" {
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "engine/base/error.h"
 #include "engine/media/deinterlace.h"
@@ -16,6 +17,7 @@ extern "C" {
 #include "engine/media/missing.h"
 #include "engine/media/orientation.h"
 #include "engine/media/rgb.h"
+#include "engine/media/transparency.h"
 
 namespace wan {
 namespace {
@@ -57,7 +59,8 @@ struct VideoReader::State {
   VideoFrame converted(Rational time, Rational until);  // `shown`
   void check_colours();                                 // of the first frame
   std::optional<VideoFrame> next();
-  void tell(Notes& notes) const;
+  void tell(Notes& notes);
+  void tell_transparency(Notes& notes);
   std::string damage() const;
   Rational seconds(int64_t ticks) const { return {ticks * base.num, base.den}; }
   Rational end() const;
@@ -73,7 +76,7 @@ struct VideoReader::State {
   int64_t coded_height = 0, coded_width = 0;  // square pixels, before turning
   int64_t origin = 0, last = 0, frame_ticks = 1, emitted = 0, decoded = 0;
   std::string missing;  // at the end of the file
-  bool started = false, more = true;
+  bool started = false, more = true, transparent = false;
   av::Frame shown = av::new_frame(), following = av::new_frame();
 };
 
@@ -152,6 +155,7 @@ bool VideoReader::State::decode(AVFrame& frame) {
 }
 
 VideoFrame VideoReader::State::converted(Rational time, Rational until) {
+  transparent = transparent || av::has_transparency(*shown);
   try {
     return {upright(to_rgb(*shown, coded_height, coded_width), orientation), time, until};
   } catch (const av::UnreadableColours& unreadable) {
@@ -194,7 +198,25 @@ std::string VideoReader::State::damage() const {
   return text;
 }
 
-void VideoReader::State::tell(Notes& notes) const {
+void VideoReader::State::tell_transparency(Notes& notes) {
+  const std::string change = "lay the video over a background first";
+  if (transparent) {
+    const bool gif = decoder.input().is("gif");
+    notes.add({field,
+               std::string("the video has transparent parts; transparency is dropped, and ") +
+                   (gif ? "they become white" : "the colours stored under it show"),
+               change});
+  }
+  // FFmpeg's decoders for VP8 and VP9 leave out the second stream that holds it.
+  const AVDictionaryEntry* mode = av_dict_get(decoder.input().stream().metadata, "alpha_mode", nullptr, 0);
+  if (mode && std::string_view(mode->value) == "1")
+    notes.add(
+        {field, "the video states that it has transparency; it is dropped, and the colours under it show", change});
+}
+
+void VideoReader::State::tell(Notes& notes) {
+  note_tracks(decoder.input().tracks(), {field.c_str(), "file", "video", "used"}, notes);
+  tell_transparency(notes);
   for (const auto& [text, change] : to_rgb.told()) notes.add({field, text, change});
   if (pictures.used()) {
     notes.add({field, "the video is interlaced: whole frames are made of its fields (bwdif)",

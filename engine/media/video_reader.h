@@ -50,8 +50,8 @@ class VideoReader {
   const VideoInfo& info() const;
   /// The next frame, none after the last. Times never decrease.
   std::optional<VideoFrame> next();
-  /// Adds what was found so far: assumed or converted colours, interlaced frames, damage, and an end before the stated
-  /// one. The file's field is their subject.
+  /// Adds what was found so far: other tracks, dropped transparency, assumed or converted colours, interlaced frames,
+  /// damage, and an end before the stated one. The file's field is their subject.
   void tell(Notes& notes) const;
 
  private:

@@ -113,9 +113,9 @@ av::Filter new_filter(const AVCodecContext& codec) {
 }  // namespace
 
 struct VideoWriter::State {
-  State(const std::optional<std::string>& path, const VideoFormat& given)
+  State(const std::string& path, const VideoFormat& given, av::Sink sink)
       : format(given),
-        muxer(path, given.metadata),
+        muxer(path, given.metadata, sink),
         scaler(new_scaler(given)),
         codec(new_encoder(given)),
         filter(new_filter(*codec)),
@@ -171,14 +171,14 @@ void VideoWriter::State::drain() {
   }
 }
 
-void check_header(const VideoFormat& format) {
+void check_header(const std::string& path, const VideoFormat& format) {
   check(format);
-  VideoWriter::State(std::nullopt, format);
+  VideoWriter::State(path, format, av::Sink::Nowhere);
 }
 
 VideoWriter::VideoWriter(const std::string& path, const VideoFormat& format) {
   check(format);
-  state_ = std::make_unique<State>(path, format);
+  state_ = std::make_unique<State>(path, format, av::Sink::File);
 }
 VideoWriter::~VideoWriter() = default;
 VideoWriter::VideoWriter(VideoWriter&&) noexcept = default;

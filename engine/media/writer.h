@@ -77,13 +77,13 @@ class VideoWriter {
   void finish();
 
  private:
-  friend void check_header(const VideoFormat& format);
+  friend void check_header(const std::string& path, const VideoFormat& format);
   struct State;
   std::unique_ptr<State> state_;
 };
 
-/// Opens the encoders and writes the header of such a video into nothing: throws what VideoWriter's constructor would,
-/// but for the disk's errors.
-void check_header(const VideoFormat& format);
+/// Opens the encoders and writes the header of such a video at `path` into nothing: throws what VideoWriter's constructor
+/// would, but for the disk's errors.
+void check_header(const std::string& path, const VideoFormat& format);
 
 }  // namespace wan

@@ -5,9 +5,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "engine/media/loudness.h"
+#include "engine/media/tracks.h"
 #include "engine/speech/clock.h"
 #include "models/wav2vec2/model.h"
 
@@ -25,6 +27,9 @@ struct Waveform {
   double stated_seconds = 0;         // how long the file says it is; 0: unknown, or the sound is only a part of it
   double filled_seconds = 0;         // silence in place of holes
   Loudness loudness = {};
+  std::string missing = {};  // of the end, where the container says it otherwise than by a length
+  Tracks tracks = {};        // which sound of the file it is
+  double whole_seconds = 0;  // how long the sound is, also where it was not read to its end; 0: unknown
 };
 
 /// Samples at 16 kHz below which the published encoders make no feature.

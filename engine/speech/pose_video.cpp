@@ -55,6 +55,19 @@ void PoseVideo::tell(Notes& notes) const {
              "--preset hosted takes them by time"});
 }
 
+void PoseVideo::note_end(double seconds, Notes& notes) const {
+  constexpr double kNoticed = 0.1;  // seconds
+  const VideoInfo& info = reader_.info();
+  const auto taken = double((info.frames + every_ - 1) / every_);
+  const double lasts = by_time_ ? info.seconds : taken / double(fps_);
+  if (lasts <= 0 || seconds - lasts <= kNoticed) return;
+  notes.add({field_,
+             "the pose video ends after " + decimals(lasts) + " s, the video after " + decimals(seconds) +
+                 " s: black pictures stand for the poses of the last " + decimals(seconds - lasts) +
+                 " s, as in the reference code",
+             "a pose video that is as long as the sound goes on to its end"});
+}
+
 std::optional<VideoFrame> PoseVideo::next_shown() {
   for (;;) {
     std::optional<VideoFrame> frame = reader_.next();

@@ -25,6 +25,9 @@ class PoseVideo {
   void skip(int64_t count);
   /// Adds what was found so far, and which frames are taken where the rates differ.
   void tell(Notes& notes) const;
+  /// Adds that it ends before the video, which lasts `seconds`, and what follows from that. By the length that the file
+  /// states: a file that states none is not judged.
+  void note_end(double seconds, Notes& notes) const;
 
  private:
   /// The next frame to be taken; none after the last.

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <string>
 
+#include "engine/base/text.h"
+
 namespace wan {
 namespace {
 
@@ -16,6 +18,7 @@ constexpr double kOneSided = 1e-6;   // 60 dB below the other channel
 constexpr double kSilent = 1e-4;     // three steps of 16 bits: dither
 constexpr double kQuiet = 1e-3;      // 60 dB below full scale
 constexpr double kDistorted = 0.01;  // of the samples at full scale
+constexpr double kNoticed = 0.1;     // seconds
 
 std::string number(double value, const char* form) {
   char text[40];
@@ -29,7 +32,9 @@ void note_damage(const Waveform& sound, Notes& notes) {
                            " packets could not be decoded and are missing"});
   const double seconds = double(sound.samples) / kSamplesPerSecond;
   // An encoder's padding counts as stated: two frames of MP3, at its lowest rate 0.3 s.
-  if (seconds + 0.3 < sound.stated_seconds)
+  if (!sound.missing.empty())
+    notes.add({kField, sound.missing});
+  else if (seconds + 0.3 < sound.stated_seconds)
     notes.add({kField, "the sound ends early: it has " + number(seconds, "%.2f") + " s of the " +
                            number(sound.stated_seconds, "%.2f") + " s that its file states"});
   if (sound.filled_seconds > 0)
@@ -61,6 +66,7 @@ void note_channels(const Loudness& loudness, Notes& notes) {
 }  // namespace
 
 void note_sound(const Waveform& sound, Notes& notes) {
+  note_tracks(sound.tracks, {kField, "file", "sound", "heard"}, notes);
   note_damage(sound, notes);
   const Loudness& loudness = sound.loudness;
   if (loudness.samples == 0) return;
@@ -75,6 +81,23 @@ void note_sound(const Waveform& sound, Notes& notes) {
         {kField, "the sound is distorted: " + number(100 * double(loudness.full) / double(loudness.samples), "%.0f") +
                      " % of its samples are at full scale or beyond"});
   if (loudness.channels.size() > 1) note_channels(loudness, notes);
+}
+
+void note_length(const Waveform& sound, double shown, double heard, Notes& notes) {
+  constexpr const char* kWay = "without --num-frames the video is as long as the sound";
+  const bool known = sound.whole_seconds > 0;
+  const double lost = sound.whole_seconds - shown;
+  if (!known || lost > kNoticed)
+    notes.add({"num_frames",
+               (known ? decimals(lost) + " s of the sound are" : "the end of the sound is") +
+                   " left out: the video ends after " + decimals(shown) + " s" +
+                   (known ? ", the sound after " + decimals(sound.whole_seconds) + " s" : ""),
+               kWay});
+  if (shown - heard > kNoticed)
+    notes.add({"num_frames",
+               "the sound ends after " + decimals(heard) + " s, the video after " + decimals(shown) + " s: its last " +
+                   decimals(shown - heard) + " s are silent",
+               kWay});
 }
 
 }  // namespace wan

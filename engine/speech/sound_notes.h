@@ -6,7 +6,11 @@
 
 namespace wan {
 
-/// Damage, holes, silence, channels that cancel each other or are empty, distortion: only what is certain.
+/// Other tracks, damage, holes, silence, channels that cancel each other or are empty, distortion: only what is certain.
 void note_sound(const Waveform& sound, Notes& notes);
+
+/// Where a length that was asked for ends before the sound or after it: of a video of `shown` seconds, in which `heard`
+/// seconds of the sound are heard.
+void note_length(const Waveform& sound, double shown, double heard, Notes& notes);
 
 }  // namespace wan

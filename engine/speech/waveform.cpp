@@ -121,13 +121,20 @@ Waveform open_waveform(const MediaFile& file, std::optional<double> needed, cons
       needed ? std::llround(*needed * kSpeechRate) + kWindowContext * 320 : kMostAudioSeconds * kSpeechRate + kPiece;
   FirstWalk first(file, std::max(shown, kLongerThanAWindow), asked);
   const bool whole = first.read();
+  const AudioReader& reader = first.reader();
+  const double read = double(first.samples()) / kSpeechRate, stated = reader.stated_seconds();
   Waveform wave{.samples = whole ? first.samples() : std::min(first.samples(), shown),
                 .read = {},
                 .statistics = first.statistics(),
-                .damaged_packets = first.reader().damaged_packets(),
-                .stated_seconds = whole ? first.reader().stated_seconds() : 0,
-                .filled_seconds = first.reader().filled_seconds(),
-                .loudness = first.reader().loudness()};
+                .damaged_packets = reader.damaged_packets(),
+                .stated_seconds = whole ? stated : 0,
+                .filled_seconds = reader.filled_seconds(),
+                .loudness = reader.loudness(),
+                .missing = whole ? reader.missing_end() : "",
+                .tracks = reader.tracks(),
+                .whole_seconds = whole           ? read
+                                 : stated > read ? stated
+                                                 : 0};
   if (const Tensor kept = first.kept(); kept.defined()) {
     wave.read = [kept](int64_t start, int64_t count) { return kept.narrow(0, start, count); };
   } else {

@@ -8,6 +8,7 @@
 
 #include "engine/base/error.h"
 #include "engine/job/video_task.h"
+#include "engine/media/muxer.h"
 #include "engine/media/writer.h"
 #include "engine/request/parse.h"
 #include "tests/engine/media_support.h"
@@ -32,9 +33,9 @@ struct Scene {
     return path;
   }
 
-  /// Three seconds of video with the sound of `from`, as `out.mp4`.
-  std::string keep(const std::string& from) const {
-    const std::string path = folder / "out.mp4";
+  /// Three seconds of video with the sound of `from`, as `name`.
+  std::string keep(const std::string& from, const std::string& name = "out.mp4") const {
+    const std::string path = folder / name;
     VideoWriter writer(path, {.height = 64, .width = 64, .audio_from = from});
     writer.write(moving_picture(48, 64, 64));
     writer.finish();
@@ -67,9 +68,9 @@ std::string codec_of(const std::string& path) {
   return text;
 }
 
-std::string note_of(const std::string& path) {
+std::string note_of(const std::string& path, Container into = Container::Mp4) {
   Notes notes;
-  check_kept_sound({path, "video_url"}, notes);
+  check_kept_sound({path, "video_url"}, into, notes);
   std::string text;
   for (const Note& note : notes.list()) text += "[" + note.subject + "] " + note.text + "; " + note.change;
   return text;
@@ -93,7 +94,7 @@ TEST(KeptSound, AClickStaysAtItsTime) {
     SCOPED_TRACE(one.name);
     const bool hole = std::string(one.name).starts_with("hole");
     const std::string in = scene.make(one.name, (hole ? kHole : "") + std::string(one.options));
-    EXPECT_TRUE(kept_sound({in, "video_url"}).keeping == one.keeping);
+    EXPECT_TRUE(kept_sound({in, "video_url"}, Container::Mp4).keeping == one.keeping);
     EXPECT_NEAR(click(scene.keep(in)), one.at, 3);
   }
 }
@@ -191,19 +192,69 @@ TEST(KeptSound, SoundThatCannotBeDecodedIsRefusedAtOnce) {
   }
 }
 
+// QuickTime has no place for Opus, which MP4 has.
+TEST(KeptSound, IsJudgedByTheContainerItGoesInto) {
+  const Scene scene;
+  const std::string opus = scene.make("opus.mp4", "-c:a libopus");
+  EXPECT_EQ(note_of(opus), "");
+  EXPECT_EQ(note_of(opus, Container::QuickTime),
+            "[keep_audio] the sound is encoded again, as AAC: it is OPUS, which QuickTime has no place for; "
+            "--no-keep-audio leaves the sound out");
+  EXPECT_EQ(codec_of(scene.keep(opus)), "opus");
+  const std::string mov = scene.folder / "out.MOV";
+  check_header(mov, {.height = 64, .width = 64, .audio_from = opus});
+  EXPECT_EQ(codec_of(scene.keep(opus, "out.MOV")), "aac");
+  EXPECT_NEAR(click(mov), 2000, 3);
+}
+
+// The trial is of the kind that will be written: a QuickTime header is tried as one.
+TEST(CheckHeader, IsOfTheContainerThatWillBeWritten) {
+  for (const auto& [name, fits] : {std::pair{"a.mp4", true}, {"a.m4v", true}, {"a.mov", false}, {"a.MOV", false}}) {
+    SCOPED_TRACE(name);
+    av::Muxer muxer(name, "", av::Sink::Nowhere);
+    AVCodecParameters& sound = *muxer.add(*std::make_unique<AVCodecParameters>(), {1, 48000}).codecpar;
+    sound.codec_type = AVMEDIA_TYPE_AUDIO;
+    sound.codec_id = AV_CODEC_ID_OPUS;
+    sound.sample_rate = 48000;
+    av_channel_layout_default(&sound.ch_layout, 2);
+    std::string error;
+    try {
+      muxer.start();
+    } catch (const std::runtime_error& failed) {
+      error = failed.what();
+    }
+    EXPECT_EQ(error.empty(), fits) << error;
+  }
+}
+
+TEST(KeptSound, OtherTracksAreTold) {
+  const Scene scene;
+  const std::string path = scene.folder / "two.mkv";
+  ffmpeg(std::string(kPicture) + kClick + "-f lavfi -i sine=d=3 -map 0 -map 1 -map 2 " + kVideo +
+         "-c:a aac -disposition:a:0 0 -disposition:a:1 default '" + path + "'");
+  EXPECT_EQ(note_of(path),
+            "[keep_audio] the video has 2 sound tracks: number 2 is kept, the other is left out; "
+            "ffmpeg -i FILE -map 0:v? -map 0:a:0 -c copy OTHER.mkv keeps another one");
+  const std::string other = scene.folder / "other.mkv";
+  ffmpeg("-i '" + path + "' -map 0:v? -map 0:a:0 -c copy '" + other + "'");
+  EXPECT_EQ(note_of(other), "");
+  EXPECT_NEAR(click(scene.keep(other)), 2000, 3);
+}
+
 TEST(CheckHeader, ThrowsWhatTheWriterWould) {
   const Scene scene;
   const VideoFormat good = {.height = 720, .width = 1280, .metadata = "{}"};
-  check_header(good);
+  const std::string out = scene.folder / "out.mp4";
+  check_header(out, good);
   VideoFormat sound = good, silent = good, size = good, quality = good;
   sound.audio_from = scene.make("flac.mkv", "-c:a flac");
-  check_header(sound);
+  check_header(out, sound);
   silent.audio_from = media_file("upright.mp4");
-  EXPECT_THROW(check_header(silent), InvalidRequest);
+  EXPECT_THROW(check_header(out, silent), InvalidRequest);
   size.width = 1281;
-  EXPECT_THROW(check_header(size), std::invalid_argument);
+  EXPECT_THROW(check_header(out, size), std::invalid_argument);
   quality.quality = "best";
-  EXPECT_THROW(check_header(quality), std::invalid_argument);
+  EXPECT_THROW(check_header(out, quality), std::invalid_argument);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(scene.folder.path()), {}), 1) << "it leaves no file";
 }
 

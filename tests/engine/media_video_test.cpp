@@ -225,7 +225,7 @@ TEST(Sound, OfAnotherFileIsKeptAndCut) {
   for (const auto& [name, how] : {std::pair{"aac_sound.mp4", Keeping::Copied}, {"pcm_sound.mkv", Keeping::Encoded}}) {
     SCOPED_TRACE(name);
     VideoWriter writer(path, {.height = 64, .width = 64, .audio_from = media_file(name)});
-    EXPECT_TRUE(kept_sound({media_file(name), "video_url"}).keeping == how);
+    EXPECT_TRUE(kept_sound({media_file(name), "video_url"}, Container::Mp4).keeping == how);
     writer.write(moving_picture(8, 64, 64));  // half a second of a sound of one
     writer.finish();
     at::Tensor got = read_audio({path, "audio_url"}, 16000).samples;

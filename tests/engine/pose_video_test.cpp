@@ -57,5 +57,25 @@ TEST(PoseVideo, TheReferenceTakesEveryKth) {
                                 "reference code does; poses run 0.80 times as fast as the speech"}));
 }
 
+/// What is told of the end in a video of so many seconds.
+std::string end_note(const std::string& preset, int64_t fps, double seconds) {
+  Request request;
+  request.preset = preset;
+  request.frames_per_second = fps;
+  Notes notes;
+  PoseVideo({media_file("upright.mp4"), "pose_video_url"}, request, 18, 32).note_end(seconds, notes);
+  return notes.list().empty() ? "" : notes.list()[0].text.substr(0, notes.list()[0].text.find(" pictures"));
+}
+
+TEST(PoseVideo, AnEndBeforeThatOfTheVideoIsTold) {
+  EXPECT_EQ(end_note("hosted", 16, 0.8), "");
+  EXPECT_EQ(end_note("hosted", 16, 0.85), "");
+  EXPECT_EQ(end_note("hosted", 16, 2.5), "the pose video ends after 0.80 s, the video after 2.50 s: black");
+  // Eight frames, each one or every second one of them, at the output's rate.
+  EXPECT_EQ(end_note("reference", 16, 2.5), "the pose video ends after 0.50 s, the video after 2.50 s: black");
+  EXPECT_EQ(end_note("reference", 4, 1), "");
+  EXPECT_EQ(end_note("reference", 4, 2.5), "the pose video ends after 1.00 s, the video after 2.50 s: black");
+}
+
 }  // namespace
 }  // namespace wan

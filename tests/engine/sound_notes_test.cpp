@@ -3,9 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/job/speech.h"
+#include "engine/media/png.h"
+#include "engine/request/parse.h"
 #include "engine/speech/waveform.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
+#include "tests/support/job.h"
 
 namespace wan {
 namespace {
@@ -67,6 +71,66 @@ TEST(SoundNotes, Distortion) {
 TEST(SoundNotes, Holes) {
   EXPECT_EQ(notes_of("0.3*sin(800*t)", "-af \"aselect='not(between(t,0.4,0.6))'\" -c:a flac sound.mka").substr(0, 25),
             "the sound has holes: 0.19");
+}
+
+TEST(SoundNotes, OtherTracks) {
+  TemporaryFolder folder;
+  const std::string path = folder / "three.mka";
+  ffmpeg("-f lavfi -i sine=d=1 -f lavfi -i sine=900:d=1 -f lavfi -i sine=200:d=1 -map 0 -map 1 -map 2 -c:a flac '" +
+         path + "'");
+  Notes notes;
+  note_sound(open_waveform({path, "audio_url"}), notes);
+  ASSERT_EQ(notes.list().size(), 1u);
+  EXPECT_EQ(notes.list()[0],
+            (Note{"audio_url", "the file has 3 sound tracks: number 1 is heard, the others are left out",
+                  "ffmpeg -i FILE -map 0:v? -map 0:a:1 -c copy OTHER.mkv keeps another one"}));
+}
+
+/// The notes on the length of a speech video: of a sound of so many seconds, and with these fields of the request.
+std::string length_notes(double seconds, nlohmann::json fields) {
+  TemporaryFolder folder;
+  write_png(folder / "face.png", moving_picture(1, 64, 64)[0]);
+  write_sound(folder / "voice.wav", 16000, seconds);
+  fields.update({{"model", "absent"},
+                 {"prompt", ""},
+                 {"image_url", "face.png"},
+                 {"audio_url", "voice.wav"},
+                 {"width", 64},
+                 {"height", 64},
+                 {"unlocked", true}});
+  const Request request = parse(Task::S2V, fields, {.folder = folder.path()});
+  Notes notes;
+  Silent silent;
+  check_speech(request, input_files(request, "", silent), notes, silent);
+  std::string text;
+  for (const Note& note : notes.list())
+    if (note.text.find("ends after") != std::string::npos) text += note.text + "; ";
+  return text;
+}
+
+TEST(SpeechLength, SpeechAfterTheEndOfTheVideoIsTold) {
+  EXPECT_EQ(length_notes(4, {{"num_frames", 40}}),
+            "1.50 s of the sound are left out: the video ends after 2.50 s, the sound after 4.00 s; ");
+  EXPECT_EQ(length_notes(150, {{"num_frames", 40}}),
+            "147.50 s of the sound are left out: the video ends after 2.50 s, the sound after 150.00 s; ");
+  EXPECT_EQ(length_notes(4, {}), "");
+  EXPECT_EQ(length_notes(2.55, {{"num_frames", 40}}), "");
+  EXPECT_EQ(length_notes(4, {{"num_frames", 40}, {"preset", "reference"}}), "") << "there it is the length of a clip";
+}
+
+TEST(SpeechLength, ASilentEndIsTold) {
+  EXPECT_EQ(length_notes(2, {{"num_frames", 40}}),
+            "the sound ends after 2.00 s, the video after 2.50 s: its last 0.50 s are silent; ");
+  EXPECT_EQ(length_notes(0.5, {}), "") << "the video is as long as the sound, though its clip is not";
+}
+
+// upright.mp4: 8 frames at 10 a second.
+TEST(SpeechLength, APoseVideoThatEndsBeforeIsTold) {
+  const std::string pose = media_file("upright.mp4");
+  EXPECT_EQ(length_notes(4, {{"pose_video_url", pose}}),
+            "the pose video ends after 0.80 s, the video after 4.00 s: black pictures stand for the poses of the last "
+            "3.20 s, as in the reference code; ");
+  EXPECT_EQ(length_notes(0.8, {{"pose_video_url", pose}}), "");
 }
 
 }  // namespace

@@ -82,10 +82,16 @@ class Parser {
         const std::string field = shown(name);
         const std::string wrong = is_run_flag(name)
                                       ? "is a flag of the command line, not a field of a request; leave it out"
-                                      : "is not a known field" + nearest_text(name, names);
+                                      : "is not a known field" + way_out(name, names);
         fail(field.substr(1, field.size() - 2), wrong, "unknown", "", value);
       }
     }
+  }
+
+  /// Behind an unknown name: the one that was meant, or where all are listed.
+  std::string way_out(const std::string& name, const std::vector<std::string>& names) const {
+    const std::string near = nearest_text(name, names);
+    return near.empty() ? std::string("; wan-infer ") + task_name(request_.task) + " --help lists them" : near;
   }
 
   void take(const Parameter& parameter, const Accepts& accepts) {

@@ -137,7 +137,8 @@ TEST(Manifest, AnObjectLaidOutForPeopleIsOneError) {
 TEST(Manifest, FlagsOfTheCommandAreNamedAsSuch) {
   EXPECT_EQ(Manifest(line(R"("contact_sheet": "a.png")", "a.mp4")).message(),
             "[line 1, contact_sheet] is a flag of the command line, not a field of a request; leave it out");
-  EXPECT_EQ(Manifest(line(R"("zzzzzzzz": 1)", "a.mp4")).message(), "[line 1, zzzzzzzz] is not a known field");
+  EXPECT_EQ(Manifest(line(R"("zzzzzzzz": 1)", "a.mp4")).message(),
+            "[line 1, zzzzzzzz] is not a known field; wan-infer t2v --help lists them");
 }
 
 TEST(Manifest, NothingToDoIsAnError) {

@@ -58,14 +58,16 @@ class Reader {
     }
   }
 
-  /// Which tasks take the flag, where others do; else its nearest neighbour here.
+  /// Which tasks take the flag, where others do; else its nearest neighbour here, or where all are listed.
   std::string way_out(const std::string& flag, const std::vector<std::string>& known) const {
     std::vector<std::string> takers;
     for (const Parameter& parameter : parameters()) {
       if (parameter.flag() != flag || !command_.is_render()) continue;
       for (const auto& [task, accepts] : parameter.tasks) takers.push_back(task_name(task));
     }
-    return takers.empty() ? nearest_text(flag, known) : "; it belongs to " + either(takers, " and ");
+    if (!takers.empty()) return "; it belongs to " + either(takers, " and ");
+    const std::string near = nearest_text(flag, known);
+    return near.empty() ? "; wan-infer " + command_.name + " --help lists them" : near;
   }
 
   static std::string unquoted(const std::string& name) {

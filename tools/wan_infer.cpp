@@ -13,6 +13,7 @@
 #include "engine/base/error.h"
 #include "tools/cli/command_line.h"
 #include "tools/cli/dry_run.h"
+#include "tools/cli/refusal.h"
 #include "tools/cli/signals.h"
 
 namespace {
@@ -44,7 +45,8 @@ int main(int argc, char** argv) {
     return std::cout.flush() ? 0 : 1;
   } catch (const wan::InvalidRequest& invalid) {
     if (wan::wants_json(argc, argv)) std::cout << wan::refused_json(invalid) << std::flush;
-    for (const wan::FieldError& error : invalid.errors) std::cerr << "wan-infer: " << error.line() << "\n";
+    for (const std::string& line : wan::refusal_lines(invalid, wan::command_word(argc, argv)))
+      std::cerr << "wan-infer: " << line << "\n";
     return 2;
   } catch (const std::bad_alloc&) {
     std::cerr << "wan-infer: [memory] ran out while the command line was read\n";

@@ -27,14 +27,20 @@ size_t distance(std::string_view a, std::string_view b) {
   return previous[b.size()];
 }
 
-/// Whether `word` is one of the words that make up `name`: steps of num_inference_steps, --steps of
-/// --num-inference-steps.
+/// Whether `word` is one of the words that make up `name`: steps of num_inference_steps and --num-inference-steps.
 bool is_part(std::string_view word, std::string_view name) {
-  word.remove_prefix(std::min(word.find_first_not_of('-'), word.size()));
   const size_t at = name.find(word);
   if (word.empty() || at == std::string_view::npos) return false;
   auto ends = [&](size_t i) { return i >= name.size() || name[i] == '_' || name[i] == '-'; };
   return (at == 0 || ends(at - 1)) && ends(at + word.size());
+}
+
+/// The first letters of a name's words: fps of frames_per_second.
+std::string initials(std::string_view name) {
+  std::string letters;
+  for (size_t i = 0; i < name.size(); ++i)
+    if (name[i] != '_' && name[i] != '-' && (i == 0 || name[i - 1] == '_' || name[i - 1] == '-')) letters += name[i];
+  return letters;
 }
 
 /// Cut where a character begins, so that no half of one remains.
@@ -101,14 +107,31 @@ std::string shown_url(const std::string& url) {
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
   constexpr size_t kLongest = 64;  // no name is longer, and a hostile one must not cost time
+  std::string_view letters = word.substr(0, kLongest);
+  letters.remove_prefix(std::min(letters.find_first_not_of('-'), letters.size()));
   std::string best;
-  size_t fewest = std::numeric_limits<size_t>::max();
+  size_t fewest = std::max<size_t>(2, letters.size() / 2) + 1;
   for (const std::string& candidate : candidates) {
     size_t changes = distance(word.substr(0, kLongest), candidate);
-    if (is_part(word, candidate)) changes = std::min(changes, size_t(2));  // as good as two wrong letters
+    // As good as two wrong letters.
+    if (is_part(letters, candidate) || (letters.size() > 1 && initials(candidate) == letters))
+      changes = std::min(changes, size_t(2));
     if (changes < fewest) std::tie(fewest, best) = std::tuple(changes, candidate);
   }
   return best;
+}
+
+std::string nearest_text(std::string_view word, const std::vector<std::string>& candidates) {
+  const std::string name = nearest(word, candidates);
+  return name.empty() ? "" : "; the nearest is " + name;
+}
+
+std::string shown_shape(std::span<const int64_t> shape) {
+  constexpr size_t kMost = 8;
+  std::string text = "[";
+  for (size_t i = 0; i < std::min(shape.size(), kMost); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  if (shape.size() > kMost) text += ", and " + std::to_string(shape.size() - kMost) + " more";
+  return text + "]";
 }
 
 std::string either(const std::vector<std::string>& words, const char* last) {

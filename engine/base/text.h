@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,8 +30,14 @@ std::string gigabytes(uint64_t bytes);
 std::string decimals(double value);
 
 /// The candidate with the fewest letters to insert, delete, replace or swap, or one that has `word` among its words
-/// (steps: num_inference_steps); the first of equals. Empty only where the list is.
+/// (steps: num_inference_steps) or as their first letters (fps: frames_per_second); the first of equals. Empty where none
+/// shares about half of its letters with the word.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
+/// "; the nearest is NAME"; empty where none is near.
+std::string nearest_text(std::string_view word, const std::vector<std::string>& candidates);
+
+/// "[16, 21, 90, 160]"; of a long list the first eight and how many more there are.
+std::string shown_shape(std::span<const int64_t> shape);
 
 /// "a, b or c".
 std::string either(const std::vector<std::string>& words, const char* last = " or ");

@@ -16,13 +16,15 @@ namespace {
 /// Looks at one job after another; jobs share what was found about their model.
 class Check {
  public:
-  Check(const CheckOptions& options, Progress& progress) : options_(options), progress_(progress), networks_(Log{}) {}
+  Check(const CheckOptions& options, Progress& progress)
+      : options_(options), progress_(progress), networks_(Log{}), preflight_(Look::Whole) {}
 
   void look(const Request& request, Notes& notes) {
     Placement placement = resolve_placement(request, options_.contexts);
     const Group& group = networks_.group_of(request, placement);
     const InputFiles files = input_files(request, options_.scratch, progress_);
-    const Record record = make_record(request, placement, group.files, identify_inputs(request, files.by_field()));
+    const Record record =
+        make_record(request, placement, group.files, identify_inputs(request, files.by_field(), contents_));
     check_free(request, record, notes);
     check_sheet(options_.contact_sheet, options_.overwrite);
     note_search(group.parts, notes);
@@ -30,10 +32,9 @@ class Check {
     note_weights(group.parts, placement, notes);
     const Extent extent = largest_extent(request);
     const DiskNeed disk = disk_need(request, extent);
-    check_space(std::max(waiting_ + disk.work, kRunningJob), options_.work);
+    check_space(waiting_ + disk.work + disk.running, options_.work);
     check_space(disk.video, request.out);
-    preflight(request, files, record, group.parts, memory_need(group.parts, extent, placement), placement, Look::Whole,
-              notes, progress_);
+    preflight_.look(request, files, record, group, placement, notes, progress_);
     if (!options_.given_order) waiting_ += disk.work;
   }
 
@@ -51,6 +52,8 @@ class Check {
   const CheckOptions& options_;
   Progress& progress_;
   NetworkPool networks_;
+  InputContents contents_;
+  Preflight preflight_;
   uint64_t waiting_ = 0;  // bytes of the jobs that wait for their next phase
 };
 

@@ -1,5 +1,8 @@
 #include "engine/job/input_identity.h"
 
+#include <sys/stat.h>
+
+#include <cerrno>
 #include <filesystem>
 #include <system_error>
 
@@ -7,7 +10,6 @@
 #include "engine/base/text.h"
 #include "engine/request/files.h"
 #include "engine/request/params.h"
-#include "models/files/digest.h"
 
 namespace wan {
 
@@ -20,7 +22,31 @@ constexpr size_t kDigestLetters = 6 + 64;
 
 }  // namespace
 
+InputContents::Moment InputContents::moment_of(const std::string& path) {
+  struct stat status;
+  if (stat(path.c_str(), &status) != 0) throw std::system_error(errno, std::generic_category());
+  const auto nanoseconds = [](const timespec& time) { return int64_t(time.tv_sec) * 1'000'000'000 + time.tv_nsec; };
+  return {status.st_dev, status.st_ino, uint64_t(status.st_size), nanoseconds(status.st_mtim),
+          nanoseconds(status.st_ctim)};
+}
+
+const FileContent& InputContents::of(const std::string& path) {
+  const Moment now = moment_of(path);
+  auto& [moment, content] = known_[path];
+  if (content.sha256.empty() || !(moment == now)) {
+    content = content_of_file(path);
+    moment = now;
+  }
+  return content;
+}
+
 InputIdentities identify_inputs(const Request& asked, const std::map<std::string, std::string>& local) {
+  InputContents contents;
+  return identify_inputs(asked, local, contents);
+}
+
+InputIdentities identify_inputs(const Request& asked, const std::map<std::string, std::string>& local,
+                                InputContents& contents) {
   InputIdentities identities;
   for (const Parameter& parameter : parameters()) {
     if (!parameter.media) continue;
@@ -28,7 +54,7 @@ InputIdentities identify_inputs(const Request& asked, const std::map<std::string
     const auto copy = local.find(parameter.name);
     if (input.empty() || (copy == local.end() && is_url(input))) continue;
     try {
-      const FileContent content = content_of_file(copy == local.end() ? input : copy->second);
+      const FileContent& content = contents.of(copy == local.end() ? input : copy->second);
       identities[parameter.name] = {stored_name(input), content.size, content.sha256};
     } catch (const std::system_error& error) {
       const std::string name = is_url(input) ? shown_url(input) : shown_path(input);

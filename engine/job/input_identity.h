@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "engine/request/request.h"
+#include "models/files/digest.h"
 
 namespace wan {
 
@@ -18,9 +20,28 @@ struct InputIdentity {
 /// By field: image_url, audio_url, ...
 using InputIdentities = std::map<std::string, InputIdentity>;
 
-/// Reads every input of `asked` once. `local` maps the field of an input that was fetched to the file of its bytes; of
-/// the others the path in the request is read. A URL that is not in `local` is left out. Throws InvalidRequest naming
+/// What files hold, each read once for as long as its path, inode, size and times of change stay what they were.
+class InputContents {
+ public:
+  /// Throws std::system_error where the file cannot be read.
+  const FileContent& of(const std::string& path);
+
+ private:
+  struct Moment {
+    uint64_t device = 0, inode = 0, size = 0;
+    int64_t modified = 0, changed = 0;  // nanoseconds since 1970
+    bool operator==(const Moment&) const = default;
+  };
+  static Moment moment_of(const std::string& path);
+
+  std::map<std::string, std::pair<Moment, FileContent>> known_;
+};
+
+/// The content of every input of `asked`. `local` maps the field of an input that was fetched to the file of its bytes;
+/// of the others the path in the request is read. A URL that is not in `local` is left out. Throws InvalidRequest naming
 /// the field where a file cannot be read.
+InputIdentities identify_inputs(const Request& asked, const std::map<std::string, std::string>& local,
+                                InputContents& contents);
 InputIdentities identify_inputs(const Request& asked, const std::map<std::string, std::string>& local = {});
 
 /// The same with a request whose fields name the files, as FetchedMedia leaves it.

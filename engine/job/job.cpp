@@ -30,10 +30,7 @@ json to_json(const std::vector<FileIdentity>& files) {
 }  // namespace
 
 std::string JobNames::content_of(const std::string& path) {
-  if (path.empty() || is_url(path)) return path;
-  auto [found, added] = contents_.emplace(path, "");
-  if (added) found->second = content_of_file(path).sha256;
-  return found->second;
+  return path.empty() || is_url(path) ? path : contents_.of(path).sha256;
 }
 
 std::string JobNames::key_of(const Request& request, bool with_seed) {

@@ -87,12 +87,14 @@ class JobNames {
   void set_key(Job& job);
   /// Fills the names of the job's files, from its key, record and group.
   void set_names(Job& job);
+  /// Of the inputs that were named so far.
+  InputContents& contents() { return contents_; }
 
  private:
   /// SHA-256 of a file's bytes; a URL itself.
   std::string content_of(const std::string& path);
 
-  std::map<std::string, std::string> contents_;  // path to SHA-256
+  InputContents contents_;
   std::map<std::string, int64_t> equals_;
 };
 

@@ -53,7 +53,7 @@ SavedLatents load_latents(const std::filesystem::path& path) try {
   if (!is_latent(saved.latents) || saved.frames < 1 || saved.frames > 4 * saved.latents.size(1) - 3)
     throw InvalidRequest("latents",
                          "must hold a float32 latent [16, T, h, w] of a video and its number of frames, got " +
-                             c10::str(saved.latents.toString(), saved.latents.sizes()) + " and '" +
+                             saved.latents.toString() + shown_shape(saved.latents.sizes()) + " and '" +
                              printable(metadata["frames"]) + "' frames in " + shown_path(path.string()));
   return saved;
 } catch (const ModelError&) {

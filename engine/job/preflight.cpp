@@ -1,15 +1,19 @@
 #include "engine/job/preflight.h"
 
+#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/job/speech.h"
+#include "engine/job/speech_folder.h"
 #include "engine/job/task.h"
 #include "engine/media/kept_sound.h"
 #include "engine/media/video_reader.h"
 #include "engine/media/writer.h"
+#include "engine/request/params.h"
 #include "engine/request/prompt_syntax.h"
+#include "engine/request/schedule.h"
 #include "engine/residency/open_network.h"
 #include "models/vae/latent.h"
 
@@ -35,20 +39,6 @@ std::string check_video(const Request& request, const InputFiles& files, Notes& 
   return files.video.path;
 }
 
-void note_prompt(const std::string& field, const std::string& prompt, const ModelParts& parts, Notes& notes) {
-  for (const std::string& example : foreign_syntax(prompt))
-    notes.add({field, "it has " + shown(example) + ", a notation of other programs: it is read as words",
-               "write it as a sentence"});
-  if (prompt.size() < size_t(text::kMostTokens)) return;  // a token has a byte at least
-  const text::Tokenizer::Length length = open_tokenizer(parts).measure(prompt);
-  if (length.last_words.empty()) return;
-  notes.add({field,
-             "it has " + std::to_string(length.tokens) + " tokens, and the model reads " +
-                 std::to_string(text::kMostTokens) + ": what stands behind " + shown(length.last_words) +
-                 " has no effect",
-             "a shorter text counts as a whole"});
-}
-
 /// The file whose sound is kept; empty: none.
 std::string check_inputs(const Request& request, const InputFiles& files, Look look, Notes& notes, Progress& progress) {
   if (request.task == Task::V2V && look == Look::Streams) return check_video(request, files, notes);
@@ -59,21 +49,18 @@ std::string check_inputs(const Request& request, const InputFiles& files, Look l
   return "";
 }
 
-void check_output(const std::string& out, const Record& record, const Extent& extent, const std::string& audio_from) {
-  const std::string metadata = to_text(record, metadata_of(record.request));
-  constexpr size_t kRoom = 64 << 10;  // for the notes and choices that are still to come
-  if (metadata.size() + kRoom > kMostMetadata)
-    throw InvalidRequest("metadata", "must be at most " + gigabytes(kMostMetadata - kRoom) + ", this request has " +
-                                         gigabytes(metadata.size()) +
-                                         "; a shorter prompt, or --metadata minimal or none");
-  check_header(out, {.height = extent.height,
-                     .width = extent.width,
-                     .rate = {record.request.frames_per_second, 1},
-                     .quality = record.request.video_quality,
-                     .write_mode = record.request.video_write_mode,
-                     .metadata = metadata,
-                     .audio = std::nullopt,
-                     .audio_from = audio_from});
+/// Names what reading the inputs depends on.
+std::string inputs_key(const Request& request, const Record& record) {
+  nlohmann::json key = {task_name(request.task),  request.preset,
+                        request.unlocked,         request.resolution,
+                        request.aspect_ratio,     request.width,
+                        request.height,           request.num_frames,
+                        request.num_frames_given, request.frames_per_second,
+                        request.resample_fps,     request.keep_audio,
+                        request.deinterlace,      request.start_from_image,
+                        request.max_seconds};
+  for (const auto& [field, input] : record.inputs) key.push_back({field, input.name, input.sha256});
+  return key.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace
@@ -83,7 +70,12 @@ DiskNeed disk_need(const Request& request, const Extent& extent) {
   const uint64_t latents = pixels / (4 * vae::kPixels * vae::kPixels) * vae::kLatentChannels * 4;
   const uint64_t states = request.solver == "euler" ? 1 : 4;  // the sample, and what the solver remembers
   const uint64_t input = request.task == Task::I2V || request.task == Task::V2V ? latents + latents / 4 : 0;
-  return {states * latents + input, request.task == Task::S2V ? 0 : uint64_t(double(pixels) * kVideoBytesPerPixel)};
+  constexpr uint64_t kStates = 256 << 20;
+  if (request.task != Task::S2V)
+    return {states * latents + input, uint64_t(double(pixels) * kVideoBytesPerPixel), kStates};
+  const bool one_clip = request.num_frames_given && request.preset != "reference";
+  const uint64_t motion = uint64_t(MotionBuffer::kFrames * 3 * extent.height * extent.width) * sizeof(float);
+  return {states * latents, 0, kStates + (one_clip ? 0 : SpeechFolder::kGenerations * motion)};
 }
 
 void check_space(uint64_t bytes, const fs::path& path) {
@@ -92,18 +84,97 @@ void check_space(uint64_t bytes, const fs::path& path) {
   while (!fs::exists(folder, unknown) && folder.has_relative_path()) folder = folder.parent_path();
   const fs::space_info space = fs::space(folder, unknown);
   if (unknown || space.available >= bytes + kMargin) return;
-  throw InvalidRequest("out", "must lie on a disk with " + gigabytes(bytes + kMargin) + " free, has " +
-                                  gigabytes(space.available) + ": " + shown_path(path.string()) +
-                                  "; make room, or another --out is on another disk");
+  throw InvalidRequest("out", "must lie on a disk with " + gigabytes(bytes + kMargin) + " free, and the folder " +
+                                  shown_path(folder.string()) + " has " + gigabytes(space.available) + ": " +
+                                  shown_path(path.string()) + "; make room, or another --out is on another disk");
 }
 
-void preflight(const Request& request, const InputFiles& files, const Record& record, const ModelParts& parts,
-               const MemoryNeed& need, const Placement& placement, Look look, Notes& notes, Progress& progress) {
+MemoryNeed Preflight::memory(const Group& group, const Extent& extent, const Placement& placement) {
+  const auto key = std::tuple(&group, extent.frames, extent.height, extent.width);
+  const auto known = memory_.find(key);
+  if (known != memory_.end()) return known->second;
+  return memory_.emplace(key, memory_need(group.parts, extent, placement)).first->second;
+}
+
+void Preflight::look(const Request& request, const InputFiles& files, const Record& record, const Group& group,
+                     const Placement& placement, Notes& notes, Progress& progress) {
   const Extent extent = largest_extent(request);
-  check_fits(need, extent, placement);
-  note_prompt("prompt", request.prompt, parts, notes);
-  note_prompt("negative_prompt", request.negative_prompt, parts, notes);
-  check_output(request.out, record, extent, check_inputs(request, files, look, notes, progress));
+  check_fits(memory(group, extent, placement), extent, placement);
+  note_prompt("prompt", request.prompt, group.parts, notes);
+  note_prompt("negative_prompt", request.negative_prompt, group.parts, notes);
+  if (make_schedule(request).empty())
+    notes.add({"strength", "it keeps no step: the output is the input, encoded again", "a higher one changes it"});
+  const Found& found = inputs(request, files, record, progress);
+  for (const Note& note : found.notes) notes.add(note);
+  if (found.refusal) std::rethrow_exception(found.refusal);
+  check_output(record, extent, found.keeps_sound ? files.video.path : "");
+}
+
+const Preflight::Found& Preflight::inputs(const Request& request, const InputFiles& files, const Record& record,
+                                          Progress& progress) {
+  const std::string key = inputs_key(request, record);
+  if (const auto known = found_.find(key); known != found_.end()) return known->second;
+  Found found;
+  Notes notes;
+  try {
+    found.keeps_sound = !check_inputs(request, files, look_, notes, progress).empty();
+  } catch (const InvalidRequest&) {
+    found.refusal = std::current_exception();
+  }
+  found.notes = notes.list();
+  return found_[key] = std::move(found);
+}
+
+void Preflight::check_output(const Record& record, const Extent& extent, const std::string& audio_from) {
+  const std::string metadata = to_text(record, metadata_of(record.request));
+  constexpr size_t kRoom = 64 << 10;  // for the notes and choices that are still to come
+  if (metadata.size() + kRoom > kMostMetadata)
+    throw InvalidRequest("metadata", "must be at most " + gigabytes(kMostMetadata - kRoom) + ", this request has " +
+                                         gigabytes(metadata.size()) +
+                                         "; a shorter prompt, or --metadata minimal or none");
+  const Request& request = record.request;
+  const auto video = record.inputs.find("video_url");
+  const std::string sound = audio_from.empty() || video == record.inputs.end() ? "" : video->second.sha256;
+  const nlohmann::json key = {extent.height,
+                              extent.width,
+                              request.video_quality,
+                              request.video_write_mode,
+                              metadata.empty(),
+                              request.frames_per_second,
+                              sound,
+                              std::filesystem::path(request.out).extension()};
+  if (!headers_.insert(key.dump()).second) return;
+  try {
+    check_header(request.out, {.height = extent.height,
+                               .width = extent.width,
+                               .rate = {request.frames_per_second, 1},
+                               .quality = request.video_quality,
+                               .write_mode = request.video_write_mode,
+                               .metadata = metadata,
+                               .audio = std::nullopt,
+                               .audio_from = audio_from});
+  } catch (...) {
+    headers_.erase(key.dump());
+    throw;
+  }
+}
+
+void Preflight::note_prompt(const std::string& field, const std::string& prompt, const ModelParts& parts,
+                            Notes& notes) {
+  for (const std::string& example : foreign_syntax(prompt))
+    notes.add({field, "it has " + shown(example) + ", a notation of other programs: it is read as words",
+               "write it as a sentence"});
+  if (prompt.size() < size_t(text::kMostTokens)) return;  // a token has a byte at least
+  auto tokenizer = tokenizers_.find(parts.tokenizer.path);
+  if (tokenizer == tokenizers_.end())
+    tokenizer = tokenizers_.emplace(parts.tokenizer.path, open_tokenizer(parts)).first;
+  const text::Tokenizer::Length length = tokenizer->second.measure(prompt);
+  if (length.last_words.empty()) return;
+  notes.add({field,
+             "it has " + std::to_string(length.tokens) + " tokens, and the model reads " +
+                 std::to_string(text::kMostTokens) + ": what stands behind " + shown(length.last_words) +
+                 " has no effect",
+             "a shorter text counts as a whole"});
 }
 
 }  // namespace wan

@@ -1,13 +1,21 @@
 // What can be known of a job before its first step: whether its inputs can be read and its output written, and what will
-// be assumed. Takes milliseconds, and the time that one picture and one frame of a video take to decode.
+// be assumed. Takes milliseconds, and once for equal jobs the time that one picture and one frame of a video take to
+// decode.
 #pragma once
 
+#include <exception>
 #include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
 
 #include "engine/base/note.h"
 #include "engine/job/fetched.h"
-#include "engine/job/record.h"
+#include "engine/job/job.h"
 #include "engine/residency/needs.h"
+#include "models/text/tokenizer/tokenizer.h"
 
 namespace wan {
 
@@ -15,9 +23,10 @@ namespace wan {
 struct DiskNeed {
   uint64_t work = 0;   // while it waits for its next phase: its input's encoding, and its state or its latents
   uint64_t video = 0;  // at a bit rate that few videos exceed
+  /// While it runs, besides: its next state before it replaces the last, the prompts' encodings, and of speech the frames
+  /// that the next clip goes on from.
+  uint64_t running = 0;
 };
-/// What the running job takes besides: its next state before it replaces the last, and the prompts' encodings.
-inline constexpr uint64_t kRunningJob = 256 << 20;
 DiskNeed disk_need(const Request& request, const Extent& extent);
 
 /// Throws InvalidRequest naming `out` where less is free in the folder of `path`.
@@ -26,10 +35,39 @@ void check_space(uint64_t bytes, const std::filesystem::path& path);
 /// How an input is looked at: its streams alone where the render reads it before any step, or as the render would.
 enum class Look { Streams, Whole };
 
-/// Opens every input, opens the encoder and writes a header with the record into nothing, and
-/// compares memory with what the job needs. Notes what is assumed, where the end of a prompt is cut and where a prompt has
-/// the notation of another program. Throws InvalidRequest naming the field, ModelError.
-void preflight(const Request& request, const InputFiles& files, const Record& record, const ModelParts& parts,
-               const MemoryNeed& need, const Placement& placement, Look look, Notes& notes, Progress& progress);
+/// Looks at the jobs of one run. What was found in equal inputs, outputs and sizes is remembered, so that many equal jobs
+/// take about the time of one.
+class Preflight {
+ public:
+  explicit Preflight(Look look) : look_(look) {}
+
+  /// What a job of this group takes. Throws ModelError.
+  MemoryNeed memory(const Group& group, const Extent& extent, const Placement& placement);
+
+  /// Opens every input, opens the encoder and writes a header with the record into nothing, and compares memory with
+  /// what the job needs. Notes what is assumed, where the end of a prompt is cut, where a prompt has the notation of
+  /// another program, and where no step is made. `record` knows all inputs. Throws InvalidRequest naming the field,
+  /// ModelError, Cancelled.
+  void look(const Request& request, const InputFiles& files, const Record& record, const Group& group,
+            const Placement& placement, Notes& notes, Progress& progress);
+
+ private:
+  /// What was found in the inputs of a job.
+  struct Found {
+    std::vector<Note> notes = {};
+    bool keeps_sound = false;         // of its video
+    std::exception_ptr refusal = {};  // an InvalidRequest; null: they can be read
+  };
+
+  const Found& inputs(const Request& request, const InputFiles& files, const Record& record, Progress& progress);
+  void check_output(const Record& record, const Extent& extent, const std::string& audio_from);
+  void note_prompt(const std::string& field, const std::string& prompt, const ModelParts& parts, Notes& notes);
+
+  Look look_;
+  std::map<std::string, Found> found_;  // by names and contents of the inputs, and by what they are read for
+  std::set<std::string> headers_;       // by what the encoders and the muxer are opened for
+  std::map<std::tuple<const Group*, int64_t, int64_t, int64_t>, MemoryNeed> memory_;  // by frames, height and width
+  std::map<std::filesystem::path, text::Tokenizer> tokenizers_;
+};
 
 }  // namespace wan

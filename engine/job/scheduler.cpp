@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "engine/job/forecast.h"
 #include "engine/job/stages.h"
 #include "engine/residency/failure.h"
@@ -30,6 +31,7 @@ class Scheduler {
         networks_(log),
         stages_(folder, networks_, log, progress_, options) {
     result_.jobs.reserve(asked.size());
+    tell_damage(folder);
     for (const JobRequest& job : asked) {
       const std::string name = job.name.empty() ? shown_name(job.request.out) : job.name;
       result_.jobs.push_back({.line = job.line, .request = job.request, .name = name});
@@ -41,6 +43,7 @@ class Scheduler {
   RunResult run() {
     try {
       each(all(), {"prepare", &Stages::is_unfinished, &Stages::prepare});
+      stages_.end_preparing();
       stages_.files().count(jobs_);
       for (const Job& job : jobs_)
         if (job.prepared && !job.label.empty())
@@ -69,6 +72,13 @@ class Scheduler {
     bool (Stages::*wanted)(const Job&) const;  // asked of unfinished jobs
     void (Stages::*stage)(Job&);
   };
+
+  void tell_damage(const WorkFolder& folder) const {
+    if (const std::optional<int64_t> line = folder.damaged_line())
+      log_("note", {{"subject", "work"},
+                    {"text", "the journal of " + shown_path(folder.path().string()) + " is damaged from its line " +
+                                 std::to_string(*line) + " on: what that told is looked at, or made, again"}});
+  }
 
   /// A log whose events name the line of the manifest that they are about.
   static Log of_line(const Log& log, int64_t line) {

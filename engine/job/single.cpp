@@ -68,7 +68,8 @@ Request taken_up(const Request& asked, const std::string& key, const std::string
   return request;
 }
 
-/// Refuses a folder with a batch's work or another request's steps, which would be lost. One without steps is taken over.
+/// Refuses a folder with a batch's work, or with steps of another request or of one that a damaged journal does not
+/// name, which would be lost. One without steps is taken over.
 void claim(WorkFolder& folder, const std::string& key, const Request& request, bool fresh) {
   const nlohmann::json mine = {{"request", key}, {"seed", request.seed}};
   const nlohmann::json* note = folder.find(kAsked);
@@ -79,7 +80,9 @@ void claim(WorkFolder& folder, const std::string& key, const Request& request, b
     throw InvalidRequest(
         "out", "has the work of a batch in " + shown_path(folder.path().string()) + "; another --out leaves it");
   if (!fresh && folder.holds_steps())
-    throw InvalidRequest("out", "has unfinished work of another request in " + shown_path(folder.path().string()) +
+    throw InvalidRequest("out", std::string("has unfinished work ") +
+                                    (note ? "of another request" : "that does not say whose it is any more") + " in " +
+                                    shown_path(folder.path().string()) +
                                     "; --fresh discards it, another --out leaves it");
   folder.restart();
   folder.note(kAsked, mine);
@@ -174,7 +177,8 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
     return request.out;
   }
   check_sheet(options.output.contact_sheet, options.overwrite);
-  WorkFolder folder(work, WorkFolder::draw_number(work), "out");
+  WorkFolder folder(work, WorkFolder::draw_number(work), "out",
+                    options.fresh ? WorkFolder::Broken::BeginAnew : WorkFolder::Broken::Refuse);
   claim(folder, key, request, options.fresh);
   if (!options.copies.empty()) take_copies(folder, options.copies);
   const JobRequest job{.line = 0, .request = request, .output = options.output, .attention = options.attention};

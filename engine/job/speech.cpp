@@ -180,19 +180,35 @@ class SpeechJob {
   at::Tensor reference_;
 };
 
-void log_plan(const Job& job, const SpeechPlan& plan, int64_t finished, const Log& log) {
+void log_plan(const Job& job, const SpeechPlan& plan, const SpeechFolder& kept, const Log& log) {
   log("job", {{"task", "s2v"},
               {"seed", job.request.seed},
               {"width", plan.geometry.width},
               {"height", plan.geometry.height},
               {"frames", plan.frames},
               {"clips", plan.clips.size()},
-              {"clips_finished_before", finished},
+              {"clips_finished_before", kept.finished()},
               {"seconds_of_sound", plan.seconds},
               {"device", job.placement.device.str()},
               {"dtype", job.record.dtype},
               {"precision", job.request.precision},
               {"weights", job.request.weights}});
+}
+
+/// What an earlier run left of the job, where it left anything.
+void tell_resumed(const Job& job, const SpeechPlan& plan, const SpeechFolder& kept, const Log& log) {
+  const int64_t clip = kept.finished(), all = int64_t(plan.clips.size());
+  const std::optional<int64_t> step = kept.running_step(clip);
+  const bool sampled = kept.latents(clip).has_value();
+  if (clip == 0 && !step && !sampled) return;
+  std::string from = "goes on from clip " + std::to_string(clip + 1) + " of " + std::to_string(all);
+  if (clip >= all)
+    from = "goes on with joining: all " + std::to_string(all) + " clips are finished";
+  else if (sampled)
+    from += ", with its decoding";
+  else if (step)
+    from += ", step " + std::to_string(*step + 1) + " of " + std::to_string(job.schedule->size());
+  log("resume", {{"out", job.result.name}, {"text", from}});
 }
 
 }  // namespace
@@ -236,7 +252,7 @@ void check_speech(const Request& request, const InputFiles& files, Notes& notes,
 
 void speak(Networks& networks, Job& job, const InputFiles& files, const std::filesystem::path& folder, const Run& run) {
   SpeechInputs inputs = load_speech(job.request, files, job.notes, run.progress, run.label);
-  const SpeechFolder kept(folder);
+  const SpeechFolder kept(folder, run.log);
   // Before any network runs. In a batch this also ends the choices of the job before.
   AttentionChoices pinned = kept.attention();
   pinned.insert(job.attention.begin(), job.attention.end());
@@ -245,7 +261,8 @@ void speak(Networks& networks, Job& job, const InputFiles& files, const std::fil
     run.progress.at({Stage::Encode, done, all, "", run.label});
   });
   const SpeechPlan plan = plan_speech(job.request, inputs.geometry, features.samples(), features.frames());
-  log_plan(job, plan, kept.finished(), run.log);
+  log_plan(job, plan, kept, run.log);
+  tell_resumed(job, plan, kept, run.log);
   SpeechJob chain(networks, job, plan, features, kept, run);
   chain.run(resize_shorter_side(inputs.image, plan.geometry.height, plan.geometry.width),
             inputs.pose ? &*inputs.pose : nullptr);

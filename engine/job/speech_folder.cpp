@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <vector>
 
@@ -21,9 +22,9 @@ constexpr const char* kPrefix = "clip-";
 
 }  // namespace
 
-SpeechFolder::SpeechFolder(fs::path folder) : folder_(std::move(folder)) {
+SpeechFolder::SpeechFolder(fs::path folder, const Log& log) : folder_(std::move(folder)) {
   fs::create_directories(folder_);
-  remove_damaged();
+  remove_damaged(log);
   remove_leftovers();
 }
 
@@ -42,9 +43,25 @@ void SpeechFolder::remove_where(Unwanted unwanted) const {
 }
 
 /// What a disk has damaged counts as absent, and is rendered again.
-void SpeechFolder::remove_damaged() const {
-  remove_where(
-      [](const fs::path& path) { return path.filename().string().ends_with(kLatents) && !is_undamaged(path); });
+void SpeechFolder::remove_damaged(const Log& log) const {
+  const int64_t before = finished();
+  std::vector<std::string> damaged;
+  remove_where([&](const fs::path& path) {
+    const std::string name = path.filename().string();
+    if (!name.ends_with(kLatents) || is_undamaged(path)) return false;
+    damaged.push_back(name);
+    return true;
+  });
+  std::sort(damaged.begin(), damaged.end());
+  const int64_t lost = before - finished();
+  for (const std::string& name : damaged) {
+    const bool motion = name.ends_with(kMotion);
+    const std::string made_again = !motion     ? "what it held is made again"
+                                   : lost == 0 ? "the one after it serves"
+                                   : lost == 1 ? "1 finished clip is made again"
+                                               : std::to_string(lost) + " finished clips are made again";
+    log("note", {{"subject", "work"}, {"text", "the kept file " + name + " is damaged: " + made_again}});
+  }
 }
 
 /// A kill comes between the file that makes others unneeded and their removal, or while one is written.
@@ -53,7 +70,8 @@ void SpeechFolder::remove_leftovers() const {
   remove_where([&](const fs::path& path) {
     const std::string name = path.filename().string();
     if (name.ends_with(".part")) return true;
-    if (name.ends_with(kMotion)) return clips == 0 || path != file(clips - 1, kMotion);
+    if (name.ends_with(kMotion))
+      return path < file(std::max<int64_t>(clips - kGenerations, 0), "") || path > file(clips, "");
     return name.ends_with(kLatents) && path < file(clips, "");
   });
   if (fs::exists(file(clips, kLatents))) fs::remove(file(clips, kState));
@@ -78,9 +96,10 @@ std::string SpeechFolder::piece(int64_t clip) const {
 }
 
 void SpeechFolder::finish(int64_t clip, const at::Tensor& motion, const AttentionChoices& attention) const {
+  // First, so that the disk never holds more than it is meant to.
+  if (clip >= kGenerations) fs::remove(file(clip - kGenerations, kMotion));
   write_with_digest(file(clip, kMotion), {{"motion", motion.defined() ? motion : at::zeros({1})}}, attention);
   fs::remove(file(clip, kLatents));
-  if (clip > 0) fs::remove(file(clip - 1, kMotion));
 }
 
 MotionBuffer SpeechFolder::motion() const {
@@ -88,12 +107,13 @@ MotionBuffer SpeechFolder::motion() const {
 }
 
 AttentionChoices SpeechFolder::attention() const {
-  const int64_t clips = finished();
-  std::vector<fs::path> saved = {file(clips, kLatents), file(clips, kState)};
-  if (clips > 0) saved.push_back(file(clips - 1, kMotion));
   AttentionChoices choices;
-  for (const fs::path& path : saved)
-    if (fs::exists(path)) choices.merge(read_safetensors_metadata(MappedFile::open(path)));
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder_, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(kPrefix) && name.ends_with(kLatents))
+      choices.merge(read_safetensors_metadata(MappedFile::open(entry.path())));
+  }
   return choices;
 }
 
@@ -107,6 +127,11 @@ std::optional<Sampling> SpeechFolder::running(int64_t clip, const Schedule& sche
   const fs::path path = file(clip, kState);
   if (!fs::exists(path)) return std::nullopt;
   return load_sampling(path, schedule, device);
+}
+
+std::optional<int64_t> SpeechFolder::running_step(int64_t clip) const {
+  const fs::path path = file(clip, kState);
+  return fs::exists(path) ? std::optional(saved_step(path)) : std::nullopt;
 }
 
 void SpeechFolder::save_running(int64_t clip, const Sampling& state, const AttentionChoices& attention) const {

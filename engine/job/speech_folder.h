@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "engine/base/log.h"
 #include "engine/sampling/attention_record.h"
 #include "engine/sampling/denoise.h"
 #include "engine/speech/chain.h"
@@ -15,14 +16,19 @@
 namespace wan {
 
 /// A folder for one job, which its name identifies. Each file appears whole or not at all, so that a kill at any moment
-/// costs at most the time since the last one. Of a finished clip the encoded piece stays, and of the last finished one
-/// the motion frames, from which the next goes on: 807 MB at 1280x720, 350 MB at 832x480. Its latents (19 MB) wait only
-/// until these are there. States, latents and motion each say which attention computed the clips up to them, so that
-/// what goes on from one computes with the same.
+/// costs at most the time since the last one. Of a finished clip the encoded piece stays, and of the last two the motion
+/// frames, from which the next goes on: 807 MB each at 1280x720, 350 MB at 832x480. Where a disk has damaged the last,
+/// the one before serves, and one clip is made again. Its latents (19 MB) wait only until these are there. States,
+/// latents and motion each say which attention computed the clips up to them, so that what goes on from one computes
+/// with the same.
 class SpeechFolder {
  public:
-  /// Makes the folder where it is absent, and removes what a kill left of finished clips.
-  explicit SpeechFolder(std::filesystem::path folder);
+  /// How many clips' motion frames are kept.
+  static constexpr int64_t kGenerations = 2;
+
+  /// Makes the folder where it is absent, and removes what a kill left of finished clips, and what is damaged, which the
+  /// log is told.
+  explicit SpeechFolder(std::filesystem::path folder, const Log& log = {});
   /// Removes the folder where it is empty.
   ~SpeechFolder();
   SpeechFolder(const SpeechFolder&) = delete;
@@ -35,7 +41,7 @@ class SpeechFolder {
   void finish(int64_t clip, const at::Tensor& motion, const AttentionChoices& attention) const;
   /// What `finish` was given for the last finished clip.
   MotionBuffer motion() const;
-  /// What computed the clips up to what was saved last.
+  /// What computed all that is kept.
   AttentionChoices attention() const;
 
   /// Latents of a clip that is sampled and not yet finished, on the CPU; nothing where it is not.
@@ -44,12 +50,14 @@ class SpeechFolder {
   void save_latents(int64_t clip, const at::Tensor& latents, const AttentionChoices& attention) const;
   /// The state that was saved last of a clip; nothing where none was. Errors as load_sampling's.
   std::optional<Sampling> running(int64_t clip, const Schedule& schedule, at::Device device) const;
+  /// The step that this state makes next, from 0.
+  std::optional<int64_t> running_step(int64_t clip) const;
   void save_running(int64_t clip, const Sampling& state, const AttentionChoices& attention) const;
   /// The clips cannot become a video: none counts as finished any more.
   void forget_clips() const;
 
  private:
-  void remove_damaged() const;
+  void remove_damaged(const Log& log) const;
   void remove_leftovers() const;
   template <typename Unwanted>
   void remove_where(Unwanted unwanted) const;

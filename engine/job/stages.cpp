@@ -47,7 +47,8 @@ void Stages::prepare(Job& job) {
   job.placement = resolve_placement(job.request, options_.contexts);
   job.group = &networks_.group_of(job.request, job.placement);
   job.placement.context = job.group->placement.context;  // that of the networks
-  job.record = make_record(job.request, job.placement, job.group->files, identify_inputs(job.request));
+  job.record =
+      make_record(job.request, job.placement, job.group->files, identify_inputs(job.request, {}, names_.contents()));
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out)) {
     job.record.inputs = identify_fetched(job.request, progress_);
     if (!finished_seed(job.request.out, job.record))
@@ -68,16 +69,18 @@ void Stages::prepare(Job& job) {
 /// Now, while no weights are loaded: afterwards they would count as memory that is taken.
 void Stages::look_ahead(Job& job) {
   const Extent extent = largest_extent(job.request);
-  const MemoryNeed need = memory_need(job.group->parts, extent, job.placement);
+  if (!preflight_) preflight_.emplace(options_.given_order ? Look::Whole : Look::Streams);
+  const MemoryNeed need = preflight_->memory(*job.group, extent, job.placement);
   note_search(job.group->parts, job.notes);
   note_zero_weights(job.group->files, job.notes);
   note_weights(job.group->parts, job.placement, job.notes);
   InputFiles files;
   const bool rendered = !wants_speech(job) && !wants_latents(job);
   if (!rendered) {
-    const uint64_t disk = disk_need(job.request, extent).work, there = files_.bytes(job);
-    check_space(waiting_ + disk + kRunningJob - std::min(there, disk), folder_.path() / "work");
-    if (!options_.given_order) waiting_ += disk - std::min(there, disk);
+    const DiskNeed disk = disk_need(job.request, extent);
+    const uint64_t all = disk.work + disk.running, there = files_.bytes(job);
+    check_space(waiting_ + all - std::min(there, all), folder_.path() / "work");
+    if (!options_.given_order) waiting_ += disk.work - std::min(there, disk.work);
     files_.note(job);
     files = fetch(job);
   }
@@ -85,8 +88,7 @@ void Stages::look_ahead(Job& job) {
   try {
     // Of a job that waits for its decoding alone the inputs may have gone.
     if (!rendered)
-      preflight(job.request, files, job.record, job.group->parts, need, job.placement,
-                options_.given_order ? Look::Whole : Look::Streams, job.notes, progress_);
+      preflight_->look(job.request, files, job.record, *job.group, job.placement, job.notes, progress_);
     else
       check_fits(need, extent, job.placement);
   } catch (const InvalidRequest&) {
@@ -94,6 +96,27 @@ void Stages::look_ahead(Job& job) {
     throw;
   }
   job.group->working = std::max(job.group->working, need.working);
+  tell_resumed(job);
+}
+
+/// What an earlier run left of the job, where it left anything. Of speech, speak() tells.
+void Stages::tell_resumed(const Job& job) const {
+  if (wants_speech(job)) return;
+  const std::string steps = std::to_string(job.schedule->size());
+  std::string from;
+  if (!wants_latents(job))
+    from = "goes on with the decoding: all " + steps + " steps are made";
+  else if (fs::exists(files_.sampling(job)))
+    from = "goes on from step " + std::to_string(saved_step(files_.sampling(job)) + 1) + " of " + steps;
+  else if (has_encoding(job))
+    from = "goes on with what was encoded";
+  if (!from.empty()) log_("resume", {{"out", job.result.name}, {"text", from}});
+}
+
+bool Stages::has_encoding(const Job& job) const {
+  for (const std::string& name : {job.positive, job.negative, job.input})
+    if (!name.empty() && fs::exists(files_.encoding(name))) return true;
+  return false;
 }
 
 /// Whether a job of this folder made the file, under whatever request: an edited manifest renders it again.
@@ -121,9 +144,9 @@ bool Stages::recall_input(Job& job) const {
 }
 
 /// The inputs as files, and their identities in the record: of URLs, too.
-InputFiles Stages::fetch(Job& job) const {
+InputFiles Stages::fetch(Job& job) {
   InputFiles files = input_files(job.request, folder_.path(), progress_, job.label);
-  job.record.inputs = identify_inputs(job.request, files.by_field());
+  job.record.inputs = identify_inputs(job.request, files.by_field(), names_.contents());
   return files;
 }
 
@@ -145,7 +168,6 @@ void Stages::encode_input(Job& job) {
   job.keeps_sound = !inputs.keep_audio_from.empty();
   log_job(job, log_);
   if (job.schedule->empty()) {
-    log_("warning", {{"out", job.result.name}, {"text", kNoStepText}});
     job.record.notes = job.notes.list();
     write_input(job.record, inputs, job.request.out, job.output);
     return finish(job);

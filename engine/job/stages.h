@@ -4,6 +4,7 @@
 
 #include "engine/job/attention_notes.h"
 #include "engine/job/network_pool.h"
+#include "engine/job/preflight.h"
 #include "engine/job/task.h"
 #include "engine/job/work_files.h"
 
@@ -25,6 +26,8 @@ class Stages {
   /// Names and files of the job, and whether it is finished; what it needs of the machine. Throws ModelError, and
   /// InvalidRequest where it does not fit.
   void prepare(Job& job);
+  /// After the last job is prepared: forgets what was found for them.
+  void end_preparing() { preflight_.reset(); }
 
   // Whether the job needs a stage; asked of unfinished jobs.
   bool is_unfinished(const Job&) const { return true; }
@@ -52,11 +55,13 @@ class Stages {
  private:
   Run run_of(const Job& job) const { return {log_, progress_, job.label, options_.save_every, *job.placement.context}; }
   void look_ahead(Job& job);
+  void tell_resumed(const Job& job) const;
+  bool has_encoding(const Job& job) const;
   bool made_here(const std::string& out) const;
   /// Where an output lies, seen from the work folder: what notes call it.
   std::string place_of(const std::string& out) const;
   bool recall_input(Job& job) const;
-  InputFiles fetch(Job& job) const;
+  InputFiles fetch(Job& job);
   Inputs load(Job& job, const InputFiles& files);
   Encoded load_encodings(const Job& job) const;
   void sample(Job& job, int64_t end);
@@ -70,6 +75,7 @@ class Stages {
   const Log& log_;
   Progress& progress_;
   const RunOptions& options_;
+  std::optional<Preflight> preflight_;
   uint64_t waiting_ = 0;  // bytes that the jobs prepared so far may yet need in the work folder
 };
 

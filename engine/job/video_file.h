@@ -20,7 +20,6 @@ void write_video(Networks& networks, const SavedLatents& saved, const std::strin
 
 /// Video to video at a strength that keeps no step: the endpoint defines the result as the input, at the output's
 /// geometry.
-inline constexpr const char* kNoStepText = "strength keeps no step: the output is the input, encoded again";
 void write_input(const Record& record, const Inputs& inputs, const std::string& out, const OutputOptions& options);
 
 }  // namespace wan

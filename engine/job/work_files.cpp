@@ -13,6 +13,13 @@ std::set<std::string> noted_files(const nlohmann::json* note) {
   return note ? note->value(kFiles, std::set<std::string>()) : std::set<std::string>();
 }
 
+/// 0 where it is no file.
+uint64_t size_of(const std::filesystem::path& path) {
+  std::error_code absent;
+  const uint64_t size = std::filesystem::file_size(path, absent);
+  return absent ? 0 : size;
+}
+
 /// The names of the copies of the job's URLs.
 std::set<std::string> copies_of(const Request& request) {
   std::set<std::string> names;
@@ -63,9 +70,12 @@ void WorkFiles::drop_damaged(const Job& job, const Log& log) {
 uint64_t WorkFiles::bytes(const Job& job) const {
   uint64_t sum = 0;
   for (const std::string& name : job.files) {
+    const std::filesystem::path path = folder_.path() / name;
     std::error_code absent;
-    const uint64_t size = std::filesystem::file_size(folder_.path() / name, absent);
-    if (!absent) sum += size;
+    if (std::filesystem::is_directory(path, absent))
+      for (const auto& entry : std::filesystem::directory_iterator(path, absent)) sum += size_of(entry.path());
+    else
+      sum += size_of(path);
   }
   return sum;
 }

@@ -14,6 +14,7 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "models/files/atomic_file.h"
+#include "models/files/error.h"
 #include "models/files/json.h"
 
 namespace wan {
@@ -46,10 +47,17 @@ json parse_line(std::string_view line) {
   }
 }
 
-/// The first line of a journal; nothing where a crash cut it off, or the file is new.
+/// Whether a text without a whole line is what a crash leaves of a new journal: some of its first letters, zeros behind.
+bool is_cut_off(std::string_view text) {
+  constexpr std::string_view kBegin = "{\"draw\":";
+  text = text.substr(0, text.find('\0'));
+  return text.starts_with(kBegin) || kBegin.starts_with(text);
+}
+
+/// The first line of a journal, discarded where it is no JSON; nothing where a crash cut it off, or the file is new.
 std::optional<json> first_line(const std::string& text) {
   const size_t end = text.find('\n');
-  if (end == std::string::npos) return std::nullopt;
+  if (end == std::string::npos && is_cut_off(text)) return std::nullopt;
   return parse_line(std::string_view(text).substr(0, end));
 }
 
@@ -58,32 +66,54 @@ bool is_journal(const json& first) {
          first.value("draw", json()).is_number_unsigned();
 }
 
-/// Calls take(note) for each note of a journal's text, and returns how many bytes of it are whole lines.
+/// Whether an object is the first line of another program's file. A line without its first letters is no object, and a
+/// journal that lost its first line begins with a note.
+bool is_foreign(const json& first) {
+  return first.is_object() && !first.contains("wan_infer_journal") && !first.contains(kJob);
+}
+
+/// The whole lines of a journal.
+struct Lines {
+  size_t bytes = 0;
+  int64_t count = 0;
+  bool ended = true;  // none that is damaged follows; the rest of one that was cut off may
+};
+
+/// Calls take(note) for each note of a journal's text.
 template <typename Take>
-size_t read_notes(const std::string& text, Take take) {
-  size_t size = 0;
-  for (size_t end; (end = text.find('\n', size)) != std::string::npos; size = end + 1) {
-    const json line = parse_line(std::string_view(text).substr(size, end - size));
+Lines read_notes(const std::string& text, Take take) {
+  Lines lines;
+  for (size_t end; (end = text.find('\n', lines.bytes)) != std::string::npos; lines.bytes = end + 1, ++lines.count) {
+    const json line = parse_line(std::string_view(text).substr(lines.bytes, end - lines.bytes));
     // After a power cut the end can be anything, also zeros; what it told is done again.
-    if (!line.is_object()) break;
+    lines.ended = line.is_object();
+    if (!lines.ended) break;
     if (line.contains(kJob) && line[kJob].is_string()) take(line);
   }
-  return size;
+  return lines;
 }
 
 bool is_work_file(const std::string& name) {
   return name.find_first_not_of("0123456789abcdef") == 32 && name[32] == '.' && name.find('/') == name.npos;
 }
 
+[[noreturn]] void cannot_make(const fs::path& folder, const std::string& field, int error) {
+  const fs::path parent = folder.has_parent_path() ? folder.parent_path() : ".";
+  const std::string why = std::generic_category().message(error);
+  if (error == ENOSPC || error == EDQUOT || error == EIO)
+    throw std::runtime_error("[" + shown_name(folder.string()) + "] cannot be made: " + why);
+  throw InvalidRequest(field, "must lie in a folder in which files can be made, and " + shown_path(parent.string()) +
+                                  " refuses " + shown_path(folder.string()) + ": " + why + "; choose another folder");
+}
+
 /// With the folder that may be new.
-fs::path made(fs::path folder) {
+fs::path made(fs::path folder, const std::string& field) {
   if (!folder.has_filename()) folder = folder.parent_path();
   if (fs::is_directory(folder)) return folder;
   std::error_code error;
   if (folder.has_parent_path()) fs::create_directories(folder.parent_path(), error);
-  if (error) throw std::runtime_error("[" + shown_path(folder.string()) + "] cannot be made: " + error.message());
-  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
-    throw std::runtime_error("[" + shown_path(folder.string()) + "] cannot be made: " + std::strerror(errno));
+  if (error) cannot_make(folder.parent_path(), field, error.value());
+  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) cannot_make(folder, field, errno);
   return folder;
 }
 
@@ -111,12 +141,12 @@ std::optional<json> WorkFolder::peek(const fs::path& folder, const std::string& 
   return found;
 }
 
-WorkFolder::WorkFolder(fs::path folder, uint64_t draw, std::string field)
-    : folder_(made(std::move(folder))), field_(std::move(field)), lock_(folder_) {
+WorkFolder::WorkFolder(fs::path folder, uint64_t draw, std::string field, Broken broken)
+    : folder_(made(std::move(folder), field)), field_(std::move(field)), lock_(folder_) {
   if (!lock_.held()) refuse("must be free, and another run works in " + shown_path(folder_.string()) + "; wait for it");
   try {
     open_journal();
-    load(draw);
+    load(draw, broken);
   } catch (...) {
     if (file_ >= 0) close(file_);
     throw;
@@ -138,22 +168,38 @@ void WorkFolder::open_journal() {
   if (file_ < 0) cannot_write(path);
 }
 
-void WorkFolder::load(uint64_t draw) {
+/// Says what is wrong with a journal that is not ours to go on from, and the way out.
+void WorkFolder::refuse_journal(const json& first) const {
+  const std::string where = shown_path(folder_.string()) + ", and its " + kName;
+  if (is_foreign(first))
+    refuse("must have a work folder of its own, got " + where + " is another program's; move that file away");
+  const bool older = first.is_object() && first.contains("wan_infer_journal");
+  const std::string wrong = older ? " is another version's" : " is damaged: it does not begin as it was written";
+  refuse("has its unfinished work in " + where + wrong + "; " +
+         (field_ == "out" ? "--fresh starts anew" : "without that file it starts anew"));
+}
+
+void WorkFolder::begin_journal(uint64_t draw) {
+  size_ = 0;
+  append({{"wan_infer_journal", kFormat}, {"draw", draw}});
+  first_ = size_;
+  sync_folder(folder_.string());
+  sync_folder(fs::absolute(folder_).parent_path().string());
+}
+
+void WorkFolder::load(uint64_t draw, Broken broken) {
   const std::string text = content(folder_ / kName);
   const std::optional<json> first = first_line(text);
-  if (!first) {
-    append({{"wan_infer_journal", kFormat}, {"draw", draw}});
-    first_ = size_;
-    sync_folder(folder_.string());
-    sync_folder(fs::absolute(folder_).parent_path().string());
-    return;
+  if (!first) return begin_journal(draw);
+  if (!is_journal(*first)) {
+    if (broken == Broken::Refuse || is_foreign(*first)) refuse_journal(*first);
+    return begin_journal(draw);
   }
-  if (!is_journal(*first))
-    refuse("must be a folder of its own, got another program's or version's " + shown_path((folder_ / kName).string()) +
-           "; remove it");
   if (first->at("draw") != draw) refuse("was begun by another run just now; start again");
   first_ = text.find('\n') + 1;
-  size_ = read_notes(text, [&](const json& note) { notes_[note[kJob].get<std::string>()] = note; });
+  const Lines lines = read_notes(text, [&](const json& note) { notes_[note[kJob].get<std::string>()] = note; });
+  size_ = lines.bytes;
+  if (!lines.ended) damaged_line_ = lines.count + 1;
 }
 
 void WorkFolder::append(const json& line) {

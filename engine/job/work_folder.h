@@ -25,10 +25,14 @@ class WorkFolder {
   /// The last note under `key` of a folder that may be another process's; nothing where none can be read.
   static std::optional<nlohmann::json> peek(const std::filesystem::path& folder, const std::string& key);
 
+  /// What to do with a journal of ours that cannot be gone on from: one that is damaged, or another version's.
+  enum class Broken { Refuse, BeginAnew };
+
   /// Makes the folder where it is absent, keeps `draw` in a new journal, and removes what a killed process left half
-  /// written. Throws InvalidRequest naming `field` where another process holds the folder, or it belongs to another
-  /// number or program; std::runtime_error where the disk refuses.
-  WorkFolder(std::filesystem::path folder, uint64_t draw, std::string field = "work");
+  /// written. Throws InvalidRequest naming `field` where another process holds the folder, its journal is broken or
+  /// another program's or belongs to another number, or the folder cannot be made; std::runtime_error where the disk
+  /// refuses.
+  WorkFolder(std::filesystem::path folder, uint64_t draw, std::string field = "work", Broken broken = Broken::Refuse);
   ~WorkFolder();
   WorkFolder(const WorkFolder&) = delete;
 
@@ -39,6 +43,9 @@ class WorkFolder {
   bool any_note(const std::function<bool(const nlohmann::json& note)>& wanted) const;
 
   const std::filesystem::path& path() const { return folder_; }
+  /// The first line of the journal that a disk has damaged, from 1: it and what follows is lost. Nothing where all lines
+  /// were whole; one that a crash cut off is none.
+  std::optional<int64_t> damaged_line() const { return damaged_line_; }
   /// The path of a work file: 32 hexadecimal digits and a word for what it holds. Names of other forms are never
   /// touched, so that any folder can serve.
   std::filesystem::path file(const std::string& name, const std::string& ending) const;
@@ -58,8 +65,10 @@ class WorkFolder {
 
  private:
   [[noreturn]] void refuse(const std::string& wrong) const;
+  [[noreturn]] void refuse_journal(const nlohmann::json& first) const;
   void open_journal();
-  void load(uint64_t draw);
+  void begin_journal(uint64_t draw);
+  void load(uint64_t draw, Broken broken);
   void append(const nlohmann::json& line);
   std::optional<std::filesystem::path> find_file(const std::string& ending) const;
   template <typename Unwanted>
@@ -72,6 +81,7 @@ class WorkFolder {
   uint64_t size_ = 0;   // of the lines that are whole
   uint64_t first_ = 0;  // of the line about the journal
   std::map<std::string, nlohmann::json> notes_;
+  std::optional<int64_t> damaged_line_;
 };
 
 }  // namespace wan

@@ -127,6 +127,7 @@ class Reader {
       throw InvalidRequest("seeds", std::string("cannot be together with ") + (repeated ? "repeat" : "seed"));
     if (listed && (!seeds.is_array() || seeds.empty()))
       throw InvalidRequest("seeds", "must be a list of whole numbers, got " + shown(seeds));
+    if (listed) refuse_equal(seeds);
     if (listed) return with_drawn(seeds.get<std::vector<json>>(), without_out(fields).dump());
     if (repeated && (!repeat.is_number_integer() || repeat < 1 || repeat > kMostJobs))
       throw InvalidRequest("repeat", "must be a whole number from 1 to 100000, got " + shown(repeat));
@@ -142,6 +143,16 @@ class Reader {
                        : counts       ? json(seed.get<uint64_t>() + uint64_t(i))
                                       : seed);
     return result;
+  }
+
+  /// Two jobs of one seed would write one file.
+  static void refuse_equal(std::vector<json> seeds) {
+    std::erase_if(seeds, is_drawn);
+    std::sort(seeds.begin(), seeds.end());
+    const auto twice = std::adjacent_find(seeds.begin(), seeds.end());
+    if (twice != seeds.end())
+      throw InvalidRequest("seeds",
+                           "must be different from each other, got " + shown(*twice) + " twice; once is enough");
   }
 
   /// What the command forbids no line allows.

@@ -42,6 +42,29 @@ void blank_comments(std::string& text) {
   });
 }
 
+/// Tells letters inside of JSON texts from those around them.
+class Quotes {
+ public:
+  /// The next letter; whether it belongs to a text, its quotes among it.
+  bool holds(char letter) {
+    const bool inside = in_text_;
+    if (escaped_)
+      escaped_ = false;
+    else if (inside && letter == '\\')
+      escaped_ = true;
+    else if (letter == '"')
+      in_text_ = !in_text_;
+    return inside || in_text_;
+  }
+
+ private:
+  bool in_text_ = false, escaped_ = false;
+};
+
+int64_t change_of_depth(char letter) {
+  return letter == '[' || letter == '{' ? 1 : letter == ']' || letter == '}' ? -1 : 0;
+}
+
 class Splitter {
  public:
   Splitter(std::string_view text, LineErrors& errors) : text_(text), errors_(errors) {}
@@ -49,6 +72,13 @@ class Splitter {
   std::vector<ManifestLine> run() {
     const size_t first = skip_space(text_, 0);
     if (first == text_.size()) fail(0, "must hold at least one request, and is empty");
+    if (is_spread(first)) {
+      fail(
+          first,
+          "opens a request with { that is not closed on its line; write one request a line, or all of them in one list "
+          "[ ]");
+      return {};
+    }
     std::vector<ManifestLine> found;
     for (const Piece& piece : first < text_.size() && text_[first] == '[' ? elements(first) : lines()) {
       if (errors_.full_before(line_of(piece.begin))) break;
@@ -70,6 +100,19 @@ class Splitter {
     errors_.add(line_of(position), FieldError{"", wrong, "json_invalid", "", ""});
   }
 
+  /// Whether the object that opens at `first` is laid out over several lines, as programs print JSON for people. A line
+  /// that is only cut off is followed by nothing or by another object.
+  bool is_spread(size_t first) const {
+    if (first == text_.size() || text_[first] != '{') return false;
+    const size_t end = std::min(text_.find('\n', first), text_.size()), next = skip_space(text_, end);
+    if (next == text_.size() || text_[next] == '{') return false;
+    int64_t depth = 0;
+    Quotes quotes;
+    for (size_t i = first; i < end; ++i)
+      if (!quotes.holds(text_[i])) depth += change_of_depth(text_[i]);
+    return depth > 0;
+  }
+
   std::vector<Piece> lines() const {
     std::vector<Piece> pieces;
     each_line(text_, [&](size_t begin, size_t end) {
@@ -83,16 +126,11 @@ class Splitter {
     std::vector<Piece> pieces;
     size_t begin = open + 1;
     int64_t depth = 0;
-    bool in_text = false;
+    Quotes quotes;
     for (size_t i = open; i < text_.size(); ++i) {
       const char letter = text_[i];
-      if (in_text) {
-        if (letter == '\\') ++i;
-        in_text = letter != '"';
-        continue;
-      }
-      in_text = letter == '"';
-      depth += letter == '[' || letter == '{' ? 1 : letter == ']' || letter == '}' ? -1 : 0;
+      if (quotes.holds(letter)) continue;
+      depth += change_of_depth(letter);
       if (depth == 0 || (depth == 1 && letter == ',')) {
         pieces.push_back({begin, i});
         begin = i + 1;

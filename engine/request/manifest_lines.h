@@ -33,7 +33,7 @@ class LineErrors {
 };
 
 /// One object a line, or an array of objects laid out in any way. Blank lines and lines that begin with # or // are
-/// skipped in both; a byte order mark and CRLF are no matter. What is wrong is added to `errors`, the rest returned.
+/// skipped in both; an object over several lines outside of an array is one error; a byte order mark and CRLF are no matter. What is wrong is added to `errors`, the rest returned.
 /// An object is at most 48 MiB long, for pictures as data URLs, and all together hold at most 4,000,000 values.
 std::vector<ManifestLine> manifest_lines(std::string text, LineErrors& errors);
 

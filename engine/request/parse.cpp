@@ -19,6 +19,14 @@ struct Overload : Functions... {
   using Functions::operator()...;
 };
 
+/// Whether a name is that of a flag that says how to run, not what to make.
+bool is_run_flag(std::string_view name) {
+  for (const char* flag : {"contact_sheet", "overwrite", "fresh", "threads", "dry_run", "log_format", "work", "order",
+                           "fail_fast", "anyway", "json"})
+    if (name == flag) return true;
+  return false;
+}
+
 class Parser {
  public:
   Parser(Task task, const json& fields, const ParseOptions& options) : fields_(fields), options_(options) {
@@ -43,6 +51,8 @@ class Parser {
 
  private:
   bool from_flags() const { return options_.source == Source::Flags; }
+  /// A parameter as who wrote the request calls it.
+  std::string called(const char* name) const { return from_flags() ? find_parameter(name)->flag() : name; }
   bool engine_ranges() const { return request_.unlocked || request_.preset == "reference"; }
 
   void fail(const std::string& field, const std::string& wrong, const char* type, const std::string& limits = "",
@@ -71,11 +81,19 @@ class Parser {
       } else {
         for (const Parameter& parameter : parameters())
           if (parameter.accepts(request_.task)) names.push_back(parameter.name);
-        std::string field = shown(name);
-        fail(field.substr(1, field.size() - 2), "is not a known field; the nearest is " + nearest(name, names),
-             "unknown", "", value);
+        const std::string field = shown(name);
+        const std::string wrong = is_run_flag(name)
+                                      ? "is a flag of the command line, not a field of a request; leave it out"
+                                      : "is not a known field" + way_out(name, names);
+        fail(field.substr(1, field.size() - 2), wrong, "unknown", "", value);
       }
     }
+  }
+
+  /// Behind an unknown name: the one that was meant, or where all are listed.
+  std::string way_out(const std::string& name, const std::vector<std::string>& names) const {
+    const std::string near = nearest_text(name, names);
+    return near.empty() ? std::string("; wan-infer ") + task_name(request_.task) + " --help lists them" : near;
   }
 
   void take(const Parameter& parameter, const Accepts& accepts) {
@@ -212,8 +230,8 @@ class Parser {
     if (request_.last_image_url.empty() || frames < 1 || (frames % 4 == 1 && frames > 1)) return;
     const int64_t above = std::max<int64_t>(request_.rendered_frames(), 5), below = above - 4;
     const std::string nearest = (below > 1 ? std::to_string(below) + " or " : "") + std::to_string(above);
-    throw InvalidRequest("num_frames", "must be 4n + 1 where last_image_url is given, got " + std::to_string(frames) +
-                                           "; the nearest is " + nearest);
+    throw InvalidRequest("num_frames", "must be 4n + 1 where " + called("last_image_url") + " is given, got " +
+                                           std::to_string(frames) + "; the nearest is " + nearest);
   }
 
   /// 8-bit arithmetic has codes of its own for the linears that these are about.
@@ -227,7 +245,7 @@ class Parser {
     bool width = fields_.contains("width"), height = fields_.contains("height");
     if (width != height)
       throw InvalidRequest(width ? "height" : "width",
-                           std::string("is required together with ") + (width ? "width" : "height"));
+                           "is required together with " + called(width ? "width" : "height"));
     if (width || request_.task == Task::S2V || request_.aspect_ratio == "auto" || !errors_.empty()) return;
     Size size = size_of(request_.resolution, request_.aspect_ratio);
     request_.width = size.width;
@@ -244,7 +262,7 @@ class Parser {
     for (const Parameter& parameter : parameters()) {
       if (!parameter.media) continue;
       const std::string& input = request_.*std::get<std::string Request::*>(parameter.field);
-      if (!input.empty() && !is_url(input)) check_other_file("out", request_.out, parameter.name, input);
+      if (!input.empty() && !is_url(input)) check_other_file("out", request_.out, called(parameter.name), input);
     }
   }
 

@@ -32,6 +32,16 @@ void save_sampling(const std::filesystem::path& path, const Sampling& state,
   write_with_digest(path, tensors, metadata);
 }
 
+int64_t saved_step(const std::filesystem::path& path) {
+  const Checkpoint file = Checkpoint::open(path);
+  const auto state = file.tensors().find("solver.state");
+  if (state == file.tensors().end()) throw ModelError(path.string(), "must hold a saved run, has no solver.state");
+  const at::Tensor numbers = file.map("solver.state");
+  if (numbers.scalar_type() != at::kLong || numbers.numel() < 1)
+    throw ModelError(path.string(), "must hold a saved run, its solver.state is another");
+  return numbers.flatten()[0].item<int64_t>();
+}
+
 Sampling load_sampling(const std::filesystem::path& path, const Schedule& schedule, at::Device device) {
   Checkpoint file = Checkpoint::open(path);
   Sampling state = begin_sampling(schedule, file.map("x").to(device, at::kFloat, false, true));

@@ -27,6 +27,8 @@ Sampling begin_sampling(const Schedule& schedule, at::Tensor x);
 /// Throws ModelError where the file is damaged, std::invalid_argument where it belongs to another schedule.
 void save_sampling(const std::filesystem::path& path, const Sampling& state,
                    const std::map<std::string, std::string>& metadata = {});
+/// The step that a saved run makes next, from 0, without its samples.
+int64_t saved_step(const std::filesystem::path& path);
 Sampling load_sampling(const std::filesystem::path& path, const Schedule& schedule, at::Device device);
 
 /// (step, x) -> velocity, of x's shape: of each branch of guidance, which the solver combines.

@@ -28,6 +28,13 @@ bool is_own_file(int file) {
          status.st_nlink == 1;  // another name of it would lose its content, too
 }
 
+/// Whether the name still leads to the open file.
+bool is_named(int file, const std::string& name) {
+  struct stat opened, there;
+  return fstat(file, &opened) == 0 && lstat(name.c_str(), &there) == 0 && opened.st_dev == there.st_dev &&
+         opened.st_ino == there.st_ino;
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), part_(path_ + ".part") {
@@ -42,21 +49,31 @@ AtomicFile::~AtomicFile() {
   close(file_);
 }
 
-/// False where the name is another run's, or that of something else.
-bool AtomicFile::claim() {
+/// Opens the part into file_, or makes it. False where something is there that is no file to write.
+bool AtomicFile::open_part() {
   // O_NONBLOCK: a named pipe answers at once instead of waiting for a reader.
   file_ = open(part_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
-  const bool taken = errno == ELOOP || errno == ENXIO || errno == EACCES || errno == EISDIR;
-  if (file_ < 0 && !(taken && std::filesystem::exists(std::filesystem::symlink_status(part_)))) fail(path_, errno);
-  if (file_ < 0) return false;
-  if (is_own_file(file_) && flock(file_, LOCK_EX | LOCK_NB) == 0) {
-    if (ftruncate(file_, 0) == 0) return true;
+  if (file_ >= 0) return true;
+  const int error = errno;
+  const bool taken = error == ELOOP || error == ENXIO || error == EACCES || error == EISDIR;
+  if (!(taken && std::filesystem::exists(std::filesystem::symlink_status(part_)))) fail(path_, error);
+  return false;
+}
+
+/// False where the name is another run's, or that of something else.
+bool AtomicFile::claim() {
+  while (open_part()) {
+    const bool locked = is_own_file(file_) && flock(file_, LOCK_EX | LOCK_NB) == 0;
+    // The run that had the lock may have renamed or removed the file after it was opened here: then it is that run's
+    // finished output, or has no name, and the part is to be opened anew.
+    const bool named = locked && is_named(file_, part_);
+    if (named && ftruncate(file_, 0) == 0) return true;
     const int error = errno;
     close(file_);
-    fail(path_, error);
+    file_ = -1;
+    if (named) fail(path_, error);
+    if (!locked) return false;
   }
-  close(file_);
-  file_ = -1;
   return false;
 }
 

@@ -26,6 +26,7 @@ class AtomicFile {
   void commit();
 
  private:
+  bool open_part();
   bool claim();
 
   std::string path_, part_;

@@ -125,6 +125,25 @@ TEST(Manifest, PositionsInAnArrayAreThoseOfTheFile) {
   EXPECT_EQ(Manifest("[{\"a\": \"]").wrong(), "line 1");
 }
 
+TEST(Manifest, AnObjectLaidOutForPeopleIsOneError) {
+  const nlohmann::json cat = nlohmann::json::parse(kCat);
+  const std::string wanted =
+      "[line 2] opens a request with { that is not closed on its line; write one request a line, or all of them in one "
+      "list [ ]";
+  EXPECT_EQ(Manifest("# mine\n" + cat.dump(2)).message(), wanted);
+  EXPECT_EQ(Manifest("\n" + cat.dump(2) + "\n" + cat.dump(2)).message(), wanted);
+  EXPECT_EQ(Manifest("\n{\"text\": \"}\",\n\"a\": 1}").message(), wanted) << "a brace in a text closes nothing";
+  EXPECT_EQ(Manifest(nlohmann::json::array({cat}).dump(2)).wrong(), "") << "a list is read however it is laid out";
+  EXPECT_EQ(Manifest(line("", "a.mp4").substr(0, 20) + "\n" + line("", "b.mp4")).wrong(), "line 1") << "only cut off";
+}
+
+TEST(Manifest, FlagsOfTheCommandAreNamedAsSuch) {
+  EXPECT_EQ(Manifest(line(R"("contact_sheet": "a.png")", "a.mp4")).message(),
+            "[line 1, contact_sheet] is a flag of the command line, not a field of a request; leave it out");
+  EXPECT_EQ(Manifest(line(R"("zzzzzzzz": 1)", "a.mp4")).message(),
+            "[line 1, zzzzzzzz] is not a known field; wan-infer t2v --help lists them");
+}
+
 TEST(Manifest, NothingToDoIsAnError) {
   for (const char* text : {"", "\n\n", "# nothing\n", "[]", "[\n]"}) EXPECT_NE(Manifest(text).wrong(), "") << text;
 }
@@ -140,7 +159,9 @@ TEST(Manifest, SeedsAndRepeatFanOut) {
   EXPECT_NE(jobs[0].request.seed, jobs[1].request.seed);
   EXPECT_EQ(outs(jobs)[2], "a-" + std::to_string(jobs[2].request.seed) + ".mp4");
 
-  EXPECT_EQ(Manifest(line(R"("seeds": [1, 1])", "a.mp4")).wrong(), "line 1, out");
+  EXPECT_EQ(Manifest(line(R"("seeds": [1, 2, 2])", "a.mp4")).message(),
+            "[line 1, seeds] must be different from each other, got 2 twice; once is enough");
+  EXPECT_EQ(Manifest(line(R"("seeds": [-1, -1, 2])", "a.mp4")).wrong(), "") << "drawn ones differ";
   EXPECT_EQ(Manifest(line(R"("seeds": [-2, 2])", "a.mp4")).wrong(), "line 1, seed");
   for (const char* more :
        {R"("seeds": [])", R"("seeds": 3)", R"("seeds": [1], "seed": 1)", R"("seeds": [1], "repeat": 2)"})

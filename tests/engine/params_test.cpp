@@ -377,7 +377,9 @@ TEST(Params, TheNearestNameIsWhatWasMeant) {
                              {"shfit", "shift"}})
     EXPECT_EQ(nearest(word, names), meant);
   EXPECT_EQ(nearest("x", {}), "");
-  EXPECT_NE(nearest(std::string(1 << 20, 'x'), names), "");
+  EXPECT_EQ(nearest(std::string(1 << 20, 'x'), names), "");
+  EXPECT_EQ(nearest("contact_sheet", names), "") << "none is near";
+  EXPECT_EQ(nearest("--fps", {"--help", "--frames-per-second"}), "--frames-per-second");
 }
 
 TEST(Params, RenderedFramesAreTheNextTheModelCanMake) {

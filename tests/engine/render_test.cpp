@@ -2,9 +2,11 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <set>
 
+#include "engine/media/metadata.h"
 #include "engine/media/video_reader.h"
 #include "engine/request/parse.h"
 #include "tests/parts.h"
@@ -190,6 +192,40 @@ TEST_F(Render, FreshBeginsAnew) {
   EXPECT_EQ(all.made, 4);
 }
 
+TEST_F(Render, FreshGetsPastABrokenJournal) {
+  const Request wanted = request({{"seed", 1}});
+  Steps few(2), refused, all;
+  EXPECT_THROW(run(wanted, few), Cancelled);
+  write_bytes(WorkFolder::beside(wanted.out) / "journal.jsonl", "no journal\n");
+  try {
+    run(wanted, refused);
+    ADD_FAILURE() << "two steps were lost";
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_NE(std::string(invalid.what()).find("--fresh starts anew"), std::string::npos) << invalid.what();
+  }
+  run(wanted, all, {.fresh = true});
+  EXPECT_EQ(all.made, 4);
+  EXPECT_EQ(files(), std::set<std::string>{"a.mp4"});
+}
+
+TEST_F(Render, WorkThatDoesNotSayWhoseItIsIsNotDropped) {
+  const Request wanted = request({{"seed", 1}});
+  Steps few(2), refused, all;
+  EXPECT_THROW(run(wanted, few), Cancelled);
+  const std::string journal = WorkFolder::beside(wanted.out) / "journal.jsonl";
+  std::string lines = bytes_of(journal);
+  lines[lines.find('\n') + 1] = '\x01';
+  write_bytes(journal, lines);
+  try {
+    run(wanted, refused);
+    ADD_FAILURE() << "two steps were lost";
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_NE(std::string(invalid.what()).find("does not say whose"), std::string::npos) << invalid.what();
+  }
+  run(wanted, all, {.fresh = true});
+  EXPECT_EQ(all.made, 4);
+}
+
 TEST_F(Render, AnExistingFileIsReplacedByWordOnly) {
   const Request wanted = request({{"seed", 1}});
   run(wanted);
@@ -211,6 +247,53 @@ TEST_F(Render, AnExistingFileIsReplacedByWordOnly) {
   EXPECT_THROW(run(wanted, unknown), InvalidRequest);
   EXPECT_EQ(bytes_of(wanted.out), "my own");
   EXPECT_EQ(files(), std::set<std::string>{"a.mp4"});
+}
+
+TEST_F(Render, AContactSheetReplacesAFileByWordOnly) {
+  const std::string sheet = folder_ / "sheet.png";
+  write_bytes(sheet, "my own");
+  const SingleOptions asked{.output = {.contact_sheet = sheet}};
+  Steps refused, made;
+  try {
+    run(request(), refused, asked);
+    ADD_FAILURE() << "replaced";
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_EQ(invalid.errors.at(0).field, "contact_sheet") << invalid.what();
+  }
+  EXPECT_EQ(refused.reports, 0);
+  EXPECT_EQ(bytes_of(sheet), "my own");
+  run(request(), made, {.output = asked.output, .overwrite = true});
+  EXPECT_TRUE(bytes_of(sheet).starts_with("\x89PNG"));
+}
+
+TEST_F(Render, AStrengthThatKeepsNoStepIsNotedInTheVideo) {
+  const Request wanted = request({{"strength", 0.0}});
+  run(wanted);
+  const Record made = parse_record(read_metadata({wanted.out, "out"}), "out");
+  const auto about_strength = [](const Note& note) { return note.subject == "strength"; };
+  EXPECT_EQ(std::count_if(made.notes.begin(), made.notes.end(), about_strength), 1);
+  EXPECT_EQ(std::count(events_.begin(), events_.end(), "warning"), 0);
+}
+
+TEST_F(Render, AResumedRunSaysOnceWhatIsKept) {
+  const Request wanted = request({{"seed", 1}});
+  std::vector<std::string> told;
+  const Log log{[&](std::string_view event, const Log::Fields& fields) {
+    if (event == "resume") told.push_back(fields["text"]);
+  }};
+  const auto stopped_at = [&](Steps steps) {
+    told.clear();
+    EXPECT_THROW(render(wanted, {}, log, steps), Cancelled);
+    return told;
+  };
+  EXPECT_EQ(stopped_at(Steps(0)), std::vector<std::string>{}) << "nothing was kept";
+  EXPECT_EQ(stopped_at(Steps(1)), std::vector<std::string>{"goes on with what was encoded"});
+  EXPECT_EQ(stopped_at(Steps(2)), std::vector<std::string>{"goes on from step 2 of 4"});
+  EXPECT_EQ(stopped_at(Steps(Stage::Decode)), std::vector<std::string>{"goes on from step 4 of 4"});
+  told.clear();
+  Silent silent;
+  render(wanted, {}, log, silent);
+  EXPECT_EQ(told, std::vector<std::string>{"goes on with the decoding: all 4 steps are made"});
 }
 
 TEST_F(Render, OneRunAtATime) {

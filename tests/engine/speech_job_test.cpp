@@ -190,7 +190,9 @@ TEST(SpeechFolder, AClipIsFinishedWithItsPieceAndItsMotion) {
   EXPECT_TRUE(at::equal(store.motion().frames(), motion));
   EXPECT_EQ(store.attention().at("case"), "back end");
   EXPECT_FALSE(store.latents(0).has_value());
-  EXPECT_EQ(std::distance(fs::directory_iterator(work), {}), 3) << "two pieces, one clip's motion";
+  write_bytes(store.piece(2), "piece");
+  store.finish(2, motion, {});
+  EXPECT_EQ(std::distance(fs::directory_iterator(work), {}), 3 + 2) << "three pieces, the last two clips' motion";
 }
 
 TEST(SpeechFolder, WhatIsSavedSaysWhatComputedIt) {
@@ -219,11 +221,11 @@ TEST(SpeechFolder, WhatAKillLeavesOfFinishedClipsGoes) {
   const at::Tensor motion = at::zeros({3, MotionBuffer::kFrames, 8, 8});
   {
     const SpeechFolder store(work);
-    for (int64_t clip : {0, 1}) {
+    for (int64_t clip : {0, 1, 2}) {
       write_bytes(store.piece(clip), "piece");
       store.finish(clip, motion, {});
     }
-    store.save_latents(2, at::ones({1}), {});
+    store.save_latents(3, at::ones({1}), {});
   }
   const auto names = [&] {
     std::set<std::string> found;
@@ -231,18 +233,60 @@ TEST(SpeechFolder, WhatAKillLeavesOfFinishedClipsGoes) {
     return found;
   };
   const std::set<std::string> needed = names();
-  EXPECT_EQ(needed, (std::set<std::string>{"clip-00000.mp4", "clip-00001.mp4", "clip-00001.motion.safetensors",
-                                           "clip-00002.safetensors"}));
-  for (const char* left : {"clip-00002.mp4.part", "clip-00002.safetensors.12345.part", "clip-00000.motion.safetensors",
-                           "clip-00000.safetensors", "clip-00001.safetensors", "clip-00001.sampling.safetensors",
-                           "clip-00002.sampling.safetensors"})
-    write_bytes(work / left, "left");
+  EXPECT_EQ(needed, (std::set<std::string>{"clip-00001.mp4", "clip-00002.mp4", "clip-00000.mp4",
+                                           "clip-00001.motion.safetensors", "clip-00002.motion.safetensors",
+                                           "clip-00003.safetensors"}));
+  for (const char* left : {"clip-00003.mp4.part", "clip-00003.safetensors.12345.part", "clip-00000.motion.safetensors",
+                           "clip-00000.safetensors", "clip-00002.safetensors", "clip-00002.sampling.safetensors",
+                           "clip-00003.sampling.safetensors", "clip-00003.motion.safetensors"})
+    write_with_digest(work / left, {{"left", at::ones({1})}});
   write_bytes(work / "mine.part", "not ours");
   const SpeechFolder store(work);
   std::set<std::string> want = needed;
   want.insert("mine.part");
   EXPECT_EQ(names(), want);
-  EXPECT_EQ(store.finished(), 2);
+  EXPECT_EQ(store.finished(), 3);
+}
+
+TEST(SpeechFolder, WhereTheLastMotionIsDamagedTheOneBeforeServes) {
+  c10::InferenceMode inference;
+  const Scene scene(16000, 1);
+  const fs::path work = scene.folder / "clips";
+  const auto motion = [](int64_t clip) { return at::full({3, MotionBuffer::kFrames, 8, 8}, double(clip)); };
+  const auto damage = [&](int64_t clip) {
+    const std::string path = work / ("clip-0000" + std::to_string(clip) + ".motion.safetensors");
+    std::string bytes = bytes_of(path);
+    bytes.back() ^= 1;
+    write_bytes(path, bytes);
+  };
+  std::vector<std::string> notes;
+  const Log log{[&](std::string_view event, const Log::Fields& fields) {
+    if (event == "note") notes.push_back(fields["text"]);
+  }};
+  {
+    const SpeechFolder store(work);
+    for (int64_t clip : {0, 1, 2}) {
+      write_bytes(store.piece(clip), "piece");
+      store.finish(clip, motion(clip), {{"case " + std::to_string(clip), "back end"}});
+    }
+  }
+  damage(2);
+  {
+    const SpeechFolder store(work, log);
+    EXPECT_EQ(store.finished(), 2) << "one clip is made again, not all";
+    EXPECT_TRUE(at::equal(store.motion().frames(), motion(1)));
+    EXPECT_EQ(notes, (std::vector<std::string>{
+                         "the kept file clip-00002.motion.safetensors is damaged: 1 finished clip is made again"}));
+    write_bytes(store.piece(2), "piece");
+    store.finish(2, motion(2), {});
+    EXPECT_EQ(store.finished(), 3);
+  }
+  damage(1);
+  damage(2);
+  notes.clear();
+  EXPECT_EQ(SpeechFolder(work, log).finished(), 0);
+  ASSERT_EQ(notes.size(), 2u);
+  EXPECT_NE(notes[1].find("3 finished clips are made again"), std::string::npos) << notes[1];
 }
 
 // 192 kHz is more than AAC takes: the track is resampled, and still as long as the picture.
@@ -378,6 +422,54 @@ TEST(RenderSpeech, ADamagedPieceIsMadeAnew) {
   EXPECT_FALSE(fs::exists(request.out));
   EXPECT_TRUE(rendered(request, rest) == want);
   EXPECT_EQ(rest.made, 2);
+}
+
+TEST(RenderSpeech, AResumedRunSaysHowFarItIs) {
+  const Scene scene(16000, 5.1);  // two clips of two steps
+  const Request request = scene.request({{"seed", 7}});
+  std::vector<std::string> told;
+  const Log log{[&](std::string_view event, const Log::Fields& fields) {
+    if (event == "resume") told.push_back(fields["text"]);
+    if (event == "job") told.push_back(std::to_string(fields["clips_finished_before"].get<int64_t>()));
+  }};
+  const auto stopped_at = [&](Steps steps) {
+    told.clear();
+    EXPECT_THROW(rendered(request, steps, log), Cancelled);
+    return told;
+  };
+  using Told = std::vector<std::string>;
+  EXPECT_EQ(stopped_at(Steps(1)), Told{"0"});
+  EXPECT_EQ(stopped_at(Steps(2)), (Told{"0", "goes on from clip 1 of 2, step 2 of 2"}));
+  EXPECT_EQ(stopped_at(Steps(INT64_MAX, 3)), (Told{"1", "goes on from clip 2 of 2, step 2 of 2"}));
+  EXPECT_EQ(stopped_at(Steps(Stage::Write)), (Told{"1", "goes on from clip 2 of 2, with its decoding"}));
+  told.clear();
+  Steps rest;
+  rendered(request, rest, log);
+  EXPECT_EQ(told, (Told{"2", "goes on with joining: all 2 clips are finished"}));
+}
+
+TEST(RenderSpeech, ADamagedMotionCostsOneClip) {
+  const Scene scene(16000, 10.1);  // 162 frames: three clips
+  const Request request = scene.request({{"seed", 7}, {"num_inference_steps", 1}});
+  Steps whole, broken(2), rest;
+  const std::string want = rendered(request, whole);
+  ASSERT_EQ(whole.made, 3);
+  fs::remove(request.out);
+  EXPECT_THROW(rendered(request, broken), Cancelled);
+  const std::string path = clips_of(request.out) / "clip-00001.motion.safetensors";
+  std::string bytes = bytes_of(path);
+  bytes.back() ^= 1;
+  write_bytes(path, bytes);
+  std::vector<std::string> told;
+  const Log log{[&](std::string_view event, const Log::Fields& fields) {
+    if (event == "resume" || event == "note") told.push_back(fields["text"]);
+    if (event == "job") told.push_back(fields["clips_finished_before"].dump());
+  }};
+  EXPECT_TRUE(rendered(request, rest, log) == want);
+  EXPECT_EQ(rest.made, 2) << "the second clip and the third";
+  EXPECT_EQ(told, (std::vector<std::string>{
+                      "the kept file clip-00001.motion.safetensors is damaged: 1 finished clip is made again", "1",
+                      "goes on from clip 2 of 3"}));
 }
 
 TEST(JoinSpeech, APieceThatCannotBeJoinedIsForgotten) {

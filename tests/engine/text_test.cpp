@@ -48,6 +48,12 @@ TEST(Text, AModelErrorNamesNoFolderOfTheMachine) {
   EXPECT_STREQ(ModelError("Wan/x.pth", "is absent").what(), "[Wan/x.pth] is absent");
 }
 
+TEST(Text, LongShapesAreCut) {
+  EXPECT_EQ(shown_shape(std::vector<int64_t>{16, 21, 90, 160}), "[16, 21, 90, 160]");
+  EXPECT_EQ(shown_shape(std::vector<int64_t>{}), "[]");
+  EXPECT_EQ(shown_shape(std::vector<int64_t>(100'000, 1)), "[1, 1, 1, 1, 1, 1, 1, 1, and 99992 more]");
+}
+
 TEST(Text, BytesAreCountedInPowersOfTen) {
   EXPECT_EQ(gigabytes(57'150'000'000), "57.15 GB");
   EXPECT_EQ(gigabytes(507'609'880), "0.51 GB");

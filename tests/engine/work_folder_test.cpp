@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "engine/base/error.h"
@@ -85,6 +86,69 @@ TEST(WorkFolder, OthersFoldersAreLeftAlone) {
   std::ofstream(folder / "journal.jsonl") << "{\"entries\": 3}\n";
   EXPECT_THROW(WorkFolder(folder.path(), WorkFolder::draw_number(folder.path())), InvalidRequest);
   EXPECT_EQ(content(folder / "journal.jsonl"), "{\"entries\": 3}\n");
+}
+
+TEST(WorkFolder, ABrokenJournalIsNamedAndBegunAnewByWord) {
+  const auto error_of = [](const fs::path& path, const std::string& field, WorkFolder::Broken broken) {
+    try {
+      WorkFolder(path, 7, field, broken);
+      return std::string();
+    } catch (const InvalidRequest& invalid) {
+      return std::string(invalid.what());
+    }
+  };
+  using enum WorkFolder::Broken;
+  const std::map<std::string, std::string> kinds = {
+      {std::string("\x81\x9c\0\0garbage\n{}\n", 14), "journal.jsonl is damaged"},
+      {"garbage without an end", "journal.jsonl is damaged"},
+      {"{\"job\": \"x\"}\n", "journal.jsonl is damaged"},
+      {"{\"draw\": 7, \"wan_infer_journal\": 2}\n", "journal.jsonl is another version's"}};
+  for (const auto& [text, wrong] : kinds) {
+    TemporaryFolder folder;
+    const fs::path path = folder / "journal.jsonl", left = folder / (std::string(32, 'a') + ".sampling.safetensors");
+    std::ofstream(path, std::ios::binary) << text;
+    std::ofstream(left) << "x";
+    const std::string single = error_of(folder.path(), "out", Refuse), batch = error_of(folder.path(), "work", Refuse);
+    EXPECT_NE(single.find(wrong), std::string::npos) << single;
+    EXPECT_NE(single.find("--fresh starts anew"), std::string::npos) << single;
+    EXPECT_NE(batch.find("--work names another folder"), std::string::npos) << batch;
+    EXPECT_EQ(batch.find("--fresh"), std::string::npos) << "a batch has no such flag";
+    EXPECT_EQ(content(path), text);
+    EXPECT_EQ(error_of(folder.path(), "out", BeginAnew), "");
+    EXPECT_EQ(WorkFolder::draw_number(folder.path()), 7u);
+  }
+  TemporaryFolder folder;
+  std::ofstream(folder / "journal.jsonl") << "{\"entries\": 3}\n";
+  EXPECT_NE(error_of(folder.path(), "out", BeginAnew).find("another program's"), std::string::npos);
+  EXPECT_EQ(content(folder / "journal.jsonl"), "{\"entries\": 3}\n");
+}
+
+TEST(WorkFolder, ADamagedLineIsToldApartFromOneThatWasCutOff) {
+  TemporaryFolder folder;
+  {
+    WorkFolder journal(folder.path(), 7);
+    for (const char* key : {"x", "y", "z"}) journal.note(key, {{"seed", 1}});
+  }
+  const std::string whole = content(folder / "journal.jsonl");
+  std::ofstream(folder / "journal.jsonl", std::ios::binary) << whole.substr(0, whole.size() - 5);
+  EXPECT_FALSE(WorkFolder(folder.path(), 7).damaged_line());
+  std::string damaged = whole;
+  damaged[damaged.find("\"y\"") - 2] = '\x01';
+  std::ofstream(folder / "journal.jsonl", std::ios::binary) << damaged;
+  WorkFolder journal(folder.path(), 7);
+  EXPECT_EQ(journal.damaged_line(), 3);
+  EXPECT_NE(journal.find("x"), nullptr);
+  EXPECT_EQ(journal.find("z"), nullptr);
+}
+
+TEST(WorkFolder, AFolderThatRefusesIsNamed) {
+  try {
+    WorkFolder("/proc/x.mp4.work", 1, "out");
+    ADD_FAILURE() << "made in /proc";
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_EQ(invalid.errors.at(0).field, "out");
+    EXPECT_NE(invalid.errors.at(0).wrong.find("'proc' refuses 'x.mp4.work'"), std::string::npos) << invalid.what();
+  }
 }
 
 TEST(WorkFolder, AFullDiskLeavesWhatWasNoted) {

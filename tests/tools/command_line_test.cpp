@@ -127,6 +127,7 @@ TEST(CommandLine, AnUnknownFlagNamesTheNearest) {
   EXPECT_EQ(message("--num-framse"), "[--num-framse] is not a flag of t2v; the nearest is --num-frames");
   EXPECT_EQ(message("--num_frames"), "[--num_frames] is not a flag of t2v; the nearest is --num-frames");
   EXPECT_EQ(message("--strength"), "[--strength] is not a flag of t2v; it belongs to v2v");
+  EXPECT_EQ(message("--zzzzzz"), "[--zzzzzz] is not a flag of t2v; wan-infer t2v --help lists them");
   EXPECT_EQ(message("-prompt"), "[-prompt] is not a flag of t2v; the nearest is --prompt");
 }
 

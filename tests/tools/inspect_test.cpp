@@ -140,7 +140,7 @@ TEST(Inspect, VerifiesChecksumsAsAUserAsks) {
   };
   Outcome outcome = run({"--verify"});
   EXPECT_EQ(outcome.code, 2);
-  EXPECT_NE(outcome.err.find("[verify] must have checksums"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("[--verify] must have checksums"), std::string::npos) << outcome.err;
   const std::string abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
   std::ofstream(folder / "list") << abc << "  x.pth\n";
   outcome = run({"--verify", "list"});
@@ -154,6 +154,12 @@ TEST(Inspect, VerifiesChecksumsAsAUserAsks) {
   EXPECT_EQ(json.at("files").at(0).at("state"), "differs");
   EXPECT_EQ(json.at("files").at(0).at("wanted"), abc);
   EXPECT_EQ(run({"--verify", "absent"}).code, 2);
+  std::ofstream(folder / "m/x.pth") << "abc";
+  std::ofstream(folder / "list") << abc << "  x.pth\n" << abc << "  gone.pth\n";
+  outcome = run({"--verify", "list"});
+  EXPECT_EQ(outcome.code, 3) << "a file that is listed and absent";
+  EXPECT_NE(outcome.out.find("absent: gone.pth\n"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("1 ok, 0 differ, 1 absent"), std::string::npos) << outcome.out;
 }
 
 TEST(Inspect, RefusesWhatIsNotThereOrBroken) {

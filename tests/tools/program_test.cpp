@@ -168,6 +168,9 @@ TEST_F(Program, CtrlCKeepsTheStepsAndTheSameCommandGoesOn) {
   const Outcome finished = run(with(words, "--threads", "3"));
   EXPECT_EQ(finished.code, 0) << finished.err;
   EXPECT_EQ(finished.err.find("denoise 0/"), std::string::npos) << "from the start";
+  const size_t told = finished.err.find("resume out=a.mp4 text=\"goes on from step ");
+  EXPECT_LT(told, finished.err.find("denoise ")) << finished.err;
+  EXPECT_EQ(finished.err.find("goes on from", told + 50), std::string::npos) << "once\n" << finished.err;
   EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4", "whole.mp4"}));
   EXPECT_TRUE(content(at("a.mp4")) == content(at("whole.mp4")));
 }
@@ -211,7 +214,7 @@ TEST_F(Program, CheckLooksAndLeavesNothing) {
   EXPECT_EQ(fits.out, "a.mp4: fits\n");
   const Outcome told = run(with(words, "--prompt", "a (red:1.5) circle"));
   EXPECT_EQ(told.out,
-            "a.mp4: fits\n  note [prompt] it has '(red:1.5)', a notation of other programs: it is read as "
+            "a.mp4: fits\n  note [--prompt] it has '(red:1.5)', a notation of other programs: it is read as "
             "words; write it as a sentence\n");
   EXPECT_EQ(files(), Words{});
 
@@ -234,6 +237,43 @@ TEST_F(Program, CheckOfABatchNamesEachJob) {
   EXPECT_EQ(found.code, 3) << found.out << found.err;
   EXPECT_TRUE(found.out.starts_with("line 1 a.mp4: fits\nline 2 b.mp4: does not fit\n  [")) << found.out;
   EXPECT_EQ(files(), Words{"list.jsonl"});
+}
+
+TEST_F(Program, NotesOfABatchNameTheirLine) {
+  std::ofstream(at("list.jsonl"))
+      << R"({"task": "t2v", "prompt": "x", "out": "a.mp4", "unlocked": true, "width": 32, "height": 32, "num_frames": 1})"
+      << "\n"
+      << R"({"task": "t2v", "prompt": "a (red:1.5) car", "out": "b.mp4", "width": 32, "height": 32, "num_frames": 1, )"
+      << R"("unlocked": true, "num_inference_steps": 1, "device": "cpu"})"
+      << "\n";
+  const Outcome found = run({"check", "batch", "list.jsonl", "--model", kNano, "--json"});
+  EXPECT_EQ(found.code, 0) << found.out << found.err;
+  const nlohmann::json jobs = nlohmann::json::parse(found.out)["jobs"];
+  EXPECT_EQ(jobs[0]["notes"].size(), 0u);
+  EXPECT_EQ(jobs[1]["line"], 2);
+  EXPECT_EQ(jobs[1]["notes"][0]["subject"], "prompt");
+  const Outcome rendered = run({"batch", "list.jsonl", "--model", kNano, "--threads", "1"});
+  EXPECT_NE(rendered.err.find("note [line 2, prompt] it has '(red:1.5)'"), std::string::npos) << rendered.err;
+}
+
+TEST_F(Program, ATooShortSoundIsRefusedByCheck) {
+  const std::filesystem::path media = WAN_SOURCE_DIR "/tests/golden/media";
+  std::string sound = "RIFF____WAVEfmt ";
+  const auto number = [&](uint32_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) sound += char(value >> (8 * i));
+  };
+  constexpr uint32_t kRate = 16000, kSamples = 100;  // 6 ms
+  number(16, 4), number(1, 2), number(1, 2), number(kRate, 4), number(2 * kRate, 4), number(2, 2), number(16, 2);
+  sound += "data";
+  number(2 * kSamples, 4);
+  for (uint32_t i = 0; i < kSamples; ++i) number(i * 300, 2);
+  std::ofstream(at("short.wav"), std::ios::binary) << sound;
+  const Outcome refused =
+      run({"check", "s2v", "--model", WAN_SOURCE_DIR "/tests/golden/checkpoints/Wan2.2-S2V-14B", "--prompt", "x",
+           "--image", kNano.parent_path() / "demo.png", "--audio", "short.wav", "--device", "cpu", "--threads", "1"});
+  EXPECT_EQ(refused.code, 2) << refused.out << refused.err;
+  EXPECT_NE(refused.out.find("[--audio] "), std::string::npos) << refused.out;
+  EXPECT_EQ(files(), Words{"short.wav"});
 }
 
 TEST_F(Program, FreshDropsWhatIsKept) {
@@ -307,18 +347,19 @@ TEST_F(Program, AnOutputThatCannotBeIsRefused) {
   for (const char* out : {"absent/a.mp4", "file/a.mp4", "folder", "folder/"}) {
     Outcome run = this->run(job({"--out", out}));
     EXPECT_EQ(run.code, 2) << out;
-    expect_one_line(run, "[out]");
+    expect_one_line(run, "[--out]");
   }
   ASSERT_EQ(mkfifo(at("pipe").c_str(), 0600), 0);
   for (const std::string& out : {std::string("pipe"), std::string("/dev/null"), std::string(230, 'a') + ".mp4"}) {
     Outcome run = this->run(job({"--out", out}));
     EXPECT_EQ(run.code, 2) << out;
-    expect_one_line(run, "[out]");
+    expect_one_line(run, "[--out]");
   }
   std::filesystem::remove(at("pipe"));
   // Where files cannot be made, only the attempt shows it.
-  Outcome late = run(job({"--out", "/proc/a.mp4"}));
-  EXPECT_TRUE(late.code == 1 || late.code == 2) << late.code;
+  const Outcome late = run(job({"--out", "/proc/a.mp4"}));
+  EXPECT_EQ(late.code, 2);
+  expect_one_line(late, "'proc'");
   EXPECT_EQ(files(), (std::vector<std::string>{"file", "folder"}));
 }
 
@@ -331,7 +372,7 @@ TEST_F(Program, AnyTextIsAPrompt) {
   }
   Outcome broken = run(with(job({"--out", "b.mp4"}), "--prompt", "caf\xe9"));
   EXPECT_EQ(broken.code, 2);
-  expect_one_line(broken, "[prompt] must be UTF-8");
+  expect_one_line(broken, "[--prompt] must be UTF-8");
   EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4"}));
 }
 
@@ -479,11 +520,11 @@ TEST_F(Program, AnotherInputOfTheSameNameIsNotReplayed) {
   std::filesystem::copy(at("other.mp4"), at("made/in.mp4"));  // beside the video: it goes before the current folder
   const Outcome other = run(replay);
   EXPECT_EQ(other.code, 3) << other.err;
-  expect_one_line(other, "[video_url] 'in.mp4' has ");
+  expect_one_line(other, "[--video] 'in.mp4' has ");
   EXPECT_EQ(run(more({"--video", "in.mp4"})).code, 0);
   const Outcome anyway = run(more({"--anyway"}));
   EXPECT_EQ(anyway.code, 0) << anyway.err;
-  EXPECT_NE(anyway.err.find("replay: [video_url] 'in.mp4' has "), std::string::npos) << anyway.err;
+  EXPECT_NE(anyway.err.find("replay: [--video] 'in.mp4' has "), std::string::npos) << anyway.err;
 
   std::filesystem::remove(at("made/in.mp4"));
   std::filesystem::remove(at("in.mp4"));

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "tests/support.h"
 #include "tests/support/web_server.h"
@@ -13,6 +14,7 @@ namespace wan {
 namespace {
 
 const std::string kNano = WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano";
+const std::string kPictures = WAN_SOURCE_DIR "/tests/golden/checkpoints/Wan2.2-I2V-A14B";
 const std::string kVideo = WAN_SOURCE_DIR "/tests/golden/media/aac_sound.mp4";
 
 using Words = std::vector<std::string>;
@@ -131,6 +133,63 @@ TEST_F(ProgramUrl, AReplayAsksOnce) {
             std::string::npos)
       << refused.err;
   EXPECT_EQ(server.requests(), 2);
+}
+
+// Two pictures under one address: only the query tells them apart, which no file keeps.
+TEST_F(ProgramUrl, AQueryNamesAnotherPicture) {
+  const WebServer pictures{[](WebClient& client) {
+    const std::string name = client.path.ends_with("id=1") ? "rgb.png" : "rgba.png";
+    client.answer("200 OK", "", content(WAN_SOURCE_DIR "/tests/golden/media/" + name));
+  }};
+  const auto line = [&](const std::string& out, int id) {
+    return R"({"task": "i2v", "prompt": "x", "out": ")" + out + R"(", "seed": 1, "num_frames": 1, "unlocked": true, )" +
+           R"("width": 64, "height": 64, "num_inference_steps": 1, "device": "cpu", "image_url": ")" +
+           pictures.url("/picture?id=" + std::to_string(id)) + "\"}\n";
+  };
+  std::ofstream(folder / "list.jsonl") << line("a.mp4", 1) << line("b.mp4", 2) << line("c.mp4", 1);
+  const Words batch = {"batch", "list.jsonl", "--model", kPictures, "--threads", "1"};
+  const Outcome made = run(batch);
+  ASSERT_EQ(made.code, 0) << made.out << made.err;
+  EXPECT_EQ(pictures.requests(), 2) << "each once";
+  const auto digest = [&](const char* out) {
+    return nlohmann::json::parse(run({"show", out}).out)["inputs"]["image_url"]["sha256"].get<std::string>();
+  };
+  EXPECT_NE(digest("a.mp4"), digest("b.mp4"));
+  EXPECT_EQ(digest("a.mp4"), digest("c.mp4"));
+  EXPECT_FALSE(content(folder / "a.mp4") == content(folder / "b.mp4"));
+
+  // A single render does not take the other picture's video for its own.
+  const auto single = [&](int id) {
+    return run({"i2v",
+                "--model",
+                kPictures,
+                "--prompt",
+                "x",
+                "--out",
+                "d.mp4",
+                "--seed",
+                "1",
+                "--num-frames",
+                "1",
+                "--unlocked",
+                "--width",
+                "64",
+                "--height",
+                "64",
+                "--num-inference-steps",
+                "1",
+                "--device",
+                "cpu",
+                "--threads",
+                "1",
+                "--image",
+                pictures.url("/picture?id=" + std::to_string(id))});
+  };
+  ASSERT_EQ(single(1).code, 0);
+  EXPECT_EQ(single(1).code, 0) << "finished before";
+  const Outcome other = single(2);
+  EXPECT_EQ(other.code, 2) << other.err;
+  EXPECT_NE(other.err.find("--overwrite"), std::string::npos) << other.err;
 }
 
 // A manifest may come from somebody else than who gives the command.

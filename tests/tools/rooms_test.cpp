@@ -94,6 +94,8 @@ const std::vector<TorchFree> kTorchFree = {
     {"tools/cli/command_line", "", "the front program starts in milliseconds"},
     {"tools/cli/console", "", "the front program starts in milliseconds"},
     {"tools/cli/dry_run", "", "the front program starts in milliseconds"},
+    {"tools/cli/flags", "", "the front program starts in milliseconds"},
+    {"tools/cli/refusal", "", "the front program starts in milliseconds"},
     {"tools/cli/help", "", "the front program starts in milliseconds"},
     {"tools/wan_infer.cpp", "", "the front program starts in milliseconds"},
 };

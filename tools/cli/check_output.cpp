@@ -7,6 +7,7 @@
 #include "engine/residency/failure.h"
 #include "models/files/error.h"
 #include "tools/cli/console.h"
+#include "tools/cli/refusal.h"
 
 namespace wan {
 
@@ -48,15 +49,19 @@ int exit_code_of(const std::vector<CheckResult>& results) {
   return code;
 }
 
-std::string to_text(const std::vector<CheckResult>& results) {
+std::string to_text(const std::vector<CheckResult>& results, const std::string& command) {
   std::string text;
   for (const CheckResult& result : results) {
-    const Finding finding = finding_of(result);
+    Finding finding = finding_of(result);
+    const std::string typed_in = result.line > 0 ? "" : command;
     text += (result.line > 0 ? "line " + std::to_string(result.line) + " " : "") + result.name +
             (finding.code == 0 ? ": fits\n" : ": does not fit\n");
-    for (const FieldError& error : finding.errors) text += "  " + error.line() + "\n";
+    for (FieldError& error : finding.errors) {
+      if (!typed_in.empty()) error.field = typed_name(typed_in, error.field);
+      text += "  " + error.line() + "\n";
+    }
     for (const nlohmann::ordered_json& note : to_json(result.notes))
-      text += "  " + log_line("note", note, false) + "\n";
+      text += "  " + log_line("note", note, false, typed_in) + "\n";
   }
   return text;
 }

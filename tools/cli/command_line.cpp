@@ -11,136 +11,10 @@
 #include "engine/request/parse.h"
 #include "engine/request/values.h"
 #include "engine/request/version.h"
-#include "tools/cli/help.h"
+#include "tools/cli/flags.h"
 
 namespace wan {
 namespace {
-
-constexpr const char* kGeneral = "General";
-
-/// A flag that takes a text, or none; every appearance is kept, so that a second one can be told.
-CLI::Option* add_flag(CLI::App& app, const std::string& flag, const std::string& value, const std::string& help,
-                      const char* group) {
-  CLI::Option* option = value.empty() ? app.add_flag(flag) : app.add_option(flag);
-  if (!value.empty()) option->type_name(value);
-  return option->description(help)->group(group)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-}
-
-void add_parameter(CLI::App& app, const Parameter& parameter, Task task, bool required) {
-  const bool boolean = std::holds_alternative<bool Request::*>(parameter.field);
-  const std::string flag = parameter.flag(), name = flag.substr(2);
-  std::string names = flag;
-  if (boolean) names += ",!--no-" + name;
-  if (std::string(parameter.name).ends_with("_url")) names += "," + flag + "-url";
-  add_flag(app, names, boolean ? "" : value_name(parameter, task), describe(parameter, task, required),
-           parameter.group);
-}
-
-void add_run_flags(CLI::App& app) {
-  add_flag(app, "--log-format", "text|json", "Progress and log as text, or one JSON object a line. Default text.",
-           kGeneral);
-  add_flag(app, "--threads", "N", "CPU threads, at most 64 or four for each core. Default: as many as the machine has.",
-           kGeneral);
-}
-
-void add_contact_sheet(CLI::App& app) {
-  add_flag(app, "--contact-sheet", "FILE.png", "Also write a picture of some frames side by side.", "Output");
-}
-
-void add_overwrite(CLI::App& app, const char* help = "Replace an output that another request made.") {
-  add_flag(app, "--overwrite", "", help, "Output");
-}
-
-/// Of the commands that render one video, which is resumed by itself.
-void add_single(CLI::App& app) {
-  add_contact_sheet(app);
-  add_overwrite(app);
-  add_flag(app, "--fresh", "", "Begin anew instead of going on with an unfinished run of the same request.", "Output");
-}
-
-void add_task(CLI::App& app, Task task, const std::string& about) {
-  CLI::App* command = app.add_subcommand(task_name(task), about);
-  for (const Parameter& parameter : parameters())
-    if (parameter.accepts(task)) add_parameter(*command, parameter, task, parameter.required);
-  add_single(*command);
-  add_flag(*command, "--dry-run", "", "Print the table of steps and stop; needs no model.", kGeneral);
-  add_run_flags(*command);
-}
-
-/// A command about files; `names` are the request's parameters that it takes as flags.
-CLI::App* add_command(CLI::App& app, const char* name, const char* input, const char* about,
-                      const std::vector<const char*>& names) {
-  CLI::App* command = app.add_subcommand(name, about);
-  command->add_option(input)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  for (const char* name_of_parameter : names) {
-    const Parameter& parameter = *find_parameter(name_of_parameter);
-    const Task task = parameter.accepts(Task::T2V) ? Task::T2V : parameter.tasks.begin()->first;
-    add_parameter(*command, parameter, task, false);
-  }
-  return command;
-}
-
-/// The commands that `check` stands before.
-void add_check(CLI::App& app) {
-  for (CLI::App* command : app.get_subcommands({})) {
-    if (command->get_name() == "batch" || task_named(command->get_name()))
-      add_flag(*command, "--json", "", "Print what was found as one JSON object.", kGeneral);
-    else
-      app.remove_subcommand(command);
-  }
-}
-
-void add_commands(CLI::App& app) {
-  app.set_help_flag("-h,--help", "Print this text.");
-  add_flag(app, "--version", "", "Print the version.", "Options");
-  app.require_subcommand(0, 1);  // else CLI11 takes a stray word that is a command's name for a second command
-  add_task(app, Task::T2V, "Text to video");
-  add_task(app, Task::I2V, "Image to video");
-  add_task(app, Task::V2V, "Video to video");
-  add_task(app, Task::S2V, "Speech and a picture to video");
-
-  CLI::App* batch = add_command(
-      app, "batch", "MANIFEST", "Render the requests of a manifest; the same command resumes",
-      {"model", "models", "high_noise", "low_noise", "transformer", "text_encoder", "vae", "audio_encoder", "tokenizer",
-       "preset", "unlocked", "device", "dtype", "noise_device", "precision", "weights", "metadata", "private_urls"});
-  add_flag(*batch, "--work", "DIR", "Folder of the journal and of what is half done. Default MANIFEST.work.", "Batch");
-  add_flag(*batch, "--order", "phases|given",
-           "phases moves the weights least; given keeps the manifest's order. Default phases.", "Batch");
-  add_flag(*batch, "--fail-fast", "", "Stop at the first job that fails.", "Batch");
-  add_overwrite(*batch, "Replace outputs that were not made with this work folder; what it finished stays.");
-  add_run_flags(*batch);
-
-  add_command(app, "show", "VIDEO", "Print the request that is stored in a video", {});
-  CLI::App* replay = add_command(app, "replay", "VIDEO", "Render the request that is stored in a video again",
-                                 {"image_url", "last_image_url", "video_url", "audio_url", "pose_video_url", "model",
-                                  "models", "high_noise", "low_noise", "transformer", "text_encoder", "vae",
-                                  "audio_encoder", "tokenizer", "out", "metadata", "device", "dtype", "private_urls"});
-  add_flag(*replay, "--anyway", "", "Render also where model files or inputs are others than the video's.", kGeneral);
-  add_single(*replay);
-  add_run_flags(*replay);
-  CLI::App* decode =
-      add_command(app, "decode", "LATENTS", "Finish a job whose latents are on disk",
-                  {"model", "models", "high_noise", "low_noise", "transformer", "text_encoder", "vae", "audio_encoder",
-                   "tokenizer", "out", "metadata", "device", "video_url", "keep_audio", "private_urls"});
-  add_flag(*decode, "--anyway", "", "Decode also where model files are others than those that made the latents.",
-           kGeneral);
-  add_contact_sheet(*decode);
-  add_overwrite(*decode);
-  add_run_flags(*decode);
-  CLI::App* inspect = add_command(app, "inspect", "DIR", "List what a model's folder or file holds", {});
-  add_flag(*inspect, "--verify", "",
-           "Compare SHA-256 checksums with those in DIR, or with a list: DIR --verify FILE, as sha256sum writes it.",
-           kGeneral);
-  add_flag(*inspect, "--json", "", "Print one JSON object, as --log-format json.", kGeneral);
-  add_flag(*inspect, "--log-format", "text|json", "As text, or one JSON object. Default text.", kGeneral);
-
-  auto formatter = std::make_shared<HelpFormatter>();
-  app.formatter(formatter);
-  for (CLI::App* command : app.get_subcommands({})) {
-    command->formatter(formatter);
-    command->allow_extras();  // so that we, and not the library, name what is unknown
-  }
-}
 
 /// From CLI11's answer to a Command. Errors are collected: one run tells all.
 class Reader {
@@ -177,21 +51,23 @@ class Reader {
       const bool flag = word.size() > 1 && word[0] == '-';
       const std::string name = word.substr(0, word.find('='));
       if (flag)
-        fail(unquoted(name), "is not a flag of " + command_.name + "; " + way_out(name, known), "unknown", word);
+        fail(unquoted(name), "is not a flag of " + command_.name + way_out(name, known), "unknown", word);
       else if (!after_flag)  // what follows an unknown flag is its value
         fail("argument", "is not wanted here: " + shown_path(word) + "; a value follows its flag", "unknown", word);
       after_flag = flag && name == word;
     }
   }
 
-  /// Which tasks take the flag, where others do; else its nearest neighbour here.
+  /// Which tasks take the flag, where others do; else its nearest neighbour here, or where all are listed.
   std::string way_out(const std::string& flag, const std::vector<std::string>& known) const {
     std::vector<std::string> takers;
     for (const Parameter& parameter : parameters()) {
       if (parameter.flag() != flag || !command_.is_render()) continue;
       for (const auto& [task, accepts] : parameter.tasks) takers.push_back(task_name(task));
     }
-    return takers.empty() ? "the nearest is " + nearest(flag, known) : "it belongs to " + either(takers, " and ");
+    if (!takers.empty()) return "; it belongs to " + either(takers, " and ");
+    const std::string near = nearest_text(flag, known);
+    return near.empty() ? "; wan-infer " + command_.name + " --help lists them" : near;
   }
 
   static std::string unquoted(const std::string& name) {
@@ -301,7 +177,7 @@ class Reader {
     for (const Parameter& parameter : parameters()) {
       if (!parameter.path || parameter.named || !parameter.accepts(command_.request.task)) continue;
       const std::string& path = command_.request.*std::get<std::string Request::*>(parameter.field);
-      if (!path.empty() && !is_url(path)) check_other_file("contact_sheet", sheet, parameter.name, path);
+      if (!path.empty() && !is_url(path)) check_other_file("contact_sheet", sheet, parameter.flag(), path);
     }
   }
 
@@ -345,8 +221,7 @@ void check_command_name(int argc, const char* const* argv, CLI::App& app) {
   if (word == "-h" || word == "--help" || word == "--version") return;
   if (word.empty()) throw InvalidRequest("command", "is required: " + either(names) + "; wan-infer --help tells more");
   if (std::find(names.begin(), names.end(), word) != names.end()) return;
-  throw InvalidRequest(
-      "command", "must be " + either(names) + ", got " + shown(word) + "; the nearest is " + nearest(word, names));
+  throw InvalidRequest("command", "must be " + either(names) + ", got " + shown(word) + nearest_text(word, names));
 }
 
 }  // namespace
@@ -382,18 +257,6 @@ Command parse_command_line(int argc, const char* const* argv) {
   command = Reader(*app.get_subcommands().front()).read();
   command.check = check;
   return command;
-}
-
-bool wants_json(int argc, const char* const* argv) {
-  if (argc < 2 || argv[1] != std::string("check")) return false;
-  return std::any_of(argv + 2, argv + argc, [](const char* word) { return word == std::string("--json"); });
-}
-
-std::string refused_json(const InvalidRequest& invalid) {
-  nlohmann::ordered_json errors = nlohmann::ordered_json::array();
-  for (const FieldError& error : invalid.errors) errors.push_back({{"field", error.field}, {"text", error.wrong}});
-  const nlohmann::ordered_json all = {{"fits", false}, {"jobs", nlohmann::ordered_json::array()}, {"errors", errors}};
-  return all.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace wan

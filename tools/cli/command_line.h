@@ -42,9 +42,4 @@ struct Command {
 /// Throws InvalidRequest with everything that is wrong: flags, values and ranges.
 Command parse_command_line(int argc, const char* const* argv);
 
-/// Whether `check` was asked for JSON; and what it then prints where not even a job could be read from the command:
-/// {"fits": false, "jobs": [], "errors": [{"field", "text"}]}.
-bool wants_json(int argc, const char* const* argv);
-std::string refused_json(const InvalidRequest& invalid);
-
 }  // namespace wan

@@ -11,6 +11,8 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/request/params.h"
+#include "tools/cli/refusal.h"
 #include "tools/cli/signals.h"
 
 namespace wan {
@@ -75,12 +77,13 @@ std::string field_text(const std::string& key, const Log::Fields& value, bool fo
 
 }  // namespace
 
-std::string log_line(std::string_view event, const Log::Fields& fields, bool for_people) {
+std::string log_line(std::string_view event, const Log::Fields& fields, bool for_people, const std::string& command) {
   if (event == "note") {
-    const std::string change = fields.value("change", "");
-    const std::string line = fields.contains("line") ? "line " + fields["line"].dump() + ", " : "";
-    return "note [" + line + fields.value("subject", "") + "] " + fields.value("text", "") +
-           (change.empty() ? "" : "; " + change);
+    const std::string change = fields.value("change", ""), field = fields.value("subject", "");
+    const std::string subject = fields.contains("line") ? "line " + fields["line"].dump() + ", " + field
+                                : find_parameter(field) ? typed_name(command, field)
+                                                        : field;
+    return "note [" + subject + "] " + fields.value("text", "") + (change.empty() ? "" : "; " + change);
   }
   std::string text(event);
   for (const auto& [key, value] : fields.items()) text += " " + key + "=" + field_text(key, value, for_people);
@@ -105,7 +108,8 @@ const char* name(Stage stage) {
   return "";
 }
 
-Console::Console(Format format) : format_(format), terminal_(format == Format::Text && isatty(STDERR_FILENO)) {}
+Console::Console(Format format, std::string command)
+    : format_(format), command_(std::move(command)), terminal_(format == Format::Text && isatty(STDERR_FILENO)) {}
 
 Console::~Console() {
   clear_bar();
@@ -190,7 +194,7 @@ Log Console::log() {
       std::fprintf(stderr, "%s\n", line.dump(-1, ' ', false, Log::Fields::error_handler_t::replace).c_str());
       return;
     }
-    std::fprintf(stderr, "%s\n", log_line(event, fields, terminal_).c_str());
+    std::fprintf(stderr, "%s\n", log_line(event, fields, terminal_, command_).c_str());
   }};
 }
 

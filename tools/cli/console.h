@@ -13,7 +13,8 @@ namespace wan {
 class Console : public Progress {
  public:
   enum class Format { Text, Json };
-  explicit Console(Format format);
+  /// `command` decides how lines of a single job name the fields of its request: as its flags.
+  explicit Console(Format format, std::string command = {});
   ~Console() override;
   Console(const Console&) = delete;
   Console& operator=(const Console&) = delete;
@@ -32,6 +33,7 @@ class Console : public Progress {
   void draw(const Report& report, double seconds_each, double remaining);
 
   Format format_;
+  std::string command_;
   bool terminal_;
   bool bar_shown_ = false;
   Stage stage_ = Stage::Load;
@@ -41,8 +43,10 @@ class Console : public Progress {
 };
 
 /// One event as text: "load network=VAE seconds=0.12", "note [subject] text; change". `for_people`: bytes and seconds in
-/// units that are read at a glance.
-std::string log_line(std::string_view event, const Log::Fields& fields, bool for_people);
+/// units that are read at a glance. The subject of a note that belongs to no line of a manifest is a flag of `command`,
+/// where that has it.
+std::string log_line(std::string_view event, const Log::Fields& fields, bool for_people,
+                     const std::string& command = {});
 
 /// The bar of a terminal with `columns`: label, how much of 1 is done, figures. Always shorter than a row.
 std::string bar_line(const std::string& label, double done, const std::string& figures, int columns);

@@ -30,12 +30,6 @@ std::string config_text(const nlohmann::ordered_json& config) {
   return text;
 }
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
-
 const char* word(FileState state) {
   switch (state) {
     case FileState::Same:
@@ -68,7 +62,7 @@ std::string to_text(const Inspection& inspection, bool with_tensors) {
     if (!with_tensors) continue;
     for (const auto& [name, tensor] : network.tensors) {
       text +=
-          "  " + printable(name) + " " + shape_text(tensor.shape) + " " + std::string(dtype_name(tensor.dtype)) + "\n";
+          "  " + printable(name) + " " + shown_shape(tensor.shape) + " " + std::string(dtype_name(tensor.dtype)) + "\n";
     }
   }
   for (const InspectedFile& file : inspection.files)

@@ -1,0 +1,160 @@
+#include "tools/cli/flags.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+
+#include "tools/cli/help.h"
+
+namespace wan {
+namespace {
+
+constexpr const char* kGeneral = "General";
+
+/// What names the model or its parts, and `others`.
+std::vector<const char*> with_model(const std::vector<const char*>& others) {
+  std::vector<const char*> all = {"model",        "models", "high_noise",    "low_noise", "transformer",
+                                  "text_encoder", "vae",    "audio_encoder", "tokenizer"};
+  all.insert(all.end(), others.begin(), others.end());
+  return all;
+}
+
+// The parameters of a request that these commands take as flags.
+const std::vector<const char*> kBatchParameters = with_model(
+    {"preset", "unlocked", "device", "dtype", "noise_device", "precision", "weights", "metadata", "private_urls"});
+const std::vector<const char*> kReplayParameters =
+    with_model({"image_url", "last_image_url", "video_url", "audio_url", "pose_video_url", "out", "metadata", "device",
+                "dtype", "private_urls"});
+const std::vector<const char*> kDecodeParameters =
+    with_model({"out", "metadata", "device", "video_url", "keep_audio", "private_urls"});
+
+/// A flag that takes a text, or none; every appearance is kept, so that a second one can be told.
+CLI::Option* add_flag(CLI::App& app, const std::string& flag, const std::string& value, const std::string& help,
+                      const char* group) {
+  CLI::Option* option = value.empty() ? app.add_flag(flag) : app.add_option(flag);
+  if (!value.empty()) option->type_name(value);
+  return option->description(help)->group(group)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void add_parameter(CLI::App& app, const Parameter& parameter, Task task, bool required) {
+  const bool boolean = std::holds_alternative<bool Request::*>(parameter.field);
+  const std::string flag = parameter.flag(), name = flag.substr(2);
+  std::string names = flag;
+  if (boolean) names += ",!--no-" + name;
+  if (std::string(parameter.name).ends_with("_url")) names += "," + flag + "-url";
+  add_flag(app, names, boolean ? "" : value_name(parameter, task), describe(parameter, task, required),
+           parameter.group);
+}
+
+void add_run_flags(CLI::App& app) {
+  add_flag(app, "--log-format", "text|json", "Progress and log as text, or one JSON object a line. Default text.",
+           kGeneral);
+  add_flag(app, "--threads", "N", "CPU threads, at most 64 or four for each core. Default: as many as the machine has.",
+           kGeneral);
+}
+
+void add_contact_sheet(CLI::App& app) {
+  add_flag(app, "--contact-sheet", "FILE.png", "Also write a picture of some frames side by side.", "Output");
+}
+
+void add_overwrite(CLI::App& app, const char* help = "Replace an output that another request made.") {
+  add_flag(app, "--overwrite", "", help, "Output");
+}
+
+/// Of the commands that render one video, which is resumed by itself.
+void add_single(CLI::App& app) {
+  add_contact_sheet(app);
+  add_overwrite(app);
+  add_flag(app, "--fresh", "", "Begin anew instead of going on with an unfinished run of the same request.", "Output");
+}
+
+void add_task(CLI::App& app, Task task, const std::string& about) {
+  CLI::App* command = app.add_subcommand(task_name(task), about);
+  for (const Parameter& parameter : parameters())
+    if (parameter.accepts(task)) add_parameter(*command, parameter, task, parameter.required);
+  add_single(*command);
+  add_flag(*command, "--dry-run", "", "Print the table of steps and stop; needs no model.", kGeneral);
+  add_run_flags(*command);
+}
+
+/// A command about files; `names` are the request's parameters that it takes as flags.
+CLI::App* add_command(CLI::App& app, const char* name, const char* input, const char* about,
+                      const std::vector<const char*>& names) {
+  CLI::App* command = app.add_subcommand(name, about);
+  command->add_option(input)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  for (const char* name_of_parameter : names) {
+    const Parameter& parameter = *find_parameter(name_of_parameter);
+    const Task task = parameter.accepts(Task::T2V) ? Task::T2V : parameter.tasks.begin()->first;
+    add_parameter(*command, parameter, task, false);
+  }
+  return command;
+}
+
+bool names(const std::vector<const char*>& list, const std::string& parameter) {
+  return std::find(list.begin(), list.end(), parameter) != list.end();
+}
+
+}  // namespace
+
+bool has_flag(const std::string& command, const Parameter& parameter) {
+  if (const std::optional<Task> task = task_named(command)) return parameter.accepts(*task) != nullptr;
+  return (command == "batch" && names(kBatchParameters, parameter.name)) ||
+         (command == "replay" && names(kReplayParameters, parameter.name)) ||
+         (command == "decode" && names(kDecodeParameters, parameter.name));
+}
+
+void add_commands(CLI::App& app) {
+  app.set_help_flag("-h,--help", "Print this text.");
+  add_flag(app, "--version", "", "Print the version.", "Options");
+  app.require_subcommand(0, 1);  // else CLI11 takes a stray word that is a command's name for a second command
+  add_task(app, Task::T2V, "Text to video");
+  add_task(app, Task::I2V, "Image to video");
+  add_task(app, Task::V2V, "Video to video");
+  add_task(app, Task::S2V, "Speech and a picture to video");
+
+  CLI::App* batch = add_command(app, "batch", "MANIFEST", "Render the requests of a manifest; the same command resumes",
+                                kBatchParameters);
+  add_flag(*batch, "--work", "DIR", "Folder of the journal and of what is half done. Default MANIFEST.work.", "Batch");
+  add_flag(*batch, "--order", "phases|given",
+           "phases moves the weights least; given keeps the manifest's order. Default phases.", "Batch");
+  add_flag(*batch, "--fail-fast", "", "Stop at the first job that fails.", "Batch");
+  add_overwrite(*batch, "Replace outputs that were not made with this work folder; what it finished stays.");
+  add_run_flags(*batch);
+
+  add_command(app, "show", "VIDEO", "Print the request that is stored in a video", {});
+  CLI::App* replay =
+      add_command(app, "replay", "VIDEO", "Render the request that is stored in a video again", kReplayParameters);
+  add_flag(*replay, "--anyway", "", "Render also where model files or inputs are others than the video's.", kGeneral);
+  add_single(*replay);
+  add_run_flags(*replay);
+  CLI::App* decode = add_command(app, "decode", "LATENTS", "Finish a job whose latents are on disk", kDecodeParameters);
+  add_flag(*decode, "--anyway", "", "Decode also where model files are others than those that made the latents.",
+           kGeneral);
+  add_contact_sheet(*decode);
+  add_overwrite(*decode);
+  add_run_flags(*decode);
+  CLI::App* inspect = add_command(app, "inspect", "DIR", "List what a model's folder or file holds", {});
+  add_flag(*inspect, "--verify", "",
+           "Compare SHA-256 checksums with those in DIR, or with a list: DIR --verify FILE, as sha256sum writes it.",
+           kGeneral);
+  add_flag(*inspect, "--json", "", "Print one JSON object, as --log-format json.", kGeneral);
+  add_flag(*inspect, "--log-format", "text|json", "As text, or one JSON object. Default text.", kGeneral);
+
+  auto formatter = std::make_shared<HelpFormatter>();
+  app.formatter(formatter);
+  for (CLI::App* command : app.get_subcommands({})) {
+    command->formatter(formatter);
+    command->allow_extras();  // so that we, and not the library, name what is unknown
+  }
+}
+
+void add_check(CLI::App& app) {
+  for (CLI::App* command : app.get_subcommands({})) {
+    if (command->get_name() == "batch" || task_named(command->get_name()))
+      add_flag(*command, "--json", "", "Print what was found as one JSON object.", kGeneral);
+    else
+      app.remove_subcommand(command);
+  }
+}
+
+}  // namespace wan

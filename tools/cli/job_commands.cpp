@@ -1,0 +1,68 @@
+#include "tools/cli/job_commands.h"
+
+#include <filesystem>
+#include <iostream>
+
+#include "engine/base/error.h"
+#include "engine/base/text.h"
+#include "engine/job/check.h"
+#include "engine/job/single.h"
+#include "engine/request/manifest.h"
+#include "models/files/scratch_folder.h"
+#include "tools/cli/batch_output.h"
+#include "tools/cli/check_output.h"
+
+namespace wan {
+namespace {
+
+/// The jobs of the command's manifest, whose drawn seeds follow from `draw`.
+std::vector<JobRequest> jobs_of(const Command& command, uint64_t draw) {
+  std::vector<JobRequest> jobs;
+  for (const ManifestJob& job : read_manifest(command.input, {.defaults = command.fields, .draw = draw}))
+    jobs.push_back({.line = job.line, .request = job.request, .name = job.name});
+  return jobs;
+}
+
+}  // namespace
+
+// The manifest is read before anything is made on disk: a wrong one leaves no work folder.
+int run_batch(const Command& command, Contexts& contexts, Console& console) {
+  const uint64_t draw = WorkFolder::draw_number(command.work);
+  const std::vector<JobRequest> jobs = jobs_of(command, draw);
+  WorkFolder folder(command.work, draw);
+  const RunOptions options{.given_order = command.order == "given",
+                           .fail_fast = command.fail_fast,
+                           .overwrite = command.overwrite,
+                           .contexts = &contexts};
+  const RunResult result = run_jobs(jobs, folder, options, console.log(), console);
+  std::cout << to_text(result) << std::flush;
+  write_report(std::filesystem::path(command.work) / "report.json", result);
+  if (!result.cancelled && result.count(JobState::Left) > 0)
+    console.say("the same command goes on where this one ended");
+  if (result.cancelled) throw Cancelled(shown_path(command.work) + " keeps what was done: the same command goes on");
+  return result.count(JobState::Failed) > 0 ? 1 : 0;
+}
+
+int run_check(const Command& command, Contexts& contexts, Console& console) {
+  std::vector<JobRequest> jobs;
+  std::filesystem::path work = command.work + "/work";
+  if (command.is_render()) {
+    jobs.push_back({.line = 0, .request = command.request});
+    work = WorkFolder::beside(command.request.out);
+  } else {
+    jobs = jobs_of(command, WorkFolder::draw_number(command.work));
+  }
+  const ScratchFolder scratch;
+  const std::vector<CheckResult> results = check_jobs(jobs,
+                                                      {.overwrite = command.overwrite,
+                                                       .given_order = command.order == "given",
+                                                       .contact_sheet = command.contact_sheet,
+                                                       .work = work,
+                                                       .scratch = scratch.path,
+                                                       .contexts = &contexts},
+                                                      console);
+  std::cout << (command.json ? to_json(results).dump(2) + "\n" : to_text(results, command.name));
+  return exit_code_of(results);
+}
+
+}  // namespace wan

@@ -68,8 +68,7 @@ ModelError missing_error(const MissingParts& missing, const fs::path& root, Task
     flags.push_back(flag_of(network) + " FILE");
   }
   if (missing.tokenizer) {
-    parts.push_back(std::string("the tokenizer (tokenizer.json or spiece.model in ") + kOfficialTokenizer +
-                    ", or inside the text encoder)");
+    parts.push_back("the tokenizer (a folder google/umt5-xxl, or inside the text encoder)");
     flags.push_back(find_parameter("tokenizer")->flag() + " DIR");
   }
   const std::string list = either(parts, " and "), way = "; " + either(flags, " and ") +

@@ -192,7 +192,9 @@ Result convert(const Checkpoint& source, Model model, Target target, const std::
   file.write(layout.header.data(), layout.header.size(), 0);
   Conversion conversion(source, target, file, layout);
   if (target == Target::Fp8) conversion.put(kFp8Marker, at::zeros({2}, at::kByte));
-  Result result{.tensors = int64_t(planned.size()), .bytes = layout.size};
+  Result result;
+  result.tensors = int64_t(planned.size());
+  result.bytes = layout.size;
   std::map<std::string, std::pair<double, double>> sums;
   std::map<std::string, int64_t> counts;
   for (const Planned& one : planned) {

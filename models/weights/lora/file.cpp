@@ -148,7 +148,12 @@ struct File::Reading {
     if (difference.elements() != target.elements() ||
         (difference.shape != target.shape && difference.shape.size() != 1))
       refuse(key, misfit_of(target.shape, difference.shape));
-    add({.tensor = tensor_of(module, part), .shape = target.shape, .kind = Kind::Full, .factors = {{part, key}}}, key);
+    Difference made;
+    made.tensor = tensor_of(module, part);
+    made.shape = target.shape;
+    made.kind = Kind::Full;
+    made.factors = {{part, key}};
+    add(std::move(made), key);
   }
 
   const StoredTensor& target_of(const std::string& tensor, const std::string& key) const {
@@ -177,7 +182,11 @@ struct File::Reading {
         refuse(key, "is the core of a convolution's decomposition, which is not supported");
     const std::string tensor = tensor_of(module, Part::Down);
     const StoredTensor& target = target_of(tensor, first);
-    Difference made{.tensor = tensor, .shape = target.shape, .kind = kind_of(factors, first), .factors = factors};
+    Difference made;
+    made.tensor = tensor;
+    made.shape = target.shape;
+    made.kind = kind_of(factors, first);
+    made.factors = factors;
     made.dora = factors.contains(Part::DoraScale);
     made.rank = rank_of(made, first);
     check_shape(made, target.shape, first);

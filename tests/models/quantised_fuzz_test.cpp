@@ -139,6 +139,7 @@ double peak_megabytes() {
 
 void write(const fs::path& path, const Split& file) {
   const uint64_t length = file.header.size();
+  fs::remove(path);  // rewriting a file in place waits for the disk
   std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(&length), sizeof length)
       << file.header << file.data;
 }

@@ -94,13 +94,16 @@ TEST(Quantised, OneRowHasPartsOfItsOwn) {
 }
 
 TEST(Quantised, AKernelIsScaledByItsFirstAxis) {
-  const at::Tensor codes = bytes({6, 16, 1, 2, 2}, 7), scale = scales({6, 1}, 8);
-  Files files;
-  files.write({{"patch_embedding.weight", codes.view(at::kFloat8_e4m3fn)}, {"patch_embedding.weight_scale", scale}});
-  expect_only(files.open(), "patch_embedding.weight",
-              scaled(codes.view({6, 64}), at::kFloat8_e4m3fn, [&](int64_t row, int64_t) {
-                return scale.const_data_ptr<float>()[row];
-              }).view({6, 16, 1, 2, 2}));
+  const at::Tensor codes = bytes({130, 64}, 7);
+  for (const std::vector<int64_t>& shape : {std::vector<int64_t>{130, 1}, std::vector<int64_t>{2, 1}}) {
+    const at::Tensor scale = scales(shape, 8);
+    const int64_t rows = shape[0] == 2 ? 128 : 1;
+    Files files;
+    files.write({{"a.weight", codes.view(at::kFloat8_e4m3fn).view({130, 16, 1, 2, 2})}, {"a.weight_scale", scale}});
+    const at::Tensor want = scaled(codes, at::kFloat8_e4m3fn,
+                                   [&](int64_t row, int64_t) { return scale.const_data_ptr<float>()[row / rows]; });
+    expect_only(files.open(), "a.weight", want.view({130, 16, 1, 2, 2}));
+  }
 }
 
 TEST(Quantised, WithoutScalesFp8IsPlain) {

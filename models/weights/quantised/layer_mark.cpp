@@ -35,7 +35,8 @@ LayerFormat format_of(const nlohmann::json& word, const std::string& subject) {
 
 int64_t rotation_of(const nlohmann::json& description, const std::string& subject) {
   const nlohmann::json rotated = description.value("convrot", nlohmann::json(false));
-  if (!rotated.is_boolean()) throw ModelError(subject, "must say true or false for convrot, does not; download it again");
+  if (!rotated.is_boolean())
+    throw ModelError(subject, "must say true or false for convrot, does not; download it again");
   if (!rotated.get<bool>()) return 0;
   const nlohmann::json size = description.value("convrot_groupsize", nlohmann::json(kUsualRotation));
   const int64_t order = size.is_number_integer() ? size.get<int64_t>() : 0;

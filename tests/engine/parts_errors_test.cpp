@@ -87,6 +87,8 @@ TEST(PartsErrors, AnotherNetworkIsNamed) {
   asked.low_noise = kNano / "low_noise_model";
   expect_refused(asked, {"must be an image-to-video transformer as the low-noise expert of i2v, is: text-to-video "
                          "transformer; --low-noise names another"});
+  expect_refused(request(Task::I2V, kNano),
+                 {"high_noise_model] must be an image-to-video transformer as the high-noise "});
   asked.low_noise = folder / "absent.gguf";
   expect_refused(asked, {"[absent.gguf] must be the low-noise expert, is not there; --low-noise names it"});
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 #include <system_error>
+#include <utility>
 
 #include "engine/base/text.h"
 #include "engine/request/params.h"
@@ -244,7 +245,9 @@ class Search {
     const bool by_name = part.rule == rule_ || part.rule.starts_with("--");
     const RecognisedFile& file = files_.at(part.path);
     const PartKind kind = kind_of(network, task_);
-    if (file.broken.empty() && file.network.model != kind.model)
+    const bool other = file.broken.empty() && file.network.model != kind.model;
+    const bool told = level_of(network) && !by_name && std::exchange(other_experts_, other || other_experts_);
+    if (other && !told)  // a folder of another task is told once
       refuse(part.path, std::string("must be ") + kind.words + " as the " + name(network) + " of " + task_name(task_) +
                             ", is: " + file.network.name + "; " + (by_name ? flag_of(network) : "--model") +
                             " names another");
@@ -273,6 +276,7 @@ class Search {
   ModelParts found_;
   MissingParts missing_;
   std::set<Network> searched_;  // found by looking through the folder
+  bool other_experts_ = false;  // an expert at its place is none of this task
   FolderScan scan_;
   RecognisedFiles files_;
   std::vector<ModelError> errors_;

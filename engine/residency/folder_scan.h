@@ -22,8 +22,8 @@ inline constexpr size_t kMostEntries = 20'000, kMostCheckpoints = 1'000;
 inline constexpr int kDeepest = 3;
 
 /// Looks through a ComfyUI folder of models, or the one above it: diffusion_models, unet, text_encoders, clip, vae and
-/// audio_encoders; through any other folder as it is. Follows links, each folder once. Hidden files do not count. Throws
-/// ModelError where `root` cannot be listed.
+/// audio_encoders; through any other folder as it is. Follows links, each folder once. Hidden files do not count.
+/// Throws ModelError where `root` cannot be listed.
 FolderScan scan_folder(const std::filesystem::path& root);
 
 /// What a user should know of a scan that did not see everything.

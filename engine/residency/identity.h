@@ -70,8 +70,8 @@ class IdentityCache {
 
 inline constexpr int kIdentityThreads = 8;  // they wait for the disk, not for the processor
 
-/// The identities of `files`, in their order, following links. Equal for every number of threads. Throws ModelError where
-/// a file is absent, changes meanwhile or has a broken header.
+/// The identities of `files`, in their order, following links. Equal for every number of threads. Throws ModelError
+/// where a file is absent, changes meanwhile or has a broken header.
 std::vector<FileIdentity> identify(const std::vector<PartFile>& files, IdentityCache& cache,
                                    int threads = kIdentityThreads);
 

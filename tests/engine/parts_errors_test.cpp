@@ -87,6 +87,8 @@ TEST(PartsErrors, AnotherNetworkIsNamed) {
   asked.low_noise = kNano / "low_noise_model";
   expect_refused(asked, {"must be an image-to-video transformer as the low-noise expert of i2v, is: text-to-video "
                          "transformer; --low-noise names another"});
+  expect_refused(request(Task::I2V, kNano),
+                 {"high_noise_model] must be an image-to-video transformer as the high-noise "});
   asked.low_noise = folder / "absent.gguf";
   expect_refused(asked, {"[absent.gguf] must be the low-noise expert, is not there; --low-noise names it"});
 }
@@ -159,7 +161,7 @@ TEST(NoiseLevel, IsReadFromPublishedNames) {
        {"wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors", "HighNoise/Wan2.2-T2V-A14B-HighNoise-Q4_K_M.gguf",
         "T2V/Wan2_2-T2V-A14B_HIGH_fp8_e4m3fn_scaled_KJ.safetensors", "high_noise_model", "transformer",
         "Wan2.2-VACE-Fun-A14B-high-noise-Q8_0.gguf", "HighNoise/model.gguf", "x/high_noise/lowvram.safetensors",
-        "wan22_highnoise.safetensors", "wan2.2_high_noise_low_vram.gguf"})
+        "wan22_highnoise.safetensors", "ModelHighNoise/x.gguf", "model_high.gguf", "wan2.2_high_noise_low_vram.gguf"})
     EXPECT_STREQ(level(path), "high") << path;
   for (const char* path :
        {"wan2.2_i2v_A14b_low_noise_scaled_fp8_e4m3_lightx2v_4step.safetensors", "transformer_2", "LowNoise/x.gguf",

@@ -64,6 +64,18 @@ TEST(Replay, TellsSwappedExperts) {
   EXPECT_EQ(std::count_if(others.begin(), others.end(), [](const auto& line) { return line.ends_with("weights"); }), 4);
 }
 
+TEST(Replay, APartUnderAnotherNameIsTheSameFile) {
+  const Scene scene;
+  fs::rename(scene.at("Wan2.1_VAE.pth"), scene.at("renamed.pth"));
+  EXPECT_EQ(scene.others(), Lines());
+  change(scene.at("renamed.pth"), read_tensors(MappedFile::open(scene.at("renamed.pth"))).begin()->second.offset);
+  EXPECT_EQ(scene.others(), (Lines{"[Wan2.1_VAE.pth] is absent", "[renamed.pth] is new: it was not there"}));
+  fs::rename(scene.at("high_noise_model"), scene.at("aside"));
+  fs::rename(scene.at("low_noise_model"), scene.at("my_high_noise"));
+  fs::rename(scene.at("aside"), scene.at("my_low_noise"));
+  EXPECT_EQ(scene.others().size(), 2u + 2 * 4) << "two shards of each expert are absent and new";
+}
+
 TEST(Replay, TellsFilesThatAreGoneNewOrOfAnotherSize) {
   Scene scene;
   const std::string unknown = scene.record.files.back().name;

@@ -91,5 +91,14 @@ TEST(Verify, TellsHowFarItIs) {
   EXPECT_EQ(found.lists, std::vector<std::string>{"SHA256SUMS"});
 }
 
+TEST(Verify, PartsBehindALinkToAFolderAreComparedToo) {
+  const TemporaryFolder folder;
+  write(folder / "disk/a.safetensors", "abc");
+  fs::create_directories(folder / "m");
+  fs::create_directory_symlink("../disk", folder / "m/diffusion_models");
+  write(folder / "m/SHA256SUMS", kAbc + "  diffusion_models/a.safetensors\n");
+  EXPECT_EQ(states(folder / "m"), "ok diffusion_models/a.safetensors");
+}
+
 }  // namespace
 }  // namespace wan

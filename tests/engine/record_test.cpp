@@ -148,8 +148,8 @@ TEST(Record, CarriesTheFormOfTheWeightsToAReplay) {
     const Request request = parse(asked, {.need_model = false, .check_files = false});
     return parse_record(to_text(make_record(request, resolve_placement(request), {})), "fox.mp4").request;
   };
-  EXPECT_EQ(replayed({}).weights, "stored");
-  EXPECT_EQ(resolve_placement(replayed({})).weights, Kept::Stored);
+  EXPECT_EQ(replayed(nlohmann::json::object()).weights, "stored");
+  EXPECT_EQ(resolve_placement(replayed(nlohmann::json::object())).weights, Kept::Stored);
   for (const auto& [word, kept] : {std::pair{"bf16", Kept::Bf16}, {"fp8", Kept::Fp8}, {"int8", Kept::Int8}}) {
     EXPECT_EQ(replayed({{"weights", word}}).weights, word);
     EXPECT_EQ(resolve_placement(replayed({{"weights", word}})).weights, kept);

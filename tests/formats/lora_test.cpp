@@ -31,7 +31,8 @@ std::map<std::string, std::string> keys_of(const std::vector<Difference>& differ
 TEST(LoraSamples, GiveTheExpectedDifferences) {
   const Checkpoint base = Checkpoint::open(samples() / "lora/base.safetensors");
   size_t read = 0;
-  for (const auto& [name, entry] : sample_entries("lora").items()) {
+  const nlohmann::json entries = sample_entries("lora");
+  for (const auto& [name, entry] : entries.items()) {
     if (!entry.contains("expected_key")) continue;
     SCOPED_TRACE(name);
     const lora::File file = lora::File::open(samples() / name, base.tensors(), {});

@@ -101,14 +101,16 @@ TEST_F(Lora, FindsModulesInEverySpelling) {
 
 TEST_F(Lora, AlphaOfAnyTypeIsTheScale) {
   const Tensors two = pair("blocks.0.self_attn.q");
-  for (const at::Tensor& alpha : {at::tensor(8, at::kLong), at::tensor({8}, at::kInt), at::tensor(8.0, at::kBFloat16),
-                                  at::tensor(8.0, at::kDouble), at::tensor(8.0, at::kHalf)}) {
+  for (const at::Tensor& alpha :
+       {at::tensor(8, at::kLong), at::tensor({8}, at::kInt), at::tensor(8.0).to(at::kBFloat16),
+        at::tensor(8.0, at::kDouble), at::tensor(8.0).to(at::kHalf)}) {
     const File file = open(with(two, "blocks.0.self_attn.q.alpha", alpha));
     EXPECT_EQ(file.differences()[0].alpha, 8);
     EXPECT_EQ(file.differences()[0].scale, 4);
-    const at::Tensor want =
-        two.at("blocks.0.self_attn.q.lora_up.weight").matmul(two.at("blocks.0.self_attn.q.lora_down.weight"));
-    EXPECT_TRUE(at::equal(file.delta(file.differences()[0], 0.5), want * 2));
+    const at::Tensor want = two.at("blocks.0.self_attn.q.lora_up.weight")
+                                .to(at::kDouble)
+                                .matmul(two.at("blocks.0.self_attn.q.lora_down.weight").to(at::kDouble));
+    EXPECT_TRUE(at::equal(file.delta(file.differences()[0], 0.5), (want * 2).to(at::kFloat)));
   }
   EXPECT_EQ(open(two).differences()[0].scale, 1);
   EXPECT_FALSE(open(two).differences()[0].alpha);
@@ -123,7 +125,7 @@ TEST_F(Lora, DiffusersSaysAlphaInItsMetadata) {
   EXPECT_EQ(scale(R"({"transformer.lora_alpha": 8, "transformer.use_rslora": true})"), 4);
   EXPECT_EQ(scale(R"({"transformer.lora_alpha": 8, "transformer.alpha_pattern": {"attn1.to_q": 2}})"), 0.5);
   EXPECT_EQ(scale(R"({"transformer.lora_alpha": 8, "transformer.alpha_pattern": {"attn1.to_k": 2}})"), 2);
-  EXPECT_NE(refusal(two, {{"lora_adapter_metadata", "{"}}).find("must be JSON"), std::string::npos);
+  EXPECT_NE(refusal(two, {{"lora_adapter_metadata", "{x}"}}).find("must be JSON"), std::string::npos);
   EXPECT_NE(refusal(two, {{"lora_adapter_metadata", R"({"transformer.lora_alpha": "x"})"}}).find("must have a number"),
             std::string::npos);
 }

@@ -141,7 +141,7 @@ TEST_F(Program, ADecodeThatStoppedIsFinishedFromItsLatents) {
   const Outcome silent = run({"decode", latents, "--threads", "1", "--model", kNano, "--video", "whole.mp4"});
   EXPECT_EQ(silent.code, 2);
   expect_one_line(silent,
-                  "[video_url] must be left out: it is about the sound of an input video, and these latents are "
+                  "[--video] must be left out: it is about the sound of an input video, and these latents are "
                   "of t2v, which takes none");
 
   Outcome finished = run({"decode", latents, "--threads", "1", "--model", kNano});

@@ -23,7 +23,8 @@ struct Room {
 };
 
 const std::string kKernels =
-    " kernels/op kernels/linear kernels/norm kernels/rope kernels/convolution kernels/step kernels/attention";
+    " kernels/op kernels/linear kernels/dequantise kernels/norm kernels/rope kernels/convolution kernels/step "
+    "kernels/attention";
 const std::string kWeights = " models/files models/weights/dtype models/weights/stored_tensor models/weights";
 const std::string kNetworks =
     " models/layers models/names models/recognise models/text/clean models/text/tokenizer models/umt5 models/vae "
@@ -44,6 +45,7 @@ const std::vector<Room> kRooms = {
     {"kernels/convolution", "kernels/op kernels/simt"},
     {"kernels/step", "kernels/op kernels/simt"},
     {"kernels/linear", "kernels/op kernels/simt kernels/norm", "an 8-bit product ends in norm's gated residual"},
+    {"kernels/dequantise", "kernels/op kernels/simt kernels/linear"},
     {"kernels/norm", "kernels/op kernels/simt kernels/linear"},  // norm_int8 quantises the row that it holds
     {"kernels/rope", "kernels/op kernels/simt kernels/norm"},
     {"kernels/attention", "kernels/op kernels/simt kernels/linear"},
@@ -53,9 +55,9 @@ const std::vector<Room> kRooms = {
     {"models/weights/stored_tensor", "models/files"},
     {"models/weights/format", "models/files models/weights/dtype models/weights/stored_tensor"},
     {"models/weights/quantised", "models/files models/weights/dtype models/weights/stored_tensor"},
-    {"models/weights",
-     kKernels + " models/files models/weights/dtype models/weights/stored_tensor models/weights/format"
-                " models/weights/quantised"},
+    {"models/weights", kKernels +
+                           " models/files models/weights/dtype models/weights/stored_tensor models/weights/format"
+                           " models/weights/quantised"},
     {"models/names", "models/weights/stored_tensor"},
     {"models/recognise", "models/files models/weights/stored_tensor models/names"},
     {"models/layers", kKernels + kWeights},

@@ -1,4 +1,4 @@
-// The arithmetic of differences, in float32.
+// The arithmetic of differences: in float64, rounded once, so that float32 results are exact whatever the order of sums.
 #include <ATen/ATen.h>
 
 #include <limits>
@@ -19,7 +19,7 @@ at::Tensor as_matrix(const at::Tensor& factor) {
 
 at::Tensor File::factor(const Difference& difference, Part part) const {
   const std::string& name = difference.factors.at(part);
-  const at::Tensor values = checkpoint_.map(name).to(at::kFloat);
+  const at::Tensor values = checkpoint_.map(name).to(at::kDouble);
   if (!values.isfinite().all().item<bool>())
     throw ModelError(label() + ": " + printable(name),
                      "must hold finite numbers, holds some that are not; do not use this file");
@@ -45,23 +45,25 @@ at::Tensor File::product(const Difference& difference) const {
   throw std::logic_error("[lora] has no such kind");
 }
 
+at::Tensor File::scaled(const Difference& difference, double strength) const {
+  return product(difference).mul(strength * difference.scale).reshape(difference.shape);
+}
+
 at::Tensor File::delta(const Difference& difference, double strength) const {
   if (difference.dora) throw std::logic_error("[" + difference.tensor + "] has no difference without its weight");
-  return product(difference).mul_(strength * difference.scale).reshape(difference.shape);
+  return scaled(difference, strength).to(at::kFloat);
 }
 
 at::Tensor File::merged(const at::Tensor& base, const Difference& difference, double strength) const {
-  Difference plain = difference;
-  plain.dora = false;
-  const at::Tensor sum = base.to(at::kFloat) + delta(plain, strength);
-  if (!difference.dora) return sum;
+  const at::Tensor sum = base.to(at::kDouble) + scaled(difference, strength);
+  if (!difference.dora) return sum.to(at::kFloat);
   const at::Tensor rows = as_matrix(sum);
   at::Tensor magnitude = factor(difference, Part::DoraScale);
   const bool by_rows = magnitude.numel() == rows.size(0);
   magnitude = by_rows ? magnitude.reshape({-1, 1}) : magnitude.reshape({1, -1});
   const at::Tensor norm = rows.norm(2, {by_rows ? 1 : 0}, /*keepdim=*/true) + std::numeric_limits<float>::epsilon();
   const at::Tensor ratio = magnitude / norm;
-  return (rows * (strength == 1 ? ratio : (ratio - 1) * strength + 1)).view(sum.sizes());
+  return (rows * ((ratio - 1) * strength + 1)).view(sum.sizes()).to(at::kFloat);
 }
 
 }  // namespace wan::lora

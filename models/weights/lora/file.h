@@ -56,7 +56,7 @@ class File {
   const std::string& dialect() const { return dialect_; }
   const std::string& label() const { return checkpoint_.label(); }
 
-  /// strength * scale * difference, float32 of the tensor's shape, from factors widened to float32 first. Throws ModelError
+  /// strength * scale * difference in the tensor's shape, computed in float64 and rounded to float32. Throws ModelError
   /// for a factor that is not finite, std::logic_error for DoRA, whose difference depends on the weight.
   at::Tensor delta(const Difference& difference, double strength) const;
   /// The weight with the difference, float32. DoRA as LyCORIS has it: V = base + delta, each row (or column) scaled by
@@ -67,6 +67,7 @@ class File {
   struct Reading;
   at::Tensor factor(const Difference& difference, Part part) const;
   at::Tensor product(const Difference& difference) const;
+  at::Tensor scaled(const Difference& difference, double strength) const;
 
   Checkpoint checkpoint_;
   std::vector<Difference> differences_;

@@ -58,6 +58,8 @@ const std::vector<Room> kRooms = {
     {"models/weights", kKernels +
                            " models/files models/weights/dtype models/weights/stored_tensor models/weights/format"
                            " models/weights/quantised"},
+    {"models/weights/lora", kWeights + " models/weights/format"},
+    {"models/weights/convert", kKernels + kWeights + " models/recognise"},
     {"models/names", "models/weights/stored_tensor"},
     {"models/recognise", "models/files models/weights/stored_tensor models/names"},
     {"models/layers", kKernels + kWeights},

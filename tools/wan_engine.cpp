@@ -13,10 +13,12 @@
 #include "engine/residency/inspect.h"
 #include "engine/residency/verify.h"
 #include "engine/sampling/attention_record.h"
+#include "kernels/op/pieces.h"
 #include "models/files/bus_error.h"
 #include "models/files/error.h"
 #include "tools/cli/command_line.h"
 #include "tools/cli/console.h"
+#include "tools/cli/convert_command.h"
 #include "tools/cli/environment.h"
 #include "tools/cli/inspect_output.h"
 #include "tools/cli/job_commands.h"
@@ -54,6 +56,7 @@ int run(const Command& command) {
   Console console(command.log_format == "json" ? Console::Format::Json : Console::Format::Text, command.name);
   set_threads(command.threads);
   if (command.name == "inspect") return run_verify(command, console);
+  if (command.name == "convert") return run_convert(command, console), 0;
   Contexts contexts(options_of_environment(), attention_file(attention_cache_path()));
   if (command.check) return run_check(command, contexts, console);
   if (command.name == "batch") return run_batch(command, contexts, console);
@@ -109,6 +112,6 @@ int exit_code(int argc, char** argv) {
 int main(int argc, char** argv) {
   wan::take_signals();
   wan::install_bus_handler();
-  wan::fix_order_of_sums();
+  wan::kernels::fix_order_of_sums();
   return wan::exit_code(argc, argv);
 }

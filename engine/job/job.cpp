@@ -60,7 +60,8 @@ void JobNames::set_key(Job& job) {
 void JobNames::set_names(Job& job) {
   const Request& request = job.request;
   const Record& record = job.record;
-  const json networks = {record.version, record.device, record.dtype, to_json(job.group->files)};
+  json networks = {record.version, record.device, record.dtype, to_json(job.group->files)};
+  if (!record.rotation.empty()) networks.push_back(record.rotation);
   job.name = job.attention.empty() ? digest({job.key, networks, record.noise_device})
                                    : digest({job.key, networks, record.noise_device, job.attention});
   if (request.task == Task::S2V) return;

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
+#include "engine/request/params.h"
 #include "engine/residency/find_parts.h"
 #include "engine/residency/model_check.h"
 #include "engine/sampling/attention_record.h"
@@ -34,8 +36,18 @@ void log_parts(const ModelParts& parts, const Log& log) {
 
 }  // namespace
 
+/// Many jobs of one model look for it once.
+const ModelParts& NetworkPool::parts_of(const Request& request) {
+  const nlohmann::json key = {task_name(request.task), request.model,       request.models,       request.high_noise,
+                              request.low_noise,       request.transformer, request.text_encoder, request.vae,
+                              request.audio_encoder,   request.tokenizer};
+  const std::string text = key.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const auto known = found_.find(text);
+  return known != found_.end() ? known->second : found_.emplace(text, find_parts(request)).first->second;
+}
+
 Group& NetworkPool::group_of(const Request& request, const Placement& placement) {
-  ModelParts parts = find_parts(request);
+  const ModelParts& parts = parts_of(request);
   for (Group& group : groups_)
     if (is_same(group.parts, parts) && group.placement.device == placement.device &&
         group.placement.dtype == placement.dtype && group.placement.precision == placement.precision &&
@@ -45,7 +57,7 @@ Group& NetworkPool::group_of(const Request& request, const Placement& placement)
   check_model(parts);
   std::vector<FileIdentity> files = identities(parts);
   check_experts_differ(files);
-  return groups_.emplace_back(Group{std::move(parts), placement, std::move(files)});
+  return groups_.emplace_back(Group{parts, placement, std::move(files)});
 }
 
 Networks& NetworkPool::of(const Job& job) {

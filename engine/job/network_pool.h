@@ -2,6 +2,7 @@
 #pragma once
 
 #include <list>
+#include <map>
 #include <optional>
 
 #include "engine/base/log.h"
@@ -31,7 +32,10 @@ class NetworkPool {
   int64_t expert_loads() const;
 
  private:
+  const ModelParts& parts_of(const Request& request);
+
   const Log& log_;
+  std::map<std::string, ModelParts> found_;  // by the values of the request that name a model
   std::list<Group> groups_;
   std::optional<Networks> networks_;
   std::optional<TextStates> text_;

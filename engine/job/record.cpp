@@ -82,6 +82,7 @@ Record make_record(const Request& request, const Placement& placement, std::vect
           .dtype = placement.dtype == at::kBFloat16 ? "bf16" : "float32",
           .noise_device = word(placement.noise),
           .vae_dtype = placement.vae == at::kHalf ? "float16" : "float32",
+          .rotation = placement.precision == Precision::Exact ? "" : kRotation,
           .attention = {},
           .files = std::move(files),
           .inputs = std::move(inputs)};
@@ -101,6 +102,7 @@ std::string to_text(const Record& record, Metadata level) {
                                  {"dtype", record.dtype},
                                  {"noise_device", record.noise_device},
                                  {"vae_dtype", record.vae_dtype}};
+  if (!record.rotation.empty()) json["rotation"] = record.rotation;
   if (!record.attention.empty()) json["attention"] = record.attention;
   json["files"] = stored_files(record.files, level);
   if (!record.inputs.empty()) json["inputs"] = stored_inputs(record.inputs, level);
@@ -121,6 +123,7 @@ Record parse_record(const std::string& text, const std::string& field) {
                   .dtype = json.at("dtype"),
                   .noise_device = json.at("noise_device"),
                   .vae_dtype = json.value("vae_dtype", "float32"),
+                  .rotation = json.value("rotation", ""),
                   .attention = json.value("attention", std::map<std::string, std::string>()),
                   .files = {}};
     for (const nlohmann::json& file : json.at("files")) record.files.push_back(read_file(file));

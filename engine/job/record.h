@@ -13,12 +13,16 @@
 
 namespace wan {
 
+/// How rows are rotated before they become 8 bits (kernels/linear/hadamard.h). Records of before it was said have none.
+inline constexpr const char* kRotation = "regular Hadamard of 256";
+
 /// Nothing in it varies between equal runs on equal hardware: no times, hosts or output paths.
 struct Record {
   std::string version;
   Request request;                               // as asked: what followed from the inputs is found again in them
   std::string device, dtype, noise_device;       // what `auto` became: "cpu" or "cuda", "float32" or "bf16"
   std::string vae_dtype = "float32";             // or "float16": what the VAE began in (engine/frames/vae_clip.h)
+  std::string rotation = {};                     // of 8-bit rows: kRotation; empty where none are multiplied
   std::map<std::string, std::string> attention;  // on CUDA: which back end computed which shape
   std::vector<FileIdentity> files;
   InputIdentities inputs = {};

@@ -61,10 +61,6 @@ uint64_t cgroup_headroom() {
 
 }  // namespace
 
-void fix_order_of_sums() {
-  setenv("MKL_CBWR", "AUTO,STRICT", /*overwrite=*/0);
-}
-
 Placement resolve_placement(const Request& request, Contexts* contexts) {
   Placement placement;
   placement.device = parse_device(request.device, "device");

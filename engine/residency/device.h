@@ -31,10 +31,6 @@ struct Placement {
   std::shared_ptr<kernels::Context> context = std::make_shared<kernels::Context>();
 };
 
-/// Makes a sum on the CPU independent of the number of threads and of the memory's alignment, so that equal requests
-/// give equal bytes. The first thing a program's main() calls: MKL reads it once. Free, as measured.
-void fix_order_of_sums();
-
 /// Resolves `auto`: the first CUDA device where there is one, bf16 there and float32 on the CPU. Beside a bf16
 /// transformer on CUDA the VAE runs in half: its products keep as many bits as the TF32 in which the reference's run.
 /// The kernels' Context is that of `contexts` for this device, where they are given.

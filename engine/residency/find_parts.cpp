@@ -23,6 +23,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// "a, b".
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + printable(word);
+  return text;
+}
+
 /// A link to nothing counts: it is told where it is opened.
 bool is_there(const fs::path& path) {
   std::error_code ignored;
@@ -241,6 +248,9 @@ class Search {
 
   /// Whether it is the network that it stands for. A broken file is left to check_model.
   void check(Network network, const ModelPart& part) {
+    if (const auto& others = files_.at(part.path).left_out; !others.empty())
+      found_.remarks.push_back(shown_text(part.name, 120) +
+                               " holds other networks as well, which are not used: " + joined(others));
     if (searched_.contains(network)) return;  // it was chosen by what it is
     const bool by_name = part.rule == rule_ || part.rule.starts_with("--");
     const RecognisedFile& file = files_.at(part.path);

@@ -12,6 +12,7 @@ const RecognisedFile& RecognisedFiles::at(const std::filesystem::path& path) {
   try {
     const Checkpoint checkpoint = Checkpoint::open(path);
     file.network = recognise(checkpoint.tensors());
+    file.left_out = checkpoint.left_out();
   } catch (const ModelError& error) {
     file.broken = error.what();
   }

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "models/recognise.h"
 
@@ -11,7 +12,8 @@ namespace wan {
 
 struct RecognisedFile {
   Recognised network = {};
-  std::string broken = {};  // why it cannot be read; empty where it can
+  std::string broken = {};                 // why it cannot be read; empty where it can
+  std::vector<std::string> left_out = {};  // Checkpoint::left_out
 };
 
 class RecognisedFiles {

@@ -21,21 +21,15 @@ constexpr int64_t kTile = 512;
 /// Values of a piece: 256 KiB in float32, what one core's cache holds.
 constexpr int64_t kPiece = int64_t(1) << 16;
 
-/// Intel's processors run products of MKL's that round by where their operands lie in memory, unless it is told otherwise
-/// before its first one. A setting of the user's stays. On two cores this costs a transformer block 10 % with AVX-512.
-[[maybe_unused]] const bool kReproducible = [] {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_is("intel")) setenv("MKL_CBWR", "AUTO,STRICT", /*overwrite=*/0);
-#endif
-  return true;
-}();
-
 int64_t pieces(int64_t length, int64_t piece) {
   return (length + piece - 1) / piece;
 }
 
 }  // namespace
+
+void fix_order_of_sums() {
+  setenv("MKL_CBWR", "AUTO,STRICT", /*overwrite=*/0);
+}
 
 void in_pieces(int64_t count, const std::function<void(int64_t i)>& work) {
   std::atomic<int64_t> next{0};

@@ -76,14 +76,35 @@ void fill_floats(const Tensor& to, const Form& form, const std::vector<StoredPar
   }
 }
 
-/// Whatever the file has is quantised anew from its values: the int8 codes of files have another rotation.
+/// Whether a part's codes and scales are those that our own products multiply: int8, a scale for each row or for all, rows
+/// rotated as quantise_rows does.
+bool is_own_int8(const StoredPart& part) {
+  if (!part.is_coded() || part.codes->coding->code != kernels::Code::Int8) return false;
+  const Tensor& scale = part.codes->scale;
+  return kernels::is_own_rotation(part.codes->rotation, part.codes->columns) && scale.defined() &&
+         scale.scalar_type() == at::kFloat && scale.size(1) == 1 &&
+         (part.codes->scale_rows == 1 || scale.size(0) == 1) && part.codes->factor == 1;
+}
+
+/// Codes of the file that fit are taken as they are; whatever else it has is quantised from its values.
 void fill_int8(kernels::QuantisedRows& to, const Form& form, const std::vector<StoredPart>& parts,
                const kernels::Context& context) {
-  each_piece(parts, form, form.uploaded, context, [&](int64_t first, const Tensor& some) {
-    const kernels::QuantisedRows rows = kernels::quantise_rows(some.to(form.dtype), context);
-    to.codes.narrow(0, first, some.size(0)).copy_(rows.codes);
-    to.scale.narrow(0, first, some.size(0)).copy_(rows.scale);
-  });
+  int64_t row = 0;
+  for (const StoredPart& part : parts) {
+    const int64_t count = part.shape().at(0);
+    const Tensor codes = to.codes.narrow(0, row, count), scale = to.scale.narrow(0, row, count);
+    row += count;
+    if (is_own_int8(part)) {
+      codes.copy_(part.codes->codes.view(at::kChar));
+      scale.copy_(part.codes->scale.flatten().expand({count}));
+      continue;
+    }
+    each_piece({part}, form, form.uploaded, context, [&](int64_t first, const Tensor& some) {
+      const kernels::QuantisedRows rows = kernels::quantise_rows(some.to(form.dtype), context);
+      codes.narrow(0, first, some.size(0)).copy_(rows.codes);
+      scale.narrow(0, first, some.size(0)).copy_(rows.scale);
+    });
+  }
 }
 
 StoredPart allocate(const StoredPart& part, const Form& form) {

@@ -7,7 +7,7 @@
 
 #include "engine/job/scheduler.h"
 #include "engine/request/manifest.h"
-#include "engine/residency/device.h"
+#include "kernels/op/pieces.h"
 
 namespace {
 
@@ -31,7 +31,7 @@ int render(const char* manifest, const char* work) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  wan::fix_order_of_sums();  // as wan-engine, which ends what this program began
+  wan::kernels::fix_order_of_sums();  // as wan-engine, which ends what this program began
   if (argc == 4 && std::string_view(argv[1]) == "--render") return render(argv[2], argv[3]);
   testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();

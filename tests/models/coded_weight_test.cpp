@@ -199,4 +199,32 @@ TEST(CodedWeight, CodesOfTheAskedBitsStayAsTheyAre) {
 }
 
 }  // namespace
+TEST(CodedWeight, Int8RowsOfTheFileAreMultipliedAsTheyAre) {
+  at::manual_seed(11);
+  Place balanced = copied();
+  balanced.precision = Precision::Balanced;
+  const Tensor codes = at::randint(-128, 128, {kRows, kColumns}, at::kChar);
+  const Tensor row_scales = at::rand({kRows, 1}) + 0.5, one_scale = at::full({1, 1}, 0.25f);
+  const auto part = [&](const Tensor& scale, int64_t rotation) {
+    CodedMatrix matrix{.coding = &kernels::coding_of(Code::Int8), .columns = kColumns, .codes = codes.view(at::kByte)};
+    matrix.scale = scale;
+    matrix.scale_rows = scale.size(0) == 1 ? kRows : 1;
+    matrix.scale_columns = kColumns;
+    matrix.rotation = rotation;
+    return StoredPart(matrix);
+  };
+  for (const Tensor& scale : {row_scales, one_scale}) {
+    const Weight weight = weight_of({part(scale, 256), part(scale, 256)}, balanced);
+    const auto& rows = std::get<Int8Rows>(weight.storage()).rows;
+    EXPECT_TRUE(at::equal(rows.codes, at::cat({codes, codes})));
+    EXPECT_TRUE(at::equal(rows.scale, scale.flatten().expand({kRows}).repeat({2})));
+  }
+  // Rows that are rotated in another way are quantised from their values.
+  for (const int64_t rotation : {0, 64}) {
+    const Weight weight = weight_of({part(row_scales, rotation)}, balanced);
+    const kernels::QuantisedRows want = kernels::quantise_rows(values_of({part(row_scales, rotation)}).to(at::kFloat));
+    EXPECT_TRUE(at::equal(std::get<Int8Rows>(weight.storage()).rows.codes, want.codes)) << rotation;
+  }
+}
+
 }  // namespace wan

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "kernels/op/pieces.h"
 #include "tests/parity/case.h"
 
 namespace wan::parity {
@@ -61,6 +62,7 @@ class CaseTest : public testing::Test {
 }  // namespace wan::parity
 
 int main(int argc, char** argv) {
+  wan::kernels::fix_order_of_sums();  // as the programs do
   testing::InitGoogleTest(&argc, argv);
   const char* set = std::getenv("WAN_REFERENCE");
   std::filesystem::path folder = set && *set ? set : WAN_SOURCE_DIR "/tests/golden";

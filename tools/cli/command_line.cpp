@@ -125,6 +125,9 @@ class Reader {
     command_.verify = texts_.count("--verify") > 0;
     if (command_.verify && !is_set("--verify")) command_.checksums = text("--verify");
     if (!command_.checksums.empty()) collect([&] { check_readable("verify", command_.checksums); });
+    command_.to = text("--to");
+    if (command_.name == "convert" && command_.to.empty())
+      fail("--to", "is required: bf16, fp8, int8 or gguf:Q8_0", "missing");
     command_.contact_sheet = text("--contact-sheet");
     if (texts_.count("--threads")) {
       const std::string digits = text("--threads");
@@ -139,8 +142,9 @@ class Reader {
     for (const CLI::Option* option : app_.get_options()) {
       if (!option->get_positional()) continue;
       const std::string name = option->get_name(true);
-      command_.input = text(name);
-      if (command_.input.empty()) fail(name, "is required; wan-infer " + command_.name + " " + name, "missing");
+      std::string& path = name == "OUT" ? command_.output : command_.input;
+      path = text(name);
+      if (path.empty()) fail(name, "is required; wan-infer " + command_.name + " " + name, "missing");
     }
     command_.work = text("--work", command_.input + ".work");
   }

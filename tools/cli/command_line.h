@@ -11,12 +11,13 @@
 namespace wan {
 
 struct Command {
-  std::string name;    // t2v i2v v2v s2v batch show replay decode inspect; empty where `answer` is all
+  std::string name;    // t2v i2v v2v s2v batch show replay decode inspect convert; empty where `answer` is all
   std::string answer;  // --help, --version: print it and stop
   Request request;     // of t2v, i2v, v2v and s2v
 
   // Of the other commands.
-  std::string input;      // manifest, video, latents or model folder
+  std::string input;      // manifest, video, latents, model folder or network
+  std::string output;     // convert: the file that is written
   nlohmann::json fields;  // request fields given as flags, by name: batch's defaults for lines that lack them; what
                           // replaces the stored value in replay and decode. Texts, as typed; `parse` with Source::Flags
   std::string work;       // batch: the work folder, MANIFEST.work where it is absent
@@ -24,6 +25,7 @@ struct Command {
   bool fail_fast = false;  // batch
   bool fresh = false;      // t2v and its like, replay: forget unfinished work
   bool overwrite = false;  // replace files that other requests made
+  std::string to;          // convert: the form
   bool verify = false;     // inspect: compare checksums
   std::string checksums;   // inspect: the list of them; empty: those that lie in the folder
   bool anyway = false;     // replay, decode: with other files than those that are named, too

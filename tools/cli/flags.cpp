@@ -140,6 +140,15 @@ void add_commands(CLI::App& app) {
   add_flag(*inspect, "--json", "", "Print one JSON object, as --log-format json.", kGeneral);
   add_flag(*inspect, "--log-format", "text|json", "As text, or one JSON object. Default text.", kGeneral);
 
+  CLI::App* convert = add_command(app, "convert", "IN", "Write one network's checkpoint in another form", {});
+  convert->add_option("OUT")->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_flag(*convert, "--to", "bf16|fp8|int8|gguf:Q8_0",
+           "The form of the linears in the blocks: bfloat16, scaled fp8, int8 with rotated rows, or GGUF.", "Output");
+  add_overwrite(*convert, "Replace OUT.");
+  add_flag(*convert, "--threads", "N", "CPU threads. Default: all cores.", kGeneral);
+  add_flag(*convert, "--log-format", "text|json", "Lines for people, or one JSON object a line. Default text.",
+           kGeneral);
+
   auto formatter = std::make_shared<HelpFormatter>();
   app.formatter(formatter);
   for (CLI::App* command : app.get_subcommands({})) {

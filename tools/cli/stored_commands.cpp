@@ -115,6 +115,8 @@ void run_replay(const Command& command, Contexts& contexts, Console& console) {
   };
   if (now.noise_device != record.noise_device || now.dtype != record.dtype || now.vae_dtype != record.vae_dtype)
     console.say("replay: made on " + words(record) + ", now on " + words(now) + ": the frames will differ");
+  if (now.rotation != record.rotation)
+    console.say("replay: made with 8-bit rows that were rotated in another way: the frames will differ");
   SingleOptions options = single_options(command, contexts);
   options.attention = record.attention;
   options.copies = copies.path;

@@ -1,7 +1,9 @@
 #include "models/weights/convert/convert.h"
 
 #include <ATen/ATen.h>
+#include <sys/stat.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -182,12 +184,32 @@ class Conversion {
   std::map<std::string, const Slot*> slots_;
 };
 
+/// What an earlier run wrote counts as free.
+void check_space(const std::filesystem::path& out, uint64_t size) {
+  constexpr uint64_t kMargin = 64 << 20;
+  std::error_code unknown;
+  const std::filesystem::path folder = out.has_parent_path() ? out.parent_path() : ".";
+  const std::filesystem::space_info space = std::filesystem::space(folder, unknown);
+  struct stat part {};
+  const bool begun = stat((out.string() + ".part").c_str(), &part) == 0;
+  const uint64_t there = begun ? uint64_t(part.st_blocks) * 512 : 0;
+  if (unknown || space.available + there >= size + kMargin) return;
+  throw std::runtime_error("[" + shown_name(out.string()) + "] takes " + std::to_string((size - there) >> 20) +
+                           " MB more, and its disk has " + std::to_string(space.available >> 20) +
+                           " MB free; make room, or name a file on another disk");
+}
+
 }  // namespace
 
 Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
                const std::string& key, const Step& step) {
   const std::vector<Planned> planned = plan(source, model, target);
+  if (std::none_of(planned.begin(), planned.end(), [](const Planned& one) { return !one.group.empty(); }))
+    throw ModelError(source.label(),
+                     "must have linears in blocks, which change their form, has none; transformers and text "
+                     "encoders have");
   const Layout layout = layout_of(planned, source, target);
+  check_space(out, layout.size);
   PartFile file(out, sha256({key, layout.header}), layout.size);
   file.write(layout.header.data(), layout.header.size(), 0);
   Conversion conversion(source, target, file, layout);

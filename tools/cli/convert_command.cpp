@@ -1,0 +1,93 @@
+#include "tools/cli/convert_command.h"
+
+#include <filesystem>
+#include <iomanip>
+#include <iostream>
+#include <sstream>
+
+#include "engine/base/error.h"
+#include "engine/base/text.h"
+#include "engine/request/files.h"
+#include "engine/residency/identity.h"
+#include "models/files/error.h"
+#include "models/recognise.h"
+#include "models/weights/convert/convert.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+
+void check_output(const Command& command, convert::Target target) {
+  const std::string& out = command.output;
+  check_ending("OUT", out, {target == convert::Target::Q8_0 ? ".gguf" : ".safetensors"});
+  check_writable("OUT", out);
+  check_other_file("OUT", out, "IN", command.input);
+  std::error_code ignored;
+  for (const fs::path& file : Checkpoint::paths(command.input))
+    if (fs::equivalent(file, out, ignored))
+      throw InvalidRequest("OUT", "must be another file than those of IN; take another name");
+  if (fs::exists(out) && !command.overwrite)
+    throw InvalidRequest("OUT", "must not be there already: " + shown_path(out) + "; --overwrite replaces it");
+}
+
+/// Tells the content of the input's files from any other: their names do not count.
+std::string key_of(const fs::path& input) {
+  std::vector<PartFile> files;
+  for (const fs::path& file : Checkpoint::paths(input)) files.push_back({file, file.filename(), "", ""});
+  IdentityCache cache;
+  std::string key;
+  for (const FileIdentity& found : identify(files, cache))
+    key += found.digest + " " + std::to_string(found.size) + "\n";
+  return key;
+}
+
+std::string percent(double fraction) {
+  std::ostringstream text;
+  text << std::setprecision(2) << 100 * fraction << " %";
+  return text.str();
+}
+
+std::string to_text(const convert::Result& result, const Command& command) {
+  std::string text;
+  for (const convert::GroupError& group : result.groups)
+    text += group.group + ": " + std::to_string(group.tensors) + " matrices, " + percent(group.relative) +
+            " from the source (L2)\n";
+  return text + shown_path(command.output) + ": " + std::to_string(result.tensors) + " tensors, " +
+         gigabytes(result.bytes) + "\n";
+}
+
+nlohmann::ordered_json to_json(const convert::Result& result, const Command& command) {
+  nlohmann::ordered_json groups = nlohmann::ordered_json::array();
+  for (const convert::GroupError& group : result.groups)
+    groups.push_back({{"group", group.group}, {"matrices", group.tensors}, {"relative_l2", group.relative}});
+  return {{"out", command.output}, {"tensors", result.tensors}, {"bytes", result.bytes}, {"groups", groups}};
+}
+
+}  // namespace
+
+void run_convert(const Command& command, Console& console) {
+  const std::optional<convert::Target> target = convert::target_of(command.to);
+  if (!target)
+    throw InvalidRequest("to", "must be " + std::string(convert::target_words()) + ", got " + shown(command.to));
+  check_output(command, *target);
+  const Checkpoint source = Checkpoint::open(command.input);
+  const Recognised found = recognise(source.tensors());
+  if (!found.model)
+    throw ModelError(source.label(), "must be one network that this program runs, is " + found.name +
+                                         "; of a model's folder name the part, as IN/high_noise_model");
+  const Checkpoint named = source.renamed(official_names(source.tensors(), *found.model, source.label()));
+  try {
+    const convert::Result result = convert::convert(named, *found.model, *target, command.output, key_of(command.input),
+                                                    [&](int64_t finished, int64_t all) {
+                                                      console.at({Stage::Write, finished, all, "", ""});
+                                                    });
+    if (result.resumed > 0)
+      console.say("went on from an earlier run: " + std::to_string(result.resumed) + " tensors were there");
+    std::cout << (command.log_format == "json" ? to_json(result, command).dump() + "\n" : to_text(result, command));
+  } catch (const Cancelled&) {
+    throw Cancelled(shown_path(command.output) + ".part keeps what was done: the same command goes on");
+  }
+}
+
+}  // namespace wan

@@ -53,6 +53,35 @@ kernels::CodedMatrix as_q8_0(const at::Tensor& values) {
           .codes = bytes.flatten(1).contiguous()};
 }
 
+kernels::CodedMatrix as_q4_k(const at::Tensor& values) {
+  using at::indexing::Slice;
+  const at::Tensor blocks = values.to(at::kFloat).reshape({-1, 8, 32});
+  const auto divided = [](const at::Tensor& a, const at::Tensor& b) { return at::where(b == 0, 0.0f, a / b); };
+  const at::Tensor least = -blocks.amin(2).clamp_max(0);  // what is taken off each value, >= 0
+  const at::Tensor step = (blocks.amax(2).clamp_min(0) + least) / 15;
+  // The halves that six bits of each 32 values multiply.
+  const at::Tensor d = (step.amax(1, /*keepdim=*/true) / 63).to(at::kHalf);
+  const at::Tensor dmin = (least.amax(1, /*keepdim=*/true) / 63).to(at::kHalf);
+  const at::Tensor sc = divided(step, d.to(at::kFloat)).round().clamp(0, 63);
+  const at::Tensor mn = divided(least, dmin.to(at::kFloat)).round().clamp(0, 63);
+  const at::Tensor q = divided(blocks + (dmin.to(at::kFloat) * mn).unsqueeze(2), (d.to(at::kFloat) * sc).unsqueeze(2))
+                           .round()
+                           .clamp(0, 15)
+                           .to(at::kByte);
+  // Bytes of scales: six bits of the first four and the high two of the last, the same of mn, the low four of the last.
+  const at::Tensor s = sc.to(at::kByte), m = mn.to(at::kByte);
+  const auto first = [](const at::Tensor& x) { return x.index({Slice(), Slice(0, 4)}); };
+  const auto last = [](const at::Tensor& x) { return x.index({Slice(), Slice(4, 8)}); };
+  const auto joined = [&](const at::Tensor& x) { return first(x) + last(x).div(16, "floor") * 64; };
+  const at::Tensor low = last(s).remainder(16) + last(m).remainder(16) * 16;
+  const at::Tensor pairs = q.view({-1, 4, 2, 32});
+  const at::Tensor nibbles = (pairs.select(2, 0) + pairs.select(2, 1) * 16).flatten(1);
+  const at::Tensor bytes = at::cat({d.view(at::kByte), dmin.view(at::kByte), joined(s), joined(m), low, nibbles}, 1);
+  return {.coding = &kernels::coding_of(kernels::Code::Q4_K),
+          .columns = values.size(1),
+          .codes = bytes.view({values.size(0), -1}).contiguous()};
+}
+
 Checkpoint coded_checkpoint(const Checkpoint& from, const std::filesystem::path& file,
                             const std::function<bool(const std::string&)>& takes, const Encode& encode) {
   StoredTensors tensors = from.tensors();

@@ -22,6 +22,9 @@ kernels::CodedMatrix random_codes(kernels::Code code, int64_t rows, int64_t colu
 
 /// Values [N, K], K a multiple of 32, as Q8_0: a half for each block of 32, its largest magnitude / 127, and 32 codes.
 kernels::CodedMatrix as_q8_0(const at::Tensor& values);
+/// Values [N, K], K a multiple of 256, as Q4_K: each 32 values from their least to their largest (0 among them) in 16 equal
+/// steps, step and least in 6 bits of the largest ones of 256.
+kernels::CodedMatrix as_q4_k(const at::Tensor& values);
 
 /// `from` with the matrices whose names `code` takes in codes, which are written to `file`; it must outlive the checkpoint.
 /// Scales are left out.

@@ -2,7 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include <array>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 namespace wan {
 
@@ -35,6 +38,36 @@ Tensor centres_of(const Tensor& weights) {
   return at::stack({(weights.sum(1) * x).sum(1) / area, (weights.sum(2) * y).sum(1) / area}, 1);
 }
 
+/// How far points x, y lie outside the outline of a regular figure whose sides are `inner` from its centre.
+Tensor outside(const std::vector<std::pair<double, double>>& normals, const Tensor& x, const Tensor& y,
+               const Tensor& inner) {
+  Tensor far = x * normals[0].first + y * normals[0].second;
+  for (const auto& [nx, ny] : normals) far = at::maximum(far, x * nx + y * ny);
+  return far - inner;
+}
+
+/// Weights [F, H, W] of the object around centres [F, 2]. The triangle stands on one of three equal sides.
+std::string shape_of(const Tensor& weights, const Tensor& centres) {
+  const double tall = std::sqrt(0.75);
+  Tensor x = at::arange(weights.size(2), weights.options()) + 0.5 - centres.select(1, 0).view({-1, 1, 1});
+  Tensor y =
+      (at::arange(weights.size(1), weights.options()) + 0.5).view({-1, 1}) - centres.select(1, 1).view({-1, 1, 1});
+  Tensor area = weights.sum({1, 2}, /*keepdim=*/true);
+  const std::array<std::pair<const char*, Tensor>, 3> ideals = {
+      {{"circle", (x.square() + y.square()).sqrt() - (area / M_PI).sqrt()},
+       {"square", outside({{1, 0}, {-1, 0}, {0, 1}, {0, -1}}, x, y, area.sqrt() / 2)},
+       {"triangle", outside({{0, 1}, {tall, -0.5}, {-tall, -0.5}}, x, y, (area / (6 * tall)).sqrt())}}};
+  std::string best;
+  double most = 0;
+  for (const auto& [name, far] : ideals) {
+    Tensor ideal = (0.5 - far).clamp(0, 1);  // about what of each pixel lies inside
+    Tensor common = at::minimum(weights, ideal).sum({1, 2}), all = at::maximum(weights, ideal).sum({1, 2});
+    const double overlap = (common / all).mean().item<double>();
+    if (overlap > most) best = name, most = overlap;
+  }
+  return best;
+}
+
 }  // namespace
 
 Measured measure(const Tensor& video) {
@@ -47,8 +80,10 @@ Measured measure(const Tensor& video) {
   Tensor axis = object - background;
   // How much of each pixel is object: its place on the line from one colour to the other.
   Tensor alpha = ((away * axis.view({3, 1, 1, 1})).sum(0) / axis.square().sum().clamp_min(1e-6)).clamp(0, 1);
-  Tensor centres = centres_of(at::where(alpha > 0.25, alpha, at::zeros_like(alpha)));
-  return {background, object, v.mean({2, 3}).t().contiguous(), centres, direction_of(centres)};
+  Tensor weights = at::where(alpha > 0.25, alpha, at::zeros_like(alpha));
+  Tensor centres = centres_of(weights);
+  Tensor means = v.mean({2, 3}).t().contiguous();
+  return {background, object, means, centres, shape_of(weights, centres), direction_of(centres)};
 }
 
 }  // namespace wan

@@ -11,6 +11,7 @@ struct Measured {
   at::Tensor background, object;  // [3] colours in 0..1
   at::Tensor frame_means;         // [F, 3] in 0..1
   at::Tensor centres;             // [F, 2] x, y of the object in pixels; pixel centres lie at +0.5
+  std::string shape;              // circle, square, triangle: whose outline of the same area covers the object best
   std::string direction;          // right, left, up, down; empty: the object does not move along one axis
 };
 

@@ -15,7 +15,8 @@ int width_of(const std::string& type) {
 }
 
 uint32_t ggml_type(const std::string& type) {
-  constexpr std::pair<const char*, uint32_t> kTypes[] = {{"F32", 0}, {"F16", 1}, {"BF16", 30}, {"Q8_0", 8}};
+  constexpr std::pair<const char*, uint32_t> kTypes[] = {
+      {"F32", 0}, {"F16", 1}, {"BF16", 30}, {"Q8_0", 8}, {"Q4_K", 12}};
   for (const auto& [name, number] : kTypes)
     if (type == name) return number;
   throw std::logic_error("[convert] writes no tensors of type " + type + " into GGUF files");

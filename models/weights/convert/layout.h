@@ -26,7 +26,7 @@ struct Layout {
 /// Wide elements first and then by name, as the format's own library writes it.
 Layout safetensors_layout(std::vector<Slot> slots, const std::map<std::string, std::string>& metadata);
 /// GGUF version 3 by name, as ComfyUI's converter writes a Wan transformer: architecture, quantisation version, file type.
-/// Throws std::logic_error for types other than F32, F16, BF16 and Q8_0.
+/// Throws std::logic_error for types other than F32, F16, BF16, Q8_0 and Q4_K.
 Layout gguf_layout(std::vector<Slot> slots, const std::string& architecture);
 
 }  // namespace wan::convert

@@ -1,0 +1,85 @@
+#include "tests/meaning/renderer.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "engine/job/conditioning.h"
+#include "engine/residency/find_parts.h"
+#include "engine/sampling/denoise.h"
+#include "tests/support.h"
+#include "tools/cli/command_line.h"
+
+namespace wan {
+namespace {
+
+at::Tensor tensor_of(const nlohmann::json& numbers) {
+  if (!numbers.front().is_array()) return at::tensor(numbers.get<std::vector<double>>());
+  std::vector<at::Tensor> rows;
+  for (const nlohmann::json& row : numbers) rows.push_back(tensor_of(row));
+  return at::stack(rows);
+}
+
+}  // namespace
+
+nlohmann::json nano_expected() {
+  return nlohmann::json::parse(std::ifstream(kNanoTests / "expected.json"));
+}
+
+Renderer::Renderer(const std::string& dtype, const std::string& precision, const std::vector<std::string>& model)
+    : expected_(nano_expected()),
+      golden_(Checkpoint::open(kNanoTests / "golden.safetensors")),
+      dtype_(dtype),
+      precision_(precision),
+      model_(model),
+      first_(request_of(0)),
+      models_(find_parts(first_), resolve_placement(first_), 0, Log{}),
+      text_(models_) {}
+
+/// What the command line makes of a clip.
+Request Renderer::request_of(size_t i) const {
+  const nlohmann::json &clip = expected_["clips"][i], &settings = expected_["settings"];
+  std::vector<std::string> words = {"wan-infer",      "t2v",
+                                    "--prompt",       clip["prompt"],
+                                    "--seed",         std::to_string(clip["seed"].get<int64_t>()),
+                                    "--width",        std::to_string(settings["size"][0].get<int64_t>()),
+                                    "--height",       std::to_string(settings["size"][1].get<int64_t>()),
+                                    "--num-frames",   std::to_string(settings["frames"].get<int64_t>()),
+                                    "--device",       "cpu",
+                                    "--noise-device", "cpu",
+                                    "--dtype",        dtype_,
+                                    "--precision",    precision_};
+  words.insert(words.end(), model_.begin(), model_.end());
+  std::vector<const char*> arguments;
+  for (const std::string& word : words) arguments.push_back(word.c_str());
+  return parse_command_line(int(arguments.size()), arguments.data()).request;
+}
+
+Clip Renderer::render(size_t i) {
+  Request request = request_of(i);
+  const Schedule schedule = make_schedule(request);
+  Encoded encoded;
+  encoded.conditioning = {.positive = text_(request.prompt), .negative = text_(request.negative_prompt), .image = {}};
+  Sampling state =
+      begin_sampling(schedule, first_sample(request, asked_geometry(request), schedule, encoded, models_.placement()));
+  Guidance guidance(models_, encoded.conditioning);
+  denoise(state, schedule, schedule.size(), std::ref(guidance), quiet_);
+  return {state.x, vae::decode(models_.vae().decoder, state.x)};
+}
+
+at::Tensor Renderer::golden(size_t i, const std::string& what) const {
+  const std::string name = "clip" + std::to_string(i) + "." + what;
+  return golden_.tensors().count(name) ? golden_.map(name) : at::Tensor();
+}
+
+void expect_meaning(const Measured& got, const nlohmann::json& want, const nlohmann::json& tolerance) {
+  EXPECT_EQ(got.direction, want["direction"].is_null() ? "" : want["direction"]);
+  EXPECT_EQ(got.shape, want["shape"]);
+  EXPECT_TRUE(is_close(got.centres, tensor_of(want["centroids"]), tolerance["centroid_px"])) << "centre path";
+  EXPECT_TRUE(is_close(got.object, tensor_of(want["object_rgb"]), tolerance["object_rgb"])) << "object";
+  EXPECT_TRUE(is_close(got.background, tensor_of(want["background_rgb"]), tolerance["background_rgb"])) << "background";
+  EXPECT_TRUE(is_close(got.frame_means, tensor_of(want["frame_mean_rgb"]), tolerance["frame_mean_rgb"])) << "frames";
+}
+
+}  // namespace wan

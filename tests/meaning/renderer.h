@@ -1,0 +1,57 @@
+// Renders the clips that tests/nano/expected.json lists, and holds what they show against it.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "engine/job/text_states.h"
+#include "engine/residency/networks.h"
+#include "models/weights/checkpoint.h"
+#include "tests/meaning/measure.h"
+#include "tests/support/job.h"
+
+namespace wan {
+
+inline const std::filesystem::path kNanoTests = WAN_SOURCE_DIR "/tests/nano";
+inline const std::filesystem::path kNanoModel = kNanoTests / "Wan2.2-T2V-A14B-nano";
+
+/// tests/nano/expected.json.
+nlohmann::json nano_expected();
+
+struct Clip {
+  at::Tensor latent, video;  // [16, T, h, w], [3, F, H, W]
+};
+
+/// Renders clips one after the other with one set of networks, on the CPU.
+class Renderer {
+ public:
+  /// `model`: the words of a command line that say where the parts lie. Every setting that expected.json does not name is
+  /// the program's default. Throws as find_parts and Networks.
+  explicit Renderer(const std::string& dtype, const std::string& precision = "exact",
+                    const std::vector<std::string>& model = {"--model", kNanoModel.string()});
+
+  const nlohmann::json& expected() const { return expected_; }
+  size_t count() const { return expected_["clips"].size(); }
+  Clip render(size_t i);
+  /// A tensor of golden.safetensors, undefined where clip i is not one of the stored ones.
+  at::Tensor golden(size_t i, const std::string& what) const;
+
+ private:
+  Request request_of(size_t i) const;
+
+  nlohmann::json expected_;
+  Checkpoint golden_;
+  std::string dtype_, precision_;
+  std::vector<std::string> model_;
+  Request first_;
+  Networks models_;
+  TextStates text_;
+  QuietRun quiet_;
+};
+
+/// `want`: "measured" of a clip; `tolerance`: one of those of expected.json.
+void expect_meaning(const Measured& got, const nlohmann::json& want, const nlohmann::json& tolerance);
+
+}  // namespace wan

@@ -1,0 +1,68 @@
+// wan-infer convert, as its users run it.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/support.h"
+#include "tests/tools/process.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kModel = WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano";
+const std::string kExpert = kModel + "/high_noise_model";
+
+Outcome wan_infer(const std::vector<std::string>& words) {
+  return Process("wan-infer", words, fs::temp_directory_path()).finish();
+}
+
+TEST(ProgramConvert, WritesAFormThatInspectReads) {
+  TemporaryFolder folder;
+  const std::string out = folder / "high_noise.gguf";
+  const Outcome run = wan_infer({"convert", kExpert, out, "--to", "gguf:Q8_0"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_NE(run.out.find("ffn: 12 matrices, 0."), std::string::npos) << run.out;
+  EXPECT_NE(run.out.find("177 tensors"), std::string::npos) << run.out;
+  const Outcome read = wan_infer({"inspect", out});
+  EXPECT_NE(read.out.find("60 Q8_0"), std::string::npos) << read.out;
+  EXPECT_FALSE(fs::exists(out + ".part"));
+
+  const Outcome again = wan_infer({"convert", kExpert, out, "--to", "gguf:Q8_0"});
+  EXPECT_EQ(again.code, 2);
+  EXPECT_NE(again.err.find("--overwrite replaces it"), std::string::npos) << again.err;
+  EXPECT_EQ(wan_infer({"convert", kExpert, out, "--to", "gguf:Q8_0", "--overwrite"}).code, 0);
+}
+
+TEST(ProgramConvert, SaysWhatIsWrongBeforeItWrites) {
+  TemporaryFolder folder;
+  const std::string out = folder / "x.safetensors";
+  std::ofstream(folder / "note.txt") << "no checkpoint";
+  const struct {
+    std::vector<std::string> words;
+    int code;
+    std::string text;
+  } rows[] = {
+      {{"convert", kExpert, out}, 2, "[--to] is required: bf16, fp8, int8 or gguf:Q8_0"},
+      {{"convert", kExpert, out, "--to", "int4"}, 2, "must be bf16, fp8, int8 or gguf:Q8_0, got 'int4'"},
+      {{"convert", kExpert, "--to", "fp8"}, 2, "[OUT] is required"},
+      {{"convert", kExpert, folder / "x.gguf", "--to", "fp8"}, 2, ".safetensors"},
+      {{"convert", kExpert, folder / "x.pth", "--to", "gguf:Q8_0"}, 2, ".gguf"},
+      {{"convert", kExpert, folder / "no/x.safetensors", "--to", "fp8"}, 2, "must lie in a folder that exists"},
+      {{"convert", kModel + "/Wan2.1_VAE.pth", out, "--to", "fp8"}, 3, "must have linears in blocks"},
+      {{"convert", folder / "note.txt", out, "--to", "fp8"}, 3, "note.txt"},
+      {{"convert", folder / "absent", out, "--to", "fp8"}, 3, "absent"},
+  };
+  for (const auto& row : rows) {
+    const Outcome run = wan_infer(row.words);
+    EXPECT_EQ(run.code, row.code) << run.err;
+    EXPECT_NE(run.err.find(row.text), std::string::npos) << row.text << ": " << run.err;
+    EXPECT_FALSE(fs::exists(out)) << run.err;
+    EXPECT_FALSE(fs::exists(out + ".part")) << run.err;
+  }
+}
+
+}  // namespace
+}  // namespace wan

@@ -141,6 +141,21 @@ TEST(Record, CarriesThePrecisionToAReplay) {
   EXPECT_EQ(resolve_placement(replayed()).precision, Precision::Fast);
 }
 
+TEST(Record, SaysHowRowsOf8BitsWereRotated) {
+  const auto made = [](const char* precision) {
+    const nlohmann::json asked = {{"task", "t2v"}, {"prompt", "a fox"}, {"device", "cpu"}, {"precision", precision}};
+    const Request request = parse(asked, {.need_model = false, .check_files = false});
+    return to_text(make_record(request, resolve_placement(request), {}));
+  };
+  EXPECT_EQ(made("exact").find("rotation"), std::string::npos);
+  EXPECT_EQ(parse_record(made("exact"), "fox.mp4").rotation, "");
+  EXPECT_EQ(parse_record(made("balanced"), "fox.mp4").rotation, kRotation);
+  // Older versions rotated in another way and said nothing.
+  nlohmann::json older = nlohmann::json::parse(made("balanced"));
+  older.erase("rotation");
+  EXPECT_EQ(parse_record(older.dump(), "fox.mp4").rotation, "");
+}
+
 TEST(Record, CarriesTheFormOfTheWeightsToAReplay) {
   const auto replayed = [&](const nlohmann::json& more) {
     nlohmann::json asked = {{"task", "t2v"}, {"prompt", "a fox"}, {"device", "cpu"}};

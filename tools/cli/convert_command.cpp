@@ -86,7 +86,7 @@ void run_convert(const Command& command, Console& console) {
       console.say("went on from an earlier run: " + std::to_string(result.resumed) + " tensors were there");
     std::cout << (command.log_format == "json" ? to_json(result, command).dump() + "\n" : to_text(result, command));
   } catch (const Cancelled&) {
-    throw Cancelled(shown_path(command.output) + ".part keeps what was done: the same command goes on");
+    throw Cancelled(shown_path(command.output + ".part") + " keeps what was done: the same command goes on");
   }
 }
 

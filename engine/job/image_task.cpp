@@ -25,7 +25,11 @@ Inputs load_images(const Request& request, const InputFiles& files, Notes& notes
   const Geometry& size = inputs.geometry;
   if (request.width > 0) note_cropping("image_url", {image.size(1), image.size(0)}, size, notes);
   inputs.image = request.width == 0 ? resize_bicubic(image, size.height, size.width) : covering(size, image);
-  if (!files.last_image.path.empty()) inputs.last_image = covering(size, read_image(files.last_image, &notes));
+  if (files.last_image.path.empty()) return inputs;
+  const at::Tensor last = read_image(files.last_image, &notes);
+  note_cropping("last_image_url", {last.size(1), last.size(0)}, size, notes,
+                "a picture of the first one's shape is kept whole");
+  inputs.last_image = covering(size, last);
   return inputs;
 }
 

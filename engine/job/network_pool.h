@@ -13,7 +13,7 @@ namespace wan {
 
 class NetworkPool {
  public:
-  explicit NetworkPool(const Log& log) : log_(log) {}
+  explicit NetworkPool(Log log) : log_(std::move(log)) {}
 
   /// The group that a job of this request and placement belongs to: the same files, device, dtype, precision and
   /// form of weights. Throws ModelError.
@@ -34,7 +34,7 @@ class NetworkPool {
  private:
   const ModelParts& parts_of(const Request& request);
 
-  const Log& log_;
+  const Log log_;
   std::map<std::string, ModelParts> found_;  // by the values of the request that name a model
   std::list<Group> groups_;
   std::optional<Networks> networks_;

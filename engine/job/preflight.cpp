@@ -28,20 +28,21 @@ constexpr uint64_t kMargin = 64 << 20;  // that stays free
 constexpr double kVideoBytesPerPixel = 0.25;
 
 /// The file whose sound is kept; empty: none.
-std::string check_video(const Request& request, const InputFiles& files, Notes& notes) {
+std::string check_video(const Request& request, const InputFiles& files) {
   VideoReading how{.deinterlace = request.deinterlace};
   if (request.resample_fps) how.rate = Rational{request.frames_per_second, 1};
   const VideoReader reader(files.video, how);
   Geometry geometry = asked_geometry(request);
   settle_size(request, reader.info().width, reader.info().height, geometry);
   if (!request.keep_audio || !reader.info().has_audio) return "";
-  check_kept_sound(files.video, container_of(request.out), notes);
+  Notes later;  // whether it is kept is known when the frames are read, and told then
+  check_kept_sound(files.video, container_of(request.out), later);
   return files.video.path;
 }
 
 /// The file whose sound is kept; empty: none.
 std::string check_inputs(const Request& request, const InputFiles& files, Look look, Notes& notes, Progress& progress) {
-  if (request.task == Task::V2V && look == Look::Streams) return check_video(request, files, notes);
+  if (request.task == Task::V2V && look == Look::Streams) return check_video(request, files);
   if (request.task == Task::S2V)
     check_speech(request, files, notes, progress);
   else if (request.task != Task::T2V)
@@ -58,7 +59,7 @@ std::string inputs_key(const Request& request, const Record& record) {
                         request.num_frames_given, request.frames_per_second,
                         request.resample_fps,     request.keep_audio,
                         request.deinterlace,      request.start_from_image,
-                        request.max_seconds};
+                        request.max_seconds,      std::filesystem::path(request.out).extension()};
   for (const auto& [field, input] : record.inputs) key.push_back({field, input.name, input.sha256});
   return key.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

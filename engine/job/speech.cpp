@@ -11,6 +11,7 @@
 #include "engine/job/speech_pieces.h"
 #include "engine/job/text_states.h"
 #include "engine/media/audio_reader.h"
+#include "engine/job/task.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
 #include "engine/sampling/noise.h"
@@ -53,8 +54,12 @@ SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes&
   const Size size = video_size(request, inputs.image.size(1), inputs.image.size(0));
   inputs.geometry.width = size.width;
   inputs.geometry.height = size.height;
+  note_cropping("image_url", {inputs.image.size(1), inputs.image.size(0)}, inputs.geometry, notes);
   if (!files.pose_video.path.empty()) {
     inputs.pose.emplace(files.pose_video, request, size.height, size.width);
+    const VideoInfo& poses = inputs.pose->info();
+    note_cropping("pose_video_url", {poses.width, poses.height}, inputs.geometry, notes,
+                  "a pose video of the picture's shape is kept whole");
     inputs.pose->tell(notes);
   }
   inputs.sound = open_waveform(files.audio, most_shown(request, inputs.geometry), [&](double seconds, double all) {

@@ -17,7 +17,7 @@ constexpr TaskWork kVideo = {load_video, encode_video};
 
 }  // namespace
 
-void note_cropping(const char* field, const Size& input, const Geometry& video, Notes& notes) {
+void note_cropping(const char* field, const Size& input, const Geometry& video, Notes& notes, const char* change) {
   const double wide = double(input.width) * double(video.height), high = double(input.height) * double(video.width);
   const double lost = 1 - std::min(wide, high) / std::max(wide, high);
   if (lost < 0.05) return;
@@ -25,7 +25,7 @@ void note_cropping(const char* field, const Size& input, const Geometry& video, 
              "its " + std::to_string(input.width) + "x" + std::to_string(input.height) +
                  " pixels are cut to the shape of " + std::to_string(video.width) + "x" + std::to_string(video.height) +
                  ": " + std::to_string(std::lround(100 * lost)) + " % are left out",
-             "without --width, --height and --aspect-ratio the video has its shape"});
+             change});
 }
 
 const TaskWork& work_of(Task task) {

@@ -21,7 +21,8 @@ struct Inputs {
 };
 
 /// A note where more than a twentieth of an input is cut away to give it the video's shape.
-void note_cropping(const char* field, const Size& input, const Geometry& video, Notes& notes);
+void note_cropping(const char* field, const Size& input, const Geometry& video, Notes& notes,
+                   const char* change = "without --width, --height and --aspect-ratio the video has its shape");
 
 /// Null functions: the task has no such input.
 struct TaskWork {

@@ -46,14 +46,16 @@ bool keep_their_times(const std::vector<Rational>& times, int64_t rate) {
 }
 
 /// What follows from showing every frame at the output's rate. Without resampling only.
-void tell_speed(const Request& request, const Frames& frames, bool loses_sound, Notes& notes) {
-  const int64_t count = int64_t(frames.times.size());
-  const std::string file = decimals(frames.end.value()) + " s",
+void tell_speed(const Request& request, const Frames& frames, int64_t count, bool loses_sound, Notes& notes) {
+  // Of the frames that the file shows; what is rendered besides is cut off.
+  const bool all = count >= int64_t(frames.times.size());
+  const double end = all ? frames.end.value() : frames.times[size_t(count)].value();
+  const std::string file = decimals(end) + " s",
                     shown = decimals(double(count) / double(request.frames_per_second)) + " s";
-  const double speed = frames.end.value() * double(request.frames_per_second) / double(count);
+  const double speed = end * double(request.frames_per_second) / double(count);
   notes.add({"video_url",
              "every frame of the video is shown at " + std::to_string(request.frames_per_second) +
-                 " a second, it has " + decimals(double(count) / std::max(frames.end.value(), 1e-3)) +
+                 " a second, it has " + decimals(double(count) / std::max(end, 1e-3)) +
                  " on average: " + std::to_string(count) + " frames last " + shown + " instead of " + file + ", " +
                  decimals(speed) + " times the speed",
              loses_sound ? "--resample-fps keeps speed and sound" : "--resample-fps keeps the speed"});
@@ -83,6 +85,16 @@ void settle_length(const Request& request, const MediaFile& file, int64_t frames
       {"num_frames", std::to_string(frames) + " frames are made: the video has no more", "--num-frames makes fewer"});
 }
 
+/// Where nobody asked for a length, what is left out of a longer video is told.
+void note_rest(const Request& request, const VideoInfo& info, int64_t read, const Geometry& geometry, bool more,
+               Notes& notes) {
+  if (request.num_frames_given || (!more && read <= geometry.num_frames)) return;
+  notes.add({"num_frames",
+             "the first " + std::to_string(geometry.num_frames) + " frames of the video are used, and it has more" +
+                 (info.seconds > 0 ? ": it lasts " + decimals(info.seconds) + " s" : ""),
+             "--num-frames takes another number"});
+}
+
 }  // namespace
 
 Inputs load_video(const Request& request, const InputFiles& files, Notes& notes) {
@@ -94,14 +106,16 @@ Inputs load_video(const Request& request, const InputFiles& files, Notes& notes)
   settle_size(request, info.width, info.height, inputs.geometry);
   note_cropping("video_url", {info.width, info.height}, inputs.geometry, notes);
   const Frames frames = read_frames(reader, inputs.geometry, request.rendered_frames());
+  const bool more = frames.rgb.size(0) >= request.rendered_frames() && reader.next().has_value();
   reader.tell(notes);
+  note_rest(request, info, frames.rgb.size(0), inputs.geometry, more, notes);
   settle_length(request, files.video, frames.rgb.size(0), inputs.geometry, notes);
   inputs.video = hold_last(frames.rgb, rendered_frames(request.task, inputs.geometry.num_frames));
   // Frames shown at other times than they were taken would part from their sound.
   const bool in_time = request.resample_fps || keep_their_times(frames.times, request.frames_per_second);
   const bool has_sound = request.keep_audio && info.has_audio;
   if (has_sound && in_time) inputs.keep_audio_from = files.video.path;
-  if (!in_time) tell_speed(request, frames, has_sound, notes);
+  if (!in_time) tell_speed(request, frames, inputs.geometry.num_frames, has_sound, notes);
   if (!inputs.keep_audio_from.empty()) check_kept_sound(files.video, container_of(request.out), notes);
   return inputs;
 }

@@ -143,6 +143,8 @@ std::optional<json> WorkFolder::peek(const fs::path& folder, const std::string& 
 
 WorkFolder::WorkFolder(fs::path folder, uint64_t draw, std::string field, Broken broken)
     : folder_(made(std::move(folder), field)), field_(std::move(field)), lock_(folder_) {
+  if (!fs::is_directory(folder_))
+    refuse("must be a folder, and " + shown_path(folder_.string()) + " is a file; remove it");
   if (!lock_.held()) refuse("must be free, and another run works in " + shown_path(folder_.string()) + "; wait for it");
   try {
     open_journal();

@@ -54,6 +54,7 @@ Picture read_png_picture(const Source& source, Bytes file) {
   Picture picture = decode(source, AV_CODEC_ID_PNG, png.picture);
   if (!whole.get()) source.refuse("it is damaged or truncated");
   picture.orientation = exif_orientation(png.exif);
+  if (!png.profile.empty()) picture.profile = png.profile;
   picture.transparent |= png.transparent;
   picture.more = png.animated;
   picture.transfer = png.transfer;

@@ -35,4 +35,20 @@ bool inflates_to(const std::vector<Bytes>& pieces, uint64_t size) {
   return false;
 }
 
+std::string inflated(Bytes bytes, size_t most) {
+  Stream stream;
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
+  stream.avail_in = uInt(bytes.size());
+  std::string out, piece(16 << 10, '\0');
+  for (int code = Z_OK; code != Z_STREAM_END;) {
+    stream.next_out = reinterpret_cast<Bytef*>(piece.data());
+    stream.avail_out = uInt(piece.size());
+    code = inflate(&stream, Z_NO_FLUSH);
+    if (code != Z_OK && code != Z_STREAM_END) return "";
+    out.append(piece, 0, piece.size() - stream.avail_out);
+    if (out.size() > most) return "";
+  }
+  return out;
+}
+
 }  // namespace wan

@@ -63,10 +63,10 @@ uint64_t pixel_bytes(Bytes header) {
 }
 
 void keep_ancillary(const Chunk& chunk, PngFile& png) {
-  if (chunk.name == "iCCP" && png.profile.empty()) {
-    png.profile = chunk.whole;
-    png.profile_at = png.picture.size();
-  }
+  // A name, the end of it, a byte for the way it is compressed, and the profile.
+  const size_t name = chunk.name == "iCCP" ? chunk.data.find('\0') : Bytes::npos;
+  if (name != Bytes::npos && name + 2 <= chunk.data.size())
+    png.profile = inflated(chunk.data.substr(name + 2), 4 << 20);
   if (chunk.name == "eXIf") png.exif = chunk.data;
   if (chunk.name == "tRNS") png.transparent = makes_transparent(chunk.data, png.picture);
   if (chunk.name == "acTL") png.animated = number(chunk.data, 0, 4, false) > 1;

@@ -10,8 +10,7 @@ namespace wan {
 
 struct PngFile {
   std::string picture = {};      // only what the pixels need
-  std::string profile = {};      // the chunk with the ICC profile, to be put before the pixels; empty where damaged
-  size_t profile_at = 0;         // where in `picture`
+  std::string profile = {};      // ICC; empty where damaged
   std::vector<Bytes> data = {};  // the compressed pixels, and how many bytes they are to become
   uint64_t data_bytes = 0;
   Bytes exif = {};

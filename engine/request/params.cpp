@@ -507,6 +507,7 @@ std::optional<Task> task_named(const std::string& name) {
 
 std::string number_text(double value) {
   if (value == 0x1p63) return "2^63 - 1";
+  if (value == 0x1p64) return "2^64 - 1";
   char text[32];
   auto end = std::to_chars(text, text + sizeof text, value);
   return std::string(text, end.ptr);

@@ -19,6 +19,8 @@ class PoseVideo {
   /// field.
   PoseVideo(const MediaFile& file, const Request& request, int64_t height, int64_t width);
 
+  /// Of the file.
+  const VideoInfo& info() const { return reader_.info(); }
   /// The next `count` frames, fewer where the video ends: [3, n, H, W] in [-1, 1].
   at::Tensor next(int64_t count);
   /// Passes over what next(count) would give.

@@ -29,7 +29,8 @@ std::string number(double value, const char* form) {
 void note_damage(const Waveform& sound, Notes& notes) {
   if (sound.damaged_packets > 0)
     notes.add({kField, "the sound is damaged: " + std::to_string(sound.damaged_packets) +
-                           " packets could not be decoded and are missing"});
+                           (sound.damaged_packets == 1 ? " packet" : " packets") + " could not be decoded and " +
+                           (sound.damaged_packets == 1 ? "is missing" : "are missing")});
   const double seconds = double(sound.samples) / kSamplesPerSecond;
   // An encoder's padding counts as stated: two frames of MP3, at its lowest rate 0.3 s.
   if (!sound.missing.empty())

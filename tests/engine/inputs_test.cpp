@@ -110,6 +110,28 @@ TEST(LoadInputs, CutsALongVideo) {
   EXPECT_EQ(load(request).video.size(0), 5);
 }
 
+TEST(LoadInputs, WhatNobodyAskedToLeaveOutOfALongVideoIsTold) {
+  const Scene scene;
+  scene.write_clip("long.mp4", 100);
+  nlohmann::json asked = {{"video_url", "long.mp4"}, {"width", 64}, {"height", 32}};
+  const auto told = [&] {
+    const Request request = scene.request(Task::V2V, asked);
+    InputFiles files;
+    files.video = {request.video_url, "video_url"};
+    Notes notes;
+    load_video(request, files, notes);
+    for (const Note& note : notes.list())
+      if (note.subject == "num_frames") return note.text;
+    return std::string();
+  };
+  EXPECT_EQ(told(), "the first 81 frames of the video are used, and it has more: it lasts 12.50 s");
+  asked["num_frames"] = 81;
+  EXPECT_EQ(told(), "");
+  asked.erase("num_frames");
+  scene.write_clip("long.mp4", 81);
+  EXPECT_EQ(told(), "");
+}
+
 TEST(LoadInputs, ResamplesToTheRateOfTheFile) {
   const Scene scene;
   scene.write_clip("clip.mp4", 8);

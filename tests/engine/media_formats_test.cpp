@@ -1,4 +1,6 @@
 // AVIF, HEIC and JPEG 2000, and what is told of pictures that are not 8 bits of sRGB.
+#include <zlib.h>
+
 #include "engine/media/image_reader.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
@@ -138,6 +140,34 @@ TEST(PictureNotes, TellColoursThatAreNotSrgb) {
   for (const std::string& fine :
        {profile("sRGB IEC61966-2.1", 0.4361), profile("c2", 0.4361), std::string("nonsense")}) {
     write_with_profile(path, fine);
+    EXPECT_EQ(picture_notes(path), Texts{});
+  }
+}
+
+/// A PNG with this profile, compressed, in a chunk before its pixels.
+void write_png_with_profile(const std::string& path, const std::string& icc) {
+  const std::string whole = bytes_of(media_file("rgb.png"));
+  std::string packed(compressBound(uLong(icc.size())), '\0');
+  uLongf size = uLongf(packed.size());
+  ASSERT_EQ(compress(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(icc.data()),
+                     uLong(icc.size())),
+            Z_OK);
+  packed.resize(size);
+  const std::string body = std::string("iCCPx\0\0", 7) + packed;
+  const uLong sum = crc32(0, reinterpret_cast<const Bytef*>(body.data()), uInt(body.size()));
+  constexpr size_t kHeader = 8 + 25;  // signature and IHDR
+  write_bytes(path, whole.substr(0, kHeader) + big(uint32_t(body.size() - 4)) + body + big(uint32_t(sum)) +
+                        whole.substr(kHeader));
+}
+
+TEST(PictureNotes, TellTheProfileOfAPng) {
+  TemporaryFolder folder;
+  const std::string path = (folder / "a.png").string();
+  write_png_with_profile(path, profile("Display P3", 0.515));
+  EXPECT_EQ(picture_notes(path),
+            Texts{"the picture has the colour profile 'Display P3', and its colours are taken as sRGB"});
+  for (const std::string& fine : {profile("sRGB IEC61966-2.1", 0.4361), std::string("nonsense")}) {
+    write_png_with_profile(path, fine);
     EXPECT_EQ(picture_notes(path), Texts{});
   }
 }

@@ -171,6 +171,17 @@ TEST(WorkFolder, AFullDiskLeavesWhatWasNoted) {
   EXPECT_NE(journal.find("z"), nullptr);
 }
 
+TEST(WorkFolder, AFileOfItsNameIsNamed) {
+  TemporaryFolder folder;
+  std::ofstream(folder / "a.work") << "x";
+  try {
+    const WorkFolder work(folder / "a.work", 1, "out");
+    ADD_FAILURE();
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_NE(std::string(invalid.what()).find("is a file; remove it"), std::string::npos) << invalid.what();
+  }
+}
+
 TEST(WorkFolder, ANewOneIsForItsUserAlone) {
   TemporaryFolder folder;
   WorkFolder(folder / "made", 1);

@@ -239,6 +239,18 @@ TEST_F(Program, CheckOfABatchNamesEachJob) {
   EXPECT_EQ(files(), Words{"list.jsonl"});
 }
 
+TEST_F(Program, CheckOfABatchWithTwoModels) {
+  std::filesystem::copy(kNano, at("other"), std::filesystem::copy_options::recursive);
+  std::ofstream(at("list.jsonl"))
+      << R"({"task": "t2v", "prompt": "x", "out": "a.mp4", "unlocked": true, "width": 64, "height": 64})"
+      << "\n"
+      << R"({"task": "t2v", "prompt": "x", "out": "b.mp4", "model": "other", "unlocked": true, "width": 64, "height": 64})"
+      << "\n";
+  const Outcome found = run({"check", "batch", "list.jsonl", "--model", kNano});
+  EXPECT_EQ(found.code, 0) << found.out << found.err;
+  EXPECT_EQ(found.out, "line 1 a.mp4: fits\nline 2 b.mp4: fits\n");
+}
+
 TEST_F(Program, NotesOfABatchNameTheirLine) {
   std::ofstream(at("list.jsonl"))
       << R"({"task": "t2v", "prompt": "x", "out": "a.mp4", "unlocked": true, "width": 32, "height": 32, "num_frames": 1})"

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/text.h"
+#include "engine/media/file_end.h"
 #include "engine/media/ogg_file.h"
 #include "engine/media/wave_file.h"
 
@@ -65,11 +66,30 @@ std::string missing_pages(const std::string& path, const char* kind) {
   return "";
 }
 
+/// What the structure of the file says of its end, `kind` being "video" or "sound".
+std::string text_of(FileEnd end, const char* kind) {
+  const std::string text = std::string("the ") + kind;
+  if (end == FileEnd::Cut) return text + " ends early: the last part of the file is cut short";
+  if (end == FileEnd::Unmarked)
+    return text + " may end early: the file has no mark of its end; it is cut, or its writer was stopped";
+  return "";
+}
+
+std::string missing_part(Decoder& stream, const char* kind) {
+  const std::string& path = stream.source().file.path;
+  const Input& input = stream.input();
+  if (input.is("matroska")) return text_of(end_of_elements(path), kind);
+  if (input.is("mpegts")) return text_of(end_of_packets(path), kind);
+  return input.is("gif") ? text_of(end_of_gif(path), kind) : "";
+}
+
 /// What the container states of its length; "" where nothing.
 std::string missing_in_container(Decoder& stream, const char* kind) {
   Input& input = stream.input();
   if (input.is("ogg")) return missing_pages(stream.source().file.path, kind);
-  return input.is("matroska") || input.is("flv") || input.is("asf") ? missing_seconds(input, kind) : "";
+  std::string missing;
+  if (input.is("matroska") || input.is("flv") || input.is("asf")) missing = missing_seconds(input, kind);
+  return missing.empty() ? missing_part(stream, kind) : missing;
 }
 
 /// 0: unknown.
@@ -85,7 +105,8 @@ std::string missing_end(Decoder& video, int64_t frames) {
   Input& input = video.input();
   if (input.is("mov")) {
     const Index index = index_of(video);
-    return index.unread > 0 ? missing_frames(frames, index.frames) : "";
+    const std::string missing = index.unread > 0 ? missing_frames(frames, index.frames) : "";
+    return missing.empty() ? text_of(end_of_boxes(video.source().file.path), "video") : missing;
   }
   if (input.is("avi")) {  // times are frames, and the length is estimated where the file is cut
     const AVStream& stream = input.stream();

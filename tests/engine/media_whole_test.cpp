@@ -47,6 +47,25 @@ TEST(DamagedVideo, OtherCutFilesAreToldInSeconds) {
   }
 }
 
+TEST(DamagedVideo, CutFilesThatStateNoLengthAreToldByTheirStructure) {
+  TemporaryFolder folder;
+  const struct {
+    std::string arguments, name, text;
+  } kinds[] = {{"-c:a aac -movflags frag_keyframe+empty_moov ", "fragments.mp4", "is cut short"},
+               {"-c:a aac -live 1 -f matroska ", "live.mkv", "is cut short"},
+               {"-c:a aac ", "stream.ts", "is cut short"},
+               {"-an -c:v gif -pix_fmt rgb8 ", "a.gif", "has no mark of its end"}};
+  for (const auto& kind : kinds) {
+    SCOPED_TRACE(kind.name);
+    const std::string path = (folder / kind.name).string();
+    ffmpeg(kClip + kind.arguments + path);
+    EXPECT_FALSE(read_whole(path).tells("end early") || read_whole(path).tells("ends early"));
+    const std::string whole = bytes_of(path);
+    write_bytes(path, whole.substr(0, whole.size() * 2 / 3 + (whole.size() * 2 / 3 % 188 == 0)));
+    EXPECT_TRUE(read_whole(path).tells(kind.text));
+  }
+}
+
 TEST(DamagedVideo, DamagedPacketsAreCounted) {
   TemporaryFolder folder;
   const std::string path = (folder / "a.mkv").string();

@@ -1,0 +1,133 @@
+#include "engine/media/file_end.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <fstream>
+#include <optional>
+
+#include "engine/media/bytes.h"
+
+namespace wan {
+namespace {
+
+constexpr int kMostParts = 1'000'000;  // then the end is taken as whole
+
+/// A file of which a few bytes are read here and there.
+class ByteReader {
+ public:
+  explicit ByteReader(const std::string& path) : in_(path, std::ios::binary | std::ios::ate) {
+    size_ = in_ ? uint64_t(std::streamoff(in_.tellg())) : 0;
+  }
+  uint64_t size() const { return size_; }
+  /// Up to `count` bytes at `at`, fewer at the end.
+  std::string at(uint64_t at, size_t count) {
+    std::string bytes(at < size_ ? size_t(std::min<uint64_t>(count, size_ - at)) : 0, '\0');
+    in_.clear();
+    in_.seekg(std::streamoff(at));
+    in_.read(bytes.data(), std::streamsize(bytes.size()));
+    return bytes;
+  }
+
+ private:
+  std::ifstream in_;
+  uint64_t size_;
+};
+
+/// Where what is `size` bytes long and begins at `at` ends; nothing where that is beyond any file.
+std::optional<uint64_t> behind(uint64_t at, uint64_t size) {
+  uint64_t end = 0;
+  return __builtin_add_overflow(at, size, &end) ? std::nullopt : std::optional(end);
+}
+
+/// A number of EBML: its bytes, and its value without the bit that says how many they are.
+struct Number {
+  int bytes = 0;
+  uint64_t value = 0;
+  bool unknown = false;  // all bits set: a length that its writer did not know
+};
+
+Number ebml_number(const std::string& bytes, size_t at, bool keep_mark) {
+  if (at >= bytes.size()) return {};
+  const auto first = uint8_t(bytes[at]);
+  int length = 1;
+  while (length <= 8 && !(first & 0x80 >> (length - 1))) ++length;
+  if (length > 8 || at + size_t(length) > bytes.size()) return {};
+  Number number{length, keep_mark ? first : uint64_t(first & ((0x80 >> (length - 1)) - 1))};
+  bool ones = number.value == uint64_t((0x80 >> (length - 1)) - 1);
+  for (int i = 1; i < length; ++i) {
+    const auto next = uint8_t(bytes[at + size_t(i)]);
+    number.value = number.value << 8 | next;
+    ones = ones && next == 0xFF;
+  }
+  number.unknown = ones && !keep_mark;
+  return number;
+}
+
+}  // namespace
+
+FileEnd end_of_boxes(const std::string& path) {
+  ByteReader file(path);
+  uint64_t at = 0;
+  for (int parts = 0; at < file.size() && parts < kMostParts; ++parts) {
+    const std::string head = file.at(at, 16);
+    // What some programs put behind the last box is none.
+    if (head.size() < 8 ||
+        !std::all_of(head.begin() + 4, head.begin() + 8, [](char c) { return c >= ' ' && c <= '~'; }))
+      return FileEnd::Whole;
+    uint64_t size = number(head, 0, 4, false);
+    if (size == 0) return FileEnd::Whole;  // to the end of the file
+    if (size == 1 && head.size() < 16) return FileEnd::Cut;
+    if (size == 1) size = number(head, 8, 8, false);
+    if (size < 8) return FileEnd::Whole;
+    const auto end = behind(at, size);
+    if (!end || *end > file.size()) return FileEnd::Cut;
+    at = *end;
+  }
+  return FileEnd::Whole;
+}
+
+FileEnd end_of_elements(const std::string& path) {
+  constexpr uint64_t kSegment = 0x18538067, kCluster = 0x1F43B675;
+  ByteReader file(path);
+  uint64_t at = 0;
+  for (int parts = 0; at < file.size() && parts < kMostParts; ++parts) {
+    const std::string head = file.at(at, 16);
+    const Number id = ebml_number(head, 0, true), size = ebml_number(head, size_t(id.bytes), false);
+    if (id.bytes == 0 || size.bytes == 0) return head.size() < 12 ? FileEnd::Cut : FileEnd::Whole;
+    at += uint64_t(id.bytes + size.bytes);
+    if (id.value == kSegment || id.value == kCluster) continue;  // what is in it follows
+    if (size.unknown) return FileEnd::Whole;
+    const auto end = behind(at, size.value);
+    if (!end || *end > file.size()) return FileEnd::Cut;
+    at = *end;
+  }
+  return FileEnd::Whole;
+}
+
+FileEnd end_of_packets(const std::string& path) {
+  constexpr std::array<std::array<uint64_t, 2>, 3> kPackets = {
+      {{188, 0}, {192, 4}, {204, 0}}};  // length, before the sync
+  constexpr char kSync = 0x47;
+  ByteReader file(path);
+  for (const auto& [length, before] : kPackets) {
+    bool found = true;
+    for (uint64_t i = 0; i < 4; ++i) {
+      const std::string sync = file.at(i * length + before, 1);
+      found = found && !sync.empty() && sync[0] == kSync;
+    }
+    if (found) return file.size() % length == 0 ? FileEnd::Whole : FileEnd::Cut;
+  }
+  return FileEnd::Whole;
+}
+
+FileEnd end_of_gif(const std::string& path) {
+  constexpr char kTrailer = 0x3B;
+  ByteReader file(path);
+  constexpr uint64_t kTail = 64;  // some writers put zeros behind the mark
+  const std::string tail = file.at(file.size() - std::min(file.size(), kTail), kTail);
+  const size_t last = tail.find_last_not_of('\0');
+  return last != std::string::npos && tail[last] == kTrailer ? FileEnd::Whole : FileEnd::Unmarked;
+}
+
+}  // namespace wan

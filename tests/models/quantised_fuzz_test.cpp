@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -154,7 +153,6 @@ TEST(QuantisedFuzz, AMutantLoadsOrIsRefused) {
   Mutator mutate;
   int loaded = 0, by_quantisation = 0;
   const double before = peak_megabytes();
-  const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < kMutants; ++i) {
     const Split mutant = mutate(all[size_t(i) % all.size()]);
     write(files.path(), mutant);
@@ -171,7 +169,6 @@ TEST(QuantisedFuzz, AMutantLoadsOrIsRefused) {
   }
   EXPECT_GT(loaded, kMutants / 10) << "mutants are too broken to reach values";
   EXPECT_GT(by_quantisation, kMutants / 10) << "mutants are too broken to reach scales";
-  EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 3) << "seconds";
   EXPECT_LT(peak_megabytes() - before, 100);
 }
 

@@ -12,7 +12,7 @@ namespace wan::kernels {
 
 /// Makes a sum of products independent of where its operands lie in memory. The first thing a program's main() calls: MKL
 /// reads it once. Without it, products in AVX-512 give other last bits with other numbers of threads and from run to run.
-/// A transformer block takes 10 % longer with it on such processors, nothing elsewhere.
+/// Its cost there is not measured well: one run gave a transformer block 10 % more.
 void fix_order_of_sums();
 
 /// Calls work(i) for each i below `count` on all threads. Inside, the libraries use no threads of their own, also where

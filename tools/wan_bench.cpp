@@ -10,6 +10,7 @@
 #include "kernels/op/pieces.h"
 #include "tools/bench/cpu.h"
 #include "tools/bench/device.h"
+#include "tools/bench/disk.h"
 #include "tools/bench/gpu.h"
 #include "tools/cli/environment.h"
 
@@ -61,6 +62,23 @@ void add_cpu(CLI::App& app, int& status) {
     if (*threads > 0) at::set_num_threads(*threads);
     options->programs = std::filesystem::read_symlink("/proc/self/exe").parent_path();
     cpu(*options, std::cout);
+    status = 0;
+  });
+}
+
+void add_disk(CLI::App& app, int& status) {
+  CLI::App* command = app.add_subcommand("disk", "reading of weights beside dd bs=16M, one JSON line for each row");
+  auto options = std::make_shared<DiskOptions>();
+  CLI::Option* file = command->add_option("file", options->file, "file to read; it is not changed");
+  CLI::Option* size = command->add_option("--size", options->size, "bytes of a file that is written first: 8GB");
+  size->transform(CLI::AsSizeValue(/*kb_is_1000=*/true))->excludes(file);
+  command->add_option("--folder", options->folder, "where that file is written, and removed again")->excludes(file);
+  command->add_option("--runs", options->runs, "pairs of runs")->check(CLI::Range(1, 1000));
+  command->add_option("--readers", options->readers, "threads that read")->check(CLI::Range(1, 256));
+  command->add_option("--buffers", options->buffers, "buffers of the ring")->check(CLI::Range(2, 1024));
+  command->add_option("--buffer", options->buffer_megabytes, "MiB of a buffer")->check(CLI::Range(1, 1024));
+  command->callback([=, &status] {
+    disk(*options, std::cout);
     status = 0;
   });
 }
@@ -124,6 +142,7 @@ int main(int argc, char** argv) {
   CLI::App app("Speed and memory of the networks and their operations on this machine, without a checkpoint.");
   app.require_subcommand(1);
   add_cpu(app, status);
+  add_disk(app, status);
   for (const std::string& suite : gpu_suites()) add_gpu(app, suite, {suite}, line, status);
   add_gpu(app, "all", gpu_suites(), line, status);
   add_readers(app, status);

@@ -74,7 +74,7 @@ const std::vector<Room> kRooms = {
     {"engine/base", "models/files"},
     {"engine/request", "models/files engine/base"},
     {"engine/media", kRequest},
-    {"engine/residency", kKernels + kModels + kRequest},
+    {"engine/residency", kKernels + kModels + kRequest + " models/weights/convert"},
     {"engine/sampling", kSteps},
     {"engine/frames", kSteps},
     {"engine/speech", kSteps + " engine/sampling engine/frames"},

@@ -46,11 +46,12 @@ at::ScalarType kept_dtype(const StoredTensor& tensor) {
   return tensor.shape.size() == 2 ? at::kBFloat16 : at::kFloat;
 }
 
-std::vector<Planned> plan(const Checkpoint& source, Model model, Target target) {
+std::vector<Planned> plan(const Checkpoint& source, Model model, Target target, const Options& options) {
   std::vector<Planned> planned;
   for (const auto& [name, tensor] : source.tensors()) {
     std::string group = group_of(name, tensor, model);
-    if (!group.empty() && !takes(target, tensor.shape[1])) group.clear();
+    if (!group.empty() && (!takes(target, tensor.shape[1]) || (options.changes && !options.changes(name))))
+      group.clear();
     planned.push_back({name, group, kept_dtype(tensor)});
   }
   return planned;
@@ -92,13 +93,15 @@ std::vector<Slot> slots_of(const Planned& planned, const StoredTensor& tensor, T
   return {};
 }
 
-Layout layout_of(const std::vector<Planned>& planned, const Checkpoint& source, Target target) {
+Layout layout_of(const std::vector<Planned>& planned, const Checkpoint& source, Target target, const Options& options) {
   std::vector<Slot> slots;
   for (const Planned& one : planned)
     for (Slot& slot : slots_of(one, source.tensors().at(one.name), target)) slots.push_back(std::move(slot));
   if (target == Target::Fp8) slots.push_back({kFp8Marker, "F8_E4M3", {2}, 2});
   if (target == Target::Q8_0) return gguf_layout(std::move(slots), "wan");
-  return safetensors_layout(std::move(slots), {{"format", "pt"}});
+  std::map<std::string, std::string> metadata = options.metadata;
+  metadata["format"] = "pt";
+  return safetensors_layout(std::move(slots), metadata);
 }
 
 /// Rows of a matrix as float32, wherever and in whatever form they lie.
@@ -202,13 +205,13 @@ void check_space(const std::filesystem::path& out, uint64_t size) {
 }  // namespace
 
 Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
-               const std::string& key, const Step& step) {
-  const std::vector<Planned> planned = plan(source, model, target);
+               const std::string& key, const Step& step, const Options& options) {
+  const std::vector<Planned> planned = plan(source, model, target, options);
   if (std::none_of(planned.begin(), planned.end(), [](const Planned& one) { return !one.group.empty(); }))
     throw ModelError(source.label(),
                      "must have linears in blocks, which change their form, has none; transformers and text "
                      "encoders have");
-  const Layout layout = layout_of(planned, source, target);
+  const Layout layout = layout_of(planned, source, target, options);
   check_space(out, layout.size);
   PartFile file(out, sha256({key, layout.header}), layout.size);
   file.write(layout.header.data(), layout.header.size(), 0);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -31,11 +32,19 @@ struct Result {
 /// Told before each tensor: finished, all. It may throw to stop; what was written is kept.
 using Step = std::function<void(int64_t finished, int64_t all)>;
 
+/// What a conversion leaves as it is, and what it says of itself.
+struct Options {
+  /// Of the linears of the blocks, which change their form; all where it is empty.
+  std::function<bool(const std::string& name)> changes = {};
+  /// Texts for a safetensors file, by their names, beside "format".
+  std::map<std::string, std::string> metadata = {};
+};
+
 /// The linears of the blocks change form, all other tensors keep theirs (matrices in codes become bfloat16, the rest float32).
 /// `source` by official names; `key` identifies its content, so that an interrupted run is gone on with only for the same
 /// one. `out` is replaced. Throws ModelError for values that are not finite, naming the tensor, std::runtime_error where the
 /// disk refuses.
 Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
-               const std::string& key, const Step& step);
+               const std::string& key, const Step& step, const Options& options = {});
 
 }  // namespace wan::convert

@@ -89,7 +89,10 @@ CacheForm cache_form(Network network, const Checkpoint& source, const Place& pla
     }
     form.bytes += bytes;
   }
-  if (form.changed.empty()) form.refusal = "its values are used as the file has them, not rounded to fewer bits first";
+  if (form.changed.empty())
+    form.refusal = "its values are used as the file has them, not rounded to fewer bits first";
+  else if (form.bytes > source.bytes() / 4 * 3)
+    form.refusal = "so few of its values are rounded before they are used that a copy is not worth its room";
   return form;
 }
 

@@ -19,7 +19,8 @@ struct CacheForm {
   std::string refusal;                             // why nothing is kept; empty where something is
 };
 
-/// The form in which loading `source` (official names) to `place` has the same weights, bit for bit, in fewer bytes:
+/// The form in which loading `source` (official names) to `place` has the same weights, bit for bit, in at most three
+/// quarters of its bytes:
 ///   bf16   linears of the blocks in float32 that the place rounds to bfloat16 before it does anything else with them;
 ///   int8   those that a mapped place would make int8 rows of at each product.
 /// Never of other forms: E4M3 has one scale for a matrix in a file and one for a row when it is made here; a device makes

@@ -57,7 +57,14 @@ std::string key_of(const ModelPart& part, const CacheForm& form, IdentityCache& 
   return sha256({text});
 }
 
-/// Whether a file of the cache was made from what `key` stands for and is as it was written; else why not.
+/// What every writing to a file changes. The number of its device is not: it may be another after a restart.
+json state_json(const fs::path& file) {
+  const FileState state = state_of(file);
+  return {state.inode, state.size, state.modified, state.changed};
+}
+
+/// Why a file of the cache is not what `key` stands for, or not as it was written; empty where it is. Its bytes are not
+/// read but for the samples: who writes to it changes its time, which cannot be set back.
 std::string fault_of(const fs::path& file, const std::string& key, IdentityCache& identities) {
   try {
     std::ifstream in(statement_of(file), std::ios::binary);
@@ -67,16 +74,18 @@ std::string fault_of(const fs::path& file, const std::string& key, IdentityCache
     const auto texts = metadata_of(MappedFile::open(file));
     const auto written = texts.find(kKey);
     if (written == texts.end() || written->second != key) return "is another file than was written";
-    return said["content"] == digest_of(file, identities) ? "" : "is damaged";
+    const bool same = said.value("state", json()) == state_json(file) && said["content"] == digest_of(file, identities);
+    return same ? "" : "is damaged, or was written to";
   } catch (const ModelError&) {
-    return "is damaged";
+    return "is damaged, or was written to";
   } catch (const json::exception&) {
     return "was not finished";
   }
 }
 
 void write_statement(const fs::path& file, const std::string& key, const ModelPart& part, IdentityCache& identities) {
-  const json said = {{"key", key}, {"content", digest_of(file, identities)}, {"made_from", part.name}};
+  const json said = {
+      {"key", key}, {"content", digest_of(file, identities)}, {"state", state_json(file)}, {"made_from", part.name}};
   AtomicFile out(statement_of(file).string());
   const std::string text = said.dump(1) + "\n";
   out.write(text.data(), text.size());

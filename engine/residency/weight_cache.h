@@ -21,9 +21,10 @@ void check_cache_folder(const std::filesystem::path& folder);
 std::filesystem::path cached_file(const std::filesystem::path& folder, const ModelPart& part, convert::Target target);
 
 /// What a network is loaded from in place of `source` (its checkpoint by official names): the file of the cache, written
-/// first where it is not there, is of other source files (digest, size, inode and time of change count) or is damaged.
+/// first where it is not there, is of other source files (digest, size, inode and time of change count), is damaged or was
+/// written to since.
 /// Writing can be interrupted and goes on at the next call. Loading it to `place` gives the weights that `source` gives, bit
-/// for bit (cache_form). Nothing where `source` itself is to be used: no form has the same weights in fewer bytes, the disk
+/// for bit (cache_form). Nothing where `source` itself is to be used: no form has the same weights in fewer bytes, as `cache_form` says, the disk
 /// lacks the room, or another process writes the file; a note says which. Notes tell sizes, too.
 ///   merged: cache_form's
 ///   step: told before each tensor that is written; what it throws passes through

@@ -84,6 +84,17 @@ TEST(LoadTensors, EveryPairOfDtypesIsThatOfTheMappedFile) {
   }
 }
 
+// Folders of shards, archives of torch, safetensors: every network of a model.
+TEST(LoadTensors, EveryFileOfAModelIsThatOfTheMappedOne) {
+  const fs::path model = WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano";
+  for (const char* part : {"high_noise_model", "models_t5_umt5-xxl-enc-bf16.pth", "Wan2.1_VAE.pth"}) {
+    const Checkpoint file = Checkpoint::open(model / part);
+    for (const at::ScalarType to : {at::kFloat, at::kBFloat16})
+      for (const auto& [name, got] : load_all(file, to, small_ring()))
+        EXPECT_TRUE(same_bits(got, file.map(name).to(to))) << name;
+  }
+}
+
 // Files of other writers: data at any byte, so that elements lie across the buffers' ends and nothing is aligned.
 TEST(LoadTensors, WhatIsNotAlignedIsThatOfTheMappedFile) {
   const TemporaryFolder folder;

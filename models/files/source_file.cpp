@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
-#include <vector>
 
 #include "models/files/error.h"
 
@@ -18,6 +17,8 @@ namespace {
 
 /// Between two looks at `stop`.
 constexpr uint64_t kStep = 4 << 20;
+/// Of a file; whether its middle page is in memory stands for all of them.
+constexpr uint64_t kUnit = 256 << 10;
 
 FileState as_state(const struct stat& status) {
   const auto nanoseconds = [](const timespec& time) { return int64_t(time.tv_sec) * 1'000'000'000 + time.tv_nsec; };
@@ -67,23 +68,43 @@ SourceFile::SourceFile(std::filesystem::path path, uint64_t size, const std::opt
   // Between the two the name may have become another file's.
   const bool direct = direct_ >= 0 && fstat(direct_, &status) == 0 && as_state(status) == state_;
   reads_direct_ = direct;
-  void* address = mmap(nullptr, size, PROT_READ, MAP_SHARED, buffered_, 0);
-  if (address != MAP_FAILED) mapped_ = address;
+  look_into_cache();
 }
 
 SourceFile::~SourceFile() {
-  if (mapped_) munmap(mapped_, state_.size);
+  if (filled_cache_) leave_cache();
   if (direct_ >= 0) close(direct_);
   if (buffered_ >= 0) close(buffered_);
 }
 
-bool SourceFile::is_cached(uint64_t begin, uint64_t end) const {
-  if (!mapped_) return false;
-  const uint64_t page = uint64_t(sysconf(_SC_PAGESIZE)), first = begin / page * page;
-  std::vector<unsigned char> pages((end - first + page - 1) / page);
-  if (mincore(static_cast<char*>(mapped_) + first, end - first, pages.data()) != 0) return false;
-  const auto there = std::count_if(pages.begin(), pages.end(), [](unsigned char state) { return state & 1; });
-  return uint64_t(there) * 2 > pages.size();
+// Once, before anything is read: reading through the cache also brings what lies ahead into it.
+void SourceFile::look_into_cache() {
+  void* address = mmap(nullptr, state_.size, PROT_READ, MAP_SHARED, buffered_, 0);
+  if (address == MAP_FAILED) return;
+  const uint64_t page = uint64_t(sysconf(_SC_PAGESIZE));
+  for (uint64_t begin = 0; begin < state_.size; begin += kUnit) {
+    const uint64_t middle = begin + (std::min(begin + kUnit, state_.size) - begin) / 2;
+    unsigned char there = 0;
+    cached_.push_back(mincore(static_cast<char*>(address) + middle / page * page, 1, &there) == 0 && (there & 1));
+  }
+  munmap(address, state_.size);
+}
+
+// What was read ahead, and pages that lie across the ends of what was read.
+void SourceFile::leave_cache() {
+  for (size_t unit = 0; unit < cached_.size();) {
+    size_t end = unit;
+    while (end < cached_.size() && !cached_[end]) ++end;
+    if (end > unit) posix_fadvise(buffered_, off_t(unit * kUnit), off_t((end - unit) * kUnit), POSIX_FADV_DONTNEED);
+    unit = end + 1;
+  }
+}
+
+bool SourceFile::was_cached(uint64_t begin, uint64_t end) const {
+  uint64_t there = 0, units = 0;
+  for (uint64_t unit = begin / kUnit; unit * kUnit < end && unit < cached_.size(); ++unit, ++units)
+    there += cached_[unit];
+  return there * 2 > units;
 }
 
 void SourceFile::fail(uint64_t at, uint64_t wanted, uint64_t came, int error) const {
@@ -97,8 +118,8 @@ void SourceFile::fail(uint64_t at, uint64_t wanted, uint64_t came, int error) co
 }
 
 bool SourceFile::read(uint64_t begin, uint64_t end, char* to, ReadCounts& counts, const std::atomic<bool>& stop) {
-  const bool was_cached = caching_ == Caching::Pass && is_cached(begin, end);
-  bool direct = reads_direct_ && !was_cached;
+  const bool cached = was_cached(begin, end);
+  bool direct = reads_direct_ && !cached;
   const uint64_t wanted = end - begin;
   uint64_t got = 0;
   bool through_cache = false;
@@ -121,8 +142,10 @@ bool SourceFile::read(uint64_t begin, uint64_t end, char* to, ReadCounts& counts
     got += useful;
     if (got % kAlignment != 0) direct = false;  // a read that ended early: what follows is not aligned
   }
-  if (caching_ == Caching::Pass && through_cache && !was_cached)
+  if (caching_ == Caching::Pass && through_cache && !cached) {
     posix_fadvise(buffered_, off_t(begin), off_t(wanted), POSIX_FADV_DONTNEED);
+    filled_cache_ = true;
+  }
   return true;
 }
 

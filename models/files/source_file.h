@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <vector>
 
 namespace wan {
 
@@ -59,7 +60,9 @@ class SourceFile {
   void check_unchanged() const;
 
  private:
-  bool is_cached(uint64_t begin, uint64_t end) const;
+  void look_into_cache();
+  void leave_cache();
+  bool was_cached(uint64_t begin, uint64_t end) const;
   [[noreturn]] void fail(uint64_t at, uint64_t wanted, uint64_t came, int error) const;
 
   std::filesystem::path path_;
@@ -67,8 +70,8 @@ class SourceFile {
   ReadAt read_;
   FileState state_;
   int buffered_ = -1, direct_ = -1;
-  std::atomic<bool> reads_direct_ = false;
-  void* mapped_ = nullptr;  // never read: which of its pages are in memory is asked
+  std::atomic<bool> reads_direct_ = false, filled_cache_ = false;
+  std::vector<bool> cached_;  // by units of the file: in the page cache when it was opened
 };
 
 }  // namespace wan

@@ -103,6 +103,22 @@ TEST_F(Convert, TheErrorIsToldForEachGroup) {
   }
 }
 
+TEST_F(Convert, WhatIsNotChosenStaysAsItIs) {
+  const std::string chosen = "blocks.1.ffn.2.weight";
+  const Options options{.changes = [&](const std::string& name) { return name == chosen; },
+                        .metadata = {{"made_for", "a test"}}};
+  convert(Checkpoint::open(folder / "in.safetensors"), Model::TextExpert, Target::Bf16, folder / "out.safetensors", "a",
+          {}, options);
+  const Checkpoint back = Checkpoint::open(folder / "out.safetensors");
+  for (const auto& [name, values] : tensors) {
+    EXPECT_EQ(back.tensors().at(name).dtype, name == chosen ? at::kBFloat16 : values.scalar_type()) << name;
+    EXPECT_TRUE(at::equal(back.map(name), name == chosen ? values.to(at::kBFloat16) : values)) << name;
+  }
+  const auto texts = read_safetensors_metadata(MappedFile::open(folder / "out.safetensors"));
+  EXPECT_EQ(texts.at("made_for"), "a test");
+  EXPECT_EQ(texts.at("format"), "pt");
+}
+
 TEST_F(Convert, Q8IsThatOfGgml) {
   run(Target::Q8_0, "out.gguf");
   const Checkpoint back = Checkpoint::open(folder / "out.gguf");

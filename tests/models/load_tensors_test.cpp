@@ -191,6 +191,31 @@ TEST(LoadTensors, TorchFilesWithOtherStrides) {
   }
 }
 
+// Beside the destination there is the ring alone: no second copy of the file, and none in the page cache where it was not.
+TEST(LoadTensors, HoldsNoMoreThanTheRing) {
+  const TemporaryFolder folder;
+  constexpr int64_t kCount = 24 << 20;
+  small_checkpoint(folder / "large.safetensors", {{"a", at::arange(kCount).to(at::kFloat)}});
+  const Checkpoint file = Checkpoint::open(folder / "large.safetensors");
+  const at::Tensor to = at::zeros({kCount}, at::kBFloat16).fill_(1);
+  const auto peak_kilobytes = [] {
+    std::ifstream status("/proc/self/status");
+    for (std::string word; status >> word;)
+      if (long value; word == "VmHWM:" && status >> value) return value;
+    return 0L;
+  };
+  LoadOptions options;
+  options.ring.buffers = 4;
+  options.ring.buffer_bytes = 1 << 20;
+  load_tensors({{"a", file.tensors().at("a"), to}}, options);  // threads have their stacks
+  std::ofstream reset("/proc/self/clear_refs");
+  if (!(reset << 5 << std::flush)) GTEST_SKIP() << "the system does not reset peaks";
+  const long before = peak_kilobytes();
+  load_tensors({{"a", file.tensors().at("a"), to}}, options);
+  EXPECT_LT(peak_kilobytes() - before, 12'000);  // of 100,663
+  EXPECT_EQ(to[1000].item<float>(), 1000);
+}
+
 // 8-bit rows are made piece by piece, of whole rows.
 TEST(LoadTensors, WholeRowsForWhatIsMadeOfThem) {
   const TemporaryFolder folder;

@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <fstream>
@@ -146,6 +148,36 @@ TEST_F(ReadRingTest, FallsBackWhereTheFileSystemRefusesDirectReads) {
     EXPECT_EQ(read_all(ring, ranges)[0], bytes);
     EXPECT_EQ(ring.counts().buffered, bytes.size());
     EXPECT_EQ(ring.counts().refused, 1u);  // of one file, by whichever reader saw it first
+  }
+}
+
+// Through the page cache, because it must be: what was not in it before is not in it afterwards, unless it is to stay.
+TEST_F(ReadRingTest, LeavesNothingInThePageCache) {
+  for (const Caching caching : {Caching::Pass, Caching::Keep}) {
+    RingOptions options = small();
+    options.caching = caching;
+    options.read = [&](int descriptor, void* to, size_t size, off_t at) -> ssize_t {
+      if (fcntl(descriptor, F_GETFL) & O_DIRECT) return errno = EINVAL, -1;
+      return pread(descriptor, to, size, at);
+    };
+    const int descriptor = open(file.path.c_str(), O_RDONLY);
+    fsync(descriptor);
+    posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
+    const std::vector<FileRange> ranges = {{0, 0, bytes.size()}};
+    {
+      ReadRing ring({file}, ranges, options);
+      read_all(ring, ranges);
+    }
+    void* mapped = mmap(nullptr, bytes.size(), PROT_READ, MAP_SHARED, descriptor, 0);
+    std::vector<unsigned char> pages((bytes.size() + 4095) / 4096);
+    ASSERT_EQ(mincore(mapped, bytes.size(), pages.data()), 0);
+    const auto there = std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return page & 1; });
+    if (caching == Caching::Keep)
+      EXPECT_EQ(size_t(there), pages.size());
+    else
+      EXPECT_LT(size_t(there), pages.size() / 10);
+    munmap(mapped, bytes.size());
+    close(descriptor);
   }
 }
 

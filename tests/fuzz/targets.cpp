@@ -23,6 +23,9 @@ std::vector<fs::path> files_of(const std::string& pattern) {
   return files;
 }
 
+/// A small file may state a large picture: kMostImagePixels in RGB, as decoded and once more where they are turned.
+constexpr double kPictureMegabytes = 3 * 3 * 200;
+
 std::string content_of(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw std::runtime_error("[" + path.string() + "] must be a seed of a fuzz target, cannot be read");
@@ -42,7 +45,8 @@ const std::vector<Target>& targets() {
        picture,
        {"tests/golden/media/*.png", "tests/golden/media/*.tiff", "tests/golden/media/*.heic",
         "tests/golden/media/*.avif", "tests/golden/media/*.gif", "tests/golden/media/*.webp",
-        "tests/golden/media/*.jpg", "tests/golden/media/*.jp2"}},
+        "tests/golden/media/*.jpg", "tests/golden/media/*.jp2"},
+       kPictureMegabytes},
       {"pth", pth, {"tests/formats/pickle/*.pth", "tests/formats/pickle_bad/*.pth"}},
       {"quantised", quantised, {"tests/formats/fp8/*.safetensors"}},
       {"safetensors",

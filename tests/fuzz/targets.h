@@ -15,6 +15,8 @@ struct Target {
   void (*run)(std::string_view bytes);
   /// Where its seeds lie: "tests/formats/gguf/*.gguf", from the source folder. A part without a star is a file's name.
   std::vector<std::string> seeds;
+  /// What all variants together may add to the peak of the process's memory.
+  double megabytes = 200;
 };
 
 /// One source of this folder for each.

@@ -140,7 +140,7 @@ struct Entry {
     try {
       const convert::Options options{.changes = [&](const std::string& name) { return form.changed.contains(name); },
                                      .metadata = {{kKey, key}}};
-      convert::convert(source, model_of(network), form.target, file, key, watched, options);
+      convert::convert(source, model_of(network), form.target, file, key, {.step = watched}, options);
       write_statement(file, key, part, identities);
     } catch (const std::runtime_error& error) {
       if (stopped) throw;

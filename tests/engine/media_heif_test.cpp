@@ -119,12 +119,14 @@ std::string stream_of(const std::string& options, const std::string& path) {
 TEST(CodedSize, IsThatOfTheEncoder) {
   TemporaryFolder folder;
   const std::string path = folder / "stream";
-  for (const char* encoder : {"libaom-av1", "libaom-av1 -still-picture 1", "libsvtav1"}) {
+  for (const char* encoder :
+       {"libaom-av1 -cpu-used 8", "libaom-av1 -cpu-used 8 -still-picture 1", "libsvtav1 -preset 12"}) {
     const PixelSize size = av1_size(stream_of(std::string("-c:v ") + encoder + " -f obu", path));
     EXPECT_TRUE(size.width == 1000 && size.height == 700) << encoder << " " << size.width << "x" << size.height;
   }
   for (const char* format : {"yuv420p", "yuv444p10le"}) {
-    const std::string stream = stream_of(std::string("-c:v libx265 -pix_fmt ") + format + " -f hevc", path);
+    const std::string stream =
+        stream_of(std::string("-c:v libx265 -preset superfast -pix_fmt ") + format + " -f hevc", path);
     std::string units;  // behind their lengths in place of start codes
     PixelSize alone;
     for (size_t at = stream.find(std::string("\0\0\1", 3)); at != stream.npos;) {

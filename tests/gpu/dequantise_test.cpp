@@ -1,6 +1,7 @@
 // Codes widened on a GPU against the CPU bit for bit, and linears that widen as they multiply against float64.
 #include "kernels/dequantise/coded_matrix.h"
 #include "kernels/dequantise/dequantise_cuda.h"
+#include "kernels/dequantise/fp8_product.h"
 #include "tests/gpu/gpu.h"
 
 namespace wan::kernels {
@@ -88,6 +89,25 @@ TEST_F(DequantiseGpu, ALinearOfSeveralTilesIsThatOfTheValues) {
           // The product is rounded once more where an activation is behind it.
           EXPECT_LT(relative_rms(linear_coded(x, there, added, activation), want), 1.5 * rounding(dtype));
         }
+    }
+  }
+}
+
+TEST_F(DequantiseGpu, Fp8ProductsAreThoseOfTheRoundedRows) {
+  constexpr int64_t kIn = 5120, kOut = 13824;
+  CodedMatrix matrix = matrix_of(Code::E4M3, kOut, kIn);
+  matrix.scale_columns = kIn;
+  for (int64_t scales : {int64_t(1), kOut}) {
+    matrix.scale = (at::rand({scales, 1}) + 0.5) * 1e-3;
+    matrix.scale_rows = scales == 1 ? kOut : 1;
+    const CodedMatrix there = on_gpu(matrix);
+    for (at::ScalarType dtype : kDtypes) {
+      const Tensor x = randn({2, 1100, kIn}, dtype), bias = randn({kOut}, dtype);
+      const bool direct = cuda::architecture(x.device()) >= cuda::kFloat8Architecture;
+      EXPECT_EQ(cuda::takes_fp8(x, there, default_context()), direct);
+      const Tensor rounded = widened(quantise_fp8_rows(x.reshape({-1, kIn})), at::kFloat).view(x.sizes());
+      const Tensor want = reference::linear(wide(rounded), wide(widen(there, 0, kOut, at::kFloat)), wide(bias));
+      EXPECT_LT(relative_rms(linear_fp8(x, there, bias), want), 2e-3 + 2 * rounding(dtype)) << dtype;
     }
   }
 }

@@ -47,7 +47,8 @@ class Convert : public testing::Test {
  protected:
   Convert() { write_safetensors(folder / "in.safetensors", tensors); }
   Result run(Target target, const std::string& out, const std::string& key = "a", const Step& step = {}) {
-    return convert(Checkpoint::open(folder / "in.safetensors"), Model::TextExpert, target, folder / out, key, step);
+    return convert(Checkpoint::open(folder / "in.safetensors"), Model::TextExpert, target, folder / out, key,
+                   {.step = step});
   }
   TemporaryFolder folder;
   const Tensors tensors = transformer();
@@ -183,6 +184,94 @@ TEST_F(Convert, ValuesThatAreNotFiniteAreRefused) {
       EXPECT_NE(std::string(error.what()).find("blocks.1.ffn.2.weight] must hold finite numbers"), std::string::npos);
     }
   }
+}
+
+TEST_F(Convert, ProgressEndsAtAllAndAResumedRunSaysWhereItGoesOn) {
+  using Reports = std::vector<std::pair<int64_t, int64_t>>;
+  const auto all = int64_t(tensors.size());
+  struct Stop {};
+  Reports steps, resumed;
+  const auto go = [&](int64_t limit) {
+    const Told told = {.step =
+                           [&](int64_t finished, int64_t of) {
+                             steps.emplace_back(finished, of);
+                             if (finished == limit) throw Stop();
+                           },
+                       .resumed = [&](int64_t finished, int64_t of) { resumed.emplace_back(finished, of); }};
+    return convert(Checkpoint::open(folder / "in.safetensors"), Model::TextExpert, Target::Fp8,
+                   folder / "out.safetensors", "a", told);
+  };
+  EXPECT_THROW(go(6), Stop);
+  EXPECT_EQ(resumed, Reports());
+  EXPECT_EQ(steps.front(), std::pair(int64_t(0), all));
+  steps.clear();
+  EXPECT_EQ(go(-1).resumed, 6);
+  EXPECT_EQ(resumed, (Reports{{6, all}}));
+  EXPECT_EQ(steps.front(), std::pair(int64_t(6), all)) << "what is there is no progress";
+  EXPECT_EQ(steps.back(), std::pair(all, all));
+}
+
+TEST_F(Convert, OfAVaeTheConvolutionsBecomeBfloat16) {
+  at::manual_seed(6);
+  const Tensors vae = {{"encoder.conv1.weight", at::randn({8, 3, 3, 3, 3})},
+                       {"encoder.conv1.bias", at::randn({8})},
+                       {"decoder.middle.1.to_qkv.weight", at::randn({24, 8, 1, 1})},
+                       {"decoder.middle.1.norm.gamma", at::randn({8, 1, 1})},
+                       {"conv2.weight", at::randn({8, 8, 1, 1, 1})}};
+  write_safetensors(folder / "vae.safetensors", vae);
+  const Checkpoint source = Checkpoint::open(folder / "vae.safetensors");
+  const Result result = convert(source, Model::Vae, Target::Bf16, folder / "out.safetensors", "a", {});
+  const Checkpoint back = Checkpoint::open(folder / "out.safetensors");
+  for (const auto& [name, values] : vae)
+    EXPECT_TRUE(at::equal(back.map(name), name.ends_with(".weight") ? values.to(at::kBFloat16) : values)) << name;
+  ASSERT_EQ(result.groups.size(), 3u);
+  EXPECT_EQ(result.groups[0].group, "conv2");
+  EXPECT_EQ(result.groups[2].group, "encoder");
+  for (const GroupError& group : result.groups) {
+    EXPECT_EQ(group.tensors, 1);
+    EXPECT_GT(group.relative, 1e-3);
+    EXPECT_LT(group.relative, 2e-3);
+  }
+  for (Target target : {Target::Fp8, Target::Int8, Target::Q8_0}) try {
+      convert(source, Model::Vae, target, folder / "other", "a", {});
+      ADD_FAILURE();
+    } catch (const ModelError& error) {
+      EXPECT_NE(std::string(error.what()).find("is a VAE; --to bf16"), std::string::npos) << error.what();
+    }
+}
+
+TEST_F(Convert, OfATextEncoderNormsBiasesAndTheTableKeepTheirForm) {
+  at::manual_seed(7);
+  const Tensors encoder = {{"token_embedding.weight", at::randn({40, 64}).to(at::kBFloat16)},
+                           {"blocks.0.norm1.weight", at::randn({64})},
+                           {"blocks.0.attn.q.weight", at::randn({64, 64}).to(at::kBFloat16)},
+                           {"blocks.0.pos_embedding.embedding.weight", at::randn({32, 4}).to(at::kBFloat16)},
+                           {"blocks.0.ffn.gate.0.weight", at::randn({128, 64}).to(at::kBFloat16)},
+                           {"norm.weight", at::randn({64})}};
+  write_safetensors(folder / "t5.safetensors", encoder);
+  for (const auto& form : kForms) {
+    SCOPED_TRACE(int(form.target));
+    const Result result = convert(Checkpoint::open(folder / "t5.safetensors"), Model::TextEncoder, form.target,
+                                  folder / form.out, "t5", {});
+    const Checkpoint back = Checkpoint::open(folder / form.out);
+    ASSERT_EQ(result.groups.size(), 2u);
+    EXPECT_EQ(result.groups[0].group + " " + result.groups[1].group, "attn ffn");
+    for (const auto& [name, values] : encoder) {
+      const bool linear = name.find(".attn.") != std::string::npos || name.find(".ffn.") != std::string::npos;
+      EXPECT_EQ(bool(back.coded(name)), linear && form.target != Target::Bf16) << name;
+      EXPECT_TRUE(linear || at::equal(back.map(name), values)) << name;
+    }
+    fs::remove(folder / form.out);
+  }
+}
+
+TEST_F(Convert, WhatIsInCodesAlreadyIsCounted) {
+  const Checkpoint floats = Checkpoint::open(folder / "in.safetensors");
+  EXPECT_TRUE(coded_already(floats, Model::TextExpert, Target::Fp8).empty());
+  run(Target::Q8_0, "q8.gguf");
+  using Counts = std::map<std::string, int64_t>;
+  EXPECT_EQ(coded_already(Checkpoint::open(folder / "q8.gguf"), Model::TextExpert, Target::Bf16),
+            (Counts{{"Q8_0", 6}}));
 }
 
 TEST_F(Convert, CodesBecomeOtherCodes) {

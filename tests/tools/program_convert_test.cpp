@@ -24,7 +24,7 @@ TEST(ProgramConvert, WritesAFormThatInspectReads) {
   const std::string out = folder / "high_noise.gguf";
   const Outcome run = wan_infer({"convert", kExpert, out, "--to", "gguf:Q8_0"});
   EXPECT_EQ(run.code, 0) << run.err;
-  EXPECT_NE(run.out.find("ffn: 12 matrices, 0."), std::string::npos) << run.out;
+  EXPECT_NE(run.out.find("ffn: 12 weights, 0."), std::string::npos) << run.out;
   EXPECT_NE(run.out.find("177 tensors"), std::string::npos) << run.out;
   const Outcome read = wan_infer({"inspect", out});
   EXPECT_NE(read.out.find("60 Q8_0"), std::string::npos) << read.out;
@@ -34,6 +34,29 @@ TEST(ProgramConvert, WritesAFormThatInspectReads) {
   EXPECT_EQ(again.code, 2);
   EXPECT_NE(again.err.find("--overwrite replaces it"), std::string::npos) << again.err;
   EXPECT_EQ(wan_infer({"convert", kExpert, out, "--to", "gguf:Q8_0", "--overwrite"}).code, 0);
+}
+
+TEST(ProgramConvert, TellsOfCodesAndOfNamesAndEndsAtAll) {
+  TemporaryFolder folder;
+  const std::string fp8 = folder / "high_noise_fp8.safetensors", bf16 = folder / "high_noise.safetensors";
+  EXPECT_EQ(wan_infer({"convert", kExpert, fp8, "--to", "fp8"}).code, 0);
+  const Outcome again = wan_infer({"convert", fp8, bf16, "--to", "bf16"});
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_NE(again.err.find("note [IN] holds 60 matrices in F8_E4M3: they are coded anew"), std::string::npos)
+      << again.err;
+  EXPECT_NE(again.err.find("177/177"), std::string::npos) << again.err;
+
+  const Outcome text =
+      wan_infer({"convert", kModel + "/models_t5_umt5-xxl-enc-bf16.pth", folder / "t5.safetensors", "--to", "fp8"});
+  EXPECT_EQ(text.code, 0) << text.err;
+  EXPECT_NE(text.err.find("names of Hugging Face's UMT5"), std::string::npos) << text.err;
+  EXPECT_EQ(text.err.find("note [IN]"), std::string::npos) << text.err;
+
+  const Outcome vae = wan_infer({"convert", kModel + "/Wan2.1_VAE.pth", folder / "vae.safetensors", "--to", "bf16"});
+  EXPECT_EQ(vae.code, 0) << vae.err;
+  EXPECT_NE(vae.out.find("decoder: "), std::string::npos) << vae.out;
+  const Outcome read = wan_infer({"inspect", folder / "vae.safetensors"});
+  EXPECT_NE(read.out.find("VAE"), std::string::npos) << read.out << read.err;
 }
 
 TEST(ProgramConvert, SaysWhatIsWrongBeforeItWrites) {
@@ -51,7 +74,7 @@ TEST(ProgramConvert, SaysWhatIsWrongBeforeItWrites) {
       {{"convert", kExpert, folder / "x.gguf", "--to", "fp8"}, 2, ".safetensors"},
       {{"convert", kExpert, folder / "x.pth", "--to", "gguf:Q8_0"}, 2, ".gguf"},
       {{"convert", kExpert, folder / "no/x.safetensors", "--to", "fp8"}, 2, "must lie in a folder that exists"},
-      {{"convert", kModel + "/Wan2.1_VAE.pth", out, "--to", "fp8"}, 3, "must have linears in blocks"},
+      {{"convert", kModel + "/Wan2.1_VAE.pth", out, "--to", "fp8"}, 3, "is a VAE; --to bf16"},
       {{"convert", folder / "note.txt", out, "--to", "fp8"}, 3, "note.txt"},
       {{"convert", folder / "absent", out, "--to", "fp8"}, 3, "absent"},
   };

@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include "kernels/dequantise/coded_matrix.h"
+#include "kernels/dequantise/fp8_product.h"
 #include "tools/bench/ops.h"
 
 namespace wan::bench {
@@ -109,6 +110,36 @@ Contest linear(const Site& site, const Kept& kept, int64_t tokens, int64_t in, i
   return contest;
 }
 
+/// The codes by rows that are rounded to codes, too. Its error is that of the rounding, 2.6e-2, against rows as they were.
+Contest fp8_product(const Site& site, const Kept& kept, int64_t tokens, int64_t in, int64_t out) {
+  const double size = double(at::elementSize(site.dtype));
+  std::vector<Tensor> x(rotation(size * double(tokens * in)));
+  for (Tensor& one : x) one = site.randn({tokens, in});
+  const CodedMatrix weight = drawn(site, kept, out, in);
+  const Tensor bias = site.randn({out}), rows = sampled_rows(tokens, site.device);
+  const Tensor want =
+      at::linear(x[0].index_select(0, rows).to(at::kDouble),
+                 kernels::widen(weight, 0, out, at::kFloat, *site.context).to(at::kDouble), bias.to(at::kDouble));
+  Contest contest{.flops = 2.0 * double(tokens) * double(in) * double(out),
+                  .bytes = size * double(tokens * (in + out)) + double(weight.bytes()),
+                  .ceiling = "fp8",
+                  .sets = x.size(),
+                  .error = [rows, want](const Tensor& y) { return relative_l2(y.index_select(0, rows), want); },
+                  .bound = 3.5e-2,
+                  .contestants = {}};
+  contest.contestants.push_back({"kernels::linear_fp8", true, [=, context = site.context](size_t set) {
+                                   return kernels::linear_fp8(x[set], weight, bias, kernels::Activation::None,
+                                                              *context);
+                                 }});
+  contest.contestants.push_back({"kernels::linear_coded", true,
+                                 [=, context = site.context](size_t set) {
+                                   return kernels::linear_coded(x[set], weight, bias, kernels::Activation::None,
+                                                                *context);
+                                 },
+                                 "widens instead"});
+  return contest;
+}
+
 struct Shape {
   int64_t in, out;
   std::string name() const { return std::to_string(in) + " -> " + std::to_string(out); }
@@ -138,6 +169,11 @@ std::vector<Plan> coded_plans(const Site& site) {
     const bool of_each_kind = kept.name == "F8_E4M3" || kept.name == "I8 rotated" || kept.name == "Q4_K";
     if (of_each_kind && site.resolutions.size() > 1) add(kept, many);
   }
+  const Kept e4m3 = kept().front();
+  for (const Resolution& at : site.resolutions)
+    for (const Shape& shape : shapes)
+      plans.push_back({"ops", "linear F8_E4M3 in fp8", shape.name() + ", " + at.shape(),
+                       [=, tokens = at.tokens()] { return fp8_product(site, e4m3, tokens, shape.in, shape.out); }});
   return plans;
 }
 

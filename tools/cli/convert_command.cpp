@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "engine/base/error.h"
+#include "engine/base/note.h"
 #include "engine/base/text.h"
 #include "engine/request/files.h"
 #include "engine/residency/identity.h"
@@ -51,7 +52,7 @@ std::string percent(double fraction) {
 std::string to_text(const convert::Result& result, const Command& command) {
   std::string text;
   for (const convert::GroupError& group : result.groups)
-    text += group.group + ": " + std::to_string(group.tensors) + " matrices, " + percent(group.relative) +
+    text += group.group + ": " + std::to_string(group.tensors) + " weights, " + percent(group.relative) +
             " from the source (L2)\n";
   return text + shown_path(command.output) + ": " + std::to_string(result.tensors) + " tensors, " +
          gigabytes(result.bytes) + "\n";
@@ -62,6 +63,23 @@ nlohmann::ordered_json to_json(const convert::Result& result, const Command& com
   for (const convert::GroupError& group : result.groups)
     groups.push_back({{"group", group.group}, {"matrices", group.tensors}, {"relative_l2", group.relative}});
   return {{"out", command.output}, {"tensors", result.tensors}, {"bytes", result.bytes}, {"groups", groups}};
+}
+
+/// What the user should know of the input and of the file that is made of it.
+void tell(const Checkpoint& named, Model model, convert::Target target, Notes& notes) {
+  if (const auto coded = convert::coded_already(named, model, target); !coded.empty()) {
+    std::string text = "holds";
+    for (const auto& [coding, count] : coded)
+      text += (text == "holds" ? " " : ", ") + std::to_string(count) + " matrices in " + coding;
+    notes.add({"IN",
+               text + ": they are coded anew from the values of their codes, and the errors below are against these",
+               "a file in 16 bits gives the smaller error"});
+  }
+  if (model == Model::TextEncoder)
+    notes.add(
+        {"OUT",
+         "has the official names, which this program and others for the official release read: ComfyUI's own nodes "
+         "want the names of Hugging Face's UMT5 and the tokenizer in the file, which convert does not write"});
 }
 
 }  // namespace
@@ -77,13 +95,20 @@ void run_convert(const Command& command, Console& console) {
     throw ModelError(source.label(), "must be one network that this program runs, is " + found.name +
                                          "; of a model's folder name the part, as IN/high_noise_model");
   const Checkpoint named = source.renamed(official_names(source.tensors(), *found.model, source.label()));
+  Notes notes(console.log());
+  tell(named, *found.model, *target, notes);
+  const convert::Told told = {.step =
+                                  [&](int64_t finished, int64_t all) {
+                                    console.at({Stage::Write, finished, all, "", ""});
+                                  },
+                              .resumed =
+                                  [&](int64_t finished, int64_t all) {
+                                    console.say("went on at tensor " + std::to_string(finished + 1) + " of " +
+                                                std::to_string(all) + ": an earlier run wrote those before");
+                                  }};
   try {
-    const convert::Result result = convert::convert(named, *found.model, *target, command.output, key_of(command.input),
-                                                    [&](int64_t finished, int64_t all) {
-                                                      console.at({Stage::Write, finished, all, "", ""});
-                                                    });
-    if (result.resumed > 0)
-      console.say("went on from an earlier run: " + std::to_string(result.resumed) + " tensors were there");
+    const convert::Result result =
+        convert::convert(named, *found.model, *target, command.output, key_of(command.input), told);
     std::cout << (command.log_format == "json" ? to_json(result, command).dump() + "\n" : to_text(result, command));
   } catch (const Cancelled&) {
     throw Cancelled(shown_path(command.output + ".part") + " keeps what was done: the same command goes on");

@@ -23,8 +23,11 @@ bool is_transformer(Model model) {
   return model == Model::TextExpert || model == Model::ImageExpert || model == Model::Speech;
 }
 
-/// The layers of a block by which errors are told; empty for a tensor that is no linear of a block.
+/// The layers by which errors are told: of a VAE its halves, "encoder", of others those of a block, "ffn". Empty for a tensor
+/// that keeps its form.
 std::string group_of(const std::string& name, const StoredTensor& tensor, Model model) {
+  if (model == Model::Vae)
+    return name.ends_with(".weight") && tensor.shape.size() >= 4 ? name.substr(0, name.find('.')) : "";
   if (!name.starts_with("blocks.") || !name.ends_with(".weight") || tensor.shape.size() != 2) return "";
   const size_t begin = name.find('.', 7);
   if (begin == std::string::npos) return "";
@@ -46,11 +49,22 @@ at::ScalarType kept_dtype(const StoredTensor& tensor) {
   return tensor.shape.size() == 2 ? at::kBFloat16 : at::kFloat;
 }
 
-std::vector<Planned> plan(const Checkpoint& source, Model model, Target target, const Options& options) {
+/// Values for each of its first axis.
+int64_t columns_of(const StoredTensor& tensor) {
+  return tensor.shape.at(0) > 0 ? tensor.elements() / tensor.shape[0] : 0;
+}
+
+/// What the tensor is coded in; empty for floats of 16 bits or more.
+std::string coding_name(const StoredTensor& tensor) {
+  if (tensor.coding) return std::string(tensor.coding->name);
+  return c10::elementSize(tensor.dtype) == 1 ? std::string(dtype_name(tensor.dtype)) : "";
+}
+
+std::vector<Planned> plan(const Checkpoint& source, Model model, Target target, const Options& options = {}) {
   std::vector<Planned> planned;
   for (const auto& [name, tensor] : source.tensors()) {
     std::string group = group_of(name, tensor, model);
-    if (!group.empty() && (!takes(target, tensor.shape[1]) || (options.changes && !options.changes(name))))
+    if (!group.empty() && (!takes(target, columns_of(tensor)) || (options.changes && !options.changes(name))))
       group.clear();
     planned.push_back({name, group, kept_dtype(tensor)});
   }
@@ -93,18 +107,19 @@ std::vector<Slot> slots_of(const Planned& planned, const StoredTensor& tensor, T
   return {};
 }
 
-Layout layout_of(const std::vector<Planned>& planned, const Checkpoint& source, Target target, const Options& options) {
+Layout layout_of(const std::vector<Planned>& planned, const Checkpoint& source, Model model, Target target,
+                 const Options& options) {
   std::vector<Slot> slots;
   for (const Planned& one : planned)
     for (Slot& slot : slots_of(one, source.tensors().at(one.name), target)) slots.push_back(std::move(slot));
   if (target == Target::Fp8) slots.push_back({kFp8Marker, "F8_E4M3", {2}, 2});
-  if (target == Target::Q8_0) return gguf_layout(std::move(slots), "wan");
+  if (target == Target::Q8_0) return gguf_layout(std::move(slots), is_transformer(model) ? "wan" : "umt5");
   std::map<std::string, std::string> metadata = options.metadata;
   metadata["format"] = "pt";
   return safetensors_layout(std::move(slots), metadata);
 }
 
-/// Rows of a matrix as float32, wherever and in whatever form they lie.
+/// Rows of a matrix as float32, wherever and in whatever form they lie; of other tensors, what their first axis counts.
 class Rows {
  public:
   Rows(const Checkpoint& source, const std::string& name)
@@ -112,8 +127,8 @@ class Rows {
     if (!coded_) plain_ = source.map(name);
   }
   at::Tensor get(int64_t first, int64_t count) const {
-    const at::Tensor rows =
-        coded_ ? kernels::widen(*coded_, first, count, at::kFloat) : plain_.narrow(0, first, count).to(at::kFloat);
+    const at::Tensor rows = coded_ ? kernels::widen(*coded_, first, count, at::kFloat)
+                                   : plain_.narrow(0, first, count).reshape({count, -1}).to(at::kFloat);
     if (!rows.isfinite().all().item<bool>())
       throw ModelError(subject_, "must hold finite numbers, holds some that are not; do not use this file");
     return rows;
@@ -140,7 +155,7 @@ class Conversion {
       return {0, 0};
     }
     const Rows rows(source_, planned.name);
-    const int64_t tile = std::max<int64_t>(kTileValues / tensor.shape[1], 1);
+    const int64_t tile = std::max<int64_t>(kTileValues / columns_of(tensor), 1);
     const float largest = target_ == Target::Fp8 ? largest_of(rows, tensor.shape[0], tile) : 0;
     const std::string layer = without_weight(planned.name);
     if (target_ == Target::Fp8) put(layer + ".scale_weight", at::tensor(fp8_scale(largest)));
@@ -202,31 +217,40 @@ void check_space(const std::filesystem::path& out, uint64_t size) {
                            " MB free; make room, or name a file on another disk");
 }
 
+/// Throws ModelError unless some tensors of the network change to this form.
+void check_changes(const std::vector<Planned>& planned, const std::string& label, Model model, Target target) {
+  if (model == Model::Vae && target != Target::Bf16)
+    throw ModelError(label,
+                     "must be a transformer or a text encoder, whose linears take this form, is a VAE; --to bf16 "
+                     "takes its convolutions");
+  if (std::any_of(planned.begin(), planned.end(), [](const Planned& one) { return !one.group.empty(); })) return;
+  throw ModelError(label,
+                   model == Model::AudioEncoder
+                       ? "must be a transformer, a text encoder or a VAE, is an audio encoder, which is used as it is"
+                       : "must have linears in blocks, which change their form, has none that take it");
+}
+
 }  // namespace
 
 Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
-               const std::string& key, const Step& step, const Options& options) {
+               const std::string& key, const Told& told, const Options& options) {
   const std::vector<Planned> planned = plan(source, model, target, options);
-  if (std::none_of(planned.begin(), planned.end(), [](const Planned& one) { return !one.group.empty(); }))
-    throw ModelError(source.label(),
-                     "must have linears in blocks, which change their form, has none; transformers and text "
-                     "encoders have");
-  const Layout layout = layout_of(planned, source, target, options);
+  check_changes(planned, source.label(), model, target);
+  const Layout layout = layout_of(planned, source, model, target, options);
   check_space(out, layout.size);
   PartFile file(out, sha256({key, layout.header}), layout.size);
   file.write(layout.header.data(), layout.header.size(), 0);
   Conversion conversion(source, target, file, layout);
   if (target == Target::Fp8) conversion.put(kFp8Marker, at::zeros({2}, at::kByte));
-  Result result;
-  result.tensors = int64_t(planned.size());
-  result.bytes = layout.size;
+  Result result{.tensors = int64_t(planned.size()), .bytes = layout.size};
+  result.resumed =
+      std::count_if(planned.begin(), planned.end(), [&](const Planned& one) { return file.done(one.name); });
+  if (result.resumed > 0 && told.resumed) told.resumed(result.resumed, result.tensors);
   std::map<std::string, std::pair<double, double>> sums;
   std::map<std::string, int64_t> counts;
   for (const Planned& one : planned) {
-    if (step) step(&one - planned.data(), result.tensors);
-    if (file.done(one.name)) {
-      ++result.resumed;
-    } else {
+    if (!file.done(one.name)) {
+      if (told.step) told.step(&one - planned.data(), result.tensors);
       const auto [error, square] = conversion.write(one);
       file.note(one.name, {{"error", error}, {"square", square}});
     }
@@ -236,10 +260,20 @@ Result convert(const Checkpoint& source, Model model, Target target, const std::
     sums[one.group].second += note.value("square", 0.0);
     ++counts[one.group];
   }
+  if (told.step) told.step(result.tensors, result.tensors);
   file.finish();
   for (const auto& [group, sum] : sums)
     result.groups.push_back({group, counts.at(group), sum.second > 0 ? std::sqrt(sum.first / sum.second) : 0});
   return result;
+}
+
+std::map<std::string, int64_t> coded_already(const Checkpoint& source, Model model, Target target) {
+  std::map<std::string, int64_t> counts;
+  for (const Planned& one : plan(source, model, target)) {
+    const std::string coding = one.group.empty() ? "" : coding_name(source.tensors().at(one.name));
+    if (!coding.empty()) ++counts[coding];
+  }
+  return counts;
 }
 
 }  // namespace wan::convert

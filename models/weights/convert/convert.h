@@ -23,14 +23,20 @@ struct GroupError {
 };
 
 struct Result {
-  std::vector<GroupError> groups;  // of tensors that changed
-  int64_t tensors = 0;             // written
-  int64_t resumed = 0;             // of them by an earlier run
-  uint64_t bytes = 0;              // of the file
+  std::vector<GroupError> groups = {};  // of tensors that changed
+  int64_t tensors = 0;                  // written
+  int64_t resumed = 0;                  // of them by an earlier run
+  uint64_t bytes = 0;                   // of the file
 };
 
-/// Told before each tensor: finished, all. It may throw to stop; what was written is kept.
+/// Tensors: finished, all.
 using Step = std::function<void(int64_t finished, int64_t all)>;
+
+/// Who is told how far it is; either may be empty. `step`: before each tensor that is written, and at the end; it may throw
+/// to stop, and what was written is kept. `resumed`: once before, where an earlier run wrote some.
+struct Told {
+  Step step = {}, resumed = {};
+};
 
 /// What a conversion leaves as it is, and what it says of itself.
 struct Options {
@@ -40,11 +46,16 @@ struct Options {
   std::map<std::string, std::string> metadata = {};
 };
 
-/// The linears of the blocks change form, all other tensors keep theirs (matrices in codes become bfloat16, the rest float32).
-/// `source` by official names; `key` identifies its content, so that an interrupted run is gone on with only for the same
-/// one. `out` is replaced. Throws ModelError for values that are not finite, naming the tensor, std::runtime_error where the
-/// disk refuses.
+/// Of transformers and text encoders the linears of the blocks change form, of a VAE the convolutions, which take bfloat16
+/// alone; all other tensors keep theirs (matrices in codes become bfloat16, the rest float32). `source` by official names,
+/// which `out` has, too; `key` identifies its content, so that an interrupted run is gone on with only for the same one.
+/// `out` is replaced. Throws ModelError for a network that does not take the form and for values that are not finite,
+/// naming the tensor, std::runtime_error where the disk refuses.
 Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
-               const std::string& key, const Step& step, const Options& options = {});
+               const std::string& key, const Told& told, const Options& options = {});
+
+/// Tensors that change their form and that the source has in codes, by the names of those ("F8_E4M3", "Q4_K"): what is
+/// written of them is made of the codes' values, not of those that the codes were made of.
+std::map<std::string, int64_t> coded_already(const Checkpoint& source, Model model, Target target);
 
 }  // namespace wan::convert

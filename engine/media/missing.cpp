@@ -90,7 +90,7 @@ std::string missing_pages(const std::string& path, const char* kind) {
 
 std::string missing_part(Decoder& stream, const char* kind) {
   const std::string& path = stream.source().file.path;
-  const Input& input = stream.input();
+  Input& input = stream.input();
   if (input.is("matroska")) return text_of(end_of_elements(path), kind);
   if (input.is("mpegts")) return text_of(end_of_packets(path), kind);
   if (input.is("asf")) return missing_of_asf(input, path, kind);

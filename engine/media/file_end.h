@@ -1,6 +1,8 @@
 // Whether a video file goes on to the end of its own structure. Included by this folder's .cpp files only.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 namespace wan {
@@ -17,6 +19,13 @@ FileEnd end_of_boxes(const std::string& path);
 FileEnd end_of_elements(const std::string& path);
 /// The packets of an MPEG transport stream, of 188, 192 or 204 bytes.
 FileEnd end_of_packets(const std::string& path);
+/// What the header of an ASF file (WMV, WMA) states; nothing where it is none, or a live stream.
+struct AsfHead {
+  uint64_t bytes;  // of the file
+  double seconds;  // that it lasts
+  uint64_t there;  // bytes of the file
+};
+std::optional<AsfHead> asf_head(const std::string& path);
 /// The mark behind the last picture of a GIF.
 FileEnd end_of_gif(const std::string& path);
 

@@ -15,6 +15,7 @@
 #include "engine/media/png_file.h"
 #include "engine/media/tiff.h"
 #include "engine/media/webp_file.h"
+#include "models/files/foreign.h"
 
 namespace wan {
 namespace {
@@ -103,6 +104,10 @@ Picture read_gif_picture(const Source& source, Bytes file) {
 
 // What people hand in where a picture is wanted, and what they can do.
 std::string other_kind(Bytes file) {
+  const Bytes begin = from(file, 0, 4096);
+  const bool drawing = starts_with(begin, "<svg") || (starts_with(begin, "<?xml") && begin.find("<svg") != Bytes::npos);
+  if (drawing) return "an SVG drawing; save it as PNG";
+  if (const std::string found = stand_in(begin); !found.empty()) return "it " + found;
   const struct {
     size_t at;
     Bytes mark, kind;
@@ -111,8 +116,6 @@ std::string other_kind(Bytes file) {
                {0, "8BPS", "a Photoshop file"},
                {0, "gimp xcf", "a GIMP file"},
                {0, "%PDF", "a PDF"},
-               {0, "<svg", "an SVG drawing"},
-               {0, "<?xml", "an XML file or SVG drawing"},
                {0, Bytes("\0\0\1\0", 4), "an icon"},
                {0, "qoif", "a QOI picture"},
                {0, "DDS ", "a DDS texture"},
@@ -124,7 +127,8 @@ std::string other_kind(Bytes file) {
   for (const auto& kind : kinds) {
     if (from(file, kind.at, kind.mark.size()) == kind.mark) return std::string(kind.kind) + "; save it as PNG";
   }
-  return "none of these by its first bytes";
+  const std::string found = foreign_content(begin, Content::Binary);
+  return found.empty() ? "none of these by its first bytes" : "it " + found;
 }
 
 Picture read_picture(const Source& source, Bytes file) {

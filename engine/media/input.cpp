@@ -12,11 +12,13 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/media/webp_file.h"
+#include "models/files/foreign.h"
 
 namespace wan::av {
 namespace {
 
 constexpr int kBufferBytes = 64 << 10;
+constexpr size_t kLookedAt = 4096;  // of a file's first bytes, for what stands in its place
 // Containers of pictures and sound in one file. Not here: hls, dash, concat, image2, lavfi and all devices.
 constexpr const char* kDemuxers =
     "mov,matroska,webm,avi,asf,flv,mpegts,mpeg,mpegvideo,ogg,gif,apng,ivf,h264,hevc,m4v,mxf,nut,dv,yuv4mpegpipe,"
@@ -28,17 +30,19 @@ bool sane(int64_t ticks) {
 }
 
 int read_bytes(void* opaque, uint8_t* buffer, int size) {
-  int file = *static_cast<int*>(opaque);
+  OpenFile& file = *static_cast<OpenFile*>(opaque);
   for (;;) {
-    ssize_t got = read(file, buffer, size_t(size));
+    ssize_t got = read(file.number, buffer, size_t(size));
     if (got > 0) return int(got);
     if (got == 0) return AVERROR_EOF;
-    if (errno != EINTR) return AVERROR(errno);
+    if (errno == EINTR) continue;
+    file.error = errno;
+    return AVERROR(errno);
   }
 }
 
 int64_t seek_bytes(void* opaque, int64_t offset, int whence) {
-  int file = *static_cast<int*>(opaque);
+  const int file = static_cast<OpenFile*>(opaque)->number;
   if (whence & AVSEEK_SIZE) {
     struct stat state;
     return fstat(file, &state) == 0 ? int64_t(state.st_size) : AVERROR(errno);
@@ -90,11 +94,20 @@ Input::Input(const Source& source, AVMediaType type) {
   }
 }
 
+void Input::refuse(const Source& source, int code) const {
+  if (file_.error) source.refuse("reading it fails: " + std::generic_category().message(file_.error));
+  if (const std::string found = foreign_content(first_, Content::Binary); !found.empty()) source.refuse("it " + found);
+  // Demuxers say so, too, where a file ends within a part that it states.
+  if (code == AVERROR(EIO)) source.refuse(error_text(AVERROR_EOF) + "; the file is cut");
+  source.refuse(code == AVERROR(EINVAL) ? "a kind of file that is not read" : error_text(code));
+}
+
 void Input::open(const Source& source) {
-  file_ = ::open(source.file.path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file_ < 0) source.refuse(std::generic_category().message(errno));
-  char first[32] = {};
-  if (pread(file_, first, sizeof first, 0) > 0 && is_animated_webp(Bytes(first, sizeof first))) {
+  file_.number = ::open(source.file.path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file_.number < 0) source.refuse(std::generic_category().message(errno));
+  first_.resize(kLookedAt);
+  first_.resize(size_t(std::max<ssize_t>(pread(file_.number, first_.data(), first_.size(), 0), 0)));
+  if (is_animated_webp(first_)) {
     source.refuse("an animated WebP, which is read as a picture only; convert it to MP4 or GIF");
   }
   auto* buffer = static_cast<uint8_t*>(av_malloc(kBufferBytes));
@@ -108,16 +121,16 @@ void Input::open(const Source& source) {
   av_dict_set(&options, "format_whitelist", kDemuxers, 0);
   int code = avformat_open_input(&format_, nullptr, nullptr, &options);  // frees format_ where it fails
   av_dict_free(&options);
-  if (code < 0) source.refuse(code == AVERROR(EINVAL) ? "a kind of file that is not read" : error_text(code));
+  if (code < 0) refuse(source, code);
   code = avformat_find_stream_info(format_, nullptr);
-  if (code < 0) source.refuse(error_text(code));
+  if (code < 0) refuse(source, code);
 }
 
 void Input::close() {
   avformat_close_input(&format_);
   if (bytes_) av_freep(&bytes_->buffer);
   avio_context_free(&bytes_);
-  if (file_ >= 0) ::close(file_);
+  if (file_.number >= 0) ::close(file_.number);
 }
 
 Input::~Input() {

@@ -23,6 +23,12 @@ struct Source {
 /// Size of a regular file in bytes. Refuses folders, pipes, devices, empty files and files above `most` bytes.
 int64_t checked_size(const Source& source, int64_t most);
 
+/// What libav*'s functions for reading are given.
+struct OpenFile {
+  int number = -1;
+  int error = 0;  // of the system, the last one
+};
+
 /// An opened container. Bytes come through this process's own file descriptor: no name reaches libav*, so no playlist,
 /// concat list, image pattern or URL can be followed, and what a file asks to be opened beside it is refused.
 class Input {
@@ -48,8 +54,11 @@ class Input {
  private:
   void open(const Source& source);
   void close();
+  /// Throws InvalidRequest for a code of libav*'s.
+  [[noreturn]] void refuse(const Source& source, int code) const;
   double read_to_ = 0;
-  int file_ = -1;
+  OpenFile file_;
+  std::string first_;  // bytes
   AVIOContext* bytes_ = nullptr;
   AVFormatContext* format_ = nullptr;
   AVStream* stream_ = nullptr;

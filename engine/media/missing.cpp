@@ -40,15 +40,37 @@ std::string missing_frames(int64_t frames, int64_t stated) {
   return frames < stated ? sentence("video", std::to_string(frames), std::to_string(stated), "frames") : "";
 }
 
-/// `kind`: "video" or "sound".
+/// What the structure of the file says of its end, `kind` being "video" or "sound".
+std::string text_of(FileEnd end, const char* kind) {
+  const std::string text = std::string("the ") + kind;
+  if (end == FileEnd::Cut) return text + " ends early: the last part of the file is cut short";
+  if (end == FileEnd::Unmarked)
+    return text + " may end early: the file has no mark of its end; it is cut, or its writer was stopped";
+  return "";
+}
+
+/// What lacks of `stated` seconds, of which the input has been read to the end; `kind`: "video" or "sound".
+std::string missing_seconds(Input& input, const char* kind, double stated) {
+  const AVFormatContext& format = input.format();
+  const double start = format.start_time == AV_NOPTS_VALUE ? 0 : double(format.start_time) / AV_TIME_BASE;
+  // Some writers count the length from zero and not from the first packet.
+  const double read = input.read_to() - std::min(start, 0.0);
+  if (read >= stated - kSlack) return "";
+  return sentence(kind, decimals(std::max(read - std::max(start, 0.0), 0.0)), decimals(stated), "s");
+}
+
 std::string missing_seconds(Input& input, const char* kind) {
   const AVFormatContext& format = input.format();
   if (format.duration <= 0 || format.duration_estimation_method == AVFMT_DURATION_FROM_BITRATE) return "";
-  const double start = format.start_time == AV_NOPTS_VALUE ? 0 : double(format.start_time) / AV_TIME_BASE;
-  // Some writers count the length from zero and not from the first packet.
-  const double stated = double(format.duration) / AV_TIME_BASE, read = input.read_to() - std::min(start, 0.0);
-  if (read >= stated - kSlack) return "";
-  return sentence(kind, decimals(std::max(read - std::max(start, 0.0), 0.0)), decimals(stated), "s");
+  return missing_seconds(input, kind, double(format.duration) / AV_TIME_BASE);
+}
+
+/// libavformat takes no length from the header of a file that has other than its stated bytes.
+std::string missing_of_asf(Input& input, const std::string& path, const char* kind) {
+  const std::optional<AsfHead> head = asf_head(path);
+  if (!head || head->bytes <= head->there) return "";
+  const std::string missing = missing_seconds(input, kind, head->seconds);
+  return missing.empty() ? text_of(FileEnd::Cut, kind) : missing;
 }
 
 std::string missing_pages(const std::string& path, const char* kind) {
@@ -66,20 +88,12 @@ std::string missing_pages(const std::string& path, const char* kind) {
   return "";
 }
 
-/// What the structure of the file says of its end, `kind` being "video" or "sound".
-std::string text_of(FileEnd end, const char* kind) {
-  const std::string text = std::string("the ") + kind;
-  if (end == FileEnd::Cut) return text + " ends early: the last part of the file is cut short";
-  if (end == FileEnd::Unmarked)
-    return text + " may end early: the file has no mark of its end; it is cut, or its writer was stopped";
-  return "";
-}
-
 std::string missing_part(Decoder& stream, const char* kind) {
   const std::string& path = stream.source().file.path;
-  const Input& input = stream.input();
+  Input& input = stream.input();
   if (input.is("matroska")) return text_of(end_of_elements(path), kind);
   if (input.is("mpegts")) return text_of(end_of_packets(path), kind);
+  if (input.is("asf")) return missing_of_asf(input, path, kind);
   return input.is("gif") ? text_of(end_of_gif(path), kind) : "";
 }
 

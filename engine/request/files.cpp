@@ -26,10 +26,27 @@ bool begins(const std::string& text, const std::string& scheme) {
   return strncasecmp(text.c_str(), scheme.c_str(), scheme.size()) == 0;
 }
 
+/// "; its folder 'clips' is not there either"; empty where the folder of `path` is there.
+std::string missing_folder(const std::string& path) {
+  const fs::path folder = fs::path(path).parent_path();
+  std::error_code ignored;
+  if (folder.empty() || fs::exists(folder, ignored)) return "";
+  return "; its folder " + shown_path(folder.string()) + " is not there either";
+}
+
 }  // namespace
 
 bool is_url(const std::string& text) {
   return begins(text, "http://") || begins(text, "https://") || begins(text, "data:");
+}
+
+std::string plain_url(const std::string& text) {
+  constexpr const char* kSpace = " \t\r\n\f\v";
+  const size_t begin = std::min(text.find_first_not_of(kSpace), text.size());
+  std::string url = text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin);
+  if (!is_url(url)) return text;
+  for (size_t i = 0; url[i] != ':'; ++i) url[i] = char(std::tolower(static_cast<unsigned char>(url[i])));
+  return url;
 }
 
 void refuse_file_url(const std::string& field, const std::string& path) {
@@ -57,7 +74,8 @@ void check_readable(const std::string& field, const std::string& path) {
   if (status.type() == fs::file_type::not_found && is_url(path))
     throw InvalidRequest(field, "must be a file, got the URL " + shown_path(path) + "; download it and give the file");
   if (status.type() == fs::file_type::not_found)
-    throw InvalidRequest(field, "must be a file or an http(s) URL, and there is no file " + shown_path(path));
+    throw InvalidRequest(
+        field, "must be a file or an http(s) URL, and there is no file " + shown_path(path) + missing_folder(path));
   if (fs::is_directory(status)) throw InvalidRequest(field, "must be a file, got the folder " + shown_path(path));
   if (access(path.c_str(), R_OK) != 0)
     throw InvalidRequest(field, "cannot be read: " + shown_path(path) + ": " + std::strerror(errno));

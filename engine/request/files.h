@@ -9,6 +9,10 @@ namespace wan {
 /// http:// and https:// in any case, or data:. Everything else is a path, other schemes too.
 bool is_url(const std::string& text);
 
+/// A URL without white space around it and with its scheme in lower case, as all that handle it expect it; anything else
+/// as it is.
+std::string plain_url(const std::string& text);
+
 /// `path`, or where it is relative and `folder` is not empty, folder/path.
 std::string from_folder(const std::string& folder, const std::string& path);
 

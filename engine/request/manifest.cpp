@@ -231,7 +231,7 @@ class Reader {
     for (const Parameter& parameter : parameters()) {
       const auto found = fields.find(parameter.name);
       if (!parameter.path || found == fields.end() || !found->is_string()) continue;
-      const std::string& path = found->get_ref<const std::string&>();
+      const std::string path = plain_url(found->get_ref<const std::string&>());
       if (!path.empty() && !is_url(path))
         request.*std::get<std::string Request::*>(parameter.field) = from_folder(folder_, path);
     }

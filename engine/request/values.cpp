@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/request/files.h"
 #include "models/files/utf8.h"
 
 namespace wan {
@@ -90,7 +91,8 @@ bool read_boolean(const Parameter& parameter, const json& value, bool text) {
 std::string read_text(const Parameter& parameter, const json& value) {
   constexpr size_t kLongest = 1 << 20, kLongestData = 44 << 20;
   if (!value.is_string()) refuse(parameter, value, "string_type", "must be a text");
-  const std::string& text = value.get_ref<const std::string&>();
+  std::string text = value.get_ref<const std::string&>();
+  if (parameter.media) text = plain_url(text);
   const bool data = parameter.media && text.starts_with("data:");
   if (text.size() > (data ? kLongestData : kLongest))
     refuse(parameter, value, "string_too_long",

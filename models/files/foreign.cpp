@@ -119,10 +119,15 @@ std::string error_page(std::string_view answer) {
          ", not the file itself" + std::string(kAgain);
 }
 
-std::string foreign_content(std::string_view bytes, Content wanted) {
-  if (bytes.empty()) return "must not be empty" + std::string(kAgain);
+std::string stand_in(std::string_view bytes) {
   for (const Start& start : kPointers)
     if (bytes.starts_with(start.bytes)) return std::string(start.words);
+  return page(bytes);
+}
+
+std::string foreign_content(std::string_view bytes, Content wanted) {
+  if (bytes.empty()) return "must not be empty" + std::string(kAgain);
+  if (const std::string found = stand_in(bytes); !found.empty()) return found;
   const bool safetensors = is_safetensors(bytes);
   if (wanted == Content::Safetensors && safetensors) return "";
   if (wanted == Content::TorchFile && safetensors)
@@ -135,8 +140,7 @@ std::string foreign_content(std::string_view bytes, Content wanted) {
            (archive ? "; unpack it, or download the file" : "; take the file of the published model");
   }
   if (begins_with_zeros(bytes)) return "begins with zeros, as an unfinished download does" + std::string(kAgain);
-  const std::string found = page(bytes);
-  return found.empty() ? text(bytes, wanted) : found;
+  return text(bytes, wanted);
 }
 
 void refuse_foreign(std::string_view bytes, Content wanted, const std::string& subject) {

@@ -15,6 +15,10 @@ enum class Content {
   Binary,  // of another format
 };
 
+/// What of foreign_content stands in the place of a file of any kind: pointers of Git LFS, git-annex and Xet, web pages,
+/// error messages of servers. Empty where the bytes begin as none of them.
+std::string stand_in(std::string_view bytes);
+
 /// What the bytes evidently are instead, with the way out: "is a Git LFS pointer, not the file itself; download it
 /// again, with git lfs pull". Empty where nothing is recognised. Looks at the beginning alone.
 std::string foreign_content(std::string_view bytes, Content wanted);

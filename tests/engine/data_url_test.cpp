@@ -57,6 +57,17 @@ TEST(DataUrl, SaysWhatIsWrongAndWhere) {
   expect_refused("data:image/png;base64,YW*j", "got 'data:image/png;base64,...'");
 }
 
+// A program that decodes a URL as a form makes blanks of '+'; one that makes a line of lines makes blanks of their ends.
+TEST(DataUrl, BlanksInPlaceOfPlusAreTold) {
+  const std::string words = "blanks stand where base64 has '+', as after decoding a URL as a form; write + as %2B";
+  expect_refused("data:;base64,AGF iY/8AAGFiY/8AGFi Y/8", words);
+  expect_refused("data:;base64,AGFi Y/8AAGFiY/8AGFiY/8=", words);
+  EXPECT_EQ(bytes("data:;base64,AGFi Y/8A AGFi Y/8="), bytes("data:;base64,AGFiY/8AAGFiY/8="));
+  EXPECT_EQ(bytes("data:;base64, AGFiY/8A AGFiY/8A AGFi"), bytes("data:;base64,AGFiY/8AAGFiY/8AAGFi"));
+  EXPECT_EQ(bytes("data:;base64,AGF  iY/8A  AGFiY/8A"), bytes("data:;base64,AGFiY/8AAGFiY/8A"));
+  EXPECT_EQ(bytes("data:;base64,+GF iY/8AA GFiY/8A"), bytes("data:;base64,+GFiY/8AAGFiY/8A"));
+}
+
 TEST(DataUrl, TakesLongOnesAtOnce) {
   const std::string url = "data:;base64," + std::string(8 << 20, 'A');
   EXPECT_EQ(bytes(url).size(), size_t(6 << 20));

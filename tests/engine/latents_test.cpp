@@ -64,6 +64,28 @@ TEST(Latents, OfNoRequestAreRefused) {
   EXPECT_NO_THROW(load_latents(folder / "l"));
 }
 
+TEST(Latents, SayWhyTheyCannotBeRead) {
+  TemporaryFolder folder;
+  const auto refusal = [&](const char* name) {
+    try {
+      load_latents(folder / name);
+    } catch (const InvalidRequest& invalid) {
+      return std::string(invalid.what());
+    }
+    return std::string();
+  };
+  EXPECT_NE(refusal("absent").find("there is no file 'absent'"), std::string::npos) << refusal("absent");
+  std::ofstream(folder / "page") << "<!DOCTYPE html><html></html>";
+  EXPECT_NE(refusal("page").find("is a web page"), std::string::npos) << refusal("page");
+  write_safetensors(folder / "cut", {{"latents", at::zeros({16, 5, 4, 6})}}, {});
+  std::filesystem::resize_file(folder / "cut", 4000);
+  EXPECT_NE(refusal("cut").find("4000"), std::string::npos) << refusal("cut");
+  for (const char* name : {"page", "cut"}) {
+    EXPECT_TRUE(refusal(name).ends_with("; copy it again from beside the output of its render")) << refusal(name);
+    EXPECT_EQ(refusal(name).find('\n'), std::string::npos);
+  }
+}
+
 TEST(Record, OfAStrangerIsRefusedHoweverDeepItGoes) {
   constexpr int kDeep = 200'000;
   const std::string deep = std::string(kDeep, '[') + std::string(kDeep, ']');

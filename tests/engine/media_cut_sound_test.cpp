@@ -29,6 +29,27 @@ struct Case {
   const char *name, *options;
 };
 
+TEST(CutSound, HasNoWordsOfALibrary) {
+  TemporaryFolder folder;
+  for (const Case& one : {Case{"a.mka", "-c:a flac"}, {"b.mka", "-c:a libopus"}, {"a.webm", "-c:a libopus"}}) {
+    const std::string path = (folder / one.name).string();
+    ffmpeg(kSound + one.options + " " + path);
+    const std::string whole = bytes_of(path);
+    for (size_t size = 1; size < 700; size += 23) {
+      SCOPED_TRACE(one.name + std::to_string(size));
+      write_bytes(path, whole.substr(0, size));
+      std::string text;
+      try {
+        text = told(path);
+      } catch (const std::exception& error) {
+        text = error.what();
+      }
+      EXPECT_FALSE(has(text, "Input/output") || has(text, "FFmpeg fails")) << text;
+      EXPECT_NE(text, "");
+    }
+  }
+}
+
 TEST(CutSound, IsToldBySeconds) {
   TemporaryFolder folder;
   for (const Case& one : {Case{"a.wav", ""},

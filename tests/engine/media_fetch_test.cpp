@@ -8,6 +8,7 @@
 #include "engine/base/error.h"
 #include "engine/media/image_reader.h"
 #include "engine/request/files.h"
+#include "engine/request/parse.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
 #include "tests/support/job.h"
@@ -74,7 +75,7 @@ TEST(InputFiles, ErrorsNameTheUrlAndNotTheCopy) {
     EXPECT_STREQ(invalid.what(),
                  "[image_url] must be an image (PNG, JPEG, WebP, BMP, TIFF, GIF, AVIF, HEIC, JPEG 2000), got "
                  "'data:image/png;base64,...': "
-                 "none of these by its first bytes");
+                 "it begins with zeros, as an unfinished download does; download it again");
     EXPECT_EQ(invalid.errors.at(0).field, "image_url");
   }
 }
@@ -83,6 +84,33 @@ TEST(InputFiles, SchemesOfTheWebInAnyCase) {
   for (const char* url : {"http://h/x", "HTTPS://h/x", "Http://h", "data:,x"}) EXPECT_TRUE(is_url(url)) << url;
   for (const char* path : {"http:/x", "ftp://h/x", "httpx://h", "x.png", "file:///x"})
     EXPECT_FALSE(is_url(path)) << path;
+}
+
+TEST(InputFiles, UrlsLoseTheSpaceAroundThemAndCapitalsOfTheirScheme) {
+  EXPECT_EQ(plain_url("  DATA:image/PNG;base64,YQ==\r\n"), "data:image/PNG;base64,YQ==");
+  EXPECT_EQ(plain_url("\tHTTPS://Host/X y "), "https://Host/X y");
+  for (const char* path : {" x.png ", "X:/Y", "", " ", "FTP://h/x"}) EXPECT_EQ(plain_url(path), path);
+  for (const std::string image : {" data:image/png;base64,YQ==", "DATA:image/png;base64,YQ==\n"}) {
+    const Request request =
+        parse(Task::I2V, {{"prompt", "x"}, {"image_url", image}}, {.need_model = false, .check_files = true});
+    EXPECT_EQ(request.image_url, "data:image/png;base64,YQ==");
+  }
+}
+
+TEST(InputFiles, AnAbsentFolderIsTold) {
+  const TemporaryFolder folder;
+  const auto refusal = [](const std::string& path) {
+    try {
+      check_readable("image_url", path);
+    } catch (const InvalidRequest& invalid) {
+      return std::string(invalid.what());
+    }
+    return std::string();
+  };
+  EXPECT_TRUE(
+      refusal((folder / "no/a.png").string()).ends_with("no file 'a.png'; its folder 'no' is not there either"));
+  EXPECT_TRUE(refusal((folder / "a.png").string()).ends_with("no file 'a.png'"));
+  EXPECT_TRUE(refusal("no such/a.png").ends_with("no file 'no such/a.png'; its folder 'no such' is not there either"));
 }
 
 struct StopAfter : Progress {

@@ -47,6 +47,54 @@ TEST(DamagedVideo, OtherCutFilesAreToldInSeconds) {
   }
 }
 
+// libavformat takes no length from the header of a WMV that is not as long as that says.
+TEST(DamagedVideo, ACutWmvIsToldInSeconds) {
+  TemporaryFolder folder;
+  const std::string path = (folder / "a.wmv").string();
+  for (const std::string sound : {"-c:a wmav2 ", "-an "}) {
+    ffmpeg(kClip + sound + "-c:v wmv2 -b:v 800k " + path);
+    EXPECT_FALSE(read_whole(path).tells("ends early"));
+    const std::string whole = bytes_of(path);
+    for (const double part : {0.4, 0.66, 0.95}) {
+      write_bytes(path, whole.substr(0, size_t(double(whole.size()) * part)));
+      // Within a quarter of a second of its end nothing is said of seconds.
+      EXPECT_TRUE(read_whole(path).tells("the video ends early: ")) << part;
+      EXPECT_TRUE(part > 0.9 || read_whole(path).tells(" of the 3.")) << part;
+    }
+    // Of a live stream nothing is known.
+    std::string live = whole;
+    const size_t properties = whole.find("\xA1\xDC\xAB\x8C\x47\xA9\xCF\x11");
+    ASSERT_NE(properties, whole.npos);
+    live[properties + 88] = char(live[properties + 88] | 1);
+    write_bytes(path, live.substr(0, live.size() / 2));
+    EXPECT_FALSE(read_whole(path).tells(" of the 3."));
+  }
+}
+
+TEST(DamagedVideo, WhatStandsInItsPlaceIsNamed) {
+  TemporaryFolder folder;
+  const std::string pointer =
+      "version https://git-lfs.github.com/spec/v1\noid sha256:" + std::string(64, '0') + "\nsize 9999999999\n";
+  const struct {
+    std::string bytes, words;
+  } kinds[] = {{"<!DOCTYPE html><html><body>Not found</body></html>", "it is a web page, not the file itself"},
+               {"\n <html lang=en>" + std::string(9000, 'x'), "it is a web page, not the file itself"},
+               {pointer, "it is a Git LFS pointer, not the file itself; download it again"},
+               {"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+                "it is a server's error message (AccessDenied)"},
+               {"{\"error\": \"not found\"}", "it is a server's error message"},
+               {"Not Found", "it is a text, not the file itself: \"Not Found\""},
+               {std::string(5000, '\0'), "it begins with zeros"}};
+  for (const std::string name : {"a.mp4", "a.mp3", "a.wav"})
+    for (const auto& kind : kinds) {
+      SCOPED_TRACE(name + " " + kind.words);
+      const std::string path = (folder / name).string();
+      write_bytes(path, kind.bytes);
+      EXPECT_NE(refusal_of(path).find(kind.words), std::string::npos) << refusal_of(path);
+      expect_picture_refused(path, kind.words);
+    }
+}
+
 TEST(DamagedVideo, CutFilesThatStateNoLengthAreToldByTheirStructure) {
   TemporaryFolder folder;
   const struct {

@@ -5,16 +5,11 @@
 
 #include "engine/base/note.h"
 #include "engine/residency/device.h"
+#include "engine/residency/extent.h"
 #include "engine/residency/networks.h"
 #include "models/wan/config.h"
 
 namespace wan {
-
-/// Size of a video as the networks see it, in pixels and rendered frames.
-struct Extent {
-  int64_t frames, height, width;
-  int64_t tokens() const { return ((frames - 1) / 4 + 1) * (height / 16) * (width / 16); }
-};
 
 /// Of the job's video, or of the largest that it can become where its input decides. A clip of speech counts as a video
 /// that is as much longer as its picture and its past have tokens.

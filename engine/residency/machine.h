@@ -1,0 +1,72 @@
+// What a plan knows of a machine: memory of the device and of the host, and the rates of links, disk and arithmetic.
+// No tensors: the machine may be another one than this.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace wan {
+
+/// Rates are per second, sizes in bytes. All are finite; rates are above 0.
+struct Machine {
+  std::string device;      // what the plan calls it: "NVIDIA GeForce RTX 4090", "cpu", "24 GB card"
+  bool is_card = false;    // false: the CPU itself, on which mapped files serve and nothing is copied
+  bool described = false;  // by flags: nothing of it was probed
+  uint64_t device_total = 0;
+  uint64_t device_free = 0;  // now
+  bool has_display = false;  // other programs draw on it
+  uint64_t budget = 0;       // what a job may take of the device: budget_of(free), or what the user allows
+
+  uint64_t host_available = 0;  // MemAvailable, under the limits of control groups
+  uint64_t host_pinnable = 0;   // of that, what may be pinned without harm to other programs
+
+  double link = 0;           // host -> device from pinned memory
+  double link_pageable = 0;  // the same from ordinary memory
+  double disk = 0;           // reading files that lie in no cache
+
+  double linear = 0;     // FLOP/s of 16-bit matrix products as they are reached, not as the sheet says
+  double linear8 = 0;    // of 8-bit ones; 0: the card has none
+  double attention = 0;  // of 16-bit attention
+  double bandwidth = 0;  // of the device's memory
+
+  std::vector<std::string> assumed;  // what was neither probed nor described: "the link's speed is taken for 12 GB/s"
+};
+
+/// What a job may take of a device with so many bytes free: less 5 % and 0.7 GB, or 1.5 GB where a display hangs on it.
+/// 0 where the margin is all there is.
+uint64_t budget_of(uint64_t free, bool has_display);
+
+/// A machine in a user's words. Empty ones are as kDefault... of machine.cpp; what was assumed is told in
+/// Machine::assumed.
+struct MachineWords {
+  std::string gpu;   // "24GB", "24GiB", or a name: "4090", "H100"
+  std::string host;  // "32GB": available host memory
+  std::string link;  // "25GB/s"
+  std::string disk;  // "3GB/s"
+  bool any() const { return !gpu.empty() || !host.empty() || !link.empty() || !disk.empty(); }
+};
+
+/// What is said of `probed` replaced by the words. Throws InvalidRequest that names every bad one (fields gpu, host, link
+/// and disk) with what is wanted.
+Machine described(const MachineWords& words, const Machine& probed);
+/// The checks of `described` alone, for the program that only reads the command line.
+void check_words(const MachineWords& words);
+
+/// A card as it is sold. Rates are of its public sheet (dense, without sparsity).
+struct Card {
+  const char* name;                      // as the driver has it, without "NVIDIA " and "GeForce "
+  const char* words;                     // by which --gpu finds it, lower case, separated by blanks
+  uint64_t memory;                       // bytes that the driver states
+  double tflops16, tflops8;              // dense bf16 with float32 sums, and fp8 or int8; 0: no 8-bit products
+  double bandwidth;                      // GB/s
+  double link;                           // GB/s that copies from pinned memory reach
+  double linear_share, attention_share;  // of tflops16 that products reach
+};
+const std::vector<Card>& known_cards();
+/// The card that the driver calls so, or nullptr. "NVIDIA H200" finds H200.
+const Card* card_named(const std::string& name);
+/// The card that is nearest in memory, for a size without a name.
+const Card& card_of_size(uint64_t bytes);
+
+}  // namespace wan

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/residency/known_cards.h"
+
 namespace wan {
 
 /// Rates are per second, sizes in bytes. All are finite; rates are above 0.
@@ -37,8 +39,7 @@ struct Machine {
 /// 0 where the margin is all there is.
 uint64_t budget_of(uint64_t free, bool has_display);
 
-/// A machine in a user's words. Empty ones are as kDefault... of machine.cpp; what was assumed is told in
-/// Machine::assumed.
+/// A machine in a user's words; empty ones say nothing.
 struct MachineWords {
   std::string gpu;   // "24GB", "24GiB", or a name: "4090", "H100"
   std::string host;  // "32GB": available host memory
@@ -47,26 +48,18 @@ struct MachineWords {
   bool any() const { return !gpu.empty() || !host.empty() || !link.empty() || !disk.empty(); }
 };
 
-/// What is said of `probed` replaced by the words. Throws InvalidRequest that names every bad one (fields gpu, host, link
-/// and disk) with what is wanted.
+/// `probed` with what the words say in its place. A described card is free, without a display, and has the link that it
+/// is sold with unless one is described. What is taken on trust is told in Machine::assumed. Throws InvalidRequest that
+/// names every bad word (fields gpu, host, link and disk) with what is wanted.
 Machine described(const MachineWords& words, const Machine& probed);
 /// The checks of `described` alone, for the program that only reads the command line.
 void check_words(const MachineWords& words);
 
-/// A card as it is sold. Rates are of its public sheet (dense, without sparsity).
-struct Card {
-  const char* name;                      // as the driver has it, without "NVIDIA " and "GeForce "
-  const char* words;                     // by which --gpu finds it, lower case, separated by blanks
-  uint64_t memory;                       // bytes that the driver states
-  double tflops16, tflops8;              // dense bf16 with float32 sums, and fp8 or int8; 0: no 8-bit products
-  double bandwidth;                      // GB/s
-  double link;                           // GB/s that copies from pinned memory reach
-  double linear_share, attention_share;  // of tflops16 that products reach
-};
-const std::vector<Card>& known_cards();
-/// The card that the driver calls so, or nullptr. "NVIDIA H200" finds H200.
-const Card* card_named(const std::string& name);
-/// The card that is nearest in memory, for a size without a name.
-const Card& card_of_size(uint64_t bytes);
+/// Gives the machine a card's name and rates, its link among them; its memory stays.
+void take_card(Machine& machine, const Card& card);
+/// Host memory: half of what is available may be pinned, since pinned buffers that fill memory stop other programs.
+void set_host(Machine& machine, uint64_t available);
+/// Copies from ordinary memory go through a pinned ring, at the speed of one thread that fills it.
+void set_link(Machine& machine, double rate);
 
 }  // namespace wan

@@ -27,10 +27,11 @@ struct Machine {
   double link_pageable = 0;  // the same from ordinary memory
   double disk = 0;           // reading files that lie in no cache
 
-  double linear = 0;     // FLOP/s of 16-bit matrix products as they are reached, not as the sheet says
-  double linear8 = 0;    // of 8-bit ones; 0: the card has none
-  double attention = 0;  // of 16-bit attention
-  double bandwidth = 0;  // of the device's memory
+  double linear = 0;       // FLOP/s of 16-bit matrix products as they are reached, not as the sheet says
+  double linear8 = 0;      // of 8-bit ones; 0: the card has none
+  double attention = 0;    // of 16-bit attention
+  double bandwidth = 0;    // of the device's memory
+  double host_linear = 0;  // FLOP/s of products on the host
 
   std::vector<std::string> assumed;  // what was neither probed nor described: "the link's speed is taken for 12 GB/s"
 };

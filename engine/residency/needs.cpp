@@ -20,14 +20,6 @@ bool is_transformer(Network network) {
   return network == Network::HighNoise || network == Network::LowNoise || network == Network::Speech;
 }
 
-/// What a product with weights in codes widens at a time, where a transformer has such.
-uint64_t widened_bytes(const ModelParts& parts, const Placement& placement) {
-  bool coded = placement.weights == Kept::Fp8 || placement.weights == Kept::Int8;
-  for (const auto& [network, part] : parts.networks)
-    coded = coded || (is_transformer(network) && open_network(network, parts).is_coded());
-  return coded ? kernels::kWidenedTileBytes : 0;
-}
-
 }  // namespace
 
 Extent largest_extent(const Request& request) {
@@ -66,11 +58,21 @@ vae::Windows windows_for(const Placement& placement, uint64_t own_bytes, uint64_
   return placement.device.is_cuda() && own_bytes <= available ? vae::Windows::Own : vae::Windows::Shared;
 }
 
+uint64_t widened_bytes(const ModelParts& parts, const Placement& placement) {
+  bool coded = placement.weights == Kept::Fp8 || placement.weights == Kept::Int8;
+  for (const auto& [network, part] : parts.networks)
+    coded = coded || (is_transformer(network) && open_network(network, parts).is_coded());
+  return coded ? kernels::kWidenedTileBytes : 0;
+}
+
+int64_t vae_width(const ModelParts& parts) {
+  const Checkpoint vae = open_network(Network::Vae, parts);
+  const auto input = vae.tensors().find("encoder.conv1.weight");
+  return input == vae.tensors().end() || input->second.shape.empty() ? 0 : input->second.shape[0];
+}
+
 MemoryNeed decode_need(const ModelParts& parts, const Extent& extent, const Placement& placement) {
-  Checkpoint vae = open_network(Network::Vae, parts);
-  auto input = vae.tensors().find("encoder.conv1.weight");
-  int64_t base_width = input == vae.tensors().end() || input->second.shape.empty() ? 0 : input->second.shape[0];
-  const uint64_t working = vae_bytes(base_width, extent, placement.vae);
+  const uint64_t working = vae_bytes(vae_width(parts), extent, placement.vae);
   return {"decode", working + placed_bytes(Network::Vae, parts, placement), working};
 }
 

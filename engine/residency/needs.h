@@ -20,6 +20,10 @@ uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Plac
 /// Causal caches and the largest level's buffers of the VAE, in bytes; about the same for decoding and encoding.
 uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype,
                    vae::Windows windows = vae::Windows::Shared);
+/// Channels of the VAE's last level, from its headers; 0 where they cannot be told. Throws ModelError.
+int64_t vae_width(const ModelParts& parts);
+/// What a product with weights in codes widens at a time, where a transformer has such; else 0. Throws ModelError.
+uint64_t widened_bytes(const ModelParts& parts, const Placement& placement);
 /// Own windows on a GPU where they fit into `available` bytes. On the CPU memory is what counts.
 vae::Windows windows_for(const Placement& placement, uint64_t own_bytes, uint64_t available);
 

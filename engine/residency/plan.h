@@ -8,28 +8,10 @@
 #include <vector>
 
 #include "engine/residency/machine.h"
-#include "engine/residency/network_sizes.h"
+#include "engine/residency/placed_blocks.h"
 #include "engine/residency/workload.h"
 
 namespace wan {
-
-/// Whole: all weights are on the device. Streamed: some blocks are, the others pass through slots, one after another, at
-/// each forward. Host: it computes on the CPU, from its mapped files (the text encoder alone).
-enum class Residency { Whole, Streamed, Host };
-const char* residency_name(Residency residency);  // "whole", "streamed", "host"
-
-struct NetworkPlan {
-  Network network = Network::Vae;
-  Residency residency = Residency::Whole;
-  int64_t blocks = 0;       // that the network has
-  int64_t kept_blocks = 0;  // of them, that stay on the device: all where it is Whole
-  int64_t slots = 0;        // for the others; 0 where it is Whole
-  int64_t held_images =
-      0;  // of the others, whose bytes as they lie on the device are held in host memory; the rest are
-          // made again from the file at each use
-  uint64_t device_bytes = 0;  // that its weights take there: what is in no block, kept blocks and slots
-  uint64_t host_bytes = 0;    // of held images and of mapped files that are read again at each forward
-};
 
 /// One stage of the job.
 struct PhasePlan {
@@ -73,13 +55,5 @@ struct Plan {
 /// whole, streamed or on the host; the VAE is a phase of its own where it does not fit beside the others.
 /// Throws InvalidRequest (field memory) with what is needed, what is there, and the largest setting that would fit.
 Plan plan(const Workload& workload, const Machine& machine);
-
-/// One network in a budget that it shares with nobody but `activations`: Whole where it fits, else Streamed with as many
-/// kept blocks as fit. Throws std::length_error where not even two slots do.
-NetworkPlan place_network(const NetworkSizes& sizes, uint64_t activations, uint64_t budget, uint64_t host);
-
-/// Which blocks stay on the device: spread evenly, so that each copy has several blocks' computing to hide behind.
-/// `kept` of `blocks`; the first streamed block comes as late as the spread allows.
-std::vector<bool> spread(int64_t blocks, int64_t kept);
 
 }  // namespace wan

@@ -7,12 +7,10 @@
 #include <string>
 
 #include "engine/request/request.h"
+#include "engine/residency/block_sizes.h"
 #include "engine/residency/extent.h"
-#include "engine/residency/network_sizes.h"
 
 namespace wan {
-
-struct Placement;
 
 /// Arithmetic of a part of a network.
 struct Work {
@@ -39,14 +37,12 @@ struct Workload {
   Task task = Task::T2V;
   Extent extent{};
   bool eight_bit = false;                       // products of the blocks run in 8 bits (--precision)
-  int64_t high_steps = 0, low_steps = 0;        // speech has low_steps alone: those of all its clips
+  int64_t high_steps = 0, low_steps = 0;        // speech has low_steps alone, of one clip
   int64_t high_forwards = 0, low_forwards = 0;  // steps times guidance branches
   int64_t clips = 1;                            // of speech
+  bool text_on_host = true;                     // whether the text encoder may compute on the CPU
   std::map<Network, NetworkSizes> networks;
-  std::function<Demand(const Extent&)> demand;
+  std::function<Demand(const Extent&)> demand;  // throws nothing
 };
-
-/// Of a request whose model is known, on the placement. Reads headers alone. Throws ModelError.
-Workload workload_of(const Request& request, const ModelParts& parts, const Placement& placement);
 
 }  // namespace wan

@@ -15,8 +15,7 @@ std::string bare(const std::string& name) {
       text += letter;
     else if (letter >= 'A' && letter <= 'Z')
       text += char(letter - 'A' + 'a');
-  for (const char* word :
-       {"nvidia", "geforce", "rtx", "sxm5", "sxm4", "hbm3e", "hbm3", "hbm2e", "80gb", "40gb", "pcie", "sxm"})
+  for (const char* word : {"nvidia", "geforce", "rtx", "sxm5", "sxm4", "hbm3e", "hbm3", "hbm2e", "pcie", "sxm"})
     for (size_t at; (at = text.find(word)) != std::string::npos;) text.erase(at, std::string(word).size());
   return text;
 }
@@ -46,7 +45,7 @@ const std::vector<Card>& known_cards() {
       {"RTX A6000", 49140, 154.8, 309.7, 768, 22, 0.75, 0.65},
       {"RTX 6000 Ada", 49140, 364, 728, 960, 22, 0.65, 0.55},
       {"H100", 81559, 989, 1979, 3350, 50, 0.75, 0.6},
-      {"A100", 81920, 312, 624, 2039, 22, 0.75, 0.6},
+      {"A100 80GB", 81920, 312, 624, 2039, 22, 0.75, 0.6},
       {"RTX PRO 6000", 97887, 503, 1007, 1792, 45, 0.75, 0.65},
       {"H200", 143771, 989, 1979, 4800, 50, 0.75, 0.6},
       {"B200", 183359, 2250, 4500, 8000, 50, 0.7, 0.6},

@@ -42,10 +42,10 @@ uint64_t budget_of(uint64_t free, bool has_display);
 
 /// A machine in a user's words; empty ones say nothing.
 struct MachineWords {
-  std::string gpu;   // "24GB", "24GiB", or a name: "4090", "H100"
-  std::string host;  // "32GB": available host memory
-  std::string link;  // "25GB/s"
-  std::string disk;  // "3GB/s"
+  std::string gpu = {};   // "24GB", "24GiB", or a name: "4090", "H100"
+  std::string host = {};  // "32GB": available host memory
+  std::string link = {};  // "25GB/s"
+  std::string disk = {};  // "3GB/s"
   bool any() const { return !gpu.empty() || !host.empty() || !link.empty() || !disk.empty(); }
 };
 

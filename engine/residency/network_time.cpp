@@ -6,10 +6,10 @@ double loading_time(const NetworkSizes& sizes, const NetworkPlan& placed, const 
   if (sizes.mapped) return double(sizes.file()) / machine.disk;
   uint64_t file = sizes.outside_file, device = sizes.outside;
   const std::vector<bool> kept = kept_blocks(placed);
+  const std::vector<Image> images = images_of(placed);
   for (size_t i = 0; i < kept.size(); ++i) {
-    if (!kept[i]) continue;
-    file += sizes.blocks[i].file;
-    device += sizes.blocks[i].device;
+    if (images[i] != Image::File) file += sizes.blocks[i].file;
+    if (kept[i]) device += sizes.blocks[i].device;
   }
   return load_seconds(file, device, machine);
 }

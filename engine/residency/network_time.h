@@ -6,7 +6,8 @@
 
 namespace wan {
 
-/// Loading what stays on the device: all blocks that are kept, and what is in none. Of mapped files: reading them once.
+/// Before its first forward: reading all files but those of blocks that are read at each use, while what stays on the
+/// device goes through the link. Of mapped files: reading them once.
 double loading_time(const NetworkSizes& sizes, const NetworkPlan& placed, const Machine& machine);
 
 /// Its forwards, each block of which computes `block` seconds and whose start takes `rest`.

@@ -24,7 +24,7 @@ inline Demand demand(const Extent& extent) {
   const double tokens = double(extent.tokens()), d = 5120, f = 13824;
   Demand demand;
   demand.text = 250'000'000;
-  demand.denoise = 840'000'000 + uint64_t(tokens * (2 * d * 4 + 7 * d * 2 + 2 * f * 2));
+  demand.denoise = 840'000'000 + uint64_t(tokens * (2 * d * 4 + 2 * d * 2 + 2 * f * 2));
   demand.vae_shared = uint64_t(43 * 96 * 2) * uint64_t(extent.height * extent.width);
   demand.vae_own = uint64_t(87 * 96 * 2) * uint64_t(extent.height * extent.width);
   demand.block = {2 * tokens * (6 * d * d + 2 * d * f), 4 * tokens * (tokens + 512) * d, 52 * tokens * d};

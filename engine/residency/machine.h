@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/residency/known_cards.h"
+#include "engine/request/known_cards.h"
+#include "engine/request/machine_words.h"
 
 namespace wan {
 
@@ -40,22 +41,10 @@ struct Machine {
 /// 0 where the margin is all there is.
 uint64_t budget_of(uint64_t free, bool has_display);
 
-/// A machine in a user's words; empty ones say nothing.
-struct MachineWords {
-  std::string gpu = {};   // "24GB", "24GiB", or a name: "4090", "H100"
-  std::string host = {};  // "32GB": available host memory
-  std::string link = {};  // "25GB/s"
-  std::string disk = {};  // "3GB/s"
-  bool any() const { return !gpu.empty() || !host.empty() || !link.empty() || !disk.empty(); }
-};
-
 /// `probed` with what the words say in its place. A described card is free, without a display, and has the link that it
 /// is sold with unless one is described. What is taken on trust is told in Machine::assumed. Throws InvalidRequest that
 /// names every bad word (fields gpu, host, link and disk) with what is wanted.
 Machine described(const MachineWords& words, const Machine& probed);
-/// The checks of `described` alone, for the program that only reads the command line.
-void check_words(const MachineWords& words);
-
 /// Gives the machine a card's name and rates, its link among them; its memory stays.
 void take_card(Machine& machine, const Card& card);
 /// Host memory: half of what is available may be pinned, since pinned buffers that fill memory stop other programs.

@@ -1,7 +1,7 @@
 // Workloads and machines for tests of plans: the sizes of A14B without its files.
 #pragma once
 
-#include "engine/residency/known_cards.h"
+#include "engine/request/known_cards.h"
 #include "engine/residency/machine.h"
 #include "engine/residency/workload.h"
 

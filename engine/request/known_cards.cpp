@@ -1,4 +1,4 @@
-#include "engine/residency/known_cards.h"
+#include "engine/request/known_cards.h"
 
 #include <algorithm>
 #include <cstdlib>

@@ -20,7 +20,7 @@ std::optional<NetworkPlan> streamed(const NetworkSizes& sizes, int64_t slots, ui
   const uint64_t least = sizes.outside + uint64_t(slots) * sizes.slot();
   if (least > room) return std::nullopt;
   for (int64_t kept = blocks - slots - 1; kept >= 0; --kept) {
-    const uint64_t bytes = least + kept_bytes(sizes, spread(blocks, kept));
+    const uint64_t bytes = least + kept_bytes(sizes, spread_evenly(blocks, kept));
     if (bytes > room) continue;
     NetworkPlan plan;
     plan.network = sizes.network;
@@ -64,7 +64,7 @@ const char* residency_name(Residency residency) {
   return kNames[size_t(residency)];
 }
 
-std::vector<bool> spread(int64_t count, int64_t marked) {
+std::vector<bool> spread_evenly(int64_t count, int64_t marked) {
   std::vector<bool> flags(size_t(count), false);
   for (int64_t i = 0; i < count; ++i) flags[size_t(i)] = (i + 1) * marked / count > i * marked / count;
   // Within each stretch the unmarked ones come last where they are few, so that copies have time before the first.
@@ -76,12 +76,12 @@ std::vector<bool> spread(int64_t count, int64_t marked) {
 }
 
 std::vector<bool> kept_blocks(const NetworkPlan& plan) {
-  return spread(plan.blocks, plan.kept_blocks);
+  return spread_evenly(plan.blocks, plan.kept_blocks);
 }
 
 std::vector<Image> images_of(const NetworkPlan& plan) {
   const std::vector<bool> kept = kept_blocks(plan);
-  const std::vector<bool> held = spread(plan.blocks - plan.kept_blocks, plan.held_images);
+  const std::vector<bool> held = spread_evenly(plan.blocks - plan.kept_blocks, plan.held_images);
   std::vector<Image> images;
   int64_t turn = 0, pinned = 0;
   for (const bool stays : kept) {

@@ -49,7 +49,7 @@ uint64_t least_bytes(const NetworkSizes& sizes);
 
 /// `marked` of `count` spread evenly, as flags: of blocks those that stay on the device, so that each copy has several
 /// blocks' computing to hide behind. The first unmarked one comes as late as the spread allows.
-std::vector<bool> spread(int64_t count, int64_t marked);
+std::vector<bool> spread_evenly(int64_t count, int64_t marked);
 /// Which blocks stay on the device in this plan.
 std::vector<bool> kept_blocks(const NetworkPlan& plan);
 

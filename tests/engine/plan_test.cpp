@@ -110,7 +110,7 @@ TEST(Plan, DownToTwoBlocksAndNoFurther) {
 TEST(Plan, KeptBlocksAreSpreadEvenly) {
   for (int64_t count = 1; count <= 48; ++count)
     for (int64_t marked = 0; marked <= count; ++marked) {
-      const std::vector<bool> flags = spread(count, marked);
+      const std::vector<bool> flags = spread_evenly(count, marked);
       ASSERT_EQ(std::count(flags.begin(), flags.end(), true), marked) << count << " " << marked;
       // Gaps between streamed blocks differ by one at most, the one around the end included.
       std::vector<int64_t> at;
@@ -125,7 +125,7 @@ TEST(Plan, KeptBlocksAreSpreadEvenly) {
       }
       ASSERT_LE(most - least, 1) << count << " " << marked;
     }
-  EXPECT_EQ(spread(4, 3), (std::vector<bool>{true, true, true, false}));
+  EXPECT_EQ(spread_evenly(4, 3), (std::vector<bool>{true, true, true, false}));
 }
 
 TEST(Plan, HostMemoryLimitsWhatIsHeldAndWhatIsPinned) {

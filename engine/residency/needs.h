@@ -15,8 +15,9 @@ namespace wan {
 /// that is as much longer as its picture and its past have tokens.
 Extent largest_extent(const Request& request);
 
-/// Activations of one step with both guidance branches, in bytes.
-uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Placement& placement);
+/// Activations of one step with both guidance branches, in bytes. `copied`: weights are copied on the CPU, too, where it
+/// stands for a card; those of one input are then one matrix.
+uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Placement& placement, bool copied = false);
 /// Causal caches and the largest level's buffers of the VAE, in bytes; about the same for decoding and encoding.
 uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype,
                    vae::Windows windows = vae::Windows::Shared);

@@ -28,7 +28,7 @@ struct Shapes {
   int64_t vae_width;
   uint64_t widened;      // bytes of the tile in which codes are widened
   double block_weights;  // of a block
-  bool coded, encodes;
+  bool coded, encodes, copied;
 };
 
 Work block_work(const Shapes& shapes, double tokens) {
@@ -76,7 +76,7 @@ Demand demand_of(const Shapes& shapes, const Extent& extent, const Work& text_wo
   Demand demand;
   const double tokens = double(extent.tokens());
   demand.text = text;
-  demand.denoise = denoise_bytes(shapes.config, extent, shapes.placement) + shapes.widened;
+  demand.denoise = denoise_bytes(shapes.config, extent, shapes.placement, shapes.copied) + shapes.widened;
   demand.vae_shared = vae_bytes(shapes.vae_width, extent, shapes.placement.vae);
   if (!shapes.placement.device.is_cpu())
     demand.vae_own = vae_bytes(shapes.vae_width, extent, shapes.placement.vae, vae::Windows::Own);
@@ -128,7 +128,8 @@ Workload workload_of(const Request& request, const ModelParts& parts, const Plac
                 .widened = widened_bytes(parts, placement),
                 .block_weights = 0,
                 .coded = false,
-                .encodes = request.task != Task::T2V};
+                .encodes = request.task != Task::T2V,
+                .copied = copied};
   shapes.coded = shapes.widened > 0;
   shapes.block_weights = transformer.block_flops / 2 / double(std::max<size_t>(transformer.blocks.size(), 1));
   Work text_work;

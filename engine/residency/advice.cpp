@@ -41,13 +41,12 @@ class Advisor {
 
   /// As much as keeps the experts whole.
   void more_device() {
-    uint64_t expert = 0;
-    for (const auto& [network, sizes] : work_.networks)
+    uint64_t expert = 0, outside = 0;  // of the other one, which comes in while this one works
+    for (const auto& [network, sizes] : work_.networks) {
+      if (network == Network::HighNoise || network == Network::LowNoise) outside = std::max(outside, sizes.outside);
       if (network != Network::AudioEncoder) expert = std::max(expert, sizes.device());
-    const Demand demand = work_.demand(work_.extent);
-    uint64_t outside = 0;
-    for (const auto& [network, sizes] : work_.networks) outside = std::max(outside, sizes.outside);
-    const uint64_t wanted = expert + demand.denoise + outside;
+    }
+    const uint64_t wanted = expert + outside + work_.demand(work_.extent).denoise;
     if (wanted <= machine_.budget) return;
     Machine larger = machine_;
     larger.budget = wanted;

@@ -10,7 +10,8 @@ namespace wan {
 
 namespace {
 
-constexpr double kWorthIt = 0.98;
+/// What must be saved: a fiftieth of the time, and a second.
+constexpr double kWorthIt = 0.98, kLeastSaved = 1;
 
 class Advisor {
  public:
@@ -33,7 +34,7 @@ class Advisor {
   void consider(const Workload& work, const Machine& machine, const std::string& text) {
     try {
       const double seconds = plan(work, machine).seconds;
-      if (seconds >= plan_.seconds * kWorthIt) return;
+      if (seconds >= plan_.seconds * kWorthIt || seconds > plan_.seconds - kLeastSaved) return;
       sentences_.push_back(text + ": " + duration(seconds) + " instead of " + duration(plan_.seconds));
     } catch (const InvalidRequest&) {  // it has no room
     }

@@ -15,7 +15,7 @@ struct Alternative {
 };
 
 /// A sentence for each of: more memory on the device, more host memory, a faster link or disk, and the alternatives, that
-/// saves a fiftieth of the time or more.
+/// saves a fiftieth of the time or more, and a second.
 std::vector<std::string> advice(const Workload& workload, const Machine& machine, const Plan& plan,
                                 const std::vector<Alternative>& alternatives = {});
 

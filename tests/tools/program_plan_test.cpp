@@ -36,13 +36,13 @@ TEST_F(ProgramPlan, OfADescribedCardIsATableAndExactJson) {
             std::string::npos);
   const Outcome json = run(job({"plan"}, {"--gpu", "24GB", "--host", "32GB", "--json"}));
   const nlohmann::json found = nlohmann::json::parse(json.out);
-  EXPECT_EQ(found["fits"], true);
-  EXPECT_EQ(found["machine"]["budget"], 22'100'000'000);
-  EXPECT_EQ(found["frames"], 5);
-  ASSERT_EQ(found["phases"].size(), 4u);
-  EXPECT_EQ(found["phases"][1]["name"], "high_noise");
-  EXPECT_EQ(found["phases"][1]["networks"][0]["residency"], "whole");
-  EXPECT_GT(found["phases"][1]["activations"].get<int64_t>(), 1000);
+  EXPECT_EQ(found.at("fits"), true);
+  EXPECT_EQ(found.at("machine").at("budget"), 22'100'000'000);
+  EXPECT_EQ(found.at("frames"), 5);
+  ASSERT_EQ(found.at("phases").size(), 4u);
+  EXPECT_EQ(found.at("phases")[1].at("name"), "high_noise");
+  EXPECT_EQ(found.at("phases")[1].at("networks")[0].at("residency"), "whole");
+  EXPECT_GT(found.at("phases")[1].at("activations").get<int64_t>(), 1000);
 }
 
 TEST_F(ProgramPlan, OfThisMachineMapsFiles) {
@@ -60,7 +60,7 @@ TEST_F(ProgramPlan, WhatIsWrongIsToldWithItsExitCode) {
   const Outcome large = run({"plan", "t2v", "--model", kNano, "--prompt", "x", "--unlocked", "--width", "4096",
                              "--height", "4096", "--num-frames", "161", "--gpu", "2GB", "--json"});
   EXPECT_EQ(large.code, 2);
-  EXPECT_EQ(nlohmann::json::parse(large.out)["errors"][0]["field"], "memory");
+  EXPECT_EQ(nlohmann::json::parse(large.out).at("errors")[0].at("field"), "memory");
   EXPECT_TRUE(large.err.starts_with("wan-infer: [memory] must hold ")) << large.err;
 }
 
@@ -71,8 +71,8 @@ TEST_F(ProgramPlan, ADryRunWithAModelShowsIt) {
   EXPECT_NE(text.out.find("\nphase         card GB"), std::string::npos) << text.out;
   const Outcome json = run(job({}, {"--dry-run", "--log-format", "json", "--device", "cpu"}));
   const nlohmann::json found = nlohmann::json::parse(json.out);
-  EXPECT_EQ(found["steps"].size(), 4u);
-  EXPECT_EQ(found["plan"]["phases"].size(), 4u);
+  EXPECT_EQ(found.at("steps").size(), 4u);
+  EXPECT_EQ(found.at("plan").at("phases").size(), 4u);
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ JobPlan job_plan(const Request& request, const MachineWords& words, Contexts* co
   made.workload = workload_of(request, parts, placement, copied);
   made.plan = plan(made.workload, made.machine);
   if (request.task == Task::S2V)
-    made.machine.assumed.push_back(
+    made.machine.assumed.emplace_back(
         "the speech fits into one clip; each further one takes as long for sampling and decoding");
   made.plan.advice = advice(made.workload, made.machine, made.plan,
                             alternatives(request, parts, made.machine, described_card, copied));

@@ -145,6 +145,30 @@ void write_sparse_pth(const fs::path& path, const std::map<std::string, StoredTe
   zip.finish();
 }
 
+void write_sparse_gguf(const fs::path& path, const std::map<std::string, StoredTensor>& tensors) {
+  const auto text = [](const std::string& word) { return little<uint64_t>(word.size()) + word; };
+  std::string header = "GGUF" + little<uint32_t>(3) + little<uint64_t>(tensors.size()) + little<uint64_t>(1) +
+                       text("general.architecture") + little<uint32_t>(8) + text("wan");
+  uint64_t end = 0;
+  for (const auto& [name, tensor] : tensors) {
+    const bool coded = name.starts_with("blocks.") && tensor.shape.size() == 2 && tensor.shape[1] % 256 == 0;
+    std::vector<int64_t> shape = tensor.shape;
+    if (shape.size() > 4) {
+      shape[1] *= shape[0];
+      shape.erase(shape.begin());
+    }
+    header += text(name) + little<uint32_t>(uint32_t(shape.size()));
+    for (size_t i = shape.size(); i-- > 0;) header += little<uint64_t>(uint64_t(shape[i]));
+    header += little<uint32_t>(coded ? 12 : 0) + little<uint64_t>(end);
+    const auto elements = uint64_t(tensor.elements());
+    end += coded ? elements / 256 * 144 : elements * 4;
+    end = (end + 31) / 32 * 32;
+  }
+  header.resize((header.size() + 31) / 32 * 32, '\0');
+  write_text(path, header);
+  check(truncate(path.c_str(), static_cast<off_t>(header.size() + end)) == 0, path);
+}
+
 void write_sparse_t2v_folder(const fs::path& folder) {
   const auto expert = published_tensors("official_dit_t2v_a14b");
   for (const char* name : {"high_noise_model", "low_noise_model"}) {

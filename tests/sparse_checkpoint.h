@@ -20,6 +20,8 @@ void write_sparse_shards(const std::filesystem::path& folder, const std::map<std
 /// Writes an archive as torch.save does: a pickled state dict, one record for each storage at a multiple of 64 bytes,
 /// zip64 fields for what lies past 4 GiB.
 void write_sparse_pth(const std::filesystem::path& path, const std::map<std::string, StoredTensor>& tensors);
+/// Writes a GGUF file: matrices of the blocks in Q4_K, other tensors in F32, the first two of five axes as one.
+void write_sparse_gguf(const std::filesystem::path& path, const std::map<std::string, StoredTensor>& tensors);
 /// The folder of Wan2.2-T2V-A14B: two experts of six shards (57 GB each), text encoder, VAE, config.json.
 void write_sparse_t2v_folder(const std::filesystem::path& folder);
 

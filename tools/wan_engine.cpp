@@ -59,6 +59,8 @@ int run(const Command& command) {
   if (command.name == "convert") return run_convert(command, console), 0;
   Contexts contexts(options_of_environment(), attention_file(attention_cache_path()));
   if (command.check) return run_check(command, contexts, console);
+  if (command.plan) return run_plan(command, contexts), 0;
+  if (command.dry_run) return run_dry(command, contexts), 0;
   if (command.name == "batch") return run_batch(command, contexts, console);
   if (command.name == "replay") return run_replay(command, contexts, console), 0;
   if (command.name == "decode") return run_decode(command, contexts, console), 0;

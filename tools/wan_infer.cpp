@@ -38,7 +38,7 @@ int main(int argc, char** argv) {
   wan::take_signals();
   try {
     const wan::Command command = wan::parse_command_line(argc, argv);
-    if (command.answer.empty() && !command.dry_run) return become_engine(argv);
+    if (command.answer.empty() && (!command.dry_run || command.names_model())) return become_engine(argv);
     std::cout << (!command.answer.empty()        ? command.answer
                   : command.log_format == "json" ? wan::dry_run_json(command.request)
                                                  : wan::dry_run_text(command.request));

@@ -4,14 +4,11 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
-#include <algorithm>
-#include <cstdlib>
 #include <fstream>
-#include <limits>
 #include <optional>
-#include <sstream>
 
 #include "engine/base/error.h"
+#include "engine/residency/host_memory.h"
 
 namespace wan {
 
@@ -38,25 +35,6 @@ std::optional<uint64_t> proc_kilobytes(const char* path, const std::string& key)
   for (std::string line; std::getline(in, line);)
     if (line.starts_with(key)) return std::stoull(line.substr(key.size())) * 1024;
   return std::nullopt;
-}
-
-std::optional<uint64_t> read_number(const char* path) {
-  std::ifstream in(path);
-  uint64_t value;
-  if (in >> value) return value;
-  return std::nullopt;  // absent, or "max"
-}
-
-/// What the control group leaves: its limit less what it holds, page cache not counted.
-uint64_t cgroup_headroom() {
-  auto limit = read_number("/sys/fs/cgroup/memory.max");
-  auto used = read_number("/sys/fs/cgroup/memory.current");
-  if (!limit || !used) return std::numeric_limits<uint64_t>::max();
-  std::ifstream stat("/sys/fs/cgroup/memory.stat");
-  uint64_t cache = 0, value;
-  for (std::string key; stat >> key >> value;)
-    if (key == "inactive_file" || key == "active_file") cache += value;
-  return *limit - std::min(*limit, *used - std::min(*used, cache));
 }
 
 }  // namespace
@@ -101,8 +79,7 @@ void warn_of_cudnn(const Placement& placement, const Log& log) {
 
 uint64_t available_memory(at::Device device) {
   if (device.is_cuda()) return c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
-  return std::min(proc_kilobytes("/proc/meminfo", "MemAvailable:").value_or(std::numeric_limits<uint64_t>::max()),
-                  cgroup_headroom());
+  return host_available();
 }
 
 uint64_t peak_memory(at::Device device) {

@@ -20,14 +20,6 @@ bool is_transformer(Network network) {
   return network == Network::HighNoise || network == Network::LowNoise || network == Network::Speech;
 }
 
-/// What a product with weights in codes widens at a time, where a transformer has such.
-uint64_t widened_bytes(const ModelParts& parts, const Placement& placement) {
-  bool coded = placement.weights == Kept::Fp8 || placement.weights == Kept::Int8;
-  for (const auto& [network, part] : parts.networks)
-    coded = coded || (is_transformer(network) && open_network(network, parts).is_coded());
-  return coded ? kernels::kWidenedTileBytes : 0;
-}
-
 }  // namespace
 
 Extent largest_extent(const Request& request) {
@@ -40,12 +32,18 @@ Extent largest_extent(const Request& request) {
   return {request.rendered_frames(), size.height, size.width};
 }
 
-uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Placement& placement) {
+// Rows are those of all tokens, `dim` wide. The second branch's stream is there from the first block's text on.
+uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Placement& placement, bool copied) {
   const uint64_t tokens = uint64_t(extent.tokens()), element = c10::elementSize(placement.dtype);
   const uint64_t row = tokens * uint64_t(config.dim), hidden = tokens * uint64_t(config.ffn_dim);
-  const uint64_t streams = 2 * row * 4;                  // both branches' residuals, float32
-  uint64_t attention = (1 + 3 + 2 + 1) * row * element;  // normed input, q k v, rotated q k, output
-  uint64_t feed_forward = 2 * row * element + 2 * hidden * element;
+  const uint64_t streams = 2 * row * 4;  // both branches' residuals, float32
+  // q, k and v as one product, which stays until the attention has run; rotated q and k; its output.
+  const uint64_t joined = (3 + 2 + 1) * row * element;
+  // On the CPU the norm and the rotation of k: beside q, k, v and rotated q its values in float32, in 16 bits before and
+  // after the norm.
+  const uint64_t rotation = 4 * row * element + (element < 4 ? 2 : 1) * row * 4;
+  uint64_t attention = placement.device.is_cpu() ? std::max(rotation, copied ? joined : 0) : joined;
+  uint64_t feed_forward = 2 * row * element + hidden * element;  // normed input, output
   if (placement.precision != Precision::Exact) {
     // Codes of q, k and v; what stands in for the kernels on the CPU holds four of them in float32 on the way there.
     attention += (placement.device.is_cpu() ? 3 + 4 * 4 : 3) * row;
@@ -66,11 +64,21 @@ vae::Windows windows_for(const Placement& placement, uint64_t own_bytes, uint64_
   return placement.device.is_cuda() && own_bytes <= available ? vae::Windows::Own : vae::Windows::Shared;
 }
 
+uint64_t widened_bytes(const ModelParts& parts, const Placement& placement) {
+  bool coded = placement.weights == Kept::Fp8 || placement.weights == Kept::Int8;
+  for (const auto& [network, part] : parts.networks)
+    coded = coded || (is_transformer(network) && open_network(network, parts).is_coded());
+  return coded ? kernels::kWidenedTileBytes : 0;
+}
+
+int64_t vae_width(const ModelParts& parts) {
+  const Checkpoint vae = open_network(Network::Vae, parts);
+  const auto input = vae.tensors().find("encoder.conv1.weight");
+  return input == vae.tensors().end() || input->second.shape.empty() ? 0 : input->second.shape[0];
+}
+
 MemoryNeed decode_need(const ModelParts& parts, const Extent& extent, const Placement& placement) {
-  Checkpoint vae = open_network(Network::Vae, parts);
-  auto input = vae.tensors().find("encoder.conv1.weight");
-  int64_t base_width = input == vae.tensors().end() || input->second.shape.empty() ? 0 : input->second.shape[0];
-  const uint64_t working = vae_bytes(base_width, extent, placement.vae);
+  const uint64_t working = vae_bytes(vae_width(parts), extent, placement.vae);
   return {"decode", working + placed_bytes(Network::Vae, parts, placement), working};
 }
 

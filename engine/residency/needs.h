@@ -5,26 +5,26 @@
 
 #include "engine/base/note.h"
 #include "engine/residency/device.h"
+#include "engine/residency/extent.h"
 #include "engine/residency/networks.h"
 #include "models/wan/config.h"
 
 namespace wan {
 
-/// Size of a video as the networks see it, in pixels and rendered frames.
-struct Extent {
-  int64_t frames, height, width;
-  int64_t tokens() const { return ((frames - 1) / 4 + 1) * (height / 16) * (width / 16); }
-};
-
 /// Of the job's video, or of the largest that it can become where its input decides. A clip of speech counts as a video
 /// that is as much longer as its picture and its past have tokens.
 Extent largest_extent(const Request& request);
 
-/// Activations of one step with both guidance branches, in bytes.
-uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Placement& placement);
+/// Activations of one step with both guidance branches, in bytes. `copied`: weights are copied on the CPU, too, where it
+/// stands for a card; those of one input are then one matrix.
+uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Placement& placement, bool copied = false);
 /// Causal caches and the largest level's buffers of the VAE, in bytes; about the same for decoding and encoding.
 uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype,
                    vae::Windows windows = vae::Windows::Shared);
+/// Channels of the VAE's last level, from its headers; 0 where they cannot be told. Throws ModelError.
+int64_t vae_width(const ModelParts& parts);
+/// What a product with weights in codes widens at a time, where a transformer has such; else 0. Throws ModelError.
+uint64_t widened_bytes(const ModelParts& parts, const Placement& placement);
 /// Own windows on a GPU where they fit into `available` bytes. On the CPU memory is what counts.
 vae::Windows windows_for(const Placement& placement, uint64_t own_bytes, uint64_t available);
 

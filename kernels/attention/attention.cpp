@@ -90,9 +90,8 @@ namespace {
 /// Logits held at one time: 64 Mi values, 256 MiB in float32.
 constexpr int64_t kLogits = int64_t(1) << 26;
 
-}  // namespace
-
-Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias) {
+/// Some heads, on any device.
+Tensor of_heads(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias) {
   const at::ScalarType wide = accumulation(q.scalar_type());
   const int64_t queries = q.size(1), per_query = std::max<int64_t>(q.size(0) * q.size(2) * k.size(1), 1);
   const int64_t block = std::clamp<int64_t>(kLogits / per_query, 1, std::max<int64_t>(queries, 1));
@@ -105,6 +104,20 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale
     parts.push_back(at::matmul(logits.softmax(-1), values).transpose(1, 2).to(q.scalar_type()));
   }
   return parts.empty() ? at::zeros_like(q) : at::cat(parts, 1);
+}
+
+}  // namespace
+
+// On the CPU a head at a time: the library would share few queries with many keys among threads key by key.
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias) {
+  if (!q.is_cpu() || q.requires_grad()) return of_heads(q, k, v, scale, bias);
+  const Tensor out = at::empty_like(q, at::MemoryFormat::Contiguous);
+  in_pieces(q.size(2), [&](int64_t head) {
+    const auto of_head = [&](const Tensor& x) { return x.narrow(2, head, 1); };
+    const Tensor seen = bias.defined() && bias.dim() == 3 ? bias.narrow(0, head, 1) : bias;
+    of_head(out).copy_(of_heads(of_head(q), of_head(k), of_head(v), scale, seen));
+  });
+  return out;
 }
 
 }  // namespace reference

@@ -45,7 +45,9 @@ Tensor SelfAttention::operator()(Operand x, const Rope& rope) const {
                                             rope, heads, norm_q.eps, norm_q.weight.context());
   Tensor value = split_heads(products[2], heads);
   products.clear();
-  return o(attend_video(query, key, value, precision, o.weight.context()).flatten(-2));
+  const Tensor y = attend_video(query, key, value, precision, o.weight.context()).flatten(-2);
+  query = key = value = Tensor();  // the largest of a block: they make room for the output
+  return o(y);
 }
 
 CrossAttention::CrossAttention(const Scope& at, const WanConfig& config, at::ScalarType compute, Role query)

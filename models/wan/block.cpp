@@ -39,12 +39,13 @@ Modulation AttentionBlock::modulate(const Tensor& e0) const {
 }
 
 Operand AttentionBlock::attend_video(Tensor& x, const Modulation& rows, const Rope& rope, const Segments& ends) const {
-  Tensor y = self_attn(modulated_norm(x, rows.shift_attn, rows.scale_attn, ends, eps, self_attn.qkv.takes_codes(), compute,
-                                      modulation.context()),
+  Tensor y = self_attn(modulated_norm(x, rows.shift_attn, rows.scale_attn, ends, eps, self_attn.qkv.takes_codes(),
+                                      compute, modulation.context()),
                        rope);
   kernels::NextNorm next{
       .weight = norm3.weight.tensor(), .bias = norm3.bias.tensor(), .shift = {}, .scale = {}, .eps = norm3.eps};
-  return residual_norm(x, y, rows.gate_attn, next, ends, cross_attn.q.weight.takes_codes(), compute, modulation.context());
+  return residual_norm(x, y, rows.gate_attn, next, ends, cross_attn.q.weight.takes_codes(), compute,
+                       modulation.context());
 }
 
 void AttentionBlock::attend_text(Tensor& x, Operand normed, const Modulation& rows, const KeyValue& text,

@@ -49,7 +49,9 @@ void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> bra
       branch.x = k + 1 < branches.size() ? shared.clone() : shared;
     else
       normed = block.attend_video(branch.x, rows, pass.rope, pass.ends);
-    block.attend_text(branch.x, normed, rows, *text, pass.ends);
+    // The last one that it is for takes it along: it is freed within.
+    const bool shared_on = together && k + 1 < branches.size();
+    block.attend_text(branch.x, shared_on ? normed : std::move(normed), rows, *text, pass.ends);
   }
 }
 

@@ -131,6 +131,27 @@ TEST(CommandLine, AnUnknownFlagNamesTheNearest) {
   EXPECT_EQ(message("-prompt"), "[-prompt] is not a flag of t2v; the nearest is --prompt");
 }
 
+TEST(CommandLine, APlanIsForThisMachineOrADescribedOne) {
+  const Command here = read({"plan", "t2v", "--model", "m", "--prompt", "x"});
+  EXPECT_TRUE(here.plan);
+  EXPECT_FALSE(here.check);
+  EXPECT_TRUE(here.is_render());
+  EXPECT_FALSE(here.machine.any());
+  const Command other = read({"plan", "i2v", "--model", "m", "--prompt", "x", "--image", "http://127.0.0.1/a.png",
+                              "--gpu", "24GB", "--host", "32GB", "--link", "25GB/s", "--disk=3GB/s", "--json"});
+  EXPECT_EQ(other.machine.gpu, "24GB");
+  EXPECT_EQ(other.machine.host, "32GB");
+  EXPECT_EQ(other.machine.link, "25GB/s");
+  EXPECT_EQ(other.machine.disk, "3GB/s");
+  EXPECT_TRUE(other.json);
+  EXPECT_EQ(
+      wrong({"plan", "t2v", "--model", "m", "--prompt", "x", "--gpu", "0GB", "--link", "0GB/s", "--num-frames", "0"}),
+      "gpu link num_frames");
+  EXPECT_EQ(wrong({"plan", "batch", "a"}), "command");
+  EXPECT_EQ(wrong({"t2v", "--model", "m", "--prompt", "x", "--gpu", "24GB"}), "--gpu");
+  EXPECT_FALSE(read({"t2v", "--model", "m", "--prompt", "x"}).plan);
+}
+
 TEST(CommandLine, DryRunNeedsNoModel) {
   Command command = read({"t2v", "--prompt", "x", "--dry-run", "--seed", "1", "--solver", "dpm++",
                           "--num-inference-steps", "4", "--num-frames", "20"});

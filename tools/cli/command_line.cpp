@@ -125,6 +125,8 @@ class Reader {
     command_.verify = texts_.count("--verify") > 0;
     if (command_.verify && !is_set("--verify")) command_.checksums = text("--verify");
     if (!command_.checksums.empty()) collect([&] { check_readable("verify", command_.checksums); });
+    command_.machine = {text("--gpu"), text("--host"), text("--link"), text("--disk")};
+    collect([&] { check_words(command_.machine); });
     command_.to = text("--to");
     if (command_.name == "convert" && command_.to.empty())
       fail("--to", "is required: bf16, fp8, int8 or gguf:Q8_0", "missing");
@@ -218,6 +220,18 @@ std::vector<std::string> split_values(int argc, const char* const* argv, CLI::Ap
   return words;
 }
 
+/// What --help begins with.
+std::string about(const std::string& before) {
+  if (before == "check")
+    return "Look whether a render or a batch can run, and stop; makes no file. Exit 0: it can, 2: a request, an "
+           "input or an output is wrong, 3: a model is.";
+  if (before == "plan")
+    return "Print where the weights of a render lie in each phase and what it takes, on this machine or on a described "
+           "one, and stop; reads the headers of the model's files. Exit 0: it fits, 2: it does not, or a request is "
+           "wrong, 3: a model is.";
+  return "Video from text, pictures, video and speech, with Wan 2.2 A14B on one's own GPU.";
+}
+
 void check_command_name(int argc, const char* const* argv, CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
@@ -231,18 +245,16 @@ void check_command_name(int argc, const char* const* argv, CLI::App& app) {
 }  // namespace
 
 Command parse_command_line(int argc, const char* const* argv) {
-  const bool check = argc > 1 && argv[1] == std::string("check");
-  if (check) --argc, ++argv;
-  CLI::App app(
-      check ? "Look whether a render or a batch can run, and stop; makes no file. Exit 0: it can, 2: a request, an "
-              "input or an output is wrong, 3: a model is."
-            : "Video from text, pictures, video and speech, with Wan 2.2 A14B on one's own GPU.",
-      check ? "wan-infer check" : "wan-infer");
+  const std::string before = is_prefix(argc > 1 ? argv[1] : "") ? argv[1] : "";
+  if (!before.empty()) --argc, ++argv;
+  CLI::App app(about(before), before.empty() ? "wan-infer" : "wan-infer " + before);
   add_commands(app);
-  if (check)
+  if (before == "check")
     add_check(app);
+  else if (before == "plan")
+    add_plan(app);
   else
-    app.add_subcommand("check", "Before t2v, i2v, v2v, s2v or batch: look whether it can run, and stop");
+    add_prefixes(app);
   check_command_name(argc, argv, app);
   Command command;
   try {
@@ -259,7 +271,8 @@ Command parse_command_line(int argc, const char* const* argv) {
     return command;
   }
   command = Reader(*app.get_subcommands().front()).read();
-  command.check = check;
+  command.check = before == "check";
+  command.plan = before == "plan";
   return command;
 }
 

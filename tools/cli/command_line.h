@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/base/error.h"
+#include "engine/request/machine_words.h"
 #include "engine/request/request.h"
 
 namespace wan {
@@ -33,11 +34,17 @@ struct Command {
   std::string log_format;     // text | json
   std::string contact_sheet;  // PNG beside the video; empty: none
   int64_t threads = 0;        // CPU threads; 0: as many as the machine has
-  bool dry_run = false;       // print the steps and stop
+  bool dry_run = false;       // print the steps, and where a model is given its plan, and stop
 
-  bool check = false;  // of t2v and its like, batch: look only whether it can run
-  bool json = false;   // check, inspect: what was found as JSON
+  bool check = false;    // of t2v and its like, batch: look only whether it can run
+  bool plan = false;     // of t2v and its like: print where its weights lie and what that takes, and stop
+  MachineWords machine;  // plan: that it is for; empty: this one
+  bool json = false;     // check, plan, inspect: what was found as JSON
 
+  /// Whether a model was given, for whose files --dry-run shows the plan, too.
+  bool names_model() const {
+    return !request.model.empty() || !request.high_noise.empty() || !request.transformer.empty();
+  }
   bool is_render() const { return name == "t2v" || name == "i2v" || name == "v2v" || name == "s2v"; }
 };
 

@@ -10,6 +10,7 @@ namespace wan {
 namespace {
 
 constexpr const char* kGeneral = "General";
+constexpr const char* kMachine = "Machine";
 
 /// What names the model or its parts, and `others`.
 std::vector<const char*> with_model(const std::vector<const char*>& others) {
@@ -73,7 +74,8 @@ void add_task(CLI::App& app, Task task, const std::string& about) {
   for (const Parameter& parameter : parameters())
     if (parameter.accepts(task)) add_parameter(*command, parameter, task, parameter.required);
   add_single(*command);
-  add_flag(*command, "--dry-run", "", "Print the table of steps and stop; needs no model.", kGeneral);
+  add_flag(*command, "--dry-run", "", "Print the table of steps, and the plan where a model is given, and stop.",
+           kGeneral);
   add_run_flags(*command);
 }
 
@@ -154,6 +156,33 @@ void add_commands(CLI::App& app) {
   for (CLI::App* command : app.get_subcommands({})) {
     command->formatter(formatter);
     command->allow_extras();  // so that we, and not the library, name what is unknown
+  }
+}
+
+bool is_prefix(const std::string& word) {
+  return word == "check" || word == "plan";
+}
+
+void add_prefixes(CLI::App& app) {
+  app.add_subcommand("check", "Before t2v, i2v, v2v, s2v or batch: look whether it can run, and stop");
+  app.add_subcommand("plan", "Before t2v, i2v, v2v or s2v: print what it takes of memory and time, and stop");
+}
+
+void add_plan(CLI::App& app) {
+  for (CLI::App* command : app.get_subcommands({})) {
+    if (!task_named(command->get_name())) {
+      app.remove_subcommand(command);
+      continue;
+    }
+    add_flag(
+        *command, "--gpu", "SIZE|NAME",
+        "A card of that size (24GB is 24 * 10^9 bytes, 24GiB 24 * 2^30) or of that name (4090), instead of what is "
+        "here.",
+        kMachine);
+    add_flag(*command, "--host", "SIZE", "So much available host memory.", kMachine);
+    add_flag(*command, "--link", "SPEED", "So fast a link from host memory to the card: 25GB/s.", kMachine);
+    add_flag(*command, "--disk", "SPEED", "So fast a disk: 3GB/s.", kMachine);
+    add_flag(*command, "--json", "", "Print the plan as one JSON object, in bytes and seconds.", kGeneral);
   }
 }
 

@@ -8,9 +8,12 @@
 #include "engine/job/check.h"
 #include "engine/job/single.h"
 #include "engine/request/manifest.h"
+#include "engine/residency/job_plan.h"
 #include "models/files/scratch_folder.h"
 #include "tools/cli/batch_output.h"
 #include "tools/cli/check_output.h"
+#include "tools/cli/dry_run.h"
+#include "tools/cli/plan_output.h"
 
 namespace wan {
 namespace {
@@ -63,6 +66,22 @@ int run_check(const Command& command, Contexts& contexts, Console& console) {
                                                       console);
   std::cout << (command.json ? to_json(results).dump(2) + "\n" : to_text(results, command.name));
   return exit_code_of(results);
+}
+
+void run_plan(const Command& command, Contexts& contexts) {
+  const JobPlan made = job_plan(command.request, command.machine, &contexts);
+  std::cout << (command.json ? to_json(made).dump(2) + "\n" : to_text(made));
+}
+
+void run_dry(const Command& command, Contexts& contexts) {
+  if (command.log_format == "json") {
+    nlohmann::ordered_json all = nlohmann::ordered_json::parse(dry_run_json(command.request));
+    all["plan"] = to_json(job_plan(command.request, command.machine, &contexts));
+    std::cout << all.dump() << "\n";
+    return;
+  }
+  std::cout << dry_run_text(command.request) << "\n" << std::flush;
+  std::cout << to_text(job_plan(command.request, command.machine, &contexts));
 }
 
 }  // namespace wan

@@ -31,14 +31,15 @@ struct Alike {
 }  // namespace
 
 std::string command_word(int argc, const char* const* argv) {
-  const int at = argc > 1 && argv[1] == std::string("check") ? 2 : 1;
+  const int at = argc > 1 && is_prefix(argv[1]) ? 2 : 1;
   return argc > at ? argv[at] : "";
 }
 
 std::string typed_name(const std::string& command, const std::string& field) {
   if (const Parameter* parameter = find_parameter(field))
     return has_flag(command, *parameter) ? parameter->flag() : field;
-  for (const char* flag : {"--contact-sheet", "--threads", "--log-format", "--order", "--work", "--verify"}) {
+  for (const char* flag : {"--contact-sheet", "--threads", "--log-format", "--order", "--work", "--verify", "--gpu",
+                           "--host", "--link", "--disk"}) {
     if (flag == std::string("--work") && command != "batch") continue;
     std::string name = flag + 2;
     if (field == name) return flag;
@@ -70,7 +71,7 @@ std::vector<std::string> refusal_lines(const InvalidRequest& invalid, const std:
 }
 
 bool wants_json(int argc, const char* const* argv) {
-  if (argc < 2 || argv[1] != std::string("check")) return false;
+  if (argc < 2 || !is_prefix(argv[1])) return false;
   return std::any_of(argv + 2, argv + argc, [](const char* word) { return word == std::string("--json"); });
 }
 

@@ -8,7 +8,7 @@
 
 namespace wan {
 
-/// The command among the words of a command line, also behind `check`; empty where there is none.
+/// The command among the words of a command line, also behind `check` and `plan`; empty where there is none.
 std::string command_word(int argc, const char* const* argv);
 
 /// A field as the user of this command writes it: --video for video_url, where the command has the flag; else itself.
@@ -18,7 +18,7 @@ std::string typed_name(const std::string& command, const std::string& field);
 /// five, and how many more there are.
 std::vector<std::string> refusal_lines(const InvalidRequest& invalid, const std::string& command);
 
-/// Whether `check` was asked for JSON; and what it then prints where not even a job could be read from the command:
+/// Whether `check` or `plan` was asked for JSON; and what it then prints where not even a job could be read from the command:
 /// {"fits": false, "jobs": [], "errors": [{"field", "text"}]}.
 bool wants_json(int argc, const char* const* argv);
 std::string refused_json(const InvalidRequest& invalid);

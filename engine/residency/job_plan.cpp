@@ -1,0 +1,45 @@
+#include "engine/residency/job_plan.h"
+
+#include "engine/residency/advice.h"
+#include "engine/residency/find_parts.h"
+#include "engine/residency/probed_machine.h"
+#include "engine/residency/request_workload.h"
+
+namespace wan {
+
+namespace {
+
+/// The same request with other weights; they change bits of the video, so that they are for the user to ask for.
+std::vector<Alternative> alternatives(const Request& request, const ModelParts& parts, const Machine& machine,
+                                      bool described_card, bool copied) {
+  std::vector<Alternative> others;
+  if (!machine.is_card || request.weights == "fp8" || request.weights == "int8") return others;
+  Request fewer = request;
+  fewer.weights = "fp8";
+  const Placement placement = described_card ? placement_on_card(fewer) : resolve_placement(fewer);
+  others.push_back({"--weights fp8", workload_of(fewer, parts, placement, copied)});
+  return others;
+}
+
+}  // namespace
+
+JobPlan job_plan(const Request& request, const MachineWords& words, Contexts* contexts) {
+  check_words(words);
+  const bool described_card = !words.gpu.empty();
+  const Placement placement = described_card ? placement_on_card(request) : resolve_placement(request, contexts);
+  const bool measure = words.link.empty() && !described_card;
+  const Machine here = probed_machine(described_card ? Placement{} : placement, 0, measure);
+  JobPlan made{described(words, here), {}, {}};
+  const bool copied = made.machine.is_card && placement.device.is_cpu();
+  const ModelParts parts = find_parts(request);
+  made.workload = workload_of(request, parts, placement, copied);
+  made.plan = plan(made.workload, made.machine);
+  if (request.task == Task::S2V)
+    made.machine.assumed.emplace_back(
+        "the speech fits into one clip; each further one takes as long for sampling and decoding");
+  made.plan.advice = advice(made.workload, made.machine, made.plan,
+                            alternatives(request, parts, made.machine, described_card, copied));
+  return made;
+}
+
+}  // namespace wan

@@ -1,0 +1,59 @@
+// How the weights of one network lie in a budget: all on the device, or some blocks in slots that others pass through.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/residency/block_sizes.h"
+
+namespace wan {
+
+/// Whole: all weights are on the device. Streamed: some blocks are, the others pass through slots, one after another, at
+/// each forward. Host: it computes on the CPU, from its mapped files (the text encoder alone).
+enum class Residency { Whole, Streamed, Host };
+const char* residency_name(Residency residency);  // "whole", "streamed", "host"
+
+struct NetworkPlan {
+  Network network = Network::Vae;
+  Residency residency = Residency::Whole;
+  int64_t blocks = 0;       // that the network has
+  int64_t kept_blocks = 0;  // of them, that stay on the device: all where it is Whole
+  int64_t slots = 0;        // for the others; 0 where it is Whole
+  int64_t held_images =
+      0;  // of the others, whose bytes as they lie on the device are held in host memory; the rest are
+          // made again from the file at each use
+  uint64_t device_bytes = 0;  // that its weights take there: what is in no block, kept blocks and slots
+  int64_t pinned_images = 0;  // of the held ones, in pinned memory; the first ones in their order
+  uint64_t host_bytes = 0;    // of held images and of mapped files that are read again at each forward
+};
+
+/// Where the bytes of a streamed block come from.
+enum class Image {
+  Pinned,    // pinned host memory
+  Pageable,  // ordinary host memory, or mapped pages that are there: through a pinned ring
+  File,      // the disk, at each use
+};
+
+/// What one network has for itself.
+struct Room {
+  uint64_t device = 0;    // beside activations and other networks
+  uint64_t host = 0;      // for images of blocks
+  uint64_t pinnable = 0;  // of that
+};
+
+/// Whole where it fits, else Streamed through three slots, or two where three have no room, with as many blocks kept as fit.
+/// Throws std::length_error where not even two slots and what is in no block fit.
+NetworkPlan place_network(const NetworkSizes& sizes, const Room& room);
+/// The least that the device must hold of it: two slots and what is in no block, or all of it where that is less.
+uint64_t least_bytes(const NetworkSizes& sizes);
+
+/// `marked` of `count` spread evenly, as flags: of blocks those that stay on the device, so that each copy has several
+/// blocks' computing to hide behind. The first unmarked one comes as late as the spread allows.
+std::vector<bool> spread_evenly(int64_t count, int64_t marked);
+/// Which blocks stay on the device in this plan.
+std::vector<bool> kept_blocks(const NetworkPlan& plan);
+
+/// Where each block's bytes come from, in the order of all blocks; kept ones are Pinned and never copied.
+std::vector<Image> images_of(const NetworkPlan& plan);
+
+}  // namespace wan

@@ -1,0 +1,95 @@
+#include "engine/residency/probed_machine.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/CachingDeviceAllocator.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "engine/base/text.h"
+#include "engine/base/units.h"
+#include "engine/residency/host_memory.h"
+
+namespace wan {
+
+namespace {
+
+// What one core of a server's processor reaches in float32 products, and a memory with four channels.
+constexpr double kCoreFlops = 40e9, kHostBandwidth = 40e9;
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+at::Tensor host_buffer(int64_t bytes, bool pinned) {
+  try {
+    return at::ones({bytes}, at::TensorOptions(at::kByte).pinned_memory(pinned));
+  } catch (const c10::Error&) {  // pinned memory refused
+    return at::ones({bytes}, at::kByte);
+  }
+}
+
+void probe_card(Machine& machine, at::Device device, bool measure) {
+  const auto [free, total] = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
+  machine.device_free = free;
+  machine.device_total = total;
+  machine.has_display = display_on_nvidia();
+  machine.budget = budget_of(free, machine.has_display);
+  const std::string name = nvidia_name("");
+  const Card* known = name.empty() ? nullptr : card_named(name);
+  const Card& card = known ? *known : card_of_size(total);
+  take_card(machine, card);
+  machine.device = name.empty() ? device.str() : name;
+  if (!known) machine.assumed.push_back("the card computes as fast as " + std::string(card.name));
+  if (measure)
+    set_link(machine, measured_link(device));
+  else
+    machine.assumed.push_back("the link carries " + rate_text(machine.link));
+}
+
+void probe_cpu(Machine& machine) {
+  const int threads = at::get_num_threads();
+  machine.device = "cpu";
+  machine.linear = machine.host_linear;
+  machine.linear8 = machine.linear;
+  machine.attention = machine.linear / 2;
+  machine.bandwidth = kHostBandwidth;
+  machine.device_total = machine.device_free = machine.budget = machine.host_available;
+  set_link(machine, kHostBandwidth / 4);
+  machine.assumed.push_back("the processor computes " + std::to_string(int64_t(machine.linear / 1e9)) + " GFLOP/s on " +
+                            std::to_string(threads) + " threads");
+}
+
+}  // namespace
+
+double measured_link(at::Device device) {
+  constexpr int64_t kBytes = 64 << 20;
+  constexpr int kTimes = 4;
+  const at::Tensor from = host_buffer(kBytes, device.is_cuda()),
+                   to = at::empty({kBytes}, from.options().device(device));
+  to.copy_(from);  // the first copy pays for what later ones find ready
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < kTimes; ++i) to.copy_(from);
+  return double(kBytes) * kTimes / std::max(seconds_since(start), 1e-6);
+}
+
+Machine probed_machine(const Placement& placement, uint64_t allowed, bool measure) {
+  Machine machine;
+  set_host(machine, host_available());
+  machine.host_linear = at::get_num_threads() * kCoreFlops;
+  if (placement.device.is_cuda())
+    probe_card(machine, placement.device, measure);
+  else
+    probe_cpu(machine);
+  if (allowed == 0) return machine;
+  machine.budget = allowed;
+  if (machine.is_card) return machine;
+  machine.is_card = true;
+  machine.device = "cpu as a card of " + gigabytes(allowed);
+  machine.device_total = machine.device_free = allowed;
+  set_host(machine, machine.host_available - std::min(machine.host_available, allowed));
+  return machine;
+}
+
+}  // namespace wan

@@ -1,0 +1,144 @@
+#include "engine/residency/request_workload.h"
+
+#include <algorithm>
+
+#include "engine/request/schedule.h"
+#include "engine/residency/needs.h"
+#include "engine/residency/network_sizes.h"
+#include "engine/residency/open_network.h"
+
+namespace wan {
+
+namespace {
+
+// Of the official VAE (96 channels), for each pixel of each frame: FLOPs of its convolutions and bytes that pass through
+// memory around them. A convolution reaches less of the card than a matrix product does: it counts for more of them.
+constexpr double kDecodeFlops = 8.56e6, kEncodeFlops = 5.12e6, kVaeBytes = 10.0e3, kConvolution = 1.6;
+/// Bytes for each token and channel that norms, rotations, gates and activations of a block read and write: where they are
+/// fused (a card) and where each is a pass of its own (the CPU).
+constexpr double kFusedBytes = 52, kUnfusedBytes = 400;
+/// Tokens of a long prompt; true tokens alone are computed.
+constexpr double kPromptTokens = 256, kPrompts = 2;
+
+constexpr int64_t kTextTokens = 512;
+
+struct Shapes {
+  WanConfig config;
+  Placement placement;
+  int64_t vae_width;
+  uint64_t widened;      // bytes of the tile in which codes are widened
+  double block_weights;  // of a block
+  bool coded, encodes, copied;
+};
+
+Work block_work(const Shapes& shapes, double tokens) {
+  const double d = double(shapes.config.dim), f = double(shapes.config.ffn_dim), text = double(shapes.config.text_len);
+  Work work;
+  work.linear = 2 * tokens * (6 * d * d + 2 * d * f);
+  work.attention = 4 * tokens * tokens * d + 4 * tokens * text * d;
+  work.bytes = tokens * d * (shapes.placement.device.is_cpu() ? kUnfusedBytes : kFusedBytes);
+  if (shapes.coded) work.bytes += shapes.block_weights * (1 + 2 + 2);  // read as codes, written and read in 16 bits
+  return work;
+}
+
+Work rest_work(const Shapes& shapes, double tokens) {
+  const double d = double(shapes.config.dim), patch = double(WanConfig::patch_values());
+  Work work;
+  work.linear = 2 * tokens * d * patch * double(shapes.config.in_dim + shapes.config.out_dim);
+  work.bytes = tokens * d * 16;
+  return work;
+}
+
+Work vae_work(const Shapes& shapes, const Extent& extent, double flops) {
+  const double wide = double(shapes.vae_width) / 96, pixels = double(extent.frames * extent.height * extent.width);
+  Work work;
+  work.linear = pixels * flops * kConvolution * wide * wide;
+  work.bytes = pixels * kVaeBytes * wide;
+  return work;
+}
+
+/// States and hidden rows of one prompt of full length, and the bias of its attention.
+uint64_t text_bytes(const ModelParts& parts, const Placement& placement) {
+  const Checkpoint headers = open_network(Network::TextEncoder, parts);
+  const auto size = [&](const char* name, size_t axis) {
+    const auto found = headers.tensors().find(name);
+    return found == headers.tensors().end() || found->second.shape.size() <= axis ? 0 : found->second.shape[axis];
+  };
+  const uint64_t element = c10::elementSize(placement.dtype);
+  const uint64_t dim = uint64_t(size("token_embedding.weight", 1));
+  const uint64_t hidden = uint64_t(size("blocks.0.ffn.fc1.weight", 0));
+  const uint64_t heads = uint64_t(size("blocks.0.pos_embedding.embedding.weight", 1));
+  return uint64_t(kTextTokens) * (dim * (3 * 4 + 4 * element) + 3 * hidden * element) +
+         heads * uint64_t(kTextTokens * kTextTokens) * (4 + element);
+}
+
+Demand demand_of(const Shapes& shapes, const Extent& extent, const Work& text_work, uint64_t text) {
+  Demand demand;
+  const double tokens = double(extent.tokens());
+  demand.text = text;
+  demand.denoise = denoise_bytes(shapes.config, extent, shapes.placement, shapes.copied) + shapes.widened;
+  demand.vae_shared = vae_bytes(shapes.vae_width, extent, shapes.placement.vae);
+  if (!shapes.placement.device.is_cpu())
+    demand.vae_own = vae_bytes(shapes.vae_width, extent, shapes.placement.vae, vae::Windows::Own);
+  if (shapes.encodes) {
+    demand.encode = demand.vae_shared;
+    demand.encode_work = vae_work(shapes, extent, kEncodeFlops);
+  }
+  demand.block = block_work(shapes, tokens);
+  demand.rest = rest_work(shapes, tokens);
+  demand.text_work = text_work;
+  demand.decode_work = vae_work(shapes, extent, kDecodeFlops);
+  return demand;
+}
+
+void count_steps(const Request& request, Workload& workload) {
+  for (const Step& step : make_schedule(request)) {
+    const bool high = step.high && request.task != Task::S2V;
+    const int64_t branches = step.guidance == 1 ? 1 : 2;
+    ++(high ? workload.high_steps : workload.low_steps);
+    (high ? workload.high_forwards : workload.low_forwards) += branches;
+  }
+}
+
+}  // namespace
+
+Placement placement_on_card(const Request& request) {
+  Request on_cpu = request;
+  on_cpu.device = on_cpu.noise_device = "cpu";
+  Placement placement = resolve_placement(on_cpu);
+  placement.device = placement.noise = at::Device(at::kCUDA, 0);
+  placement.dtype = request.dtype == "float32" ? at::kFloat : at::kBFloat16;
+  placement.vae = placement.dtype == at::kBFloat16 ? at::kHalf : at::kFloat;
+  return placement;
+}
+
+Workload workload_of(const Request& request, const ModelParts& parts, const Placement& placement, bool copied) {
+  Workload workload;
+  workload.task = request.task;
+  workload.extent = largest_extent(request);
+  workload.eight_bit = placement.precision != Precision::Exact;
+  workload.networks = network_sizes(parts, placement, copied);
+  count_steps(request, workload);
+
+  const NetworkSizes& text = workload.networks.at(Network::TextEncoder);
+  const NetworkSizes& transformer = workload.networks.at(parts.is_speech() ? Network::Speech : Network::HighNoise);
+  Shapes shapes{.config = transformer_config(parts),
+                .placement = placement,
+                .vae_width = vae_width(parts),
+                .widened = widened_bytes(parts, placement),
+                .block_weights = 0,
+                .coded = false,
+                .encodes = request.task != Task::T2V,
+                .copied = copied};
+  shapes.coded = shapes.widened > 0;
+  shapes.block_weights = transformer.block_flops / 2 / double(std::max<size_t>(transformer.blocks.size(), 1));
+  Work text_work;
+  text_work.linear = text.block_flops * kPromptTokens * kPrompts;
+  const uint64_t text_activations = text_bytes(parts, placement);
+  workload.demand = [shapes, text_work, text_activations](const Extent& extent) {
+    return demand_of(shapes, extent, text_work, text_activations);
+  };
+  return workload;
+}
+
+}  // namespace wan

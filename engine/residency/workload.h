@@ -1,0 +1,48 @@
+// What a job asks of a machine: sizes of its networks, activations and arithmetic at its size, and how often each runs.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "engine/request/request.h"
+#include "engine/residency/block_sizes.h"
+#include "engine/residency/extent.h"
+
+namespace wan {
+
+/// Arithmetic of a part of a network.
+struct Work {
+  double linear = 0;     // FLOPs of matrix products and convolutions
+  double attention = 0;  // FLOPs of attention
+  double bytes = 0;      // read and written in the device's memory, as far as no product hides it
+
+  Work operator+(const Work& other) const;
+  Work operator*(double times) const;
+};
+
+/// What depends on the video's size.
+struct Demand {
+  uint64_t text = 0, denoise = 0;                       // activations in bytes, of encoding the prompts and of a step
+  uint64_t encode = 0;                                  // of the VAE's encoder; 0 where the job encodes nothing
+  uint64_t vae_own = 0, vae_shared = 0, vae_tiles = 0;  // of the decoder in each way; 0: it has not that way
+  Work block;                                           // of one transformer block and one guidance branch
+  Work rest;                                            // of a forward outside of its blocks
+  Work text_work;                                       // of both prompts through the whole text encoder
+  Work encode_work, decode_work;
+};
+
+struct Workload {
+  Task task = Task::T2V;
+  Extent extent{};
+  bool eight_bit = false;                       // products of the blocks run in 8 bits (--precision)
+  int64_t high_steps = 0, low_steps = 0;        // speech has low_steps alone, of one clip
+  int64_t high_forwards = 0, low_forwards = 0;  // steps times guidance branches
+  int64_t clips = 1;                            // of speech
+  bool text_on_host = true;                     // whether the text encoder may compute on the CPU
+  std::map<Network, NetworkSizes> networks;
+  std::function<Demand(const Extent&)> demand;  // throws nothing
+};
+
+}  // namespace wan

@@ -141,6 +141,7 @@ TEST_F(ChangedFiles, ABatchKeepsItsWorkBetweenPhases) {
   for (const JobResult& job : ended.jobs) {
     EXPECT_EQ(job.state, JobState::Failed);
     EXPECT_NE(job.error.find("[" + kLow + "] must stay as it was when the run began"), std::string::npos) << job.error;
+    ASSERT_TRUE(job.failure);
     EXPECT_THROW(std::rethrow_exception(job.failure), ModelError);
   }
   put_back();

@@ -1,28 +1,21 @@
 // The program that does the work: what wan-infer becomes once the command line is understood.
 #include <c10/core/InferenceMode.h>
 
-#include <csignal>
-#include <filesystem>
 #include <iostream>
-#include <sstream>
 
-#include "engine/base/error.h"
 #include "engine/job/single.h"
 #include "engine/residency/device.h"
-#include "engine/residency/failure.h"
-#include "engine/residency/inspect.h"
 #include "engine/residency/verify.h"
 #include "engine/sampling/attention_record.h"
 #include "kernels/op/pieces.h"
 #include "models/files/bus_error.h"
-#include "models/files/error.h"
 #include "tools/cli/command_line.h"
 #include "tools/cli/console.h"
 #include "tools/cli/convert_command.h"
 #include "tools/cli/environment.h"
+#include "tools/cli/exit_code.h"
 #include "tools/cli/inspect_output.h"
 #include "tools/cli/job_commands.h"
-#include "tools/cli/refusal.h"
 #include "tools/cli/signals.h"
 #include "tools/cli/stored_commands.h"
 #include "tools/cli/threads.h"
@@ -38,14 +31,6 @@ int run_verify(const Command& command, Console& console) {
   else
     std::cout << to_text(found);
   return found.count(FileState::Differs) + found.count(FileState::Absent) > 0 ? 3 : 0;
-}
-
-void run_inspect(const Command& command) {
-  Inspection found = inspect(command.input);
-  if (command.log_format == "json")
-    std::cout << to_json(found, true).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
-  else
-    std::cout << to_text(found, false);
 }
 
 /// The exit code of a command that was carried out.
@@ -68,46 +53,6 @@ int run(const Command& command) {
   return 0;
 }
 
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream in(text);
-  for (std::string line; std::getline(in, line);) lines.push_back(line);
-  return lines;
-}
-
-/// Kinds of failure to exit codes: the one place that knows them.
-int exit_code(int argc, char** argv) {
-  auto complain = [](const std::string& text) { std::cerr << "wan-infer: " << text << "\n"; };
-  try {
-    const int code = run(parse_command_line(argc, argv));
-    if (std::cout.flush()) return code;
-    complain("[stdout] cannot be written; the result is incomplete");
-    return 1;
-  } catch (const InvalidRequest& invalid) {
-    if (wants_json(argc, argv)) std::cout << refused_json(invalid) << std::flush;
-    for (const std::string& line : refusal_lines(invalid, command_word(argc, argv))) complain(line);
-    return 2;
-  } catch (const OtherFiles& others) {
-    for (const std::string& line : others.lines) complain(line);
-    return 3;
-  } catch (const EnvironmentError& error) {
-    complain(error.what());
-    return 2;
-  } catch (const ModelError& error) {
-    for (const std::string& line : lines_of(error.what())) complain(line);
-    return 3;
-  } catch (const Cancelled& stopped) {
-    const int signal = signal_that_came() ? signal_that_came() : SIGINT;
-    complain("[stop] " + signal_text(signal) + "; " + stopped.what());
-    return 128 + signal;
-  } catch (const std::filesystem::filesystem_error& error) {
-    complain("[" + shown_name(error.path1().string()) + "] " + error.code().message());
-  } catch (const std::exception& error) {
-    complain(text_of(error));
-  }
-  return 1;
-}
-
 }  // namespace
 }  // namespace wan
 
@@ -115,5 +60,5 @@ int main(int argc, char** argv) {
   wan::take_signals();
   wan::install_bus_handler();
   wan::kernels::fix_order_of_sums();
-  return wan::exit_code(argc, argv);
+  return wan::exit_code(argc, argv, wan::run);
 }

@@ -18,14 +18,17 @@
 
 namespace {
 
-/// Returns only where wan-engine cannot be started.
-int become_engine(char** argv) {
+/// Returns only where the program that does the work cannot be started: wan-inspect for what it can do, where it is
+/// there, else wan-engine.
+int become_engine(char** argv, const wan::Command& command) {
   // OpenMP's threads spin while they wait for each other, which on a busy machine takes the very cores they wait for: a
   // render of two seconds took a hundred. It reads its environment when it is loaded, so this is the place.
   setenv("OMP_WAIT_POLICY", "passive", 0);
-  const std::string engine = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "wan-engine";
+  const std::filesystem::path folder = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  const std::string engine = folder / "wan-engine", inspect = folder / "wan-inspect";
   wan::hold_signals();  // libtorch takes half a second to be loaded; wan-engine gets what comes meanwhile
   if (const int came = wan::signal_that_came()) raise(came);
+  if (command.name == "inspect" && !command.verify) execv(inspect.c_str(), argv);
   execv(engine.c_str(), argv);
   std::cerr << "wan-infer: [wan-engine] must lie beside this program: " << std::strerror(errno)
             << "; ./run build makes it\n";
@@ -38,7 +41,7 @@ int main(int argc, char** argv) {
   wan::take_signals();
   try {
     const wan::Command command = wan::parse_command_line(argc, argv);
-    if (command.answer.empty() && (!command.dry_run || command.names_model())) return become_engine(argv);
+    if (command.answer.empty() && (!command.dry_run || command.names_model())) return become_engine(argv, command);
     std::cout << (!command.answer.empty()        ? command.answer
                   : command.log_format == "json" ? wan::dry_run_json(command.request)
                                                  : wan::dry_run_text(command.request));

@@ -7,6 +7,7 @@
 #include "engine/request/params.h"
 #include "engine/residency/find_parts.h"
 #include "engine/residency/model_check.h"
+#include "engine/residency/unchanged.h"
 #include "engine/sampling/attention_record.h"
 #include "models/files/error.h"
 
@@ -57,7 +58,9 @@ Group& NetworkPool::group_of(const Request& request, const Placement& placement)
   check_model(parts);
   std::vector<FileIdentity> files = identities(parts);
   check_experts_differ(files);
-  return groups_.emplace_back(Group{parts, placement, std::move(files)});
+  Group group{parts, placement, std::move(files)};
+  remember(group.parts, group.files);
+  return groups_.emplace_back(std::move(group));
 }
 
 Networks& NetworkPool::of(const Job& job) {

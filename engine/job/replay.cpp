@@ -1,6 +1,8 @@
 #include "engine/job/replay.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
@@ -51,6 +53,18 @@ std::string difference(const FileIdentity& had, const FileIdentity* has, const M
   return header ? "has the same size and another header" : "has the same size and other weights";
 }
 
+/// What names another file for a part: how it was named, or the folder that it was found in.
+std::string way_out(const std::string& part, const ModelParts& parts) {
+  std::string rule = part == "tokenizer" ? parts.tokenizer.rule : "";
+  for (const auto& [network, found] : parts.networks)
+    if (part == field_of(network)) rule = found.rule;
+  const Parameter* const parameter = part.empty() ? nullptr : find_parameter(part);
+  const std::string flag = parameter ? parameter->flag() : "";
+  if (!flag.empty() && (rule.starts_with("--") || parts.root.empty())) return flag + " FILE names another";
+  if (!flag.empty() && rule.starts_with("set ")) return flag + " FILE or --model with another set names another";
+  return "--model DIR names another folder";
+}
+
 /// The file of that name beside the video or in the current folder.
 std::string find_name(const Parameter& parameter, const std::string& name, const fs::path& beside) {
   const std::string way = "; " + parameter.flag() + " " + (parameter.named ? "DIR" : "FILE") + " gives it";
@@ -92,15 +106,33 @@ nlohmann::json find_named(const Request& stored, const nlohmann::json& given, co
 }
 
 std::vector<Difference> other_files(const Record& record, const ModelParts& parts, IdentityCache& cache) {
-  const std::string way = "--model DIR names another folder";
   std::vector<Difference> differences;
   const std::vector<FileIdentity> here = identities(parts, cache);
   for (const FileIdentity& file : record.files)
     if (std::string what = difference(file, same_file(here, file), parts); !what.empty())
-      differences.push_back({file.name, what, way});
+      differences.push_back({file.name, what, way_out(file.part, parts), file.part});
   for (const FileIdentity& file : here)
-    if (!same_file(record.files, file)) differences.push_back({file.name, "is new: it was not there", way});
+    if (!same_file(record.files, file))
+      differences.push_back({file.name, "is new: it was not there", way_out(file.part, parts), file.part});
   return differences;
+}
+
+std::vector<Difference> few_of_each_part(const std::vector<Difference>& differences) {
+  constexpr size_t kAll = 2;  // a file that is absent, and the new one in its place
+  std::map<std::string, size_t> counts;
+  for (const Difference& difference : differences) ++counts[difference.part];
+  std::vector<Difference> told;
+  std::set<std::string> parts;
+  for (Difference difference : differences) {
+    const std::string& part = difference.part;
+    const size_t count = counts.at(part);
+    if (!part.empty() && count > kAll) {
+      if (!parts.insert(part).second) continue;
+      difference.what += ", and " + std::to_string(count - 1) + " more files of " + part + " differ";
+    }
+    told.push_back(std::move(difference));
+  }
+  return told;
 }
 
 std::vector<Difference> other_inputs(const Record& record, const InputIdentities& here) {

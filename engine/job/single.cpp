@@ -138,8 +138,20 @@ std::string model_flags(const Request& request) {
   return text;
 }
 
+/// Whether a failure is about the model's files: with the right ones the run goes on.
+bool is_about_model(const std::exception_ptr& failure) {
+  try {
+    if (failure) std::rethrow_exception(failure);
+  } catch (const ModelError&) {
+    return true;
+  } catch (...) {
+  }
+  return false;
+}
+
 /// Where a run ended before its file was there: the folder stays if it holds what is of use, and the log says how to go
-/// on. After an error that is steps alone; after an interrupt whatever was encoded, too.
+/// on. After an error that is steps alone; after an interrupt, or where a file of the model changed, whatever was
+/// encoded, too.
 void leave(WorkFolder& folder, const Request& request, bool failed, const Log& log) {
   if (failed ? !folder.holds_steps() : !folder.holds_work()) return folder.discard();
   Log::Fields fields = {{"work", shown_name(folder.path().string())}, {"finish_with", "the same command"}};
@@ -191,7 +203,7 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
     log_done(request, result, resolve_placement(request), log);
     return request.out;
   }
-  leave(folder, request, only.failure != nullptr, log);
+  leave(folder, request, only.failure && !is_about_model(only.failure), log);
   if (only.failure) std::rethrow_exception(only.failure);
   throw Cancelled(folder.holds_work() ? kept_text(folder) : "nothing is kept: nothing was done");
 }

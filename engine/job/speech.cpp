@@ -9,11 +9,12 @@
 #include "engine/job/conditioning.h"
 #include "engine/job/speech_folder.h"
 #include "engine/job/speech_pieces.h"
+#include "engine/job/task.h"
 #include "engine/job/text_states.h"
 #include "engine/media/audio_reader.h"
-#include "engine/job/task.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
+#include "engine/residency/unchanged.h"
 #include "engine/sampling/noise.h"
 #include "engine/speech/guidance.h"
 #include "engine/speech/pose_video.h"
@@ -109,6 +110,7 @@ class SpeechJob {
                  .show = [&](const at::Tensor& frames) { pieces.show(frames); },
                  .finished =
                      [&](int64_t clip, const MotionBuffer& motion) {
+                       check_not_rewritten(networks_.parts());
                        pieces.finish_clip();
                        folder_.finish(clip, clip + 1 < all ? motion.frames() : at::Tensor(), attention());
                      }});
@@ -156,6 +158,7 @@ class SpeechJob {
     if (pose.defined()) pose = pose_latents(pose, turn.clip);
     guidance_->begin_clip(reference_, turn.motion_latents, pose, features_.at(index));
     at::Tensor latents = denoise_clip(turn, noise);
+    check_not_rewritten(networks_.parts());
     folder_.save_latents(turn.number, latents, attention());
     return latents;
   }
@@ -163,8 +166,10 @@ class SpeechJob {
   at::Tensor denoise_clip(const ClipTurn& turn, const at::Tensor& noise) {
     std::optional<Sampling> saved = folder_.running(turn.number, schedule_, noise.device());
     Sampling state = saved ? std::move(*saved) : begin_sampling(schedule_, noise);
-    denoise_and_save(state, schedule_, schedule_.size(), std::ref(*guidance_), run_of(turn),
-                     [&](const Sampling& now) { folder_.save_running(turn.number, now, attention()); });
+    denoise_and_save(state, schedule_, schedule_.size(), std::ref(*guidance_), run_of(turn), [&](const Sampling& now) {
+      check_not_rewritten(networks_.parts());
+      folder_.save_running(turn.number, now, attention());
+    });
     return state.x;
   }
 

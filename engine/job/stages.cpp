@@ -12,6 +12,7 @@
 #include "engine/request/params.h"
 #include "engine/residency/model_check.h"
 #include "engine/residency/needs.h"
+#include "engine/residency/unchanged.h"
 #include "engine/sampling/denoise.h"
 
 namespace wan {
@@ -177,6 +178,7 @@ void Stages::encode_input(Job& job) {
     attention_.pin(job.placement, job.input, job.attention);
     const Encoded states = work_of(job.request.task).encode(networks_.of(job), job.request, inputs, run_of(job));
     attention_.note(job.placement, job.input);
+    check_not_rewritten(job.group->parts);
     save_encoded(encoded, states);
     ++inputs_encoded;
   }
@@ -199,6 +201,7 @@ void Stages::encode_prompts(Job& job) {
     Encoded encoded;
     encoded.conditioning.positive = networks_.text(job, prompt);
     attention_.note(job.placement, name);
+    check_not_rewritten(job.group->parts);
     save_encoded(files_.encoding(name), encoded);
     ++prompts_encoded;
   };
@@ -226,6 +229,7 @@ void Stages::sample(Job& job, int64_t end) {
           ? load_sampling(path, schedule, job.placement.device)
           : begin_sampling(schedule, first_sample(job.request, job.geometry, schedule, encoded, job.placement));
   auto save = [&](const Sampling& now) {
+    check_not_rewritten(job.group->parts);
     attention_.note(job.placement, job.name);
     save_sampling(path, now);
   };
@@ -233,6 +237,7 @@ void Stages::sample(Job& job, int64_t end) {
   Guidance guidance(networks_.of(job), encoded.conditioning);
   denoise_and_save(state, schedule, end, std::ref(guidance), run_of(job), save);
   if (end < schedule.size()) return save(state);
+  check_not_rewritten(job.group->parts);
   attention_.note(job.placement, job.name);
   Record record = job.record;
   record.notes = job.notes.list();

@@ -11,6 +11,7 @@
 #include "engine/residency/missing_parts.h"
 #include "engine/residency/model_sets.h"
 #include "engine/residency/noise_level.h"
+#include "engine/residency/part_checks.h"
 #include "engine/residency/part_kinds.h"
 #include "engine/residency/recognised_files.h"
 #include "models/files/error.h"
@@ -98,7 +99,9 @@ class Search {
     }
     const std::map<std::string, ModelSet> sets = read_sets(request_.models);
     const auto set = sets.find(request_.model);
-    if (set == sets.end()) throw no_model(request_.model, sets);
+    if (set == sets.end())
+      throw no_such_model(request_.model, sets, "--model names the folder of a Wan 2.2 checkpoint, see weights.md");
+    if (!set->second.wrong.empty()) throw ModelError(sets_file(request_.models).string(), set->second.wrong);
     rule_ = "set " + set->first;
     const auto family = [](Task task) { return task == Task::V2V ? Task::T2V : task; };
     if (set->second.task && family(*set->second.task) != family(task_))
@@ -108,17 +111,6 @@ class Search {
       throw ModelError(set->second.model, "must be a folder, is not there; models.json has it as model of " + rule_);
     found_.root = without_slash(set->second.model);
     return set->second.parts;
-  }
-
-  static ModelError no_model(const std::string& model, const std::map<std::string, ModelSet>& sets) {
-    std::error_code ignored;
-    std::vector<std::string> names;
-    for (const auto& [name, set] : sets) names.push_back(shown(name));
-    if (names.size() > 10) names.resize(10);
-    const std::string there = names.empty() ? "" : "; sets there are " + either(names, " and ");
-    if (fs::is_symlink(model, ignored)) return {model, "is a link to nothing; --model names a folder, see weights.md"};
-    return {model, "is no folder, no file and no set of models.json" + there +
-                       "; --model names the folder of a Wan 2.2 checkpoint, see weights.md"};
   }
 
   /// What a flag or the set names.
@@ -186,12 +178,6 @@ class Search {
     return true;
   }
 
-  static std::optional<NoiseLevel> level_of(Network network) {
-    if (network == Network::HighNoise) return NoiseLevel::High;
-    if (network == Network::LowNoise) return NoiseLevel::Low;
-    return std::nullopt;
-  }
-
   void refuse_several(Network network, const std::vector<ModelPart>& fit) {
     constexpr size_t kShown = 4;
     std::vector<std::string> names;
@@ -208,16 +194,41 @@ class Search {
   void take_tokenizer(const std::map<std::string, fs::path>& set) {
     if (const auto part = named("tokenizer", "tokenizer", set)) {
       found_.tokenizer = *part;
+      check_tokenizer();
       return;
     }
     for (const auto& [path, rule] : tokenizer_places()) {
       if (!is_there(path / "tokenizer.json") && !is_there(path / "spiece.model")) continue;
       found_.tokenizer = {path, name_of(path, found_.root), rule};
+      note_two_tokenizers();
       return;
     }
     const auto encoder = found_.networks.find(Network::TextEncoder);
     missing_.tokenizer = encoder == found_.networks.end() || !holds_tokenizer(encoder->second.path);
     if (!missing_.tokenizer) found_.tokenizer = {encoder->second.path, encoder->second.name, "inside the text encoder"};
+  }
+
+  /// One that the user named.
+  void check_tokenizer() {
+    const fs::path& path = found_.tokenizer.path;
+    const auto holds = [](const fs::path& folder) {
+      return is_there(folder / "tokenizer.json") || is_there(folder / "spiece.model");
+    };
+    if (holds(path)) return note_two_tokenizers();
+    for (const char* inside : {kOfficialTokenizer, kDiffusersTokenizer})
+      if (holds(path / inside))
+        refuse(path, "must be the tokenizer's folder, is that of a whole model; --tokenizer " +
+                         shown_name((path / inside).string(), true) + " names it");
+  }
+
+  /// Not of the published folder, which has both, wherever it lies.
+  void note_two_tokenizers() {
+    const auto& [path, label, rule] = found_.tokenizer;
+    if (path.filename() == fs::path(kOfficialTokenizer).filename() || !is_there(path / "tokenizer.json") ||
+        !is_there(path / "spiece.model"))
+      return;
+    found_.remarks.push_back(shown_text(label, 120) +
+                             " holds tokenizer.json and spiece.model: tokenizer.json is taken");
   }
 
   bool holds_tokenizer(const fs::path& encoder) {
@@ -246,31 +257,18 @@ class Search {
     return places;
   }
 
-  /// Whether it is the network that it stands for. A broken file is left to check_model.
   void check(Network network, const ModelPart& part) {
-    if (const auto& others = files_.at(part.path).left_out; !others.empty())
+    const RecognisedFile& file = files_.at(part.path);
+    if (!file.left_out.empty())
       found_.remarks.push_back(shown_text(part.name, 120) +
-                               " holds other networks as well, which are not used: " + joined(others));
+                               " holds other networks as well, which are not used: " + joined(file.left_out));
     if (searched_.contains(network)) return;  // it was chosen by what it is
     const bool by_name = part.rule == rule_ || part.rule.starts_with("--");
-    const RecognisedFile& file = files_.at(part.path);
-    const PartKind kind = kind_of(network, task_);
-    const bool other = file.broken.empty() && file.network.model != kind.model;
-    const bool told = level_of(network) && !by_name && std::exchange(other_experts_, other || other_experts_);
-    if (other && !told)  // a folder of another task is told once
-      refuse(part.path, std::string("must be ") + kind.words + " as the " + name(network) + " of " + task_name(task_) +
-                            ", is: " + file.network.name + "; " + (by_name ? flag_of(network) : "--model") +
-                            " names another");
-    const fs::path names = fs::absolute(part.path).parent_path().filename() / part.path.filename();
-    const auto wanted = level_of(network), says = noise_level(names);
-    if (by_name && wanted && !says)
-      found_.remarks.push_back(shown_text(part.name, 120) + " is taken as the " + name(network) +
-                               " as asked: neither its tensors nor its name tell which expert it is, or whether it is "
-                               "of Wan 2.1");
-    if (by_name && wanted && says && says != wanted)
-      refuse(part.path, std::string("must be the ") + name(network) + ", is named as the other one; " +
-                            flag_of(*wanted == NoiseLevel::High ? Network::LowNoise : Network::HighNoise) +
-                            " takes it");
+    const PartVerdict verdict = judge(network, task_, part, file, by_name);
+    for (const std::string& remark : verdict.remarks) found_.remarks.push_back(remark);
+    // A folder of another task is told once.
+    const bool told = level_of(network) && !by_name && std::exchange(other_experts_, verdict.other || other_experts_);
+    if (verdict.error && !(verdict.other && told)) errors_.push_back(*verdict.error);
   }
 
   void check_experts() {

@@ -72,7 +72,10 @@ class Walk {
       }
       if (!is_hidden(entry->path())) entries.push_back(entry->path());
     }
-    if (error && folder == root_) throw ModelError(folder.string(), "cannot be listed: " + error.message());
+    if (error && folder == root_)
+      throw ModelError(folder.string(), "cannot be listed: " + error.message() +
+                                            "; give yourself the right to read it "
+                                            "(chmod u+rX), or name another folder");
     if (error) scan_.unlisted.push_back(shown_text(name_of(folder), 100) + ": " + error.message());
     std::sort(entries.begin(), entries.end());
     return entries;

@@ -70,9 +70,7 @@ class SampledFile {
     struct stat state;
     if (fstat(file_, &state) != 0)
       throw ModelError(path_.string(), std::string("cannot be read: ") + std::strerror(errno));
-    return {
-        fs::absolute(path_).string(), state.st_dev, state.st_ino, uint64_t(state.st_size), nanoseconds(state.st_mtim),
-        nanoseconds(state.st_ctim)};
+    return {fs::absolute(path_).string(), stamp_of(state)};
   }
 
   /// Whether the whole pages of [offset, offset + size) are a hole of the file, which reads as zeros. False where the
@@ -88,7 +86,8 @@ class SampledFile {
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) throw ModelError(path_.string(), std::string("cannot be read: ") + std::strerror(errno));
       if (count == 0)
-        throw ModelError(path_.string(), "must stay as it is, became shorter while it was read; put it back");
+        throw ModelError(path_.string(),
+                         "must stay as it is, became shorter while it was read; put the whole file back");
       got += uint64_t(count);
     }
     return {buffer, size};
@@ -197,14 +196,20 @@ struct Pending {
       known->digest = kSamplesDigest + sum.hex();
     } else {
       known->digest = kWholeDigest + sha256({MappedFile::open(path)->bytes()});
-      cache.count(key.size);
+      cache.count(key.stamp.size);
     }
-    if (file->key() != key) throw ModelError(path.string(), "must stay as it is, was changed while it was read");
+    if (file->key() != key)
+      throw ModelError(path.string(),
+                       "must stay as it is, was changed while it was read; run the command again when it is whole");
     cache.keep(key, *known);
   }
 };
 
 }  // namespace
+
+FileStamp stamp_of(const struct stat& state) {
+  return {state.st_dev, state.st_ino, uint64_t(state.st_size), nanoseconds(state.st_mtim), nanoseconds(state.st_ctim)};
+}
 
 std::optional<IdentityCache::Known> IdentityCache::find(const Key& key) const {
   const std::lock_guard lock(mutex_);
@@ -215,7 +220,7 @@ std::optional<IdentityCache::Known> IdentityCache::find(const Key& key) const {
 void IdentityCache::keep(const Key& key, const Known& known) {
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
-  if (key.modified > nanoseconds(now) - 2 * kSecond) return;
+  if (key.stamp.modified > nanoseconds(now) - 2 * kSecond) return;
   const std::lock_guard lock(mutex_);
   known_[key] = known;
 }
@@ -232,8 +237,8 @@ std::vector<FileIdentity> identify(const std::vector<PartFile>& named, IdentityC
   std::vector<FileIdentity> found;
   for (size_t i = 0; i < named.size(); ++i) {
     const Pending& file = files[i];
-    found.push_back(
-        {named[i].name, file.key.size, file.known->digest, file.known->zeros, named[i].part, named[i].rule});
+    found.push_back({named[i].name, file.key.stamp.size, file.known->digest, file.known->zeros, named[i].part,
+                     named[i].rule, file.key.stamp});
   }
   return found;
 }

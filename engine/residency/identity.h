@@ -10,7 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/residency/file_stamp.h"
 #include "engine/residency/parts.h"
+
+struct stat;
 
 namespace wan {
 
@@ -22,6 +25,7 @@ struct FileIdentity {
   /// holes of the file): a trained network has none.
   std::vector<std::string> zeros = {};
   std::string part = {}, rule = {};  // PartFile's; empty in records of older versions
+  FileStamp stamp = {};              // while it was read; not in records
 };
 
 /// Kinds of digest. Of a checkpoint file: its header (header_of, models/weights/format/format.h), then of every tensor,
@@ -34,15 +38,16 @@ inline constexpr const char* kWholeDigest = "sha256:";
 /// without tensors all of it.
 inline constexpr const char* kHeaderDigest = "header:";
 
+FileStamp stamp_of(const struct stat& state);
+
 /// Digests that were made before, for as long as a file's path, inode, size and times of change stay what they were.
 /// May be used by several threads.
 class IdentityCache {
  public:
-  /// A file at one moment. Its time of change is compared as well as that of its content: it cannot be set back.
+  /// A file at one moment.
   struct Key {
     std::string path;
-    uint64_t device, inode, size;
-    int64_t modified, changed;  // nanoseconds since 1970
+    FileStamp stamp;
     auto operator<=>(const Key&) const = default;
   };
 

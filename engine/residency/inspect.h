@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/weights/stored_tensor.h"
@@ -17,8 +18,11 @@ struct InspectedNetwork {
   std::string name;  // relative to the inspected path; "." for the path itself
   std::string kind;  // "text-to-video transformer", "UMT5 encoder", ...; "unknown network"; "unreadable"
   std::string part;  // which part of a model it can be, as the request's field: "high_noise"; empty: none that is known
-  std::string rule;  // of the layout it lies in: "official layout", "ComfyUI folder vae"; empty: none
-  std::string why;   // it is unreadable
+  std::string
+      rule;  // why it is that part: "official layout", "ComfyUI folder vae", "only candidate in the folder", "one
+             // of 8 candidates", "set my-i2v"; empty: none
+  std::string why;        // it is unreadable
+  std::string tokenizer;  // where it holds one: "the tensor spiece_model"; empty: nowhere
   std::vector<std::string> files;
   int64_t parameters = 0;
   uint64_t bytes = 0;                     // of all tensors
@@ -31,6 +35,15 @@ struct InspectedNetwork {
 struct InspectedFile {
   std::string name;
   uint64_t bytes;
+  std::string rule = {};  // "official layout", "beside the text encoder", "not used: ..."
+};
+
+/// A set of models.json.
+struct InspectedSet {
+  std::string name, task;                    // "i2v"; empty: of no task
+  std::string model;                         // its folder's name; empty: none
+  std::map<std::string, std::string> parts;  // names of files, by field
+  std::string wrong;                         // why it cannot be used; empty: nothing
 };
 
 struct Inspection {
@@ -38,11 +51,18 @@ struct Inspection {
   std::string kind;  // what the networks are together: "text-to-video model", "network", ...
   std::vector<InspectedNetwork> networks;
   std::vector<InspectedFile> files;
-  std::vector<std::string> remarks;  // what was not looked at
+  std::vector<std::string> remarks;  // what was not looked at, and what a flag must choose
+  std::vector<InspectedSet> sets;    // of a file of sets, or the one that was asked for
 };
 
+/// The type of a tensor's elements, or of its codes: "BF16", "F8_E4M3", "Q4_K".
+std::string_view type_name(const StoredTensor& tensor);
+/// Of a tensor in its file, with the scales of its blocks.
+uint64_t stored_bytes(const StoredTensor& tensor);
+
 /// Looks into `path`: a folder in any layout (engine/residency/folder_scan.h), complete or not, a folder with one
-/// network, or a checkpoint file. Throws ModelError where nothing is there, or nothing that can be read.
+/// network, a checkpoint file, a file of sets (.json), or where nothing has that name the set of that name. Throws
+/// ModelError where nothing is there, or nothing that can be read.
 Inspection inspect(const std::filesystem::path& path);
 
 }  // namespace wan

@@ -16,22 +16,30 @@ namespace {
 
 constexpr size_t kShown = 4;  // files that are named
 
+/// Why a file cannot be read, without the name in front and the way out behind it.
+std::string reason(const std::string& broken) {
+  const size_t begin = broken.find("] ");
+  const std::string what = broken.substr(begin == std::string::npos ? 0 : begin + 2);
+  return shown_text(what.substr(0, what.rfind("; ")), 200);
+}
+
 /// "x.gguf (image-to-video transformer)".
 std::string described(const ModelPart& part, const RecognisedFile& file) {
   const bool expert = file.network.model == Model::TextExpert || file.network.model == Model::ImageExpert;
-  std::string what = file.broken.empty() ? file.network.name : "cannot be read";
+  std::string what = file.broken.empty() ? file.network.name : "cannot be read: it " + reason(file.broken);
   if (expert && !noise_level(part.name)) what += " whose name says neither high nor low noise";
   return shown_text(part.name, 120) + " (" + what + ")";
 }
 
-/// The checkpoints that were looked at, those first of which more is known.
+/// The checkpoints that were looked at: those first that cannot be read, then those of which more is known.
 std::string others(const FolderScan& scan, RecognisedFiles& files) {
-  std::vector<std::string> known, unknown;
+  std::vector<std::string> known, foreign, unknown;
   for (const ModelPart& part : scan.checkpoints) {
     const RecognisedFile& file = files.at(part.path);
-    const bool foreign = file.broken.empty() && file.network.name != "unknown network";
-    (foreign ? known : unknown).push_back(described(part, file));
+    const bool is_unknown = file.network.name == "unknown network";
+    (!file.broken.empty() ? known : is_unknown ? unknown : foreign).push_back(described(part, file));
   }
+  known.insert(known.end(), foreign.begin(), foreign.end());
   known.insert(known.end(), unknown.begin(), unknown.end());
   if (known.empty()) return "";
   if (known.size() > kShown) {

@@ -1,7 +1,9 @@
 #include "engine/residency/model_sets.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "engine/base/text.h"
 #include "engine/request/files.h"
@@ -45,6 +47,15 @@ class SetReader {
  private:
   ModelSet set_of(const std::string& name, const json& members) const {
     ModelSet set;
+    try {
+      read_members(name, members, set);
+    } catch (const std::invalid_argument& wrong) {
+      set.wrong = wrong.what();
+    }
+    return set;
+  }
+
+  void read_members(const std::string& name, const json& members, ModelSet& set) const {
     if (!members.is_object()) refuse(name, "must be an object of paths, got " + shown(members));
     for (const auto& [key, value] : members.items()) {
       if (!value.is_string() || value.get_ref<const std::string&>().empty())
@@ -60,7 +71,6 @@ class SetReader {
       else
         refuse(name, "has " + shown(key) + ", which is not known; there are task, model, " + either(parts, " and "));
     }
-    return set;
   }
 
   Task task_in(const std::string& name, const std::string& text) const {
@@ -72,7 +82,7 @@ class SetReader {
   }
 
   [[noreturn]] void refuse(const std::string& name, const std::string& what) const {
-    throw ModelError(file_.string(), "set " + shown(name) + " " + what);
+    throw std::invalid_argument("set " + shown(name) + " " + what);
   }
 
   fs::path file_;
@@ -94,6 +104,18 @@ std::map<std::string, ModelSet> read_sets(const std::string& named) {
   std::error_code ignored;
   if (named.empty() && (file.empty() || !fs::exists(fs::symlink_status(file, ignored)))) return {};
   return SetReader(file).read();
+}
+
+ModelError no_such_model(const std::string& model, const std::map<std::string, ModelSet>& sets,
+                         const std::string& way) {
+  std::error_code ignored;
+  if (fs::is_symlink(model, ignored)) return {model, "is a link to nothing; " + way};
+  constexpr size_t kShown = 10;
+  std::vector<std::string> names;
+  for (const auto& [name, set] : sets) names.push_back(shown(name));
+  if (names.size() > kShown) names.resize(kShown);
+  const std::string there = names.empty() ? "" : "; sets there are " + either(names, " and ");
+  return {model, "is no folder, no file and no set of models.json" + there + "; " + way};
 }
 
 }  // namespace wan

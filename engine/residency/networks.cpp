@@ -98,7 +98,7 @@ uint64_t build_bytes(Network network, const ModelParts& parts, const Place& plac
 
 uint64_t placed_bytes(Network network, const ModelParts& parts, const Placement& placement) {
   const Place place = place_of(network, placement).planned();
-  if (place.mapped && !Checkpoint::open(parts.path_of(network)).is_coded()) return 0;
+  if (place.mapped && !open_network(network, parts).is_coded()) return 0;
   return build_bytes(network, parts, place, placement.vae);
 }
 

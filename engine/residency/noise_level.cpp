@@ -47,12 +47,25 @@ std::optional<NoiseLevel> level_of(const std::string& name) {
   return high.alone > 0 ? NoiseLevel::High : NoiseLevel::Low;
 }
 
+bool any(const Count& count) {
+  return count.with_noise + count.alone > 0;
+}
+
 }  // namespace
 
 std::optional<NoiseLevel> noise_level(const std::filesystem::path& path) {
   for (std::filesystem::path rest = path; rest.has_filename(); rest = rest.parent_path())
     if (const auto level = level_of(rest.filename().string())) return level;
   return std::nullopt;
+}
+
+bool says_both(const std::filesystem::path& path) {
+  for (std::filesystem::path rest = path; rest.has_filename(); rest = rest.parent_path()) {
+    const std::vector<std::string> words = words_of(rest.filename().string());
+    const Count high = count(words, "high"), low = count(words, "low");
+    if (any(high) || any(low)) return any(high) && any(low);
+  }
+  return false;
 }
 
 }  // namespace wan

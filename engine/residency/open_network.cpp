@@ -2,10 +2,14 @@
 
 #include <utility>
 
+#include "engine/residency/unchanged.h"
 #include "models/files/error.h"
+#include "models/files/foreign.h"
 #include "models/files/mapped_file.h"
 #include "models/recognise.h"
 #include "models/text/tokenizer/embedded.h"
+#include "models/text/tokenizer/tokenizer_json.h"
+#include "models/weights/format/format.h"
 
 namespace wan {
 
@@ -31,10 +35,34 @@ Model model_of(Network network) {
   return Model::TextExpert;
 }
 
+/// That of a text encoder's file.
+text::Tokenizer tokenizer_inside(const fs::path& path) {
+  const Checkpoint checkpoint = Checkpoint::open(path);
+  if (auto inside = text::embedded_tokenizer(checkpoint)) return std::move(inside->tokenizer);
+  throw ModelError(path.string(),
+                   "must be a tokenizer (tokenizer.json, spiece.model, a folder with one of them, or a "
+                   "text encoder that holds one), is: " +
+                       recognise(checkpoint.tensors()).name + "; --tokenizer names another");
+}
+
+text::Tokenizer read_tokenizer(const ModelParts& parts) {
+  std::error_code ignored;
+  const fs::path& path = parts.tokenizer.path;
+  if (parts.files_of("tokenizer").empty() && path == parts.path_of(Network::TextEncoder)) return tokenizer_inside(path);
+  if (fs::is_directory(path, ignored)) return text::Tokenizer::open(path);
+  if (path.extension() == ".json") return text::Tokenizer(text::read_tokenizer_json(path));
+  const auto file = MappedFile::open(path);
+  if (format_of(*file)) return tokenizer_inside(path);
+  refuse_foreign(file->bytes(), Content::Binary, path.string());
+  return text::Tokenizer::from(file->bytes(), path.string());
+}
+
 }  // namespace
 
 Checkpoint open_network(Network network, const ModelParts& parts) {
+  check_unchanged(parts, field_of(network));  // before: a file that is cut or gone is told as one that changed
   const Checkpoint checkpoint = Checkpoint::open(parts.path_of(network));
+  check_unchanged(parts, field_of(network));
   return checkpoint.renamed(official_names(checkpoint.tensors(), model_of(network), checkpoint.label()));
 }
 
@@ -58,15 +86,11 @@ WanConfig transformer_config(const ModelParts& parts) {
 }
 
 text::Tokenizer open_tokenizer(const ModelParts& parts) {
-  std::error_code ignored;
-  const fs::path& path = parts.tokenizer.path;
-  if (fs::is_directory(path, ignored)) return text::Tokenizer::open(path);
-  if (path == parts.path_of(Network::TextEncoder)) {
-    if (auto inside = text::embedded_tokenizer(Checkpoint::open(path))) return std::move(inside->tokenizer);
-    throw ModelError(path.string(), "must hold a tokenizer, holds none; --tokenizer names one");
-  }
-  if (path.filename() == "tokenizer.json") return text::Tokenizer::open(path.parent_path());
-  return text::Tokenizer::from(MappedFile::open(path)->bytes(), path.string());
+  const std::string field = parts.files_of("tokenizer").empty() ? field_of(Network::TextEncoder) : "tokenizer";
+  check_unchanged(parts, field);
+  text::Tokenizer tokenizer = read_tokenizer(parts);
+  check_unchanged(parts, field);
+  return tokenizer;
 }
 
 }  // namespace wan

@@ -10,7 +10,8 @@
 
 namespace wan {
 
-/// The tensors of a part by the names of the official release. Reads headers alone. Throws ModelError.
+/// The tensors of a part by the names of the official release. Reads headers alone. Throws ModelError, also where a file
+/// is another than the one that was identified (engine/residency/unchanged.h).
 Checkpoint open_network(Network network, const ModelParts& parts);
 
 /// Sizes of a part: from the config.json of its folder, else from its tensors in official names. Throw ModelError.
@@ -21,7 +22,7 @@ Wav2Vec2Config audio_config(const ModelPart& part, const Checkpoint& checkpoint)
 /// Of a transformer of the model: the high-noise expert, or that of speech. Throws ModelError.
 WanConfig transformer_config(const ModelParts& parts);
 
-/// Throws ModelError.
+/// Throws ModelError, as open_network.
 text::Tokenizer open_tokenizer(const ModelParts& parts);
 
 }  // namespace wan

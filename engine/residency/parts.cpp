@@ -50,19 +50,28 @@ std::vector<Network> networks_of(Task task) {
 
 // Paths are compared as they are written: download caches are symbolic links whose targets have other names.
 std::vector<PartFile> ModelParts::files() const {
+  std::vector<PartFile> found = files_of("tokenizer");
+  for (const auto& [network, part] : networks)
+    for (PartFile& file : files_of(field_of(network))) found.push_back(std::move(file));
+  tell_apart(found);
+  std::sort(found.begin(), found.end(), [](const PartFile& a, const PartFile& b) { return a.name < b.name; });
+  return found;
+}
+
+std::vector<PartFile> ModelParts::files_of(const std::string& field) const {
   std::vector<PartFile> found;
   std::error_code ignored;
   for (const auto& [network, part] : networks) {
+    if (field != field_of(network)) continue;
     std::vector<fs::path> paths = Checkpoint::paths(part.path);
     if (fs::is_directory(part.path, ignored)) paths.push_back(part.path / "config.json");
-    add_files(part, field_of(network), paths, found);
+    add_files(part, field, paths, found);
   }
+  if (field != "tokenizer") return found;
   if (fs::is_directory(tokenizer.path, ignored))
-    add_files(tokenizer, "tokenizer", {tokenizer.path / "tokenizer.json", tokenizer.path / "spiece.model"}, found);
+    add_files(tokenizer, field, {tokenizer.path / "tokenizer.json", tokenizer.path / "spiece.model"}, found);
   else if (tokenizer.path != path_of(Network::TextEncoder))
-    add_files(tokenizer, "tokenizer", {tokenizer.path}, found);
-  tell_apart(found);
-  std::sort(found.begin(), found.end(), [](const PartFile& a, const PartFile& b) { return a.name < b.name; });
+    add_files(tokenizer, field, {tokenizer.path}, found);
   return found;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/request/request.h"
+#include "engine/residency/file_stamp.h"
 
 namespace wan {
 
@@ -40,6 +41,7 @@ struct ModelParts {
   std::map<Network, ModelPart> networks;  // all that the task needs
   ModelPart tokenizer;                    // folder or file; the text encoder's own path where it holds one
   std::vector<std::string> remarks;       // what the search left out or took on trust, for notes
+  SeenFiles seen;                         // its files as they were identified (engine/residency/unchanged.h); or empty
 
   const std::filesystem::path& path_of(Network network) const { return networks.at(network).path; }
   bool is_speech() const { return networks.contains(Network::Speech); }
@@ -47,6 +49,8 @@ struct ModelParts {
   /// For identities and listings, by name. Of other files that lie there none counts, and what is absent is left to
   /// check_model. Throws ModelError for a broken index.
   std::vector<PartFile> files() const;
+  /// Those of one part: a network's field_of, or "tokenizer". A tokenizer inside the text encoder has none of its own.
+  std::vector<PartFile> files_of(const std::string& field) const;
 };
 
 }  // namespace wan

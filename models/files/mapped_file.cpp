@@ -29,9 +29,12 @@ struct Descriptor {
     throw ModelError(path.string(), "is a link to a file that is not there; download it again");
   const std::string unfinished = error == ENOENT ? unfinished_download(path) : "";
   if (error == ENOENT)
-    throw ModelError(path.string(), "is absent; " + (unfinished.empty() ? "download it"
+    throw ModelError(path.string(), "is absent; " + (unfinished.empty() ? "download it, or name another place"
                                                                         : "its download is unfinished: " + unfinished));
-  throw ModelError(path.string(), std::string("must be a readable file: ") + std::strerror(error));
+  const std::string why = std::string("must be a readable file: ") + std::strerror(error);
+  if (error == EACCES || error == EPERM)
+    throw ModelError(path.string(), why + "; give yourself the right to read it, and to enter its folder (chmod u+rX)");
+  throw ModelError(path.string(), why);
 }
 
 }  // namespace
@@ -48,7 +51,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
   struct stat status;
   if (fstat(file.number, &status) != 0)
     throw ModelError(path.string(), std::string("cannot be read: ") + std::strerror(errno));
-  if (!S_ISREG(status.st_mode)) throw ModelError(path.string(), "must be a file, is a folder or a device");
+  if (!S_ISREG(status.st_mode)) throw ModelError(path.string(), "must be a file, is a folder or a device; name a file");
   const auto size = static_cast<size_t>(status.st_size);
   const char* data = "";  // an empty file cannot be mapped
   if (size > 0) {

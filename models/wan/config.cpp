@@ -90,6 +90,10 @@ WanConfig WanConfig::of(const StoredTensors& tensors, const std::string& label) 
   config.text_len = kTextLength;
   config.eps = kEps;
   const auto take = [&](const std::string& where, const char* key, int64_t value, int64_t least, int64_t most) {
+    if (value == 0 && where.find(' ') == std::string::npos && !tensors.contains(where))
+      throw ModelError(label + ": " + where, "is absent, and " + std::string(key) +
+                                                 " is read off it where no config.json states it; take the file of a "
+                                                 "whole transformer");
     if (value < least || value > most)
       throw ModelError(label, "must tell " + std::string(key) + " by " + where + ", from " + std::to_string(least) +
                                   " to " + std::to_string(most) + ", gives " + std::to_string(value) +

@@ -42,7 +42,7 @@ TEST(ReadImage, RefusesWhatIsNoImage) {
   write_bytes((folder / "empty.png").string(), "");
   expect_picture_refused((folder / "empty.png").string(), "empty");
   write_bytes((folder / "text.png").string(), "#EXTM3U\nrgb.png\n");
-  expect_picture_refused((folder / "text.png").string(), "none of these");
+  expect_picture_refused((folder / "text.png").string(), "it is a text, not the file itself");
   write_bytes((folder / "vector.png").string(), "<svg xmlns='http://www.w3.org/2000/svg'/>");
   expect_picture_refused((folder / "vector.png").string(), "an SVG drawing; save it as PNG");
   expect_picture_refused(media_file("huge.png"), "16000x15000 pixels");

@@ -74,6 +74,19 @@ TEST(ModelSets, AnExistingPathGoesBeforeASet) {
   EXPECT_EQ(refusal(of_set(kNano.string(), folder / "models.json")), "accepted");
 }
 
+TEST(ModelSets, OneThatIsWrongLeavesTheOthers) {
+  const TemporaryFolder folder;
+  write(folder / "models.json", R"({"sets": {"mine": {"model": ")" + kNano.string() +
+                                    R"("}, "other": {"hi_noise": "x", "vae": "v"}, "third": 3}})");
+  EXPECT_EQ(refusal(of_set("mine", folder / "models.json")), "accepted");
+  const std::string why = refusal(of_set("other", folder / "models.json"));
+  EXPECT_NE(why.find("[models.json] set 'other' has 'hi_noise', which is not known; there are task, model, "),
+            std::string::npos)
+      << why;
+  EXPECT_NE(refusal(of_set("fourth", folder / "models.json")).find("sets there are 'mine', 'other' and 'third'"),
+            std::string::npos);
+}
+
 TEST(ModelSets, ThatAreBrokenSaySo) {
   const TemporaryFolder folder;
   const auto why = [&](const std::string& text) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <set>
 
 #include "engine/base/error.h"
 #include "engine/request/parse.h"
@@ -105,6 +106,40 @@ TEST(Replay, ComparesTheHeadersThatAnOlderRecordKnows) {
   scene.record.files = identities(scene.model());
   for (FileIdentity& file : scene.record.files) file.digest = "header:" + std::string(64, 'a');
   EXPECT_EQ(scene.others().at(0), "[Wan2.1_VAE.pth] has the same size and another header");
+}
+
+TEST(Replay, NamesTheFlagByWhichThePartCame) {
+  Scene scene;
+  const auto ways = [&](const Request& asked) {
+    IdentityCache cache;
+    std::set<std::string> ways;
+    for (const Difference& difference : other_files(scene.record, find_parts(asked), cache))
+      ways.insert(difference.way_out);
+    return ways;
+  };
+  Request asked;
+  asked.model = scene.folder / "model";
+  change(scene.at("Wan2.1_VAE.pth"), read_tensors(MappedFile::open(scene.at("Wan2.1_VAE.pth"))).begin()->second.offset);
+  EXPECT_EQ(ways(asked), std::set<std::string>{"--model DIR names another folder"});
+  asked.vae = scene.at("Wan2.1_VAE.pth");
+  EXPECT_EQ(ways(asked), std::set<std::string>{"--vae FILE names another"});
+  asked.vae.clear();
+  asked.tokenizer = scene.at("google/umt5-xxl/tokenizer.json");
+  change(asked.tokenizer, 0);
+  EXPECT_EQ(ways(asked), (std::set<std::string>{"--model DIR names another folder", "--tokenizer FILE names another"}));
+}
+
+TEST(Replay, ManyFilesOfAPartAreOneLine) {
+  const std::string way = "--model DIR names another folder";
+  const auto of = [&](const std::string& name, const std::string& part) {
+    return Difference{name, "is absent", way, part};
+  };
+  const std::vector<Difference> told = few_of_each_part({of("a", "low_noise"), of("v", "vae"), of("b", "low_noise"),
+                                                         of("c", "low_noise"), of("w", "vae"), of("old", "")});
+  Lines lines;
+  for (const Difference& difference : told) lines.push_back(difference.line());
+  EXPECT_EQ(lines, (Lines{"[a] is absent, and 2 more files of low_noise differ", "[v] is absent", "[w] is absent",
+                          "[old] is absent"}));
 }
 
 Request with_images(const std::string& first, const std::string& last) {

@@ -77,7 +77,8 @@ TEST_F(SizesTest, WhatTensorsDoNotTellIsRefused) {
       "wide; put its config.json beside it");
   tensors.erase("head.head.weight");
   EXPECT_EQ(refusal([&] { WanConfig::of(tensors, "a file"); }),
-            "[a file] must tell out_dim by head.head.weight, from 1 to 4096, gives 0; is it a whole transformer?");
+            "[a file: head.head.weight] is absent, and out_dim is read off it where no config.json states it; take the "
+            "file of a whole transformer");
   EXPECT_NE(refusal([] { WanConfig::of({}, "a file"); }), "");
 }
 

@@ -5,10 +5,12 @@
 #include <sys/resource.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 
 #include "models/files/error.h"
 #include "models/weights/format/safetensors.h"
+#include "tests/layouts.h"
 #include "tests/parts.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
@@ -128,6 +130,107 @@ TEST(Inspect, FilesThatDoNotCountDoNotMatter) {
                            "google/umt5-xxl/.DS_Store", ".cache/model.safetensors", "Wan2.1_VAE.pth.incomplete"})
     std::ofstream(folder / "m" / name) << "Mac OS X";
   EXPECT_EQ(to_text(inspect(folder / "m"), true), before);
+}
+
+TEST(Inspect, NamesTheCodesOfTensorsAndTheirBytes) {
+  const fs::path formats = fs::path(WAN_SOURCE_DIR) / "tests/formats";
+  const auto tensors_of = [](const fs::path& file) {
+    return nlohmann::json::parse(to_json(inspect(file), true).dump()).at("networks").at(0);
+  };
+  const auto sum = [](const nlohmann::json& network) {
+    uint64_t bytes = 0;
+    for (const auto& tensor : network.at("tensors")) bytes += tensor.at("bytes").get<uint64_t>();
+    return bytes;
+  };
+  const nlohmann::json q4 = tensors_of(formats / "gguf/q4_k.gguf");
+  const nlohmann::json& first = *q4.at("tensors").begin();
+  EXPECT_EQ(first.at("dtype"), "Q4_K");
+  EXPECT_EQ(first.at("bytes").get<int64_t>(),
+            first.at("shape")[0].get<int64_t>() * first.at("shape")[1].get<int64_t>() / 256 * 144);
+  EXPECT_EQ(sum(q4), q4.at("bytes"));
+  const nlohmann::json fp8 = tensors_of(formats / "fp8/comfy_old_scaled.safetensors");
+  std::map<std::string, int64_t> dtypes;
+  for (const auto& tensor : fp8.at("tensors")) ++dtypes[tensor.at("dtype").get<std::string>()];
+  EXPECT_EQ(nlohmann::json(dtypes), fp8.at("dtypes"));
+  EXPECT_GT(dtypes["F8_E4M3"], 0);
+  EXPECT_EQ(sum(fp8), fp8.at("bytes"));
+  EXPECT_NE(to_text(inspect(formats / "gguf/q4_k.gguf"), true).find("] Q4_K\n"), std::string::npos);
+}
+
+TEST(Inspect, OfSingleFilesTellsRulesSizesAndTokenizer) {
+  const TemporaryFolder folder;
+  layouts::write_single(folder / "f/t2v_high_noise.safetensors", kNano / "high_noise_model");
+  layouts::write_single(folder / "f/t2v_low_noise.safetensors", kNano / "low_noise_model");
+  layouts::write_single(folder / "f/umt5.safetensors", kNano / "models_t5_umt5-xxl-enc-bf16.pth");
+  layouts::copy_tokenizer(folder / "f/umt5-xxl");
+  const Inspection found = inspect(folder / "f");
+  EXPECT_EQ(found.kind, "text-to-video model");
+  const InspectedNetwork& expert = network(found, "t2v_low_noise.safetensors");
+  EXPECT_EQ(expert.part, "low_noise");
+  EXPECT_EQ(expert.rule, "only candidate in the folder");
+  EXPECT_EQ(expert.config.at("num_layers"), 6);
+  EXPECT_EQ(expert.config.at("dim"), 128);
+  EXPECT_EQ(expert.config.at("in_dim"), 16);
+  ASSERT_FALSE(found.files.empty());
+  EXPECT_EQ(found.files[0].name, "umt5-xxl/tokenizer.json");
+  EXPECT_EQ(found.files[0].rule, "beside the text encoder");
+  EXPECT_EQ(found.remarks, std::vector<std::string>());
+}
+
+TEST(Inspect, SeveralCandidatesAreNoModelBeforeAFlagChooses) {
+  const TemporaryFolder folder;
+  for (const char* name : {"a", "b", "c", "d", "e", "f"}) {
+    layouts::write_single(folder / "f" / (std::string(name) + "_high_noise.safetensors"), kNano / "high_noise_model");
+    layouts::write_single(folder / "f" / (std::string(name) + "_low_noise.safetensors"), kNano / "low_noise_model");
+  }
+  layouts::write_single(folder / "f/plain.safetensors", kNano / "high_noise_model");
+  fs::create_hard_link(folder / "f/a_low_noise.safetensors", folder / "f/again_low_noise.safetensors");
+  const Inspection found = inspect(folder / "f");
+  EXPECT_EQ(found.kind, "text-to-video files, several that could be high_noise and low_noise");
+  EXPECT_EQ(network(found, "b_high_noise.safetensors").rule, "one of 6 candidates");
+  ASSERT_EQ(found.remarks.size(), 3u);
+  EXPECT_EQ(
+      found.remarks[0],
+      "several could be high_noise (text-to-video transformer): a_high_noise.safetensors, "
+      "b_high_noise.safetensors, c_high_noise.safetensors, d_high_noise.safetensors and 2 more; --high-noise FILE "
+      "chooses");
+  EXPECT_EQ(found.remarks[2],
+            "plain.safetensors: the name says neither high nor low noise; --high-noise FILE or --low-noise FILE says "
+            "which expert it is");
+}
+
+TEST(Inspect, ListsSetsByNameAndFromTheirFile) {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "wan-infer");
+  std::ofstream(folder / "wan-infer/models.json")
+      << R"({"sets": {"mine": {"task": "t2v", "high_noise": ")" << (kNano / "high_noise_model").string()
+      << R"(", "vae": "absent.pth"}, "bad": {"hi_noise": "x"}}})";
+  const Inspection all = inspect(folder / "wan-infer/models.json");
+  EXPECT_EQ(all.kind, "sets of models");
+  const std::string text = to_text(all, false);
+  EXPECT_NE(text.find("set mine, t2v, high_noise high_noise_model, vae absent.pth\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("set bad: cannot be used: set 'bad' has 'hi_noise', which is not known"), std::string::npos)
+      << text;
+  const char* const before = std::getenv("XDG_CONFIG_HOME");
+  const std::string kept = before ? before : "";
+  setenv("XDG_CONFIG_HOME", folder.path().c_str(), 1);
+  const Inspection mine = inspect("mine");
+  EXPECT_EQ(network(mine, "high_noise_model").rule, "set mine");
+  EXPECT_EQ(network(mine, "high_noise_model").part, "high_noise");
+  EXPECT_NE(network(mine, "absent.pth").why.find("absent.pth] is absent"), std::string::npos);
+  const auto why = [](const std::string& name) {
+    try {
+      inspect(name);
+    } catch (const ModelError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_NE(why("bad").find("[wan-infer/models.json] set 'bad' has 'hi_noise'"), std::string::npos) << why("bad");
+  EXPECT_EQ(why("yours"),
+            "[yours] is no folder, no file and no set of models.json; sets there are 'bad' and 'mine'; inspect takes a "
+            "folder, a file or the name of a set");
+  before ? setenv("XDG_CONFIG_HOME", kept.c_str(), 1) : unsetenv("XDG_CONFIG_HOME");
 }
 
 TEST(Inspect, VerifiesChecksumsAsAUserAsks) {

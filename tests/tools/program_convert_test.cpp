@@ -71,6 +71,13 @@ TEST(ProgramConvert, SaysWhatIsWrongBeforeItWrites) {
       {{"convert", kExpert, out}, 2, "[--to] is required: bf16, fp8, int8 or gguf:Q8_0"},
       {{"convert", kExpert, out, "--to", "int4"}, 2, "must be bf16, fp8, int8 or gguf:Q8_0, got 'int4'"},
       {{"convert", kExpert, "--to", "fp8"}, 2, "[OUT] is required"},
+      {{"convert", kModel, out, "--to", "fp8"},
+       3,
+       "must be one network, is the folder of a whole model; name a part of it: IN/high_noise_model, "
+       "IN/low_noise_model or IN/models_t5_umt5-xxl-enc-bf16.pth"},
+      {{"convert", WAN_SOURCE_DIR "/tests/formats/lora/comfy_ab_noalpha.safetensors", out, "--to", "fp8"},
+       3,
+       "is a LoRA, which changes a network and is none; LoRAs cannot be merged yet, name a checkpoint"},
       {{"convert", kExpert, folder / "x.gguf", "--to", "fp8"}, 2, ".safetensors"},
       {{"convert", kExpert, folder / "x.pth", "--to", "gguf:Q8_0"}, 2, ".gguf"},
       {{"convert", kExpert, folder / "no/x.safetensors", "--to", "fp8"}, 2, "must lie in a folder that exists"},

@@ -10,14 +10,28 @@
 #include "engine/base/text.h"
 #include "engine/request/files.h"
 #include "engine/residency/identity.h"
+#include "engine/residency/part_checks.h"
 #include "models/files/error.h"
 #include "models/recognise.h"
 #include "models/weights/convert/convert.h"
+#include "models/weights/format/layout.h"
 
 namespace wan {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// A whole model, which is several networks, and a LoRA, which is none.
+void check_input(const fs::path& input) {
+  if (holds_checkpoint(input)) return;  // of speech, whose folder holds the other networks as well
+  std::vector<std::string> inside;
+  for (Network network : {Network::HighNoise, Network::LowNoise, Network::TextEncoder})
+    if (const fs::path part = part_inside(input, network); !part.empty())
+      inside.push_back("IN/" + part.lexically_relative(input).generic_string());
+  if (!inside.empty())
+    throw ModelError(input.string(),
+                     "must be one network, is the folder of a whole model; name a part of it: " + either(inside));
+}
 
 void check_output(const Command& command, convert::Target target) {
   const std::string& out = command.output;
@@ -88,9 +102,14 @@ void run_convert(const Command& command, Console& console) {
   const std::optional<convert::Target> target = convert::target_of(command.to);
   if (!target)
     throw InvalidRequest("to", "must be " + std::string(convert::target_words()) + ", got " + shown(command.to));
+  check_input(command.input);
   check_output(command, *target);
   const Checkpoint source = Checkpoint::open(command.input);
   const Recognised found = recognise(source.tensors());
+  if (found.name == "LoRA")
+    throw ModelError(source.label(),
+                     "must be one network that this program runs, is a LoRA, which changes a network and "
+                     "is none; LoRAs cannot be merged yet, name a checkpoint");
   if (!found.model)
     throw ModelError(source.label(), "must be one network that this program runs, is " + found.name +
                                          "; of a model's folder name the part, as IN/high_noise_model");

@@ -1,8 +1,9 @@
 #include "tools/cli/inspect_output.h"
 
+#include <iostream>
+
 #include "engine/base/text.h"
 #include "models/files/error.h"
-#include "models/weights/dtype.h"
 
 namespace wan {
 
@@ -28,6 +29,20 @@ std::string config_text(const nlohmann::ordered_json& config) {
             printable(value.dump(-1, ' ', true, ordered_json::error_handler_t::replace));
   }
   return text;
+}
+
+/// One line: what a set is for and what it names, or why it cannot be used.
+std::string set_text(const InspectedSet& set) {
+  std::string text = "set " + shown_text(set.name) + (set.task.empty() ? "" : ", " + set.task);
+  if (!set.model.empty()) text += ", model " + set.model;
+  for (const auto& [field, file] : set.parts) text += ", " + field + " " + file;
+  return text + (set.wrong.empty() ? "" : ": cannot be used: " + set.wrong) + "\n";
+}
+
+nlohmann::ordered_json set_json(const InspectedSet& set) {
+  nlohmann::ordered_json entry = {{"name", set.name}, {"task", set.task}, {"model", set.model}, {"parts", set.parts}};
+  if (!set.wrong.empty()) entry["wrong"] = set.wrong;
+  return entry;
 }
 
 const char* word(FileState state) {
@@ -57,16 +72,17 @@ std::string to_text(const Inspection& inspection, bool with_tensors) {
             counted(network.tensors.size(), "tensor") + ", " + std::to_string(network.parameters) + " parameters, " +
             gigabytes(network.bytes) + " of " + dtypes_text(network.dtypes) + "\n";
     if (!network.config.empty()) text += "  " + config_text(network.config) + "\n";
+    if (!network.tokenizer.empty()) text += "  holds a tokenizer: " + network.tokenizer + "\n";
     if (!network.part.empty())
       text += "  part " + network.part + (network.rule.empty() ? "" : ", " + network.rule) + "\n";
     if (!with_tensors) continue;
     for (const auto& [name, tensor] : network.tensors) {
-      text +=
-          "  " + printable(name) + " " + shown_shape(tensor.shape) + " " + std::string(dtype_name(tensor.dtype)) + "\n";
+      text += "  " + printable(name) + " " + shown_shape(tensor.shape) + " " + std::string(type_name(tensor)) + "\n";
     }
   }
   for (const InspectedFile& file : inspection.files)
-    text += shown_text(file.name) + ": " + gigabytes(file.bytes) + "\n";
+    text += shown_text(file.name) + ": " + gigabytes(file.bytes) + (file.rule.empty() ? "" : ", " + file.rule) + "\n";
+  for (const InspectedSet& set : inspection.sets) text += set_text(set);
   for (const std::string& remark : inspection.remarks) text += remark + "\n";
   return text;
 }
@@ -84,22 +100,36 @@ nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors) 
                                     {"bytes", network.bytes},
                                     {"dtypes", network.dtypes},
                                     {"config", network.config}};
+    if (!network.tokenizer.empty()) entry["tokenizer"] = network.tokenizer;
     if (!network.why.empty()) entry["why"] = network.why;
     if (with_tensors) {
       entry["tensors"] = nlohmann::ordered_json::object();
       for (const auto& [name, tensor] : network.tensors) {
-        entry["tensors"][name] = {{"dtype", dtype_name(tensor.dtype)}, {"shape", tensor.shape}};
+        entry["tensors"][name] = {
+            {"dtype", type_name(tensor)}, {"shape", tensor.shape}, {"bytes", stored_bytes(tensor)}};
       }
     }
     networks.push_back(std::move(entry));
   }
   nlohmann::ordered_json files = nlohmann::ordered_json::array();
-  for (const InspectedFile& file : inspection.files) files.push_back({{"name", file.name}, {"bytes", file.bytes}});
+  for (const InspectedFile& file : inspection.files)
+    files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"rule", file.rule}});
+  nlohmann::ordered_json sets = nlohmann::ordered_json::array();
+  for (const InspectedSet& set : inspection.sets) sets.push_back(set_json(set));
   return {{"path", inspection.path},
           {"kind", inspection.kind},
           {"networks", networks},
           {"files", files},
+          {"sets", sets},
           {"remarks", inspection.remarks}};
+}
+
+void run_inspect(const Command& command) {
+  Inspection found = inspect(command.input);
+  if (command.log_format == "json")
+    std::cout << to_json(found, true).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+  else
+    std::cout << to_text(found, false);
 }
 
 std::string to_text(const Verification& verification) {

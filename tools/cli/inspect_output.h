@@ -6,6 +6,7 @@
 
 #include "engine/residency/inspect.h"
 #include "engine/residency/verify.h"
+#include "tools/cli/command_line.h"
 
 namespace wan {
 
@@ -20,5 +21,8 @@ std::string to_text(const Verification& verification);
 /// {"path", "lists", "same", "differ", "absent", "not_listed", "files": [{"name", "state", "bytes", "sha256", "wanted",
 /// "list"}]}.
 nlohmann::ordered_json to_json(const Verification& verification);
+
+/// Looks into what the command names and prints it, as text or as one JSON object with all tensors. Throws as inspect.
+void run_inspect(const Command& command);
 
 }  // namespace wan

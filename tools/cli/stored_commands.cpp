@@ -15,6 +15,7 @@
 #include "engine/request/parse.h"
 #include "engine/request/values.h"
 #include "engine/residency/find_parts.h"
+#include "engine/residency/unchanged.h"
 #include "models/files/scratch_folder.h"
 #include "tools/cli/refusal.h"
 
@@ -37,6 +38,7 @@ Request overridden(const Request& stored, const Command& command, const std::str
 
 /// A warning for each file that is another than the record's where the user wants it so; else the end.
 void answer_for(std::vector<Difference> differences, const Command& command, Console& console) {
+  differences = few_of_each_part(differences);
   std::vector<std::string> lines;
   for (Difference& difference : differences) {
     difference.subject = typed_name(command.name, difference.subject);
@@ -57,11 +59,14 @@ InputIdentities inputs_now(const Request& request, const std::filesystem::path& 
   throw InvalidRequest(errors);
 }
 
-/// Compares the model, and where there is a folder for copies of URLs, the inputs.
-void check_same(const Record& record, const Request& request, const Command& command, Console& console,
-                const ScratchFolder* copies = nullptr) {
+/// Compares the model, and where there is a folder for copies of URLs, the inputs. Returns the model, which remembers what
+/// was compared.
+ModelParts check_same(const Record& record, const Request& request, const Command& command, Console& console,
+                      const ScratchFolder* copies = nullptr) {
   IdentityCache cache;
-  std::vector<Difference> differences = other_files(record, find_parts(request), cache);
+  ModelParts parts = find_parts(request);
+  remember(parts, identities(parts, cache));
+  std::vector<Difference> differences = other_files(record, parts, cache);
   if (copies)
     for (const Difference& difference : other_inputs(record, inputs_now(request, copies->path, console)))
       differences.push_back(difference);
@@ -69,6 +74,7 @@ void check_same(const Record& record, const Request& request, const Command& com
   if (knows_headers_only(record))
     console.say(command.name + ": an older version wrote the record: it knows headers only, so that other weights of " +
                 "the same shapes are not noticed");
+  return parts;
 }
 
 std::string without_suffix(const std::string& path, const std::string& suffix) {
@@ -142,7 +148,7 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
   if (std::filesystem::exists(request.out) && !command.overwrite)
     throw InvalidRequest("out", "must not be there already: " + shown_path(request.out) + "; --overwrite replaces it");
   check_sheet(command.contact_sheet, command.overwrite);
-  check_same(saved.record, request, command, console);
+  const ModelParts parts = check_same(saved.record, request, command, console);
   saved.record.request.metadata = request.metadata;
   const ScratchFolder copies;
   if (command.fields.contains("video_url")) {
@@ -152,8 +158,8 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
     saved.audio_from = input_files(sound, copies.path, console).video.path;
   }
   if (!request.keep_audio) saved.audio_from.clear();
-  decode_saved(saved, request.out, resolve_placement(request, &contexts), find_parts(request), {command.contact_sheet},
-               console.log(), console);
+  decode_saved(saved, request.out, resolve_placement(request, &contexts), parts, {command.contact_sheet}, console.log(),
+               console);
   std::error_code ignored;
   if (work && std::filesystem::equivalent(work->path(), WorkFolder::beside(request.out), ignored)) work->discard();
 }

@@ -25,7 +25,9 @@ const Format* format_of(const MappedFile& file) {
 StoredTensors read_tensors(const std::shared_ptr<const MappedFile>& file) {
   if (const Format* format = format_of(*file)) return format->read(file);
   refuse_foreign(file->bytes(), Content::Binary, file->path().string());
-  throw ModelError(file->path().string(), "must be a .safetensors file, a torch archive (.pth) or a .gguf file");
+  throw ModelError(
+      file->path().string(),
+      "must be a .safetensors file, a torch archive (.pth) or a .gguf file, is none of them; name another file");
 }
 
 std::vector<std::string_view> header_of(const std::shared_ptr<const MappedFile>& file) {

@@ -47,7 +47,9 @@ std::pair<std::string, std::string_view> find_pickle(const ZipTable& table, cons
     if (!found.first.empty()) throw ModelError(subject, "must hold one data.pkl, holds several; do not use this file");
     found = {name.substr(0, slash + 1), bytes};
   }
-  if (found.first.empty()) throw ModelError(subject, "must be a torch archive with data.pkl, is another zip archive");
+  if (found.first.empty())
+    throw ModelError(subject,
+                     "must be a torch archive with data.pkl, is another zip archive; unpack it, or download the file");
   return found;
 }
 
@@ -57,7 +59,7 @@ StoredTensors read_archive(const std::shared_ptr<const MappedFile>& file) {
   const auto [root, pickle] = find_pickle(table, subject);
   const auto order = table.records.find(root + "byteorder");
   if (order != table.records.end() && order->second != "little")
-    throw ModelError(subject, "must be little-endian, is not");
+    throw ModelError(subject, "must be little-endian, is not; get it as safetensors");
   const PickledStateDict pickled = read_pickled_state_dict(pickle, subject);
   std::vector<std::string_view> storages;
   for (const PickledStorage& storage : pickled.storages) {
@@ -80,7 +82,8 @@ struct LegacyFile {
 LegacyFile read_legacy_pickles(const MappedFile& file) {
   const std::string subject = file.path().string();
   std::string_view rest = file.bytes().substr(kLegacyStart.size());
-  if (!take_pickled_flag(rest, "little_endian", subject)) throw ModelError(subject, "must be little-endian, is not");
+  if (!take_pickled_flag(rest, "little_endian", subject))
+    throw ModelError(subject, "must be little-endian, is not; get it as safetensors");
   LegacyFile legacy{read_pickled_state_dict(rest, subject), {}, {}};
   rest.remove_prefix(legacy.pickled.end);
   legacy.keys = take_pickled_strings(rest, subject);
@@ -108,7 +111,7 @@ StoredTensors read_legacy(const std::shared_ptr<const MappedFile>& file) {
   }
   for (size_t i = 0; i < storages.size(); ++i) {
     if (!storages[i].data())
-      throw ModelError(subject, "must hold the storage " + printable(wanted[i].key) + ", does not");
+      throw ModelError(subject, "must hold the storage " + printable(wanted[i].key) + ", does not; download it again");
   }
   return place(file, legacy.pickled, storages);
 }

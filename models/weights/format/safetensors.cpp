@@ -41,11 +41,13 @@ class Header final : public nlohmann::json_sax<nlohmann::json> {
   bool key(string_t& text) override {
     if (place_ == Place::Top) {
       name_ = text;
-      if (tensors.contains(name_) || (name_ == "__metadata__" && has_metadata_)) refuse("occurs twice in the header");
+      if (tensors.contains(name_) || (name_ == "__metadata__" && has_metadata_))
+        refuse("occurs twice in the header; do not use this file");
       has_metadata_ |= name_ == "__metadata__";
     } else {
       field_ = text;
-      if (place_ == Place::Metadata && metadata.contains(field_)) refuse("holds \"" + printable(field_) + "\" twice");
+      if (place_ == Place::Metadata && metadata.contains(field_))
+        refuse("holds \"" + printable(field_) + "\" twice; do not use this file");
     }
     return true;
   }
@@ -54,7 +56,9 @@ class Header final : public nlohmann::json_sax<nlohmann::json> {
       metadata[field_] = text;
     } else if (place_ == Place::Tensor && field_ == "dtype" && !dtype_) {
       dtype_ = dtype_of_safetensors(text);
-      if (!dtype_) refuse("must have a known dtype, has \"" + printable(text) + "\"");
+      if (!dtype_)
+        refuse("must have a known dtype, has \"" + printable(text) +
+               "\"; take the file in another form, as BF16 or F8_E4M3");
     } else {
       refuse_value("a string");
     }
@@ -78,7 +82,8 @@ class Header final : public nlohmann::json_sax<nlohmann::json> {
   }
   bool number_unsigned(number_unsigned_t value) override {
     if (place_ == Place::Shape) {
-      if (value > INT64_MAX || shape_->size() == kMostDimensions) refuse("has an impossible shape");
+      if (value > INT64_MAX || shape_->size() == kMostDimensions)
+        refuse("has an impossible shape; do not use this file");
       shape_->push_back(static_cast<int64_t>(value));
     } else if (place_ == Place::Offsets && offsets_->size() < 2) {
       offsets_->push_back(value);
@@ -137,15 +142,17 @@ class Header final : public nlohmann::json_sax<nlohmann::json> {
     throw ModelError(file_->path().string() + (name_.empty() ? "" : ": " + printable(name_)), what);
   }
   [[noreturn]] bool refuse_value(const std::string& what) const {
-    refuse(place_ == Place::Before ? "must have an object for a header, has " + what
-           : place_ == Place::Top  ? "must be an object, is " + what
-           : place_ == Place::Metadata
-               ? "must be strings, \"" + printable(field_) + "\" is " + what
-               : "must have one dtype, shape and pair of data_offsets, \"" + printable(field_) + "\" has " + what);
+    const std::string again = "; download it again";
+    refuse(place_ == Place::Before     ? "must have an object for a header, has " + what + again
+           : place_ == Place::Top      ? "must be an object, is " + what + again
+           : place_ == Place::Metadata ? "must be strings, \"" + printable(field_) + "\" is " + what + again
+                                       : "must have one dtype, shape and pair of data_offsets, \"" + printable(field_) +
+                                             "\" has " + what + again);
   }
 
   void add_tensor() {
-    if (!dtype_ || !shape_ || !offsets_ || offsets_->size() != 2) refuse("must have dtype, shape and two data_offsets");
+    if (!dtype_ || !shape_ || !offsets_ || offsets_->size() != 2)
+      refuse("must have dtype, shape and two data_offsets; download it again");
     const uint64_t begin = offsets_->at(0), end = offsets_->at(1);
     if (begin > end || end > kFarthest) {
       refuse("must lie behind the header, lies at " + std::to_string(begin) + " to " + std::to_string(end) +
@@ -155,11 +162,13 @@ class Header final : public nlohmann::json_sax<nlohmann::json> {
     // Without zeros, so that neither the size nor a stride overflows.
     int64_t spread = static_cast<int64_t>(c10::elementSize(*dtype_));
     for (int64_t extent : *shape_) {
-      if (__builtin_mul_overflow(spread, std::max<int64_t>(extent, 1), &spread)) refuse("has an impossible shape");
+      if (__builtin_mul_overflow(spread, std::max<int64_t>(extent, 1), &spread))
+        refuse("has an impossible shape; do not use this file");
     }
     StoredTensor tensor{*dtype_, *shape_, row_major_strides(*shape_), file_, data_begin_ + begin};
     if (tensor.bytes() != end - begin) {
-      refuse("must have " + std::to_string(tensor.bytes()) + " bytes by its shape, has " + std::to_string(end - begin));
+      refuse("must have " + std::to_string(tensor.bytes()) + " bytes by its shape, has " + std::to_string(end - begin) +
+             "; download it again");
     }
     tensors.emplace(name_, std::move(tensor));
   }
@@ -185,7 +194,7 @@ std::string_view safetensors_header(const MappedFile& file) {
   const auto length = ByteReader(bytes, label).number<uint64_t>();
   if (length > kLongestHeader) {
     throw ModelError(label, "must be a safetensors file with a header of at most 100 MB, its first bytes say " +
-                                std::to_string(length));
+                                std::to_string(length) + "; download it again, or name a safetensors file");
   }
   if (length > bytes.size() - 8) {
     throw ModelError(label, "is cut short: its header alone has " + std::to_string(length) + " bytes, " +

@@ -28,10 +28,11 @@ class WeightMap final : public nlohmann::json_sax<nlohmann::json> {
   }
   bool string(string_t& text) override {
     if (!is_entry()) return scalar();
-    if (shard_of.size() == kMostTensors) throw ModelError(label_, "must name at most 200,000 tensors, names more");
+    if (shard_of.size() == kMostTensors)
+      throw ModelError(label_, "must name at most 200,000 tensors, names more; do not use this file");
     check_bare(text);
     if (!shard_of.emplace(tensor_, text).second)
-      throw ModelError(label_ + ": " + printable(tensor_), "occurs twice in the index");
+      throw ModelError(label_ + ": " + printable(tensor_), "occurs twice in the index; do not use this file");
     return true;
   }
   bool start_object(size_t) override { return begin(); }
@@ -62,7 +63,8 @@ class WeightMap final : public nlohmann::json_sax<nlohmann::json> {
   /// Any value that is not the string of an entry.
   bool scalar() const {
     if (is_entry())
-      throw ModelError(label_ + ": " + printable(tensor_), "must be the name of a file, is something else");
+      throw ModelError(label_ + ": " + printable(tensor_),
+                       "must be the name of a file, is something else; download it again");
     return true;
   }
   /// A bare name cannot lead out of the folder.
@@ -86,10 +88,12 @@ class WeightMap final : public nlohmann::json_sax<nlohmann::json> {
 std::map<std::string, std::string> read_weight_map(const std::filesystem::path& index) {
   const auto file = MappedFile::open(index);
   refuse_foreign(file->bytes(), Content::Json, index.string());
-  if (file->bytes().size() > kLargestIndex) throw ModelError(index.string(), "must be smaller than 32 MB");
+  if (file->bytes().size() > kLargestIndex)
+    throw ModelError(index.string(), "must be smaller than 32 MB, is larger; download it again");
   WeightMap map(index.string());
   nlohmann::json::sax_parse(file->bytes().begin(), file->bytes().end(), &map);
-  if (map.shard_of.empty()) throw ModelError(index.string(), "must have a weight_map of tensors to files, has none");
+  if (map.shard_of.empty())
+    throw ModelError(index.string(), "must have a weight_map of tensors to files, has none; download it again");
   return std::move(map.shard_of);
 }
 

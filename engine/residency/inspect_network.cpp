@@ -1,0 +1,99 @@
+#include "engine/residency/inspect_network.h"
+
+#include <algorithm>
+
+#include "engine/residency/inspect_parts.h"
+#include "engine/residency/noise_level.h"
+#include "engine/residency/part_kinds.h"
+#include "models/files/error.h"
+#include "models/files/json.h"
+#include "models/files/mapped_file.h"
+#include "models/recognise.h"
+#include "models/weights/checkpoint.h"
+#include "models/weights/dtype.h"
+
+namespace wan {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// The part that a network can be; an expert must say by its name which one it is.
+std::string part_of(Model model, const std::string& name) {
+  for (Task task : {Task::T2V, Task::I2V, Task::S2V}) {
+    for (Network network : networks_of(task)) {
+      if (kind_of(network, task).model != model) continue;
+      if (network != Network::HighNoise) return field_of(network);
+      const auto level = noise_level(name);
+      return !level ? "" : field_of(*level == NoiseLevel::High ? Network::HighNoise : Network::LowNoise);
+    }
+  }
+  return "";
+}
+
+/// The numbers, words and short lists of a config.json; empty where there is none.
+nlohmann::ordered_json read_config(const fs::path& path) {
+  std::error_code error;
+  if (!fs::exists(path, error)) return nlohmann::ordered_json::object();
+  const JsonLimits limits = {.bytes = 1'000'000, .depth = 16, .values = 10'000};
+  const auto config = read_json<nlohmann::ordered_json>(*MappedFile::open(path), limits);
+  if (!config.is_object()) throw ModelError(path.string(), "must be a JSON object, is not; download it again");
+  nlohmann::ordered_json kept = nlohmann::ordered_json::object();
+  for (const auto& [key, value] : config.items()) {
+    const bool list = value.is_array() && value.size() <= 16 &&
+                      std::all_of(value.begin(), value.end(), [](const auto& item) { return item.is_number(); });
+    if (!key.starts_with("_") && (list || (value.is_primitive() && !value.is_null()))) kept[key] = value;
+  }
+  return kept;
+}
+
+}  // namespace
+
+std::string_view type_name(const StoredTensor& tensor) {
+  return tensor.coding ? tensor.coding->name : dtype_name(tensor.dtype);
+}
+
+uint64_t stored_bytes(const StoredTensor& tensor) {
+  return tensor.bytes() + (tensor.scales && tensor.scales->blocks ? tensor.scales->blocks->bytes() : 0);
+}
+
+InspectedNetwork inspect_network(const ModelPart& part) {
+  const Checkpoint checkpoint = Checkpoint::open(part.path);
+  InspectedNetwork network;
+  network.name = part.name;
+  network.tensors = checkpoint.tensors();
+  network.bytes = checkpoint.bytes();
+  for (const auto& file : checkpoint.files()) network.files.push_back(file->path().filename().string());
+  for (const auto& entry : network.tensors) {
+    network.parameters += entry.second.elements();
+    const StoredTensor& tensor = entry.second;
+    ++network.dtypes[std::string(type_name(tensor))];
+  }
+  const Recognised found = recognise(network.tensors);
+  network.kind = found.name;
+  if (found.model) {
+    if (found.model == Model::TextEncoder) network.tokenizer = tokenizer_in(checkpoint);
+    const fs::path whole = fs::absolute(part.path / "").parent_path();
+    network.part = part_of(*found.model, part.name == "." ? whole.filename().string() : part.name);
+  }
+  std::error_code error;
+  if (fs::is_directory(part.path, error)) {
+    network.config = read_config(part.path / "config.json");
+  }
+  if (network.config.empty() && found.model) network.config = sizes_of(checkpoint, *found.model);
+  return network;
+}
+
+InspectedNetwork inspect_or_tell(const ModelPart& part) {
+  try {
+    return inspect_network(part);
+  } catch (const ModelError& error) {
+    InspectedNetwork network;
+    network.name = part.name;
+    network.kind = "unreadable";
+    network.why = error.what();
+    return network;
+  }
+}
+
+}  // namespace wan

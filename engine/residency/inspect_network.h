@@ -1,0 +1,14 @@
+// One network of what `wan-infer inspect` lists.
+#pragma once
+
+#include "engine/residency/inspect.h"
+#include "engine/residency/parts.h"
+
+namespace wan {
+
+/// Looks into one checkpoint, from its headers. Throws ModelError.
+InspectedNetwork inspect_network(const ModelPart& part);
+/// The same; one that cannot be read says why.
+InspectedNetwork inspect_or_tell(const ModelPart& part);
+
+}  // namespace wan

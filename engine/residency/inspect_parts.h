@@ -1,0 +1,36 @@
+// Steps of inspect(): the sizes and the tokenizer of a network, and which of several files a part is.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/residency/inspect.h"
+#include "models/recognise.h"
+#include "models/weights/checkpoint.h"
+
+namespace wan {
+
+/// Sizes that no config.json states, read off the tensors, by the words of a config.json. Empty where they cannot be.
+nlohmann::ordered_json sizes_of(const Checkpoint& checkpoint, Model model);
+
+/// "the tensor spiece_model": where a text encoder's checkpoint holds a tokenizer; empty: nowhere.
+std::string tokenizer_in(const Checkpoint& checkpoint);
+
+/// The tokenizers of a folder, at the places where find_parts looks for them. `encoders` are its text encoders.
+std::vector<InspectedFile> tokenizer_files(const std::filesystem::path& root,
+                                           const std::vector<std::filesystem::path>& encoders);
+
+/// Kind and part of networks of which a folder holds several, none at the place of a layout.
+using Several = std::set<std::pair<std::string, std::string>>;
+/// Finds them, says so in the rules of the networks, and adds a remark for each with the flag that chooses. `paths` are
+/// those of the networks; a file under two names counts once.
+Several tell_several(const std::vector<std::filesystem::path>& paths, Inspection& inspection);
+
+/// What the networks are good for together: "text-to-video model".
+std::string model_kind(const Inspection& inspection, const Several& several);
+
+}  // namespace wan

@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "engine/base/error.h"
+#include "engine/request/byte_size.h"
 
 namespace wan {
 
@@ -59,9 +60,21 @@ uint64_t cgroup_headroom() {
   return *limit - std::min(*limit, *used - std::min(*used, cache));
 }
 
+/// What a job may take of the device; null on a CPU of which all may be taken.
+std::shared_ptr<DeviceBudget> budget_of(const Request& request, at::Device device, DeviceBudget::Hook hook) {
+  const uint64_t asked = byte_size(request.device_memory).value_or(0);
+  if (device.is_cpu())
+    return asked > 0 ? std::make_shared<DeviceBudget>(asked, "device_memory", std::move(hook)) : nullptr;
+  const auto [free, total] = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
+  const uint64_t usable = usable_bytes(free, total);
+  const bool is_limited = asked > 0 && asked < usable;
+  return std::make_shared<DeviceBudget>(is_limited ? asked : usable, is_limited ? "device_memory" : "memory",
+                                        std::move(hook));
+}
+
 }  // namespace
 
-Placement resolve_placement(const Request& request, Contexts* contexts) {
+Placement resolve_placement(const Request& request, Contexts* contexts, DeviceBudget::Hook hook) {
   Placement placement;
   placement.device = parse_device(request.device, "device");
   placement.dtype =
@@ -77,6 +90,7 @@ Placement resolve_placement(const Request& request, Contexts* contexts) {
   placement.noise =
       request.noise_device == "auto" ? placement.device : parse_device(request.noise_device, "noise_device");
   if (contexts) placement.context = contexts->on(placement.device);
+  placement.budget = budget_of(request, placement.device, std::move(hook));
   return placement;
 }
 

@@ -35,7 +35,9 @@ void ClipDecoder::open(const vae::Vae& vae, const at::Tensor& latent) {
   const Placement& placement = networks_.placement();
   stream_.reset();                   // its caches make room,
   release_cached(placement.device);  // which the driver sees only then
-  stream_.emplace(vae.decoder, vae::Observer(), windows_for(placement, own, available_memory(placement.device)));
+  stream_.emplace(vae.decoder, vae::Observer(),
+                  networks_.has_small_windows() ? vae::Windows::Shared
+                                                : windows_for(placement, own, available_memory(placement.device)));
   half_ = is_half(vae);
 }
 

@@ -23,7 +23,8 @@ struct RunOptions {
   bool fail_fast = false;                                          // stop at the first job that fails
   bool overwrite = false;                                          // replace files that this folder did not make
   std::chrono::milliseconds save_every = std::chrono::minutes(1);  // the longest time between saved states
-  Contexts* contexts = nullptr;  // of the kernels; null: default options and no choice of attention
+  Contexts* contexts = nullptr;         // of the kernels; null: default options and no choice of attention
+  DeviceBudget::Hook budget_hook = {};  // of tests
 };
 
 enum class JobState {
@@ -49,7 +50,7 @@ struct Group {
   ModelParts parts;
   Placement placement;
   std::vector<FileIdentity> files;
-  uint64_t working = 0;  // activations of the largest job, bytes
+  Activations activations = {};  // of the largest job of each stage
 };
 
 struct Job {

@@ -26,6 +26,13 @@ bool is_same(const ModelParts& a, const ModelParts& b) {
          fs::equivalent(a.tokenizer.path, b.tokenizer.path);
 }
 
+bool have_one_limit(const Placement& a, const Placement& b) {
+  if (!a.budget || !b.budget) return !a.budget && !b.budget;
+  // What is free may change from job to job; what a user allows is meant for each.
+  return a.budget->field() == b.budget->field() &&
+         (a.budget->field() != "device_memory" || a.budget->limit() == b.budget->limit());
+}
+
 /// Which file is which part, and why.
 void log_parts(const ModelParts& parts, const Log& log) {
   const auto line = [&](const char* part, const ModelPart& found) {
@@ -52,7 +59,7 @@ Group& NetworkPool::group_of(const Request& request, const Placement& placement)
   for (Group& group : groups_)
     if (is_same(group.parts, parts) && group.placement.device == placement.device &&
         group.placement.dtype == placement.dtype && group.placement.precision == placement.precision &&
-        group.placement.weights == placement.weights)
+        group.placement.weights == placement.weights && have_one_limit(group.placement, placement))
       return group;
   log_parts(parts, log_);
   check_model(parts);
@@ -68,7 +75,7 @@ Networks& NetworkPool::of(const Job& job) {
     drop();
     warn_of_kernels(*job.placement.context, log_);
     warn_of_cudnn(job.placement, log_);
-    networks_.emplace(job.group->parts, job.group->placement, job.group->working, log_);
+    networks_.emplace(job.group->parts, job.group->placement, job.group->activations, log_);
     loaded_ = job.group;
   }
   return *networks_;
@@ -85,9 +92,23 @@ void NetworkPool::drop() {
   if (!networks_) return;
   log_attention(*loaded_->placement.context, log_);
   earlier_loads_ = expert_loads();
+  const Copied copied = networks_->copied();
   networks_.reset();
+  if (const auto& budget = loaded_->placement.budget)
+    log_("device", {{"limit_bytes", budget->limit()},
+                    {"peak_bytes", budget->peak()},
+                    {"left_bytes", budget->used()},
+                    {"copies", copied.jobs},
+                    {"copied_bytes", copied.bytes}});
   release_cached(loaded_->placement.device);
   loaded_ = nullptr;
+}
+
+bool NetworkPool::make_room(bool first) {
+  text_.reset();
+  if (networks_ && networks_->make_room(first)) return true;
+  drop();
+  return false;
 }
 
 int64_t NetworkPool::expert_loads() const {

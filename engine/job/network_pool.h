@@ -28,6 +28,8 @@ class NetworkPool {
   void drop_texts() { text_.reset(); }
   /// Lets all networks go.
   void drop();
+  /// After c10::OutOfMemoryError, as Networks::make_room; with the last step all networks go.
+  bool make_room(bool first);
   /// How often an expert was brought in, by all groups.
   int64_t expert_loads() const;
 

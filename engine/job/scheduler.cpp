@@ -137,14 +137,19 @@ class Scheduler {
   /// One job's failure is its own; nothing that it had saved is touched. Returns how many took part.
   int64_t each(const Jobs& jobs, const Phase& phase) {
     int64_t worked = 0;
-    for (Job* job : jobs) {
+    const auto wants = [&](const Job* job) {
+      return !stopped_ && !job->finished && job->result.state != JobState::Failed && (stages_.*phase.wanted)(*job);
+    };
+    for (auto at = jobs.begin(); at != jobs.end(); ++at) {
+      Job* job = *at;
       JobResult& result = job->result;
-      if (stopped_ || job->finished || result.state == JobState::Failed || !(stages_.*phase.wanted)(*job)) continue;
+      if (!wants(job)) continue;
       ++worked;
+      stages_.is_last_of_phase = std::none_of(at + 1, jobs.end(), wants);
       const auto start = Clock::now();
       try {
         stages_.files().note(*job);
-        (stages_.*phase.stage)(*job);
+        run_stage(phase, *job);
       } catch (const Cancelled&) {
         result.seconds += seconds_since(start);
         throw;
@@ -159,6 +164,24 @@ class Scheduler {
       result.seconds += seconds_since(start);
     }
     return worked;
+  }
+
+  /// Where the device runs out of memory, the stage goes on from what it saved with less on the device, until there is
+  /// nothing left to give up.
+  void run_stage(const Phase& phase, Job& job) {
+    for (bool first = true;; first = false) {
+      try {
+        return (stages_.*phase.stage)(job);
+      } catch (const c10::OutOfMemoryError& error) {
+        if (!networks_.make_room(first)) throw std::runtime_error(no_room_text(phase, job, error));
+      }
+    }
+  }
+
+  static std::string no_room_text(const Phase& phase, const Job& job, const c10::OutOfMemoryError& error) {
+    std::string text = std::string("[memory] ") + phase.name + " ran out on " + job.placement.device.str() +
+                       " with as little on it as can be: " + error.what_without_backtrace();
+    return text + "; what was done is kept, fewer frames or a smaller size need less";
   }
 
   const RunOptions& options_;

@@ -194,9 +194,12 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
   claim(folder, key, request, options.fresh);
   if (!options.copies.empty()) take_copies(folder, options.copies);
   const JobRequest job{.line = 0, .request = request, .output = options.output, .attention = options.attention};
-  RunResult result = run_jobs(
-      {job}, folder, {.overwrite = options.overwrite, .save_every = options.save_every, .contexts = options.contexts},
-      log, progress);
+  RunResult result = run_jobs({job}, folder,
+                              {.overwrite = options.overwrite,
+                               .save_every = options.save_every,
+                               .contexts = options.contexts,
+                               .budget_hook = options.budget_hook},
+                              log, progress);
   JobResult& only = result.jobs.at(0);
   if (only.state == JobState::Done || only.state == JobState::Kept) {
     folder.discard();
@@ -225,7 +228,7 @@ void decode_saved(SavedLatents saved, const std::string& out, const Placement& p
                       saved.latents.size(3) * vae::kPixels};
   const MemoryNeed need = decode_need(parts, extent, placement);
   check_fits(need, extent, placement);
-  Networks networks(parts, placement, need.working, log);
+  Networks networks(parts, placement, need.activations, log);
   warn_of_cudnn(placement, log);
   const auto start = std::chrono::steady_clock::now();
   write_video(networks, saved, out, options, {log, progress});

@@ -18,7 +18,8 @@ struct SingleOptions {
   AttentionChoices attention = {};    // of a replay: what computed the video
   std::filesystem::path copies = {};  // folder of copies of its URLs (copy_path): moved into the work folder
   std::chrono::milliseconds save_every = std::chrono::minutes(1);
-  Contexts* contexts = nullptr;  // of the kernels; null: default options and no choice of attention
+  Contexts* contexts = nullptr;         // of the kernels; null: default options and no choice of attention
+  DeviceBudget::Hook budget_hook = {};  // of tests
 };
 
 /// Renders `request` to its `out`, and goes on where an earlier run of the same request was interrupted or killed: its

@@ -45,9 +45,10 @@ void Stages::prepare(Job& job) {
     job.result.state = JobState::Kept;
     return;
   }
-  job.placement = resolve_placement(job.request, options_.contexts);
+  job.placement = resolve_placement(job.request, options_.contexts, options_.budget_hook);
   job.group = &networks_.group_of(job.request, job.placement);
   job.placement.context = job.group->placement.context;  // that of the networks
+  job.placement.budget = job.group->placement.budget;
   job.record =
       make_record(job.request, job.placement, job.group->files, identify_inputs(job.request, {}, names_.contents()));
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out)) {
@@ -96,7 +97,7 @@ void Stages::look_ahead(Job& job) {
     files_.drop_copies(job);
     throw;
   }
-  job.group->working = std::max(job.group->working, need.working);
+  job.group->activations.widen(need.activations);
   tell_resumed(job);
 }
 
@@ -234,7 +235,9 @@ void Stages::sample(Job& job, int64_t end) {
     save_sampling(path, now);
   };
   attention_.pin(job.placement, job.name, job.attention);
-  Guidance guidance(networks_.of(job), encoded.conditioning);
+  const int64_t first_low = schedule.first_low();
+  const bool switches = is_last_of_phase && end == first_low && first_low > 0 && first_low < schedule.size();
+  Guidance guidance(networks_.of(job), encoded.conditioning, switches ? &schedule[first_low - 1] : nullptr);
   denoise_and_save(state, schedule, end, std::ref(guidance), run_of(job), save);
   if (end < schedule.size()) return save(state);
   check_not_rewritten(job.group->parts);

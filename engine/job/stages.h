@@ -51,6 +51,7 @@ class Stages {
   void speak(Job& job);
 
   int64_t prompts_encoded = 0, inputs_encoded = 0;
+  bool is_last_of_phase = false;  // no other job needs the networks of the phase: set before each stage
 
  private:
   Run run_of(const Job& job) const { return {log_, progress_, job.label, options_.save_every, *job.placement.context}; }

@@ -408,6 +408,15 @@ std::vector<Parameter> make_table() {
        .help =
            "What linears are kept in: stored keeps the files' floats or codes; bf16, and fp8 or int8 with a scale a "
            "row for the transformers' blocks, are made of them. Codes are widened at use, and take less memory."},
+      {.name = "device_memory",
+       .field = &Request::device_memory,
+       .tasks = every({.value = ""}),
+       .group = "Run",
+       .help = "How much memory of the device may be taken, as 20GB or 900MB; 0 is what is free. Networks that do not "
+               "fit are streamed from host memory, block by block: slower, and the same video.",
+       .metavar = "SIZE",
+       .empty_is_unset = true,
+       .stored = false},
 
       {.name = "enable_prompt_expansion",
        .field = &Request::enable_prompt_expansion,

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "engine/base/text.h"
+#include "engine/base/units.h"
 #include "engine/request/files.h"
 #include "engine/request/geometry.h"
 #include "engine/request/params.h"
@@ -43,6 +44,7 @@ class Parser {
     collect([&] { settle_size(); });
     collect([&] { check_last_image(); });
     collect([&] { check_weights(); });
+    collect([&] { check_device_memory(); });
     if (!request_.seed_given) request_.seed = std::random_device()() & 0x7FFFFFFF;  // fits every endpoint
     collect([&] { settle_output(); });
     if (!errors_.empty()) throw InvalidRequest(errors_);
@@ -239,6 +241,12 @@ class Parser {
     if (request_.precision == "exact" || request_.weights == "stored") return;
     throw InvalidRequest("weights", "must be stored with precision " + shown(request_.precision) + ", got " +
                                         shown(request_.weights) + "; precision exact takes it");
+  }
+
+  void check_device_memory() const {
+    if (request_.device_memory.empty() || read_size(request_.device_memory)) return;
+    throw InvalidRequest("device_memory", "must be a number of bytes with its unit, such as 20GB or 900MB, got " +
+                                              shown(request_.device_memory));
   }
 
   void settle_size() {

@@ -49,6 +49,7 @@ struct Request {
   std::string device, dtype, noise_device;  // auto | cpu | cuda[:n]; auto | float32 | bf16; auto | cpu | cuda
   std::string precision;                    // exact | balanced | fast
   std::string weights;                      // stored | bf16 | fp8 | int8
+  std::string device_memory;                // "20GB": what may be taken of the device; empty or "0": what is free
   std::string video_quality, video_write_mode;
   std::string metadata;  // full | minimal | none
 

@@ -33,4 +33,7 @@ struct NetworkSizes {
   uint64_t slot() const;  // that holds any block: the largest
 };
 
+/// Of two networks of which the second moves into the first's memory block by block.
+NetworkSizes joined(const NetworkSizes& first, const NetworkSizes& second);
+
 }  // namespace wan

@@ -8,7 +8,9 @@
 #include <optional>
 
 #include "engine/base/error.h"
+#include "engine/base/units.h"
 #include "engine/residency/host_memory.h"
+#include "engine/residency/machine.h"
 
 namespace wan {
 
@@ -37,9 +39,21 @@ std::optional<uint64_t> proc_kilobytes(const char* path, const std::string& key)
   return std::nullopt;
 }
 
+/// What a job may take of the device; null on a CPU of which all may be taken.
+std::shared_ptr<DeviceBudget> budget_of(const Request& request, at::Device device, DeviceBudget::Hook hook) {
+  const uint64_t asked = read_size(request.device_memory).value_or(0);
+  if (device.is_cpu())
+    return asked > 0 ? std::make_shared<DeviceBudget>(asked, "device_memory", std::move(hook)) : nullptr;
+  const uint64_t free = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
+  const uint64_t usable = wan::budget_of(free, display_on_nvidia());
+  const bool is_limited = asked > 0 && asked < usable;
+  return std::make_shared<DeviceBudget>(is_limited ? asked : usable, is_limited ? "device_memory" : "memory",
+                                        std::move(hook));
+}
+
 }  // namespace
 
-Placement resolve_placement(const Request& request, Contexts* contexts) {
+Placement resolve_placement(const Request& request, Contexts* contexts, DeviceBudget::Hook hook) {
   Placement placement;
   placement.device = parse_device(request.device, "device");
   placement.dtype =
@@ -55,6 +69,7 @@ Placement resolve_placement(const Request& request, Contexts* contexts) {
   placement.noise =
       request.noise_device == "auto" ? placement.device : parse_device(request.noise_device, "noise_device");
   if (contexts) placement.context = contexts->on(placement.device);
+  placement.budget = budget_of(request, placement.device, std::move(hook));
   return placement;
 }
 

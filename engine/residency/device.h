@@ -11,6 +11,7 @@
 #include "engine/base/log.h"
 #include "engine/request/request.h"
 #include "engine/residency/contexts.h"
+#include "engine/residency/device_budget.h"
 #include "models/weights/kept.h"
 #include "models/weights/precision.h"
 
@@ -29,13 +30,17 @@ struct Placement {
   Kept weights = Kept::Stored;
   /// What the kernels on this device share. Never null: by itself it has the default options and chooses no attention.
   std::shared_ptr<kernels::Context> context = std::make_shared<kernels::Context>();
+  /// What may be taken of the device. Null: weights are mapped on the CPU, and a GPU takes what it has.
+  std::shared_ptr<DeviceBudget> budget = nullptr;
 };
 
 /// Resolves `auto`: the first CUDA device where there is one, bf16 there and float32 on the CPU. Beside a bf16
 /// transformer on CUDA the VAE runs in half: its products keep as many bits as the TF32 in which the reference's run.
 /// The kernels' Context is that of `contexts` for this device, where they are given.
 /// Throws InvalidRequest where a CUDA device is asked for and none is usable.
-Placement resolve_placement(const Request& request, Contexts* contexts = nullptr);
+/// Its budget is what the request allows (device_memory), on a GPU by default what is usable of what is free now. `hook` is
+/// that of the budget.
+Placement resolve_placement(const Request& request, Contexts* contexts = nullptr, DeviceBudget::Hook hook = {});
 
 /// What a user should know of a cuDNN of this version (91500 is 9.15), or of none; nothing from 9.15 on.
 std::optional<std::string> cudnn_warning(std::optional<int64_t> version);

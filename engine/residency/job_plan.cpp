@@ -1,5 +1,6 @@
 #include "engine/residency/job_plan.h"
 
+#include "engine/base/units.h"
 #include "engine/residency/advice.h"
 #include "engine/residency/find_parts.h"
 #include "engine/residency/probed_machine.h"
@@ -28,7 +29,8 @@ JobPlan job_plan(const Request& request, const MachineWords& words, Contexts* co
   const bool described_card = !words.gpu.empty();
   const Placement placement = described_card ? placement_on_card(request) : resolve_placement(request, contexts);
   const bool measure = words.link.empty() && !described_card;
-  const Machine here = probed_machine(described_card ? Placement{} : placement, 0, measure);
+  const uint64_t allowed = read_size(request.device_memory).value_or(0);
+  const Machine here = probed_machine(described_card ? Placement{} : placement, allowed, measure);
   JobPlan made{described(words, here), {}, {}};
   const bool copied = made.machine.is_card && placement.device.is_cpu();
   const ModelParts parts = find_parts(request);

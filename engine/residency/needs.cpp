@@ -79,20 +79,22 @@ int64_t vae_width(const ModelParts& parts) {
 
 MemoryNeed decode_need(const ModelParts& parts, const Extent& extent, const Placement& placement) {
   const uint64_t working = vae_bytes(vae_width(parts), extent, placement.vae);
-  return {"decode", working + placed_bytes(Network::Vae, parts, placement), working};
+  return {"decode", working + least_bytes(Network::Vae, parts, placement), working, {.vae = working}};
 }
 
 MemoryNeed memory_need(const ModelParts& parts, const Extent& extent, const Placement& placement) {
   const uint64_t denoise =
-      denoise_bytes(transformer_config(parts), extent, placement) + widened_bytes(parts, placement);
+      denoise_bytes(transformer_config(parts), extent, placement, /*copied=*/placement.budget != nullptr) +
+      widened_bytes(parts, placement);
   const MemoryNeed decode = decode_need(parts, extent, placement);
   uint64_t expert = 0;
   for (const auto& [network, part] : parts.networks)
-    if (is_transformer(network)) expert = std::max(expert, placed_bytes(network, parts, placement));
-  MemoryNeed need{"denoise", denoise + expert, std::max(denoise, decode.working)};
-  if (decode.bytes > need.bytes) need = {decode.stage, decode.bytes, need.working};
-  if (uint64_t bytes = placed_bytes(Network::TextEncoder, parts, placement); bytes > need.bytes)
-    need = {"encode", bytes, need.working};
+    if (is_transformer(network)) expert = std::max(expert, least_bytes(network, parts, placement));
+  const Activations activations{.denoise = denoise, .vae = decode.working};
+  MemoryNeed need{"denoise", denoise + expert, activations.most(), activations};
+  if (decode.bytes > need.bytes) need = {decode.stage, decode.bytes, need.working, activations};
+  if (uint64_t bytes = least_bytes(Network::TextEncoder, parts, placement); bytes > need.bytes)
+    need = {"encode", bytes, need.working, activations};
   return need;
 }
 
@@ -127,9 +129,14 @@ void refuse_wide_decode(const ModelParts& parts, const Extent& extent, const Pla
 }
 
 void check_fits(const MemoryNeed& need, const Extent& extent, const Placement& placement) {
-  const uint64_t available = available_memory(placement.device);
+  const uint64_t available = placement.budget ? placement.budget->limit() : available_memory(placement.device);
   if (need.bytes <= available) return;
   const std::string size = picture(extent) + ", " + std::to_string(extent.frames) + " frames";
+  if (placement.budget)
+    throw InvalidRequest(placement.budget->field(),
+                         "must hold " + gigabytes(need.bytes) + " for " + need.stage + " at " + size +
+                             ", with two blocks of a network at a time, got " + gigabytes(available) + " on " +
+                             placement.device.str() + "; fewer frames or a smaller size need less");
   throw InvalidRequest("memory", "must hold " + gigabytes(need.bytes) + " for " + need.stage + " at " + size +
                                      ", got " + gigabytes(available) + " free on " + placement.device.str() +
                                      "; fewer frames or a smaller size need less");

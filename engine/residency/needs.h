@@ -28,11 +28,12 @@ uint64_t widened_bytes(const ModelParts& parts, const Placement& placement);
 /// Own windows on a GPU where they fit into `available` bytes. On the CPU memory is what counts.
 vae::Windows windows_for(const Placement& placement, uint64_t own_bytes, uint64_t available);
 
-/// What a stage takes: its activations, and on CUDA its network.
+/// What a stage takes: its activations, and on a device its network; under a budget as little of that as can be.
 struct MemoryNeed {
   const char* stage;
   uint64_t bytes;
   uint64_t working;  // activations alone, the largest of all stages
+  Activations activations = {};
 };
 /// Of decoding alone. Throws ModelError.
 MemoryNeed decode_need(const ModelParts& parts, const Extent& extent, const Placement& placement);

@@ -1,17 +1,17 @@
 // The networks of a model: loaded when they are first asked for, unloaded where others need the room.
 #pragma once
 
+#include <algorithm>
+#include <map>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "engine/base/log.h"
+#include "engine/residency/builders.h"
 #include "engine/residency/device.h"
+#include "engine/residency/lying.h"
 #include "engine/residency/parts.h"
-#include "models/umt5/encoder.h"
-#include "models/vae/vae.h"
-#include "models/wan/model.h"
-#include "models/wan_s2v/model.h"
-#include "models/wav2vec2/model.h"
 
 namespace wan {
 
@@ -20,8 +20,11 @@ namespace wan {
 void check_network(Network network, const ModelParts& parts);
 
 /// Bytes a network's weights take on the placement once they are loaded: it is built on the meta device, from headers
-/// alone. 0 on the CPU, where the mapped files serve, and for the audio encoder, which stays there. Throws ModelError.
+/// alone. 0 on the CPU without a budget, where the mapped files serve, and for the audio encoder, which stays there.
+/// Throws ModelError.
 uint64_t placed_bytes(Network network, const ModelParts& parts, const Placement& placement);
+/// The same of a placement with a budget, with as little of the network on the device as can be: its blocks streamed.
+uint64_t least_bytes(Network network, const ModelParts& parts, const Placement& placement);
 
 /// Whether all networks of the model and `working` bytes of activations fit into `available` bytes of the placement at
 /// once; on the CPU they do. Throws ModelError.
@@ -31,20 +34,36 @@ bool all_fit(const ModelParts& parts, const Placement& placement, uint64_t worki
 inline constexpr const char* kUnmeasuredText =
     "8-bit arithmetic has not been measured on a GPU yet; --precision exact computes as the reference does";
 
-/// Loads networks when they are first asked for. On the CPU all of them stay: they are mappings. On CUDA they all stay
-/// where they fit beside `working` bytes of activations; else one at a time is on the device.
+/// Forecast activations, in bytes: of the largest job that the networks are for.
+struct Activations {
+  uint64_t text = 0, denoise = 0, vae = 0;
+  uint64_t most() const { return std::max({text, denoise, vae}); }
+  /// Becomes that of the larger of both, one by one.
+  void widen(const Activations& other);
+  uint64_t of(Network network) const;
+};
+
+/// Loads networks when they are first asked for. On the CPU all of them stay: they are mappings. On a device they all
+/// stay where they fit beside the activations; else one at a time is there.
+///
+/// Under a budget (Placement::budget) everything that is on the device is counted: weights, and the activations of the
+/// network that was asked for last. One that does not fit as a whole has some of its blocks streamed. Where only one
+/// network at a time fits, the low-noise expert may take the place of the high-noise one block by block (prefetch_low).
+/// None of it changes a result.
 class Networks {
  public:
   enum class Keep { All, One };
-  Networks(ModelParts parts, const Placement& placement, Keep keep, Log log);
+  Networks(ModelParts parts, const Placement& placement, Keep keep, Log log, const Activations& activations = {});
   /// Keeps all where they fit into what is free now.
+  Networks(ModelParts parts, const Placement& placement, const Activations& activations, Log log);
   Networks(ModelParts parts, const Placement& placement, uint64_t working, Log log);
+  ~Networks();
 
   const ModelParts& parts() const { return parts_; }
   const Placement& placement() const { return placement_; }
 
-  /// Each throws ModelError where the files are not what the network needs. A reference holds until another network is
-  /// asked for.
+  /// Each throws ModelError where the files are not what the network needs; under a budget InvalidRequest where not even
+  /// two blocks fit, and c10::OutOfMemoryError. A reference holds until another network is asked for.
   const Umt5Encoder& text_encoder();
   const WanModel& expert(bool high);
   const SpeechModel& speech();
@@ -54,28 +73,73 @@ class Networks {
   /// vae() stays as it was: what a clip is computed in must not depend on the clips before it.
   const vae::Vae& wide_vae();
 
+  /// Before the last forward of the high-noise expert: the low-noise one is copied while that runs, into memory of its
+  /// own or that of each block which is not needed again. Nothing without a budget, or where it has no room.
+  void prefetch_low();
+
+  /// After c10::OutOfMemoryError: leaves less on the device, by the next step of a ladder, which is logged. False at its
+  /// end. `first`: of a stage's attempts.
+  bool make_room(bool first);
+  /// Whether the VAE is to have its smallest windows: a step of the ladder.
+  bool has_small_windows() const { return small_windows_; }
+
   /// How often an expert was brought in: a batch in phases needs each once.
   int64_t expert_loads() const { return expert_loads_; }
+  /// Copies of blocks to the device so far.
+  Copied copied() const { return copier_ ? copier_->copied() : Copied{}; }
   /// Drops a network that is not needed again.
   void drop(Network network);
 
  private:
-  template <typename Model, typename Load>
-  const Model& get(std::unique_ptr<Model>& slot, Network network, Load load);
+  template <typename Model>
+  struct Slot {
+    std::unique_ptr<Model> model;
+    DeviceBudget::Lease lease;  // of what lies outside of blocks
+  };
 
+  template <typename Model, typename Build>
+  const Model& get(Slot<Model>& slot, Network network, Build build);
+  template <typename Model, typename Build>
+  void load(Slot<Model>& slot, Network network, const Streaming* streaming, Build build);
+  void load_expert(bool high, const Streaming* streaming);
+  const NetworkSizes& sizes_of(Network network);
+  template <typename Model>
+  bool is_wide(const Slot<Model>& slot) const {
+    return static_cast<const void*>(&slot) == &wide_vae_;
+  }
+  uint64_t wide_vae_bytes() const;
+  /// Memory for the blocks of a network that is about to be loaded; null for one without blocks. Throws InvalidRequest
+  /// where it has no room.
+  std::optional<Streaming> place(Network network);
+  std::optional<Lying> lying_of(Network network, const NetworkSizes& sizes);
+  [[noreturn]] void refuse(Network network);
+  /// Under a budget: the activations of the last network go, and others where one at a time is there.
+  void enter(Network network);
+  void drop_others(Network network);
   void warn_of_precision();
 
-  ModelParts parts_;
-  Placement placement_;
-  Log log_;
+  const ModelParts parts_;
+  const Placement placement_;
+  const Log log_;
+  const Activations activations_;
   bool warned_ = false;
   Keep keep_;
   int64_t expert_loads_ = 0;
-  std::unique_ptr<Umt5Encoder> text_encoder_;
-  std::unique_ptr<WanModel> high_, low_;
-  std::unique_ptr<SpeechModel> speech_;
-  std::unique_ptr<Wav2Vec2> audio_encoder_;
-  std::unique_ptr<vae::Vae> vae_, wide_vae_;
+
+  std::map<Network, NetworkSizes> sizes_;
+  std::shared_ptr<Copier> copier_;
+  std::shared_ptr<HostRoom> room_;
+  std::optional<Network> asked_, entered_;  // the last one, and whose activations are counted
+  DeviceBudget::Lease working_;
+  std::map<Network, int64_t> kept_;       // blocks that a network keeps, as it was last placed
+  std::map<Network, int64_t> most_kept_;  // that it may keep: the ladder
+  bool shares_memory_ = false, small_windows_ = false;
+
+  Slot<Umt5Encoder> text_encoder_;
+  Slot<WanModel> high_, low_;
+  Slot<SpeechModel> speech_;
+  Slot<Wav2Vec2> audio_encoder_;
+  Slot<vae::Vae> vae_, wide_vae_;
 };
 
 }  // namespace wan

@@ -8,19 +8,24 @@ namespace wan {
 
 namespace {
 
-uint64_t kept_bytes(const NetworkSizes& sizes, const std::vector<bool>& kept) {
-  uint64_t sum = 0;
-  for (size_t i = 0; i < sizes.blocks.size(); ++i) sum += kept[i] ? sizes.blocks[i].device : 0;
-  return sum;
+/// Of kept blocks, and of slots that each hold any of the others.
+uint64_t bytes_of(const NetworkSizes& sizes, const std::vector<bool>& kept, int64_t slots) {
+  uint64_t sum = sizes.outside, slot = 0;
+  for (size_t i = 0; i < sizes.blocks.size(); ++i) {
+    if (kept[i])
+      sum += sizes.blocks[i].device;
+    else
+      slot = std::max(slot, sizes.blocks[i].device);
+  }
+  return sum + uint64_t(slots) * slot;
 }
 
-/// As many kept blocks as fit beside so many slots; nothing where the slots do not.
-std::optional<NetworkPlan> streamed(const NetworkSizes& sizes, int64_t slots, uint64_t room) {
+}  // namespace
+
+std::optional<NetworkPlan> place_streamed(const NetworkSizes& sizes, int64_t slots, uint64_t room, int64_t most_kept) {
   const int64_t blocks = int64_t(sizes.blocks.size());
-  const uint64_t least = sizes.outside + uint64_t(slots) * sizes.slot();
-  if (least > room) return std::nullopt;
-  for (int64_t kept = blocks - slots - 1; kept >= 0; --kept) {
-    const uint64_t bytes = least + kept_bytes(sizes, spread_evenly(blocks, kept));
+  for (int64_t kept = std::min(blocks - slots, most_kept); kept >= 0; --kept) {
+    const uint64_t bytes = bytes_of(sizes, spread_evenly(blocks, kept), slots);
     if (bytes > room) continue;
     NetworkPlan plan;
     plan.network = sizes.network;
@@ -33,6 +38,8 @@ std::optional<NetworkPlan> streamed(const NetworkSizes& sizes, int64_t slots, ui
   }
   return std::nullopt;
 }
+
+namespace {
 
 /// Holds as many images as the host has room for. What differs from the file is a copy, which is pinned as far as may be;
 /// the rest are the file's pages.
@@ -110,7 +117,7 @@ NetworkPlan place_network(const NetworkSizes& sizes, const Room& room) {
   }
   std::optional<NetworkPlan> plan;
   for (const int64_t slots : {3, 2})
-    if (!plan && !sizes.blocks.empty()) plan = streamed(sizes, slots, room.device);
+    if (!plan && !sizes.blocks.empty()) plan = place_streamed(sizes, slots, room.device);
   if (!plan) throw std::length_error("two blocks and what is in no block have no room");
   hold_images(*plan, sizes, room);
   return *plan;

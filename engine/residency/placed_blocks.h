@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/residency/block_sizes.h"
@@ -41,13 +42,17 @@ struct Room {
   uint64_t pinnable = 0;  // of that
 };
 
+/// Streamed through so many slots, with as many kept blocks as fit into `room` bytes, at most `most_kept`; nothing where the
+/// slots and what is in no block do not fit, or there are fewer blocks than slots. Images on the host are not decided.
+std::optional<NetworkPlan> place_streamed(const NetworkSizes& sizes, int64_t slots, uint64_t room,
+                                          int64_t most_kept = INT64_MAX);
 /// Whole where it fits, else Streamed through three slots, or two where three have no room, with as many blocks kept as fit.
 /// Throws std::length_error where not even two slots and what is in no block fit.
 NetworkPlan place_network(const NetworkSizes& sizes, const Room& room);
 /// The least that the device must hold of it: two slots and what is in no block, or all of it where that is less.
 uint64_t least_bytes(const NetworkSizes& sizes);
 
-/// `marked` of `count` spread evenly, as flags: of blocks those that stay on the device, so that each copy has several
+/// As models/weights/block_memory.h (streamed_of) has it. `marked` of `count` spread evenly, as flags: of blocks those that stay on the device, so that each copy has several
 /// blocks' computing to hide behind. The first unmarked one comes as late as the spread allows.
 std::vector<bool> spread_evenly(int64_t count, int64_t marked);
 /// Which blocks stay on the device in this plan.

@@ -14,21 +14,6 @@ namespace {
 /// The ring through which mapped files and pageable images go to a card.
 constexpr uint64_t kRing = 256 << 20;
 
-/// Memory of two experts of which the second moves into the first's place block by block.
-NetworkSizes joined(const NetworkSizes& high, const NetworkSizes& low) {
-  NetworkSizes both = high;
-  both.outside += low.outside;
-  both.outside_file = std::max(high.outside_file, low.outside_file);
-  both.blocks.resize(std::max(high.blocks.size(), low.blocks.size()));
-  for (size_t i = 0; i < low.blocks.size(); ++i) {
-    BlockSizes& block = both.blocks[i];
-    block.device = std::max(block.device, low.blocks[i].device);
-    block.file = std::max(block.file, low.blocks[i].file);
-    block.made = std::max(block.made, low.blocks[i].made);
-  }
-  return both;
-}
-
 class Planner {
  public:
   Planner(const Workload& workload, const Machine& machine)

@@ -80,10 +80,21 @@ void denoise_and_save(Sampling& state, const Schedule& schedule, int64_t end, co
     step_start = now;
     if (after_next - saved_at >= run.save_every) save_now();
   };
+  // While a velocity is computed, the state stands between two steps.
+  bool between = true;
+  const VelocityField watched = [&](const Step& step, const at::Tensor& x) {
+    between = true;
+    Velocity found = velocity(step, x);
+    between = false;
+    return found;
+  };
   try {
-    denoise(state, schedule, end, velocity, run, after_step);
+    denoise(state, schedule, end, watched, run, after_step);
   } catch (const Cancelled&) {
     save_now();
+    throw;
+  } catch (const c10::OutOfMemoryError&) {
+    if (between) save_now();
     throw;
   }
 }

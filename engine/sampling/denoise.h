@@ -41,7 +41,8 @@ void denoise(Sampling& state, const Schedule& schedule, int64_t end, const Veloc
              const AfterStep& after_step = {});
 
 /// The same, and the state outlives the process: `save` is called where the next step would end more than
-/// `run.save_every` after the last call, and where the run is interrupted, unless no step was made since.
+/// `run.save_every` after the last call, and where the run is interrupted or a velocity ends in c10::OutOfMemoryError,
+/// unless no step was made since.
 void denoise_and_save(Sampling& state, const Schedule& schedule, int64_t end, const VelocityField& velocity,
                       const Run& run, const AfterStep& save);
 

@@ -17,6 +17,7 @@ Velocity Guidance::operator()(const Step& step, const at::Tensor& x) {
     high_ = step.high;
   }
   const WanModel& expert = networks_.expert(step.high);
+  if (&step == last_high_) networks_.prefetch_low();
   bool guided = step.guidance != 1;
   prepare(expert, guided);
   at::Tensor latent = conditioning_.image.defined() ? at::cat({x, conditioning_.image}) : x;

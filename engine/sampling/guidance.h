@@ -16,8 +16,10 @@ struct Conditioning {
 /// Runs the experts on one job's conditioning. Keeps each expert's text keys and values while that expert is in use.
 class Guidance {
  public:
-  Guidance(Networks& networks, Conditioning conditioning)
-      : networks_(networks), conditioning_(std::move(conditioning)) {}
+  /// `last_high`: of the schedule, the step behind which no other needs the high-noise expert, so that the low-noise one
+  /// is brought in while it runs; null where others may need it.
+  Guidance(Networks& networks, Conditioning conditioning, const Step* last_high = nullptr)
+      : networks_(networks), conditioning_(std::move(conditioning)), last_high_(last_high) {}
 
   /// x [16, T, h, w] float32 -> velocity of the same shape and dtype; the conditional branch alone where the guidance
   /// is exactly 1. Source: wan/text2video.py, generate.
@@ -28,6 +30,7 @@ class Guidance {
 
   Networks& networks_;
   Conditioning conditioning_;
+  const Step* last_high_;
   std::optional<bool> high_;  // whose contexts these are
   std::optional<Context> positive_, negative_;
   std::optional<kernels::Rope> rope_;  // of the job's grid, the same for both experts

@@ -112,7 +112,10 @@ Tensor Umt5Encoder::padded(at::IntArrayRef ids, int64_t length) const {
   std::vector<int64_t> all = ids.vec();
   all.resize(size_t(length), 0);
   Tensor x = embed(all);
-  for (const Umt5Block& block : blocks) x = block(x, block.bias(int64_t(ids.size()), length));
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const StreamedBlocks::Use there = use_block(streamed, int64_t(i));
+    x = blocks[i](x, blocks[i].bias(int64_t(ids.size()), length));
+  }
   return norm(x).squeeze(0);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "models/layers.h"
+#include "models/weights/streamed_blocks.h"
 
 namespace wan {
 
@@ -70,6 +71,7 @@ struct Umt5Encoder {
   Embedding token_embedding;
   std::vector<Umt5Block> blocks;
   RmsNorm norm;
+  std::shared_ptr<StreamedBlocks> streamed = nullptr;  // where the blocks' weights lie, if they were only planned
 };
 
 }  // namespace wan

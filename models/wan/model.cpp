@@ -90,6 +90,7 @@ Tensor WanModel::embed(const Tensor& latent) const {
 }
 
 void WanModel::block(int64_t i, std::span<Branch> branches, const Pass& pass) const {
+  const StreamedBlocks::Use there = use_block(streamed, i);
   run_block(blocks.at(size_t(i)), i, branches, pass);
 }
 

@@ -7,6 +7,7 @@
 
 #include "models/wan/block.h"
 #include "models/wan/embedding.h"
+#include "models/weights/streamed_blocks.h"
 
 namespace wan {
 
@@ -85,6 +86,7 @@ struct WanModel {
   TimeEmbedding time;
   std::vector<AttentionBlock> blocks;
   WanHead head;
+  std::shared_ptr<StreamedBlocks> streamed = nullptr;  // where the blocks' weights lie, if they were only planned
 };
 
 }  // namespace wan

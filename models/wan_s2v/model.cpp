@@ -76,7 +76,10 @@ Tensor SpeechModel::embed(const Tensor& latent, const SpeechClip& clip) const {
 
 void SpeechModel::block(int64_t i, std::span<Branch> branches, at::ArrayRef<const AudioContext*> audio,
                         const Pass& pass) const {
-  run_block(blocks.at(size_t(i)), i, branches, pass);
+  {
+    const StreamedBlocks::Use there = use_block(streamed, i);
+    run_block(blocks.at(size_t(i)), i, branches, pass);
+  }
   const auto& layers = config.audio_inject_layers;
   const auto layer = std::find(layers.begin(), layers.end(), i);
   if (layer == layers.end()) return;

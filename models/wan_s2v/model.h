@@ -58,6 +58,7 @@ struct SpeechModel {
   std::vector<AttentionBlock> blocks;
   std::vector<AudioInjector> injectors;
   WanHead head;
+  std::shared_ptr<StreamedBlocks> streamed = nullptr;  // as WanModel's
 };
 
 }  // namespace wan

@@ -92,7 +92,9 @@ Form form_of(const Place& place, Role role, const std::vector<StoredPart>& store
       form.residence = Residence::Mapped;
   }
   // 8-bit rows are made from all bits that the file has; on a device, to which those need not cross, from `compute`.
-  if (codes == Codes::Int8 && form.residence == Residence::MadeAtUse) form.uploaded = at::kFloat;
+  if (codes == Codes::Int8 && (form.residence == Residence::MadeAtUse || place.as_mapped)) form.uploaded = at::kFloat;
+  // Layers convert at use what is no linear, and some (a bias in 8-bit products) take all of its bits.
+  if (place.as_mapped && !linear && is_readable(stored)) form.uploaded = stored[0].dtype();
   form.dtype = own.value_or(form.uploaded);
   return form;
 }

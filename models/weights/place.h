@@ -33,7 +33,7 @@ struct Place {
   Place planned() const;
   /// Whether linears of one input become one matrix. Mapped ones stay apart: joining them would copy the file into
   /// memory.
-  bool joins_rows() const { return !mapped; }
+  bool joins_rows() const { return !mapped && !as_mapped; }
 
   at::Device device = at::kCPU;
   at::ScalarType compute = at::kFloat;  // of copies with the roles Matmul and Block
@@ -43,6 +43,9 @@ struct Place {
   /// What operations with these weights take as their last argument (Weight::context). Null: default_context().
   std::shared_ptr<const kernels::Context> context = nullptr;
   Kept kept = Kept::Stored;
+  /// Copies keep the forms in which mapped weights are multiplied, so that both give the same bytes: the CPU with a limit
+  /// of memory (--device-memory). No rows are joined, no strides are changed, 8-bit rows are made from all bits.
+  bool as_mapped = false;
 };
 
 /// The codes of a weight.

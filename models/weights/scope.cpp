@@ -71,7 +71,8 @@ Weight Weights::take(std::vector<Part> parts, Role role, const Making& making) {
       stored.push_back(*std::move(found));
   }
   if (stored.size() < parts.size()) return {};
-  taken_.emplace_back(std::move(parts), role, making, place_, stored);
+  const bool planned = is_planned(parts[0].name);
+  taken_.emplace_back(std::move(parts), role, making, planned ? place_.planned() : place_, stored);
   return taken_.back();
 }
 
@@ -87,7 +88,12 @@ std::optional<StoredPart> Weights::find(const Part& part) {
     return std::nullopt;
   }
   // Mapping would copy what does not lie at a multiple of its size, and widen.
-  return place_.on_meta ? planned_part(found->second) : stored_part(checkpoint_, part.name);
+  return is_planned(part.name) ? planned_part(found->second) : stored_part(checkpoint_, part.name);
+}
+
+bool Weights::is_planned(const std::string& name) const {
+  return place_.on_meta || std::any_of(planned_.begin(), planned_.end(),
+                                       [&](const std::string& prefix) { return name.starts_with(prefix); });
 }
 
 std::vector<Weight> Weights::taken(std::string_view prefix) const {

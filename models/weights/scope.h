@@ -61,6 +61,10 @@ class Weights {
   std::vector<std::string> unused() const;
   /// Counts the names that begin with `prefix` as used: tensors that this use of the network is known not to need.
   void ignore(std::string_view prefix);
+  /// Weights whose names begin with `prefix` are only planned from now on (Place::planned), whatever the place: who fills
+  /// memory for them later gives it to them (StreamedBlocks). Nothing of them is read.
+  void plan(std::string prefix) { planned_.push_back(std::move(prefix)); }
+  const Place& place() const { return place_; }
   /// Throws one ModelError that lists what is missing, wrongly shaped and unused (each list cut after ten names, with
   /// its length). Call it once the network is built.
   void finish() const;
@@ -75,6 +79,7 @@ class Weights {
   Weight take(std::vector<Part> parts, Role role, const Making& making);
   /// The tensor of the checkpoint, mapped; nothing, and noted, where it is not what the part wants.
   std::optional<StoredPart> find(const Part& part);
+  bool is_planned(const std::string& name) const;
 
   Checkpoint checkpoint_;
   Place place_;
@@ -82,6 +87,7 @@ class Weights {
   std::set<std::string> used_;
   std::vector<std::string> missing_, misshapen_;
   std::vector<Weight> taken_;
+  std::vector<std::string> planned_;
 };
 
 }  // namespace wan

@@ -111,6 +111,7 @@ std::vector<std::string> renamed(const Weight& weight, std::string_view prefix, 
 Weight::Weight(std::vector<Part> parts, Role role, Making making, const Place& place,
                const std::vector<StoredPart>& stored) {
   const std::vector<StoredPart> sources = seen(place, stored);
+  if (place.as_mapped) making.layout = nullptr;
   const Form form = form_of(place, role, sources, making.linear, making.dtype);
   Storage storage = storage_of(parts.at(0).name, making, form, sources, or_default(place.context));
   const Floats* floats = std::get_if<Floats>(&storage);
@@ -171,6 +172,24 @@ void Weight::refill(const std::vector<StoredPart>& stored) {
 void Weight::refill(const Checkpoint& from, const std::vector<std::string>& names) {
   check(from, names, parts());
   refill(stored_parts(from, names));
+}
+
+std::vector<HostPart> Weight::host_parts(const std::vector<StoredPart>& stored) {
+  State& as = *state_;
+  const Form form = form_of(as.place, as.role, stored, as.making.linear, as.making.dtype);
+  if (form.residence != Residence::Copied || is_made(as.making, form))
+    throw std::logic_error("[" + parts()[0].name + "] is prepared, or lies in its file, and takes no other memory");
+  as.form = form;
+  as.storage = planned_copy(stored, form);
+  return wan::host_parts(form, stored, context());
+}
+
+std::vector<Tensor> Weight::tensors() const {
+  return defined() ? tensors_of(storage()) : std::vector<Tensor>();
+}
+
+void Weight::lie_in(std::span<const Tensor> memory) {
+  state_->storage = in_memory(storage(), memory);
 }
 
 void refill(std::span<Weight> weights, const Checkpoint& from, std::string_view prefix, std::string_view other) {

@@ -76,6 +76,15 @@ class Weight {
   /// missing, has another shape, holds no floats or has scales that are not finite.
   void refill(const Checkpoint& from, const std::vector<std::string>& names);
 
+  /// Prepares a weight that was only planned (Weights::plan) for memory that others own and fill. Its tensors() are then
+  /// what the memory must be like. Returns what fills it; nothing is read yet. Throws std::logic_error for a weight that
+  /// is prepared or has a dtype of its own.
+  std::vector<HostPart> host_parts(const std::vector<StoredPart>& stored);
+  /// Every tensor that it lies in, on meta where it is planned; none for an empty weight.
+  std::vector<Tensor> tensors() const;
+  /// Lies in these from now on: one for each of tensors(), alike in shape and dtype. They are not written.
+  void lie_in(std::span<const Tensor> memory);
+
  private:
   struct State {
     std::vector<Part> parts;

@@ -150,6 +150,26 @@ void fill_codes(InCodes& to, const Form& form, const std::vector<StoredPart>& pa
   }
 }
 
+uint64_t bytes_of(const std::vector<Tensor>& tensors) {
+  uint64_t sum = 0;
+  for (const Tensor& tensor : tensors) sum += tensor.nbytes();
+  return sum;
+}
+
+HostPart kept_part(std::vector<Tensor> tensors, std::vector<HostPart::Target> to) {
+  const uint64_t bytes = bytes_of(tensors);
+  return {std::move(to), std::move(tensors), nullptr, bytes};
+}
+
+HostPart made_part(const Form& form, const std::vector<StoredPart>& parts, std::vector<HostPart::Target> to,
+                   const kernels::Context& context) {
+  Form on_host = form;
+  on_host.device = at::kCPU;
+  const uint64_t bytes = bytes_of(tensors_of(planned_copy(parts, form)));
+  return {
+      std::move(to), {}, [on_host, parts, &context] { return tensors_of(copy_of(parts, on_host, context)); }, bytes};
+}
+
 }  // namespace
 
 const Tensor& stored_tensor(const Storage& storage) {
@@ -163,6 +183,53 @@ const Tensor& stored_tensor(const Storage& storage) {
                     storage);
 }
 
+std::vector<Tensor> tensors_of(const Storage& storage) {
+  std::vector<Tensor> tensors;
+  const auto add = [&](const StoredPart& part) {
+    if (!part.is_coded()) return tensors.push_back(part.values);
+    tensors.push_back(part.codes->codes);
+    if (part.codes->scale.defined()) tensors.push_back(part.codes->scale);
+  };
+  std::visit(Match{[&](const Floats& floats) { tensors.push_back(floats.values); },
+                   [&](const Int8Rows& int8) {
+                     tensors = {int8.rows.codes, int8.rows.scale};
+                   },
+                   [&](const InCodes& codes) {
+                     for (const StoredPart& part : codes.parts) add(part);
+                   },
+                   [&](const MadeAtUse& made) { add(made.mapped); }},
+             storage);
+  return tensors;
+}
+
+Storage in_memory(const Storage& like, std::span<const Tensor> memory) {
+  size_t next = 0;
+  const auto take = [&]() -> const Tensor& { return memory[next++]; };
+  const auto part_in = [&](const StoredPart& part) {
+    if (!part.is_coded()) return StoredPart(take(), /*in_file=*/false);
+    kernels::CodedMatrix codes = *part.codes;
+    codes.codes = take();
+    if (codes.scale.defined()) codes.scale = take();
+    return StoredPart(std::move(codes));
+  };
+  return std::visit(Match{[&](const Floats&) -> Storage {
+                            return Floats{take(), /*mapped=*/false};
+                          },
+                          [&](const Int8Rows&) -> Storage {
+                            const Tensor& codes = take();
+                            return Int8Rows{{codes, take()}};
+                          },
+                          [&](const InCodes& codes) -> Storage {
+                            InCodes in_codes{{}, /*mapped=*/false};
+                            for (const StoredPart& part : codes.parts) in_codes.parts.push_back(part_in(part));
+                            return in_codes;
+                          },
+                          [&](const MadeAtUse& made) -> Storage {
+                            return MadeAtUse{part_in(made.mapped), made.form};
+                          }},
+                    like);
+}
+
 uint64_t bytes_of(const Storage& storage) {
   return std::visit(
       Match{[](const Floats& floats) { return floats.mapped ? 0 : uint64_t(floats.values.nbytes()); },
@@ -174,6 +241,51 @@ uint64_t bytes_of(const Storage& storage) {
             },
             [](const MadeAtUse&) { return uint64_t(0); }},
       storage);
+}
+
+Storage planned_copy(const std::vector<StoredPart>& parts, Form form) {
+  form.device = at::kMeta;
+  return allocate(parts, form);
+}
+
+std::vector<HostPart> host_parts(const Form& form, const std::vector<StoredPart>& parts,
+                                 const kernels::Context& context) {
+  std::vector<HostPart> found;
+  if (form.codes == Codes::Fp8 || form.codes == Codes::Int8Kept) {
+    found.push_back(made_part(form, parts, {{0, 0}, {1, 0}}, context));
+    return found;
+  }
+  size_t tensor = 0;    // of codes that the file keeps: each part has its own
+  uint64_t offset = 0;  // of rows that are joined
+  for (const StoredPart& part : parts) {
+    if (form.codes == Codes::Int8) {
+      const uint64_t rows = uint64_t(part.shape().at(0));
+      const std::vector<HostPart::Target> to = {{0, offset * uint64_t(part.shape().at(1))},
+                                                {1, offset * sizeof(float)}};
+      offset += rows;
+      if (is_own_int8(part))
+        found.push_back(kept_part(
+            {part.codes->codes.view(at::kChar), part.codes->scale.flatten().expand({int64_t(rows)}).contiguous()}, to));
+      else
+        found.push_back(made_part(form, {part}, to, context));
+    } else if (form.codes == Codes::Stored && part.is_coded()) {
+      std::vector<Tensor> tensors;
+      tensors.reserve(2);
+      tensors.push_back(part.codes->codes);
+      if (part.codes->scale.defined()) tensors.push_back(part.codes->scale.contiguous());
+      std::vector<HostPart::Target> to;
+      while (to.size() < tensors.size()) to.push_back({tensor++, 0});
+      found.push_back(kept_part(std::move(tensors), std::move(to)));
+    } else {
+      const bool is_stored = !part.is_coded() && part.dtype() == form.dtype && part.values.is_contiguous();
+      const std::vector<HostPart::Target> to = {{form.codes == Codes::Stored ? tensor++ : 0, offset}};
+      Form floats = form;
+      floats.codes = Codes::None;
+      found.push_back(is_stored ? kept_part({part.values}, to) : made_part(floats, {part}, to, context));
+      if (form.codes != Codes::Stored) offset += found.back().bytes;
+    }
+  }
+  return found;
 }
 
 Storage copy_of(const std::vector<StoredPart>& parts, const Form& form, const kernels::Context& context) {

@@ -5,6 +5,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <variant>
 #include <vector>
 
@@ -44,6 +46,31 @@ using Storage = std::variant<Floats, Int8Rows, InCodes, MadeAtUse>;
 const Tensor& stored_tensor(const Storage& storage);
 /// Bytes of memory, of whatever device; 0 for a mapped tensor.
 uint64_t bytes_of(const Storage& storage);
+
+/// Every tensor that it lies in, in a fixed order: values; codes and scales; those of one part after another.
+std::vector<Tensor> tensors_of(const Storage& storage);
+/// The same weight in other memory: `memory` has one tensor for each of tensors_of, alike in shape and dtype.
+Storage in_memory(const Storage& like, std::span<const Tensor> memory);
+
+/// Memory on meta for a copy in this form of the parts, joined by rows: their shapes, dtypes and coding.
+Storage planned_copy(const std::vector<StoredPart>& parts, Form form);
+
+/// What fills some of the memory of a weight, as it lies on the host.
+struct HostPart {
+  /// Where the bytes of one of the host's tensors go: behind `offset` bytes of tensor number `tensor` of tensors_of.
+  struct Target {
+    size_t tensor;
+    uint64_t offset;
+  };
+  std::vector<Target> to;       // one for each tensor of the host
+  std::vector<Tensor> in_file;  // contiguous views of a file that has them in the very form; else empty
+  /// Else makes them, contiguous, in memory of their own. Any thread may call it, any number of times.
+  std::function<std::vector<Tensor>()> make;
+  uint64_t bytes;  // of all of them
+};
+/// What fills a copy in this form of the parts, joined by rows: all of its bytes. `context` must outlive the result.
+std::vector<HostPart> host_parts(const Form& form, const std::vector<StoredPart>& parts,
+                                 const kernels::Context& context);
 
 /// A copy in this form of the parts, joined by rows. On meta nothing is read.
 Storage copy_of(const std::vector<StoredPart>& parts, const Form& form, const kernels::Context& context);

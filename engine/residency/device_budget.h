@@ -1,0 +1,68 @@
+// How much of a device's memory a job may take: counted, so that a limit below what the device has is kept, and so that a
+// CPU can stand for a card.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace wan {
+
+/// Counts what is taken. Weights are counted to the byte, activations as they are forecast. Thread-safe.
+class DeviceBudget {
+ public:
+  /// Asked before each taking, also of no bytes (touch); may throw c10::OutOfMemoryError as a device that is full would.
+  /// For tests.
+  using Hook = std::function<void(const std::string& what)>;
+
+  /// `field`: of the request that the limit came from, for messages: "device_memory", or "memory" for what is free.
+  explicit DeviceBudget(uint64_t limit, std::string field = "device_memory", Hook hook = {})
+      : limit_(limit), field_(std::move(field)), hook_(std::move(hook)) {}
+  DeviceBudget(const DeviceBudget&) = delete;
+
+  /// What was taken; goes back with it. The budget must outlive it.
+  class Lease {
+   public:
+    Lease() = default;
+    Lease(DeviceBudget* budget, uint64_t bytes) : budget_(budget), bytes_(bytes) {}
+    Lease(Lease&& other) noexcept { swap(other); }
+    Lease& operator=(Lease&& other) noexcept {
+      Lease(std::move(other)).swap(*this);
+      return *this;
+    }
+    ~Lease() {
+      if (budget_) budget_->used_ -= bytes_;
+    }
+    uint64_t bytes() const { return bytes_; }
+
+   private:
+    void swap(Lease& other) noexcept {
+      std::swap(budget_, other.budget_);
+      std::swap(bytes_, other.bytes_);
+    }
+    DeviceBudget* budget_ = nullptr;
+    uint64_t bytes_ = 0;
+  };
+
+  /// Throws c10::OutOfMemoryError with both numbers where it would be more than the limit. `what`: "high-noise expert".
+  Lease take(uint64_t bytes, const std::string& what);
+  /// Takes nothing, but fails where the hook does.
+  void touch(const std::string& what) const;
+
+  uint64_t limit() const { return limit_; }
+  uint64_t used() const { return used_; }
+  uint64_t free() const { return limit_ - used_; }
+  /// The most that was used at once.
+  uint64_t peak() const { return peak_; }
+  const std::string& field() const { return field_; }
+
+ private:
+  const uint64_t limit_;
+  const std::string field_;
+  const Hook hook_;
+  std::atomic<uint64_t> used_ = 0, peak_ = 0;
+};
+
+}  // namespace wan

@@ -1,0 +1,135 @@
+#include "models/weights/copier.h"
+
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace wan {
+namespace {
+
+class CpuCopyEngine : public CopyEngine {
+ public:
+  Moment now() override { return nullptr; }
+  void wait_for(const Moment&) override {}
+  void begin(const Moment&) override {}
+  void copy(const Tensor& from, const Tensor& to) override {
+    TORCH_CHECK(from.nbytes() == to.nbytes() && from.is_contiguous() && to.is_contiguous(),
+                "[copy] must fill as many contiguous bytes, got ", from.nbytes(), " for ", to.nbytes());
+    if (from.nbytes() > 0) std::memcpy(to.mutable_data_ptr(), from.const_data_ptr(), from.nbytes());
+  }
+  Moment end() override { return nullptr; }
+};
+
+}  // namespace
+
+std::unique_ptr<CopyEngine> cpu_copy_engine() {
+  return std::make_unique<CpuCopyEngine>();
+}
+
+Copier::Copier(std::unique_ptr<CopyEngine> engine) : engine_(std::move(engine)), thread_([this] { run(); }) {}
+
+Copier::~Copier() {
+  {
+    const std::lock_guard lock(mutex_);
+    ends_ = true;
+    queue_.clear();
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+std::shared_ptr<Copier::Ticket> Copier::add(Work work, Moment moment) {
+  auto ticket = std::make_shared<Ticket>();
+  ticket->work = std::move(work);
+  ticket->after = std::move(moment);
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back(ticket);
+  }
+  changed_.notify_all();
+  return ticket;
+}
+
+void Copier::wait(Ticket& ticket) {
+  Moment moment;
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return ticket.state == Ticket::Done; });
+    if (ticket.failure) std::rethrow_exception(ticket.failure);
+    moment = ticket.done_at;
+  }
+  engine_->wait_for(moment);
+}
+
+void Copier::cancel(Ticket& ticket) {
+  std::unique_lock lock(mutex_);
+  const auto mine = std::find_if(queue_.begin(), queue_.end(), [&](const auto& one) { return one.get() == &ticket; });
+  if (mine != queue_.end()) {
+    ticket.state = Ticket::Done;
+    ticket.work = nullptr;
+    ticket.failure = std::make_exception_ptr(std::logic_error("[copy] was given up"));
+    queue_.erase(mine);
+    return;
+  }
+  changed_.wait(lock, [&] { return ticket.state == Ticket::Done; });
+  const Moment moment = ticket.done_at;
+  lock.unlock();
+  if (moment) engine_->wait_for(moment);
+}
+
+Copied Copier::copied() const {
+  const std::lock_guard lock(mutex_);
+  return copied_;
+}
+
+void Copier::settle() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return queue_.empty() && !running_; });
+}
+
+void Copier::run() {
+  // The memory of weights may have been taken in this mode, and only in it may it be written.
+  const c10::InferenceMode inference;
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [&] { return ends_ || !queue_.empty(); });
+    if (ends_) return;
+    running_ = std::move(queue_.front());
+    queue_.pop_front();
+    Ticket& ticket = *running_;
+    ticket.state = Ticket::Running;
+    Copied done;
+    Moment moment;
+    std::exception_ptr failure;
+    lock.unlock();
+    try {
+      engine_->begin(ticket.after);
+      ticket.work(*engine_, done);
+      moment = engine_->end();
+    } catch (...) {
+      failure = std::current_exception();
+      // What was queued before may still be written.
+      try {
+        moment = engine_->end();
+      } catch (...) {
+      }
+    }
+    // What the job holds goes here: destructors may take long, and may not run under the lock.
+    ticket.work = nullptr;
+    ticket.after = nullptr;
+    lock.lock();
+    ticket.done_at = std::move(moment);
+    ticket.failure = failure;
+    ticket.state = Ticket::Done;
+    if (!failure) {
+      ++copied_.jobs;
+      copied_.bytes += done.bytes;
+    }
+    running_.reset();
+    changed_.notify_all();
+  }
+}
+
+}  // namespace wan

@@ -1,0 +1,81 @@
+// The thread that copies: in order, with what fails told to who waits.
+#include "models/weights/copier.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+
+namespace wan {
+namespace {
+
+Copier::Work noted(std::vector<int>& order, int number) {
+  return [&order, number](CopyEngine&, Copied& done) {
+    order.push_back(number);
+    done.bytes += 10;
+  };
+}
+
+TEST(Copier, WorksInOrderAndCounts) {
+  std::vector<int> order;
+  Copier copier(cpu_copy_engine());
+  std::vector<std::shared_ptr<Copier::Ticket>> tickets;
+  for (int i = 0; i < 50; ++i) tickets.push_back(copier.add(noted(order, i), copier.now()));
+  copier.wait(*tickets.back());
+  ASSERT_EQ(order.size(), 50u);
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(order[size_t(i)], i);
+  EXPECT_EQ(copier.copied().jobs, 50);
+  EXPECT_EQ(copier.copied().bytes, 500u);
+}
+
+TEST(Copier, TellsWhoWaitsWhatFailedAndGoesOn) {
+  std::vector<int> order;
+  Copier copier(cpu_copy_engine());
+  const auto bad = copier.add([](CopyEngine&, Copied&) { throw std::runtime_error("gone"); }, nullptr);
+  const auto good = copier.add(noted(order, 1), nullptr);
+  EXPECT_THROW(copier.wait(*bad), std::runtime_error);
+  EXPECT_THROW(copier.wait(*bad), std::runtime_error);
+  EXPECT_NO_THROW(copier.wait(*good));
+  EXPECT_EQ(copier.copied().jobs, 1);
+}
+
+TEST(Copier, WhatWasGivenUpIsNotDone) {
+  std::vector<int> order;
+  std::atomic<bool> go = false;
+  Copier copier(cpu_copy_engine());
+  const auto first = copier.add(
+      [&](CopyEngine&, Copied&) {
+        while (!go) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      },
+      nullptr);
+  const auto second = copier.add(noted(order, 2), nullptr), third = copier.add(noted(order, 3), nullptr);
+  copier.cancel(*second);
+  go = true;
+  copier.wait(*third);
+  EXPECT_EQ(order, std::vector<int>{3});
+  EXPECT_THROW(copier.wait(*second), std::logic_error);
+  EXPECT_NO_THROW(copier.cancel(*first));  // is done
+}
+
+TEST(Copier, EndsWithWorkInItsQueue) {
+  std::vector<int> order;
+  {
+    Copier copier(cpu_copy_engine());
+    for (int i = 0; i < 100; ++i)
+      copier.add([](CopyEngine&, Copied&) { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }, nullptr);
+  }
+  SUCCEED();
+}
+
+TEST(CopyEngine, OfTheCpuCopiesBytes) {
+  const auto engine = cpu_copy_engine();
+  const at::Tensor from = at::arange(10, at::kFloat), to = at::zeros({40}, at::kByte);
+  engine->copy(from, to);
+  EXPECT_TRUE(to.view(at::kFloat).equal(from));
+  EXPECT_THROW(engine->copy(from, at::zeros({41}, at::kByte)), c10::Error);
+  EXPECT_THROW(engine->copy(from.view({5, 2}).t(), to), c10::Error);
+}
+
+}  // namespace
+}  // namespace wan

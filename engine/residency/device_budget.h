@@ -1,5 +1,5 @@
-// How much of a device's memory a job may take: counted, so that a limit below what the device has is kept, and so that a
-// CPU can stand for a card.
+// How much of a device's memory a job may take: counted, so that a limit below what the device has is kept, and so that
+// a CPU can stand for a card.
 #pragma once
 
 #include <atomic>
@@ -13,8 +13,8 @@ namespace wan {
 /// Counts what is taken. Weights are counted to the byte, activations as they are forecast. Thread-safe.
 class DeviceBudget {
  public:
-  /// Asked before each taking, also of no bytes (touch); may throw c10::OutOfMemoryError as a device that is full would.
-  /// For tests.
+  /// Asked before each taking, also of no bytes (touch); may throw c10::OutOfMemoryError as a device that is full
+  /// would. For tests.
   using Hook = std::function<void(const std::string& what)>;
 
   /// `field`: of the request that the limit came from, for messages: "device_memory", or "memory" for what is free.
@@ -65,8 +65,8 @@ class DeviceBudget {
   std::atomic<uint64_t> used_ = 0, peak_ = 0;
 };
 
-/// Bytes of a device with `free` of `total` bytes that a job may take without being asked to leave more: a margin of 5 % and
-/// 0.7 GB stays for what is not counted and for other programs.
+/// Bytes of a device with `free` of `total` bytes that a job may take without being asked to leave more: a margin of 5
+/// % and 0.7 GB stays for what is not counted and for other programs.
 uint64_t usable_bytes(uint64_t free, uint64_t total);
 
 }  // namespace wan

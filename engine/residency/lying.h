@@ -24,8 +24,8 @@ struct Lying {
   uint64_t device_bytes = 0;  // weights outside of blocks and the blocks' memory
 };
 
-/// With as many kept blocks as fit into `room` bytes, at most `most_kept`; nothing where not even two slots do. All kept
-/// is the whole network.
+/// With as many kept blocks as fit into `room` bytes, at most `most_kept`; nothing where not even two slots do. All
+/// kept is the whole network.
 std::optional<Lying> lying_for(const NetworkSizes& sizes, uint64_t room, int64_t most_kept = INT64_MAX);
 
 /// Of two networks that follow each other in one memory: of each block the larger size.

@@ -32,8 +32,8 @@ class CopyEngine {
   virtual void wait_for(const Moment& moment) = 0;
   /// Later copies come after `moment`.
   virtual void begin(const Moment& moment) = 0;
-  /// `from` on the host and `to` on the device, both contiguous and of as many bytes. `from` may be changed or freed once
-  /// end() has been called and its moment has passed.
+  /// `from` on the host and `to` on the device, both contiguous and of as many bytes. `from` may be changed or freed
+  /// once end() has been called and its moment has passed.
   virtual void copy(const Tensor& from, const Tensor& to) = 0;
   /// Behind all copies so far.
   virtual Moment end() = 0;
@@ -43,8 +43,8 @@ class CopyEngine {
 
 /// For a CPU that stands for a device: its memory is the host's.
 std::unique_ptr<CopyEngine> cpu_copy_engine();
-/// For a GPU with an index: a stream of its own, and a ring of pinned pieces through which pageable memory goes. Where the
-/// system refuses to pin, copies are made from pageable memory, and `tell` is called once with the reason. Throws
+/// For a GPU with an index: a stream of its own, and a ring of pinned pieces through which pageable memory goes. Where
+/// the system refuses to pin, copies are made from pageable memory, and `tell` is called once with the reason. Throws
 /// c10::Error in a build without CUDA kernels (kernels/op/built.h).
 std::unique_ptr<CopyEngine> cuda_copy_engine(at::Device device, std::function<void(const std::string&)> tell = {});
 
@@ -74,8 +74,8 @@ class Copier {
 
   /// Queues a job that begins after `moment`, from which on the memory that it writes is free.
   std::shared_ptr<Ticket> add(Work work, Moment moment);
-  /// Blocks until a job is done (on a GPU: is queued there), and lets the caller's work on the device wait for it. Throws
-  /// what the job threw.
+  /// Blocks until a job is done (on a GPU: is queued there), and lets the caller's work on the device wait for it.
+  /// Throws what the job threw.
   void wait(Ticket& ticket);
   /// A job that nobody needs any more: it is left out if it has not begun; returns when it is out of the way.
   void cancel(Ticket& ticket);

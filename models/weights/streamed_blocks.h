@@ -31,21 +31,21 @@ class HostRoom {
 
 /// The blocks 0 to n - 1 of a network, whose weights have the names "blocks.N.".
 ///
-/// A block is used between use(N) and the end of what it returns, by one thread, one block at a time. Where its bytes are
-/// not there yet, use() waits for them. A forward uses the blocks in order; the next one may begin before or after the
-/// last block. Which block lies where changes nothing of the results: the bytes of its weights are those that it would
-/// have by itself.
+/// A block is used between use(N) and the end of what it returns, by one thread, one block at a time. Where its bytes
+/// are not there yet, use() waits for them. A forward uses the blocks in order; the next one may begin before or after
+/// the last block. Which block lies where changes nothing of the results: the bytes of its weights are those that it
+/// would have by itself.
 ///
 /// A block's bytes come from its file where that has them in the form of the device; else they are made of it once and
 /// kept in host memory, or, where `room` has none left, made again for each copy.
 class StreamedBlocks {
  public:
-  /// Bytes of memory that each block takes: its tensors, each from a multiple of BlockMemory::kAlignment on. `weights` are
-  /// those of the network, planned or not.
+  /// Bytes of memory that each block takes: its tensors, each from a multiple of BlockMemory::kAlignment on. `weights`
+  /// are those of the network, planned or not.
   static std::vector<uint64_t> sizes(const Weights& weights, int64_t blocks);
 
-  /// `weights`: of the network once it is built, of which plan(kBlocks) was asked before. Throws ModelError for scales that
-  /// are not finite, and std::invalid_argument for memory that is too small or of another number of blocks.
+  /// `weights`: of the network once it is built, of which plan(kBlocks) was asked before. Throws ModelError for scales
+  /// that are not finite, and std::invalid_argument for memory that is too small or of another number of blocks.
   StreamedBlocks(const Weights& weights, std::shared_ptr<BlockMemory> memory, std::shared_ptr<Copier> copier,
                  std::shared_ptr<HostRoom> room);
   static constexpr const char* kBlocks = "blocks.";
@@ -73,9 +73,10 @@ class StreamedBlocks {
   /// Throws what copying threw; the next call tries again.
   [[nodiscard]] Use use(int64_t block);
 
-  /// From now on each region whose block has been used for the last time in a forward goes to `next`, a network of as many
-  /// blocks in the same memory: as the running or next forward of this one goes on, the other's blocks take its place.
-  /// After that forward all that `next` needs first is queued. This network can still be used, and then copies anew.
+  /// From now on each region whose block has been used for the last time in a forward goes to `next`, a network of as
+  /// many blocks in the same memory: as the running or next forward of this one goes on, the other's blocks take its
+  /// place. After that forward all that `next` needs first is queued. This network can still be used, and then copies
+  /// anew.
   void hand_over_to(StreamedBlocks& next) { next_ = &next; }
   void keep() { next_ = nullptr; }
 

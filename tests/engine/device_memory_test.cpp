@@ -1,5 +1,5 @@
-// --device-memory on the CPU, which then stands for a card: whatever the limit, a video has the same bytes; what runs out
-// of memory goes on with less.
+// --device-memory on the CPU, which then stands for a card: whatever the limit, a video has the same bytes; what runs
+// out of memory goes on with less.
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 

@@ -29,6 +29,7 @@ class Check {
     check_sheet(options_.contact_sheet, options_.overwrite);
     note_search(group.parts, notes);
     note_zero_weights(group.files, notes);
+    check_precision(group.parts, placement);
     note_weights(group.parts, placement, notes);
     const Extent extent = largest_extent(request);
     const DiskNeed disk = disk_need(request, extent);

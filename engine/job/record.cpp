@@ -82,7 +82,7 @@ Record make_record(const Request& request, const Placement& placement, std::vect
           .dtype = placement.dtype == at::kBFloat16 ? "bf16" : "float32",
           .noise_device = word(placement.noise),
           .vae_dtype = placement.vae == at::kHalf ? "float16" : "float32",
-          .rotation = placement.precision == Precision::Exact ? "" : kRotation,
+          .rotation = is_int8(placement.precision) ? kRotation : "",
           .attention = {},
           .files = std::move(files),
           .inputs = std::move(inputs)};

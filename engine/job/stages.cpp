@@ -75,6 +75,7 @@ void Stages::look_ahead(Job& job) {
   const MemoryNeed need = preflight_->memory(*job.group, extent, job.placement);
   note_search(job.group->parts, job.notes);
   note_zero_weights(job.group->files, job.notes);
+  check_precision(job.group->parts, job.placement);
   note_weights(job.group->parts, job.placement, job.notes);
   InputFiles files;
   const bool rendered = !wants_speech(job) && !wants_latents(job);

@@ -397,10 +397,14 @@ std::vector<Parameter> make_table() {
        .help = "Whose generator draws the noise; auto is the device's own, cpu gives the same noise on every machine."},
       {.name = "precision",
        .field = &Request::precision,
-       .tasks = every({.value = "exact", .words = {"exact", "balanced", "fast"}}),
+       .tasks = every({.value = "exact", .words = {"exact", "balanced", "fast", "fp8"}}),
        .group = "Run",
-       .help = "exact computes as the reference does. balanced has 8-bit linears and 8-bit queries and keys, fast has "
-               "8-bit values too: not measured on a GPU yet, so neither speed nor quality is promised."},
+       .help =
+           "exact computes as the reference does. balanced has 8-bit linears and 8-bit queries and keys, fast has "
+           "8-bit values too. fp8 is exact but for linears whose weights lie in E4M3 with a scale for the matrix or "
+           "each "
+           "row (--weights fp8 makes them): both sides are multiplied as E4M3. Not measured on a GPU yet, so neither "
+           "speed nor quality is promised."},
       {.name = "weights",
        .field = &Request::weights,
        .tasks = every({.value = "stored", .words = {"stored", "bf16", "fp8", "int8"}}),

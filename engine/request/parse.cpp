@@ -239,6 +239,7 @@ class Parser {
   /// 8-bit arithmetic has codes of its own for the linears that these are about.
   void check_weights() const {
     if (request_.precision == "exact" || request_.weights == "stored") return;
+    if (request_.precision == "fp8" && request_.weights == "fp8") return;
     throw InvalidRequest("weights", "must be stored with precision " + shown(request_.precision) + ", got " +
                                         shown(request_.weights) + "; precision exact takes it");
   }

@@ -60,6 +60,7 @@ Placement resolve_placement(const Request& request, Contexts* contexts, DeviceBu
       request.dtype == "bf16" || (request.dtype == "auto" && placement.device.is_cuda()) ? at::kBFloat16 : at::kFloat;
   placement.precision = request.precision == "fast"       ? Precision::Fast
                         : request.precision == "balanced" ? Precision::Balanced
+                        : request.precision == "fp8"      ? Precision::Fp8
                                                           : Precision::Exact;
   placement.weights = request.weights == "bf16"   ? Kept::Bf16
                       : request.weights == "fp8"  ? Kept::Fp8

@@ -7,6 +7,8 @@
 #include "engine/base/text.h"
 #include "engine/request/geometry.h"
 #include "engine/residency/open_network.h"
+#include "engine/residency/planned_network.h"
+#include "kernels/dequantise/fp8_product.h"
 
 namespace wan {
 
@@ -44,7 +46,10 @@ uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Plac
   const uint64_t rotation = 4 * row * element + (element < 4 ? 2 : 1) * row * 4;
   uint64_t attention = placement.device.is_cpu() ? std::max(rotation, copied ? joined : 0) : joined;
   uint64_t feed_forward = 2 * row * element + hidden * element;  // normed input, output
-  if (placement.precision != Precision::Exact) {
+  // Rows of a product in fp8 on their way to codes, and its sums.
+  if (placement.precision == Precision::Fp8)
+    feed_forward += 6 * uint64_t(kernels::kFp8RowBlock) * uint64_t(config.ffn_dim) * 4;
+  if (is_int8(placement.precision)) {
     // Codes of q, k and v; what stands in for the kernels on the CPU holds four of them in float32 on the way there.
     attention += (placement.device.is_cpu() ? 3 + 4 * 4 : 3) * row;
     feed_forward += hidden;
@@ -115,6 +120,22 @@ void note_weights(const ModelParts& parts, const Placement& placement, Notes& no
       {"weights",
        "a transformer takes " + gigabytes(most) + " in this form, and " + gigabytes(stored) + " as its file has it",
        "--weights stored keeps the file's form"});
+}
+
+void check_precision(const ModelParts& parts, const Placement& placement) {
+  if (placement.precision != Precision::Fp8 || placement.weights == Kept::Fp8) return;
+  for (const auto& [network, part] : parts.networks) {
+    if (!is_transformer(network)) continue;
+    for (const Weight& weight : planned_network(network, parts, placement).weights) {
+      const InCodes* codes = std::get_if<InCodes>(&weight.storage());
+      if (!codes || weight.role() != Role::Block) continue;
+      for (const StoredPart& stored : codes->parts)
+        if (stored.is_coded() && kernels::takes_fp8(*stored.codes)) return;
+    }
+  }
+  throw InvalidRequest("precision",
+                       "must be exact where no linear lies in E4M3 with a scale for the matrix or each row, got 'fp8'; "
+                       "--weights fp8 makes such codes");
 }
 
 void refuse_wide_decode(const ModelParts& parts, const Extent& extent, const Placement& placement) {

@@ -44,6 +44,10 @@ MemoryNeed memory_need(const ModelParts& parts, const Extent& extent, const Plac
 /// for which it does most. Throws ModelError.
 void note_weights(const ModelParts& parts, const Placement& placement, Notes& notes);
 
+/// Throws InvalidRequest about precision where fp8 is asked for and no linear of a transformer could be multiplied so.
+/// Throws ModelError.
+void check_precision(const ModelParts& parts, const Placement& placement);
+
 /// Throws std::runtime_error where a clip beyond half's range has no room in float32, which no check can foresee: with
 /// both needs and the way out. Throws ModelError.
 [[noreturn]] void refuse_wide_decode(const ModelParts& parts, const Extent& extent, const Placement& placement);

@@ -21,7 +21,7 @@ double scale_of(const Tensor& q) {
 /// Self-attention, most of a forward's operations: [B, L, heads, head_dim] -> the same.
 Tensor attend_video(const Tensor& q, const Tensor& k, const Tensor& v, Precision precision,
                     const kernels::Context& context) {
-  if (precision == Precision::Exact || q.size(-1) != kernels::kInt8HeadWidth)
+  if (!is_int8(precision) || q.size(-1) != kernels::kInt8HeadWidth)
     return kernels::attention(q, k, v, scale_of(q), {}, context);
   return kernels::attention_int8(
       q, k, v, scale_of(q), precision == Precision::Fast ? kernels::Values::Float8 : kernels::Values::Plain, context);

@@ -2,22 +2,29 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/dequantise/fp8_product.h"
 #include "kernels/linear/int8.h"
 
 namespace wan {
 namespace {
 
+/// Whether E4M3 codes of this weight are multiplied as they are.
+bool multiplies_fp8(const Weight& weight) {
+  return weight.role() == Role::Block && weight.precision() == Precision::Fp8;
+}
+
 /// The rows of one part of a weight in codes.
-Tensor part_product(const Tensor& x, const StoredPart& part, const Tensor& bias, Activation activation,
+Tensor part_product(const Tensor& x, const StoredPart& part, const Tensor& bias, Activation activation, bool fp8,
                     const kernels::Context& context) {
-  return part.is_coded() ? kernels::linear_coded(x, *part.codes, bias, activation, context)
-                         : kernels::linear(x, part.values, bias, activation, context);
+  if (!part.is_coded()) return kernels::linear(x, part.values, bias, activation, context);
+  if (fp8 && kernels::takes_fp8(*part.codes)) return kernels::linear_fp8(x, *part.codes, bias, activation, context);
+  return kernels::linear_coded(x, *part.codes, bias, activation, context);
 }
 
 /// All parts, side by side.
 Tensor joined_product(const Tensor& x, const std::vector<StoredPart>& parts, const Tensor& bias, Activation activation,
-                      const kernels::Context& context) {
-  if (parts.size() == 1) return part_product(x, parts[0], bias, activation, context);
+                      bool fp8, const kernels::Context& context) {
+  if (parts.size() == 1) return part_product(x, parts[0], bias, activation, fp8, context);
   std::vector<int64_t> sizes = x.sizes().vec();
   sizes.back() = 0;
   for (const StoredPart& part : parts) sizes.back() += part.shape()[0];
@@ -26,7 +33,7 @@ Tensor joined_product(const Tensor& x, const std::vector<StoredPart>& parts, con
   for (const StoredPart& part : parts) {
     const int64_t count = part.shape()[0];
     const Tensor some = bias.defined() ? bias.narrow(0, first, count) : bias;
-    out.narrow(-1, first, count).copy_(part_product(x, part, some, activation, context));
+    out.narrow(-1, first, count).copy_(part_product(x, part, some, activation, fp8, context));
     first += count;
   }
   return out;
@@ -38,6 +45,7 @@ struct Product {
   const Tensor& bias;
   Activation activation;
   at::ScalarType compute;
+  bool fp8;
   const kernels::Context& context;
 
   Tensor rows() const {
@@ -53,7 +61,7 @@ struct Product {
     return kernels::linear_int8(x.rows.to(compute), weight.rows, bias, activation, context);
   }
   Tensor operator()(const InCodes& weight) const {
-    return joined_product(rows(), weight.parts, bias, activation, context);
+    return joined_product(rows(), weight.parts, bias, activation, fp8, context);
   }
   Tensor operator()(const MadeAtUse& weight) const {
     return std::visit(*this, copy_of({weight.mapped}, weight.form, context));
@@ -67,6 +75,7 @@ struct AddedProduct {
   const Tensor& bias;
   const Tensor& gate;
   const kernels::Segments& ends;
+  bool fp8;
   const kernels::Context& context;
 
   void add(const Tensor& product) const { kernels::gated_residual_(residual, product, gate, ends, context); }
@@ -78,7 +87,7 @@ struct AddedProduct {
     kernels::linear_int8_residual_(residual, x, weight.rows, bias, gate, ends, context);
   }
   void operator()(const InCodes& weight) const {
-    add(joined_product(x, weight.parts, bias, Activation::None, context));
+    add(joined_product(x, weight.parts, bias, Activation::None, fp8, context));
   }
   void operator()(const MadeAtUse& weight) const { std::visit(*this, copy_of({weight.mapped}, weight.form, context)); }
 };
@@ -87,12 +96,14 @@ struct AddedProduct {
 
 Tensor product(const Operand& x, const Weight& weight, const Weight& bias, Activation activation,
                at::ScalarType compute) {
-  return std::visit(Product{x, bias.tensor(), activation, compute, weight.context()}, weight.storage());
+  return std::visit(Product{x, bias.tensor(), activation, compute, multiplies_fp8(weight), weight.context()},
+                    weight.storage());
 }
 
 void add_product(Tensor& residual, const Tensor& x, const Weight& weight, const Weight& bias, const Tensor& gate,
                  const kernels::Segments& ends) {
-  std::visit(AddedProduct{residual, x, bias.tensor(), gate, ends, weight.context()}, weight.storage());
+  std::visit(AddedProduct{residual, x, bias.tensor(), gate, ends, multiplies_fp8(weight), weight.context()},
+             weight.storage());
 }
 
 Tensor look_up(const Weight& table, at::IntArrayRef ids) {

@@ -40,7 +40,7 @@ Codes codes_of(const Place& place, Role role, const std::vector<StoredPart>& sto
   using kernels::Code;
   if (!is_matrix(stored)) return Codes::None;
   const bool block = role == Role::Block;
-  if (block && place.precision != Precision::Exact && kernels::takes_rotation(stored[0].shape()[1], at::kFloat))
+  if (block && is_int8(place.precision) && kernels::takes_rotation(stored[0].shape()[1], at::kFloat))
     return Codes::Int8;
   if (!linear || is_bf16(place, role, linear)) return Codes::None;
   if (block && place.kept == Kept::Fp8 && !is_stored_in(stored, {Code::E4M3, Code::E5M2})) return Codes::Fp8;

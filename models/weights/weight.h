@@ -48,6 +48,8 @@ class Weight {
   /// What it was taken as: the whole names. A refill with other names does not change them.
   const std::vector<Part>& parts() const { return state().parts; }
   Role role() const { return state().role; }
+  /// Of its Place.
+  Precision precision() const { return state().place.precision; }
 
   /// As its layer sees it, whatever the storage.
   at::IntArrayRef shape() const { return state().shape; }

@@ -3,6 +3,7 @@
 
 #include "models/umt5/encoder.h"
 #include "models/wan/model.h"
+#include "models/weights/convert/convert.h"
 #include "models/weights/format/safetensors.h"
 #include "tests/coded_checkpoint.h"
 #include "tests/support.h"
@@ -103,6 +104,26 @@ TEST_F(CodedNetwork, FilesOfEightBitFloatsAloneCompute) {
                   "values.safetensors");
   for (const Place& place : {Place{}, copied()})
     EXPECT_LT(relative_rms(velocity(fp8, place), velocity(values, place)), 1e-5);
+}
+
+/// A file of scaled fp8, and codes with a scale for each row that are made when it is loaded.
+TEST_F(CodedNetwork, CodesInE4M3AreMultipliedAsTheyAreWhereAskedFor) {
+  convert::convert(file_, Model::TextExpert, convert::Target::Fp8, folder_ / "fp8.safetensors", "", {});
+  const Checkpoint fp8 = Checkpoint::open(folder_ / "fp8.safetensors");
+  const Tensor exact = velocity(fp8, {});
+  const Tensor direct = velocity(fp8, {.precision = Precision::Fp8});
+  // Each product is off by 2.6e-2; they add up as those of other directions do.
+  EXPECT_GT(relative_rms(direct, exact), 5e-3);
+  EXPECT_LT(relative_rms(direct, exact), 5e-2);
+  EXPECT_LT(relative_rms(velocity(fp8, copied(at::kFloat, Kept::Stored, Precision::Fp8)), direct), 1e-5);
+  EXPECT_LT(relative_rms(velocity(fp8, copied(at::kBFloat16, Kept::Stored, Precision::Fp8)), direct), 3e-2);
+  for (const Place& place :
+       {Place{.precision = Precision::Fp8, .kept = Kept::Fp8}, copied(at::kFloat, Kept::Fp8, Precision::Fp8)})
+    EXPECT_LT(relative_rms(velocity(file_, place), direct), 3e-2) << "codes made of the floats";
+  // What has no such codes is exact.
+  EXPECT_TRUE(velocity(file_, {.precision = Precision::Fp8}).equal(velocity(file_, {})));
+  EXPECT_TRUE(velocity(coded_, {.precision = Precision::Fp8}).equal(velocity(coded_, {})));
+  EXPECT_EQ(bytes_on(fp8, copied(at::kBFloat16, Kept::Stored, Precision::Fp8)), bytes_on(fp8, copied(at::kBFloat16)));
 }
 
 TEST_F(CodedNetwork, TakesThePlannedBytes) {

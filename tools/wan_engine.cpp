@@ -37,7 +37,7 @@ int run_verify(const Command& command, Console& console) {
 int run(const Command& command) {
   c10::InferenceMode inference;
   if (command.name == "show") return run_show(command), 0;
-  if (command.name == "inspect" && !command.verify) return run_inspect(command), 0;
+  if (command.name == "inspect" && !command.verify) return run_inspect(command);
   Console console(command.log_format == "json" ? Console::Format::Json : Console::Format::Text, command.name);
   set_threads(command.threads);
   if (command.name == "inspect") return run_verify(command, console);

@@ -7,5 +7,5 @@
 int main(int argc, char** argv) {
   wan::take_signals();
   wan::install_bus_handler();
-  return wan::exit_code(argc, argv, [](const wan::Command& command) { return wan::run_inspect(command), 0; });
+  return wan::exit_code(argc, argv, [](const wan::Command& command) { return wan::run_inspect(command); });
 }

@@ -5,6 +5,7 @@
 #include "engine/job/network_pool.h"
 #include "engine/job/outputs.h"
 #include "engine/job/preflight.h"
+#include "engine/request/field_names.h"
 #include "engine/residency/model_check.h"
 #include "engine/residency/needs.h"
 #include "models/files/error.h"
@@ -76,6 +77,8 @@ std::vector<CheckResult> check_jobs(const std::vector<JobRequest>& jobs, const C
       result.failure = std::current_exception();
     }
     result.notes = notes.list();
+    if (job.line > 0)
+      for (Note& note : result.notes) note = {note.subject, with_field_names(note.text), with_field_names(note.change)};
     results.push_back(std::move(result));
   }
   return results;

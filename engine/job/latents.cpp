@@ -4,6 +4,8 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/media/media_kind.h"
+#include "engine/request/files.h"
 #include "models/files/error.h"
 #include "models/vae/latent.h"
 #include "models/weights/checkpoint.h"
@@ -40,8 +42,15 @@ void save_latents(const std::filesystem::path& path, const SavedLatents& saved) 
 }
 
 SavedLatents load_latents(const std::filesystem::path& path) try {
+  if (const std::string kind = media_kind_of(path.string()); !kind.empty())
+    throw InvalidRequest("latents", "must be a .latents.safetensors file that wan-infer wrote, got " +
+                                        shown_path(path.string()) + ": " + kind +
+                                        "; a render keeps latents in OUT.work");
   auto file = MappedFile::open(path);
   auto metadata = read_safetensors_metadata(file);
+  if (has_digest(path) && !is_undamaged(path))
+    throw InvalidRequest("latents", "must be as they were written, and " + shown_path(path.string()) +
+                                        " is damaged: its content has another digest; render it again");
   Checkpoint checkpoint = Checkpoint::open(path);
   if (!metadata.count("wan_infer") || !checkpoint.tensors().count("latents"))
     throw InvalidRequest("latents",
@@ -60,11 +69,10 @@ SavedLatents load_latents(const std::filesystem::path& path) try {
   std::error_code ignored;
   if (!fs::exists(path, ignored))
     throw InvalidRequest("latents", "must be a .latents.safetensors file, and there is no file " +
-                                        shown_path(path.string()) + "; it lies beside the output of its render");
+                                        shown_missing(path.string()) + "; a render keeps it in OUT.work");
   const std::string reason = error.what();
-  throw InvalidRequest(
-      "latents", "must be a .latents.safetensors file that wan-infer wrote: " + reason.substr(0, reason.find("; ")) +
-                     "; copy it again from beside the output of its render");
+  throw InvalidRequest("latents", "must be a .latents.safetensors file that wan-infer wrote: " +
+                                      reason.substr(0, reason.find("; ")) + "; a render keeps it in OUT.work");
 }
 
 }  // namespace wan

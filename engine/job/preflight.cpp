@@ -36,7 +36,7 @@ std::string check_video(const Request& request, const InputFiles& files) {
   settle_size(request, reader.info().width, reader.info().height, geometry);
   if (!request.keep_audio || !reader.info().has_audio) return "";
   Notes later;  // whether it is kept is known when the frames are read, and told then
-  check_kept_sound(files.video, container_of(request.out), later);
+  check_kept_sound(files.video, container_of(request.out), /*seconds=*/0, later);
   return files.video.path;
 }
 

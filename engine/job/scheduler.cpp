@@ -7,6 +7,7 @@
 #include "engine/base/text.h"
 #include "engine/job/forecast.h"
 #include "engine/job/stages.h"
+#include "engine/request/field_names.h"
 #include "engine/residency/failure.h"
 #include "engine/residency/needs.h"
 #include "models/files/error.h"
@@ -86,6 +87,9 @@ class Scheduler {
     return Log{[log, line](std::string_view event, const Log::Fields& fields) {
       Log::Fields with_line = {{"line", line}};
       with_line.update(fields);
+      if (event == "note")
+        for (const char* words : {"text", "change"})
+          if (with_line.contains(words)) with_line[words] = with_field_names(with_line[words].get<std::string>());
       log(event, with_line);
     }};
   }

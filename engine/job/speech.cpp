@@ -45,7 +45,10 @@ void note_lengths(const Request& request, const SpeechInputs& inputs, Notes& not
   const int64_t samples = inputs.sound.samples;
   const SpeechPlan plan = plan_speech(request, inputs.geometry, samples, samples * 30 / kSpeechRate);
   const double shown = double(plan.frames) / double(request.frames_per_second);
-  if (request.num_frames_given && request.preset != "reference") note_length(inputs.sound, shown, plan.seconds, notes);
+  if (request.preset == "reference")
+    note_reference_length(inputs.sound, shown, notes);
+  else if (request.num_frames_given)
+    note_length(inputs.sound, shown, plan.seconds, notes);
   if (inputs.pose) inputs.pose->note_end(shown, notes);
 }
 
@@ -55,7 +58,8 @@ SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes&
   const Size size = video_size(request, inputs.image.size(1), inputs.image.size(0));
   inputs.geometry.width = size.width;
   inputs.geometry.height = size.height;
-  note_cropping("image_url", {inputs.image.size(1), inputs.image.size(0)}, inputs.geometry, notes);
+  note_cropping("image_url", {inputs.image.size(1), inputs.image.size(0)}, inputs.geometry, notes,
+                "a picture whose sides have the same ratio is kept whole");
   if (!files.pose_video.path.empty()) {
     inputs.pose.emplace(files.pose_video, request, size.height, size.width);
     const VideoInfo& poses = inputs.pose->info();

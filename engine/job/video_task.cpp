@@ -81,8 +81,11 @@ void settle_length(const Request& request, const MediaFile& file, int64_t frames
             (request.resample_fps ? " at " + std::to_string(request.frames_per_second) + " a second" : "") + ", got " +
             std::to_string(request.num_frames));
   geometry.num_frames = frames;
-  notes.add(
-      {"num_frames", std::to_string(frames) + " frames are made: the video has no more", "--num-frames makes fewer"});
+  notes.add({"num_frames",
+             std::to_string(frames) + (frames == 1 ? " frame is made" : " frames are made") +
+                 ": the video has no more" +
+                 (request.resample_fps ? " at " + std::to_string(request.frames_per_second) + " a second" : ""),
+             "--num-frames makes fewer"});
 }
 
 /// Where nobody asked for a length, what is left out of a longer video is told.
@@ -116,7 +119,9 @@ Inputs load_video(const Request& request, const InputFiles& files, Notes& notes)
   const bool has_sound = request.keep_audio && info.has_audio;
   if (has_sound && in_time) inputs.keep_audio_from = files.video.path;
   if (!in_time) tell_speed(request, frames, inputs.geometry.num_frames, has_sound, notes);
-  if (!inputs.keep_audio_from.empty()) check_kept_sound(files.video, container_of(request.out), notes);
+  if (!inputs.keep_audio_from.empty())
+    check_kept_sound(files.video, container_of(request.out),
+                     double(inputs.geometry.num_frames) / double(request.frames_per_second), notes);
   return inputs;
 }
 

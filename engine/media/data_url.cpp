@@ -45,7 +45,8 @@ class Content {
   }
 
   [[noreturn]] void refuse(const std::string& why) const {
-    throw InvalidRequest(field_, "must be a data URL (data:image/png;base64,...), got " + shown_url(url_) + ": " + why);
+    throw InvalidRequest(
+        field_, "must be a data URL that can be read (data:image/png;base64,...), got " + shown_url(url_) + ": " + why);
   }
 
   static bool is_space(char letter) { return letter == ' ' || (letter >= '\t' && letter <= '\r'); }
@@ -74,19 +75,24 @@ class Content {
   bool base64_ = false;
 };
 
-/// Whether blanks stand where a program that decoded the URL as a form took '+' away: each alone between two letters, at
-/// uneven distances (lines that became one have even ones), and no letter for 62 is left.
+/// Whether blanks stand where a program that decoded the URL as a form took '+' away: between letters of one line, at
+/// uneven distances or side by side (lines that became one have single ones at even distances), and no letter for 62 is
+/// left. Blanks at the ends of lines are layout.
 bool lost_plus(std::string_view content) {
-  if (content.find_first_of("+-_%\t\r\n") != content.npos) return false;
-  content = content.substr(0, content.find_last_not_of(" =") + 1);
-  const size_t begin = content.find_first_not_of(' ');
-  if (begin == content.npos) return false;
-  content.remove_prefix(begin);
-  const size_t line = content.find(' ');
-  if (line == content.npos || content.find("  ") != content.npos) return false;
-  for (size_t at = 0; at < content.size(); at += line + 1) {
-    const size_t end = std::min(content.find(' ', at), content.size());
-    if (end < content.size() ? end - at != line : end - at > line) return true;
+  if (content.find_first_of("+-_%") != content.npos) return false;
+  std::string line;
+  for (size_t at = 0; at < content.size();) {
+    const size_t end = std::min(content.find_first_of("\t\r\n", at), content.size());
+    const std::string_view piece = content.substr(at, end - at);
+    const size_t first = piece.find_first_not_of(' ');
+    if (first != piece.npos) line += piece.substr(first, piece.find_last_not_of(' ') + 1 - first);
+    at = end + 1;
+  }
+  line.resize(line.find_last_not_of(" =") + 1);
+  const size_t length = line.find(' ');  // of a line, where blanks stand for their ends
+  for (size_t at = 0; length != line.npos && at < line.size(); at += length + 1) {
+    const size_t end = std::min(line.find(' ', at), line.size());
+    if (end < line.size() ? end - at != length : end - at > length) return true;
   }
   return false;
 }

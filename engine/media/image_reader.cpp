@@ -59,6 +59,9 @@ Picture read_png_picture(const Source& source, Bytes file) {
   picture.transparent |= png.transparent;
   picture.more = png.animated;
   picture.transfer = png.transfer;
+  picture.primaries = png.primaries;
+  picture.gamma = png.gamma;
+  picture.profile_lost = png.profile_lost;
   return picture;
 }
 
@@ -108,6 +111,7 @@ std::string other_kind(Bytes file) {
   const bool drawing = starts_with(begin, "<svg") || (starts_with(begin, "<?xml") && begin.find("<svg") != Bytes::npos);
   if (drawing) return "an SVG drawing; save it as PNG";
   if (const std::string found = stand_in(begin); !found.empty()) return "it " + found;
+  constexpr Bytes kVideo = "a video";
   const struct {
     size_t at;
     Bytes mark, kind;
@@ -122,10 +126,12 @@ std::string other_kind(Bytes file) {
                {0, "\x76\x2F\x31\x01", "an OpenEXR picture"},
                {0, "#?RADIANCE", "a Radiance HDR picture"},
                {8, "crx ", "a camera's raw file"},
-               {4, "ftyp", "a video"},
-               {0, "\x1A\x45\xDF\xA3", "a video"}};
+               {4, "ftyp", kVideo},
+               {0, "\x1A\x45\xDF\xA3", kVideo}};
   for (const auto& kind : kinds) {
-    if (from(file, kind.at, kind.mark.size()) == kind.mark) return std::string(kind.kind) + "; save it as PNG";
+    if (from(file, kind.at, kind.mark.size()) != kind.mark) continue;
+    return std::string(kind.kind) +
+           (kind.kind == kVideo ? "; v2v takes videos, or save a frame of it" : "; save it as PNG");
   }
   const std::string found = foreign_content(begin, Content::Binary);
   return found.empty() ? "none of these by its first bytes" : "it " + found;

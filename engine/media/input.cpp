@@ -11,6 +11,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/media/media_kind.h"
 #include "engine/media/webp_file.h"
 #include "models/files/foreign.h"
 
@@ -80,7 +81,7 @@ Input::Input(const Source& source, AVMediaType type) {
     int index = av_find_best_stream(format_, type, -1, -1, nullptr, 0);
     // A cover picture in a sound file is listed as a video stream of one frame.
     if (index < 0 || (format_->streams[index]->disposition & AV_DISPOSITION_ATTACHED_PIC)) {
-      source.refuse(std::string("it has no ") + av_get_media_type_string(type) + " stream");
+      source.refuse(type == AVMEDIA_TYPE_AUDIO ? "it has no sound" : "it has no moving picture");
     }
     stream_ = format_->streams[index];
     // The length that these state is that of their longest stream: how far all reach tells whether the file is whole.
@@ -97,6 +98,9 @@ Input::Input(const Source& source, AVMediaType type) {
 void Input::refuse(const Source& source, int code) const {
   if (file_.error) source.refuse("reading it fails: " + std::generic_category().message(file_.error));
   if (const std::string found = foreign_content(first_, Content::Binary); !found.empty()) source.refuse("it " + found);
+  if (media_kind(first_) == "a picture") source.refuse("it is a picture; i2v takes one with --image");
+  if (code == AVERROR_INVALIDDATA && from(first_, 4, 4) == "ftyp")
+    source.refuse("its index cannot be read: the file is cut, or its writer was stopped");
   // Demuxers say so, too, where a file ends within a part that it states.
   if (code == AVERROR(EIO)) source.refuse(error_text(AVERROR_EOF) + "; the file is cut");
   source.refuse(code == AVERROR(EINVAL) ? "a kind of file that is not read" : error_text(code));
@@ -107,6 +111,8 @@ void Input::open(const Source& source) {
   if (file_.number < 0) source.refuse(std::generic_category().message(errno));
   first_.resize(kLookedAt);
   first_.resize(size_t(std::max<ssize_t>(pread(file_.number, first_.data(), first_.size(), 0), 0)));
+  if (from(first_, 4, 8) == "ftypavif" || from(first_, 4, 8) == "ftypheic" || from(first_, 4, 8) == "ftypmif1")
+    source.refuse("it is a picture; i2v takes one with --image");
   if (is_animated_webp(first_)) {
     source.refuse("an animated WebP, which is read as a picture only; convert it to MP4 or GIF");
   }

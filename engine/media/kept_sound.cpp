@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "engine/media/aac_track.h"
 #include "engine/media/audio_reader.h"
 #include "engine/media/input.h"
@@ -17,9 +18,19 @@ constexpr int kLeastMp3Rate = 16'000;    // MPEG-2.5 has no place in MP4
 constexpr int kLeastOpusExtradata = 19;  // OpusHead
 constexpr const char* kOdd = "it is a kind of AAC that few players take";
 
-std::string upper(std::string name) {
+/// A codec as users call it: "FLAC", "PCM", "WMA", "AC-3".
+std::string called(AVCodecID codec) {
+  std::string name = avcodec_get_name(codec);
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::toupper(c); });
-  return name;
+  if (name.starts_with("PCM_")) return "PCM";
+  if (name.starts_with("ADPCM_")) return "ADPCM";
+  if (name.starts_with("WMA")) return "WMA";
+  if (name == "AC3" || name == "EAC3") return name == "AC3" ? "AC-3" : "E-AC-3";
+  return name == "VORBIS" || name == "OPUS" ? name[0] + std::string(name == "OPUS" ? "pus" : "orbis") : name;
+}
+
+const char* container_name(Container into) {
+  return into == Container::QuickTime ? "MOV" : "MP4";
 }
 
 bool is_adts(const AVPacket& packet) {
@@ -52,21 +63,21 @@ std::string odd_aac(av::Input& input, av::Packet& packet) {
 /// Why players would not take it as it is; empty where they do. `packet` is the first.
 std::string why_not(av::Input& input, av::Packet& packet, Container into) {
   const AVCodecParameters& sound = *input.stream().codecpar;
-  const std::string name = upper(avcodec_get_name(sound.codec_id));
+  const std::string name = called(sound.codec_id), file = container_name(into);
   switch (sound.codec_id) {
     case AV_CODEC_ID_AAC:
       return odd_aac(input, packet);
     case AV_CODEC_ID_MP3:
       return sound.sample_rate >= kLeastMp3Rate
                  ? ""
-                 : "it is MP3 of " + std::to_string(sound.sample_rate) + " Hz, which MP4 has no place for";
+                 : "it is MP3 of " + std::to_string(sound.sample_rate) + " Hz, which " + file + " has no place for";
     case AV_CODEC_ID_OPUS:
-      if (into == Container::QuickTime) return "it is OPUS, which QuickTime has no place for";
-      return sound.extradata_size >= kLeastOpusExtradata ? "" : "its OPUS has no header";
+      if (into == Container::QuickTime) return "it is Opus, which MOV has no place for";
+      return sound.extradata_size >= kLeastOpusExtradata ? "" : "its Opus has no header";
     case AV_CODEC_ID_NONE:
       return "it is of an unknown kind";
     default:
-      return "it is " + name + ", which many players do not play in MP4";
+      return "it is " + name + ", which many players do not play in " + file;
   }
 }
 
@@ -77,6 +88,25 @@ KeptSound keeping_of(av::Input& input, Container into) {
   return {why.empty() ? Keeping::Copied : Keeping::Encoded, why};
 }
 
+/// Notes on what of the sound is lost or missing up to `seconds`: it is kept as it is. What cannot be decoded at all is told
+/// elsewhere.
+void note_damage(const MediaFile& video, double seconds, Notes& notes) try {
+  AudioReader reader(video, Mix::Stereo);
+  double read = 0;
+  while (read < seconds) {
+    const at::Tensor piece = reader.next();
+    if (!piece.defined()) break;
+    read += double(piece.size(1)) / double(reader.rate());
+  }
+  constexpr double kNoticed = 0.1;  // seconds
+  if (const int64_t packets = reader.damaged_packets(); packets > 0)
+    notes.add({"keep_audio", "the sound is damaged: " + std::to_string(packets) +
+                                 (packets == 1 ? " packet cannot" : " packets cannot") + " be decoded"});
+  if (reader.filled_seconds() > kNoticed)
+    notes.add({"keep_audio", "the sound has holes: " + decimals(reader.filled_seconds()) + " s are silent"});
+} catch (const InvalidRequest&) {
+}
+
 }  // namespace
 
 KeptSound kept_sound(const MediaFile& video, Container into) {
@@ -84,10 +114,11 @@ KeptSound kept_sound(const MediaFile& video, Container into) {
   return keeping_of(input, into);
 }
 
-void check_kept_sound(const MediaFile& video, Container into, Notes& notes) {
+void check_kept_sound(const MediaFile& video, Container into, double seconds, Notes& notes) {
   av::Input input({video, "a video with sound"}, AVMEDIA_TYPE_AUDIO);
   note_tracks(input.tracks(), {"keep_audio", "video", "sound", "kept"}, notes);
   const KeptSound sound = keeping_of(input, into);
+  if (sound.keeping != Keeping::Nothing) note_damage(video, seconds, notes);
   if (sound.keeping == Keeping::Copied) return;
   if (sound.keeping == Keeping::Nothing)
     return notes.add({"keep_audio", "the video gets no sound: the track of " + video.shown() + " is empty"});

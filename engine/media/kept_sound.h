@@ -27,6 +27,7 @@ KeptSound kept_sound(const MediaFile& video, Container into);
 
 /// Notes under keep_audio where the sound does not stay as it is, and where tracks are left out. Throws InvalidRequest
 /// naming keep_audio where it cannot be decoded: VideoWriter would fail with it.
-void check_kept_sound(const MediaFile& video, Container into, Notes& notes);
+///   seconds: of the sound that are looked at for damage and holes; 0: its beginning alone
+void check_kept_sound(const MediaFile& video, Container into, double seconds, Notes& notes);
 
 }  // namespace wan

@@ -67,10 +67,15 @@ void keep_ancillary(const Chunk& chunk, PngFile& png) {
   const size_t name = chunk.name == "iCCP" ? chunk.data.find('\0') : Bytes::npos;
   if (name != Bytes::npos && name + 2 <= chunk.data.size())
     png.profile = inflated(chunk.data.substr(name + 2), 4 << 20);
+  if (chunk.name == "iCCP" && png.profile.empty()) png.profile_lost = true;
   if (chunk.name == "eXIf") png.exif = chunk.data;
   if (chunk.name == "tRNS") png.transparent = makes_transparent(chunk.data, png.picture);
   if (chunk.name == "acTL") png.animated = number(chunk.data, 0, 4, false) > 1;
-  if (chunk.name == "cICP") png.transfer = int(number(chunk.data, 1, 1, false));
+  if (chunk.name == "cICP") {
+    png.primaries = int(number(chunk.data, 0, 1, false));
+    png.transfer = int(number(chunk.data, 1, 1, false));
+  }
+  if (chunk.name == "gAMA") png.gamma = double(number(chunk.data, 0, 4, false)) / 100000;
 }
 
 }  // namespace
@@ -90,6 +95,7 @@ PngFile read_png(Bytes file) {
     at += chunk.whole.size();
     if (!is_critical(chunk)) {
       if (chunk.valid) keep_ancillary(chunk, png);
+      if (!chunk.valid && chunk.name == "iCCP") png.profile_lost = true;
       continue;
     }
     if (!is_known(chunk.name)) {

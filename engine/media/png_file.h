@@ -16,8 +16,10 @@ struct PngFile {
   Bytes exif = {};
   bool transparent = false;  // a colour or palette entry is transparent
   bool animated = false;
-  int transfer = 0;        // as H.273 counts, of a cICP chunk
-  std::string wrong = {};  // why it cannot be read; empty: it can
+  bool profile_lost = false;        // it has an ICC profile that is damaged
+  int primaries = 0, transfer = 0;  // as H.273 counts, of a cICP chunk
+  double gamma = 0;                 // of a gAMA chunk; 0: it has none
+  std::string wrong = {};           // why it cannot be read; empty: it can
 };
 
 /// Separates what the pixels need from what does not matter to them: ancillary chunks, and bytes behind the last

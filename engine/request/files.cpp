@@ -31,7 +31,16 @@ std::string missing_folder(const std::string& path) {
   const fs::path folder = fs::path(path).parent_path();
   std::error_code ignored;
   if (folder.empty() || fs::exists(folder, ignored)) return "";
-  return "; its folder " + shown_path(folder.string()) + " is not there either";
+  return "; its folder " + shown_missing(folder.string()) + " is not there either";
+}
+
+/// "ftp" of "ftp://host/x"; empty where the text is no URL.
+std::string scheme_of(const std::string& text) {
+  const size_t end = text.find("://");
+  const bool letters = end != std::string::npos && end > 0 &&
+                       std::all_of(text.begin(), text.begin() + std::ptrdiff_t(end),
+                                   [](unsigned char c) { return std::isalnum(c) || c == '+' || c == '.' || c == '-'; });
+  return letters ? text.substr(0, end) : "";
 }
 
 }  // namespace
@@ -57,6 +66,16 @@ void refuse_file_url(const std::string& field, const std::string& path) {
                                   (encoded ? ", its letters as they are and not as %XX" : ""));
 }
 
+std::string shown_missing(const std::string& path) {
+  const fs::path whole(path);
+  std::error_code ignored;
+  if (!whole.is_absolute()) return shown_path(path);
+  fs::path there = whole.parent_path();
+  while (there.has_relative_path() && !fs::exists(there, ignored)) there = there.parent_path();
+  if (!there.has_relative_path()) return shown(path, 200);
+  return shown((there.filename() / whole.lexically_relative(there)).string(), 200);
+}
+
 std::string from_folder(const std::string& folder, const std::string& path) {
   return folder.empty() || fs::path(path).is_absolute() ? path : (fs::path(folder) / path).string();
 }
@@ -73,9 +92,16 @@ void check_readable(const std::string& field, const std::string& path) {
   fs::file_status status = fs::status(path, error);
   if (status.type() == fs::file_type::not_found && is_url(path))
     throw InvalidRequest(field, "must be a file, got the URL " + shown_path(path) + "; download it and give the file");
+  if (status.type() == fs::file_type::not_found && !scheme_of(path).empty())
+    throw InvalidRequest(
+        field, "must be a file or an http(s) URL, got the URL " + shown_path(path) + "; download it and give the file");
+  if (error == std::errc::filename_too_long)
+    throw InvalidRequest(field,
+                         "must be a path or a URL, got " + std::to_string(path.size()) +
+                             " letters that are neither; base64 stands in a data URL: data:image/png;base64,...");
   if (status.type() == fs::file_type::not_found)
     throw InvalidRequest(
-        field, "must be a file or an http(s) URL, and there is no file " + shown_path(path) + missing_folder(path));
+        field, "must be a file or an http(s) URL, and there is no file " + shown_missing(path) + missing_folder(path));
   if (fs::is_directory(status)) throw InvalidRequest(field, "must be a file, got the folder " + shown_path(path));
   if (access(path.c_str(), R_OK) != 0)
     throw InvalidRequest(field, "cannot be read: " + shown_path(path) + ": " + std::strerror(errno));
@@ -94,8 +120,8 @@ void check_writable(const std::string& field, const std::string& path) {
   fs::path folder = fs::path(path).parent_path();
   if (folder.empty()) folder = ".";
   if (!fs::is_directory(folder, error))
-    throw InvalidRequest(field, "must lie in a folder that exists, got " + shown_path(path) + "; make " +
-                                    shown_path(folder.string()) + " first");
+    throw InvalidRequest(field, "must lie in a folder that exists, got " + shown_missing(path) + "; make " +
+                                    shown_missing(folder.string()) + " first");
   if (access(folder.c_str(), W_OK | X_OK) != 0)
     throw InvalidRequest(field, "cannot be written: " + shown_path(folder.string()) + ": " + std::strerror(errno));
 }

@@ -16,6 +16,10 @@ std::string plain_url(const std::string& text);
 /// `path`, or where it is relative and `folder` is not empty, folder/path.
 std::string from_folder(const std::string& folder, const std::string& path);
 
+/// A path that does not exist, in quotes: a relative one as it was typed, of an absolute one what lies below the last
+/// folder that is there, with that folder's name; nothing above, which may name a user.
+std::string shown_missing(const std::string& path);
+
 /// Throws InvalidRequest where a file:// URL stands in place of a path.
 void refuse_file_url(const std::string& field, const std::string& path);
 

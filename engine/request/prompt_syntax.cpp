@@ -47,6 +47,22 @@ std::string_view alone(std::string_view prompt, std::string_view word) {
   return {};
 }
 
+/// "embedding:NAME": a word with this prefix.
+std::string_view embedding(std::string_view prompt) {
+  const size_t at = prompt.find("embedding:");
+  if (at == std::string_view::npos || (at > 0 && prompt[at - 1] != ' ' && prompt[at - 1] != ',')) return {};
+  const size_t end = std::min(prompt.find_first_of(" ,\n", at), prompt.size());
+  return end > at + 10 ? prompt.substr(at, end - at) : std::string_view();
+}
+
+/// "--ar 16:9": a flag of other programs.
+std::string_view flag(std::string_view prompt) {
+  const size_t at = prompt.find(" --");
+  if (at == std::string_view::npos || at + 3 >= prompt.size() || prompt[at + 3] < 'a' || prompt[at + 3] > 'z')
+    return {};
+  return prompt.substr(at + 1, std::min(prompt.find(' ', at + 1), prompt.size()) - at - 1);
+}
+
 bool is_name(std::string_view text) {
   return text.find_first_of(" \n_") == std::string_view::npos;
 }
@@ -60,8 +76,8 @@ std::vector<std::string> foreign_syntax(std::string_view prompt) {
   for (std::string_view example :
        {bracketed(prompt, "(", ")", ends_in_number), bracketed(prompt, "((", "))", anything),
         bracketed(prompt, "<", ">", names_model), bracketed(prompt, "[", "]", ends_in_number),
-        bracketed(prompt, "{", "}", has_bar), bracketed(prompt, "__", "__", is_name), alone(prompt, "BREAK"),
-        alone(prompt, "AND")})
+        bracketed(prompt, "{", "}", has_bar), bracketed(prompt, "[", "]", has_bar), embedding(prompt), flag(prompt),
+        bracketed(prompt, "__", "__", is_name), alone(prompt, "BREAK"), alone(prompt, "AND")})
     if (!example.empty()) found.emplace_back(example.substr(0, 40));
   return found;
 }

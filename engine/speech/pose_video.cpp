@@ -50,7 +50,7 @@ void PoseVideo::tell(Notes& notes) const {
   }
   const double speed = double(every_) * double(fps_) / rate.value();
   notes.add({field_,
-             rates + (every_ == 1 ? "every one" : "every " + std::to_string(every_) + ". one") +
+             rates + (every_ == 1 ? "every one" : "one of " + std::to_string(every_)) +
                  " is taken, as the reference code does; poses run " + decimals(speed) + " times as fast as the speech",
              "--preset hosted takes them by time"});
 }

@@ -84,6 +84,15 @@ void note_sound(const Waveform& sound, Notes& notes) {
   if (loudness.channels.size() > 1) note_channels(loudness, notes);
 }
 
+void note_reference_length(const Waveform& sound, double shown, Notes& notes) {
+  const double lost = sound.whole_seconds - shown;
+  if (sound.whole_seconds > 0 && lost > kNoticed)
+    notes.add({kField,
+               decimals(lost) + " s of the sound are left out: the reference code ends after whole clips, here after " +
+                   decimals(shown) + " s",
+               "--preset hosted makes the video as long as the sound"});
+}
+
 void note_length(const Waveform& sound, double shown, double heard, Notes& notes) {
   constexpr const char* kWay = "without --num-frames the video is as long as the sound";
   const bool known = sound.whole_seconds > 0;

@@ -64,7 +64,10 @@ TEST(DataUrl, BlanksInPlaceOfPlusAreTold) {
   expect_refused("data:;base64,AGFi Y/8AAGFiY/8AGFiY/8=", words);
   EXPECT_EQ(bytes("data:;base64,AGFi Y/8A AGFi Y/8="), bytes("data:;base64,AGFiY/8AAGFiY/8="));
   EXPECT_EQ(bytes("data:;base64, AGFiY/8A AGFiY/8A AGFi"), bytes("data:;base64,AGFiY/8AAGFiY/8AAGFi"));
-  EXPECT_EQ(bytes("data:;base64,AGF  iY/8A  AGFiY/8A"), bytes("data:;base64,AGFiY/8AAGFiY/8A"));
+  expect_refused("data:;base64,AGF  iY/8A  AGFiY/8A", words);
+  expect_refused("data:;base64,AGFiY/8AAGFi  Y/8AAGFiY/8=", words);
+  expect_refused("data:;base64,AGFiY/8A\r\nAG iY/8A\r\nAGFi", words);
+  EXPECT_EQ(bytes("data:;base64,AGFiY/8A\r\n  AGFiY/8A \r\n  AGFi\r\n"), bytes("data:;base64,AGFiY/8AAGFiY/8AAGFi"));
   EXPECT_EQ(bytes("data:;base64,+GF iY/8AA GFiY/8A"), bytes("data:;base64,+GFiY/8AAGFiY/8A"));
 }
 

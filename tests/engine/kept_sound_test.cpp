@@ -70,10 +70,22 @@ std::string codec_of(const std::string& path) {
 
 std::string note_of(const std::string& path, Container into = Container::Mp4) {
   Notes notes;
-  check_kept_sound({path, "video_url"}, into, notes);
+  check_kept_sound({path, "video_url"}, into, /*seconds=*/10, notes);
   std::string text;
   for (const Note& note : notes.list()) text += "[" + note.subject + "] " + note.text + "; " + note.change;
   return text;
+}
+
+TEST(KeptSound, TellsDamageAndHoles) {
+  const Scene scene;
+  const std::string whole = scene.make("whole.mkv", "-c:a aac"), hole = scene.make("hole.mkv", kHole + "-c:a aac");
+  EXPECT_EQ(note_of(whole), "");
+  EXPECT_NE(note_of(hole).find("[keep_audio] the sound has holes: "), std::string::npos) << note_of(hole);
+  std::string bytes = bytes_of(whole);
+  for (size_t i = bytes.size() / 2; i < bytes.size() / 2 + 2500; ++i) bytes[i] = char(bytes[i] ^ 0x5A);
+  const std::string damaged = whole + ".damaged.mkv";
+  write_bytes(damaged, bytes);
+  EXPECT_NE(note_of(damaged).find("[keep_audio] the sound "), std::string::npos) << note_of(damaged);
 }
 
 TEST(KeptSound, AClickStaysAtItsTime) {

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "engine/base/error.h"
+#include "engine/request/field_names.h"
 #include "tests/support.h"
 
 namespace wan {
@@ -234,6 +235,13 @@ TEST(Manifest, HostileOnesAreRefusedInBoundedTime) {
   EXPECT_THROW(read_manifest("/dev/zero", {}), InvalidRequest);
   EXPECT_THROW(read_manifest("/no/such/file", {}), InvalidRequest);
   EXPECT_THROW(read_manifest("/tmp", {}), InvalidRequest);
+}
+
+TEST(FieldNames, StandForFlagsInTextsOfManifests) {
+  EXPECT_EQ(with_field_names("--num-frames makes fewer"), "num_frames makes fewer");
+  EXPECT_EQ(with_field_names("use --no-keep-audio, or --video FILE"), "use keep_audio false, or video_url FILE");
+  for (const char* text : {"", "--", "a -- b", "--nothing of ours", "ffmpeg -i FILE --x", "--num-frames-y"})
+    EXPECT_EQ(with_field_names(text), text);
 }
 
 }  // namespace wan

@@ -107,9 +107,14 @@ TEST(InputFiles, AnAbsentFolderIsTold) {
     }
     return std::string();
   };
-  EXPECT_TRUE(
-      refusal((folder / "no/a.png").string()).ends_with("no file 'a.png'; its folder 'no' is not there either"));
-  EXPECT_TRUE(refusal((folder / "a.png").string()).ends_with("no file 'a.png'"));
+  const std::string name = folder.path().filename().string();
+  EXPECT_TRUE(refusal((folder / "no/a.png").string())
+                  .ends_with("no file '" + name + "/no/a.png'; its folder '" + name + "/no' is not there either"));
+  EXPECT_TRUE(refusal((folder / "a.png").string()).ends_with("no file '" + name + "/a.png'"));
+  EXPECT_TRUE(refusal("/no/a.png").ends_with("no file '/no/a.png'; its folder '/no' is not there either"));
+  for (const char* url : {"ftp://h/a.png", "s3://bucket/a.png"})
+    EXPECT_NE(refusal(url).find("got the URL"), std::string::npos) << refusal(url);
+  EXPECT_NE(refusal(std::string(5000, 'A')).find("base64 stands in a data URL"), std::string::npos);
   EXPECT_TRUE(refusal("no such/a.png").ends_with("no file 'no such/a.png'; its folder 'no such' is not there either"));
 }
 

@@ -166,10 +166,33 @@ TEST(PictureNotes, TellTheProfileOfAPng) {
   write_png_with_profile(path, profile("Display P3", 0.515));
   EXPECT_EQ(picture_notes(path),
             Texts{"the picture has the colour profile 'Display P3', and its colours are taken as sRGB"});
-  for (const std::string& fine : {profile("sRGB IEC61966-2.1", 0.4361), std::string("nonsense")}) {
-    write_png_with_profile(path, fine);
-    EXPECT_EQ(picture_notes(path), Texts{});
-  }
+  write_png_with_profile(path, profile("sRGB IEC61966-2.1", 0.4361));
+  EXPECT_EQ(picture_notes(path), Texts{});
+  std::string damaged = bytes_of(path);
+  damaged[8 + 25 + 20] ^= 1;  // in the profile
+  write_bytes(path, damaged);
+  EXPECT_EQ(picture_notes(path),
+            Texts{"the picture's colour profile is damaged and left out: its colours are taken as sRGB"});
+}
+
+TEST(PictureNotes, TellOtherColoursThatAPngStates) {
+  TemporaryFolder folder;
+  const std::string path = (folder / "a.png").string(), whole = bytes_of(media_file("rgb.png"));
+  const auto with = [&](const std::string& body) {
+    const auto big = [](uint32_t value) {
+      return std::string{char(value >> 24), char(value >> 16), char(value >> 8), char(value)};
+    };
+    const uLong sum = crc32(0, reinterpret_cast<const Bytef*>(body.data()), uInt(body.size()));
+    write_bytes(path, whole.substr(0, 8 + 25) + big(uint32_t(body.size() - 4)) + body + big(uint32_t(sum)) +
+                          whole.substr(8 + 25));
+    return picture_notes(path);
+  };
+  EXPECT_EQ(with("cICP\x0C\x0D" + std::string("\0\1", 2)),
+            Texts{"the picture states other colours than sRGB (primaries 12 of H.273), and they are taken as sRGB"});
+  EXPECT_EQ(with("cICP\x01\x0D" + std::string("\0\1", 2)), Texts{});
+  EXPECT_EQ(with("gAMA" + std::string("\0\1\x86\xA0", 4)),
+            Texts{"the picture states a gamma of 1.00 where sRGB has 0.45, and is taken as sRGB"});
+  EXPECT_EQ(with("gAMA" + std::string("\0\0\xB1\x8F", 4)), Texts{});
 }
 
 }  // namespace

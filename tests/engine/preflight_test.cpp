@@ -22,11 +22,14 @@ TEST(PromptSyntax, NotationsOfOtherProgramsAreNamed) {
   EXPECT_EQ(foreign_syntax("<lora:style_v2:0.8> a car"), Found({"<lora:style_v2:0.8>"}));
   EXPECT_EQ(foreign_syntax("[day:night:0.5] {red|blue} __colour__ a BREAK b"),
             Found({"[day:night:0.5]", "{red|blue}", "__colour__", "BREAK"}));
+  EXPECT_EQ(foreign_syntax("a [cat|dog], embedding:easynegative, moving --ar 16:9 --v 6"),
+            Found({"[cat|dog]", "embedding:easynegative", "--ar"}));
 }
 
 TEST(PromptSyntax, OrdinaryTextIsNone) {
-  for (const char* text : {"", "a car (red)", "at 12:30 (about noon)", "(note: the car is red)", "BREAKFAST ANDES",
-                           "x < y > z", "[sic]", "snake_case__name", "1 (2:", "(: 1.5)", "((", "a {red} car"})
+  for (const char* text :
+       {"", "a car (red)", "at 12:30 (about noon)", "(note: the car is red)", "BREAKFAST ANDES", "x < y > z", "[sic]",
+        "snake_case__name", "1 (2:", "(: 1.5)", "a dash -- and a word", "the embedding: a text", "((", "a {red} car"})
     EXPECT_TRUE(foreign_syntax(text).empty()) << text;
   EXPECT_TRUE(foreign_syntax(std::string(1 << 20, '(')).empty());
 }

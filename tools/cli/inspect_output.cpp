@@ -124,12 +124,14 @@ nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors) 
           {"remarks", inspection.remarks}};
 }
 
-void run_inspect(const Command& command) {
+int run_inspect(const Command& command) {
   Inspection found = inspect(command.input);
   if (command.log_format == "json")
     std::cout << to_json(found, true).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
   else
     std::cout << to_text(found, false);
+  const auto unreadable = [](const InspectedNetwork& network) { return !network.why.empty(); };
+  return std::any_of(found.networks.begin(), found.networks.end(), unreadable) ? 3 : 0;
 }
 
 std::string to_text(const Verification& verification) {

@@ -22,7 +22,8 @@ std::string to_text(const Verification& verification);
 /// "list"}]}.
 nlohmann::ordered_json to_json(const Verification& verification);
 
-/// Looks into what the command names and prints it, as text or as one JSON object with all tensors. Throws as inspect.
-void run_inspect(const Command& command);
+/// Looks into what the command names and prints it, as text or as one JSON object with all tensors. Returns
+/// the exit code: 3 where a file of weights cannot be read, else 0. Throws as inspect.
+int run_inspect(const Command& command);
 
 }  // namespace wan

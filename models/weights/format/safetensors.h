@@ -30,5 +30,7 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
 void write_with_digest(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 bool is_undamaged(const std::filesystem::path& path);
+/// Whether it was written with one.
+bool has_digest(const std::filesystem::path& path);
 
 }  // namespace wan

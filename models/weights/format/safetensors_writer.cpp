@@ -112,4 +112,10 @@ bool is_undamaged(const std::filesystem::path& path) try {
   return false;
 }
 
+bool has_digest(const std::filesystem::path& path) try {
+  return stored_digest(MappedFile::open(path)->bytes()).size() == kNoDigest.size();
+} catch (const std::exception&) {
+  return false;
+}
+
 }  // namespace wan

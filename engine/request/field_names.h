@@ -1,0 +1,12 @@
+// Texts for users of manifests, who write fields and not flags.
+#pragma once
+
+#include <string>
+
+namespace wan {
+
+/// The text with each flag of a parameter as its field: "--num-frames makes fewer" becomes "num_frames makes fewer",
+/// "--no-keep-audio" "keep_audio false". Other words with two dashes stay.
+std::string with_field_names(const std::string& text);
+
+}  // namespace wan

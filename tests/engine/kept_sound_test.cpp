@@ -78,7 +78,8 @@ std::string note_of(const std::string& path, Container into = Container::Mp4) {
 
 TEST(KeptSound, TellsDamageAndHoles) {
   const Scene scene;
-  const std::string whole = scene.make("whole.mkv", "-c:a aac"), hole = scene.make("hole.mkv", kHole + "-c:a aac");
+  const std::string whole = scene.make("whole.mkv", "-c:a aac"),
+                    hole = scene.make("hole.mkv", std::string(kHole) + "-c:a aac");
   EXPECT_EQ(note_of(whole), "");
   EXPECT_NE(note_of(hole).find("[keep_audio] the sound has holes: "), std::string::npos) << note_of(hole);
   std::string bytes = bytes_of(whole);

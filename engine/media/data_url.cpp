@@ -89,6 +89,8 @@ bool lost_plus(std::string_view content) {
     at = end + 1;
   }
   line.resize(line.find_last_not_of(" =") + 1);
+  const std::string_view whole = content.substr(0, content.find_last_not_of(" \t\r\n") + 1);
+  if (whole.find_first_of("\r\n") != whole.npos) return line.find(' ') != line.npos;
   const size_t length = line.find(' ');  // of a line, where blanks stand for their ends
   for (size_t at = 0; length != line.npos && at < line.size(); at += length + 1) {
     const size_t end = std::min(line.find(' ', at), line.size());

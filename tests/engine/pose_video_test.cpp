@@ -53,7 +53,7 @@ TEST(PoseVideo, TheReferenceTakesEveryKth) {
   EXPECT_EQ(taken("reference", 4).frames, (std::vector<int64_t>{0, 2, 4, 6}));  // 2.5 is rounded to even
   EXPECT_EQ(
       taken("reference", 4).notes,
-      (std::vector<std::string>{"the pose video has 10.00 frames a second, the output 4: every 2. one is taken, as the "
+      (std::vector<std::string>{"the pose video has 10.00 frames a second, the output 4: one of 2 is taken, as the "
                                 "reference code does; poses run 0.80 times as fast as the speech"}));
 }
 

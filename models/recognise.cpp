@@ -181,14 +181,14 @@ const names::Family& family_of(Model model) {
 
 Recognised recognise(const StoredTensors& tensors) {
   if (std::any_of(tensors.begin(), tensors.end(), [](const auto& entry) { return is_of_lora(entry.first); }))
-    return {{}, "LoRA"};
+    return {{}, "LoRA", Other::Lora};
   for (const Kind& kind : kKinds) {
     const StoredTensors official = names::official(tensors, kind.family).tensors;
     if (has(official, kind.first) && has(official, kind.second)) return kind.recognise(official);
   }
   if (auto tiny = tiny_vae(tensors)) return *tiny;
   if (const Sign* sign = find_sign(kOthers, tensors)) return {{}, std::string(sign->name)};
-  return {{}, "unknown network"};
+  return {{}, "unknown network", Other::Unknown};
 }
 
 StoredTensors official_names(StoredTensors tensors, Model model, const std::string& label) {

@@ -12,12 +12,20 @@ namespace wan {
 /// the 14B text-to-video model of Wan 2.1: names and shapes are the same, and only names of files or folders differ.
 enum class Model { TextExpert, ImageExpert, Speech, TextEncoder, Vae, AudioEncoder };
 
+/// What a checkpoint is that holds no Model.
+enum class Other {
+  Network,  // one that this program does not run, and several networks in one file
+  Lora,     // changes to the weights of a network
+  Unknown,  // nothing that is known
+};
+
 /// What a checkpoint was found to be.
 struct Recognised {
   std::optional<Model> model;  // nothing: none that this program runs
   /// What messages and listings call it: "image-to-video transformer", "Wan 2.2 TI2V-5B transformer", "LoRA",
   /// "unknown network".
   std::string name;
+  Other other = Other::Network;  // where `model` is nothing
 };
 
 /// `tensors` by whatever names their file has, without a prefix that all share. Reads nothing. A network of any width

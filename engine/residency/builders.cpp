@@ -87,8 +87,11 @@ Built<Wav2Vec2> build_audio_encoder(const ModelPart& part, Checkpoint checkpoint
 }
 
 Built<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place, at::ScalarType dtype) {
-  return build<vae::Vae>(std::move(checkpoint), place, nullptr,
-                         [&](Weights& weights) { return std::make_unique<vae::Vae>(weights, vae::Options{dtype}); });
+  return build<vae::Vae>(std::move(checkpoint), place, nullptr, [&](Weights& weights) {
+    auto model = std::make_unique<vae::Vae>(weights, vae::Options{dtype});
+    weights.ignore("");  // published files hold others as well, which note_search tells
+    return model;
+  });
 }
 
 PlannedBytes planned_bytes(Network network, const ModelParts& parts, const Place& place, at::ScalarType vae_dtype) {

@@ -5,7 +5,7 @@
 #include <system_error>
 #include <utility>
 
-#include "engine/base/text.h"
+#include "engine/base/listing.h"
 #include "engine/request/params.h"
 #include "engine/residency/folder_scan.h"
 #include "engine/residency/missing_parts.h"
@@ -14,6 +14,7 @@
 #include "engine/residency/part_checks.h"
 #include "engine/residency/part_kinds.h"
 #include "engine/residency/recognised_files.h"
+#include "engine/residency/tokenizer_places.h"
 #include "models/files/error.h"
 #include "models/text/tokenizer/embedded.h"
 #include "models/weights/format/layout.h"
@@ -167,7 +168,7 @@ class Search {
     std::vector<ModelPart> fit;
     for (const ModelPart& candidate : scan_.checkpoints) {
       if (files_.at(candidate.path).network.model != kind_of(network, task_).model) continue;
-      if (const auto level = level_of(network); level && noise_level(candidate.name) != level) continue;
+      if (const auto level = level_of(network); level && noise_level(candidate) != level) continue;
       const auto known = [&](const ModelPart& other) { return is_same(other.path, candidate.path); };
       if (std::none_of(fit.begin(), fit.end(), known)) fit.push_back(candidate);
     }
@@ -179,15 +180,9 @@ class Search {
   }
 
   void refuse_several(Network network, const std::vector<ModelPart>& fit) {
-    constexpr size_t kShown = 4;
     std::vector<std::string> names;
     for (const ModelPart& part : fit) names.push_back(shown_text(part.name, 120));
-    if (names.size() > kShown) {
-      const std::string more = std::to_string(names.size() - kShown) + " more";
-      names.resize(kShown);
-      names.push_back(more);
-    }
-    refuse(found_.root, std::string("must hold one ") + name(network) + ", holds " + either(names, " and ") + "; " +
+    refuse(found_.root, std::string("must hold one ") + name(network) + ", holds " + listed(std::move(names)) + "; " +
                             flag_of(network) + " FILE chooses");
   }
 
@@ -197,13 +192,15 @@ class Search {
       check_tokenizer();
       return;
     }
-    for (const auto& [path, rule] : tokenizer_places()) {
+    const auto encoder = found_.networks.find(Network::TextEncoder);
+    std::vector<fs::path> encoders;
+    if (encoder != found_.networks.end()) encoders.push_back(encoder->second.path);
+    for (const auto& [path, rule] : tokenizer_places(found_.root, encoders)) {
       if (!is_there(path / "tokenizer.json") && !is_there(path / "spiece.model")) continue;
       found_.tokenizer = {path, name_of(path, found_.root), rule};
       note_two_tokenizers();
       return;
     }
-    const auto encoder = found_.networks.find(Network::TextEncoder);
     missing_.tokenizer = encoder == found_.networks.end() || !holds_tokenizer(encoder->second.path);
     if (!missing_.tokenizer) found_.tokenizer = {encoder->second.path, encoder->second.name, "inside the text encoder"};
   }
@@ -233,28 +230,13 @@ class Search {
 
   bool holds_tokenizer(const fs::path& encoder) {
     try {
-      const auto inside = text::embedded_tokenizer(Checkpoint::open(encoder));
+      const auto inside = text::tokenizer_source(Checkpoint::open(encoder));  // what is wrong in it check_model tells
       if (inside && !inside->assumed.empty()) found_.remarks.push_back(inside->from + ": " + inside->assumed);
       return inside.has_value();
     } catch (const ModelError& error) {
       errors_.push_back(error);
       return true;  // what is wrong with it is told
     }
-  }
-
-  std::vector<std::pair<fs::path, std::string>> tokenizer_places() const {
-    std::vector<std::pair<fs::path, std::string>> places;
-    if (is_folder(found_.root)) {
-      places.emplace_back(found_.root / kOfficialTokenizer, kOfficialLayout);
-      places.emplace_back(found_.root / kDiffusersTokenizer, kDiffusersLayout);
-    }
-    const auto encoder = found_.networks.find(Network::TextEncoder);
-    if (encoder == found_.networks.end()) return places;
-    const fs::path path = fs::absolute(encoder->second.path), beside = path.parent_path();
-    if (is_folder(path)) places.emplace_back(path, "beside the text encoder");
-    for (const char* folder : {"", kOfficialTokenizer, "umt5-xxl", kDiffusersTokenizer})
-      places.emplace_back(*folder ? beside / folder : beside, "beside the text encoder");
-    return places;
   }
 
   void check(Network network, const ModelPart& part) {

@@ -5,7 +5,9 @@
 #include <optional>
 #include <set>
 #include <system_error>
+#include <utility>
 
+#include "engine/base/listing.h"
 #include "models/files/error.h"
 #include "models/weights/format/layout.h"
 
@@ -25,6 +27,12 @@ bool is_checkpoint_name(const fs::path& file) {
 /// Whether a file belongs to the network of its folder: a shard, an index, or a name that diffusers gives.
 bool is_of_folder(const fs::path& file) {
   return is_shard(file) || file.filename().string().starts_with("diffusion_pytorch_model");
+}
+
+/// Whether a file has one of the names that Hugging Face gives the only file of a folder's network. Of several, which are
+/// the same weights in other formats, the first of checkpoint_layout() is read.
+bool is_usual_name(const fs::path& file) {
+  return file.filename() == "model.safetensors" || file.filename() == "pytorch_model.bin";
 }
 
 /// The folder with ComfyUI's folders; nothing where there is none.
@@ -99,14 +107,41 @@ class Walk {
       else if (is_checkpoint_name(entry) || is_of_folder(entry))
         files.push_back(entry);
     }
-    // At the top the files of a folder need not be of one network, and a config.json may be of anything.
+    add_all(folder, files, depth);
+    for (const fs::path& inner : folders) {
+      if (depth < kDeepest)
+        enter(inner, depth + 1);
+      else
+        pass_over(inner);
+    }
+  }
+
+  /// What the files of a folder are: one network, or each one of its own. At the top they need not be of one network,
+  /// and a config.json may be of anything.
+  void add_all(const fs::path& folder, const std::vector<fs::path>& files, int depth) {
     const bool sharded = std::any_of(files.begin(), files.end(), is_of_folder);
-    const bool whole = sharded || ((depth > 0 || files.size() == 1) && holds_checkpoint(folder));
-    if (whole) add(folder);
-    for (const fs::path& file : files)
-      if (!whole || (sharded && !is_of_folder(file))) add(file);
-    for (const fs::path& inner : folders)
-      if (depth < kDeepest) enter(inner, depth + 1);
+    const bool usual = !sharded && depth > 0 && std::any_of(files.begin(), files.end(), is_usual_name);
+    const bool only = !sharded && depth > 0 && files.size() <= 1 && holds_checkpoint(folder);
+    if (sharded || usual || only) add(folder);
+    bool taken = false;
+    for (const fs::path& file : files) {
+      if (only || (sharded && is_of_folder(file))) continue;
+      if (!usual || !is_usual_name(file))
+        add(file);
+      else if (std::exchange(taken, true))
+        scan_.twins.push_back(name_of(file));
+    }
+  }
+
+  /// A folder that lies too deep: told where it may hold checkpoints.
+  void pass_over(const fs::path& folder) {
+    std::error_code ignored;
+    const std::vector<fs::path> entries = list(folder);
+    const auto may_hold = [&](const fs::path& entry) {
+      return is_checkpoint_name(entry) || fs::is_directory(entry, ignored);
+    };
+    if (std::any_of(entries.begin(), entries.end(), may_hold) && is_new(folder))
+      scan_.too_deep.push_back(name_of(folder));
   }
 
   void add(const fs::path& path) {
@@ -136,6 +171,15 @@ std::vector<std::string> remarks_of(const FolderScan& scan) {
     remarks.push_back("the folder holds more than is looked at, " + std::to_string(kMostCheckpoints) +
                       " checkpoints among " + std::to_string(kMostEntries) +
                       " entries; a smaller folder is seen whole");
+  const auto shown = [](std::vector<std::string> names) {
+    for (std::string& name : names) name = shown_text(name, 100);
+    return listed(std::move(names));
+  };
+  if (!scan.too_deep.empty())
+    remarks.push_back("not looked into " + shown(scan.too_deep) + ": more than " + std::to_string(kDeepest) +
+                      " folders deep; name a folder nearer to the files");
+  if (!scan.twins.empty())
+    remarks.push_back(shown(scan.twins) + " left out: model.safetensors beside it is taken as the same weights");
   for (const std::string& folder : scan.unlisted) remarks.push_back("not looked into " + folder);
   return remarks;
 }

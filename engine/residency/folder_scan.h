@@ -14,6 +14,8 @@ struct FolderScan {
   std::vector<ModelPart> checkpoints;  // files, and folders that hold one network together; in the order of their names
   std::vector<std::string> looked_in;  // folders, relative to the root; "." for itself
   std::vector<std::string> unlisted;   // folders that cannot be listed, with the reason
+  std::vector<std::string> too_deep;   // folders with checkpoints or folders below kDeepest, not looked into
+  std::vector<std::string> twins;      // files beside another file of the usual names, which is taken
   bool cut = false;                    // more lies there than is looked at
 };
 
@@ -23,6 +25,9 @@ inline constexpr int kDeepest = 3;
 
 /// Looks through a ComfyUI folder of models, or the one above it: diffusion_models, unet, text_encoders, clip, vae and
 /// audio_encoders; through any other folder as it is. Follows links, each folder once. Hidden files do not count.
+/// A folder is one network where it holds shards or diffusion_pytorch_model*, and below `root` also where it holds
+/// model.safetensors, pytorch_model.bin, or a config.json beside its only checkpoint; each further file is one of its
+/// own.
 /// Throws ModelError where `root` cannot be listed.
 FolderScan scan_folder(const std::filesystem::path& root);
 

@@ -191,6 +191,7 @@ struct Pending {
       sum.add(header);
       for (const Sampled& tensor : tensors) {
         sum.add(tensor.sum);
+        known->weights.add(tensor.sum);
         if (tensor.zero) known->zeros.push_back(tensor.name);
       }
       known->digest = kSamplesDigest + sum.hex();
@@ -206,6 +207,11 @@ struct Pending {
 };
 
 }  // namespace
+
+void WeightsSum::add(const std::string& sum) {
+  constexpr size_t kDigits = 16;
+  for (size_t i = 0; i < parts.size(); ++i) parts[i] += std::stoull(sum.substr(i * kDigits, kDigits), nullptr, 16);
+}
 
 FileStamp stamp_of(const struct stat& state) {
   return {state.st_dev, state.st_ino, uint64_t(state.st_size), nanoseconds(state.st_mtim), nanoseconds(state.st_ctim)};
@@ -238,7 +244,7 @@ std::vector<FileIdentity> identify(const std::vector<PartFile>& named, IdentityC
   for (size_t i = 0; i < named.size(); ++i) {
     const Pending& file = files[i];
     found.push_back({named[i].name, file.key.stamp.size, file.known->digest, file.known->zeros, named[i].part,
-                     named[i].rule, file.key.stamp});
+                     named[i].rule, file.key.stamp, file.known->weights});
   }
   return found;
 }

@@ -1,6 +1,7 @@
 // Which model files a video was made from: told from their headers and samples of every tensor, in under a second.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
@@ -17,6 +18,20 @@ struct stat;
 
 namespace wan {
 
+/// The SHA-256 of the samples of every tensor, added as four numbers modulo 2^64 each; zeros where there are none. Equal
+/// for the same weights by other names, in another order, with other metadata, and where those of several files are
+/// added.
+struct WeightsSum {
+  std::array<uint64_t, 4> parts = {};
+
+  /// `sum` has 64 hexadecimal digits.
+  void add(const std::string& sum);
+  void add(const WeightsSum& other) {
+    for (size_t i = 0; i < parts.size(); ++i) parts[i] += other.parts[i];
+  }
+  bool operator==(const WeightsSum&) const = default;
+};
+
 struct FileIdentity {
   std::string name;    // PartFile::name
   uint64_t size;       // of the whole file, bytes
@@ -26,6 +41,7 @@ struct FileIdentity {
   std::vector<std::string> zeros = {};
   std::string part = {}, rule = {};  // PartFile's; empty in records of older versions
   FileStamp stamp = {};              // while it was read; not in records
+  WeightsSum weights = {};           // not in records
 };
 
 /// Kinds of digest. Of a checkpoint file: its header (header_of, models/weights/format/format.h), then of every tensor,
@@ -55,6 +71,7 @@ class IdentityCache {
   struct Known {
     std::string digest;
     std::vector<std::string> zeros;  // FileIdentity::zeros
+    WeightsSum weights = {};
   };
 
   /// Nothing where it is not known.

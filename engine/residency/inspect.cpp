@@ -17,10 +17,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// The layout in which something of this name lies at its place; elsewhere what the scan of the folder says.
-std::string layout_of(const std::string& name, const std::string& found_by, bool diffusers) {
+/// The layout in which a network lies at the place of its part; elsewhere what the scan of the folder says. One that is
+/// unreadable or not known is taken for what has its name there, but not for the speech transformer, whose place is the
+/// folder itself.
+std::string layout_of(const InspectedNetwork& network, const std::string& found_by, bool diffusers) {
   const auto has = [&](std::span<const UsualPlace> places) {
-    return std::any_of(places.begin(), places.end(), [&](const UsualPlace& place) { return name == place.path; });
+    return std::any_of(places.begin(), places.end(), [&](const UsualPlace& place) {
+      const bool is_part = network.part.empty() ? network.name != "." : network.part == field_of(place.network);
+      return is_part && network.name == place.path;
+    });
   };
   if (has(official_places())) return kOfficialLayout;
   if (diffusers && has(diffusers_places())) return kDiffusersLayout;
@@ -36,7 +41,7 @@ Inspection inspect_folder(const fs::path& root) {
   for (const ModelPart& part : scan.checkpoints) {
     InspectedNetwork network = inspect_or_tell(part);
     const bool known = !network.part.empty() || !network.why.empty();
-    const std::string rule = layout_of(part.name, part.rule, diffusers);
+    const std::string rule = layout_of(network, part.rule, diffusers);
     network.rule = known || rule != part.rule ? rule : "";
     paths.push_back(part.path);
     if (network.part == field_of(Network::TextEncoder)) encoders.push_back(part.path);

@@ -5,22 +5,25 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "models/recognise.h"
 #include "models/weights/stored_tensor.h"
 
 namespace wan {
 
 /// One network: an expert's folder, an encoder's folder or a single file.
 struct InspectedNetwork {
-  std::string name;  // relative to the inspected path; "." for the path itself
-  std::string kind;  // "text-to-video transformer", "UMT5 encoder", ...; "unknown network"; "unreadable"
+  std::string name;            // relative to the inspected path; "." for the path itself
+  std::string kind;            // "text-to-video transformer", "UMT5 encoder", ...; "unknown network"; "unreadable"
+  std::optional<Model> model;  // nothing: none that this program runs, or unreadable
   std::string part;  // which part of a model it can be, as the request's field: "high_noise"; empty: none that is known
-  std::string
-      rule;  // why it is that part: "official layout", "ComfyUI folder vae", "only candidate in the folder", "one
-             // of 8 candidates", "set my-i2v"; empty: none
+  /// Why it is that part: "official layout", "ComfyUI folder vae", "only candidate in the folder", "one of 8 candidates",
+  /// "set my-i2v"; empty: none.
+  std::string rule;
   std::string why;        // it is unreadable
   std::string tokenizer;  // where it holds one: "the tensor spiece_model"; empty: nowhere
   std::vector<std::string> files;

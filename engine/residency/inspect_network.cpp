@@ -9,6 +9,7 @@
 #include "models/files/json.h"
 #include "models/files/mapped_file.h"
 #include "models/recognise.h"
+#include "models/text/tokenizer/embedded.h"
 #include "models/weights/checkpoint.h"
 #include "models/weights/dtype.h"
 
@@ -19,12 +20,12 @@ namespace fs = std::filesystem;
 namespace {
 
 /// The part that a network can be; an expert must say by its name which one it is.
-std::string part_of(Model model, const std::string& name) {
+std::string part_of(Model model, const ModelPart& part) {
   for (Task task : {Task::T2V, Task::I2V, Task::S2V}) {
     for (Network network : networks_of(task)) {
       if (kind_of(network, task).model != model) continue;
       if (network != Network::HighNoise) return field_of(network);
-      const auto level = noise_level(name);
+      const auto level = noise_level(part);
       return !level ? "" : field_of(*level == NoiseLevel::High ? Network::HighNoise : Network::LowNoise);
     }
   }
@@ -71,10 +72,11 @@ InspectedNetwork inspect_network(const ModelPart& part) {
   }
   const Recognised found = recognise(network.tensors);
   network.kind = found.name;
+  network.model = found.model;
   if (found.model) {
-    if (found.model == Model::TextEncoder) network.tokenizer = tokenizer_in(checkpoint);
-    const fs::path whole = fs::absolute(part.path / "").parent_path();
-    network.part = part_of(*found.model, part.name == "." ? whole.filename().string() : part.name);
+    const auto source = found.model == Model::TextEncoder ? text::tokenizer_source(checkpoint) : std::nullopt;
+    if (source) network.tokenizer = source->from;
+    network.part = part_of(*found.model, part);
   }
   std::error_code error;
   if (fs::is_directory(part.path, error)) {

@@ -3,15 +3,16 @@
 #include <algorithm>
 #include <map>
 
+#include "engine/base/listing.h"
 #include "engine/base/text.h"
 #include "engine/request/params.h"
 #include "engine/residency/part_kinds.h"
+#include "engine/residency/tokenizer_places.h"
 #include "models/files/error.h"
 #include "models/names/shapes.h"
 #include "models/wan/config.h"
 #include "models/wan_s2v/config.h"
 #include "models/wav2vec2/config.h"
-#include "models/weights/format/gguf_metadata.h"
 #include "models/weights/format/layout.h"
 
 namespace wan {
@@ -63,16 +64,9 @@ bool is_placed(const InspectedNetwork& network) {
   return network.rule == kOfficialLayout || network.rule == kDiffusersLayout;
 }
 
-/// "a, b, c, d and 4 more".
 std::string some(std::vector<std::string> names) {
-  constexpr size_t kShown = 4;
   for (std::string& name : names) name = shown_text(name, 120);
-  if (names.size() > kShown) {
-    const std::string more = std::to_string(names.size() - kShown) + " more";
-    names.resize(kShown);
-    names.push_back(more);
-  }
-  return either(names, " and ");
+  return listed(std::move(names));
 }
 
 /// A file under two names once, by the first of them.
@@ -90,8 +84,7 @@ std::vector<size_t> without_repeated(const std::vector<size_t>& all, const std::
 void tell_without_level(Inspection& inspection) {
   std::vector<std::string> names;
   for (const InspectedNetwork& network : inspection.networks)
-    if (network.part.empty() &&
-        (network.kind == "text-to-video transformer" || network.kind == "image-to-video transformer"))
+    if (network.part.empty() && (network.model == Model::TextExpert || network.model == Model::ImageExpert))
       names.push_back(network.name == "." ? inspection.path : network.name);
   if (names.empty()) return;
   inspection.remarks.push_back(some(names) +
@@ -109,49 +102,34 @@ ordered_json sizes_of(const Checkpoint& checkpoint, Model model) {
   }
 }
 
-std::string tokenizer_in(const Checkpoint& checkpoint) {
-  if (checkpoint.tensors().contains("spiece_model")) return "the tensor spiece_model";
-  for (const auto& file : checkpoint.files())
-    if (is_gguf(*file) && read_gguf_metadata(*file).tokenizer.contains("tokens"))
-      return "tokenizer.ggml of the GGUF file";
-  return "";
-}
-
 std::vector<InspectedFile> tokenizer_files(const fs::path& root, const std::vector<fs::path>& encoders) {
   std::vector<InspectedFile> files;
   std::error_code ignored;
   const auto add = [&](const fs::path& path, const std::string& rule) {
-    const std::string name = path.lexically_relative(root).generic_string();
+    const std::string name = fs::absolute(path).lexically_relative(fs::absolute(root)).generic_string();
     const auto is_it = [&](const InspectedFile& file) { return file.name == name; };
     if (std::any_of(files.begin(), files.end(), is_it)) return;
     const bool second = path.filename() == "spiece.model" && fs::exists(path.parent_path() / "tokenizer.json", ignored);
     files.push_back({name, fs::file_size(path, ignored), second ? "not used: tokenizer.json is taken" : rule});
   };
-  for (const auto& [folder, rule] :
-       {std::pair(kOfficialTokenizer, kOfficialLayout), std::pair(kDiffusersTokenizer, kDiffusersLayout)}) {
+  for (const auto& [folder, rule] : tokenizer_places(root, encoders)) {
+    const bool of_layout = rule == kOfficialLayout || rule == kDiffusersLayout;  // where all files are the tokenizer's
     std::error_code error;
-    for (fs::directory_iterator entry(root / folder, error), end; !error && entry != end; entry.increment(error))
-      if (!is_hidden(entry->path()) && entry->is_regular_file(ignored)) add(entry->path(), rule);
-  }
-  for (const fs::path& encoder : encoders) {
-    std::vector<fs::path> folders;
-    if (fs::is_directory(encoder, ignored)) folders.push_back(encoder);
-    const fs::path beside = encoder.parent_path();
-    for (const char* folder : {"", kOfficialTokenizer, "umt5-xxl", kDiffusersTokenizer})
-      folders.push_back(*folder ? beside / folder : beside);
-    for (const fs::path& folder : folders)
-      for (const char* name : {"tokenizer.json", "spiece.model"})
-        if (fs::exists(folder / name, ignored)) add((folder / name).lexically_normal(), "beside the text encoder");
+    for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+      const fs::path name = entry->path().filename();
+      const bool counts = of_layout ? !is_hidden(name) : name == "tokenizer.json" || name == "spiece.model";
+      if (counts && entry->is_regular_file(ignored)) add(entry->path(), rule);
+    }
   }
   std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return files;
 }
 
 Several tell_several(const std::vector<fs::path>& paths, Inspection& inspection) {
-  std::map<std::pair<std::string, std::string>, std::vector<size_t>> candidates;
+  std::map<std::pair<Model, std::string>, std::vector<size_t>> candidates;
   for (size_t i = 0; i < paths.size(); ++i)
-    if (const InspectedNetwork& network = inspection.networks[i]; !network.part.empty() && network.why.empty())
-      candidates[{network.kind, network.part}].push_back(i);
+    if (const InspectedNetwork& network = inspection.networks[i]; network.model && !network.part.empty())
+      candidates[{*network.model, network.part}].push_back(i);
   Several several;
   for (const auto& [key, all] : candidates) {
     const auto placed = [&](size_t i) { return is_placed(inspection.networks[i]); };
@@ -162,8 +140,8 @@ Several tell_several(const std::vector<fs::path>& paths, Inspection& inspection)
     std::vector<std::string> names;
     for (size_t i : found) names.push_back(inspection.networks[i].name);
     const Parameter* const parameter = find_parameter(key.second);
-    inspection.remarks.push_back("several could be " + key.second + " (" + key.first + "): " + some(names) + "; " +
-                                 (parameter ? parameter->flag() : key.second) + " FILE chooses");
+    inspection.remarks.push_back("several could be " + key.second + " (" + inspection.networks[found[0]].kind + "): " +
+                                 some(names) + "; " + (parameter ? parameter->flag() : key.second) + " FILE chooses");
   }
   tell_without_level(inspection);
   return several;
@@ -171,21 +149,21 @@ Several tell_several(const std::vector<fs::path>& paths, Inspection& inspection)
 
 std::string model_kind(const Inspection& inspection, const Several& several) {
   Several parts;
-  for (const InspectedNetwork& network : inspection.networks) parts.emplace(network.kind, network.part);
+  for (const InspectedNetwork& network : inspection.networks)
+    if (network.model) parts.emplace(*network.model, network.part);
   std::string text;
-  const auto add = [&](const std::string& task, const std::vector<Network>& own) {
-    const std::string kind = task + " transformer";
+  const auto add = [&](Model model, const std::string& task, const std::vector<Network>& own) {
     std::vector<std::string> doubled;
     for (Network network : own) {
-      if (!parts.contains({kind, field_of(network)})) return;
-      if (several.contains({kind, field_of(network)})) doubled.push_back(field_of(network));
+      if (!parts.contains({model, field_of(network)})) return;
+      if (several.contains({model, field_of(network)})) doubled.push_back(field_of(network));
     }
     text += (text.empty() ? "" : ", ") + task +
             (doubled.empty() ? " model" : " files, several that could be " + either(doubled, " and "));
   };
-  add("text-to-video", {Network::HighNoise, Network::LowNoise});
-  add("image-to-video", {Network::HighNoise, Network::LowNoise});
-  if (inspection.networks.size() > 1) add("speech-to-video", {Network::Speech});
+  add(Model::TextExpert, "text-to-video", {Network::HighNoise, Network::LowNoise});
+  add(Model::ImageExpert, "image-to-video", {Network::HighNoise, Network::LowNoise});
+  if (inspection.networks.size() > 1) add(Model::Speech, "speech-to-video", {Network::Speech});
   if (!text.empty()) return text;
   return inspection.networks.size() == 1 ? inspection.networks[0].kind : "part of a model";
 }

@@ -17,15 +17,12 @@ namespace wan {
 /// Sizes that no config.json states, read off the tensors, by the words of a config.json. Empty where they cannot be.
 nlohmann::ordered_json sizes_of(const Checkpoint& checkpoint, Model model);
 
-/// "the tensor spiece_model": where a text encoder's checkpoint holds a tokenizer; empty: nowhere.
-std::string tokenizer_in(const Checkpoint& checkpoint);
-
 /// The tokenizers of a folder, at the places where find_parts looks for them. `encoders` are its text encoders.
 std::vector<InspectedFile> tokenizer_files(const std::filesystem::path& root,
                                            const std::vector<std::filesystem::path>& encoders);
 
-/// Kind and part of networks of which a folder holds several, none at the place of a layout.
-using Several = std::set<std::pair<std::string, std::string>>;
+/// Networks of which a folder holds several, none at the place of a layout, each with its part.
+using Several = std::set<std::pair<Model, std::string>>;
 /// Finds them, says so in the rules of the networks, and adds a remark for each with the flag that chooses. `paths` are
 /// those of the networks; a file under two names counts once.
 Several tell_several(const std::vector<std::filesystem::path>& paths, Inspection& inspection);

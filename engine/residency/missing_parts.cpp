@@ -1,7 +1,9 @@
 #include "engine/residency/missing_parts.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "engine/base/listing.h"
 #include "engine/base/text.h"
 #include "engine/request/params.h"
 #include "engine/residency/noise_level.h"
@@ -14,8 +16,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr size_t kShown = 4;  // files that are named
-
 /// Why a file cannot be read, without the name in front and the way out behind it.
 std::string reason(const std::string& broken) {
   const size_t begin = broken.find("] ");
@@ -27,7 +27,7 @@ std::string reason(const std::string& broken) {
 std::string described(const ModelPart& part, const RecognisedFile& file) {
   const bool expert = file.network.model == Model::TextExpert || file.network.model == Model::ImageExpert;
   std::string what = file.broken.empty() ? file.network.name : "cannot be read: it " + reason(file.broken);
-  if (expert && !noise_level(part.name)) what += " whose name says neither high nor low noise";
+  if (expert && !noise_level(part)) what += " whose name says neither high nor low noise";
   return shown_text(part.name, 120) + " (" + what + ")";
 }
 
@@ -36,24 +36,19 @@ std::string others(const FolderScan& scan, RecognisedFiles& files) {
   std::vector<std::string> known, foreign, unknown;
   for (const ModelPart& part : scan.checkpoints) {
     const RecognisedFile& file = files.at(part.path);
-    const bool is_unknown = file.network.name == "unknown network";
+    const bool is_unknown = file.network.other == Other::Unknown;
     (!file.broken.empty() ? known : is_unknown ? unknown : foreign).push_back(described(part, file));
   }
   known.insert(known.end(), foreign.begin(), foreign.end());
   known.insert(known.end(), unknown.begin(), unknown.end());
   if (known.empty()) return "";
-  if (known.size() > kShown) {
-    const std::string more = std::to_string(known.size() - kShown) + " more";
-    known.resize(kShown);
-    known.push_back(more);
-  }
-  return "; there are " + either(known, " and ");
+  return "; there are " + listed(std::move(known));
 }
 
 std::string looked_in(const FolderScan& scan) {
   std::vector<std::string> folders;
   for (const std::string& folder : scan.looked_in)
-    if (folder != "." && folders.size() < kShown) folders.push_back(shown_text(folder, 80));
+    if (folder != "." && folders.size() < kListedNames) folders.push_back(shown_text(folder, 80));
   std::string text = folders.empty() ? "" : "; looked in " + either(folders, " and ");
   for (const std::string& folder : scan.unlisted) text += "; cannot look into " + folder;
   return text + (scan.cut ? "; more lies there than is looked at" : "");

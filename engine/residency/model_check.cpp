@@ -9,6 +9,8 @@
 #include "engine/residency/part_kinds.h"
 #include "models/files/error.h"
 #include "models/files/foreign.h"
+#include "models/vae/vae.h"
+#include "models/weights/scope.h"
 
 namespace wan {
 namespace {
@@ -92,13 +94,13 @@ void check_model(const ModelParts& parts) {
 
 void check_experts_differ(const std::vector<FileIdentity>& files) {
   const auto weights_of = [&](Network network) {
-    std::multiset<std::string> digests;
+    WeightsSum sum;
     for (const FileIdentity& file : files)
-      if (file.part == field_of(network) && file.digest.starts_with(kSamplesDigest)) digests.insert(file.digest);
-    return digests;
+      if (file.part == field_of(network)) sum.add(file.weights);
+    return sum;
   };
-  const auto high = weights_of(Network::HighNoise);
-  if (high.empty() || high != weights_of(Network::LowNoise)) return;
+  const WeightsSum high = weights_of(Network::HighNoise);
+  if (high == WeightsSum{} || high != weights_of(Network::LowNoise)) return;
   const auto of_low = [](const FileIdentity& file) { return file.part == field_of(Network::LowNoise); };
   throw ModelError(std::find_if(files.begin(), files.end(), of_low)->name,
                    "must be the low-noise expert, has the weights of the high-noise one; download it again, or " +
@@ -107,6 +109,14 @@ void check_experts_differ(const std::vector<FileIdentity>& files) {
 
 void note_search(const ModelParts& parts, Notes& notes) {
   for (const std::string& remark : parts.remarks) notes.add({"model", remark});
+  const auto vae = parts.networks.find(Network::Vae);
+  if (vae == parts.networks.end()) return;
+  Weights weights(open_network(Network::Vae, parts), Place().planned());
+  const vae::Vae model(weights);
+  if (const std::vector<std::string> others = weights.unused(); !others.empty())
+    notes.add({"model", shown_text(vae->second.name, 120) + " holds " + std::to_string(others.size()) +
+                            (others.size() == 1 ? " tensor" : " tensors") + " that the VAE does not have (" +
+                            some(others) + "): not used"});
 }
 
 void note_zero_weights(const std::vector<FileIdentity>& files, Notes& notes) {

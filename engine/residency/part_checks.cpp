@@ -1,6 +1,7 @@
 #include "engine/residency/part_checks.h"
 
 #include "engine/request/params.h"
+#include "engine/residency/noise_level.h"
 #include "engine/residency/part_kinds.h"
 
 namespace wan {
@@ -9,14 +10,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kLora = "LoRA";  // Recognised::name
-
 /// What is said of another network than the part.
 std::string is_another(Network network, Task task, const RecognisedFile& file, bool by_name) {
   const std::string must = std::string("must be ") + kind_of(network, task).words + " as the " + name(network) +
                            " of " + task_name(task) + ", is";
   const std::string way = by_name ? flag_of(network) : "--model";
-  if (file.network.name == kLora)
+  if (file.network.other == Other::Lora)
     return must + " a LoRA, which changes a network and is none; LoRAs cannot be applied yet; " + way +
            " names a checkpoint";
   return must + ": " + file.network.name + "; " + way + " names another";
@@ -26,11 +25,10 @@ std::string is_another(Network network, Task task, const RecognisedFile& file, b
 void judge_name(Network network, const ModelPart& part, PartVerdict& verdict) {
   const auto wanted = level_of(network);
   if (!wanted) return;
-  const fs::path names = fs::absolute(part.path).parent_path().filename() / part.path.filename();
-  const auto says = noise_level(names);
+  const auto says = noise_level(part);
   if (says == wanted) return;
   const std::string taken = shown_text(part.name, 120) + " is taken as the " + name(network) + " as asked: ";
-  if (says_both(names))
+  if (says_both(part))
     verdict.remarks.push_back(taken + "its name has the words of both experts");
   else if (!says)
     verdict.remarks.push_back(taken +
@@ -43,12 +41,6 @@ void judge_name(Network network, const ModelPart& part, PartVerdict& verdict) {
 }
 
 }  // namespace
-
-std::optional<NoiseLevel> level_of(Network network) {
-  if (network == Network::HighNoise) return NoiseLevel::High;
-  if (network == Network::LowNoise) return NoiseLevel::Low;
-  return std::nullopt;
-}
 
 fs::path part_inside(const fs::path& folder, Network network) {
   std::error_code ignored;

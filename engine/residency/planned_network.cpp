@@ -28,6 +28,7 @@ void take_weights(Network network, const ModelPart& part, Weights& weights, cons
       break;
     case Network::Vae:
       vae::Vae(weights, vae::Options{vae});
+      weights.ignore("");  // as build_vae
       break;
   }
 }

@@ -1,6 +1,7 @@
 #include "engine/residency/verify.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <system_error>
 
@@ -75,11 +76,11 @@ class Counter {
   Progress& progress_;
 };
 
-/// The entry of a file: by its place, or for a user's list by its name alone where no other file has it.
-const Checksums::Entry* entry_of(const Checksums& checksums, const fs::path& file, bool by_name) {
+/// The entry of a file: by its place, or with `alone` by its name without folders where no other entry has it.
+const Checksums::Entry* entry_of(const Checksums& checksums, const fs::path& file, bool alone) {
   const auto found = checksums.entries.find(file.generic_string());
   if (found != checksums.entries.end()) return &found->second;
-  if (!by_name) return nullptr;
+  if (!alone) return nullptr;
   const Checksums::Entry* only = nullptr;
   for (const auto& [name, entry] : checksums.entries) {
     if (fs::path(name).filename() != file.filename()) continue;
@@ -139,12 +140,14 @@ Verification verify_files(const fs::path& path, const fs::path& list, Progress& 
   const Subject subject = subject_of(path);
   const Checksums wanted = checksums_for(subject, list);
   Verification result{.path = shown_name(path.string()), .lists = wanted.lists, .files = {}};
+  std::map<fs::path, int> named;  // how many of the files have a name: the shards of both experts have the same
+  for (const fs::path& file : subject.files) ++named[file.filename()];
   std::set<const Checksums::Entry*> used;
   uint64_t total = 0;
   std::error_code ignored;
   for (const fs::path& file : subject.files) {
     VerifiedFile verified{.name = file.generic_string(), .bytes = fs::file_size(subject.folder / file, ignored)};
-    if (const Checksums::Entry* entry = entry_of(wanted, file, !list.empty())) {
+    if (const Checksums::Entry* entry = entry_of(wanted, file, !list.empty() && named[file.filename()] == 1)) {
       used.insert(entry);
       verified.wanted = entry->sha256;
       verified.list = entry->list;

@@ -31,6 +31,8 @@ struct Verification {
 /// Reads every visible file under `path` (or that file alone) that a list names, and compares its SHA-256. The list is
 /// `checksums`, as sha256sum writes it (also BSD's form); where that is empty, what lies in the folder: SHA256SUMS,
 /// *.sha256, what hf download notes (.cache/huggingface), and the names of the blobs that links of its cache lead to.
+/// An entry of `checksums` is that of the file at its place, else of the only file and only entry of its name: a list
+/// made inside one expert's folder tells nothing of the shards of both.
 /// Throws ModelError, InvalidRequest where there is no list, and Cancelled through `progress`.
 Verification verify_files(const std::filesystem::path& path, const std::filesystem::path& checksums,
                           Progress& progress);

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "engine/residency/planned_network.h"
 #include "models/files/error.h"
 #include "models/weights/checkpoint.h"
 #include "models/weights/format/safetensors.h"
@@ -170,6 +171,36 @@ TEST(ModelCheck, NetworksMustFitTheirConfigAndEachOther) {
   expect_refused(copy, "] takes text states of ");
   fs::copy_file(kNano / "Wan2.1_VAE.pth", copy / encoder, fs::copy_options::overwrite_existing);
   expect_refused(copy, "models_t5_umt5-xxl-enc-bf16.pth]");
+}
+
+TEST(ModelCheck, FurtherTensorsOfTheVaeAreNotedAndMissingOnesRefused) {
+  const TemporaryFolder folder;
+  const Checkpoint vae = Checkpoint::open(kNano / "Wan2.1_VAE.pth");
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, stored] : vae.tensors()) tensors[name] = vae.map(name).contiguous();
+  tensors["further.weight"] = at::ones({2, 3});
+  write_safetensors(folder / "vae.safetensors", tensors);
+  Request asked;
+  asked.task = Task::T2V;
+  asked.model = kNano.string();
+  asked.vae = folder / "vae.safetensors";
+  const ModelParts parts = find_parts(asked);
+  EXPECT_NO_THROW(check_model(parts));
+  EXPECT_NO_THROW(planned_network(Network::Vae, parts, Placement{}, false));
+  Notes notes;
+  note_search(parts, notes);
+  ASSERT_EQ(notes.list().size(), 1u);
+  EXPECT_EQ(notes.list()[0].text,
+            "vae.safetensors holds 1 tensor that the VAE does not have (further.weight): not used");
+  tensors.erase("conv2.bias");
+  write_safetensors(folder / "missing.safetensors", tensors);
+  asked.vae = folder / "missing.safetensors";
+  try {
+    check_model(find_parts(asked));
+    ADD_FAILURE() << "a tensor is missing";
+  } catch (const ModelError& error) {
+    EXPECT_NE(std::string(error.what()).find("has 1 missing (conv2.bias)"), std::string::npos) << error.what();
+  }
 }
 
 TEST(ModelCheck, AnUnfinishedDownloadIsNotTakenForTheFile) {

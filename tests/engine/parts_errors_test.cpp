@@ -137,6 +137,29 @@ TEST(PartsErrors, BothExpertsMustBeTwo) {
   EXPECT_NO_THROW(check_experts_differ(identities(find_parts(request(Task::T2V, kNano)))));
 }
 
+TEST(PartsErrors, TheSameWeightsByOtherNamesAreNoSecondExpert) {
+  const TemporaryFolder folder;
+  Request asked = all_named(kNano);  // whose high-noise expert is two shards
+  const auto prefixed = [](const std::string& name) { return "model.diffusion_model." + name; };
+  write_single(folder / "low.safetensors", kNano / "high_noise_model", prefixed);
+  asked.low_noise = folder / "low.safetensors";
+  EXPECT_THROW(check_experts_differ(identities(find_parts(asked))), ModelError);
+  write_single(folder / "low.safetensors", kNano / "low_noise_model", prefixed);
+  EXPECT_NO_THROW(check_experts_differ(identities(find_parts(asked))));
+}
+
+TEST(PartsErrors, AFolderWithTheWordLowIsNoLowNoiseExpert) {
+  const TemporaryFolder folder;
+  write_comfy(folder / "models");
+  fs::create_directories(folder / "models/unet/low_vram");
+  fs::rename(folder / "models/unet/Wan2.2-T2V-A14B-LowNoise-Q8_0.safetensors",
+             folder / "models/unet/low_vram/wan.safetensors");
+  expect_refused(request(Task::T2V, folder / "models"), {"lacks the low-noise expert", "unet/low_vram; --low-noise"});
+  Request asked = request(Task::T2V, folder / "models");
+  asked.low_noise = folder / "models/unet/low_vram/wan.safetensors";
+  EXPECT_EQ(refusal(asked), "accepted");
+}
+
 TEST(PartsErrors, LinksAndFoldersThatCannotBeFollowed) {
   const TemporaryFolder folder;
   fs::create_symlink("loop", folder / "loop");
@@ -148,29 +171,32 @@ TEST(PartsErrors, LinksAndFoldersThatCannotBeFollowed) {
 
 TEST(NoiseLevel, IsReadFromPublishedNames) {
   const auto level = [](const char* path) {
-    const auto found = noise_level(path);
+    const auto found = noise_level(ModelPart{path, path, ""});
     return !found ? "none" : *found == NoiseLevel::High ? "high" : "low";
   };
   for (const char* path :
        {"wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors", "HighNoise/Wan2.2-T2V-A14B-HighNoise-Q4_K_M.gguf",
         "T2V/Wan2_2-T2V-A14B_HIGH_fp8_e4m3fn_scaled_KJ.safetensors", "high_noise_model", "transformer",
         "Wan2.2-VACE-Fun-A14B-high-noise-Q8_0.gguf", "HighNoise/model.gguf", "x/high_noise/lowvram.safetensors",
-        "wan22_highnoise.safetensors", "ModelHighNoise/x.gguf", "model_high.gguf", "wan2.2_high_noise_low_vram.gguf"})
+        "wan22_highnoise.safetensors", "ModelHighNoise/x.gguf", "model_high.gguf", "wan2.2_high_noise_low_vram.gguf",
+        "HIGH/x.gguf", "low_vram/high.gguf", "high_noise/low_vram/x.gguf"})
     EXPECT_STREQ(level(path), "high") << path;
   for (const char* path :
        {"wan2.2_i2v_A14b_low_noise_scaled_fp8_e4m3_lightx2v_4step.safetensors", "transformer_2", "LowNoise/x.gguf",
-        "Wan2_2-I2V-A14B-LOW_bf16.safetensors", "high_noise/wan_low_noise.safetensors"})
+        "low/x.gguf", "Wan2_2-I2V-A14B-LOW_bf16.safetensors", "high_noise/wan_low_noise.safetensors"})
     EXPECT_STREQ(level(path), "low") << path;
-  for (const char* path : {"wan2.1_t2v_14B_fp16.safetensors", "flow.safetensors", "slow_highway.gguf",
-                           "wan_high_low_merged.safetensors", "", "transformer_3", "highres.safetensors"})
+  for (const char* path :
+       {"wan2.1_t2v_14B_fp16.safetensors", "flow.safetensors", "slow_highway.gguf", "wan_high_low_merged.safetensors",
+        "", "transformer_3", "highres.safetensors", "low_vram/x.gguf", "Wan2.2-HIGH/x.gguf", "high_low/x.gguf"})
     EXPECT_STREQ(level(path), "none") << path;
 }
 
 TEST(NoiseLevel, SaysWhereANameHasTheWordsOfBoth) {
-  for (const char* path : {"wan_high_low_merged.safetensors", "wan2.2_high_noise_low_vram.gguf", "high_low/x.gguf"})
-    EXPECT_TRUE(says_both(path)) << path;
+  for (const char* path :
+       {"wan_high_low_merged.safetensors", "wan2.2_high_noise_low_vram.gguf", "high_noise_low_noise/x.gguf"})
+    EXPECT_TRUE(says_both(ModelPart{path, path, ""})) << path;
   for (const char* path : {"high_noise/wan_low_noise.safetensors", "x.gguf", "highres_low.gguf", ""})
-    EXPECT_FALSE(says_both(path)) << path;
+    EXPECT_FALSE(says_both(ModelPart{path, path, ""})) << path;
 }
 
 }  // namespace

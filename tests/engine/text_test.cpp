@@ -3,11 +3,19 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/base/listing.h"
 #include "models/files/error.h"
 #include "models/files/utf8.h"
 
 namespace wan {
 namespace {
+
+TEST(Text, LongListsAreCut) {
+  EXPECT_EQ(listed({}), "");
+  EXPECT_EQ(listed({"a"}), "a");
+  EXPECT_EQ(listed({"a", "b", "c", "d"}), "a, b, c and d");
+  EXPECT_EQ(listed({"a", "b", "c", "d", "e"}), "a, b, c, d and 1 more");
+}
 
 TEST(Text, UrlsAreShownWithoutSecrets) {
   for (const char* url : {"http://host/x.png", "http://user:password@host/x.png", "http://user@host/x.png?token=secret",

@@ -65,6 +65,17 @@ TEST(Verify, ComparesWithTheListOfTheUser) {
   EXPECT_THROW(states(folder / "m", folder / "list"), ModelError);
 }
 
+TEST(Verify, ANameAloneIsNoneWhereSeveralFilesHaveIt) {
+  const TemporaryFolder folder;
+  write(folder / "m/high_noise_model/x.safetensors", "abc");
+  write(folder / "m/low_noise_model/x.safetensors", "abd");
+  write(folder / "list", kAbc + "  x.safetensors\n");  // made inside high_noise_model
+  EXPECT_EQ(
+      states(folder / "m", folder / "list"),
+      "not listed high_noise_model/x.safetensors, not listed low_noise_model/x.safetensors, absent x.safetensors");
+  EXPECT_EQ(states(folder / "m/high_noise_model", folder / "list"), "ok x.safetensors");
+}
+
 TEST(Verify, KnowsWhatDownloadsLeave) {
   const TemporaryFolder folder;
   write(folder / "high/x.safetensors", "abc");

@@ -165,12 +165,15 @@ TEST_F(EmbeddedTokenizerTest, AsATensorOfTheEncodersFile) {
   write_safetensors(folder_ / "encoder.safetensors", {{"shared.weight", at::zeros({2, 2})}, {"spiece_model", bytes}});
   const auto found = embedded_tokenizer(Checkpoint::open(folder_ / "encoder.safetensors"));
   ASSERT_TRUE(found);
-  EXPECT_EQ(found->assumed, "");
+  EXPECT_EQ(found->source.assumed, "");
   EXPECT_EQ(found->tokenizer.encode("a red circle"), Tokenizer::open(kTokenizer).encode("a red circle"));
 
   write_safetensors(folder_ / "none.safetensors", {{"shared.weight", at::zeros({2, 2})}});
   EXPECT_FALSE(embedded_tokenizer(Checkpoint::open(folder_ / "none.safetensors")));
+  EXPECT_FALSE(tokenizer_source(Checkpoint::open(folder_ / "none.safetensors")));
   write_safetensors(folder_ / "floats.safetensors", {{"spiece_model", at::zeros({2, 2})}});
+  EXPECT_EQ(tokenizer_source(Checkpoint::open(folder_ / "floats.safetensors"))->from, "the tensor spiece_model")
+      << "from the header alone";
   EXPECT_NE(refusal([&] {
               embedded_tokenizer(Checkpoint::open(folder_ / "floats.safetensors"));
             }).find("spiece_model] must be the bytes"),
@@ -181,7 +184,7 @@ TEST_F(EmbeddedTokenizerTest, AGgufFileGivesTheIdsOfTheJson) {
   const Tokenizer whole = Tokenizer::open(kTokenizer);
   const auto found = of(of_tokenizer_json());
   ASSERT_TRUE(found);
-  EXPECT_EQ(found->assumed, "");
+  EXPECT_EQ(found->source.assumed, "");
   for (const auto& [name, prompt] : prompts()) EXPECT_EQ(found->tokenizer.encode(prompt), whole.encode(prompt)) << name;
   EXPECT_EQ(found->tokenizer.encode_cleaned("[PAD1290]"), whole.encode_cleaned("[PAD1290]")) << "no piece of a text";
   EXPECT_EQ(found->tokenizer.encode_cleaned("  two  spaces "), whole.encode_cleaned("  two  spaces "));
@@ -197,7 +200,7 @@ TEST_F(EmbeddedTokenizerTest, SettingsOfAGgufFileCount) {
             ids(whole, "a   a"));
   EXPECT_EQ(ids(Gguf(whole).entry("eos_token_id", Gguf::kUint32, Bytes().add<uint32_t>(7).get()), "").back(), 7);
   const auto older = of(Gguf(whole).without("precompiled_charsmap"));
-  EXPECT_NE(older->assumed.find("NFKC"), std::string::npos);
+  EXPECT_NE(older->source.assumed.find("NFKC"), std::string::npos);
   EXPECT_EQ(older->tokenizer.encode_cleaned("\uff54\uff48\uff45"), plain) << "full width";
 }
 

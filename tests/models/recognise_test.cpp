@@ -196,6 +196,9 @@ TEST(Recognise, OtherNetworks) {
       "several networks in one file");
   EXPECT_EQ(name_of(file_of({"some.weight"})), "unknown network");
   EXPECT_EQ(name_of({}), "unknown network");
+  EXPECT_EQ(recognise({}).other, Other::Unknown);
+  EXPECT_EQ(recognise(file_of({"blocks.0.self_attn.q.lora_A.weight"})).other, Other::Lora);
+  EXPECT_EQ(recognise(file_of({"vision_model.x"})).other, Other::Network);
 }
 
 }  // namespace

@@ -106,7 +106,7 @@ void run_convert(const Command& command, Console& console) {
   check_output(command, *target);
   const Checkpoint source = Checkpoint::open(command.input);
   const Recognised found = recognise(source.tensors());
-  if (found.name == "LoRA")
+  if (found.other == Other::Lora)
     throw ModelError(source.label(),
                      "must be one network that this program runs, is a LoRA, which changes a network and "
                      "is none; LoRAs cannot be merged yet, name a checkpoint");

@@ -24,23 +24,34 @@ Tokenizer from_tensor(const Checkpoint& checkpoint) {
   return Tokenizer::from(model, subject);
 }
 
+/// The GGUF file that holds a vocabulary; null where none does.
+const MappedFile* vocabulary_file(const Checkpoint& checkpoint) {
+  for (const auto& file : checkpoint.files())
+    if (is_gguf(*file) && read_gguf_metadata(*file).tokenizer.contains("model")) return file.get();
+  return nullptr;
+}
+
 }  // namespace
 
+std::optional<TokenizerSource> tokenizer_source(const Checkpoint& checkpoint) {
+  if (checkpoint.tensors().contains(kTensor)) return TokenizerSource{std::string("the tensor ") + kTensor, ""};
+  const MappedFile* const file = vocabulary_file(checkpoint);
+  if (!file) return std::nullopt;
+  const bool has_map = read_gguf_metadata(*file).tokenizer.contains("precompiled_charsmap");
+  return TokenizerSource{"tokenizer.ggml of the GGUF file",
+                         has_map ? ""
+                                 : "characters are normalised as NFKC, because the file has no "
+                                   "tokenizer.ggml.precompiled_charsmap"};
+}
+
 std::optional<EmbeddedTokenizer> embedded_tokenizer(const Checkpoint& checkpoint) {
-  if (checkpoint.tensors().contains(kTensor))
-    return EmbeddedTokenizer{from_tensor(checkpoint), std::string("the tensor ") + kTensor, ""};
-  for (const auto& file : checkpoint.files()) {
-    if (!is_gguf(*file)) continue;
-    const std::string subject = file->path().string();
-    auto pieces = read_gguf_vocabulary(read_gguf_metadata(*file), subject);
-    if (!pieces) continue;
-    const std::string assumed = pieces->normal_form ? "characters are normalised as NFKC, because the file has no "
-                                                      "tokenizer.ggml.precompiled_charsmap"
-                                                    : "";
-    return EmbeddedTokenizer{Tokenizer(tokenizer_of(std::move(*pieces), subject)), "tokenizer.ggml of the GGUF file",
-                             assumed};
-  }
-  return std::nullopt;
+  const std::optional<TokenizerSource> source = tokenizer_source(checkpoint);
+  if (!source) return std::nullopt;
+  if (checkpoint.tensors().contains(kTensor)) return EmbeddedTokenizer{from_tensor(checkpoint), *source};
+  const MappedFile& file = *vocabulary_file(checkpoint);
+  const std::string subject = file.path().string();
+  Pieces pieces = read_gguf_vocabulary(read_gguf_metadata(file), subject).value();
+  return EmbeddedTokenizer{Tokenizer(tokenizer_of(std::move(pieces), subject)), *source};
 }
 
 }  // namespace wan::text

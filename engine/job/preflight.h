@@ -14,7 +14,7 @@
 #include "engine/base/note.h"
 #include "engine/job/fetched.h"
 #include "engine/job/job.h"
-#include "engine/residency/needs.h"
+#include "engine/residency/fit.h"
 #include "models/text/tokenizer/tokenizer.h"
 
 namespace wan {
@@ -41,11 +41,11 @@ class Preflight {
  public:
   explicit Preflight(Look look) : look_(look) {}
 
-  /// What a job of this group takes. Throws ModelError.
-  MemoryNeed memory(const Group& group, const Extent& extent, const Placement& placement);
+  /// Whether a job of this group fits, and what it computes in. Throws ModelError.
+  Fit memory(const Request& request, const Group& group, const Placement& placement);
 
-  /// Opens every input, opens the encoder and writes a header with the record into nothing, and compares memory with
-  /// what the job needs. Notes what is assumed, where the end of a prompt is cut, where a prompt has the notation of
+  /// Opens every input, opens the encoder and writes a header with the record into nothing, and asks the planner whether
+  /// the job fits. Notes what is assumed, where the end of a prompt is cut, where a prompt has the notation of
   /// another program, and where no step is made. `record` knows all inputs. Throws InvalidRequest naming the field,
   /// ModelError, Cancelled.
   void look(const Request& request, const InputFiles& files, const Record& record, const Group& group,
@@ -66,7 +66,8 @@ class Preflight {
   Look look_;
   std::map<std::string, Found> found_;  // by names and contents of the inputs, and by what they are read for
   std::set<std::string> headers_;       // by what the encoders and the muxer are opened for
-  std::map<std::tuple<const Group*, int64_t, int64_t, int64_t>, MemoryNeed> memory_;  // by frames, height and width
+  /// By task, frames, height, width, and whether steps of both experts are made.
+  std::map<std::tuple<const Group*, Task, int64_t, int64_t, int64_t, bool>, Fit> memory_;
   std::map<std::filesystem::path, text::Tokenizer> tokenizers_;
 };
 

@@ -24,9 +24,9 @@ inline constexpr const char* kUnmeasuredText =
 /// stay where they fit beside the activations; else one at a time is there.
 ///
 /// Under a budget (Placement::budget) everything that is on the device is counted: weights, and the activations of the
-/// network that was asked for last. What stays and how a network lies is what the planner says (keep_for, lying_for): both
-/// experts stay together where they have room. One that does not fit as a whole has some of its blocks streamed. Where
-/// only one network at a time fits, the low-noise expert may take the place of the high-noise one block by block
+/// network that was asked for last. What stays and how a network lies is what the planner says (keep_for, lying_for):
+/// both experts stay together where they have room. One that does not fit as a whole has some of its blocks streamed.
+/// Where only one network at a time fits, the low-noise expert may take the place of the high-noise one block by block
 /// (prefetch_low). None of it changes a result.
 class Networks {
  public:
@@ -40,8 +40,8 @@ class Networks {
   const ModelParts& parts() const { return parts_; }
   const Placement& placement() const { return placement_; }
 
-  /// Each throws ModelError where the files are not what the network needs; under a budget InvalidRequest where not even
-  /// two blocks fit, and c10::OutOfMemoryError. A reference holds until another network is asked for.
+  /// Each throws ModelError where the files are not what the network needs; under a budget InvalidRequest where not
+  /// even two blocks fit, and c10::OutOfMemoryError. A reference holds until another network is asked for.
   const Umt5Encoder& text_encoder();
   const WanModel& expert(bool high);
   const SpeechModel& speech();
@@ -55,8 +55,8 @@ class Networks {
   /// own or that of each block which is not needed again. Nothing without a budget, or where it has no room.
   void prefetch_low();
 
-  /// After c10::OutOfMemoryError: leaves less on the device, by the next step of a ladder, which is logged. False at its
-  /// end. `first`: of a stage's attempts.
+  /// After c10::OutOfMemoryError: leaves less on the device, by the next step of a ladder, which is logged. False at
+  /// its end. `first`: of a stage's attempts.
   bool make_room(bool first);
   /// Whether the VAE is to have its smallest windows: a step of the ladder.
   bool has_small_windows() const { return small_windows_; }

@@ -104,6 +104,10 @@ void NetworkPool::drop() {
   loaded_ = nullptr;
 }
 
+uint64_t NetworkPool::peak_since_asked() {
+  return loaded_ && loaded_->placement.budget ? loaded_->placement.budget->peak_since_asked() : 0;
+}
+
 bool NetworkPool::make_room(bool first) {
   text_.reset();
   if (networks_ && networks_->make_room(first)) return true;

@@ -14,6 +14,7 @@
 #include "engine/request/params.h"
 #include "engine/request/prompt_syntax.h"
 #include "engine/request/schedule.h"
+#include "engine/residency/needs.h"
 #include "engine/residency/open_network.h"
 #include "models/vae/latent.h"
 
@@ -90,17 +91,20 @@ void check_space(uint64_t bytes, const fs::path& path) {
                                   shown_path(path.string()) + "; make room, or another --out is on another disk");
 }
 
-MemoryNeed Preflight::memory(const Group& group, const Extent& extent, const Placement& placement) {
-  const auto key = std::tuple(&group, extent.frames, extent.height, extent.width);
+Fit Preflight::memory(const Request& request, const Group& group, const Placement& placement) {
+  const Extent extent = largest_extent(request);
+  const Schedule schedule = make_schedule(request);
+  const bool switches = schedule.first_low() > 0 && schedule.first_low() < schedule.size();
+  const auto key = std::tuple(&group, request.task, extent.frames, extent.height, extent.width, switches);
   const auto known = memory_.find(key);
   if (known != memory_.end()) return known->second;
-  return memory_.emplace(key, memory_need(group.parts, extent, placement)).first->second;
+  return memory_.emplace(key, fit_of(request, group.parts, placement)).first->second;
 }
 
 void Preflight::look(const Request& request, const InputFiles& files, const Record& record, const Group& group,
                      const Placement& placement, Notes& notes, Progress& progress) {
   const Extent extent = largest_extent(request);
-  check_fits(memory(group, extent, placement), extent, placement);
+  memory(request, group, placement).check();
   note_prompt("prompt", request.prompt, group.parts, notes);
   note_prompt("negative_prompt", request.negative_prompt, group.parts, notes);
   if (make_schedule(request).empty())

@@ -1,6 +1,6 @@
-// What can be known of a job before its first step: whether its inputs can be read and its output written, and what will
-// be assumed. Takes milliseconds, and once for equal jobs the time that one picture and one frame of a video take to
-// decode.
+// What can be known of a job before its first step: whether its inputs can be read and its output written, and what
+// will be assumed. Takes milliseconds, and once for equal jobs the time that one picture and one frame of a video take
+// to decode.
 #pragma once
 
 #include <exception>
@@ -14,7 +14,7 @@
 #include "engine/base/note.h"
 #include "engine/job/fetched.h"
 #include "engine/job/job.h"
-#include "engine/residency/needs.h"
+#include "engine/residency/fit.h"
 #include "models/text/tokenizer/tokenizer.h"
 
 namespace wan {
@@ -23,8 +23,8 @@ namespace wan {
 struct DiskNeed {
   uint64_t work = 0;   // while it waits for its next phase: its input's encoding, and its state or its latents
   uint64_t video = 0;  // at a bit rate that few videos exceed
-  /// While it runs, besides: its next state before it replaces the last, the prompts' encodings, and of speech the frames
-  /// that the next clip goes on from.
+  /// While it runs, besides: its next state before it replaces the last, the prompts' encodings, and of speech the
+  /// frames that the next clip goes on from.
   uint64_t running = 0;
 };
 DiskNeed disk_need(const Request& request, const Extent& extent);
@@ -35,17 +35,17 @@ void check_space(uint64_t bytes, const std::filesystem::path& path);
 /// How an input is looked at: its streams alone where the render reads it before any step, or as the render would.
 enum class Look { Streams, Whole };
 
-/// Looks at the jobs of one run. What was found in equal inputs, outputs and sizes is remembered, so that many equal jobs
-/// take about the time of one.
+/// Looks at the jobs of one run. What was found in equal inputs, outputs and sizes is remembered, so that many equal
+/// jobs take about the time of one.
 class Preflight {
  public:
   explicit Preflight(Look look) : look_(look) {}
 
-  /// What a job of this group takes. Throws ModelError.
-  MemoryNeed memory(const Group& group, const Extent& extent, const Placement& placement);
+  /// Whether a job of this group fits, and what it computes in. Throws ModelError.
+  Fit memory(const Request& request, const Group& group, const Placement& placement);
 
-  /// Opens every input, opens the encoder and writes a header with the record into nothing, and compares memory with
-  /// what the job needs. Notes what is assumed, where the end of a prompt is cut, where a prompt has the notation of
+  /// Opens every input, opens the encoder and writes a header with the record into nothing, and asks the planner
+  /// whether the job fits. Notes what is assumed, where the end of a prompt is cut, where a prompt has the notation of
   /// another program, and where no step is made. `record` knows all inputs. Throws InvalidRequest naming the field,
   /// ModelError, Cancelled.
   void look(const Request& request, const InputFiles& files, const Record& record, const Group& group,
@@ -66,7 +66,8 @@ class Preflight {
   Look look_;
   std::map<std::string, Found> found_;  // by names and contents of the inputs, and by what they are read for
   std::set<std::string> headers_;       // by what the encoders and the muxer are opened for
-  std::map<std::tuple<const Group*, int64_t, int64_t, int64_t>, MemoryNeed> memory_;  // by frames, height and width
+  /// By task, frames, height, width, and whether steps of both experts are made.
+  std::map<std::tuple<const Group*, Task, int64_t, int64_t, int64_t, bool>, Fit> memory_;
   std::map<std::filesystem::path, text::Tokenizer> tokenizers_;
 };
 

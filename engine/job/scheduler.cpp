@@ -134,7 +134,9 @@ class Scheduler {
       networks_.drop_texts();
       if (worked == 0) continue;
       result_.phase_seconds.emplace_back(phase.name, seconds_since(start));
-      log_("phase", {{"phase", phase.name}, {"jobs", worked}, {"seconds", seconds_since(start)}});
+      Log::Fields fields = {{"phase", phase.name}, {"jobs", worked}, {"seconds", seconds_since(start)}};
+      if (const uint64_t bytes = networks_.peak_since_asked()) fields["device_bytes"] = bytes;
+      log_("phase", fields);
     }
   }
 

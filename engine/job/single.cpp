@@ -9,7 +9,7 @@
 #include "engine/request/files.h"
 #include "engine/request/params.h"
 #include "engine/residency/find_parts.h"
-#include "engine/residency/needs.h"
+#include "engine/residency/fit.h"
 #include "engine/sampling/attention_record.h"
 #include "models/files/error.h"
 #include "models/vae/latent.h"
@@ -226,9 +226,9 @@ void decode_saved(SavedLatents saved, const std::string& out, const Placement& p
   }
   const Extent extent{4 * saved.latents.size(1) - 3, saved.latents.size(2) * vae::kPixels,
                       saved.latents.size(3) * vae::kPixels};
-  const MemoryNeed need = decode_need(parts, extent, placement);
-  check_fits(need, extent, placement);
-  Networks networks(parts, placement, need.activations, log);
+  const Fit fit = decode_fit(parts, extent, placement);
+  fit.check();
+  Networks networks(parts, placement, fit.activations, log);
   warn_of_cudnn(placement, log);
   const auto start = std::chrono::steady_clock::now();
   write_video(networks, saved, out, options, {log, progress});

@@ -72,7 +72,7 @@ void Stages::prepare(Job& job) {
 void Stages::look_ahead(Job& job) {
   const Extent extent = largest_extent(job.request);
   if (!preflight_) preflight_.emplace(options_.given_order ? Look::Whole : Look::Streams);
-  const MemoryNeed need = preflight_->memory(*job.group, extent, job.placement);
+  const Fit fit = preflight_->memory(job.request, *job.group, job.placement);
   note_search(job.group->parts, job.notes);
   note_zero_weights(job.group->files, job.notes);
   check_precision(job.group->parts, job.placement);
@@ -93,12 +93,12 @@ void Stages::look_ahead(Job& job) {
     if (!rendered)
       preflight_->look(job.request, files, job.record, *job.group, job.placement, job.notes, progress_);
     else
-      check_fits(need, extent, job.placement);
+      fit.check();
   } catch (const InvalidRequest&) {
     files_.drop_copies(job);
     throw;
   }
-  job.group->activations.widen(need.activations);
+  job.group->activations.widen(fit.activations);
   tell_resumed(job);
 }
 

@@ -42,10 +42,9 @@ std::optional<uint64_t> proc_kilobytes(const char* path, const std::string& key)
 /// What a job may take of the device; null on a CPU of which all may be taken.
 std::shared_ptr<DeviceBudget> budget_of(const Request& request, at::Device device, DeviceBudget::Hook hook) {
   const uint64_t asked = read_size(request.device_memory).value_or(0);
-  if (device.is_cpu())
-    return asked > 0 ? std::make_shared<DeviceBudget>(asked, "device_memory", std::move(hook)) : nullptr;
-  const uint64_t free = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
-  const uint64_t usable = wan::budget_of(free, display_on_nvidia());
+  if (device.is_cpu() && asked == 0) return nullptr;
+  const uint64_t free = available_memory(device);
+  const uint64_t usable = device.is_cpu() ? free : wan::budget_of(free, display_on_nvidia());
   const bool is_limited = asked > 0 && asked < usable;
   return std::make_shared<DeviceBudget>(is_limited ? asked : usable, is_limited ? "device_memory" : "memory",
                                         std::move(hook));

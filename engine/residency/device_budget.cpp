@@ -15,8 +15,10 @@ DeviceBudget::Lease DeviceBudget::take(uint64_t bytes, const std::string& what) 
     TORCH_CHECK_WITH(OutOfMemoryError, bytes <= limit_ - used, "[", field_, "] must have ", gigabytes(bytes),
                      " more for ", what, ", got ", gigabytes(limit_ - used), " left of ", gigabytes(limit_));
   } while (!used_.compare_exchange_weak(used, used + bytes));
-  uint64_t peak = peak_;
-  while (used + bytes > peak && !peak_.compare_exchange_weak(peak, used + bytes)) {
+  for (std::atomic<uint64_t>* most : {&peak_, &recent_}) {
+    uint64_t peak = *most;
+    while (used + bytes > peak && !most->compare_exchange_weak(peak, used + bytes)) {
+    }
   }
   return Lease(this, bytes);
 }

@@ -56,13 +56,15 @@ class DeviceBudget {
   uint64_t free() const { return limit_ - used_; }
   /// The most that was used at once.
   uint64_t peak() const { return peak_; }
+  /// The most that was used at once after something was taken, since the last call.
+  uint64_t peak_since_asked() { return recent_.exchange(0); }
   const std::string& field() const { return field_; }
 
  private:
   const uint64_t limit_;
   const std::string field_;
   const Hook hook_;
-  std::atomic<uint64_t> used_ = 0, peak_ = 0;
+  std::atomic<uint64_t> used_ = 0, peak_ = 0, recent_ = 0;
 };
 
 }  // namespace wan

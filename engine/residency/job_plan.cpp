@@ -30,8 +30,9 @@ JobPlan job_plan(const Request& request, const MachineWords& words, Contexts* co
   const Placement placement = described_card ? placement_on_card(request) : resolve_placement(request, contexts);
   const bool measure = words.link.empty() && !described_card;
   const uint64_t allowed = read_size(request.device_memory).value_or(0);
-  const Machine here = probed_machine(described_card ? Placement{} : placement, allowed, measure);
+  const Machine here = probed_machine(described_card ? Placement{} : placement, measure);
   JobPlan made{described(words, here), {}, {}};
+  if (described_card && allowed > 0) limit_budget(made.machine, allowed);
   const bool copied = made.machine.is_card && placement.device.is_cpu();
   const ModelParts parts = find_parts(request);
   made.workload = workload_of(request, parts, placement, copied);

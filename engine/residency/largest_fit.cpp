@@ -89,19 +89,20 @@ std::string largest_fit(const Workload& workload, const Machine& machine) {
 }
 
 void check_room(const Workload& workload, const Machine& machine) {
-  if (machine.is_card && machine.host_available < kProgramBytes)
+  if (machine.is_card && !machine.stands_in && machine.host_available < kProgramBytes)
     throw InvalidRequest("memory", "must have " + gigabytes(kProgramBytes) + " of host memory beside the card, got " +
                                        gigabytes(machine.host_available) +
                                        " available; end other programs, or raise the limit of the control group");
   const std::optional<Shortage> missing = shortage(workload, machine, workload.extent);
   if (!missing) return;
   const std::string fits = largest_fit(workload, machine);
-  const bool streams = machine.is_card && missing->phase == "denoise";
-  throw InvalidRequest("memory", "must hold " + gigabytes(missing->bytes) + " for " + missing->phase + " at " +
-                                     text_of(workload.extent) + (streams ? ", two blocks at a time" : "") + ", got " +
-                                     device_text(machine) + "; " +
-                                     (fits.empty() ? "no smaller size or length fits either: --weights fp8 takes less"
-                                                   : "the largest that fits is " + fits));
+  const bool streams = machine.is_card && (missing->phase == "denoise" || missing->phase == "text");
+  throw InvalidRequest(machine.budget_field,
+                       "must hold " + gigabytes(missing->bytes) + " for " + missing->phase + " at " +
+                           text_of(workload.extent) + (streams ? ", two blocks at a time" : "") + ", got " +
+                           device_text(machine) + "; " +
+                           (fits.empty() ? "no smaller size or length fits either: --weights fp8 takes less"
+                                         : "the largest that fits is " + fits));
 }
 
 }  // namespace wan

@@ -13,6 +13,7 @@ namespace {
 constexpr double kDefaultDisk = 2e9;  // a solid-state disk behind PCIe 3
 /// One thread that copies ordinary memory into a pinned ring.
 constexpr double kPageable = 8e9;
+constexpr uint64_t kRing = 256 << 20;
 
 void set_rates(Machine& machine, const Card& card) {
   machine.linear = card.tflops16 * 1e12 * card.linear_share;
@@ -45,6 +46,20 @@ void set_host(Machine& machine, uint64_t available) {
   machine.host_pinnable = available / 2;
 }
 
+HostShare host_share(const Machine& machine) {
+  HostShare share;
+  share.ring = machine.is_card ? std::min(kRing, machine.host_pinnable) : 0;
+  share.images = machine.host_available - std::min(machine.host_available, kProgramBytes + share.ring);
+  share.pinnable = machine.host_pinnable - share.ring;
+  return share;
+}
+
+void limit_budget(Machine& machine, uint64_t allowed) {
+  if (allowed >= machine.budget) return;
+  machine.budget = allowed;
+  machine.budget_field = "device_memory";
+}
+
 Machine described(const MachineWords& words, const Machine& probed) {
   check_words(words);
   Machine machine = probed;
@@ -54,7 +69,8 @@ Machine described(const MachineWords& words, const Machine& probed) {
     take_card(machine, card);
     machine.device_total = named ? named->memory() : *read_size(words.gpu);
     machine.device_free = machine.device_total;
-    machine.has_display = false;
+    machine.has_display = machine.stands_in = false;
+    machine.budget_field = "memory";
     machine.budget = budget_of(machine.device_total, false);
     machine.assumed.clear();
     if (!named) {

@@ -17,9 +17,11 @@ struct Machine {
   bool is_card = false;    // false: the CPU itself, on which mapped files serve and nothing is copied
   bool described = false;  // by flags: nothing of it was probed
   uint64_t device_total = 0;
-  uint64_t device_free = 0;  // now
-  bool has_display = false;  // other programs draw on it
-  uint64_t budget = 0;       // what a job may take of the device: budget_of(free), or what the user allows
+  uint64_t device_free = 0;             // now
+  bool has_display = false;             // other programs draw on it
+  uint64_t budget = 0;                  // what a job may take of the device: budget_of(free), or what the user allows
+  std::string budget_field = "memory";  // of the request, for refusals: "device_memory" where the user allows less
+  bool stands_in = false;               // the CPU in a card's place (is_card): the device's memory is the host's
 
   uint64_t host_available = 0;  // MemAvailable, under the limits of control groups
   uint64_t host_pinnable = 0;   // of that, what may be pinned without harm to other programs
@@ -40,6 +42,21 @@ struct Machine {
 /// What a job may take of a device with so many bytes free: less 5 % and 0.7 GB, or 1.5 GB where a display hangs on it.
 /// 0 where the margin is all there is.
 uint64_t budget_of(uint64_t free, bool has_display);
+
+/// What the program itself holds of the host's memory beside a card: libraries and the driver's share.
+inline constexpr uint64_t kProgramBytes = 2'000'000'000;
+
+/// How the host's memory is used beside a card, in bytes.
+struct HostShare {
+  uint64_t ring = 0;      // of pinned pieces, through which mapped files and pageable images go
+  uint64_t images = 0;    // for images of streamed blocks: all that is available but for the program and the ring
+  uint64_t pinnable = 0;  // of them
+};
+/// Of Machine::host_available and host_pinnable.
+HostShare host_share(const Machine& machine);
+
+/// Lets a job take at most so many bytes of the device: no more than Machine::budget.
+void limit_budget(Machine& machine, uint64_t allowed);
 
 /// `probed` with what the words say in its place. A described card is free, without a display, and has the link that it
 /// is sold with unless one is described. What is taken on trust is told in Machine::assumed. Throws InvalidRequest that

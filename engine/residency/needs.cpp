@@ -7,6 +7,7 @@
 #include "engine/base/text.h"
 #include "engine/request/geometry.h"
 #include "engine/residency/open_network.h"
+#include "engine/residency/placed_bytes.h"
 #include "engine/residency/planned_network.h"
 #include "kernels/dequantise/fp8_product.h"
 
@@ -16,6 +17,11 @@ namespace {
 
 std::string picture(const Extent& extent) {
   return std::to_string(extent.width) + "x" + std::to_string(extent.height);
+}
+
+/// Of decoding alone: activations and, on a device, weights.
+uint64_t decode_bytes(const ModelParts& parts, const Extent& extent, const Placement& placement) {
+  return vae_bytes(vae_width(parts), extent, placement.vae) + placed_bytes(Network::Vae, parts, placement);
 }
 
 bool is_transformer(Network network) {
@@ -82,27 +88,6 @@ int64_t vae_width(const ModelParts& parts) {
   return input == vae.tensors().end() || input->second.shape.empty() ? 0 : input->second.shape[0];
 }
 
-MemoryNeed decode_need(const ModelParts& parts, const Extent& extent, const Placement& placement) {
-  const uint64_t working = vae_bytes(vae_width(parts), extent, placement.vae);
-  return {"decode", working + least_bytes(Network::Vae, parts, placement), working, {.vae = working}};
-}
-
-MemoryNeed memory_need(const ModelParts& parts, const Extent& extent, const Placement& placement) {
-  const uint64_t denoise =
-      denoise_bytes(transformer_config(parts), extent, placement, /*copied=*/placement.budget != nullptr) +
-      widened_bytes(parts, placement);
-  const MemoryNeed decode = decode_need(parts, extent, placement);
-  uint64_t expert = 0;
-  for (const auto& [network, part] : parts.networks)
-    if (is_transformer(network)) expert = std::max(expert, least_bytes(network, parts, placement));
-  const Activations activations{.denoise = denoise, .vae = decode.working};
-  MemoryNeed need{"denoise", denoise + expert, activations.most(), activations};
-  if (decode.bytes > need.bytes) need = {decode.stage, decode.bytes, need.working, activations};
-  if (uint64_t bytes = least_bytes(Network::TextEncoder, parts, placement); bytes > need.bytes)
-    need = {"encode", bytes, need.working, activations};
-  return need;
-}
-
 void note_weights(const ModelParts& parts, const Placement& placement, Notes& notes) {
   if (placement.weights == Kept::Stored) return;
   Placement as_stored = placement;
@@ -142,25 +127,11 @@ void refuse_wide_decode(const ModelParts& parts, const Extent& extent, const Pla
   Placement wide = placement;
   wide.vae = at::kFloat;
   throw std::runtime_error("[decode] the clip exceeds the range of half precision, and float32 must hold " +
-                           gigabytes(decode_need(parts, extent, wide).bytes) + " at " + picture(extent) +
-                           " where half takes " + gigabytes(decode_need(parts, extent, placement).bytes) + ", got " +
+                           gigabytes(decode_bytes(parts, extent, wide)) + " at " + picture(extent) +
+                           " where half takes " + gigabytes(decode_bytes(parts, extent, placement)) + ", got " +
                            placement.device.str() +
                            " out of memory; `wan-infer decode LATENTS --device cpu` finishes " +
                            "kept latents, and a smaller size needs less");
-}
-
-void check_fits(const MemoryNeed& need, const Extent& extent, const Placement& placement) {
-  const uint64_t available = placement.budget ? placement.budget->limit() : available_memory(placement.device);
-  if (need.bytes <= available) return;
-  const std::string size = picture(extent) + ", " + std::to_string(extent.frames) + " frames";
-  if (placement.budget)
-    throw InvalidRequest(placement.budget->field(),
-                         "must hold " + gigabytes(need.bytes) + " for " + need.stage + " at " + size +
-                             ", with two blocks of a network at a time, got " + gigabytes(available) + " on " +
-                             placement.device.str() + "; fewer frames or a smaller size need less");
-  throw InvalidRequest("memory", "must hold " + gigabytes(need.bytes) + " for " + need.stage + " at " + size +
-                                     ", got " + gigabytes(available) + " free on " + placement.device.str() +
-                                     "; fewer frames or a smaller size need less");
 }
 
 }  // namespace wan

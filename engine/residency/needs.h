@@ -1,4 +1,4 @@
-// Whether a job fits, before anything is loaded.
+// What a job takes of memory, and what is told of that before anything is loaded.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,8 @@
 #include "engine/base/note.h"
 #include "engine/residency/device.h"
 #include "engine/residency/extent.h"
-#include "engine/residency/networks.h"
+#include "engine/residency/parts.h"
+#include "models/vae/vae.h"
 #include "models/wan/config.h"
 
 namespace wan {
@@ -28,18 +29,6 @@ uint64_t widened_bytes(const ModelParts& parts, const Placement& placement);
 /// Own windows on a GPU where they fit into `available` bytes. On the CPU memory is what counts.
 vae::Windows windows_for(const Placement& placement, uint64_t own_bytes, uint64_t available);
 
-/// What a stage takes: its activations, and on a device its network; under a budget as little of that as can be.
-struct MemoryNeed {
-  const char* stage;
-  uint64_t bytes;
-  uint64_t working;  // activations alone, the largest of all stages
-  Activations activations = {};
-};
-/// Of decoding alone. Throws ModelError.
-MemoryNeed decode_need(const ModelParts& parts, const Extent& extent, const Placement& placement);
-/// Of the stage that takes most. Throws ModelError.
-MemoryNeed memory_need(const ModelParts& parts, const Extent& extent, const Placement& placement);
-
 /// A note where the placement's form of the weights takes more of the device than that of the files, of the transformer
 /// for which it does most. Throws ModelError.
 void note_weights(const ModelParts& parts, const Placement& placement, Notes& notes);
@@ -51,8 +40,5 @@ void check_precision(const ModelParts& parts, const Placement& placement);
 /// Throws std::runtime_error where a clip beyond half's range has no room in float32, which no check can foresee: with
 /// both needs and the way out. Throws ModelError.
 [[noreturn]] void refuse_wide_decode(const ModelParts& parts, const Extent& extent, const Placement& placement);
-
-/// Throws InvalidRequest with both numbers, and what would make the job fit, where `need` exceeds what is available.
-void check_fits(const MemoryNeed& need, const Extent& extent, const Placement& placement);
 
 }  // namespace wan

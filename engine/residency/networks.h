@@ -1,60 +1,38 @@
 // The networks of a model: loaded when they are first asked for, unloaded where others need the room.
 #pragma once
 
-#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "engine/base/log.h"
+#include "engine/residency/activations.h"
 #include "engine/residency/builders.h"
 #include "engine/residency/device.h"
 #include "engine/residency/lying.h"
 #include "engine/residency/parts.h"
+#include "engine/residency/placed_bytes.h"
 
 namespace wan {
-
-/// Builds a network from the headers of its files and its config alone, as loading does: every tensor must be there, in
-/// its shape and whole. Throws ModelError.
-void check_network(Network network, const ModelParts& parts);
-
-/// Bytes a network's weights take on the placement once they are loaded: it is built on the meta device, from headers
-/// alone. 0 on the CPU without a budget, where the mapped files serve, and for the audio encoder, which stays there.
-/// Throws ModelError.
-uint64_t placed_bytes(Network network, const ModelParts& parts, const Placement& placement);
-/// The same of a placement with a budget, with as little of the network on the device as can be: its blocks streamed.
-uint64_t least_bytes(Network network, const ModelParts& parts, const Placement& placement);
-
-/// Whether all networks of the model and `working` bytes of activations fit into `available` bytes of the placement at
-/// once; on the CPU they do. Throws ModelError.
-bool all_fit(const ModelParts& parts, const Placement& placement, uint64_t working, uint64_t available);
 
 /// What the log says, once, where a transformer is loaded in another precision than the reference's.
 inline constexpr const char* kUnmeasuredText =
     "8-bit arithmetic has not been measured on a GPU yet; --precision exact computes as the reference does";
 
-/// Forecast activations, in bytes: of the largest job that the networks are for.
-struct Activations {
-  uint64_t text = 0, denoise = 0, vae = 0;
-  uint64_t most() const { return std::max({text, denoise, vae}); }
-  /// Becomes that of the larger of both, one by one.
-  void widen(const Activations& other);
-  uint64_t of(Network network) const;
-};
-
 /// Loads networks when they are first asked for. On the CPU all of them stay: they are mappings. On a device they all
 /// stay where they fit beside the activations; else one at a time is there.
 ///
 /// Under a budget (Placement::budget) everything that is on the device is counted: weights, and the activations of the
-/// network that was asked for last. One that does not fit as a whole has some of its blocks streamed. Where only one
-/// network at a time fits, the low-noise expert may take the place of the high-noise one block by block (prefetch_low).
-/// None of it changes a result.
+/// network that was asked for last. What stays and how a network lies is what the planner says (keep_for, lying_for):
+/// both experts stay together where they have room. One that does not fit as a whole has some of its blocks streamed.
+/// Where only one network at a time fits, the low-noise expert may take the place of the high-noise one block by block
+/// (prefetch_low). None of it changes a result.
 class Networks {
  public:
-  enum class Keep { All, One };
+  using Keep = wan::Keep;
   Networks(ModelParts parts, const Placement& placement, Keep keep, Log log, const Activations& activations = {});
-  /// Keeps all where they fit into what is free now.
+  /// Keeps what fits into what is free now.
   Networks(ModelParts parts, const Placement& placement, const Activations& activations, Log log);
   Networks(ModelParts parts, const Placement& placement, uint64_t working, Log log);
   ~Networks();
@@ -62,8 +40,8 @@ class Networks {
   const ModelParts& parts() const { return parts_; }
   const Placement& placement() const { return placement_; }
 
-  /// Each throws ModelError where the files are not what the network needs; under a budget InvalidRequest where not even
-  /// two blocks fit, and c10::OutOfMemoryError. A reference holds until another network is asked for.
+  /// Each throws ModelError where the files are not what the network needs; under a budget InvalidRequest where not
+  /// even two blocks fit, and c10::OutOfMemoryError. A reference holds until another network is asked for.
   const Umt5Encoder& text_encoder();
   const WanModel& expert(bool high);
   const SpeechModel& speech();
@@ -77,8 +55,8 @@ class Networks {
   /// own or that of each block which is not needed again. Nothing without a budget, or where it has no room.
   void prefetch_low();
 
-  /// After c10::OutOfMemoryError: leaves less on the device, by the next step of a ladder, which is logged. False at its
-  /// end. `first`: of a stage's attempts.
+  /// After c10::OutOfMemoryError: leaves less on the device, by the next step of a ladder, which is logged. False at
+  /// its end. `first`: of a stage's attempts.
   bool make_room(bool first);
   /// Whether the VAE is to have its smallest windows: a step of the ladder.
   bool has_small_windows() const { return small_windows_; }
@@ -101,7 +79,8 @@ class Networks {
   const Model& get(Slot<Model>& slot, Network network, Build build);
   template <typename Model, typename Build>
   void load(Slot<Model>& slot, Network network, const Streaming* streaming, Build build);
-  void load_expert(bool high, const Streaming* streaming);
+  /// Of a placement with a budget as the planner has it; else all or one.
+  Keep what_stays();
   const NetworkSizes& sizes_of(Network network);
   template <typename Model>
   bool is_wide(const Slot<Model>& slot) const {
@@ -111,11 +90,17 @@ class Networks {
   /// Memory for the blocks of a network that is about to be loaded; null for one without blocks. Throws InvalidRequest
   /// where it has no room.
   std::optional<Streaming> place(Network network);
-  std::optional<Lying> lying_of(Network network, const NetworkSizes& sizes);
+  std::optional<Lying> lying_of(Network network, const NetworkSizes& sizes) const;
+  /// In one memory with the low-noise expert; nothing where that is not to be.
+  std::optional<Lying> shared_lying(const NetworkSizes& both, const std::optional<Lying>& alone) const;
+  /// What images of blocks may take of the host's memory from now on: as the planner counts, of what is available now.
+  void share_host();
   [[noreturn]] void refuse(Network network);
-  /// Under a budget: the activations of the last network go, and others where one at a time is there.
+  /// Under a budget: the activations of the last network go, and the networks that do not stay beside this one.
   void enter(Network network);
   void drop_others(Network network);
+  /// Whether the other network is on the device, too, while this one works.
+  bool stays_beside(Network network, Network other) const;
   void warn_of_precision();
 
   const ModelParts parts_;

@@ -103,6 +103,17 @@ std::vector<Image> images_of(const NetworkPlan& plan) {
   return images;
 }
 
+Keep keep_for(const std::map<Network, NetworkSizes>& networks, uint64_t working, uint64_t denoise, uint64_t budget) {
+  uint64_t all = 0, experts = 0;
+  for (const auto& [network, sizes] : networks) {
+    if (network == Network::AudioEncoder) continue;
+    all += sizes.device();
+    if (network == Network::HighNoise || network == Network::LowNoise) experts += sizes.device();
+  }
+  if (all + working <= budget) return Keep::All;
+  return networks.contains(Network::HighNoise) && experts + denoise <= budget ? Keep::Experts : Keep::One;
+}
+
 uint64_t least_bytes(const NetworkSizes& sizes) {
   return std::min(sizes.device(), sizes.outside + 2 * sizes.slot());
 }

@@ -11,17 +11,14 @@ namespace wan {
 
 namespace {
 
-/// The ring through which mapped files and pageable images go to a card.
-constexpr uint64_t kRing = 256 << 20;
-
 class Planner {
  public:
   Planner(const Workload& workload, const Machine& machine)
       : work_(workload), machine_(machine), demand_(workload.demand(workload.extent)) {
-    plan_.pinned_bytes = machine.is_card ? std::min(kRing, machine.host_pinnable) : 0;
-    const uint64_t taken = kProgramBytes + plan_.pinned_bytes;
-    host_ = machine.host_available - std::min(machine.host_available, taken);
-    pinnable_ = machine.host_pinnable - plan_.pinned_bytes;
+    const HostShare share = host_share(machine);
+    plan_.pinned_bytes = share.ring;
+    host_ = share.images;
+    pinnable_ = share.pinnable;
   }
 
   Plan make() {
@@ -52,13 +49,12 @@ class Planner {
 
   /// What lies on the device in more than one phase.
   void choose_residents() {
-    uint64_t all = 0;
-    for (const auto& [network, unused] : work_.networks) all += whole(network);
     const uint64_t working = std::max({demand_.text, demand_.denoise, demand_.encode, demand_.vae_shared});
-    plan_.keeps_all = all + working <= machine_.budget;
-    const uint64_t experts = whole(Network::HighNoise) + whole(Network::LowNoise);
-    plan_.keeps_experts = has(Network::HighNoise) && (plan_.keeps_all || experts + demand_.denoise <= machine_.budget);
-    resident_ = plan_.keeps_all ? all : 0;
+    const Keep keep = keep_for(work_.networks, working, demand_.denoise, machine_.budget);
+    plan_.keeps_all = keep == Keep::All;
+    plan_.keeps_experts = has(Network::HighNoise) && keep != Keep::One;
+    if (plan_.keeps_all)
+      for (const auto& [network, unused] : work_.networks) resident_ += whole(network);
   }
 
   void choose_vae() {
@@ -200,10 +196,9 @@ class Planner {
   /// The low-noise expert's blocks come into the memory of the high-noise one's during its last forward, where both have
   /// room in one set of slots.
   void move_into_place(const NetworkSizes& high, const NetworkSizes& low, PhasePlan& first, PhasePlan& second) {
+    if (high.blocks.size() != low.blocks.size()) return;
     const auto shared = place(joined(high, low), demand_.denoise);
-    if (!shared) return;
-    // Where one alone is whole and the two are not, that is worth more than a hidden switch.
-    if (shared->residency == Residency::Streamed && first.networks[0].residency == Residency::Whole) return;
+    if (!shared || !is_worth_sharing(shared->kept_blocks, first.networks[0].kept_blocks, shared->blocks)) return;
     plan_.prefetches_expert = true;
     const auto placed_as = [&](Network network) {
       NetworkPlan placed = *shared;

@@ -53,7 +53,8 @@ struct Plan {
 /// The plan of a job. Choices in their order: everything on the device; both experts; one expert whole, the other
 /// prefetched into its place; blocks streamed through two or three slots with as many kept as fit. The text encoder is
 /// whole, streamed or on the host; the VAE is a phase of its own where it does not fit beside the others.
-/// Throws InvalidRequest (field memory) with what is needed, what is there, and the largest setting that would fit.
+/// Throws InvalidRequest (field memory, or device_memory where the user allows less) with what is needed, what is
+/// there, and the largest setting that would fit.
 Plan plan(const Workload& workload, const Machine& machine);
 
 }  // namespace wan

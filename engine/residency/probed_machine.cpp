@@ -74,7 +74,7 @@ double measured_link(at::Device device) {
   return double(kBytes) * kTimes / std::max(seconds_since(start), 1e-6);
 }
 
-Machine probed_machine(const Placement& placement, uint64_t allowed, bool measure) {
+Machine probed_machine(const Placement& placement, bool measure) {
   Machine machine;
   set_host(machine, host_available());
   machine.host_linear = at::get_num_threads() * kCoreFlops;
@@ -82,13 +82,15 @@ Machine probed_machine(const Placement& placement, uint64_t allowed, bool measur
     probe_card(machine, placement.device, measure);
   else
     probe_cpu(machine);
-  if (allowed == 0) return machine;
-  machine.budget = allowed;
+  if (!placement.budget) return machine;
+  const uint64_t limit = placement.budget->limit();
+  machine.budget = limit;
+  machine.budget_field = placement.budget->field();
   if (machine.is_card) return machine;
-  machine.is_card = true;
-  machine.device = "cpu as a card of " + gigabytes(allowed);
-  machine.device_total = machine.device_free = allowed;
-  set_host(machine, machine.host_available - std::min(machine.host_available, allowed));
+  machine.is_card = machine.stands_in = true;
+  machine.device = "cpu as a card";
+  machine.device_total = machine.device_free = limit;
+  set_host(machine, machine.host_available - std::min(machine.host_available, limit));
   return machine;
 }
 

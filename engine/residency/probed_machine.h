@@ -6,12 +6,12 @@
 
 namespace wan {
 
-/// Memory as it is free now, and rates: the link's is measured where there is a card (a tenth of a second), the others are
-/// those of the card's public sheet, the rest is taken on trust (Machine::assumed).
-///   allowed: what the user lets a job take of the device, in bytes; 0: what is free less a margin. On the CPU it makes a
-///            card of that size out of ordinary memory, to which weights are copied.
+/// Memory as it is free now, and rates: the link's is measured where there is a card (a tenth of a second), the others
+/// are those of the card's public sheet, the rest is taken on trust (Machine::assumed). What a job may take is that of
+/// the placement's budget where it has one; on the CPU such a budget makes a card of that size out of ordinary memory,
+/// to which weights are copied.
 ///   measure: whether the link is measured; a plan for another card needs no figure of this one.
-Machine probed_machine(const Placement& placement, uint64_t allowed = 0, bool measure = true);
+Machine probed_machine(const Placement& placement, bool measure = true);
 
 /// Bytes a second of copies to `device`, from pinned memory where it is granted. On the CPU: from one part of memory to
 /// another.

@@ -72,14 +72,19 @@ uint64_t text_bytes(const ModelParts& parts, const Placement& placement) {
          heads * uint64_t(kTextTokens * kTextTokens) * (4 + element);
 }
 
-Demand demand_of(const Shapes& shapes, const Extent& extent, const Work& text_work, uint64_t text) {
+/// Of decoding alone.
+Demand decode_demand(int64_t vae_width, const Extent& extent, const Placement& placement) {
   Demand demand;
+  demand.vae_shared = vae_bytes(vae_width, extent, placement.vae);
+  if (!placement.device.is_cpu()) demand.vae_own = vae_bytes(vae_width, extent, placement.vae, vae::Windows::Own);
+  return demand;
+}
+
+Demand demand_of(const Shapes& shapes, const Extent& extent, const Work& text_work, uint64_t text) {
+  Demand demand = decode_demand(shapes.vae_width, extent, shapes.placement);
   const double tokens = double(extent.tokens());
   demand.text = text;
   demand.denoise = denoise_bytes(shapes.config, extent, shapes.placement, shapes.copied) + shapes.widened;
-  demand.vae_shared = vae_bytes(shapes.vae_width, extent, shapes.placement.vae);
-  if (!shapes.placement.device.is_cpu())
-    demand.vae_own = vae_bytes(shapes.vae_width, extent, shapes.placement.vae, vae::Windows::Own);
   if (shapes.encodes) {
     demand.encode = demand.vae_shared;
     demand.encode_work = vae_work(shapes, extent, kEncodeFlops);
@@ -101,6 +106,20 @@ void count_steps(const Request& request, Workload& workload) {
 }
 
 }  // namespace
+
+bool copies_on_cpu(const Placement& placement) {
+  return placement.budget && placement.device.is_cpu();
+}
+
+Workload decode_workload(const ModelParts& parts, const Extent& extent, const Placement& placement) {
+  Workload workload;
+  workload.extent = extent;
+  workload.networks[Network::Vae] = network_sizes(Network::Vae, parts, placement, copies_on_cpu(placement));
+  workload.demand = [width = vae_width(parts), placement](const Extent& size) {
+    return decode_demand(width, size, placement);
+  };
+  return workload;
+}
 
 Placement placement_on_card(const Request& request) {
   Request on_cpu = request;

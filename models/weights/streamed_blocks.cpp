@@ -31,11 +31,16 @@ Tensor view_like(const Tensor& like, const Tensor& bytes, uint64_t offset) {
 
 }  // namespace
 
-bool HostRoom::take(uint64_t bytes) {
-  uint64_t used = used_;
+void HostRoom::set_limits(uint64_t limit, uint64_t pinnable) {
+  limit_ = limit;
+  pinnable_ = pinnable;
+}
+
+bool HostRoom::take(std::atomic<uint64_t>& used, uint64_t limit, uint64_t bytes) {
+  uint64_t before = used;
   do {
-    if (bytes > limit_ || used > limit_ - bytes) return false;
-  } while (!used_.compare_exchange_weak(used, used + bytes));
+    if (bytes > limit || before > limit - bytes) return false;
+  } while (!used.compare_exchange_weak(before, before + bytes));
   return true;
 }
 
@@ -49,15 +54,21 @@ struct StreamedBlocks::Image {
   std::vector<Part> parts;
   std::shared_ptr<HostRoom> room;
   bool keeps = false;  // whether what is made is kept: of blocks that are copied again and again
-  std::atomic<uint64_t> bytes = 0;
+  std::atomic<uint64_t> bytes = 0, pinned = 0;
 
-  ~Image() { room->give_back(bytes); }
+  ~Image() {
+    room->give_back(bytes);
+    room->give_back_pinned(pinned);
+  }
 
   std::vector<Tensor> made(Part& part, CopyEngine& engine) {
     std::vector<Tensor> tensors = part.source.make();
     if (!keeps || !room->take(part.source.bytes)) return tensors;
     bytes += part.source.bytes;
-    for (Tensor& tensor : tensors) tensor = engine.kept(tensor);
+    if (room->take_pinned(part.source.bytes)) {
+      pinned += part.source.bytes;
+      for (Tensor& tensor : tensors) tensor = engine.kept(tensor);
+    }
     return part.kept = tensors;
   }
 

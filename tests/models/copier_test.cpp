@@ -59,13 +59,18 @@ TEST(Copier, WhatWasGivenUpIsNotDone) {
 }
 
 TEST(Copier, EndsWithWorkInItsQueue) {
-  std::vector<int> order;
+  int done = 0;
   {
     Copier copier(cpu_copy_engine());
     for (int i = 0; i < 100; ++i)
-      copier.add([](CopyEngine&, Copied&) { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }, nullptr);
+      copier.add(
+          [&](CopyEngine&, Copied&) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+            ++done;
+          },
+          nullptr);
   }
-  SUCCEED();
+  EXPECT_LE(done, 2) << "the running job is ended, and what is queued is dropped";
 }
 
 TEST(CopyEngine, OfTheCpuCopiesBytes) {

@@ -176,6 +176,46 @@ TEST_F(StreamedForms, CopyEachByteOfTheirBlocksOnce) {
   }
 }
 
+/// Counts what is asked to be pinned.
+class PinningEngine : public SlowEngine {
+ public:
+  explicit PinningEngine(uint64_t* pinned) : pinned_(pinned) {}
+  Tensor kept(const Tensor& tensor) override {
+    *pinned_ += tensor.nbytes();
+    return tensor;
+  }
+
+ private:
+  uint64_t* pinned_;
+};
+
+TEST(StreamedBlocks, PinNoMoreThanTheyMay) {
+  const Checkpoint file = Checkpoint::open(kLow);
+  const Place made = copied(at::kFloat, Kept::Int8);  // in another form than the file's
+  const std::vector<Tensor> want = resident(file, made);
+  Streamed free(file, made, {0, 2});
+  velocities(*free.model);
+  free.copier->settle();
+  const uint64_t all = free.room->used(), half = all / 2;
+  ASSERT_GT(half, 0u);
+  EXPECT_EQ(free.room->pinned(), all);
+  uint64_t pinned = 0;
+  {
+    Streamed limited(file, made, {0, 2}, std::make_shared<Copier>(std::make_unique<PinningEngine>(&pinned)));
+    limited.room->set_limits(UINT64_MAX, half);
+    EXPECT_TRUE(are_equal(velocities(*limited.model), want));
+    EXPECT_TRUE(are_equal(velocities(*limited.model), want));
+    limited.copier->settle();
+    EXPECT_EQ(limited.room->used(), all) << "the rest is kept in ordinary memory";
+    EXPECT_EQ(limited.room->pinned(), pinned);
+    EXPECT_LE(pinned, half);
+    EXPECT_GT(pinned, half / 2);
+    const auto room = limited.room;
+    limited.model.reset();
+    EXPECT_EQ(room->pinned() + room->used(), 0u) << "all is given back";
+  }
+}
+
 TEST_F(StreamedForms, WhatAFileHasIsNotKeptTwice) {
   for (const Form& form : forms()) {
     SCOPED_TRACE(form.name);

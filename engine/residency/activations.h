@@ -1,0 +1,26 @@
+// Activations of the stages of a job, as they are forecast.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/residency/parts.h"
+#include "engine/residency/workload.h"
+
+namespace wan {
+
+/// In bytes: of the largest job that the networks are for.
+struct Activations {
+  uint64_t text = 0, denoise = 0, vae = 0;
+  bool switches = false;  // whether a job has steps of both experts
+
+  uint64_t most() const;
+  /// Becomes that of the larger of both, one by one.
+  void widen(const Activations& other);
+  /// Of the stage in which the network works. 0 for the audio encoder, which is not on the device.
+  uint64_t of(Network network) const;
+};
+
+/// Those that the planner counts with, at the workload's size.
+Activations activations_of(const Workload& workload);
+
+}  // namespace wan

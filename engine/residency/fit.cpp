@@ -1,0 +1,35 @@
+#include "engine/residency/fit.h"
+
+#include "engine/base/error.h"
+#include "engine/residency/largest_fit.h"
+#include "engine/residency/plan.h"
+#include "engine/residency/probed_machine.h"
+#include "engine/residency/request_workload.h"
+
+namespace wan {
+
+namespace {
+
+/// `check` throws InvalidRequest where the workload has no room.
+template <typename Check>
+Fit fit_of(const Workload& workload, const Placement& placement, Check check) {
+  Fit fit{activations_of(workload), {}};
+  try {
+    check(workload, probed_machine(placement, /*measure=*/false));
+  } catch (const InvalidRequest&) {
+    fit.refusal = std::current_exception();
+  }
+  return fit;
+}
+
+}  // namespace
+
+Fit fit_of(const Request& request, const ModelParts& parts, const Placement& placement) {
+  return fit_of(workload_of(request, parts, placement, copies_on_cpu(placement)), placement, plan);
+}
+
+Fit decode_fit(const ModelParts& parts, const Extent& extent, const Placement& placement) {
+  return fit_of(decode_workload(parts, extent, placement), placement, check_room);
+}
+
+}  // namespace wan

@@ -1,0 +1,28 @@
+// Whether a job fits, before anything is loaded: the planner's word on this machine.
+#pragma once
+
+#include <exception>
+
+#include "engine/residency/activations.h"
+#include "engine/residency/device.h"
+#include "engine/residency/extent.h"
+#include "engine/residency/parts.h"
+
+namespace wan {
+
+struct Fit {
+  Activations activations = {};
+  std::exception_ptr refusal = {};  // the InvalidRequest of plan(); null: it fits
+
+  /// Throws the refusal.
+  void check() const {
+    if (refusal) std::rethrow_exception(refusal);
+  }
+};
+
+/// Of a request on its placement, with what is free now. Reads headers alone. Throws ModelError.
+Fit fit_of(const Request& request, const ModelParts& parts, const Placement& placement);
+/// Of decoding latents of this size alone. Throws ModelError.
+Fit decode_fit(const ModelParts& parts, const Extent& extent, const Placement& placement);
+
+}  // namespace wan

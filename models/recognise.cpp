@@ -196,6 +196,10 @@ StoredTensors official_names(StoredTensors tensors, Model model, const std::stri
   if (!official.twice.empty())
     throw ModelError(label, "must have each tensor once, has " + printable(official.twice) +
                                 " by two names; download it again, or take another file of the model");
+  if (!official.scaled.empty())
+    throw ModelError(label + ": " + printable(official.scaled),
+                     "must have its official axes where it has scales of its parts, has others; take a file of another "
+                     "quantisation");
   return std::move(official.tensors);
 }
 

@@ -26,10 +26,9 @@ Tensor multiply_codes(const Fp8Rows& x, const CodedMatrix& weight, const Tensor&
   return reference::activated(y, activation);
 }
 
-/// The product of a block of rows [M, K] -> [M, N], in some float dtype.
+/// The product of a block of rows [M, K] that cuda::takes_fp8 -> [M, N] float32.
 Tensor block_product(const Tensor& rows, const CodedMatrix& weight, const Tensor& bias, Activation activation,
                      const Context& context) {
-  if (!cuda::takes_fp8(rows, weight, context)) return reference::linear_fp8(rows, weight, bias, activation, context);
   const Tensor y = multiply_codes(quantise_fp8_rows(rows), weight, bias, activation);
   constexpr double kBound = 5e-3;  // one rounding to bfloat16, and sums that tensor cores round
   const auto some = [](const Tensor& all) { return all.index_select(0, spread_rows(all.size(0), all.device())); };
@@ -77,19 +76,28 @@ Tensor linear_fp8(const Tensor& x, const CodedMatrix& weight, const Tensor& bias
   check_trailing("linear_fp8", "x", x, {weight.columns});
   check_dtype("linear_fp8", "x", x, {at::kFloat, at::kBFloat16, at::kHalf});
   if (bias.defined()) check_shape("linear_fp8", "bias", bias, {weight.rows()});
-  const Tensor rows = x.reshape({-1, weight.columns}), out = at::empty({rows.size(0), weight.rows()}, x.options());
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.back() = weight.rows();
+  const Tensor rows = x.reshape({-1, weight.columns});
+  if (!cuda::takes_fp8(rows, weight, context))
+    return reference::linear_fp8(rows, weight, bias, activation, context).view(sizes);
+  const Tensor out = at::empty({rows.size(0), weight.rows()}, x.options());
   for (int64_t first = 0; first < rows.size(0); first += kFp8RowBlock) {
     const int64_t count = std::min(kFp8RowBlock, rows.size(0) - first);
     out.narrow(0, first, count).copy_(block_product(rows.narrow(0, first, count), weight, bias, activation, context));
   }
-  std::vector<int64_t> sizes = x.sizes().vec();
-  sizes.back() = weight.rows();
   return out.view(sizes);
 }
 
 Tensor reference::linear_fp8(const Tensor& x, const CodedMatrix& weight, const Tensor& bias, Activation activation,
                              const Context& context) {
-  return linear_coded(widened(quantise_fp8_rows(x), x.scalar_type()), weight, bias, activation, context);
+  // Rows are rounded block by block; the weight is widened once for all of them.
+  const Tensor rounded = at::empty(x.sizes(), x.options());
+  for (int64_t first = 0; first < x.size(0); first += kFp8RowBlock) {
+    const int64_t count = std::min(kFp8RowBlock, x.size(0) - first);
+    rounded.narrow(0, first, count).copy_(widened(quantise_fp8_rows(x.narrow(0, first, count)), x.scalar_type()));
+  }
+  return linear_coded(rounded, weight, bias, activation, context);
 }
 
 }  // namespace wan::kernels

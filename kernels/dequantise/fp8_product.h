@@ -30,7 +30,7 @@ bool takes_fp8(const CodedMatrix& weight);
 
 /// activation(x W^T + b) in x's dtype with x rounded as quantise_fp8_rows does, the sums in float32.
 ///   x [..., K] float32, bfloat16 or float16; weight [N, K] that takes_fp8; bias [N] or undefined. Rows pass kFp8RowBlock at a
-/// time.
+/// time; without tensor cores they are rounded so, and the weight is widened once for all of them.
 /// Throws c10::Error on other shapes, dtypes or weights.
 Tensor linear_fp8(const Tensor& x, const CodedMatrix& weight, const Tensor& bias,
                   Activation activation = Activation::None, const Context& context = default_context());

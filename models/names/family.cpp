@@ -33,12 +33,23 @@ void split_joined_kernel(const std::string& name, StoredTensor& tensor, const St
   if (out > 0 && tensor.shape[0] > out && tensor.shape[0] % out == 0) split_first_axis(tensor, out);
 }
 
-void restore_axes(StoredTensors& tensors, const Family& family) {
+/// Scales of parts are for the rows of the axes that the file has. Gives back the first tensor with such scales that
+/// needs others, which keeps its axes; else empty.
+std::string restore_axes(StoredTensors& tensors, const Family& family) {
+  std::string with_scales;
   for (auto& [name, tensor] : tensors) {
-    split_joined_kernel(name, tensor, tensors);
+    StoredTensor restored = tensor;
+    split_joined_kernel(name, restored, tensors);
     for (const Rank& rank : family.ranks)
-      if (const auto found = match(name, rank.name); found && found->rest.empty()) add_leading_ones(tensor, rank.axes);
+      if (const auto found = match(name, rank.name); found && found->rest.empty())
+        add_leading_ones(restored, rank.axes);
+    const bool scaled = tensor.scales && tensor.scales->blocks;
+    if (restored.shape == tensor.shape || !scaled)
+      tensor = std::move(restored);
+    else if (with_scales.empty())
+      with_scales = name;
   }
+  return with_scales;
 }
 
 }  // namespace
@@ -56,7 +67,7 @@ Official official(StoredTensors tensors, const Family& family) {
       if (!is_new && result.twice.empty()) result.twice = entry->first;
     }
   }
-  restore_axes(result.tensors, family);
+  result.scaled = restore_axes(result.tensors, family);
   return result;
 }
 

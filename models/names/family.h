@@ -46,7 +46,8 @@ extern const Family kWav2Vec2;
 /// Tensors by their official names.
 struct Official {
   StoredTensors tensors;
-  std::string twice;  // the first official name that two tensors would have, of which one was kept; else empty
+  std::string scaled;  // the first tensor of other axes than the official ones whose scales are for those; else empty
+  std::string twice;   // the first official name that two tensors would have, of which one was kept; else empty
 };
 
 /// Translates by the first naming whose mark is there, drops what is no weight, and restores the axes that GGUF writers

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 
 #include "models/weights/encode.h"
 
@@ -76,14 +77,18 @@ void fill_floats(const Tensor& to, const Form& form, const std::vector<StoredPar
   }
 }
 
-/// Whether a part's codes and scales are those that our own products multiply: int8, a scale for each row or for all, rows
-/// rotated as quantise_rows does.
-bool is_own_int8(const StoredPart& part) {
-  if (!part.is_coded() || part.codes->coding->code != kernels::Code::Int8) return false;
-  const Tensor& scale = part.codes->scale;
-  return kernels::is_own_rotation(part.codes->rotation, part.codes->columns) && scale.defined() &&
-         scale.scalar_type() == at::kFloat && scale.size(1) == 1 &&
-         (part.codes->scale_rows == 1 || scale.size(0) == 1) && part.codes->factor == 1;
+/// A part's codes and the scale of each row, where our own products multiply them as they are: int8, a float32 scale
+/// for each row or one for the matrix, rows rotated as quantise_rows does. Nothing for other parts.
+std::optional<kernels::QuantisedRows> own_int8(const StoredPart& part) {
+  if (!part.is_coded() || part.codes->coding->code != kernels::Code::Int8) return {};
+  const kernels::CodedMatrix& matrix = *part.codes;
+  if (!kernels::is_own_rotation(matrix.rotation, matrix.columns)) return {};
+  const Tensor codes = matrix.codes.view(at::kChar), &scale = matrix.scale;
+  // A scale of one value is the factor (models/weights/quantised/scales.h).
+  if (!scale.defined()) return {{codes, at::full({matrix.rows()}, matrix.factor, codes.options().dtype(at::kFloat))}};
+  const bool by_rows = matrix.scale_rows == 1 || scale.size(0) == 1;
+  if (scale.scalar_type() != at::kFloat || scale.size(1) != 1 || !by_rows || matrix.factor != 1) return {};
+  return {{codes, scale.flatten().expand({matrix.rows()}).contiguous()}};
 }
 
 /// Codes of the file that fit are taken as they are; whatever else it has is quantised from its values.
@@ -94,9 +99,9 @@ void fill_int8(kernels::QuantisedRows& to, const Form& form, const std::vector<S
     const int64_t count = part.shape().at(0);
     const Tensor codes = to.codes.narrow(0, row, count), scale = to.scale.narrow(0, row, count);
     row += count;
-    if (is_own_int8(part)) {
-      codes.copy_(part.codes->codes.view(at::kChar));
-      scale.copy_(part.codes->scale.flatten().expand({count}));
+    if (const auto own = own_int8(part)) {
+      codes.copy_(own->codes);
+      scale.copy_(own->scale);
       continue;
     }
     each_piece({part}, form, form.uploaded, context, [&](int64_t first, const Tensor& some) {
@@ -263,9 +268,8 @@ std::vector<HostPart> host_parts(const Form& form, const std::vector<StoredPart>
       const std::vector<HostPart::Target> to = {{0, offset * uint64_t(part.shape().at(1))},
                                                 {1, offset * sizeof(float)}};
       offset += rows;
-      if (is_own_int8(part))
-        found.push_back(kept_part(
-            {part.codes->codes.view(at::kChar), part.codes->scale.flatten().expand({int64_t(rows)}).contiguous()}, to));
+      if (const auto own = own_int8(part))
+        found.push_back(kept_part({own->codes, own->scale}, to));
       else
         found.push_back(made_part(form, {part}, to, context));
     } else if (form.codes == Codes::Stored && part.is_coded()) {

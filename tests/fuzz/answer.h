@@ -17,7 +17,8 @@ void answer(Read read) {
   }
 }
 
-/// Takes the values of all tensors that are not large, as a network would.
+/// Takes the values of all tensors that are not large, as a network would. Throws std::logic_error where they have
+/// another shape than their header says.
 void read_values(const Checkpoint& checkpoint);
 
 }  // namespace wan::fuzz

@@ -26,4 +26,9 @@ std::filesystem::path MemoryFile::path() const {
   return "/proc/self/fd/" + std::to_string(file_);
 }
 
+void MemoryFile::put(const std::filesystem::path& at) const {
+  std::filesystem::remove(at);
+  std::filesystem::create_symlink(path(), at);
+}
+
 }  // namespace wan::fuzz

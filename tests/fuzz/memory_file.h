@@ -16,6 +16,8 @@ class MemoryFile {
 
   /// Has no extension, so that a reader goes by the content.
   std::filesystem::path path() const;
+  /// As the file `at`, for readers that go by a name or look into a folder: a link, in place of what was there.
+  void put(const std::filesystem::path& at) const;
 
  private:
   int file_;

@@ -11,6 +11,10 @@ constexpr size_t kMostBytes = 512 << 10, kHeader = 256, kLongestPiece = 64;
 
 std::string Mutator::operator()(const std::vector<std::string>& seeds) {
   std::string text = seeds[below(seeds.size())].substr(0, kMostBytes);
+  if (rearrange_ && below(2)) {
+    text = rearrange_(text, random_);
+    if (below(4)) return text.substr(0, kMostBytes);
+  }
   for (size_t i = 1 + below(4); i > 0; --i) change(text, seeds);
   return text.substr(0, kMostBytes);
 }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "models/files/error.h"
+#include "models/files/scratch_folder.h"
 #include "tests/fuzz/answer.h"
 #include "tests/fuzz/memory_file.h"
 #include "tests/fuzz/mutate.h"
@@ -46,7 +47,7 @@ TEST_P(EveryTarget, AnswersToItsSeedsAndToVariants) {
   for (size_t i = 0; i < seeds.size(); ++i) EXPECT_EQ(fault(target, seeds[i]), "") << "seed " << i;
   EXPECT_EQ(fault(target, ""), "");
   const double before = peak_megabytes();
-  Mutator mutate(2026);
+  Mutator mutate(2026, target.rearrange);
   for (int i = 0; i < kVariants; ++i) ASSERT_EQ(fault(target, mutate(seeds)), "") << "variant " << i;
   EXPECT_LT(peak_megabytes() - before, target.megabytes);
 }
@@ -63,6 +64,32 @@ TEST(Fuzz, VariantsAreManyAndAlwaysTheSame) {
     seen.insert(variant);
   }
   EXPECT_GT(seen.size(), 400u);
+}
+
+/// The variants of quantised files get as far as the values of their tensors, and as far as the joining of scales.
+TEST(Fuzz, RearrangedVariantsReachScalesAndValues) {
+  const Target& target = *find_target("quantised");
+  const std::vector<std::string> seeds = seeds_of(target);
+  Mutator mutate(2026, target.rearrange);
+  int loaded = 0, about_scales = 0;
+  for (int i = 0; i < kVariants; ++i) {
+    const MemoryFile file(mutate(seeds));
+    try {
+      read_values(Checkpoint::open(file.path()));
+      ++loaded;
+    } catch (const ModelError& error) {
+      about_scales += std::string(error.what()).find("scale") != std::string::npos;
+    }
+  }
+  EXPECT_GT(loaded, kVariants / 10);
+  EXPECT_GT(about_scales, kVariants / 10);
+}
+
+TEST(Fuzz, AFileMayHaveAName) {
+  const ScratchFolder folder;
+  const MemoryFile one("one"), two("two");
+  for (const MemoryFile* file : {&one, &two}) file->put(folder.path / "name.json");
+  EXPECT_EQ(MappedFile::open(folder.path / "name.json")->bytes(), "two");
 }
 
 TEST(Fuzz, AnAnswerEndsHereAndAFaultDoesNot) {

@@ -6,6 +6,8 @@
 #include <iterator>
 #include <stdexcept>
 
+#include "tests/fuzz/rearrange.h"
+
 namespace wan::fuzz {
 namespace {
 
@@ -36,10 +38,12 @@ std::string content_of(const fs::path& path) {
 
 const std::vector<Target>& targets() {
   static const std::vector<Target> all = {
+      {"checksums", checksums, {"tests/fuzz/seeds/checksums/*.txt"}},
       {"gguf", gguf, {"tests/formats/gguf/*.gguf", "tests/formats/gguf_bad/*.gguf", "tests/golden/gguf/*.gguf"}},
       {"json", json, {"tests/fuzz/seeds/json/*.json"}},
       {"lora", lora, {"tests/formats/lora/*.safetensors"}},
       {"model_sets", model_sets, {"tests/fuzz/seeds/model_sets/*.json"}},
+      {"modelopt", modelopt, {"tests/fuzz/seeds/modelopt/*.json"}},
       {"pickle", pickle, {"tests/formats/pickle/*.pkl", "tests/formats/pickle_bad/*.pth"}},
       {"picture",
        picture,
@@ -48,11 +52,13 @@ const std::vector<Target>& targets() {
         "tests/golden/media/*.jpg", "tests/golden/media/*.jp2"},
        kPictureMegabytes},
       {"pth", pth, {"tests/formats/pickle/*.pth", "tests/formats/pickle_bad/*.pth"}},
-      {"quantised", quantised, {"tests/formats/fp8/*.safetensors"}},
+      {"quantised", quantised, {"tests/formats/fp8/*.safetensors"}, 200, rearranged},
       {"safetensors",
        safetensors,
        {"tests/formats/safetensors_ok/*.safetensors", "tests/formats/safetensors_bad/*.safetensors"}},
       {"sentencepiece", sentencepiece, {"tests/fuzz/seeds/sentencepiece/*.model"}},
+      {"shards", shards, {"tests/fuzz/seeds/shards/*.json"}},
+      {"tokenizer_json", tokenizer_json, {"tests/fuzz/seeds/tokenizer_json/*.json"}},
       {"zip", zip, {"tests/formats/pickle/*.pth", "tests/formats/pickle_bad/*.pth"}},
   };
   return all;

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/fuzz/mutate.h"
+
 namespace wan::fuzz {
 
 /// One reader.
@@ -17,19 +19,25 @@ struct Target {
   std::vector<std::string> seeds;
   /// What all variants together may add to the peak of the process's memory.
   double megabytes = 200;
+  /// Makes variants that the format allows, where damaged ones alone do not reach the reader; or null.
+  Rearrange rearrange = nullptr;
 };
 
 /// One source of this folder for each.
+void checksums(std::string_view bytes);
 void gguf(std::string_view bytes);
 void json(std::string_view bytes);
 void lora(std::string_view bytes);
 void model_sets(std::string_view bytes);
+void modelopt(std::string_view bytes);
 void pickle(std::string_view bytes);
 void picture(std::string_view bytes);
 void pth(std::string_view bytes);
 void quantised(std::string_view bytes);
 void safetensors(std::string_view bytes);
 void sentencepiece(std::string_view bytes);
+void shards(std::string_view bytes);
+void tokenizer_json(std::string_view bytes);
 void zip(std::string_view bytes);
 
 /// All of them by name.

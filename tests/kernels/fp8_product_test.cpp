@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "tests/allocations.h"
 #include "tests/support.h"
 
 namespace wan::kernels {
@@ -85,6 +86,19 @@ TEST(LinearFp8, RowsPassInBlocks) {
   for (int64_t row : {0, 2047, 2048, 2054})
     EXPECT_TRUE(is_close(whole.narrow(0, row, 1), linear_fp8(x.narrow(0, row, 1), weight, {}), 1e-5)) << row;
   EXPECT_EQ(linear_fp8(x.narrow(0, 0, 0), weight, {}).sizes(), at::IntArrayRef({0, 16}));
+}
+
+TEST(LinearFp8, WithoutTensorCoresTheWeightIsWidenedOnceForAllRows) {
+  const CodedMatrix weight = coded(48, 160, 48);
+  const auto widened = [&](int64_t rows) {
+    const Tensor x = at::randn({rows, 160});
+    const Allocations allocations;
+    linear_fp8(x, weight, {});
+    return allocations.count(48 * 160 * int64_t(sizeof(float)));
+  };
+  const int64_t once = widened(1);
+  EXPECT_GT(once, 0);
+  EXPECT_EQ(widened(3 * kFp8RowBlock + 1), once);
 }
 
 /// The figures of the header: what rounding the rows costs.

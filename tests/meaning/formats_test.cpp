@@ -15,8 +15,8 @@ using Words = std::vector<std::string>;
 
 constexpr size_t kClip = 2;  // a yellow circle moves to the right
 
-Clip render(const Words& model) {
-  Renderer renderer("float32", "exact", model);
+Clip render(const Words& model, const std::string& precision = "exact") {
+  Renderer renderer("float32", precision, model);
   return renderer.render(kClip);
 }
 
@@ -31,12 +31,14 @@ void expect_same(const Clip& got) {
 }
 
 /// Both experts in the form, under a name as published files have, named by their flags.
-Clip render_form(const fs::path& folder, forms::Write write, const std::string& ending) {
+Clip render_form(const fs::path& folder, forms::Write write, const std::string& ending,
+                 const std::string& precision = "exact") {
   const fs::path high = folder / ("wan2.2_t2v_high_noise_14B_" + ending);
   const fs::path low = folder / ("wan2.2_t2v_low_noise_14B_" + ending);
   write(kNanoModel / "high_noise_model", high);
   write(kNanoModel / "low_noise_model", low);
-  return render({"--model", kNanoModel.string(), "--high-noise", high.string(), "--low-noise", low.string()});
+  return render({"--model", kNanoModel.string(), "--high-noise", high.string(), "--low-noise", low.string()},
+                precision);
 }
 
 /// `most`: of the relative RMS of the final latent. The bounds below lie 1.3 to 1.6 times above what was measured, which
@@ -78,6 +80,16 @@ TEST_F(Formats, ScaledFp8KeepsTheMeaningInBothConventions) {
 
 TEST_F(Formats, RotatedInt8KeepsTheMeaning) {
   expect_kept(render_form(folder.path(), forms::int8, "int8_convrot.safetensors"), 0.013);  // 0.0090
+}
+
+TEST_F(Formats, RotatedInt8InProductsOf8BitsKeepsTheMeaning) {
+  const Clip clip = render_form(folder.path(), forms::int8, "int8_convrot.safetensors", "balanced");
+  expect_kept(clip, 0.02);
+}
+
+TEST_F(Formats, ScaledFp8InProductsOf8BitsKeepsTheMeaning) {
+  const Clip clip = render_form(folder.path(), forms::old_fp8, "fp8_scaled.safetensors", "fp8");
+  expect_kept(clip, 0.06);
 }
 
 TEST_F(Formats, Q8KeepsTheMeaning) {

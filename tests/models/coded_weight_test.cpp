@@ -198,33 +198,50 @@ TEST(CodedWeight, CodesOfTheAskedBitsStayAsTheyAre) {
   EXPECT_TRUE(keeps(q8, Kept::Bf16, Role::Float32));
 }
 
-}  // namespace
-TEST(CodedWeight, Int8RowsOfTheFileAreMultipliedAsTheyAre) {
+/// A layer in int8 as a file of ComfyUI has it: codes, their scale and a description. `order`: of the rotation, or 0.
+StoredPart int8_of_file(const std::filesystem::path& file, const Tensor& codes, const Tensor& scale, int64_t order) {
+  std::string mark = R"({"format": "int8_tensorwise"})";
+  if (order)
+    mark = R"({"format": "int8_tensorwise", "convrot": true, "convrot_groupsize": )" + std::to_string(order) + "}";
+  write_safetensors(file, {{"layer.bias", at::zeros({kRows})},
+                           {"layer.comfy_quant", at::tensor(std::vector<uint8_t>(mark.begin(), mark.end()))},
+                           {"layer.weight", codes},
+                           {"layer.weight_scale", scale}});
+  return stored_part(Checkpoint::open(file), "layer.weight");
+}
+
+TEST(CodedWeight, Int8RowsOfAFileAreMultipliedAsTheyAre) {
   at::manual_seed(11);
+  const TemporaryFolder folder;
   Place balanced = copied();
   balanced.precision = Precision::Balanced;
   const Tensor codes = at::randint(-128, 128, {kRows, kColumns}, at::kChar);
-  const Tensor row_scales = at::rand({kRows, 1}) + 0.5, one_scale = at::full({1, 1}, 0.25f);
-  const auto part = [&](const Tensor& scale, int64_t rotation) {
-    CodedMatrix matrix{.coding = &kernels::coding_of(Code::Int8), .columns = kColumns, .codes = codes.view(at::kByte)};
-    matrix.scale = scale;
-    matrix.scale_rows = scale.size(0) == 1 ? kRows : 1;
-    matrix.scale_columns = kColumns;
-    matrix.rotation = rotation;
-    return StoredPart(matrix);
-  };
-  for (const Tensor& scale : {row_scales, one_scale}) {
-    const Weight weight = weight_of({part(scale, 256), part(scale, 256)}, balanced);
+  const Tensor rows_scale = at::rand({kRows, 1}) + 0.5;
+  for (const Tensor& scale : {rows_scale, at::full({}, 0.25f), at::full({1}, 0.25f), at::full({1, 1}, 0.25f)}) {
+    SCOPED_TRACE(testing::Message() << scale.sizes());
+    const StoredPart part = int8_of_file(folder / "own.safetensors", codes, scale, 256);
+    const Weight weight = weight_of({part, part}, balanced);
     const auto& rows = std::get<Int8Rows>(weight.storage()).rows;
+    const Tensor want = scale.flatten().expand({kRows}).repeat({2});
     EXPECT_TRUE(at::equal(rows.codes, at::cat({codes, codes})));
-    EXPECT_TRUE(at::equal(rows.scale, scale.flatten().expand({kRows}).repeat({2})));
+    EXPECT_TRUE(at::equal(rows.scale, want));
+    // What is streamed to a device is not made: it lies in the file.
+    const Form form{Residence::Copied, Codes::Int8, at::kCPU, at::kFloat, at::kFloat};
+    for (const HostPart& host : host_parts(form, {part, part}, kernels::default_context())) {
+      ASSERT_EQ(host.in_file.size(), 2u);
+      EXPECT_EQ(host.in_file[0].const_data_ptr(), part.codes->codes.const_data_ptr());
+      EXPECT_TRUE(at::equal(host.in_file[1], want.narrow(0, 0, kRows)));
+    }
   }
   // Rows that are rotated in another way are quantised from their values.
-  for (const int64_t rotation : {0, 64}) {
-    const Weight weight = weight_of({part(row_scales, rotation)}, balanced);
-    const kernels::QuantisedRows want = kernels::quantise_rows(values_of({part(row_scales, rotation)}).to(at::kFloat));
-    EXPECT_TRUE(at::equal(std::get<Int8Rows>(weight.storage()).rows.codes, want.codes)) << rotation;
-  }
+  for (const int64_t order : {0, 64})
+    for (const Tensor& scale : {rows_scale, at::full({}, 0.25f)}) {
+      const StoredPart part = int8_of_file(folder / "other.safetensors", codes, scale, order);
+      const Weight weight = weight_of({part}, balanced);
+      const kernels::QuantisedRows want = kernels::quantise_rows(values_of({part}).to(at::kFloat));
+      EXPECT_TRUE(at::equal(std::get<Int8Rows>(weight.storage()).rows.codes, want.codes)) << order;
+    }
 }
 
+}  // namespace
 }  // namespace wan

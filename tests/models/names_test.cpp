@@ -240,5 +240,32 @@ TEST(Names, OtherShapesStay) {
   }
 }
 
+/// Scales of a coded kernel: one for each row of its first axis, or none but a factor.
+std::shared_ptr<const StoredScales> kernel_scales(int64_t rows) {
+  StoredScales scales;
+  scales.factor = 0.5f;
+  if (rows > 0) scales.blocks = StoredTensor{at::kFloat, {rows, 1}, {1, 1}, nullptr};
+  return std::make_shared<StoredScales>(std::move(scales));
+}
+
+TEST(Names, AxesAreNotRestoredWhereScalesAreOfTheOnesInTheFile) {
+  const std::string name = "patch_embedding.weight";
+  StoredTensors file = published_tensors("official_dit_t2v_a14b");
+  StoredTensor& kernel = file.at(name);
+  const std::vector<int64_t> shape = kernel.shape;
+  ASSERT_EQ(shape.size(), 5u);
+  kernel.shape = {shape[0] * shape[1], shape[2], shape[3], shape[4]};
+  kernel.strides = row_major_strides(kernel.shape);
+  kernel.coding = &kernels::coding_of(kernels::Code::E4M3);
+  EXPECT_EQ(official(file, Model::TextExpert).at(name).shape, shape);
+  kernel.scales = kernel_scales(0);
+  EXPECT_EQ(official(file, Model::TextExpert).at(name).shape, shape);
+  kernel.scales = kernel_scales(kernel.shape[0]);
+  const std::string words = refusal(file, Model::TextExpert);
+  EXPECT_NE(words.find(name + "] must have its official axes where it has scales of its parts"), std::string::npos)
+      << words;
+  EXPECT_NE(words.find("; take a file of another quantisation"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace wan

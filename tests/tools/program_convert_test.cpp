@@ -1,8 +1,11 @@
 // wan-infer convert, as its users run it.
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "tests/support.h"
 #include "tests/tools/process.h"
@@ -92,6 +95,27 @@ TEST(ProgramConvert, SaysWhatIsWrongBeforeItWrites) {
     EXPECT_FALSE(fs::exists(out)) << run.err;
     EXPECT_FALSE(fs::exists(out + ".part")) << run.err;
   }
+}
+
+TEST(ProgramConvert, AnInputThatChangesMeanwhileIsRefusedAndLeavesNothing) {
+  TemporaryFolder folder;
+  const fs::path in = folder / "expert";
+  const std::string out = folder / "out.safetensors";
+  fs::copy(kExpert, in, fs::copy_options::recursive);
+  Process run("wan-infer", {"convert", in, out, "--to", "int8"}, folder.path());
+  for (int i = 0; i < 60'000 && !fs::exists(out + ".part"); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  run.signal(SIGSTOP);
+  ASSERT_TRUE(fs::exists(out + ".part"));
+  ASSERT_FALSE(fs::exists(out)) << "it was over before the file changed";
+  for (const auto& file : fs::directory_iterator(in))
+    fs::last_write_time(file, fs::last_write_time(file) + std::chrono::seconds(1));
+  run.signal(SIGCONT);
+  const Outcome end = run.finish();
+  EXPECT_EQ(end.code, 3) << end.err;
+  EXPECT_NE(end.err.find("must stay as it is while it is converted, was changed meanwhile"), std::string::npos)
+      << end.err;
+  for (const char* ending : {"", ".part", ".part.done"}) EXPECT_FALSE(fs::exists(out + ending)) << ending;
 }
 
 }  // namespace

@@ -1,9 +1,13 @@
 #include "tools/cli/convert_command.h"
 
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <iomanip>
 #include <iostream>
 #include <sstream>
+#include <utility>
+#include <vector>
 
 #include "engine/base/error.h"
 #include "engine/base/note.h"
@@ -46,16 +50,44 @@ void check_output(const Command& command, convert::Target target) {
     throw InvalidRequest("OUT", "must not be there already: " + shown_path(out) + "; --overwrite replaces it");
 }
 
-/// Tells the content of the input's files from any other: their names do not count.
-std::string key_of(const fs::path& input) {
-  std::vector<PartFile> files;
-  for (const fs::path& file : Checkpoint::paths(input)) files.push_back({file, file.filename(), "", ""});
-  IdentityCache cache;
-  std::string key;
-  for (const FileIdentity& found : identify(files, cache))
-    key += found.digest + " " + std::to_string(found.size) + "\n";
-  return key;
-}
+/// The files of the input as they are at construction, before they are opened.
+class InputFiles {
+ public:
+  /// Throws ModelError for a broken index. A file that is absent is left to those who open it.
+  explicit InputFiles(const fs::path& input) {
+    for (const fs::path& file : Checkpoint::paths(input)) files_.emplace_back(file, stamp_at(file));
+  }
+
+  /// Tells their content from any other: names do not count. Throws ModelError.
+  std::string key() const {
+    std::vector<PartFile> files;
+    for (const auto& [file, stamp] : files_) files.push_back({file, file.filename(), "", ""});
+    IdentityCache cache;
+    std::string key;
+    for (const FileIdentity& found : identify(files, cache))
+      key += found.digest + " " + std::to_string(found.size) + "\n";
+    return key;
+  }
+
+  /// Throws ModelError where one was written to or replaced since.
+  void check() const {
+    for (const auto& [file, was] : files_) {
+      const FileStamp is = stamp_at(file);
+      if (is.inode != was.inode || is.size != was.size || is.modified != was.modified)
+        throw ModelError(file.string(),
+                         "must stay as it is while it is converted, was changed meanwhile: nothing was kept; run the "
+                         "same command again once it is whole");
+    }
+  }
+
+ private:
+  static FileStamp stamp_at(const fs::path& file) {
+    struct stat state;
+    return stat(file.c_str(), &state) == 0 ? stamp_of(state) : FileStamp();
+  }
+
+  std::vector<std::pair<fs::path, FileStamp>> files_;
+};
 
 std::string percent(double fraction) {
   std::ostringstream text;
@@ -104,6 +136,7 @@ void run_convert(const Command& command, Console& console) {
     throw InvalidRequest("to", "must be " + std::string(convert::target_words()) + ", got " + shown(command.to));
   check_input(command.input);
   check_output(command, *target);
+  const InputFiles files(command.input);
   const Checkpoint source = Checkpoint::open(command.input);
   const Recognised found = recognise(source.tensors());
   if (found.other == Other::Lora)
@@ -126,8 +159,8 @@ void run_convert(const Command& command, Console& console) {
                                                 std::to_string(all) + ": an earlier run wrote those before");
                                   }};
   try {
-    const convert::Result result =
-        convert::convert(named, *found.model, *target, command.output, key_of(command.input), told);
+    const convert::Result result = convert::convert(named, *found.model, *target, command.output, files.key(), told,
+                                                    {.check = [&] { files.check(); }});
     std::cout << (command.log_format == "json" ? to_json(result, command).dump() + "\n" : to_text(result, command));
   } catch (const Cancelled&) {
     throw Cancelled(shown_path(command.output + ".part") + " keeps what was done: the same command goes on");

@@ -1,7 +1,6 @@
 #include "models/weights/convert/convert.h"
 
 #include <ATen/ATen.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cmath>
@@ -126,6 +125,7 @@ class Rows {
       : subject_(source.label() + ": " + printable(name)), coded_(source.coded(name)) {
     if (!coded_) plain_ = source.map(name);
   }
+  /// Throws ModelError for values that are not finite.
   at::Tensor get(int64_t first, int64_t count) const {
     const at::Tensor rows = coded_ ? kernels::widen(*coded_, first, count, at::kFloat)
                                    : plain_.narrow(0, first, count).reshape({count, -1}).to(at::kFloat);
@@ -182,10 +182,20 @@ class Conversion {
 
  private:
   void keep(const Planned& planned) {
+    if (const auto coded = source_.coded(planned.name)) return keep_coded(planned, *coded);
     const at::Tensor values = source_.map(planned.name).contiguous().flatten();
     for (int64_t first = 0; first < values.numel(); first += kTileValues) {
       const at::Tensor piece = values.narrow(0, first, std::min(kTileValues, values.numel() - first)).to(planned.kept);
       put(planned.name, piece, first * int64_t(piece.element_size()));
+    }
+  }
+
+  /// A matrix in codes, of which only a tile at a time is widened: a table of words has 4.2 GB in float32.
+  void keep_coded(const Planned& planned, const kernels::CodedMatrix& matrix) {
+    const int64_t tile = std::max<int64_t>(kTileValues / matrix.columns, 1);
+    for (int64_t first = 0; first < matrix.rows(); first += tile) {
+      const at::Tensor piece = kernels::widen(matrix, first, std::min(tile, matrix.rows() - first), planned.kept);
+      put(planned.name, piece, first * matrix.columns * int64_t(piece.element_size()));
     }
   }
 
@@ -202,32 +212,27 @@ class Conversion {
   std::map<std::string, const Slot*> slots_;
 };
 
-/// What an earlier run wrote counts as free.
-void check_space(const std::filesystem::path& out, uint64_t size) {
-  constexpr uint64_t kMargin = 64 << 20;
-  std::error_code unknown;
-  const std::filesystem::path folder = out.has_parent_path() ? out.parent_path() : ".";
-  const std::filesystem::space_info space = std::filesystem::space(folder, unknown);
-  struct stat part {};
-  const bool begun = stat((out.string() + ".part").c_str(), &part) == 0;
-  const uint64_t there = begun ? uint64_t(part.st_blocks) * 512 : 0;
-  if (unknown || space.available + there >= size + kMargin) return;
-  throw std::runtime_error("[" + shown_name(out.string()) + "] takes " + std::to_string((size - there) >> 20) +
-                           " MB more, and its disk has " + std::to_string(space.available >> 20) +
-                           " MB free; make room, or name a file on another disk");
+/// GGUF files from here hold floats beside Q8_0. Throws ModelError for a tensor that stays in something else.
+void check_kept(const std::vector<Planned>& planned, const std::string& label) {
+  for (const Planned& one : planned)
+    if (one.group.empty() && one.kept != at::kFloat && one.kept != at::kHalf && one.kept != at::kBFloat16)
+      throw ModelError(label + ": " + printable(one.name),
+                       "must be in F32, F16 or BF16, which GGUF files from here hold, is in " +
+                           std::string(dtype_name(one.kept)) + "; --to bf16, fp8 or int8 writes it as it is");
 }
 
-/// Throws ModelError unless some tensors of the network change to this form.
+/// Throws ModelError unless some tensors of the network change to this form, and the others can be kept beside them.
 void check_changes(const std::vector<Planned>& planned, const std::string& label, Model model, Target target) {
   if (model == Model::Vae && target != Target::Bf16)
     throw ModelError(label,
                      "must be a transformer or a text encoder, whose linears take this form, is a VAE; --to bf16 "
                      "takes its convolutions");
-  if (std::any_of(planned.begin(), planned.end(), [](const Planned& one) { return !one.group.empty(); })) return;
-  throw ModelError(label,
-                   model == Model::AudioEncoder
-                       ? "must be a transformer, a text encoder or a VAE, is an audio encoder, which is used as it is"
-                       : "must have linears in blocks, which change their form, has none that take it");
+  if (std::none_of(planned.begin(), planned.end(), [](const Planned& one) { return !one.group.empty(); }))
+    throw ModelError(label,
+                     model == Model::AudioEncoder
+                         ? "must be a transformer, a text encoder or a VAE, is an audio encoder, which is used as it is"
+                         : "must have linears in blocks, which change their form, has none that take it");
+  if (target == Target::Q8_0) check_kept(planned, label);
 }
 
 }  // namespace
@@ -261,6 +266,12 @@ Result convert(const Checkpoint& source, Model model, Target target, const std::
     ++counts[one.group];
   }
   if (told.step) told.step(result.tensors, result.tensors);
+  if (options.check) try {
+      options.check();
+    } catch (...) {
+      file.discard();
+      throw;
+    }
   file.finish();
   for (const auto& [group, sum] : sums)
     result.groups.push_back({group, counts.at(group), sum.second > 0 ? std::sqrt(sum.first / sum.second) : 0});

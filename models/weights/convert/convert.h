@@ -44,6 +44,9 @@ struct Options {
   std::function<bool(const std::string& name)> changes = {};
   /// Texts for a safetensors file, by their names, beside "format".
   std::map<std::string, std::string> metadata = {};
+  /// Called once all is written, before `out` is replaced. Where it throws, what was written is removed, `out` stays as
+  /// it is, and convert() throws the same: for a source that was changed meanwhile.
+  std::function<void()> check = {};
 };
 
 /// Of transformers and text encoders the linears of the blocks change form, of a VAE the convolutions, which take bfloat16

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -38,6 +39,20 @@ void write_all(int file, const fs::path& path, const char* data, size_t size, ui
 }
 
 }  // namespace
+
+void check_space(const fs::path& out, uint64_t size) {
+  constexpr uint64_t kMargin = 64 << 20;
+  std::error_code unknown;
+  const fs::path folder = out.has_parent_path() ? out.parent_path() : ".";
+  const fs::space_info space = fs::space(folder, unknown);
+  struct stat part {};
+  const bool begun = stat((out.string() + ".part").c_str(), &part) == 0;
+  const uint64_t missing = missing_bytes(size, begun ? uint64_t(part.st_blocks) * 512 : 0);
+  if (unknown || space.available >= missing + kMargin) return;
+  throw std::runtime_error("[" + shown_name(out.string()) + "] takes " + std::to_string(missing >> 20) +
+                           " MB more, and its disk has " + std::to_string(space.available >> 20) +
+                           " MB free; make room, or name a file on another disk");
+}
 
 PartFile::PartFile(fs::path out, const std::string& key, uint64_t size)
     : out_(std::move(out)), part_(out_.string() + ".part"), notes_(out_.string() + ".part.done") {
@@ -100,6 +115,12 @@ void PartFile::finish() {
   sync_folder(out_.parent_path().string());
   std::error_code ignored;
   fs::remove(notes_, ignored);
+}
+
+void PartFile::discard() {
+  std::error_code ignored;
+  fs::remove(notes_, ignored);
+  fs::remove(part_, ignored);
 }
 
 }  // namespace wan::convert

@@ -9,6 +9,16 @@
 
 namespace wan::convert {
 
+/// Bytes of the disk that a file of `size` bytes takes beside the `there` bytes that an earlier run left, which may be
+/// those of a larger file.
+inline uint64_t missing_bytes(uint64_t size, uint64_t there) {
+  return size > there ? size - there : 0;
+}
+
+/// Throws std::runtime_error where the disk has no room for a file of `size` bytes at `out`. What an earlier run wrote
+/// of it counts as free.
+void check_space(const std::filesystem::path& out, uint64_t size);
+
 /// OUT.part, and OUT.part.done: a line for each piece whose bytes are on the disk. Both stay when a run ends early, so that the
 /// next one goes on; finish() renames the one and removes the other.
 class PartFile {
@@ -26,6 +36,8 @@ class PartFile {
   void note(const std::string& piece, const nlohmann::json& fields);
   /// In its place.
   void finish();
+  /// Removes what was written, by this run and by earlier ones. The last call.
+  void discard();
 
  private:
   void load(const std::string& key);

@@ -14,8 +14,8 @@ struct CheckpointLayout {
 
 /// Looks into `folder`, in this order: the index of diffusion_pytorch_model.safetensors or that file, the index of
 /// model.safetensors or that file, pytorch_model.bin, shards without an index (NAME-00001-of-00002.safetensors), the
-/// only .safetensors file, the only .gguf file. Hidden files do not count. Throws ModelError for a broken index, for shards that are
-/// incomplete and where several files could be meant.
+/// only .safetensors file, the only .gguf file. Hidden files do not count. Throws ModelError for a broken index, for
+/// shards that are incomplete and where several files could be meant.
 CheckpointLayout checkpoint_layout(const std::filesystem::path& folder);
 
 /// Whether `folder` is one of a network: one of those names, shards, or its config.json beside the only .safetensors

@@ -47,7 +47,7 @@ class Joiner {
     if (!found_.layers.empty() && !facts_.folder.empty()) modelopt_ = modelopt_ways(facts_.folder);
     for (const auto& [name, layer] : found_.layers) join(name, layer);
     for (const auto& [name, tensor] : tensors_) check_scaled(name, tensor);
-    // A marker of nothing is a tensor as any other, which no network knows.
+    // Without a scaled layer the marker has no meaning: it stays a tensor, and no network has one of its name.
     if (found_.layers.empty() && found_.scaled_marker) tensors_.emplace(kScaledMarker, *found_.scaled_marker);
     return std::move(tensors_);
   }

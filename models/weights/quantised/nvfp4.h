@@ -9,7 +9,7 @@
 
 namespace wan {
 
-/// A weight on its way: what lies beside it and around it.
+/// What a weight in NVFP4 is read from: what lies beside it and in its folder.
 struct JoinedLayer {
   const std::string& weight;  // its name
   const QuantisedLayer& layer;

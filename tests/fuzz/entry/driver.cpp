@@ -44,9 +44,10 @@ int main(int argc, char** argv) {
     }
   }
   if (files) return 0;
-  const auto seeds = wan::fuzz::seeds_of(*wan::fuzz::find_target(WAN_TEXT(WAN_FUZZ_TARGET)));
+  const wan::fuzz::Target& target = *wan::fuzz::find_target(WAN_TEXT(WAN_FUZZ_TARGET));
+  const auto seeds = wan::fuzz::seeds_of(target);
   for (const std::string& seed : seeds) run(seed, "a seed");
-  wan::fuzz::Mutator mutate(static_cast<uint64_t>(number));
+  wan::fuzz::Mutator mutate(static_cast<uint64_t>(number), target.rearrange);
   for (long i = 0; i < runs; ++i) {
     const std::string bytes = mutate(seeds);
     std::ofstream(kInput, std::ios::binary) << bytes;

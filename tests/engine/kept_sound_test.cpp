@@ -211,7 +211,7 @@ TEST(KeptSound, IsJudgedByTheContainerItGoesInto) {
   const std::string opus = scene.make("opus.mp4", "-c:a libopus");
   EXPECT_EQ(note_of(opus), "");
   EXPECT_EQ(note_of(opus, Container::QuickTime),
-            "[keep_audio] the sound is encoded again, as AAC: it is OPUS, which QuickTime has no place for; "
+            "[keep_audio] the sound is encoded again, as AAC: it is Opus, which MOV has no place for; "
             "--no-keep-audio leaves the sound out");
   EXPECT_EQ(codec_of(scene.keep(opus)), "opus");
   const std::string mov = scene.folder / "out.MOV";

@@ -114,7 +114,9 @@ TEST_F(PlannedRun, ADescribedCardIsLimitedToo) {
   const JobPlan made = job_plan(limited(wanted, 3'000'000'000), {.gpu = "4090"}),
                 free = job_plan(wanted, {.gpu = "4090"});
   EXPECT_EQ(made.machine.budget, 3'000'000'000u);
-  EXPECT_EQ(made.machine.host_available, free.machine.host_available) << "is no part of the host";
+  // What is free on the host changes by itself from one look to the next.
+  EXPECT_NEAR(double(made.machine.host_available), double(free.machine.host_available), 1e9)
+      << "is no part of the host";
   EXPECT_GT(free.machine.budget, 20'000'000'000u);
   EXPECT_EQ(job_plan(limited(wanted, 90'000'000'000), {.gpu = "4090"}).machine.budget, free.machine.budget);
 }

@@ -15,11 +15,8 @@ namespace fs = std::filesystem;
 
 const fs::path kNano = fs::path(WAN_SOURCE_DIR) / "tests/nano/Wan2.2-T2V-A14B-nano";
 
-/// How many values share a scale.
-enum class Scales { Matrix, Blocks };
-
 /// The matrices of the expert's blocks in E4M3 with scales, as such files have them; the rest as it was.
-void write_scaled(const fs::path& expert, Scales scales) {
+void write_scaled(const fs::path& expert) {
   const Checkpoint from = Checkpoint::open(expert);
   std::map<std::string, at::Tensor> tensors;
   for (const auto& entry : from.tensors()) {
@@ -31,13 +28,9 @@ void write_scaled(const fs::path& expert, Scales scales) {
     const std::string layer = name.substr(0, name.size() - std::string("weight").size());
     const at::Tensor scale = values.abs().amax() / 448;
     tensors[name] = (values / scale).to(at::kFloat8_e4m3fn);
-    if (scales == Scales::Matrix)
-      tensors[layer + "scale_weight"] = scale;
-    else
-      tensors[layer + "weight_scale_inv"] =
-          scale.expand({(values.size(0) + 127) / 128, (values.size(1) + 127) / 128}).contiguous();
+    tensors[layer + "scale_weight"] = scale;
   }
-  if (scales == Scales::Matrix) tensors["scaled_fp8"] = at::zeros({2}, at::kFloat8_e4m3fn);
+  tensors["scaled_fp8"] = at::zeros({2}, at::kFloat8_e4m3fn);
   for (const auto& path : Checkpoint::paths(expert)) fs::remove(path);
   write_safetensors(expert / "diffusion_pytorch_model.safetensors", tensors);
 }
@@ -64,7 +57,7 @@ TEST(CheckPrecision, Fp8NeedsALinearInE4M3) {
       "--weights fp8 makes such codes";
   const ModelParts floats = parts_of(kNano, Task::T2V);
   fs::copy(kNano, files / "one", fs::copy_options::recursive);
-  write_scaled(files / "one/low_noise_model", Scales::Matrix);
+  write_scaled(files / "one/low_noise_model");
   const ModelParts one = parts_of(files / "one", Task::T2V);
   for (const at::Device device : {at::Device(at::kCPU), at::Device(at::kCUDA, 0)}) {  // sizes need no device
     SCOPED_TRACE(device.str());
@@ -76,14 +69,6 @@ TEST(CheckPrecision, Fp8NeedsALinearInE4M3) {
     EXPECT_EQ(refusal(one, Precision::Fp8, Kept::Stored, device), "") << "one expert is enough";
     EXPECT_EQ(refusal(one, Precision::Fp8, Kept::Bf16, device), want) << "its codes are widened";
   }
-}
-
-TEST(CheckPrecision, ScalesOfSmallBlocksAreNoFp8Product) {
-  TemporaryFolder files;
-  fs::copy(kNano, files / "model", fs::copy_options::recursive);
-  for (const char* expert : {"low_noise_model", "high_noise_model"})
-    write_scaled(files / "model" / expert, Scales::Blocks);
-  EXPECT_NE(refusal(parts_of(files / "model", Task::T2V), Precision::Fp8, Kept::Stored, at::kCPU), "");
 }
 
 }  // namespace

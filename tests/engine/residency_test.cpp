@@ -29,6 +29,8 @@ Log loads_into(std::vector<std::string>& networks) {
 /// Of text to video of this size.
 Workload workload(const ModelParts& parts, const Extent& extent, const Placement& placement) {
   Request request;
+  request.resolution = "720p";
+  request.aspect_ratio = "16:9";
   request.num_frames = extent.frames;
   request.width = extent.width;
   request.height = extent.height;

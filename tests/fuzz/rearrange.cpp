@@ -47,9 +47,9 @@ class Header {
 
  private:
   uint64_t below(uint64_t bound) { return random_() % bound; }
-  template <typename List>
-  auto& any(List& list) {
-    return *std::next(std::begin(list), int64_t(below(std::size(list))));
+  template <size_t kCount>
+  const char* any(const char* const (&list)[kCount]) {
+    return list[below(kCount)];
   }
 
   void rename(const std::string& name, const std::string& other) {

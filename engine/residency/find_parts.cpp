@@ -16,7 +16,7 @@
 #include "engine/residency/recognised_files.h"
 #include "engine/residency/tokenizer_places.h"
 #include "models/files/error.h"
-#include "models/text/tokenizer/embedded.h"
+#include "models/text/tokenizer/source.h"
 #include "models/weights/format/layout.h"
 
 namespace wan {

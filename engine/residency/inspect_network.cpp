@@ -9,7 +9,7 @@
 #include "models/files/json.h"
 #include "models/files/mapped_file.h"
 #include "models/recognise.h"
-#include "models/text/tokenizer/embedded.h"
+#include "models/text/tokenizer/source.h"
 #include "models/weights/checkpoint.h"
 #include "models/weights/dtype.h"
 

@@ -31,6 +31,7 @@ Workload workload(const ModelParts& parts, const Extent& extent, const Placement
   Request request;
   request.resolution = "720p";
   request.aspect_ratio = "16:9";
+  request.solver = "unipc";
   request.num_frames = extent.frames;
   request.width = extent.width;
   request.height = extent.height;

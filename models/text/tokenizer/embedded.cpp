@@ -8,46 +8,26 @@
 namespace wan::text {
 namespace {
 
-constexpr const char* kTensor = "spiece_model";
-
 Tokenizer from_tensor(const Checkpoint& checkpoint) {
   constexpr int64_t kLargest = 64 << 20;
-  const std::string subject = checkpoint.label() + ": " + kTensor;
-  const StoredTensor& stored = checkpoint.tensors().at(kTensor);
+  const std::string subject = checkpoint.label() + ": " + kSentencepieceTensor;
+  const StoredTensor& stored = checkpoint.tensors().at(kSentencepieceTensor);
   const bool is_bytes = (stored.dtype == at::kByte || stored.dtype == at::kChar) && !stored.coding && stored.file;
   if (!is_bytes || stored.elements() > kLargest)
     throw ModelError(subject,
                      "must be the bytes of a sentencepiece model below 64 MB, is something else; download it "
                      "again");
-  const at::Tensor bytes = checkpoint.map(kTensor).contiguous();
+  const at::Tensor bytes = checkpoint.map(kSentencepieceTensor).contiguous();
   const std::string_view model(static_cast<const char*>(bytes.const_data_ptr()), size_t(bytes.numel()));
   return Tokenizer::from(model, subject);
 }
 
-/// The GGUF file that holds a vocabulary; null where none does.
-const MappedFile* vocabulary_file(const Checkpoint& checkpoint) {
-  for (const auto& file : checkpoint.files())
-    if (is_gguf(*file) && read_gguf_metadata(*file).tokenizer.contains("model")) return file.get();
-  return nullptr;
-}
-
 }  // namespace
-
-std::optional<TokenizerSource> tokenizer_source(const Checkpoint& checkpoint) {
-  if (checkpoint.tensors().contains(kTensor)) return TokenizerSource{std::string("the tensor ") + kTensor, ""};
-  const MappedFile* const file = vocabulary_file(checkpoint);
-  if (!file) return std::nullopt;
-  const bool has_map = read_gguf_metadata(*file).tokenizer.contains("precompiled_charsmap");
-  return TokenizerSource{"tokenizer.ggml of the GGUF file",
-                         has_map ? ""
-                                 : "characters are normalised as NFKC, because the file has no "
-                                   "tokenizer.ggml.precompiled_charsmap"};
-}
 
 std::optional<EmbeddedTokenizer> embedded_tokenizer(const Checkpoint& checkpoint) {
   const std::optional<TokenizerSource> source = tokenizer_source(checkpoint);
   if (!source) return std::nullopt;
-  if (checkpoint.tensors().contains(kTensor)) return EmbeddedTokenizer{from_tensor(checkpoint), *source};
+  if (checkpoint.tensors().contains(kSentencepieceTensor)) return EmbeddedTokenizer{from_tensor(checkpoint), *source};
   const MappedFile& file = *vocabulary_file(checkpoint);
   const std::string subject = file.path().string();
   Pieces pieces = read_gguf_vocabulary(read_gguf_metadata(file), subject).value();

@@ -4,19 +4,10 @@
 #include <optional>
 #include <string>
 
+#include "models/text/tokenizer/source.h"
 #include "models/text/tokenizer/tokenizer.h"
-#include "models/weights/checkpoint.h"
 
 namespace wan::text {
-
-/// Where a checkpoint carries a tokenizer.
-struct TokenizerSource {
-  std::string from;     // for messages: "the tensor spiece_model", "tokenizer.ggml of the GGUF file"
-  std::string assumed;  // what the file does not say, for the log; empty where it says all
-};
-
-/// From its headers alone: of the vocabulary nothing is read, and it may be damaged. Nothing where there is none.
-std::optional<TokenizerSource> tokenizer_source(const Checkpoint& checkpoint);
 
 struct EmbeddedTokenizer {
   Tokenizer tokenizer;

@@ -12,6 +12,7 @@
 #include "models/weights/convert/layout.h"
 #include "models/weights/convert/part_file.h"
 #include "models/weights/dtype.h"
+#include "models/weights/encode.h"
 
 namespace wan::convert {
 namespace {

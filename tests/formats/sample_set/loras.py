@@ -122,7 +122,8 @@ def hadamard(makers):
     rank, flat = makers.some_rank(6), makers.flat("lora_unet_", makers.k)
     parts = {"hada_w1_a": (rows, rank), "hada_w1_b": (rank, columns), "hada_w2_a": (rows, rank), "hada_w2_b": (rank, columns)}
     factors = {name: normal(rng, shape) for name, shape in parts.items()}
-    makers.put("loha", {f"{flat}.{name}": factor for name, factor in factors.items()} | {flat + ".alpha": makers.alpha_tensor()},
+    tensors = {f"{flat}.{name}": factor for name, factor in factors.items()}
+    makers.put("loha", tensors | {flat + ".alpha": makers.alpha_tensor()},
                what=f"LoHa: (w1_a@w1_b)*(w2_a@w2_b) * alpha/{rank}")
     a1, b1, a2, b2 = (factors[name].astype(np.float64) for name in parts)
     makers.expected["delta_loha"] = ((a1 @ b1) * (a2 @ b2) * (makers.alpha / rank)).astype(np.float32)

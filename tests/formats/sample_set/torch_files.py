@@ -193,19 +193,18 @@ def write(samples):
     tensors, values = state(rng)
     samples.safetensors("pickle/expected.safetensors", values)
 
-    def put(name, value, **options):
+    def put(name, value, protocol=2, suffix=".pth", **changes):
         zip64, extras = bool(rng.integers(2)), bool(rng.integers(2))
-        protocol = options.get("protocol", 2)
         root = str(rng.choice(["archive", name, "a b", "model.v1"]))
-        samples.write("pickle/" + name + options.get("suffix", ".pth"),
-                      zip_bytes(archive_entries(value, protocol, extras), root, bool(rng.integers(2)), zip64=zip64), **options.get("changes", {}))
+        data = zip_bytes(archive_entries(value, protocol, extras), root, bool(rng.integers(2)), zip64=zip64)
+        samples.write("pickle/" + name + suffix, data, **changes)
 
     described = OrderedDict(tensors)
     described._metadata = OrderedDict([("", {"version": 1})])  # what Module.state_dict() adds: BUILD on an OrderedDict
     put("zip_state_dict", described)
     plain = {"epoch": 3, "best": 0.25, "big": 2**40, "none": None, "names": ["a", ("b", True)]}
     key = str(rng.choice(["state_dict", "model", "params_ema", "generator"]))
-    put("zip_nested_state_dict", plain | {key: tensors}, changes={"what": f"tensors under key {key} beside plain values"})
+    put("zip_nested_state_dict", plain | {key: tensors}, what=f"tensors under key {key} beside plain values")
     put("zip_module_prefix", OrderedDict(("module." + name, tensor) for name, tensor in tensors.items()), suffix=".pkl")
     floats = OrderedDict((name, parameter(tensor)) for name, tensor in tensors.items() if name not in ("ids", "u8", "bool"))
     put("zip_parameters", floats)

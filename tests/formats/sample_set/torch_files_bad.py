@@ -77,7 +77,7 @@ def write(samples):
                ("collections", "Counter"), ("torch._utils ", "_rebuild_tensor_v2")][rng.integers(5)]
     code("unknown_global", name(*unknown) + pickle.EMPTY_TUPLE + pickle.REDUCE)
     depth = int(rng.integers(30, 200))
-    code("memo_bomb", nested_pairs(depth), what=f"nested tuples doubling {depth} times: must not be expanded by a recursive walk")
+    code("memo_bomb", nested_pairs(depth), what=f"nested tuples doubling {depth} times: no recursive walk may expand them")
     put("legacy_os_system", legacy_head() + program(call(system, command)) + dumps([]))
     write_views(rng, put)
     write_archives(rng, put)

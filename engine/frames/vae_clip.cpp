@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "engine/residency/needs.h"
+#include "engine/residency/vae_way.h"
 #include "models/vae/latent.h"
 
 namespace wan {
@@ -35,9 +36,11 @@ void ClipDecoder::open(const vae::Vae& vae, const at::Tensor& latent) {
   const Placement& placement = networks_.placement();
   stream_.reset();                   // its caches make room,
   release_cached(placement.device);  // which the driver sees only then
-  stream_.emplace(vae.decoder, vae::Observer(),
-                  networks_.has_small_windows() ? vae::Windows::Shared
-                                                : windows_for(placement, own, available_memory(placement.device)));
+  const int64_t rows = networks_.vae_tile_rows(picture(latent), build.dtype);
+  vae::Windows windows = vae::Windows::Shared;
+  if (rows == 0 && !networks_.has_small_windows()) windows = windows_for(placement, own, networks_.vae_room());
+  if (windows == vae::Windows::Own) networks_.count_vae(own);
+  stream_.emplace(vae.decoder, vae::Observer(), windows, rows);
   half_ = is_half(vae);
 }
 
@@ -66,9 +69,17 @@ at::Tensor ClipDecoder::again_in_float32() {
   return frames;
 }
 
+int64_t told_tile_rows(const Networks& networks, const Extent& picture, const Log& log) {
+  const Placement& placement = networks.placement();
+  const int64_t rows = card_tile_rows(networks.parts(), placement, picture, placement.vae);
+  if (rows > 0) log("vae", {{"tile_rows", rows}, {"reason", "a card of this memory has no room for whole frames"}});
+  return rows;
+}
+
 at::Tensor encode_clip(const vae::Vae& vae, int64_t frames,
-                       const std::function<at::Tensor(int64_t start, int64_t count)>& chunk, const Run& run) {
-  vae::EncoderStream stream(vae.encoder);
+                       const std::function<at::Tensor(int64_t start, int64_t count)>& chunk, const Run& run,
+                       int64_t tile_rows) {
+  vae::EncoderStream stream(vae.encoder, {}, /*reuse=*/true, tile_rows);
   std::vector<at::Tensor> latents;
   for (int64_t start = 0; start < frames; start += start == 0 ? 1 : 4) {
     run.progress.at({Stage::Encode, int64_t(latents.size()), (frames - 1) / 4 + 1, "", run.label});
@@ -77,17 +88,21 @@ at::Tensor encode_clip(const vae::Vae& vae, int64_t frames,
   return at::cat(latents, 1);
 }
 
-at::Tensor pixel_latent(const vae::Vae& vae, const at::Tensor& pixels, const Run& run) {
+at::Tensor pixel_latent(const vae::Vae& vae, const at::Tensor& pixels, const Run& run, int64_t tile_rows) {
   at::Device device = vae.encoder.conv1.weight.device();
   auto chunk = [&](int64_t start, int64_t count) { return pixels.narrow(1, start, count).to(device); };
-  return encode_clip(vae, pixels.size(1), chunk, run);
+  return encode_clip(vae, pixels.size(1), chunk, run, tile_rows);
 }
 
-at::Tensor encode_in_range(Networks& networks, const std::function<at::Tensor(const vae::Vae&)>& encode) {
+at::Tensor encode_in_range(Networks& networks, const Extent& picture,
+                           const std::function<at::Tensor(const vae::Vae& vae, int64_t tile_rows)>& encode) {
+  const auto encode_by = [&](const vae::Vae& vae) {
+    return encode(vae, networks.vae_tile_rows(picture, vae.encoder.build.dtype));
+  };
   const vae::Vae& vae = networks.vae();
   const bool half = is_half(vae);
-  at::Tensor latent = encode(vae);
-  return !half || is_finite(latent) ? latent : encode(wide_alone(networks));
+  at::Tensor latent = encode_by(vae);
+  return !half || is_finite(latent) ? latent : encode_by(wide_alone(networks));
 }
 
 }  // namespace wan

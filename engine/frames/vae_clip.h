@@ -34,14 +34,22 @@ class ClipDecoder {
   bool half_ = false;
 };
 
+/// Rows of the tiles that a card without room for whole frames decodes in, for the record of the video: they have other
+/// last bits, so that it is logged, too. 0: whole frames, or a CPU, where tiles change nothing. Throws ModelError.
+int64_t told_tile_rows(const Networks& networks, const Extent& picture, const Log& log);
+
 /// Encodes a clip of `frames` frames, 4n + 1, chunk by chunk: chunk(start, count) gives [3, count, H, W] in [-1, 1].
 /// Returns the normalised latent [16, n + 1, H/8, W/8] on the VAE's device. Progress is asked before each chunk.
+/// `tile_rows` as vae::EncoderStream has it.
 at::Tensor encode_clip(const vae::Vae& vae, int64_t frames,
-                       const std::function<at::Tensor(int64_t start, int64_t count)>& chunk, const Run& run);
+                       const std::function<at::Tensor(int64_t start, int64_t count)>& chunk, const Run& run,
+                       int64_t tile_rows = 0);
 /// The same of pixels [3, F, H, W] in [-1, 1], on any device.
-at::Tensor pixel_latent(const vae::Vae& vae, const at::Tensor& pixels, const Run& run);
+at::Tensor pixel_latent(const vae::Vae& vae, const at::Tensor& pixels, const Run& run, int64_t tile_rows = 0);
 
-/// encode(vae) with the VAE of `networks`, and once more in float32 where half precision gave NaN or Inf.
-at::Tensor encode_in_range(Networks& networks, const std::function<at::Tensor(const vae::Vae&)>& encode);
+/// encode(vae, rows of its tiles) with the VAE of `networks` for pictures of this size, and once more in float32 where
+/// half precision gave NaN or Inf.
+at::Tensor encode_in_range(Networks& networks, const Extent& picture,
+                           const std::function<at::Tensor(const vae::Vae& vae, int64_t tile_rows)>& encode);
 
 }  // namespace wan

@@ -34,7 +34,7 @@ Inputs load_images(const Request& request, const InputFiles& files, Notes& notes
 }
 
 at::Tensor image_condition(const vae::Vae& vae, const at::Tensor& image, const at::Tensor& last_image, int64_t frames,
-                           const Run& run) {
+                           const Run& run, int64_t tile_rows) {
   at::Device device = vae.encoder.conv1.weight.device();
   at::Tensor grey = at::zeros({image.size(0), 4, image.size(1), image.size(2)}, image.options().device(device));
   at::Tensor first = image.to(device).unsqueeze(1);
@@ -45,7 +45,7 @@ at::Tensor image_condition(const vae::Vae& vae, const at::Tensor& image, const a
     end.select(1, count - 1).copy_(last_image);
     return end;
   };
-  at::Tensor latent = encode_clip(vae, frames, chunk, run);
+  at::Tensor latent = encode_clip(vae, frames, chunk, run, tile_rows);
   at::Tensor mask = at::zeros_like(latent.narrow(0, 0, 4));
   mask.select(1, 0).fill_(1);
   // Four frames share a latent frame; only the last of them is given.
@@ -55,8 +55,10 @@ at::Tensor image_condition(const vae::Vae& vae, const at::Tensor& image, const a
 
 Encoded encode_images(Networks& networks, const Request& request, const Inputs& inputs, const Run& run) {
   Encoded encoded;
-  encoded.conditioning.image = encode_in_range(networks, [&](const vae::Vae& vae) {
-    return image_condition(vae, inputs.image, inputs.last_image, request.rendered_frames(), run);
+  const int64_t frames = request.rendered_frames();
+  const Extent extent{frames, inputs.image.size(1), inputs.image.size(2)};
+  encoded.conditioning.image = encode_in_range(networks, extent, [&](const vae::Vae& vae, int64_t tile_rows) {
+    return image_condition(vae, inputs.image, inputs.last_image, frames, run, tile_rows);
   });
   return encoded;
 }

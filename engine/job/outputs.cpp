@@ -14,10 +14,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What a record says but for the attention, which follows from the card, and the notes, which follow from the inputs.
+/// What a record says but for the attention and the VAE's tiles, which follow from the card, and the notes, which follow
+/// from the inputs.
 nlohmann::json comparable(Record record, uint64_t seed) {
   record.request.seed = seed;
   record.attention.clear();
+  record.vae_tile_rows = 0;
   record.notes.clear();
   for (FileIdentity& file : record.files) file.rule.clear();  // found in another way, it is the same file
   return nlohmann::json::parse(to_text(record));

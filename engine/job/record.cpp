@@ -82,6 +82,7 @@ Record make_record(const Request& request, const Placement& placement, std::vect
           .dtype = placement.dtype == at::kBFloat16 ? "bf16" : "float32",
           .noise_device = word(placement.noise),
           .vae_dtype = placement.vae == at::kHalf ? "float16" : "float32",
+          .vae_tile_rows = 0,
           .rotation = is_int8(placement.precision) ? kRotation : "",
           .attention = {},
           .files = std::move(files),
@@ -102,6 +103,7 @@ std::string to_text(const Record& record, Metadata level) {
                                  {"dtype", record.dtype},
                                  {"noise_device", record.noise_device},
                                  {"vae_dtype", record.vae_dtype}};
+  if (record.vae_tile_rows > 0) json["vae_tile_rows"] = record.vae_tile_rows;
   if (!record.rotation.empty()) json["rotation"] = record.rotation;
   if (!record.attention.empty()) json["attention"] = record.attention;
   json["files"] = stored_files(record.files, level);
@@ -123,6 +125,7 @@ Record parse_record(const std::string& text, const std::string& field) {
                   .dtype = json.at("dtype"),
                   .noise_device = json.at("noise_device"),
                   .vae_dtype = json.value("vae_dtype", "float32"),
+                  .vae_tile_rows = json.value("vae_tile_rows", int64_t(0)),
                   .rotation = json.value("rotation", ""),
                   .attention = json.value("attention", std::map<std::string, std::string>()),
                   .files = {}};

@@ -41,8 +41,10 @@ void write_frames(const std::string& out, const VideoFormat& format, int64_t cou
 
 void write_video(Networks& networks, const SavedLatents& saved, const std::string& out, const OutputOptions& options,
                  const Run& run) {
-  const VideoFormat format = format_of(saved.record, saved.latents.size(2) * vae::kPixels,
-                                       saved.latents.size(3) * vae::kPixels, saved.audio_from);
+  const Extent extent{saved.frames, saved.latents.size(2) * vae::kPixels, saved.latents.size(3) * vae::kPixels};
+  Record record = saved.record;
+  record.vae_tile_rows = told_tile_rows(networks, extent, run.log);
+  const VideoFormat format = format_of(record, extent.height, extent.width, saved.audio_from);
   write_frames(out, format, saved.frames, options,
                [&](const auto& take) { decode_frames(networks, saved.latents, saved.frames, run, take); });
 }

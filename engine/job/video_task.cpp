@@ -125,18 +125,21 @@ Inputs load_video(const Request& request, const InputFiles& files, Notes& notes)
   return inputs;
 }
 
-at::Tensor video_latent(const vae::Vae& vae, const at::Tensor& frames, const Run& run) {
+at::Tensor video_latent(const vae::Vae& vae, const at::Tensor& frames, const Run& run, int64_t tile_rows) {
   at::Device device = vae.encoder.conv1.weight.device();
   auto chunk = [&](int64_t start, int64_t count) {
     at::Tensor rgb = frames.narrow(0, start, count).to(device, at::kFloat);
     return rgb.div_(255).mul_(2).sub_(1).permute({3, 0, 1, 2});
   };
-  return encode_clip(vae, frames.size(0), chunk, run);
+  return encode_clip(vae, frames.size(0), chunk, run, tile_rows);
 }
 
 Encoded encode_video(Networks& networks, const Request&, const Inputs& inputs, const Run& run) {
   Encoded encoded;
-  encoded.clean = encode_in_range(networks, [&](const vae::Vae& vae) { return video_latent(vae, inputs.video, run); });
+  const Extent extent{inputs.video.size(0), inputs.video.size(1), inputs.video.size(2)};
+  encoded.clean = encode_in_range(networks, extent, [&](const vae::Vae& vae, int64_t tile_rows) {
+    return video_latent(vae, inputs.video, run, tile_rows);
+  });
   return encoded;
 }
 

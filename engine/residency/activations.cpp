@@ -11,7 +11,10 @@ uint64_t Activations::most() const {
 void Activations::widen(const Activations& other) {
   text = std::max(text, other.text);
   denoise = std::max(denoise, other.denoise);
+  const auto least = [](const Activations& of) { return of.vae_tiles > 0 ? of.vae_tiles : of.vae; };
+  const uint64_t tiles = std::max(least(*this), least(other));
   vae = std::max(vae, other.vae);
+  vae_tiles = tiles < vae ? tiles : 0;
   switches = switches || other.switches;
 }
 
@@ -32,10 +35,16 @@ uint64_t Activations::of(Network network) const {
 }
 
 Activations activations_of(const Workload& workload) {
-  const Demand demand = workload.demand(workload.extent);
+  return activations_of(workload, workload.demand(workload.extent));
+}
+
+Activations activations_of(const Workload& workload, const Demand& demand) {
+  const uint64_t whole = std::max(demand.encode, demand.vae_shared),
+                 tiles = std::max(demand.encode_tiles, demand.vae_tiles);
   return {.text = demand.text,
           .denoise = demand.denoise,
-          .vae = std::max(demand.encode, demand.vae_shared),
+          .vae = whole > 0 ? whole : tiles,
+          .vae_tiles = whole > 0 ? tiles : 0,
           .switches = workload.high_steps > 0 && workload.low_steps > 0};
 }
 

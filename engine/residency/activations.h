@@ -11,7 +11,8 @@ namespace wan {
 /// In bytes: of the largest job that the networks are for.
 struct Activations {
   uint64_t text = 0, denoise = 0, vae = 0;
-  bool switches = false;  // whether a job has steps of both experts
+  uint64_t vae_tiles = 0;  // of the VAE in tiles, where it may take them instead of whole frames
+  bool switches = false;   // whether a job has steps of both experts
 
   uint64_t most() const;
   /// Becomes that of the larger of both, one by one.
@@ -20,7 +21,8 @@ struct Activations {
   uint64_t of(Network network) const;
 };
 
-/// Those that the planner counts with, at the workload's size.
+/// Those that the planner counts with: of a demand of the workload (demand_on), or of its demand at its size.
+Activations activations_of(const Workload& workload, const Demand& demand);
 Activations activations_of(const Workload& workload);
 
 }  // namespace wan

@@ -5,6 +5,7 @@
 #include "engine/residency/plan.h"
 #include "engine/residency/probed_machine.h"
 #include "engine/residency/request_workload.h"
+#include "engine/residency/vae_way.h"
 
 namespace wan {
 
@@ -13,9 +14,10 @@ namespace {
 /// `check` throws InvalidRequest where the workload has no room.
 template <typename Check>
 Fit fit_of(const Workload& workload, const Placement& placement, Check check) {
-  Fit fit{activations_of(workload), {}};
+  const Machine machine = probed_machine(placement, /*measure=*/false);
+  Fit fit{activations_of(workload, demand_on(workload, machine, workload.extent)), {}};
   try {
-    check(workload, probed_machine(placement, /*measure=*/false));
+    check(workload, machine);
   } catch (const InvalidRequest&) {
     fit.refusal = std::current_exception();
   }

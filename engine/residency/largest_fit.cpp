@@ -8,6 +8,7 @@
 #include "engine/base/text.h"
 #include "engine/request/geometry.h"
 #include "engine/residency/placed_blocks.h"
+#include "engine/residency/vae_way.h"
 
 namespace wan {
 
@@ -55,6 +56,16 @@ std::optional<Extent> most_frames(const Workload& workload, const Machine& machi
   return std::nullopt;
 }
 
+/// Throws InvalidRequest where a card takes tiles and the host has no room for what they wait with.
+void check_parked(const Workload& workload, const Machine& machine) {
+  const Demand demand = demand_on(workload, machine, workload.extent);
+  const uint64_t needed = kProgramBytes + demand.parked;
+  if (!machine.is_card || machine.stands_in || demand.vae_shared > 0 || machine.host_available >= needed) return;
+  throw InvalidRequest("memory", "must have " + gigabytes(needed) + " of host memory for the VAE in tiles at " +
+                                     text_of(workload.extent) + ", got " + gigabytes(machine.host_available) +
+                                     " available; end other programs, or take a smaller size");
+}
+
 std::string device_text(const Machine& machine) {
   if (!machine.is_card) return gigabytes(machine.budget) + " free on " + machine.device;
   std::string text = gigabytes(machine.budget) + " of " + machine.device;
@@ -65,15 +76,17 @@ std::string device_text(const Machine& machine) {
 }  // namespace
 
 std::optional<Shortage> shortage(const Workload& workload, const Machine& machine, const Extent& extent) {
-  const Demand demand = workload.demand(extent);
+  const Demand demand = demand_on(workload, machine, extent);
+  const auto less = [](uint64_t whole, uint64_t tiles) {
+    return whole > 0 && tiles > 0 ? std::min(whole, tiles) : std::max(whole, tiles);
+  };
   const auto least = [&](Network network) { return least_of(workload, machine, network); };
   const uint64_t transformer = std::max({least(Network::HighNoise), least(Network::LowNoise), least(Network::Speech)});
   const uint64_t vae = least(Network::Vae);
-  uint64_t decode = demand.vae_shared;
-  if (demand.vae_tiles > 0) decode = std::min(decode, demand.vae_tiles);
+  const uint64_t encode = less(demand.encode, demand.encode_tiles), decode = less(demand.vae_shared, demand.vae_tiles);
   const uint64_t text = least(Network::TextEncoder) + demand.text;
   const std::vector<Shortage> needs = {{"text", workload.text_on_host && machine.is_card ? 0 : text},
-                                       {"encode", demand.encode > 0 ? vae + demand.encode : 0},
+                                       {"encode", encode > 0 ? vae + encode : 0},
                                        {"denoise", transformer + demand.denoise},
                                        {"decode", vae + decode}};
   const auto most = std::max_element(needs.begin(), needs.end(),
@@ -94,7 +107,7 @@ void check_room(const Workload& workload, const Machine& machine) {
                                        gigabytes(machine.host_available) +
                                        " available; end other programs, or raise the limit of the control group");
   const std::optional<Shortage> missing = shortage(workload, machine, workload.extent);
-  if (!missing) return;
+  if (!missing) return check_parked(workload, machine);
   const std::string fits = largest_fit(workload, machine);
   const bool streams = machine.is_card && (missing->phase == "denoise" || missing->phase == "text");
   throw InvalidRequest(machine.budget_field,

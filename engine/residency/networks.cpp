@@ -66,7 +66,7 @@ const Model& Networks::get(Slot<Model>& slot, Network network, Build build) {
     load(slot, network, nullptr, build);
   }
   if (counted && entered_ != network) {
-    working_ = placement_.budget->take(activations_.of(network), name(network));
+    working_ = placement_.budget->take(working_of(network), name(network));
     entered_ = network;
   } else if (counted) {
     placement_.budget->touch(name(network));

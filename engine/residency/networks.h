@@ -60,6 +60,13 @@ class Networks {
   bool make_room(bool first);
   /// Whether the VAE is to have its smallest windows: a step of the ladder.
   bool has_small_windows() const { return small_windows_; }
+  /// Rows of the tiles in which the VAE computes frames of this size in this dtype; 0: whole frames. On a CPU under a
+  /// budget tiles are taken where whole frames have no room, and as a step of the ladder: they have the same bytes. On a
+  /// card, where they have not, its model decides (card_takes_tiles).
+  int64_t vae_tile_rows(const Extent& picture, at::ScalarType dtype);
+  /// What the VAE, which was asked for last, may take for its activations; and that it takes so much.
+  uint64_t vae_room() const;
+  void count_vae(uint64_t activations);
 
   /// How often an expert was brought in: a batch in phases needs each once.
   int64_t expert_loads() const { return expert_loads_; }
@@ -90,9 +97,13 @@ class Networks {
   /// Memory for the blocks of a network that is about to be loaded; null for one without blocks. Throws InvalidRequest
   /// where it has no room.
   std::optional<Streaming> place(Network network);
-  std::optional<Lying> lying_of(Network network, const NetworkSizes& sizes) const;
+  std::optional<Lying> lying_of(Network network, const NetworkSizes& sizes);
+  /// Activations that are counted while it works.
+  uint64_t working_of(Network network);
+  /// Of a VAE that may compute in both ways.
+  bool chooses_tiles();
   /// In one memory with the low-noise expert; nothing where that is not to be.
-  std::optional<Lying> shared_lying(const NetworkSizes& both, const std::optional<Lying>& alone) const;
+  std::optional<Lying> shared_lying(const NetworkSizes& both, const std::optional<Lying>& alone);
   /// What images of blocks may take of the host's memory from now on: as the planner counts, of what is available now.
   void share_host();
   [[noreturn]] void refuse(Network network);
@@ -118,7 +129,7 @@ class Networks {
   DeviceBudget::Lease working_;
   std::map<Network, int64_t> kept_;       // blocks that a network keeps, as it was last placed
   std::map<Network, int64_t> most_kept_;  // that it may keep: the ladder
-  bool shares_memory_ = false, small_windows_ = false;
+  bool shares_memory_ = false, small_windows_ = false, tiles_ = false;
 
   Slot<Umt5Encoder> text_encoder_;
   Slot<WanModel> high_, low_;

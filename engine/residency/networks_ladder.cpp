@@ -25,8 +25,14 @@ bool Networks::make_room(bool first) {
     return true;
   }
   drop(network);
-  if (network != Network::Vae || std::exchange(small_windows_, true)) return false;
-  step("ran out: the VAE takes its smallest windows");
+  if (network != Network::Vae) return false;
+  if (!std::exchange(small_windows_, true)) {
+    step("ran out: the VAE takes its smallest windows");
+    return true;
+  }
+  // On a card tiles have other last bits: what happens to be free must not decide about them.
+  if (!placement_.device.is_cpu() || activations_.vae_tiles == 0 || std::exchange(tiles_, true)) return false;
+  step("ran out: the VAE computes in tiles");
   return true;
 }
 

@@ -6,6 +6,7 @@
 #include "engine/base/text.h"
 #include "engine/residency/machine.h"
 #include "engine/residency/networks.h"
+#include "engine/residency/vae_way.h"
 
 namespace wan {
 
@@ -72,15 +73,40 @@ void Networks::enter(Network network) {
   if (keep_ != Keep::All) drop_others(network);
 }
 
-std::optional<Lying> Networks::lying_of(Network network, const NetworkSizes& sizes) const {
+bool Networks::chooses_tiles() {
+  if (!placement_.budget || activations_.vae_tiles == 0) return false;
+  if (tiles_) return true;
+  return keep_ != Keep::All && sizes_of(Network::Vae).device() + activations_.vae > placement_.budget->limit();
+}
+
+uint64_t Networks::working_of(Network network) {
+  return network == Network::Vae && chooses_tiles() ? activations_.vae_tiles : activations_.of(network);
+}
+
+int64_t Networks::vae_tile_rows(const Extent& picture, at::ScalarType dtype) {
+  if (placement_.device.is_cpu()) return chooses_tiles() ? vae::kTileRows : 0;
+  return card_tile_rows(parts_, placement_, picture, dtype);
+}
+
+uint64_t Networks::vae_room() const {
+  return placement_.budget ? placement_.budget->free() + working_.bytes() : available_memory(placement_.device);
+}
+
+void Networks::count_vae(uint64_t activations) {
+  if (!placement_.budget) return;
+  working_ = {};
+  working_ = placement_.budget->take(activations, name(Network::Vae));
+}
+
+std::optional<Lying> Networks::lying_of(Network network, const NetworkSizes& sizes) {
   // What the last network computes in will have gone.
-  const uint64_t taken = activations_.of(network), free = placement_.budget->free() + working_.bytes();
+  const uint64_t taken = working_of(network), free = placement_.budget->free() + working_.bytes();
   const auto most = most_kept_.find(network);
   if (taken > free) return std::nullopt;
   return lying_for(sizes, free - taken, most == most_kept_.end() ? INT64_MAX : most->second);
 }
 
-std::optional<Lying> Networks::shared_lying(const NetworkSizes& both, const std::optional<Lying>& alone) const {
+std::optional<Lying> Networks::shared_lying(const NetworkSizes& both, const std::optional<Lying>& alone) {
   const std::optional<Lying> shared = lying_of(Network::HighNoise, both);
   if (!shared || !alone) return shared;
   const auto blocks = int64_t(both.blocks.size());
@@ -88,7 +114,7 @@ std::optional<Lying> Networks::shared_lying(const NetworkSizes& both, const std:
 }
 
 void Networks::refuse(Network network) {
-  const uint64_t working = activations_.of(network), weights = least_bytes(sizes_of(network));
+  const uint64_t working = working_of(network), weights = least_bytes(sizes_of(network));
   throw InvalidRequest(placement_.budget->field(),
                        "must be at least " + gigabytes(weights + working) + ": for the " + name(network) + " " +
                            gigabytes(weights) +

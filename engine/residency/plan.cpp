@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "engine/residency/activations.h"
 #include "engine/residency/cost_model.h"
 #include "engine/residency/largest_fit.h"
 #include "engine/residency/network_time.h"
@@ -14,7 +15,7 @@ namespace {
 class Planner {
  public:
   Planner(const Workload& workload, const Machine& machine)
-      : work_(workload), machine_(machine), demand_(workload.demand(workload.extent)) {
+      : work_(workload), machine_(machine), demand_(demand_on(workload, machine, workload.extent)) {
     const HostShare share = host_share(machine);
     plan_.pinned_bytes = share.ring;
     host_ = share.images;
@@ -27,12 +28,15 @@ class Planner {
     choose_vae();
     text();
     if (has(Network::AudioEncoder)) sound();
-    if (demand_.encode > 0) vae_phase("encode", demand_.encode, demand_.encode_work);
+    if (demand_.encode + demand_.encode_tiles > 0) {
+      const bool tiles = demand_.encode == 0 || (demand_.encode_tiles > 0 && !has_room_for_vae(demand_.encode));
+      vae_phase("encode", tiles ? demand_.encode_tiles : demand_.encode, demand_.encode_work, tiles);
+    }
     if (has(Network::Speech))
       speech();
     else
       experts();
-    vae_phase("decode", vae_bytes_of(plan_.vae), demand_.decode_work * double(work_.clips));
+    vae_phase("decode", vae_bytes_of(plan_.vae), demand_.decode_work * double(work_.clips), plan_.vae == VaeWay::Tiles);
     for (PhasePlan& phase : plan_.phases) finish(phase);
     return std::move(plan_);
   }
@@ -49,7 +53,7 @@ class Planner {
 
   /// What lies on the device in more than one phase.
   void choose_residents() {
-    const uint64_t working = std::max({demand_.text, demand_.denoise, demand_.encode, demand_.vae_shared});
+    const uint64_t working = activations_of(work_, demand_).most();
     const Keep keep = keep_for(work_.networks, working, demand_.denoise, machine_.budget);
     plan_.keeps_all = keep == Keep::All;
     plan_.keeps_experts = has(Network::HighNoise) && keep != Keep::One;
@@ -57,11 +61,14 @@ class Planner {
       for (const auto& [network, unused] : work_.networks) resident_ += whole(network);
   }
 
+  bool has_room_for_vae(uint64_t bytes) const {
+    return (plan_.keeps_all ? resident_ : whole(Network::Vae)) + bytes <= machine_.budget;
+  }
+
   void choose_vae() {
-    const uint64_t beside = plan_.keeps_all ? resident_ : whole(Network::Vae);
     for (const VaeWay way : {VaeWay::Own, VaeWay::Shared, VaeWay::Tiles}) {
       plan_.vae = way;
-      if (const uint64_t bytes = vae_bytes_of(way); bytes > 0 && beside + bytes <= machine_.budget) return;
+      if (const uint64_t bytes = vae_bytes_of(way); bytes > 0 && has_room_for_vae(bytes)) return;
     }
   }
 
@@ -132,7 +139,7 @@ class Planner {
     phase.load_seconds = double(network.file()) / machine_.disk;
   }
 
-  void vae_phase(const char* name, uint64_t activations, const Work& work) {
+  void vae_phase(const char* name, uint64_t activations, const Work& work, bool tiles) {
     PhasePlan& phase = begin(name, activations);
     const NetworkSizes& network = sizes(Network::Vae);
     NetworkPlan whole;
@@ -141,7 +148,15 @@ class Planner {
     phase.networks.push_back(whole);
     phase.load_seconds = loaded_vae_ ? 0 : load_of(network, whole);
     loaded_vae_ = plan_.keeps_all;
-    phase.compute_seconds = phase.seconds = seconds(work);
+    phase.compute_seconds = phase.seconds = seconds(work) * (tiles ? demand_.tile_work : 1);
+    phase.in_tiles = tiles;
+    if (!tiles) return;
+    phase.networks.back().host_bytes = demand_.parked;
+    const double times = 2 * double((work_.extent.frames + 3) / 4 * work_.clips);  // to the device and back
+    phase.streamed_bytes = uint64_t(times * double(demand_.parked));
+    phase.copy_seconds = double(phase.streamed_bytes) / machine_.link_pageable;
+    phase.seconds += phase.copy_seconds;
+    phase.hidden = false;
   }
 
   /// The steps of a transformer whose weights lie as `placed` says.
@@ -240,11 +255,6 @@ class Planner {
 };
 
 }  // namespace
-
-const char* vae_way_name(VaeWay way) {
-  constexpr const char* kNames[] = {"own windows", "shared windows", "tiles"};
-  return kNames[size_t(way)];
-}
 
 uint64_t Plan::device_bytes() const {
   uint64_t most = 0;

@@ -1,6 +1,6 @@
 // Where every weight of every network lies in each phase of a job, and what that costs. Pure arithmetic: the same
 // workload and the same machine give the same plan, here or elsewhere. A plan decides where weights lie and never a
-// number: all plans give equal bytes.
+// number: all plans give equal bytes, but for the VAE's tiles on a card, which follow from the card's memory as a whole.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 
 #include "engine/residency/machine.h"
 #include "engine/residency/placed_blocks.h"
+#include "engine/residency/vae_way.h"
 #include "engine/residency/workload.h"
 
 namespace wan {
@@ -25,23 +26,16 @@ struct PhasePlan {
   double compute_seconds = 0;         // products, attention and memory traffic
   double copy_seconds = 0;            // the link or the disk behind it is busy so long
   double seconds = 0;                 // of the whole phase: loading, and computing with what of the copies is seen
+  bool in_tiles = false;              // the VAE computes in tiles, and their caches are what goes through the link
   bool hidden = true;                 // every copy ends before its use, those of the first forward's first slots aside
 };
 
-/// How the VAE goes through a clip. All give equal bytes.
-enum class VaeWay {
-  Own,     // each convolution keeps windows of its own
-  Shared,  // windows are shared
-  Tiles,   // the last stages in tiles with their receptive field as halo: the last resort
-};
-const char* vae_way_name(VaeWay way);  // "own windows", "shared windows", "tiles"
-
 struct Plan {
-  std::vector<PhasePlan> phases;   // in their order
-  bool keeps_all = false;          // every network is on the device in every phase, for the next job, too
-  bool keeps_experts = false;      // both experts are there in both their phases
-  bool prefetches_expert = false;  // the low-noise expert's blocks come in during the last high-noise step
-  VaeWay vae = VaeWay::Shared;
+  std::vector<PhasePlan> phases;    // in their order
+  bool keeps_all = false;           // every network is on the device in every phase, for the next job, too
+  bool keeps_experts = false;       // both experts are there in both their phases
+  bool prefetches_expert = false;   // the low-noise expert's blocks come in during the last high-noise step
+  VaeWay vae = VaeWay::Shared;      // of decoding
   uint64_t pinned_bytes = 0;        // of the ring of pinned buffers
   double seconds = 0;               // of all phases
   std::vector<std::string> advice;  // what would make it faster, with how much; one sentence each

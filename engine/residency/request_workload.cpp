@@ -6,6 +6,7 @@
 #include "engine/residency/needs.h"
 #include "engine/residency/network_sizes.h"
 #include "engine/residency/open_network.h"
+#include "engine/residency/vae_way.h"
 
 namespace wan {
 
@@ -77,6 +78,10 @@ Demand decode_demand(int64_t vae_width, const Extent& extent, const Placement& p
   Demand demand;
   demand.vae_shared = vae_bytes(vae_width, extent, placement.vae);
   if (!placement.device.is_cpu()) demand.vae_own = vae_bytes(vae_width, extent, placement.vae, vae::Windows::Own);
+  const TileNeeds tiles = tile_needs(vae_width, extent, placement.vae);
+  demand.vae_tiles = tiles.device;
+  demand.parked = tiles.parked;
+  demand.tile_work = tiles.work;
   return demand;
 }
 
@@ -87,6 +92,7 @@ Demand demand_of(const Shapes& shapes, const Extent& extent, const Work& text_wo
   demand.denoise = denoise_bytes(shapes.config, extent, shapes.placement, shapes.copied) + shapes.widened;
   if (shapes.encodes) {
     demand.encode = demand.vae_shared;
+    demand.encode_tiles = demand.vae_tiles;
     demand.encode_work = vae_work(shapes, extent, kEncodeFlops);
   }
   demand.block = block_work(shapes, tokens);

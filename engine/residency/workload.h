@@ -24,12 +24,16 @@ struct Work {
 
 /// What depends on the video's size.
 struct Demand {
-  uint64_t text = 0, denoise = 0;                       // activations in bytes, of encoding the prompts and of a step
-  uint64_t encode = 0;                                  // of the VAE's encoder; 0 where the job encodes nothing
-  uint64_t vae_own = 0, vae_shared = 0, vae_tiles = 0;  // of the decoder in each way; 0: it has not that way
-  Work block;                                           // of one transformer block and one guidance branch
-  Work rest;                                            // of a forward outside of its blocks
-  Work text_work;                                       // of both prompts through the whole text encoder
+  uint64_t text = 0, denoise = 0;  // activations in bytes, of encoding the prompts and of a step
+  // Of the VAE's encoder, on whole frames and in tiles, and of the decoder in each way. 0: it has not that way, or the
+  // job encodes nothing.
+  uint64_t encode = 0, encode_tiles = 0;
+  uint64_t vae_own = 0, vae_shared = 0, vae_tiles = 0;
+  uint64_t parked = 0;   // bytes on the host that tiles wait with; they cross the link twice with each latent frame
+  double tile_work = 1;  // arithmetic of tiles against that of whole frames
+  Work block;            // of one transformer block and one guidance branch
+  Work rest;             // of a forward outside of its blocks
+  Work text_work;        // of both prompts through the whole text encoder
   Work encode_work, decode_work;
 };
 

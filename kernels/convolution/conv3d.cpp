@@ -4,6 +4,7 @@
 
 #include "kernels/convolution/convolution_check.h"
 #include "kernels/convolution/convolution_cpu.h"
+#include "kernels/linear/linear.h"
 
 namespace wan::kernels {
 namespace {
@@ -110,6 +111,15 @@ Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t
   Tensor y = convolve<Library>(x, taps, offset, time_stride);
   if (is_checked(x)) check_convolution_once(described_conv3d(taps, offset, time_stride), x, y, context);
   return y;
+}
+
+Tensor conv_pixels(const Tensor& x, const Tensor& weight, const Tensor& bias, const Context& context) {
+  TORCH_CHECK(x.dim() == 4 && weight.dim() == 2 && weight.size(1) == x.size(3),
+              "[conv_pixels] x must be [T, H, W, Cin] with the weight's Cin, got ", x.sizes(), " and weight ",
+              weight.sizes());
+  if (!x.is_cpu()) return linear(x, weight, bias, Activation::None, context);
+  const Tensor taps = weight.to(x.scalar_type()).view({weight.size(0), weight.size(1), 1, 1, 1});
+  return convolve_on_cpu(x.contiguous(), taps, bias.to(x.scalar_type()), {0, 0, 0, 0});
 }
 
 Tensor conv2d_down(const Tensor& x, const Tensor& weight, const Tensor& bias, const Context& context) {

@@ -17,6 +17,11 @@ using at::Tensor;
 Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t time_stride = 1,
               const Context& context = default_context());
 
+/// Of single pixels, a linear layer over the channels. On the CPU it goes through the rows as conv3d does.
+///   x [T, H, W, Cin]; weight [Cout, Cin] and bias [Cout]; returns [T, H, W, Cout]
+Tensor conv_pixels(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                   const Context& context = default_context());
+
 /// Halves every frame: 3x3 convolution of stride 2 over the frame with one zero column on the right and one zero row
 /// below.
 ///   x [T, H, W, Cin]; weight [Cout, Cin, 3, 3]; returns [T, H / 2, W / 2, Cout]

@@ -11,25 +11,33 @@ namespace {
 
 using at::Tensor;
 
-// A stripe has this many pixels where there are enough for so many stripes: the library brings the weights into its own
-// order for each, which costs as much as 84 pixels (measured with AVX-512).
-constexpr int64_t kMostPixels = 8192, kFewestPixels = 1024, kStripes = 16;
+// Rows of a frame's result that are one call of the library, counted from the frame's first row. It chooses its blocks by
+// the sizes that it gets: with any other number a part of a frame would not have the bits that it has in the whole frame.
+// The library brings the weights into its own order for each call, which costs as much as 84 pixels (measured with
+// AVX-512): eight rows of a frame of 832 columns are 6,656 pixels.
+constexpr int64_t kRows = kRowsOfAConvolution;
 
-int64_t rows_of_stripe(int64_t frames, int64_t height, int64_t width) {
-  const int64_t pixels = std::clamp(frames * height * width / kStripes, kFewestPixels, kMostPixels);
-  const int64_t stripes = std::clamp<int64_t>(height * width / pixels, 1, height);
-  return (height + stripes - 1) / stripes;
+int64_t stripes_of(int64_t height) {
+  return (height + kRows - 1) / kRows;
 }
 
 /// Windows of one pixel: a matrix product for each frame of the window.
 Tensor convolve_pixels(const Tensor& x, const Tensor& taps, const Tensor& bias, int64_t time_stride) {
-  const int64_t frames = (x.size(0) - taps.size(2)) / time_stride + 1, channels = taps.size(1);
-  std::vector<Product> products;
-  for (int64_t t = 0; t < taps.size(2); ++t) {
-    const Tensor seen = x.narrow(0, t, (frames - 1) * time_stride + 1).slice(0, 0, x.size(0), time_stride);
-    products.push_back({seen.reshape({-1, channels}), taps.select(2, t).reshape({-1, channels}).contiguous()});
-  }
-  return sum_of_products(products, bias).view({frames, x.size(1), x.size(2), taps.size(0)});
+  const int64_t times = taps.size(2), frames = (x.size(0) - times) / time_stride + 1, height = x.size(1),
+                width = x.size(2), in = taps.size(1), out = taps.size(0), stripes = stripes_of(height);
+  std::vector<Tensor> weights;
+  for (int64_t t = 0; t < times; ++t) weights.push_back(taps.select(2, t).reshape({out, in}).contiguous().t());
+  const Tensor y = at::empty({frames, height, width, out}, x.options());
+  in_pieces(frames * stripes, [&](int64_t piece) {
+    const int64_t frame = piece / stripes, row = piece % stripes * kRows, count = std::min(kRows, height - row);
+    const auto part_of = [&](const Tensor& clip, int64_t t) {
+      return clip.select(0, t).narrow(0, row, count).view({count * width, clip.size(3)});
+    };
+    Tensor part = part_of(y, frame);
+    at::addmm_out(part, bias, part_of(x, frame * time_stride), weights[0]);
+    for (int64_t t = 1; t < times; ++t) part.addmm_(part_of(x, frame * time_stride + t), weights[size_t(t)]);
+  });
+  return y;
 }
 
 /// x [1, Cin, (kT,) h, w] and taps lie channels last. ATen would ask oneDNN too, but not for few channels.
@@ -56,13 +64,13 @@ Tensor convolve_on_cpu(const Tensor& x, const Tensor& taps, const Tensor& bias, 
   const int64_t frames = (x.size(0) - times) / windows.time_stride + 1,
                 height = (x.size(1) + windows.top + windows.bottom - taps.size(3)) / stride + 1,
                 width = (x.size(2) + windows.left + windows.right - taps.size(4)) / stride + 1;
-  const int64_t rows = rows_of_stripe(frames, height, width), stripes = (height + rows - 1) / rows;
+  const int64_t stripes = stripes_of(height);
   // One tap in time: a 3-D convolution would take five times longer than the same as 2-D.
   const Tensor weight = times > 1 ? taps.contiguous(at::MemoryFormat::ChannelsLast3d)
                                   : taps.squeeze(2).contiguous(at::MemoryFormat::ChannelsLast);
   const Tensor y = at::empty({frames, height, width, taps.size(0)}, x.options());
   in_pieces(frames * stripes, [&](int64_t piece) {
-    const int64_t frame = piece / stripes, row = piece % stripes * rows, count = std::min(rows, height - row);
+    const int64_t frame = piece / stripes, row = piece % stripes * kRows, count = std::min(kRows, height - row);
     // The rows that its windows see, counted in x; those outside are zeros.
     const int64_t first = row * stride - windows.top, end = (row + count - 1) * stride - windows.top + taps.size(3);
     const int64_t above = std::max<int64_t>(-first, 0), below = std::max<int64_t>(end - x.size(1), 0);

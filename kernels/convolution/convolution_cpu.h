@@ -1,9 +1,14 @@
-// Convolutions of clips on the CPU whose bytes do not depend on the number of threads (kernels/op/pieces.h).
+// Convolutions of clips on the CPU whose bytes do not depend on the number of threads (kernels/op/pieces.h), nor on how
+// many of a frame's rows are there.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 namespace wan::kernels {
+
+/// A part of a frame, of whole rows from a multiple of these on to another or the frame's end, has the bits of the whole
+/// frame where its windows see nothing outside of the part. Rows are those of the result.
+inline constexpr int64_t kRowsOfAConvolution = 8;
 
 /// Where the windows of a convolution lie: zeros around each frame, and steps from one to the next. None in time.
 struct Windows {

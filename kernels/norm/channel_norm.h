@@ -13,6 +13,7 @@ using at::Tensor;
 /// where x is). `activate` false leaves SiLU out: the norm before attention.
 ///   x, out [..., C], equal sizes, contiguous, any float dtypes; out may be a slice of a larger buffer, or x itself
 ///   gamma [C], any float dtype
+/// On the CPU a pixel's bits depend on neither the number of threads nor on how many pixels there are.
 /// Throws c10::Error on other shapes or layouts. Source: RMS_norm, wan/modules/vae2_1.py.
 void channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out,
                        const Context& context = default_context());

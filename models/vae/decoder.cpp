@@ -9,9 +9,10 @@ namespace wan::vae {
 
 DecoderLevel::DecoderLevel(const Scope& at, int64_t number, int64_t in, int64_t out, bool doubles, bool temporal,
                            Build& build)
-    : number(number) {
+    : number(number), slots{build.slots, 0} {
   for (int64_t block = 0; block < 3; ++block) blocks.emplace_back(at / (number + block), block ? out : in, out, build);
   if (doubles) up.emplace(at / (number + 3), out, temporal, build);
+  slots.end = build.slots;
 }
 
 Tensor DecoderLevel::operator()(Tensor x, FrameCache& cache, const Observer& observe) const {
@@ -39,8 +40,27 @@ Decoder::Decoder(const Scope& root, int64_t base, int64_t latent, at::ScalarType
              DecoderLevel(root / "decoder" / "upsamples", 12, base, base, false, false, build)},
       head(root / "decoder" / "head", 0, 2, base, 3, build) {}
 
-DecoderStream::DecoderStream(const Decoder& decoder, Observer observe, Windows windows)
-    : decoder_(decoder), observe_(std::move(observe)), cache_(decoder.build.slots, windows) {}
+DecoderStream::DecoderStream(const Decoder& decoder, Observer observe, Windows windows, int64_t tile_rows)
+    : decoder_(decoder), observe_(std::move(observe)), cache_(decoder.build.slots, windows) {
+  if (tile_rows == 0) return;
+  for (const DecoderLevel& level : decoder.levels) tiled_.emplace_back(level.slots, kDecoderHalo, tile_rows);
+  // The head belongs to the last level: its convolution is the seventh.
+  tiled_.back() = {{decoder.levels.back().slots.first, decoder.head.conv.slot + 1}, kDecoderHalo, tile_rows};
+}
+
+Tensor DecoderStream::level(size_t number, Tensor x) {
+  const auto stage = [&](Tensor x, FrameCache& cache) {
+    x = decoder_.levels[number](std::move(x), cache, observe_);
+    return number + 1 < decoder_.levels.size() ? x : decoder_.head(std::move(x), cache);
+  };
+  return tiled_.empty() ? stage(std::move(x), cache_) : tiled_[number](std::move(x), cache_, stage);
+}
+
+int64_t DecoderStream::parked_bytes() const {
+  int64_t sum = 0;
+  for (const TiledStage& stage : tiled_) sum += stage.parked_bytes();
+  return sum;
+}
 
 Tensor DecoderStream::next(const Tensor& latent) {
   TORCH_CHECK(latent.dim() == 4 && latent.size(0) == decoder_.latent && latent.size(1) == 1 && latent.numel() > 0,
@@ -56,8 +76,8 @@ Tensor DecoderStream::next(const Tensor& latent) {
   x = observed("conv2", decoder_.conv2(denormalise(x).to(decoder_.build.dtype).contiguous()));
   x = observed("conv1", decoder_.input(std::move(x), {}, cache_));
   x = decoder_.middle(std::move(x), cache_, observe_);
-  for (const DecoderLevel& level : decoder_.levels) x = level(std::move(x), cache_, observe_);
-  x = observed("head", decoder_.head(std::move(x), cache_));
+  for (size_t number = 0; number < decoder_.levels.size(); ++number) x = level(number, std::move(x));
+  observed("head", x);
   return computed(x).permute({3, 0, 1, 2}).clamp(-1, 1).contiguous();
 }
 

@@ -20,10 +20,11 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 
 EncoderLevel::EncoderLevel(const Scope& at, int64_t number, int64_t in, int64_t out, bool halves, bool temporal,
                            Build& build)
-    : number(number) {
+    : number(number), slots{build.slots, 0} {
   blocks.emplace_back(at / number, in, out, build);
   blocks.emplace_back(at / (number + 1), out, out, build);
   if (halves) down.emplace(at / (number + 2), out, temporal, build);
+  slots.end = build.slots;
 }
 
 Tensor EncoderLevel::operator()(Tensor x, FrameCache& cache, const Observer& observe) const {
@@ -71,8 +72,27 @@ int64_t Encoder::settled_after(int64_t number, int64_t settled) const {
   return temporal ? std::max<int64_t>(settled - 1, 0) / 2 : settled;
 }
 
-EncoderStream::EncoderStream(const Encoder& encoder, Observer observe, bool reuse)
-    : encoder_(encoder), observe_(std::move(observe)), reuse_(reuse), cache_(encoder.build.slots) {}
+EncoderStream::EncoderStream(const Encoder& encoder, Observer observe, bool reuse, int64_t tile_rows)
+    : encoder_(encoder), observe_(std::move(observe)), reuse_(reuse), cache_(encoder.build.slots) {
+  for (int64_t number = 0; tile_rows != 0 && number < Encoder::kStages - 1; ++number) {
+    Slots slots = encoder.levels[size_t(number)].slots;
+    if (number == 0) slots.first = encoder.input.slot;
+    tiled_.emplace_back(slots, kEncoderHalo, tile_rows);
+  }
+}
+
+Tensor EncoderStream::stage(int64_t number, Tensor x) {
+  if (number >= std::ssize(tiled_)) return encoder_.stage(number, std::move(x), cache_, observe_);
+  return tiled_[size_t(number)](std::move(x), cache_, [&](Tensor part, FrameCache& cache) {
+    return encoder_.stage(number, std::move(part), cache, observe_);
+  });
+}
+
+int64_t EncoderStream::parked_bytes() const {
+  int64_t sum = 0;
+  for (const TiledStage& stage : tiled_) sum += stage.parked_bytes();
+  return sum;
+}
 
 int64_t EncoderStream::settled_frames(const Tensor& clip) {
   const bool repeats = previous_.defined() && same_bits(clip, previous_);
@@ -101,7 +121,7 @@ Tensor EncoderStream::next(const Tensor& chunk) {
     settled = encoder_.settled_after(number, settled);
     const bool reusable = reuse_ && output.defined() && settled >= output.size(0);
     // A stage that is not run keeps its caches, which would come out as they are.
-    x = reusable ? output : encoder_.stage(number, std::move(x), cache_, observe_);
+    x = reusable ? output : stage(number, std::move(x));
     output = repeats ? x : Tensor();
   }
   const Tensor mu = x.narrow(3, 0, encoder_.latent);

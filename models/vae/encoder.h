@@ -2,6 +2,7 @@
 #pragma once
 
 #include "models/vae/layers.h"
+#include "models/vae/tiles.h"
 #include "models/weights/scope.h"
 
 namespace wan::vae {
@@ -14,6 +15,7 @@ struct EncoderLevel {
   Tensor operator()(Tensor x, FrameCache& cache, const Observer& observe) const;
 
   int64_t number;
+  Slots slots;
   std::vector<ResidualBlock> blocks;
   std::optional<Downsample> down;
 };
@@ -46,7 +48,9 @@ struct Encoder {
 class EncoderStream {
  public:
   /// `reuse` false runs every stage on every chunk; the output is the same to the bit.
-  explicit EncoderStream(const Encoder& encoder, Observer observe = {}, bool reuse = true);
+  /// `tile_rows`: the stages but the last are computed in tiles of so many rows (models/vae/tiles.h), for little memory:
+  /// on the CPU the same bits; what they observe is each tile's. 0: on whole frames. Throws c10::Error.
+  explicit EncoderStream(const Encoder& encoder, Observer observe = {}, bool reuse = true, int64_t tile_rows = 0);
   /// chunk [3, t, H, W] in [-1, 1], t = 1 for the first and 4 for all others, H and W multiples of 8 and always the
   /// same
   ///   -> normalised latent frame [16, 1, H / 8, W / 8], (mu - mean) / std, float32 (float64 where the weights are
@@ -54,15 +58,19 @@ class EncoderStream {
   /// Throws c10::Error for other shapes.
   Tensor next(const Tensor& chunk);
   int64_t cache_bytes() const { return cache_.bytes(); }
+  /// Bytes on the host that tiles wait with.
+  int64_t parked_bytes() const;
 
  private:
   int64_t settled_frames(const Tensor& clip);
+  Tensor stage(int64_t number, Tensor x);
 
   const Encoder& encoder_;
   Observer observe_;
   bool reuse_;
   FrameCache cache_;
-  Tensor previous_;  // the chunk before, [t, H, W, 3]
+  std::vector<TiledStage> tiled_;  // of each stage but the last, or empty
+  Tensor previous_;                // the chunk before, [t, H, W, 3]
   int64_t settled_ = 0;
   std::array<Tensor, Encoder::kStages> outputs_;  // of the chunk before, kept while the input repeats
 };

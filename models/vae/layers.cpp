@@ -3,10 +3,10 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <utility>
 
 #include "kernels/attention/attention.h"
 #include "kernels/convolution/conv3d.h"
-#include "kernels/linear/linear.h"
 #include "kernels/norm/channel_norm.h"
 #include "models/weights/scope.h"
 
@@ -93,6 +93,16 @@ void FrameCache::keep(int64_t slot, const Tensor& window) {
     remember(slots_.at(slot), window.narrow(0, window.size(0) - kPast, kPast));
 }
 
+std::vector<Tensor> FrameCache::take(Slots slots) {
+  std::vector<Tensor> held;
+  for (int64_t slot = slots.first; slot < slots.end; ++slot) held.push_back(std::exchange(slots_.at(slot), {}));
+  return held;
+}
+
+void FrameCache::put(Slots slots, std::vector<Tensor> held) {
+  for (size_t i = 0; i < held.size(); ++i) slots_.at(slots.first + int64_t(i)) = std::move(held[i]);
+}
+
 int64_t FrameCache::bytes() const {
   int64_t sum = room_.defined() ? int64_t(room_.nbytes()) : 0;
   for (const Tensor& slot : slots_) sum += slot.defined() ? int64_t(slot.nbytes()) : 0;
@@ -124,7 +134,7 @@ PixelLinear::PixelLinear(const Scope& at, int64_t in, int64_t out, int64_t ones,
     : weight(take_pixel_weight(at, in, out, ones, build)), bias(take(at, "bias", {out}, build)) {}
 
 Tensor PixelLinear::operator()(const Tensor& x) const {
-  return kernels::linear(x, weight.tensor(), bias.tensor(), kernels::Activation::None, weight.context());
+  return kernels::conv_pixels(x, weight.tensor(), bias.tensor(), weight.context());
 }
 
 NormedConv::NormedConv(const Scope& at, int64_t norm, int64_t conv, int64_t in, int64_t out, Build& build)

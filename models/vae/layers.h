@@ -23,6 +23,11 @@ enum class Windows {
   Own,     // a window for each layer, whose last frames move to its front: half of the copies, twice the memory in all
 };
 
+/// Those of `first` to before `end`: of a part of a network.
+struct Slots {
+  int64_t first = 0, end = 0;
+};
+
 /// What the layers remember between the chunks of one clip: the last frames that each temporal convolution saw. A layer
 /// knows its slot; the weights are shared and const, the memory belongs to one stream.
 class FrameCache {
@@ -34,6 +39,10 @@ class FrameCache {
   Tensor window(int64_t slot, at::IntArrayRef shape, const at::TensorOptions& options);
   /// Remembers the last frames of the window, once they are written.
   void keep(int64_t slot, const Tensor& window);
+  /// Gives away what the slots hold, and they hold nothing then.
+  std::vector<Tensor> take(Slots slots);
+  /// Puts back what was taken: of nothing, the slots stay empty.
+  void put(Slots slots, std::vector<Tensor> held);
   /// Bytes held; constant from the third chunk on.
   int64_t bytes() const;
 

@@ -3,9 +3,14 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <map>
+#include <optional>
 
 #include "engine/residency/needs.h"
+#include "engine/residency/vae_way.h"
+#include "models/vae/vae.h"
 #include "models/wan/model.h"
 #include "models/weights/scope.h"
 #include "tests/support/counted_memory.h"
@@ -68,6 +73,68 @@ TEST(RealActivations, AreThoseOfTwoBlocksAtFullWidth) {
   const Extent extent{13, 512, 512};
   ASSERT_EQ(extent.tokens(), 4096);
   expect_near(two, extent, {at::kBFloat16, true});
+}
+
+/// What decoding or encoding in tiles takes of a device: what waits on the host is not counted.
+struct TileMemory {
+  CountedMemory memory;
+  int64_t before = 0, peak = 0;
+
+  template <typename Stream>
+  void look(const Stream& stream) {
+    peak = std::max(peak, memory.peak() - stream.parked_bytes() - before);
+    memory.begin();
+  }
+  void begin() {
+    memory.begin();
+    before = memory.now();
+  }
+};
+
+/// 720p in all but its width, in float32; base width 24.
+void expect_tiles_near(bool decodes) {
+  const c10::InferenceMode inference;
+  constexpr int64_t kBase = 24, kChunks = 3;
+  const Extent extent{4 * kChunks - 3, 720, 64};
+  at::manual_seed(3);
+  const Draw draw = [](at::IntArrayRef shape, Role) { return at::randn(shape).div_(50); };
+  Weights weights(draw);
+  const vae::Vae vae(weights.root(), vae::Widths{.base = kBase});
+  const at::Tensor latent = at::randn({16, 1, 90, 8}), first = at::rand({3, 1, 720, 64}),
+                   later = at::rand({3, 4, 720, 64});
+  TileMemory taken;
+  taken.begin();
+  const auto run = [&](auto& stream, const auto& chunk) {
+    for (int64_t t = 0; t < kChunks; ++t) {
+      stream.next(chunk(t));
+      taken.look(stream);
+    }
+    EXPECT_NEAR(double(stream.parked_bytes()) / double(tile_needs(kBase, extent, at::kFloat).parked), 1, 0.1)
+        << "on the host";
+  };
+  const double said = double(tile_needs(kBase, extent, at::kFloat).device);
+  if (decodes) {
+    std::optional<vae::DecoderStream> stream;
+    stream.emplace(
+        vae.decoder, [&](std::string_view, const at::Tensor&) { taken.look(*stream); }, vae::Windows::Shared,
+        vae::kTileRows);
+    run(*stream, [&](int64_t) { return latent; });
+    EXPECT_NEAR(said / double(taken.peak), 1, 0.1)
+        << "said " << said / 1e6 << " MB, taken " << double(taken.peak) / 1e6 << " MB";
+  } else {
+    std::optional<vae::EncoderStream> stream;
+    stream.emplace(
+        vae.encoder, [&](std::string_view, const at::Tensor&) { taken.look(*stream); }, /*reuse=*/true, vae::kTileRows);
+    run(*stream, [&](int64_t t) { return t == 0 ? first : later; });
+    EXPECT_LE(double(taken.peak), 1.05 * said) << "encoding takes less than decoding";
+  }
+  std::printf("%s: said %.1f MB, taken %.1f MB, whole frames %.1f MB\n", decodes ? "decoding" : "encoding", said / 1e6,
+              double(taken.peak) / 1e6, double(vae_bytes(kBase, extent, at::kFloat)) / 1e6);
+}
+
+TEST(RealActivations, AreThoseOfTheVaeInTiles) {
+  expect_tiles_near(/*decodes=*/true);
+  expect_tiles_near(/*decodes=*/false);
 }
 
 }  // namespace

@@ -121,7 +121,7 @@ class DeviceMemory : public testing::Test {
   static std::pair<uint64_t, uint64_t> limits_of(const Request& request) {
     const Workload work = workload(request);
     Machine nothing;
-    nothing.is_card = true;
+    nothing.is_card = nothing.stands_in = true;
     uint64_t all = activations_of(work).most();
     for (const auto& [network, sizes] : work.networks) all += network == Network::AudioEncoder ? 0 : sizes.device();
     return {shortage(work, nothing, work.extent)->bytes, all};

@@ -1,4 +1,7 @@
 // --device-memory on the CPU, which then stands for a card: whatever the limit, a video has the same bytes.
+#include "engine/frames/vae_clip.h"
+#include "engine/residency/fit.h"
+#include "engine/residency/vae_way.h"
 #include "tests/engine/device_memory_support.h"
 
 namespace wan {
@@ -17,6 +20,58 @@ TEST_F(DeviceMemory, SpeechHasTheSameBytes) {
   expect_the_same_bytes(
       request(Task::S2V, kCheckpoints / "Wan2.2-S2V-14B", {{"num_inference_steps", 2}, {"max_seconds", 0.3}}),
       "speech transformer");
+}
+
+/// A picture of three tiles in height, and a limit between the VAE's tiles and its whole frames.
+TEST_F(DeviceMemory, AVaeWithoutRoomForWholeFramesTakesTiles) {
+  const ModelParts parts = parts_of(kNano, Task::T2V);
+  const Extent extent{9, 272, 48};
+  at::manual_seed(5);
+  const at::Tensor latents = at::randn({16, 3, extent.height / 8, extent.width / 8});
+  const auto decoded = [&](const Placement& placement, const Activations& activations, int64_t& rows) {
+    Networks networks(parts, placement, activations, Log{});
+    ClipDecoder decoder(networks);
+    std::vector<at::Tensor> frames;
+    for (int64_t t = 0; t < latents.size(1); ++t) frames.push_back(decoder.next(latents.narrow(1, t, 1)));
+    rows = networks.vae_tile_rows(extent, at::kFloat);
+    return at::cat(frames, 1);
+  };
+  int64_t rows = -1;
+  const at::Tensor want = decoded(Placement{}, {}, rows);
+  EXPECT_EQ(rows, 0);
+  const Request wanted = request(Task::T2V, kNano);
+  Placement placement = resolve_placement(limited(wanted, 1));
+  const Workload work = decode_workload(parts, extent, placement);
+  const uint64_t weights = work.networks.at(Network::Vae).device();
+  const Demand demand = work.demand(extent);
+  ASSERT_LT(demand.vae_tiles, demand.vae_shared);
+  for (const uint64_t activations : {demand.vae_shared, demand.vae_shared - 1, demand.vae_tiles}) {
+    placement.budget = std::make_shared<DeviceBudget>(weights + activations);
+    const Fit fit = decode_fit(parts, extent, placement);
+    EXPECT_NO_THROW(fit.check());
+    EXPECT_TRUE(decoded(placement, fit.activations, rows).equal(want));
+    EXPECT_EQ(rows, activations == demand.vae_shared ? 0 : vae::kTileRows);
+    EXPECT_EQ(placement.budget->used(), 0u);
+    EXPECT_EQ(placement.budget->peak(), weights + (rows == 0 ? demand.vae_shared : demand.vae_tiles));
+  }
+  placement.budget = std::make_shared<DeviceBudget>(weights + demand.vae_tiles - 1);
+  EXPECT_THROW(decode_fit(parts, extent, placement).check(), InvalidRequest);
+}
+
+TEST_F(DeviceMemory, AJobInTilesHasTheSameBytes) {
+  for (const Task task : {Task::T2V, Task::I2V}) {
+    SCOPED_TRACE(task_name(task));
+    const fs::path model = task == Task::I2V ? kCheckpoints / "Wan2.2-I2V-A14B" : kNano;
+    const Request wanted = request(task, model, {{"width", 32}, {"height", 272}, {"num_inference_steps", 2}});
+    const std::string want = rendered(wanted);
+    const auto [least, all] = limits_of(wanted);
+    Told told, laddered;
+    EXPECT_TRUE(rendered(limited(wanted, least), told) == want);
+    // Three steps of the ladder: the last one takes tiles.
+    EXPECT_TRUE(rendered(limited(wanted, all), laddered, full("VAE", 0, 3)) == want);
+    ASSERT_EQ(laddered.memory.size(), 3u);
+    EXPECT_NE(laddered.memory[2].find("the VAE computes in tiles"), std::string::npos) << laddered.memory[2];
+  }
 }
 
 TEST_F(DeviceMemory, LowerPrecisionAndKeptFormsHaveTheSameBytes) {

@@ -204,6 +204,83 @@ TEST(Plan, TheVaeTakesTheWidestWayThatFits) {
   EXPECT_EQ(plan(tiles, card(18 * kGb)).vae, VaeWay::Tiles);
 }
 
+/// 720p with the VAE in tiles as on an 8 GB card: 13 frames, so that the steps fit, too.
+Workload in_tiles(const Extent& extent) {
+  Workload work = a14b(extent, plans::kQ4);
+  work.demand = [](const Extent& size) {
+    Demand demand = plans::demand(size);
+    const TileNeeds tiles = tile_needs(96, size, at::kHalf);
+    demand.vae_tiles = tiles.device;
+    demand.parked = tiles.parked;
+    demand.tile_work = tiles.work;
+    return demand;
+  };
+  return work;
+}
+
+TEST(Plan, ACardTakesTilesByItsModelAndNotByWhatIsFree) {
+  const Extent short720p{13, 720, 1280};
+  const Workload work = in_tiles(short720p);
+  constexpr uint64_t kGiB = uint64_t(1) << 30;
+  Machine small = card(6 * kGb), large = card(6 * kGb), spare = card(6 * kGb);
+  small.device_total = 8 * kGiB - 300'000'000;  // as a driver has it
+  large.device_total = 10 * kGiB;
+  spare.device_total = 8 * kGiB;
+  spare.device_free = spare.budget = 20 * kGb;  // what no such card has
+  const Plan made = plan(work, small);
+  EXPECT_EQ(made.vae, VaeWay::Tiles);
+  EXPECT_EQ(plan(work, spare).vae, VaeWay::Tiles);
+  ASSERT_TRUE(shortage(work, large, short720p)) << "whole frames have no room in what is free";
+  EXPECT_EQ(shortage(work, large, short720p)->phase, "decode");
+  large.budget = 9 * kGb;
+  EXPECT_EQ(plan(work, large).vae, VaeWay::Shared);
+  EXPECT_FALSE(card_takes_tiles(7 * kGb, small.device_total));
+}
+
+TEST(Plan, TilesTakeLessTakeLongerAndWaitOnTheHost) {
+  const Extent short720p{13, 720, 1280};
+  const Workload work = in_tiles(short720p);
+  Machine machine = card(9 * kGb);
+  const Plan whole = plan(work, machine);
+  machine.device_total = uint64_t(8) << 30;
+  const Plan tiles = plan(work, machine);
+  const PhasePlan &as_whole = *whole.phase("decode"), &in_parts = *tiles.phase("decode");
+  EXPECT_LT(double(in_parts.activations), 0.35 * double(as_whole.activations));
+  EXPECT_FALSE(as_whole.in_tiles);
+  EXPECT_TRUE(in_parts.in_tiles);
+  EXPECT_GT(in_parts.host_bytes, as_whole.host_bytes + 4 * kGb);
+  EXPECT_GT(in_parts.compute_seconds, 1.05 * as_whole.compute_seconds);
+  EXPECT_LT(in_parts.compute_seconds, 1.2 * as_whole.compute_seconds);
+  // Four latent frames, to the card and back.
+  EXPECT_EQ(in_parts.streamed_bytes, 8 * tile_needs(96, short720p, at::kHalf).parked);
+  EXPECT_NEAR(
+      in_parts.seconds,
+      in_parts.load_seconds + in_parts.compute_seconds + double(in_parts.streamed_bytes) / machine.link_pageable, 1e-9);
+  set_host(machine, 6 * kGb);
+  try {
+    plan(work, machine);
+    ADD_FAILURE() << "the tiles' caches fit nowhere";
+  } catch (const InvalidRequest& refused) {
+    const std::string& line = refused.errors.at(0).wrong;
+    EXPECT_TRUE(line.starts_with("must have ")) << line;
+    EXPECT_NE(line.find(" of host memory for the VAE in tiles at 1280x720 with 13 frames, got 6.00 GB available; "),
+              std::string::npos)
+        << line;
+  }
+}
+
+TEST(Plan, TheLargestSettingKnowsOfTiles) {
+  const Workload work = in_tiles({5, 2160, 3840});
+  Workload without = work;
+  without.demand = plans::demand;
+  Machine machine = card(6 * kGb);
+  machine.stands_in = true;
+  EXPECT_FALSE(shortage(work, machine, {5, 720, 1280}));
+  EXPECT_TRUE(shortage(without, machine, {5, 720, 1280}));
+  EXPECT_TRUE(largest_fit(work, machine).starts_with("1280x720 with 5 frames")) << largest_fit(work, machine);
+  EXPECT_FALSE(largest_fit(without, machine).starts_with("1280x720")) << largest_fit(without, machine);
+}
+
 TEST(Plan, ARefusalNamesBothNumbersAndTheLargestSettings) {
   try {
     plan(a14b(k720p, kBf16), card(6 * kGb));

@@ -178,6 +178,9 @@ TEST(Record, SaysWhatTheVaeBeganInAndOlderOnesMeanFloat32) {
   EXPECT_EQ(record.vae_dtype, "float32");
   record.vae_dtype = "float16";
   EXPECT_EQ(parse_record(to_text(record), "video").vae_dtype, "float16");
+  EXPECT_EQ(parse_record(to_text(record), "video").vae_tile_rows, 0);
+  record.vae_tile_rows = 128;
+  EXPECT_EQ(parse_record(to_text(record), "video").vae_tile_rows, 128);
   Placement placement;
   placement.vae = at::kHalf;
   EXPECT_EQ(make_record({}, placement, {}).vae_dtype, "float16");

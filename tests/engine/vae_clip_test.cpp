@@ -64,7 +64,8 @@ class VaeRangeTest : public testing::Test {
     return at::cat(parts, 1);
   }
   at::Tensor encode(Networks& models) const {
-    return encode_in_range(models, [&](const vae::Vae& vae) { return vae::encode(vae.encoder, video_); });
+    return encode_in_range(models, {video_.size(1), video_.size(2), video_.size(3)},
+                           [&](const vae::Vae& vae, int64_t) { return vae::encode(vae.encoder, video_); });
   }
 
   TemporaryFolder folder_;

@@ -47,6 +47,20 @@ TEST(ChannelNormWindow, WritesIntoASliceAndNowhereElse) {
   EXPECT_TRUE(window.narrow(0, 0, 2).eq(7).all().item<bool>());
 }
 
+TEST(ChannelNormParts, APixelHasTheSameBitsAmongFewAsAmongMany) {
+  for (const int64_t channels : {1, 3, 4, 96})
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
+      const Tensor x = at::randn({1, 29, 23, channels}).to(dtype), gamma = at::randn({channels});
+      Tensor whole = at::empty_like(x);
+      channel_norm_silu(x, gamma, /*activate=*/true, whole);
+      for (const int64_t rows : {1, 2, 7}) {
+        Tensor part = at::empty_like(x.narrow(1, 11, rows));
+        channel_norm_silu(x.narrow(1, 11, rows), gamma, /*activate=*/true, part);
+        EXPECT_TRUE(part.equal(whole.narrow(1, 11, rows))) << rows << " rows of " << channels << " channels, " << dtype;
+      }
+    }
+}
+
 TEST(ChannelNormWindow, RefusesOtherShapesAndLayouts) {
   Tensor x = at::randn({2, 3, 3, 8}), out = at::empty_like(x), gamma = at::ones({8});
   EXPECT_THROW(channel_norm_silu(x, at::ones({7}), true, out), c10::Error);

@@ -80,5 +80,40 @@ TEST(Conv3d, ConvertsTheWeightAndNamesWrongShapes) {
   EXPECT_THROW(fold_nearest2x(randn({2, 2, 2, 2})), c10::Error);
 }
 
+/// Rows `first` to before `end` of each frame.
+Tensor rows_of(const Tensor& clip, int64_t first, int64_t end) {
+  return clip.narrow(1, first, end - first).contiguous();
+}
+
+TEST(Conv3d, OnTheCpuAPartOfAFrameHasTheBitsOfTheWhole) {
+  constexpr int64_t kFirst = 16, kEnd = 48;  // of 61 rows; one at each end sees past the part
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf})
+    for (const int64_t channels : {5, 96}) {
+      SCOPED_TRACE(std::string(c10::toString(dtype)) + ", " + std::to_string(channels) + " channels");
+      const auto draw = [&](at::IntArrayRef shape) { return at::randn(shape).div_(10).to(dtype); };
+      const Tensor x = draw({4, 61, 19, channels}), part = rows_of(x, kFirst, kEnd), bias = draw({7});
+      const auto expect_same = [&](const auto& convolve, int64_t first, int64_t end, int64_t offset) {
+        const Tensor whole = convolve(x), got = convolve(part);
+        EXPECT_TRUE(rows_of(got, first - offset, end - offset).equal(rows_of(whole, first, end)));
+      };
+      for (const auto& [times, side] : {std::pair<int64_t, int64_t>{3, 3}, {1, 3}, {3, 1}}) {
+        const Tensor weight = draw({7, channels, times, side, side});
+        expect_same([&](const Tensor& clip) { return conv3d(clip, weight, bias); }, kFirst + 1, kEnd - 1, kFirst);
+      }
+      const Tensor weight = draw({7, channels, 3, 3}), folded = fold_nearest2x(weight), pixels = draw({7, channels});
+      expect_same([&](const Tensor& clip) { return conv2d_down(clip, weight, bias); }, kFirst / 2, kEnd / 2 - 1,
+                  kFirst / 2);
+      expect_same([&](const Tensor& clip) { return conv2d_up(clip, folded, bias); }, 2 * kFirst + 1, 2 * kEnd - 1,
+                  2 * kFirst);
+      expect_same([&](const Tensor& clip) { return conv_pixels(clip, pixels, bias); }, kFirst, kEnd, kFirst);
+    }
+}
+
+TEST(Conv3d, OfPixelsIsALinearLayer) {
+  const Tensor x = randn({2, 11, 5, 6}), weight = randn({4, 6}), bias = randn({4});
+  EXPECT_TRUE(is_close(conv_pixels(x, weight, bias), at::linear(x, weight, bias), kExact));
+  EXPECT_THROW(conv_pixels(x, randn({4, 5}), bias), c10::Error);
+}
+
 }  // namespace
 }  // namespace wan::kernels

@@ -33,6 +33,7 @@ std::string lies(const PhasePlan& phase) {
     if (!text.empty()) text += "; ";
     text += name(network.network);
     if (network.residency == Residency::Host) text += " on the host";
+    if (network.network == Network::Vae && phase.in_tiles) text += " in tiles, copies of their caches seen";
     if (network.residency != Residency::Streamed) continue;
     text += ": " + blocks_text(network);
     text += phase.hidden ? ", copies hidden" : ", copies seen";
@@ -114,7 +115,7 @@ std::string to_text(const JobPlan& made) {
   const Extent& extent = made.workload.extent;
   std::string text = machine_text(made.machine);
   text += line("%ldx%ld, %ld frames: ", long(extent.width), long(extent.height), long(extent.frames)) + way_of(plan) +
-          "; VAE with " + vae_way_name(plan.vae) + "\n\n";
+          (plan.vae == VaeWay::Tiles ? "; VAE in " : "; VAE with ") + vae_way_name(plan.vae) + "\n\n";
   text += "phase         card GB  host GB  streamed GB  load s  total s  where the weights lie\n";
   for (const PhasePlan& phase : plan.phases)
     text +=

@@ -59,7 +59,8 @@ Group& NetworkPool::group_of(const Request& request, const Placement& placement)
   for (Group& group : groups_)
     if (is_same(group.parts, parts) && group.placement.device == placement.device &&
         group.placement.dtype == placement.dtype && group.placement.precision == placement.precision &&
-        group.placement.weights == placement.weights && have_one_limit(group.placement, placement))
+        group.placement.weights == placement.weights && group.placement.cache_dir == placement.cache_dir &&
+        have_one_limit(group.placement, placement))
       return group;
   log_parts(parts, log_);
   check_model(parts);
@@ -76,6 +77,7 @@ Networks& NetworkPool::of(const Job& job) {
     warn_of_kernels(*job.placement.context, log_);
     warn_of_cudnn(job.placement, log_);
     networks_.emplace(job.group->parts, job.group->placement, job.group->activations, log_);
+    networks_->ask(check_);
     loaded_ = job.group;
   }
   return *networks_;

@@ -95,6 +95,7 @@ class SpeechJob {
     const int64_t first = folder_.finished(), all = int64_t(plan_.clips.size());
     if (first == all) return;
     TextStates text(networks_);
+    networks_.expect(Network::Speech);
     run_.progress.at({Stage::Encode, 0, 1, "", run_.label});
     at::Tensor positive = text(request_.prompt);
     bool guided = request_.guidance_scale > 1;

@@ -201,6 +201,7 @@ void Stages::encode_prompts(Job& job) {
     progress_.at({Stage::Encode, 0, 1, "", job.label});
     attention_.pin(job.placement, name, job.attention);
     Encoded encoded;
+    networks_.of(job).expect(job.schedule->first_low() > 0 ? Network::HighNoise : Network::LowNoise);
     encoded.conditioning.positive = networks_.text(job, prompt);
     attention_.note(job.placement, name);
     check_not_rewritten(job.group->parts);

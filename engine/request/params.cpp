@@ -421,6 +421,16 @@ std::vector<Parameter> make_table() {
        .metavar = "SIZE",
        .empty_is_unset = true,
        .stored = false},
+      {.name = "cache_dir",
+       .field = &Request::cache_dir,
+       .tasks = every({.value = ""}),
+       .group = "Run",
+       .help = "Folder in which transformers whose files have float32 are kept once more in the bf16 or int8 in which "
+               "they are used: half or a quarter of the bytes to load, the same video. Sizes are told; by default "
+               "nothing is kept.",
+       .metavar = "DIR",
+       .empty_is_unset = true,
+       .stored = false},
 
       {.name = "enable_prompt_expansion",
        .field = &Request::enable_prompt_expansion,

@@ -50,6 +50,7 @@ struct Request {
   std::string precision;                    // exact | balanced | fast
   std::string weights;                      // stored | bf16 | fp8 | int8
   std::string device_memory;                // "20GB": what may be taken of the device; empty or "0": what is free
+  std::string cache_dir;                    // folder for copies of float32 experts in fewer bits; empty: none are kept
   std::string video_quality, video_write_mode;
   std::string metadata;  // full | minimal | none
 

@@ -12,6 +12,7 @@
 #include "models/recognise.h"
 #include "models/weights/checkpoint.h"
 #include "models/weights/convert/target.h"
+#include "models/weights/lora/file.h"
 
 namespace wan::convert {
 
@@ -38,8 +39,17 @@ struct Told {
   Step step = {}, resumed = {};
 };
 
-/// What a conversion leaves as it is, and what it says of itself.
+/// A LoRA that is folded into the weights. The file must outlive the conversion.
+struct Merge {
+  const lora::File* file;
+  double strength = 1;
+};
+
+/// What a conversion leaves as it is, what it adds, and what it says of itself.
 struct Options {
+  /// In this order, each into what those before it left. Their tensors, in whatever form, are widened to float32, merged some
+  /// rows at a time, and then get the form that they would get without: linears of the blocks the target's, others their own.
+  std::vector<Merge> merges = {};
   /// Of the linears of the blocks, which change their form; all where it is empty.
   std::function<bool(const std::string& name)> changes = {};
   /// Texts for a safetensors file, by their names, beside "format".

@@ -11,8 +11,8 @@
 #include "models/files/error.h"
 #include "models/weights/convert/layout.h"
 #include "models/weights/convert/part_file.h"
+#include "models/weights/convert/rows.h"
 #include "models/weights/dtype.h"
-#include "models/weights/lora/row_merge.h"
 
 namespace wan::convert {
 namespace {
@@ -118,55 +118,6 @@ Layout layout_of(const std::vector<Planned>& planned, const Checkpoint& source, 
   metadata["format"] = "pt";
   return safetensors_layout(std::move(slots), metadata);
 }
-
-/// Rows of a matrix as float32, wherever and in whatever form they lie, with what is merged into them; of other tensors, what
-/// their first axis counts.
-class Rows {
- public:
-  Rows(const Checkpoint& source, const std::string& name, const std::vector<Merge>& merges)
-      : subject_(source.label() + ": " + printable(name)), coded_(source.coded(name)) {
-    if (!coded_) plain_ = source.map(name);
-    const bool exact = !coded_ && plain_.element_size() >= 4;
-    for (const Merge& merge : merges)
-      if (const lora::Difference* difference = difference_of(*merge.file, name))
-        merges_.emplace_back(*merge.file, *difference, merge.strength, exact,
-                             [this](int64_t first, int64_t count) { return get(first, count); });
-  }
-  bool merges() const { return !merges_.empty(); }
-  /// Throws ModelError for values that are not finite.
-  at::Tensor get(int64_t first, int64_t count) const {
-    at::Tensor rows = coded_ ? kernels::widen(*coded_, first, count, at::kFloat)
-                             : plain_.narrow(0, first, count).reshape({count, -1}).to(at::kFloat);
-    check(rows, "must hold finite numbers, holds some that are not; do not use this file");
-    if (!merges()) return rows;
-    at::Tensor merged = at::empty(rows.sizes(), at::kFloat);
-    const int64_t tile = lora::merge_tile(rows.size(1));
-    for (int64_t row = 0; row < count; row += tile) {
-      at::Tensor part = rows.narrow(0, row, std::min(tile, count - row));
-      for (const lora::RowMerge& merge : merges_) part = merge(part, first + row);
-      merged.narrow(0, row, part.size(0)).copy_(part);
-    }
-    check(merged, "must stay finite with the LoRA, does not; take a smaller scale");
-    return merged;
-  }
-
- private:
-  static const lora::Difference* difference_of(const lora::File& file, const std::string& name) {
-    const auto& all = file.differences();
-    const auto found = std::lower_bound(all.begin(), all.end(), name, [](const lora::Difference& a, const std::string& b) {
-      return a.tensor < b;
-    });
-    return found != all.end() && found->tensor == name ? &*found : nullptr;
-  }
-  void check(const at::Tensor& rows, const char* wanted) const {
-    if (!rows.isfinite().all().item<bool>()) throw ModelError(subject_, wanted);
-  }
-
-  std::string subject_;
-  std::optional<kernels::CodedMatrix> coded_;
-  at::Tensor plain_;
-  std::vector<lora::RowMerge> merges_;
-};
 
 class Conversion {
  public:
@@ -282,7 +233,7 @@ void check_changes(const std::vector<Planned>& planned, const std::string& label
 Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
                const std::string& key, const Told& told, const Options& options) {
   const std::vector<Planned> planned = plan(source, model, target, options);
-  if (options.merges.empty()) check_changes(planned, source.label(), model, target);
+  if (options.merges.empty() || !options.changes) check_changes(planned, source.label(), model, target);
   const Layout layout = layout_of(planned, source, model, target, options);
   check_space(out, layout.size);
   PartFile file(out, sha256({key, layout.header}), layout.size);

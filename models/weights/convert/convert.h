@@ -11,8 +11,8 @@
 
 #include "models/recognise.h"
 #include "models/weights/checkpoint.h"
+#include "models/weights/convert/rows.h"
 #include "models/weights/convert/target.h"
-#include "models/weights/lora/file.h"
 
 namespace wan::convert {
 
@@ -37,12 +37,6 @@ using Step = std::function<void(int64_t finished, int64_t all)>;
 /// to stop, and what was written is kept. `resumed`: once before, where an earlier run wrote some.
 struct Told {
   Step step = {}, resumed = {};
-};
-
-/// A LoRA that is folded into the weights. The file must outlive the conversion.
-struct Merge {
-  const lora::File* file;
-  double strength = 1;
 };
 
 /// What a conversion leaves as it is, what it adds, and what it says of itself.

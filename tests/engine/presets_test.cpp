@@ -115,9 +115,10 @@ TEST(Presets, EachSetsParametersThatItsTasksHaveWithinTheirRanges) {
         ASSERT_TRUE(parameter && parameter->accepts(task)) << preset.name << " " << value.field;
         const Accepts& accepts = *parameter->accepts(task);
         const json& set = value.values.at(task);
-        if (set.is_number())
+        if (set.is_number()) {
           EXPECT_TRUE((preset.engine_ranges ? accepts.engine : accepts.hosted).contains(set.get<double>()))
               << preset.name << " " << value.field;
+        }
       }
     }
   EXPECT_THROW(request(Task::S2V, {{"preset", "lightning4"}, {"image_url", "a"}, {"audio_url", "b"}}), InvalidRequest);

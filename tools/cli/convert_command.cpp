@@ -182,7 +182,7 @@ void run_convert(const Command& command, Console& console) {
                                                 std::to_string(all) + ": an earlier run wrote those before");
                                   }};
   try {
-    const std::string key = files.key() + merged.record();
+    const std::string key = files.key() + (loras.empty() ? "" : merged.record());
     const convert::Result result =
         convert::convert(named, *found.model, *target, command.output, key, told, options);
     std::cout << (command.log_format == "json" ? to_json(result, command).dump() + "\n" : to_text(result, command));

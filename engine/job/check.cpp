@@ -2,6 +2,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/job/few_steps.h"
 #include "engine/job/network_pool.h"
 #include "engine/job/outputs.h"
 #include "engine/job/preflight.h"
@@ -32,6 +33,7 @@ class Check {
     note_zero_weights(group.files, notes);
     check_precision(group.parts, placement);
     note_weights(group.parts, placement, notes);
+    note_few_steps(request, group.parts, {}, notes);
     const Extent extent = largest_extent(request);
     const DiskNeed disk = disk_need(request, extent);
     check_space(waiting_ + disk.work + disk.running, options_.work);

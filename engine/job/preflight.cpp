@@ -70,7 +70,8 @@ std::string inputs_key(const Request& request, const Record& record) {
 DiskNeed disk_need(const Request& request, const Extent& extent) {
   const uint64_t pixels = uint64_t(extent.frames * extent.height * extent.width);
   const uint64_t latents = pixels / (4 * vae::kPixels * vae::kPixels) * vae::kLatentChannels * 4;
-  const uint64_t states = request.solver == "euler" ? 1 : 4;  // the sample, and what the solver remembers
+  const bool forgets = request.solver == "euler" || request.solver == "step_distill";
+  const uint64_t states = forgets ? 1 : 4;  // the sample, and what the solver remembers
   const uint64_t input = request.task == Task::I2V || request.task == Task::V2V ? latents + latents / 4 : 0;
   constexpr uint64_t kStates = 256 << 20;
   if (request.task != Task::S2V)

@@ -172,8 +172,9 @@ class SpeechJob {
   }
 
   at::Tensor denoise_clip(const ClipTurn& turn, const at::Tensor& noise) {
-    std::optional<Sampling> saved = folder_.running(turn.number, schedule_, noise.device());
-    Sampling state = saved ? std::move(*saved) : begin_sampling(schedule_, noise);
+    const FreshNoise fresh{turn.seed, noise_device_};
+    std::optional<Sampling> saved = folder_.running(turn.number, schedule_, noise.device(), fresh);
+    Sampling state = saved ? std::move(*saved) : begin_sampling(schedule_, noise, fresh);
     denoise_and_save(state, schedule_, schedule_.size(), std::ref(*guidance_), run_of(turn), [&](const Sampling& now) {
       check_not_rewritten(networks_.parts());
       folder_.save_running(turn.number, now, attention());

@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/job/few_steps.h"
 #include "engine/job/outputs.h"
 #include "engine/job/preflight.h"
 #include "engine/job/speech.h"
@@ -77,6 +78,7 @@ void Stages::look_ahead(Job& job) {
   note_zero_weights(job.group->files, job.notes);
   check_precision(job.group->parts, job.placement);
   note_weights(job.group->parts, job.placement, job.notes);
+  note_few_steps(job.request, job.group->parts, {}, job.notes);
   InputFiles files;
   const bool rendered = !wants_speech(job) && !wants_latents(job);
   if (!rendered) {
@@ -227,10 +229,11 @@ void Stages::sample(Job& job, int64_t end) {
   const fs::path path = files_.sampling(job);
   const Schedule& schedule = *job.schedule;
   const Encoded encoded = load_encodings(job);
+  const FreshNoise noise{job.request.seed, job.placement.noise};
   Sampling state =
       fs::exists(path)
-          ? load_sampling(path, schedule, job.placement.device)
-          : begin_sampling(schedule, first_sample(job.request, job.geometry, schedule, encoded, job.placement));
+          ? load_sampling(path, schedule, job.placement.device, noise)
+          : begin_sampling(schedule, first_sample(job.request, job.geometry, schedule, encoded, job.placement), noise);
   auto save = [&](const Sampling& now) {
     check_not_rewritten(job.group->parts);
     attention_.note(job.placement, job.name);

@@ -27,10 +27,9 @@ struct Range {
 
 /// What one task takes for a parameter.
 struct Accepts {
-  nlohmann::json value = nullptr;       // the default; null where there is none
+  nlohmann::json value = nullptr;       // the default; null where there is none. A preset may have another (presets.h)
   Range hosted = {};                    // the endpoint's
   Range engine = {};                    // what the mathematics allows: --unlocked, --preset reference
-  nlohmann::json reference = nullptr;   // the default under --preset reference; null: `value`
   std::vector<std::string> words = {};  // the choices, where it is a choice
   bool from_input = false;              // unset, it follows the input's length; `value` is only where to start
 };

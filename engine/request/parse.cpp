@@ -8,6 +8,7 @@
 #include "engine/request/files.h"
 #include "engine/request/geometry.h"
 #include "engine/request/params.h"
+#include "engine/request/presets.h"
 #include "engine/request/values.h"
 
 namespace wan {
@@ -41,6 +42,7 @@ class Parser {
       if (accepts) collect([&] { take(parameter, *accepts); });
     }
     collect([&] { settle_sigmas(); });
+    if (errors_.empty()) settle_levels(fields_, request_);
     collect([&] { settle_size(); });
     collect([&] { check_last_image(); });
     collect([&] { check_weights(); });
@@ -55,7 +57,10 @@ class Parser {
   bool from_flags() const { return options_.source == Source::Flags; }
   /// A parameter as who wrote the request calls it.
   std::string called(const char* name) const { return from_flags() ? find_parameter(name)->flag() : name; }
-  bool engine_ranges() const { return request_.unlocked || request_.preset == "reference"; }
+  bool engine_ranges() const {
+    const Preset* preset = find_preset(request_.preset);
+    return request_.unlocked || (preset && preset->engine_ranges);
+  }
 
   void fail(const std::string& field, const std::string& wrong, const char* type, const std::string& limits = "",
             const json& input = nullptr) {
@@ -138,10 +143,10 @@ class Parser {
                                      : std::string("is required and absent");
       return fail(parameter.name, way, "missing");
     }
-    const json& preset =
-        request_.preset == "reference" && !accepts.reference.is_null() ? accepts.reference : accepts.value;
-    if (preset.is_null()) return;
-    std::visit([&](auto field) { preset.get_to(request_.*field); }, parameter.field);
+    const json preset = preset_value(request_.preset, request_.task, parameter.name);
+    const json& value = preset.is_null() ? accepts.value : preset;
+    if (value.is_null()) return;
+    std::visit([&](auto field) { value.get_to(request_.*field); }, parameter.field);
   }
 
   /// Of the tokenizer another place is known: many a text encoder's file holds one.

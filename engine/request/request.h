@@ -19,7 +19,7 @@ struct Request {
   std::string high_noise, low_noise, transformer, text_encoder, vae, audio_encoder, tokenizer;
   std::string out;  // path of the video as given; not part of the metadata
   bool out_given = false;
-  std::string preset;     // hosted | reference
+  std::string preset;     // hosted | reference | lightning4 | lightning8-3phase
   bool unlocked = false;  // engine ranges instead of the endpoint's
 
   std::string prompt;
@@ -37,9 +37,10 @@ struct Request {
 
   int64_t num_inference_steps = 0;
   double shift = 0, guidance_scale = 0, guidance_scale_2 = 0;  // first: high-noise expert, second: low-noise
+  double guidance_until = 0;                                   // t / 1000 below which the guidance is 1
   double boundary = 0;                                         // in units of t / 1000
   double strength = 0;                                         // V2V
-  std::string solver;                                          // unipc | dpm++ | euler
+  std::string solver;                                          // unipc | dpm++ | euler | step_distill
   std::vector<double> sigmas;  // explicit list from high to low without the final 0; empty: from steps and shift
 
   bool resample_fps = false, keep_audio = true, deinterlace = true, start_from_image = false;

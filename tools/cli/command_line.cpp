@@ -79,7 +79,9 @@ class Reader {
     for (const CLI::Option* option : app_.get_options()) {
       if (option->count() == 0) continue;
       const std::string flag = option->get_positional() ? option->get_name(true) : "--" + option->get_lnames().front();
-      if (option->count() > 1)
+      if (flag == "--merge-lora")
+        command_.merge_loras = option->results();
+      else if (option->count() > 1)
         fail(flag, "was given " + std::to_string(option->count()) + " times; give it once", "duplicate");
       texts_[flag] = option->results().front();
     }
@@ -128,7 +130,8 @@ class Reader {
     command_.machine = {text("--gpu"), text("--host"), text("--link"), text("--disk")};
     collect([&] { check_words(command_.machine); });
     command_.to = text("--to");
-    if (command_.name == "convert" && command_.to.empty())
+    command_.lora_lax = command_.name == "convert" && is_set("--lora-lax");
+    if (command_.name == "convert" && command_.to.empty() && command_.merge_loras.empty())
       fail("--to", "is required: bf16, fp8, int8 or gguf:Q8_0", "missing");
     command_.contact_sheet = text("--contact-sheet");
     if (texts_.count("--threads")) {

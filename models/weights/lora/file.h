@@ -55,6 +55,8 @@ class File {
   /// How most modules are spelled: "official", "diffusers", "flattened".
   const std::string& dialect() const { return dialect_; }
   const std::string& label() const { return checkpoint_.label(); }
+  /// Its texts, by their names; empty for a file that is no safetensors file.
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
   /// strength * scale * difference in the tensor's shape, computed in float64 and rounded to float32. Throws ModelError
   /// for a factor that is not finite, std::logic_error for DoRA, whose difference depends on the weight.
@@ -64,7 +66,7 @@ class File {
   at::Tensor merged(const at::Tensor& base, const Difference& difference, double strength) const;
 
  private:
-  struct Reading;
+  friend class RowMerge;
   at::Tensor factor(const Difference& difference, Part part) const;
   at::Tensor product(const Difference& difference) const;
   at::Tensor scaled(const Difference& difference, double strength) const;
@@ -74,6 +76,7 @@ class File {
   std::map<std::string, std::string> exempt_;
   std::vector<std::string> unknown_;
   std::string dialect_;
+  std::map<std::string, std::string> metadata_;
 };
 
 }  // namespace wan::lora

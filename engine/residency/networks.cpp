@@ -41,8 +41,8 @@ void Networks::load(Slot<Model>& slot, Network network, const Streaming* streami
     lease = placement_.budget->take(is_wide(slot) ? wide_vae_bytes() : sizes_of(network).outside, name(network));
   Checkpoint checkpoint = open_network(network, parts_);
   const uint64_t bytes = checkpoint.bytes();
-  slot.model = build(std::move(checkpoint), place_of(network, placement_), streaming).model;
-  slot.lease = std::move(lease);
+  auto built = build(std::move(checkpoint), place_of(network, placement_), streaming);
+  slot = {std::move(built.model), std::move(lease), std::move(built.weights), {}};
   Log::Fields fields = {{"network", name(network)}, {"bytes", bytes}};
   if (streaming) {
     fields["device_bytes"] = slot.lease.bytes() + streaming->memory->bytes();
@@ -121,6 +121,29 @@ const vae::Vae& Networks::wide_vae() {
   return get(wide_vae_, Network::Vae, [](Checkpoint file, const Place& place, const Streaming*) {
     return build_vae(std::move(file), place, at::kFloat);
   });
+}
+
+template <typename Model>
+void Networks::adapt(Slot<Model>& slot, Network network, const std::vector<lora::Adapter>& adapters) {
+  if (!slot.model || slot.adapters == adapters) return;
+  const auto start = std::chrono::steady_clock::now();
+  slot.adapters.clear();
+  if (adapters.empty()) return lora::detach(slot.weights);
+  lora::attach(slot.weights, adapters, open_network(network, parts_));
+  slot.adapters = adapters;
+  log_("lora", {{"network", name(network)},
+                {"files", adapters.size()},
+                {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}});
+}
+
+void Networks::adapt(Network network, const std::vector<lora::Adapter>& adapters) {
+  const auto of = [&](Network other) { return other == network ? adapters : std::vector<lora::Adapter>(); };
+  // What goes makes room first.
+  for (const bool now : {false, true}) {
+    if ((network == Network::HighNoise) == now) adapt(high_, Network::HighNoise, of(Network::HighNoise));
+    if ((network == Network::LowNoise) == now) adapt(low_, Network::LowNoise, of(Network::LowNoise));
+    if ((network == Network::Speech) == now) adapt(speech_, Network::Speech, of(Network::Speech));
+  }
 }
 
 void Networks::prefetch_low() {

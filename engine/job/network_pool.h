@@ -20,6 +20,9 @@ class NetworkPool {
   /// form of weights. Throws ModelError.
   Group& group_of(const Request& request, const Placement& placement);
   std::list<Group>& groups() { return groups_; }
+  /// The LoRAs of a request on the transformers of its group; their files are opened, read once for numbers that are not
+  /// finite, and told in the log. Throws ModelError and InvalidRequest.
+  std::shared_ptr<const UsedLoras> loras_of(const Request& request, const Group& group);
 
   /// The networks of the job's group; those of another group go first.
   Networks& of(const Job& job);
@@ -45,6 +48,7 @@ class NetworkPool {
   std::function<void()> check_;
   std::map<std::string, ModelParts> found_;  // by the values of the request that name a model
   std::list<Group> groups_;
+  std::map<std::pair<const Group*, std::string>, std::shared_ptr<const UsedLoras>> loras_;
   std::optional<Networks> networks_;
   std::optional<TextStates> text_;
   const Group* loaded_ = nullptr;

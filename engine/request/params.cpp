@@ -43,6 +43,7 @@ const Accepts* Parameter::accepts(Task task) const {
 std::string Parameter::flag() const {
   std::string text = "--" + std::string(name);
   if (text.ends_with("_url")) text.resize(text.size() - std::strlen("_url"));
+  if (repeated && text.ends_with("s")) text.pop_back();
   for (char& letter : text)
     if (letter == '_') letter = '-';
   return text;
@@ -61,6 +62,33 @@ const Parameter* find_parameter(const std::string& name) {
   for (const Parameter& parameter : parameters())
     if (parameter.name == name) return &parameter;
   return nullptr;
+}
+
+namespace {
+
+template <typename Json>
+Json json_of(const Lora& lora) {
+  Json json = {{"path", lora.path}, {"scale", lora.scales}};
+  if (lora.scales.size() == 1) json["scale"] = lora.scales[0];
+  if (!lora.transformer.empty()) json["transformer"] = lora.transformer;
+  return json;
+}
+
+}  // namespace
+
+void to_json(nlohmann::json& json, const Lora& lora) {
+  json = json_of<nlohmann::json>(lora);
+}
+
+void to_json(nlohmann::ordered_json& json, const Lora& lora) {
+  json = json_of<nlohmann::ordered_json>(lora);
+}
+
+void from_json(const nlohmann::json& json, Lora& lora) {
+  json.at("path").get_to(lora.path);
+  const nlohmann::json& scale = json.at("scale");
+  lora.scales = scale.is_array() ? scale.get<std::vector<double>>() : std::vector{scale.get<double>()};
+  lora.transformer = json.value("transformer", "");
 }
 
 const char* task_name(Task task) {

@@ -131,6 +131,10 @@ class Parser {
                         [&](std::vector<double> Request::*field) {
                           request_.*field = read_numbers(parameter, *found, from_flags());
                           for (double value : request_.*field) check_range(parameter, accepts, value, value);
+                        },
+                        [&](std::vector<Lora> Request::*field) {
+                          request_.*field = read_loras(parameter, *found, from_flags());
+                          for (Lora& lora : request_.*field) settle_lora(parameter, lora);
                         }},
                parameter.field);
     check_served(parameter, accepts, *found);
@@ -211,6 +215,15 @@ class Parser {
     refuse_file_url(parameter.name, path);
     path = from_folder(options_.folder, path);
     if (parameter.media && options_.check_files) check_readable(parameter.name, path);
+  }
+
+  void settle_lora(const Parameter& parameter, Lora& lora) const {
+    refuse_file_url(parameter.name, lora.path);
+    lora.path = from_folder(options_.folder, lora.path);
+    if (options_.check_files) check_readable(parameter.name, lora.path);
+    if (request_.task == Task::S2V && !lora.transformer.empty() && lora.transformer != "both")
+      throw InvalidRequest(parameter.name, "must not name an expert for s2v, which has one transformer, got @" +
+                                               lora.transformer + "; leave it out");
   }
 
   void settle_sigmas() {

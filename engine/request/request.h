@@ -10,6 +10,15 @@ namespace wan {
 
 enum class Task { T2V, I2V, V2V, S2V };
 
+/// A LoRA of a request, as it was given.
+struct Lora {
+  std::string path;
+  std::vector<double> scales = {1};  // one for each of as many equal runs of its expert's steps
+  std::string transformer;           // high | low | both; empty: what the file's name says
+
+  bool operator==(const Lora&) const = default;
+};
+
 /// Members carry the endpoints' field names (shared vocabulary of CLI, manifest, HTTP and metadata).
 struct Request {
   Task task = Task::T2V;
@@ -17,6 +26,8 @@ struct Request {
   std::string models;  // file of sets; empty: the user's models.json. Not part of the metadata
   /// Files or folders of single parts, as given; empty: found in `model`. `transformer` is that of speech.
   std::string high_noise, low_noise, transformer, text_encoder, vae, audio_encoder, tokenizer;
+  std::vector<Lora> loras;
+  bool lora_lax = false;  // keys of LoRAs that the transformers have no place for are left out
   std::string out;  // path of the video as given; not part of the metadata
   bool out_given = false;
   std::string preset;     // hosted | reference | lightning4 | lightning8-3phase

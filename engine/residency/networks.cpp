@@ -44,10 +44,10 @@ void Networks::load(Slot<Model>& slot, Network network, const Streaming* streami
   const uint64_t bytes = checkpoint.bytes();
   const auto ahead = ahead_.find(network);
   if (ahead != ahead_.end()) ahead->second->stop();
-  slot.model = build(std::move(checkpoint), place_of(network, placement_), streaming).model;
+  auto built = build(std::move(checkpoint), place_of(network, placement_), streaming);
   // Files that are copied were opened once more, by their names.
   if (!place_of(network, placement_).mapped) check_unchanged(parts_, field_of(network));
-  slot.lease = std::move(lease);
+  slot = {std::move(built.model), std::move(lease), std::move(built.weights), {}};
   Log::Fields fields = {{"network", name(network)}, {"bytes", bytes}};
   if (ahead != ahead_.end()) fields["bytes_ahead"] = ahead->second->bytes();
   if (streaming) {
@@ -133,6 +133,29 @@ const vae::Vae& Networks::wide_vae() {
   return get(wide_vae_, Network::Vae, [](Checkpoint file, const Place& place, const Streaming*) {
     return build_vae(std::move(file), place, at::kFloat);
   });
+}
+
+template <typename Model>
+void Networks::adapt(Slot<Model>& slot, Network network, const std::vector<lora::Adapter>& adapters) {
+  if (!slot.model || slot.adapters == adapters) return;
+  const auto start = std::chrono::steady_clock::now();
+  slot.adapters.clear();
+  if (adapters.empty()) return lora::detach(slot.weights);
+  lora::attach(slot.weights, adapters, open_network(network, parts_));
+  slot.adapters = adapters;
+  log_("lora", {{"network", name(network)},
+                {"files", adapters.size()},
+                {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}});
+}
+
+void Networks::adapt(Network network, const std::vector<lora::Adapter>& adapters) {
+  const auto of = [&](Network other) { return other == network ? adapters : std::vector<lora::Adapter>(); };
+  // What goes makes room first.
+  for (const bool now : {false, true}) {
+    if ((network == Network::HighNoise) == now) adapt(high_, Network::HighNoise, of(Network::HighNoise));
+    if ((network == Network::LowNoise) == now) adapt(low_, Network::LowNoise, of(Network::LowNoise));
+    if ((network == Network::Speech) == now) adapt(speech_, Network::Speech, of(Network::Speech));
+  }
 }
 
 void Networks::prefetch_low() {

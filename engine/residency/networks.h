@@ -17,6 +17,7 @@
 #include "engine/residency/parts.h"
 #include "engine/residency/placed_bytes.h"
 #include "models/files/read_ahead.h"
+#include "models/weights/lora/attach.h"
 
 namespace wan {
 
@@ -55,6 +56,10 @@ class Networks {
   /// vae() stays as it was: what a clip is computed in must not depend on the clips before it.
   const vae::Vae& wide_vae();
 
+  /// Puts LoRAs on a transformer that was just asked for, in place of those that it had, and takes away those of the other
+  /// one: their branches are counted among the activations of a step. Its base weights are not touched. Throws ModelError.
+  void adapt(Network network, const std::vector<lora::Adapter>& adapters);
+
   /// Before the last forward of the high-noise expert: the low-noise one is copied while that runs, into memory of its
   /// own or that of each block which is not needed again. Nothing without a budget, or where it has no room.
   void prefetch_low();
@@ -90,7 +95,11 @@ class Networks {
   struct Slot {
     std::unique_ptr<Model> model;
     DeviceBudget::Lease lease;  // of what lies outside of blocks
+    std::vector<Weight> weights = {};
+    std::vector<lora::Adapter> adapters = {};  // that are on them
   };
+  template <typename Model>
+  void adapt(Slot<Model>& slot, Network network, const std::vector<lora::Adapter>& adapters);
 
   /// What the network is loaded from: its files, or a copy in --cache-dir, which is written where it is not there.
   Checkpoint open(Network network);

@@ -67,6 +67,8 @@ void Networks::drop_others(Network network) {
 
 void Networks::enter(Network network) {
   asked_ = network;
+  // Branches are counted among the activations of a step.
+  if (network == Network::TextEncoder || network == Network::Vae) adapt(network, {});
   if (!placement_.budget || network == Network::AudioEncoder || entered_ == network) return;
   entered_.reset();
   working_ = {};

@@ -22,10 +22,11 @@ std::vector<const char*> with_model(const std::vector<const char*>& others) {
 
 // The parameters of a request that these commands take as flags.
 const std::vector<const char*> kBatchParameters = with_model(
-    {"preset", "unlocked", "device", "dtype", "noise_device", "precision", "weights", "metadata", "private_urls"});
+    {"preset", "unlocked", "device", "dtype", "noise_device", "precision", "weights", "metadata", "private_urls", "loras",
+                "lora_lax"});
 const std::vector<const char*> kReplayParameters =
     with_model({"image_url", "last_image_url", "video_url", "audio_url", "pose_video_url", "out", "metadata", "device",
-                "dtype", "private_urls"});
+                "dtype", "private_urls", "loras", "lora_lax"});
 const std::vector<const char*> kDecodeParameters =
     with_model({"out", "metadata", "device", "video_url", "keep_audio", "private_urls"});
 

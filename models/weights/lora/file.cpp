@@ -8,6 +8,21 @@
 
 namespace wan::lora {
 
+size_t File::named() const {
+  std::set<std::string_view> left_out;
+  const auto add = [&](const std::string& key) {
+    const std::optional<Key> split = lora::split(key);
+    left_out.insert(split ? split->module : std::string_view(key));
+  };
+  for (const auto& [key, reason] : exempt_) add(key);
+  for (const std::string& key : unknown_) add(key);
+  return differences_.size() + left_out.size();
+}
+
+int64_t Difference::elements() const {
+  return product_of(shape, 0);
+}
+
 const char* name(Kind kind) {
   switch (kind) {
     case Kind::LowRank:

@@ -42,6 +42,10 @@ std::string JobNames::key_of(const Request& request, bool with_seed) {
     if ((parameter.named || parameter.part) && values.contains(parameter.name) &&
         std::filesystem::exists(std::string(values[parameter.name]), ignored))
       values[parameter.name] = std::filesystem::canonical(std::string(values[parameter.name]), ignored).string();
+  if (values.contains("loras"))
+    for (json& lora : values["loras"])
+      if (std::filesystem::exists(std::string(lora["path"]), ignored))
+        lora["path"] = std::filesystem::canonical(std::string(lora["path"]), ignored).string();
   for (const Parameter& parameter : parameters())
     if (parameter.media && values.contains(parameter.name)) try {
         values[parameter.name] = content_of(values[parameter.name]);
@@ -62,8 +66,10 @@ void JobNames::set_names(Job& job) {
   const Record& record = job.record;
   json networks = {record.version, record.device, record.dtype, to_json(job.group->files)};
   if (!record.rotation.empty()) networks.push_back(record.rotation);
-  job.name = job.attention.empty() ? digest({job.key, networks, record.noise_device})
-                                   : digest({job.key, networks, record.noise_device, job.attention});
+  json named = {job.key, networks, record.noise_device};
+  if (!job.attention.empty()) named.push_back(job.attention);
+  if (!job.loras->files.empty()) named.push_back(to_json(job.loras->files));
+  job.name = digest(named);
   if (request.task == Task::S2V) return;
   if (!job.schedule->empty()) job.positive = digest({networks, "prompt", request.prompt});
   if (job.schedule->guides()) job.negative = digest({networks, "prompt", request.negative_prompt});

@@ -13,6 +13,7 @@
 #include "engine/job/record.h"
 #include "engine/job/video_file.h"
 #include "engine/request/schedule.h"
+#include "engine/residency/loras.h"
 #include "engine/residency/networks.h"
 #include "engine/sampling/attention_record.h"
 
@@ -53,6 +54,13 @@ struct Group {
   Activations activations = {};  // of the largest job of each stage
 };
 
+/// The LoRAs of a job, and their files as they were identified.
+struct UsedLoras {
+  Loras loras;
+  ModelParts parts;  // has the LoRAs alone
+  std::vector<FileIdentity> files;
+};
+
 struct Job {
   Job(JobResult& result, std::string label, OutputOptions output, const Log& log)
       : result(result), request(result.request), label(std::move(label)), output(std::move(output)), notes(log) {}
@@ -71,6 +79,7 @@ struct Job {
   // Of jobs that are not finished.
   Placement placement;
   Group* group = nullptr;
+  std::shared_ptr<const UsedLoras> loras;
   Record record;
   std::optional<Schedule> schedule;
   std::string name;                       // of its files: other for other model files, device or version

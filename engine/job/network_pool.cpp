@@ -48,7 +48,7 @@ void log_parts(const ModelParts& parts, const Log& log) {
 const ModelParts& NetworkPool::parts_of(const Request& request) {
   const nlohmann::json key = {task_name(request.task), request.model,       request.models,       request.high_noise,
                               request.low_noise,       request.transformer, request.text_encoder, request.vae,
-                              request.audio_encoder,   request.tokenizer};
+                              request.audio_encoder,   request.tokenizer,   request.loras};
   const std::string text = key.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   const auto known = found_.find(text);
   return known != found_.end() ? known->second : found_.emplace(text, find_parts(request)).first->second;
@@ -56,18 +56,40 @@ const ModelParts& NetworkPool::parts_of(const Request& request) {
 
 Group& NetworkPool::group_of(const Request& request, const Placement& placement) {
   const ModelParts& parts = parts_of(request);
+  ModelParts model = parts;
+  model.loras.clear();  // networks stay where the LoRAs change
   for (Group& group : groups_)
     if (is_same(group.parts, parts) && group.placement.device == placement.device &&
         group.placement.dtype == placement.dtype && group.placement.precision == placement.precision &&
-        group.placement.weights == placement.weights && have_one_limit(group.placement, placement))
+        group.placement.weights == placement.weights && group.placement.cache_dir == placement.cache_dir &&
+        have_one_limit(group.placement, placement))
       return group;
-  log_parts(parts, log_);
-  check_model(parts);
-  std::vector<FileIdentity> files = identities(parts);
+  log_parts(model, log_);
+  check_model(model);
+  std::vector<FileIdentity> files = identities(model);
   check_experts_differ(files);
-  Group group{parts, placement, std::move(files)};
+  Group group{model, placement, std::move(files)};
   remember(group.parts, group.files);
   return groups_.emplace_back(std::move(group));
+}
+
+std::shared_ptr<const UsedLoras> NetworkPool::loras_of(const Request& request, const Group& group) {
+  if (request.loras.empty()) return std::make_shared<const UsedLoras>();
+  const nlohmann::json key = {task_name(request.task), request.loras, request.lora_lax};
+  std::shared_ptr<const UsedLoras>& known =
+      loras_[{&group, key.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)}];
+  if (known) return known;
+  ModelParts parts = group.parts;
+  parts.loras = lora_parts(request);
+  UsedLoras used{Loras(request, parts), {}, {}};
+  IdentityCache cache;
+  used.parts.loras = parts.loras;
+  used.files = identify(used.parts.files(), cache);
+  remember(used.parts, used.files);
+  check_unchanged(used.parts, kLoraPart);
+  used.loras.check_finite();
+  used.loras.tell(log_);
+  return known = std::make_shared<const UsedLoras>(std::move(used));
 }
 
 Networks& NetworkPool::of(const Job& job) {
@@ -76,6 +98,7 @@ Networks& NetworkPool::of(const Job& job) {
     warn_of_kernels(*job.placement.context, log_);
     warn_of_cudnn(job.placement, log_);
     networks_.emplace(job.group->parts, job.group->placement, job.group->activations, log_);
+    networks_->ask(check_);
     loaded_ = job.group;
   }
   return *networks_;

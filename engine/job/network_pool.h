@@ -1,6 +1,7 @@
 // The networks of many jobs: one group's at a time are loaded.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <map>
 #include <optional>
@@ -19,9 +20,14 @@ class NetworkPool {
   /// form of weights. Throws ModelError.
   Group& group_of(const Request& request, const Placement& placement);
   std::list<Group>& groups() { return groups_; }
+  /// The LoRAs of a request on the transformers of its group; their files are opened, read once for numbers that are not
+  /// finite, and told in the log. Throws ModelError and InvalidRequest.
+  std::shared_ptr<const UsedLoras> loras_of(const Request& request, const Group& group);
 
   /// The networks of the job's group; those of another group go first.
   Networks& of(const Job& job);
+  /// Networks::ask of all that are loaded from now on.
+  void ask(std::function<void()> check) { check_ = std::move(check); }
   /// The states of a prompt by the group's text encoder; each text is encoded once until drop_texts().
   at::Tensor text(const Job& job, const std::string& prompt);
   /// Lets the states of all prompts go, which are on the device.
@@ -39,8 +45,10 @@ class NetworkPool {
   const ModelParts& parts_of(const Request& request);
 
   const Log log_;
+  std::function<void()> check_;
   std::map<std::string, ModelParts> found_;  // by the values of the request that name a model
   std::list<Group> groups_;
+  std::map<std::pair<const Group*, std::string>, std::shared_ptr<const UsedLoras>> loras_;
   std::optional<Networks> networks_;
   std::optional<TextStates> text_;
   const Group* loaded_ = nullptr;

@@ -14,6 +14,7 @@
 #include "engine/request/params.h"
 #include "engine/request/prompt_syntax.h"
 #include "engine/request/schedule.h"
+#include "engine/residency/find_parts.h"
 #include "engine/residency/needs.h"
 #include "engine/residency/open_network.h"
 #include "models/vae/latent.h"
@@ -70,7 +71,8 @@ std::string inputs_key(const Request& request, const Record& record) {
 DiskNeed disk_need(const Request& request, const Extent& extent) {
   const uint64_t pixels = uint64_t(extent.frames * extent.height * extent.width);
   const uint64_t latents = pixels / (4 * vae::kPixels * vae::kPixels) * vae::kLatentChannels * 4;
-  const uint64_t states = request.solver == "euler" ? 1 : 4;  // the sample, and what the solver remembers
+  const bool forgets = request.solver == "euler" || request.solver == "step_distill";
+  const uint64_t states = forgets ? 1 : 4;  // the sample, and what the solver remembers
   const uint64_t input = request.task == Task::I2V || request.task == Task::V2V ? latents + latents / 4 : 0;
   constexpr uint64_t kStates = 256 << 20;
   if (request.task != Task::S2V)
@@ -95,10 +97,13 @@ Fit Preflight::memory(const Request& request, const Group& group, const Placemen
   const Extent extent = largest_extent(request);
   const Schedule schedule = make_schedule(request);
   const bool switches = schedule.first_low() > 0 && schedule.first_low() < schedule.size();
-  const auto key = std::tuple(&group, request.task, extent.frames, extent.height, extent.width, switches);
+  const auto key = std::tuple(&group, request.task, extent.frames, extent.height, extent.width, switches,
+                              nlohmann::json(request.loras).dump());
   const auto known = memory_.find(key);
   if (known != memory_.end()) return known->second;
-  return memory_.emplace(key, fit_of(request, group.parts, placement)).first->second;
+  ModelParts parts = group.parts;
+  parts.loras = lora_parts(request);
+  return memory_.emplace(key, fit_of(request, parts, placement)).first->second;
 }
 
 void Preflight::look(const Request& request, const InputFiles& files, const Record& record, const Group& group,

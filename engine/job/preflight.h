@@ -67,7 +67,7 @@ class Preflight {
   std::map<std::string, Found> found_;  // by names and contents of the inputs, and by what they are read for
   std::set<std::string> headers_;       // by what the encoders and the muxer are opened for
   /// By task, frames, height, width, and whether steps of both experts are made.
-  std::map<std::tuple<const Group*, Task, int64_t, int64_t, int64_t, bool>, Fit> memory_;
+  std::map<std::tuple<const Group*, Task, int64_t, int64_t, int64_t, bool, std::string>, Fit> memory_;
   std::map<std::filesystem::path, text::Tokenizer> tokenizers_;
 };
 

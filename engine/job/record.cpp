@@ -1,5 +1,6 @@
 #include "engine/job/record.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "engine/base/error.h"
@@ -21,6 +22,14 @@ nlohmann::ordered_json stored_request(const Request& request, Metadata level) {
   nlohmann::ordered_json json = to_json(request);
   for (const Parameter& parameter : parameters()) {
     if (!json.contains(parameter.name)) continue;
+    if (parameter.repeated) {
+      for (auto& lora : json[parameter.name])
+        if (level == Metadata::Minimal)
+          lora.erase("path");
+        else
+          lora["path"] = stored_name(lora["path"]);
+      continue;
+    }
     const bool folder = parameter.path && !parameter.media,
                text = parameter.field == Field(&Request::prompt) || parameter.field == Field(&Request::negative_prompt);
     if (level == Metadata::Minimal && (parameter.path || text))
@@ -87,6 +96,12 @@ Record make_record(const Request& request, const Placement& placement, std::vect
           .attention = {},
           .files = std::move(files),
           .inputs = std::move(inputs)};
+}
+
+std::vector<FileIdentity> joined(std::vector<FileIdentity> files, const std::vector<FileIdentity>& more) {
+  files.insert(files.end(), more.begin(), more.end());
+  std::sort(files.begin(), files.end(), [](const FileIdentity& a, const FileIdentity& b) { return a.name < b.name; });
+  return files;
 }
 
 Metadata metadata_of(const Request& request) {

@@ -33,6 +33,9 @@ struct Record {
 Record make_record(const Request& request, const Placement& placement, std::vector<FileIdentity> files,
                    InputIdentities inputs = {});
 
+/// The identities of a model's files and of LoRAs', by name.
+std::vector<FileIdentity> joined(std::vector<FileIdentity> files, const std::vector<FileIdentity>& more);
+
 /// How much of a record a file holds, the parameter `metadata`. Minimal: no prompts and no names, but all numbers and
 /// digests. None: nothing. Latents and work folders, which go on from it, always hold all.
 enum class Metadata { Full, Minimal, None };

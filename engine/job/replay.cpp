@@ -55,6 +55,7 @@ std::string difference(const FileIdentity& had, const FileIdentity* has, const M
 
 /// What names another file for a part: how it was named, or the folder that it was found in.
 std::string way_out(const std::string& part, const ModelParts& parts) {
+  if (part == kLoraPart) return "--lora FILE names another";
   std::string rule = part == "tokenizer" ? parts.tokenizer.rule : "";
   for (const auto& [network, found] : parts.networks)
     if (part == field_of(network)) rule = found.rule;
@@ -82,6 +83,14 @@ std::string find_name(const Parameter& parameter, const std::string& name, const
 nlohmann::json find_named(const Request& stored, const nlohmann::json& given, const fs::path& beside, Named which) {
   nlohmann::json fields = to_json(stored);
   std::vector<FieldError> errors;
+  const Parameter& loras = *find_parameter("loras");
+  if (which == Named::Model || given.contains(loras.name)) fields.erase(loras.name);
+  if (fields.contains(loras.name))
+    for (nlohmann::json& lora : fields[loras.name]) try {
+        lora["path"] = find_name(loras, lora["path"], beside);
+      } catch (const InvalidRequest& invalid) {
+        errors.insert(errors.end(), invalid.errors.begin(), invalid.errors.end());
+      }
   for (const Parameter& parameter : parameters()) {
     const bool wanted = parameter.path && (which == Named::ModelAndInputs || !parameter.media);
     const auto field = fields.find(parameter.name);

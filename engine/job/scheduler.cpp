@@ -31,6 +31,7 @@ class Scheduler {
         progress_(progress),
         networks_(log),
         stages_(folder, networks_, log, progress_, options) {
+    networks_.ask([this] { progress_.check(); });
     result_.jobs.reserve(asked.size());
     tell_damage(folder);
     for (const JobRequest& job : asked) {

@@ -82,6 +82,7 @@ class SpeechJob {
   SpeechJob(Networks& networks, const Job& job, const SpeechPlan& plan, SpeechFeatures& features,
             const SpeechFolder& folder, const Run& run)
       : networks_(networks),
+        loras_(*job.loras),
         request_(job.request),
         schedule_(*job.schedule),
         plan_(plan),
@@ -95,10 +96,13 @@ class SpeechJob {
     const int64_t first = folder_.finished(), all = int64_t(plan_.clips.size());
     if (first == all) return;
     TextStates text(networks_);
+    networks_.expect(Network::Speech);
     run_.progress.at({Stage::Encode, 0, 1, "", run_.label});
     at::Tensor positive = text(request_.prompt);
     bool guided = request_.guidance_scale > 1;
-    guidance_.emplace(networks_, positive, guided ? text(request_.negative_prompt) : at::Tensor());
+    check_unchanged(loras_.parts, kLoraPart);
+    guidance_.emplace(networks_, positive, guided ? text(request_.negative_prompt) : at::Tensor(),
+                      loras_.loras.in_steps(schedule_));
     at::Tensor pixels = picture.permute({2, 0, 1}).unsqueeze(1).to(at::kFloat).div_(255).mul_(2).sub_(1);
     reference_ = encode(pixels);
     pose_ = pose;
@@ -115,6 +119,7 @@ class SpeechJob {
                  .finished =
                      [&](int64_t clip, const MotionBuffer& motion) {
                        check_not_rewritten(networks_.parts());
+                       check_not_rewritten(loras_.parts);
                        pieces.finish_clip();
                        folder_.finish(clip, clip + 1 < all ? motion.frames() : at::Tensor(), attention());
                      }});
@@ -166,15 +171,18 @@ class SpeechJob {
     guidance_->begin_clip(reference_, turn.motion_latents, pose, features_.at(index));
     at::Tensor latents = denoise_clip(turn, noise);
     check_not_rewritten(networks_.parts());
+    check_not_rewritten(loras_.parts);
     folder_.save_latents(turn.number, latents, attention());
     return latents;
   }
 
   at::Tensor denoise_clip(const ClipTurn& turn, const at::Tensor& noise) {
-    std::optional<Sampling> saved = folder_.running(turn.number, schedule_, noise.device());
-    Sampling state = saved ? std::move(*saved) : begin_sampling(schedule_, noise);
+    const FreshNoise fresh{turn.seed, noise_device_};
+    std::optional<Sampling> saved = folder_.running(turn.number, schedule_, noise.device(), fresh);
+    Sampling state = saved ? std::move(*saved) : begin_sampling(schedule_, noise, fresh);
     denoise_and_save(state, schedule_, schedule_.size(), std::ref(*guidance_), run_of(turn), [&](const Sampling& now) {
       check_not_rewritten(networks_.parts());
+      check_not_rewritten(loras_.parts);
       folder_.save_running(turn.number, now, attention());
     });
     return state.x;
@@ -185,6 +193,7 @@ class SpeechJob {
   }
 
   Networks& networks_;
+  const UsedLoras& loras_;
   const Request& request_;
   const Schedule& schedule_;
   const SpeechPlan& plan_;

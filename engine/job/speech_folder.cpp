@@ -123,10 +123,11 @@ std::optional<at::Tensor> SpeechFolder::latents(int64_t clip) const {
   return Checkpoint::open(path).map("latents").clone();
 }
 
-std::optional<Sampling> SpeechFolder::running(int64_t clip, const Schedule& schedule, at::Device device) const {
+std::optional<Sampling> SpeechFolder::running(int64_t clip, const Schedule& schedule, at::Device device,
+                                               std::optional<FreshNoise> noise) const {
   const fs::path path = file(clip, kState);
   if (!fs::exists(path)) return std::nullopt;
-  return load_sampling(path, schedule, device);
+  return load_sampling(path, schedule, device, noise);
 }
 
 std::optional<int64_t> SpeechFolder::running_step(int64_t clip) const {

@@ -49,7 +49,8 @@ class SpeechFolder {
   /// Saves them in place of the state.
   void save_latents(int64_t clip, const at::Tensor& latents, const AttentionChoices& attention) const;
   /// The state that was saved last of a clip; nothing where none was. Errors as load_sampling's.
-  std::optional<Sampling> running(int64_t clip, const Schedule& schedule, at::Device device) const;
+  std::optional<Sampling> running(int64_t clip, const Schedule& schedule, at::Device device,
+                                  std::optional<FreshNoise> noise = {}) const;
   /// The step that this state makes next, from 0.
   std::optional<int64_t> running_step(int64_t clip) const;
   void save_running(int64_t clip, const Sampling& state, const AttentionChoices& attention) const;

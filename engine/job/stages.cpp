@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/job/few_steps.h"
 #include "engine/job/outputs.h"
 #include "engine/job/preflight.h"
 #include "engine/job/speech.h"
@@ -49,8 +50,9 @@ void Stages::prepare(Job& job) {
   job.group = &networks_.group_of(job.request, job.placement);
   job.placement.context = job.group->placement.context;  // that of the networks
   job.placement.budget = job.group->placement.budget;
-  job.record =
-      make_record(job.request, job.placement, job.group->files, identify_inputs(job.request, {}, names_.contents()));
+  job.loras = networks_.loras_of(job.request, *job.group);
+  job.record = make_record(job.request, job.placement, joined(job.group->files, job.loras->files),
+                           identify_inputs(job.request, {}, names_.contents()));
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out)) {
     job.record.inputs = identify_fetched(job.request, progress_);
     if (!finished_seed(job.request.out, job.record))
@@ -75,8 +77,10 @@ void Stages::look_ahead(Job& job) {
   const Fit fit = preflight_->memory(job.request, *job.group, job.placement);
   note_search(job.group->parts, job.notes);
   note_zero_weights(job.group->files, job.notes);
+  job.loras->loras.note(job.notes);
   check_precision(job.group->parts, job.placement);
   note_weights(job.group->parts, job.placement, job.notes);
+  note_few_steps(job.request, job.group->parts, {}, job.notes);
   InputFiles files;
   const bool rendered = !wants_speech(job) && !wants_latents(job);
   if (!rendered) {
@@ -201,6 +205,7 @@ void Stages::encode_prompts(Job& job) {
     progress_.at({Stage::Encode, 0, 1, "", job.label});
     attention_.pin(job.placement, name, job.attention);
     Encoded encoded;
+    networks_.of(job).expect(job.schedule->first_low() > 0 ? Network::HighNoise : Network::LowNoise);
     encoded.conditioning.positive = networks_.text(job, prompt);
     attention_.note(job.placement, name);
     check_not_rewritten(job.group->parts);
@@ -226,22 +231,27 @@ void Stages::sample(Job& job, int64_t end) {
   const fs::path path = files_.sampling(job);
   const Schedule& schedule = *job.schedule;
   const Encoded encoded = load_encodings(job);
+  const FreshNoise noise{job.request.seed, job.placement.noise};
   Sampling state =
       fs::exists(path)
-          ? load_sampling(path, schedule, job.placement.device)
-          : begin_sampling(schedule, first_sample(job.request, job.geometry, schedule, encoded, job.placement));
+          ? load_sampling(path, schedule, job.placement.device, noise)
+          : begin_sampling(schedule, first_sample(job.request, job.geometry, schedule, encoded, job.placement), noise);
   auto save = [&](const Sampling& now) {
     check_not_rewritten(job.group->parts);
+    check_not_rewritten(job.loras->parts);
     attention_.note(job.placement, job.name);
     save_sampling(path, now);
   };
   attention_.pin(job.placement, job.name, job.attention);
   const int64_t first_low = schedule.first_low();
   const bool switches = is_last_of_phase && end == first_low && first_low > 0 && first_low < schedule.size();
-  Guidance guidance(networks_.of(job), encoded.conditioning, switches ? &schedule[first_low - 1] : nullptr);
+  check_unchanged(job.loras->parts, kLoraPart);
+  Guidance guidance(networks_.of(job), encoded.conditioning, switches ? &schedule[first_low - 1] : nullptr,
+                    job.loras->loras.in_steps(schedule));
   denoise_and_save(state, schedule, end, std::ref(guidance), run_of(job), save);
   if (end < schedule.size()) return save(state);
   check_not_rewritten(job.group->parts);
+  check_not_rewritten(job.loras->parts);
   attention_.note(job.placement, job.name);
   Record record = job.record;
   record.notes = job.notes.list();

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <fstream>
+#include <map>
 #include <optional>
 
 #include "engine/media/bytes.h"
@@ -105,6 +106,47 @@ FileEnd end_of_elements(const std::string& path) {
   return FileEnd::Whole;
 }
 
+namespace {
+
+/// How much of the packet of a stream (PES) that was begun last is there, of what its head states.
+struct Begun {
+  uint64_t stated = 0;  // 0: its head does not say
+  uint64_t there = 0;
+};
+
+/// Takes one packet of 188 bytes.
+void take_packet(const std::string& packet, std::map<uint64_t, Begun>& streams) {
+  const uint64_t flags = number(packet, 1, 2, false), stream = flags & 0x1FFF;
+  const bool begins = flags & 0x4000, has_payload = packet[3] & 0x10, has_adaptation = packet[3] & 0x20;
+  size_t at = 4;
+  if (has_adaptation) at += 1 + uint8_t(packet[4]);
+  if (!has_payload || at >= packet.size()) return;
+  if (begins) {
+    streams.erase(stream);
+    constexpr size_t kHead = 6;
+    if (packet.size() - at < kHead || packet.compare(at, 3, std::string("\0\0\1", 3)) != 0) return;
+    const uint64_t length = number(packet, at + 4, 2, false);
+    streams[stream] = {length == 0 ? 0 : kHead + length, 0};
+  }
+  if (const auto found = streams.find(stream); found != streams.end()) found->second.there += packet.size() - at;
+}
+
+/// Whether the last packet of each stream is as long as its head states. The file's transport packets are whole.
+FileEnd end_of_streams(ByteReader& file, uint64_t length, uint64_t before) {
+  constexpr uint64_t kTail = 4096;  // packets: several of 64 KB, the longest that a head can state
+  constexpr size_t kPacket = 188;
+  const uint64_t count = file.size() / length, first = count - std::min(count, kTail);
+  const std::string tail = file.at(first * length, size_t((count - first) * length));
+  std::map<uint64_t, Begun> streams;
+  for (uint64_t at = before; at + kPacket <= tail.size(); at += length)
+    take_packet(tail.substr(size_t(at), kPacket), streams);
+  const bool cut = std::any_of(streams.begin(), streams.end(),
+                               [](const auto& stream) { return stream.second.there < stream.second.stated; });
+  return cut ? FileEnd::Cut : FileEnd::Whole;
+}
+
+}  // namespace
+
 FileEnd end_of_packets(const std::string& path) {
   constexpr std::array<std::array<uint64_t, 2>, 3> kPackets = {
       {{188, 0}, {192, 4}, {204, 0}}};  // length, before the sync
@@ -116,7 +158,7 @@ FileEnd end_of_packets(const std::string& path) {
       const std::string sync = file.at(i * length + before, 1);
       found = found && !sync.empty() && sync[0] == kSync;
     }
-    if (found) return file.size() % length == 0 ? FileEnd::Whole : FileEnd::Cut;
+    if (found) return file.size() % length == 0 ? end_of_streams(file, length, before) : FileEnd::Cut;
   }
   return FileEnd::Whole;
 }

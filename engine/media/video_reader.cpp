@@ -13,6 +13,7 @@ extern "C" {
 
 #include "engine/base/error.h"
 #include "engine/media/deinterlace.h"
+#include "engine/media/frame_gaps.h"
 #include "engine/media/input.h"
 #include "engine/media/missing.h"
 #include "engine/media/orientation.h"
@@ -42,6 +43,15 @@ const int32_t* display_matrix(const AVStream& stream) {
 double stated_peak(const AVStream& stream) {
   return av::stated_peak(side_data(stream, AV_PKT_DATA_CONTENT_LIGHT_LEVEL, sizeof(AVContentLightMetadata)),
                          side_data(stream, AV_PKT_DATA_MASTERING_DISPLAY_METADATA, sizeof(AVMasteringDisplayMetadata)));
+}
+
+// Renamed in FFmpeg 6.0.
+int64_t duration_of(const AVFrame& frame) {
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100)
+  return frame.duration;
+#else
+  return frame.pkt_duration;
+#endif
 }
 
 double pixel_aspect(AVFormatContext& format, AVStream& stream, AVFrame& frame) {
@@ -76,6 +86,7 @@ struct VideoReader::State {
   int64_t coded_height = 0, coded_width = 0;  // square pixels, before turning
   int64_t origin = 0, last = 0, frame_ticks = 1, emitted = 0, decoded = 0;
   std::string missing;  // at the end of the file
+  FrameGaps gaps;
   bool started = false, more = true, transparent = false;
   av::Frame shown = av::new_frame(), following = av::new_frame();
 };
@@ -151,6 +162,7 @@ bool VideoReader::State::decode(AVFrame& frame) {
     decoder.source().refuse("it lasts more than " + std::to_string(kMostVideoSeconds) + " s");
   }
   frame.pts = last = std::max<int64_t>(ticks, 0);
+  if (at != AV_NOPTS_VALUE) gaps.add(last, duration_of(frame));
   return true;
 }
 
@@ -227,6 +239,9 @@ void VideoReader::State::tell(Notes& notes) {
                "a progressive version of the video is read whole"});
   }
   if (const std::string text = damage(); !text.empty()) notes.add({field, "the video is damaged: " + text});
+  // Pictures of a GIF last as long as it says, and programs leave those out that change nothing.
+  if (const std::string text = gaps.text(av_q2d(base)); !text.empty() && !decoder.input().is("gif"))
+    notes.add({field, text});
   if (!missing.empty()) notes.add({field, missing});
 }
 

@@ -36,12 +36,18 @@ std::string read_file(const std::string& path) {
   return text.str();
 }
 
+std::vector<Lora> with_absolute_paths(std::vector<Lora> loras) {
+  for (Lora& lora : loras) lora.path = fs::absolute(lora.path).string();
+  return loras;
+}
+
 /// Flags are texts, and their paths start where the command was typed.
 json typed(const json& flags) {
   json fields = flags;
   for (auto& [name, value] : fields.items()) {
     const Parameter& parameter = *find_parameter(name);
     if (std::holds_alternative<bool Request::*>(parameter.field)) value = read_boolean(parameter, value, true);
+    if (parameter.repeated) value = with_absolute_paths(read_loras(parameter, value, true));
     if (!parameter.path || (parameter.named && is_bare_name("", value))) continue;
     value = fs::absolute(value.get<std::string>()).string();
   }

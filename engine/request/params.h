@@ -27,16 +27,22 @@ struct Range {
 
 /// What one task takes for a parameter.
 struct Accepts {
-  nlohmann::json value = nullptr;       // the default; null where there is none
+  nlohmann::json value = nullptr;       // the default; null where there is none. A preset may have another (presets.h)
   Range hosted = {};                    // the endpoint's
   Range engine = {};                    // what the mathematics allows: --unlocked, --preset reference
-  nlohmann::json reference = nullptr;   // the default under --preset reference; null: `value`
   std::vector<std::string> words = {};  // the choices, where it is a choice
   bool from_input = false;              // unset, it follows the input's length; `value` is only where to start
 };
 
 using Field = std::variant<std::string Request::*, int64_t Request::*, uint64_t Request::*, double Request::*,
-                           bool Request::*, std::vector<double> Request::*>;
+                           bool Request::*, std::vector<double> Request::*, std::vector<Lora> Request::*>;
+
+/// A LoRA in JSON, as manifests and metadata have it: {"path": "a.safetensors", "scale": 1 or [1, 0.5], "transformer":
+/// "high"}, of which the last is left out where it is empty.
+void to_json(nlohmann::json& json, const Lora& lora);
+void to_json(nlohmann::ordered_json& json, const Lora& lora);
+/// Throws nlohmann::json::exception for other JSON.
+void from_json(const nlohmann::json& json, Lora& lora);
 
 struct Parameter {
   const char* name = "";  // the endpoints' field name
@@ -53,6 +59,7 @@ struct Parameter {
   bool media = false;                 // a path that is read, or an http(s) or data URL
   bool named = false;                 // a path, or a name without a slash that is no path
   bool part = false;                  // a path of one part of a model
+  bool repeated = false;              // the flag may come several times, one value each
   bool numbered = false;              // the word cuda may carry a device number: cuda:1
   bool stored = true;                 // part of a video's metadata
   bool Request::*given = nullptr;     // notes whether it came
@@ -61,7 +68,7 @@ struct Parameter {
 
   /// Null where the task does not take it.
   const Accepts* accepts(Task task) const;
-  /// The command-line flag: num_frames is --num-frames, image_url is --image.
+  /// The command-line flag: num_frames is --num-frames, image_url is --image, loras is --lora.
   std::string flag() const;
 };
 

@@ -8,6 +8,7 @@
 #include "engine/request/files.h"
 #include "engine/request/geometry.h"
 #include "engine/request/params.h"
+#include "engine/request/presets.h"
 #include "engine/request/values.h"
 
 namespace wan {
@@ -41,6 +42,7 @@ class Parser {
       if (accepts) collect([&] { take(parameter, *accepts); });
     }
     collect([&] { settle_sigmas(); });
+    if (errors_.empty()) settle_levels(fields_, request_);
     collect([&] { settle_size(); });
     collect([&] { check_last_image(); });
     collect([&] { check_weights(); });
@@ -55,7 +57,10 @@ class Parser {
   bool from_flags() const { return options_.source == Source::Flags; }
   /// A parameter as who wrote the request calls it.
   std::string called(const char* name) const { return from_flags() ? find_parameter(name)->flag() : name; }
-  bool engine_ranges() const { return request_.unlocked || request_.preset == "reference"; }
+  bool engine_ranges() const {
+    const Preset* preset = find_preset(request_.preset);
+    return request_.unlocked || (preset && preset->engine_ranges);
+  }
 
   void fail(const std::string& field, const std::string& wrong, const char* type, const std::string& limits = "",
             const json& input = nullptr) {
@@ -126,6 +131,10 @@ class Parser {
                         [&](std::vector<double> Request::*field) {
                           request_.*field = read_numbers(parameter, *found, from_flags());
                           for (double value : request_.*field) check_range(parameter, accepts, value, value);
+                        },
+                        [&](std::vector<Lora> Request::*field) {
+                          request_.*field = read_loras(parameter, *found, from_flags());
+                          for (Lora& lora : request_.*field) settle_lora(parameter, lora);
                         }},
                parameter.field);
     check_served(parameter, accepts, *found);
@@ -138,10 +147,10 @@ class Parser {
                                      : std::string("is required and absent");
       return fail(parameter.name, way, "missing");
     }
-    const json& preset =
-        request_.preset == "reference" && !accepts.reference.is_null() ? accepts.reference : accepts.value;
-    if (preset.is_null()) return;
-    std::visit([&](auto field) { preset.get_to(request_.*field); }, parameter.field);
+    const json preset = preset_value(request_.preset, request_.task, parameter.name);
+    const json& value = preset.is_null() ? accepts.value : preset;
+    if (value.is_null()) return;
+    std::visit([&](auto field) { value.get_to(request_.*field); }, parameter.field);
   }
 
   /// Of the tokenizer another place is known: many a text encoder's file holds one.
@@ -206,6 +215,15 @@ class Parser {
     refuse_file_url(parameter.name, path);
     path = from_folder(options_.folder, path);
     if (parameter.media && options_.check_files) check_readable(parameter.name, path);
+  }
+
+  void settle_lora(const Parameter& parameter, Lora& lora) const {
+    refuse_file_url(parameter.name, lora.path);
+    lora.path = from_folder(options_.folder, lora.path);
+    if (options_.check_files) check_readable(parameter.name, lora.path);
+    if (request_.task == Task::S2V && !lora.transformer.empty() && lora.transformer != "both")
+      throw InvalidRequest(parameter.name, "must not name an expert for s2v, which has one transformer, got @" +
+                                               lora.transformer + "; leave it out");
   }
 
   void settle_sigmas() {

@@ -10,6 +10,15 @@ namespace wan {
 
 enum class Task { T2V, I2V, V2V, S2V };
 
+/// A LoRA of a request, as it was given.
+struct Lora {
+  std::string path;
+  std::vector<double> scales = {1};  // one for each of as many equal runs of its expert's steps
+  std::string transformer;           // high | low | both; empty: what the file's name says
+
+  bool operator==(const Lora&) const = default;
+};
+
 /// Members carry the endpoints' field names (shared vocabulary of CLI, manifest, HTTP and metadata).
 struct Request {
   Task task = Task::T2V;
@@ -17,9 +26,11 @@ struct Request {
   std::string models;  // file of sets; empty: the user's models.json. Not part of the metadata
   /// Files or folders of single parts, as given; empty: found in `model`. `transformer` is that of speech.
   std::string high_noise, low_noise, transformer, text_encoder, vae, audio_encoder, tokenizer;
+  std::vector<Lora> loras;
+  bool lora_lax = false;  // keys of LoRAs that the transformers have no place for are left out
   std::string out;  // path of the video as given; not part of the metadata
   bool out_given = false;
-  std::string preset;     // hosted | reference
+  std::string preset;     // hosted | reference | lightning4 | lightning8-3phase
   bool unlocked = false;  // engine ranges instead of the endpoint's
 
   std::string prompt;
@@ -37,9 +48,10 @@ struct Request {
 
   int64_t num_inference_steps = 0;
   double shift = 0, guidance_scale = 0, guidance_scale_2 = 0;  // first: high-noise expert, second: low-noise
+  double guidance_until = 0;                                   // t / 1000 below which the guidance is 1
   double boundary = 0;                                         // in units of t / 1000
   double strength = 0;                                         // V2V
-  std::string solver;                                          // unipc | dpm++ | euler
+  std::string solver;                                          // unipc | dpm++ | euler | step_distill
   std::vector<double> sigmas;  // explicit list from high to low without the final 0; empty: from steps and shift
 
   bool resample_fps = false, keep_audio = true, deinterlace = true, start_from_image = false;
@@ -50,6 +62,7 @@ struct Request {
   std::string precision;                    // exact | balanced | fast
   std::string weights;                      // stored | bf16 | fp8 | int8
   std::string device_memory;                // "20GB": what may be taken of the device; empty or "0": what is free
+  std::string cache_dir;                    // folder for copies of float32 experts in fewer bits; empty: none are kept
   std::string video_quality, video_write_mode;
   std::string metadata;  // full | minimal | none
 

@@ -10,7 +10,8 @@ SolverKind solver_named(const std::string& name) {
   if (name == "unipc") return SolverKind::UniPc;
   if (name == "dpm++") return SolverKind::DpmPlusPlus;
   if (name == "euler") return SolverKind::Euler;
-  throw std::invalid_argument("[solver] must be unipc, dpm++ or euler, got " + name);
+  if (name == "step_distill") return SolverKind::StepDistill;
+  throw std::invalid_argument("[solver] must be unipc, dpm++, euler or step_distill, got " + name);
 }
 
 std::vector<float> Schedule::sigmas() const {
@@ -57,9 +58,11 @@ Schedule make_schedule(const Request& request) {
   for (int64_t i = start; i < count; ++i) {
     const double level = sigmas[size_t(i)] * 1000;
     Step step{.index = i, .sigma = float(sigmas[size_t(i)])};
-    step.t = solver == SolverKind::Euler ? double(float(level)) : std::trunc(level);
+    const bool whole = solver == SolverKind::UniPc || solver == SolverKind::DpmPlusPlus;
+    step.t = whole ? std::trunc(level) : double(float(level));
     step.high = step.t >= request.boundary * 1000;
     step.guidance = step.high ? request.guidance_scale : request.guidance_scale_2;
+    if (step.t < request.guidance_until * 1000) step.guidance = 1;
     steps.push_back(step);
   }
   return Schedule(solver, std::move(steps));

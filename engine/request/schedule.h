@@ -9,14 +9,14 @@
 
 namespace wan {
 
-enum class SolverKind { UniPc, DpmPlusPlus, Euler };
-/// unipc, dpm++ or euler, the parameter's words; std::invalid_argument otherwise.
+enum class SolverKind { UniPc, DpmPlusPlus, Euler, StepDistill };
+/// unipc, dpm++, euler or step_distill, the parameter's words; std::invalid_argument otherwise.
 SolverKind solver_named(const std::string& name);
 
 /// One denoising step, from its noise level `sigma` to that of the next step.
 struct Step {
   int64_t index = 0;  // in the whole schedule, also where video to video skips its beginning
-  double t = 0;       // what the transformer is told: 1000 sigma, truncated; float32 for euler
+  double t = 0;       // what the transformer is told: 1000 sigma, truncated; float32 for euler and step_distill
   float sigma = 0;
   bool high = true;  // the high-noise expert: t >= 1000 boundary
   double guidance = 1;
@@ -48,7 +48,8 @@ class Schedule {
 };
 
 /// Noise levels of a solver's table from high to 0: steps + 1 values, shifted.
-/// Source: wan/utils/fm_solvers_unipc.py, fm_solvers.py get_sampling_sigmas; euler takes those of dpm++.
+/// Source: wan/utils/fm_solvers_unipc.py, fm_solvers.py get_sampling_sigmas; euler and step_distill take
+/// those of dpm++.
 std::vector<double> flow_sigmas(SolverKind solver, int64_t steps, double shift);
 
 /// Video to video keeps the last min(int(n * strength), n) of its n steps; that may be none.

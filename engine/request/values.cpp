@@ -119,4 +119,87 @@ std::vector<double> read_numbers(const Parameter& parameter, const json& value, 
   return numbers;
 }
 
+namespace {
+
+constexpr size_t kMostLoras = 64, kMostScales = 1000;
+constexpr double kMostLoraScale = 100;
+
+bool is_transformer(std::string_view word) {
+  return word == "high" || word == "low" || word == "both";
+}
+
+/// "0.5" and "1,0,0.5": nothing where it is anything else.
+std::optional<std::vector<double>> scales_in(std::string_view text) {
+  std::vector<double> scales;
+  for (size_t comma = 0; comma != std::string_view::npos; text.remove_prefix(std::min(comma + 1, text.size()))) {
+    comma = text.find(',');
+    const std::optional<double> scale = number_in<double>(text.substr(0, comma));
+    if (!scale) return std::nullopt;
+    scales.push_back(*scale);
+  }
+  return scales;
+}
+
+Lora lora_in(std::string_view text) {
+  Lora lora;
+  if (const size_t at = text.rfind('@'); at != std::string_view::npos && is_transformer(text.substr(at + 1))) {
+    lora.transformer = text.substr(at + 1);
+    text = text.substr(0, at);
+  }
+  const size_t colon = text.rfind(':');
+  if (const auto scales = colon == std::string_view::npos ? std::nullopt : scales_in(text.substr(colon + 1))) {
+    lora.scales = *scales;
+    text = text.substr(0, colon);
+  }
+  lora.path = text;
+  return lora;
+}
+
+Lora lora_of(const Parameter& parameter, const json& value) {
+  if (!value.is_object() || !value.contains("path"))
+    refuse(parameter, value, "object_type", "must have entries such as {\"path\": \"a.safetensors\", \"scale\": 1}");
+  Lora lora;
+  for (const auto& [name, entry] : value.items()) {
+    if (name == "path")
+      lora.path = read_text(parameter, entry);
+    else if (name == "scale")
+      lora.scales = entry.is_array() ? read_numbers(parameter, entry, false) : std::vector{read_number(parameter, entry, false)};
+    else if (name == "transformer")
+      lora.transformer = read_text(parameter, entry);
+    else
+      refuse(parameter, name, "unknown", "must have path, scale and transformer alone");
+  }
+  if (!lora.transformer.empty() && !is_transformer(lora.transformer))
+    refuse(parameter, lora.transformer, "literal_error", "must be for the transformer high, low or both");
+  return lora;
+}
+
+void check(const Parameter& parameter, const Lora& lora) {
+  if (lora.path.empty()) refuse(parameter, lora.path, "string_too_short", "must name a file");
+  if (lora.path.find('\0') != std::string::npos)
+    refuse(parameter, lora.path, "value_error", "must be a path without a NUL character");
+  if (lora.scales.empty() || lora.scales.size() > kMostScales)
+    refuse(parameter, lora.scales.size(), "value_error", "must have from 1 to 1000 scales");
+  for (const double scale : lora.scales)
+    if (!(std::abs(scale) <= kMostLoraScale))
+      refuse(parameter, scale, "less_than_equal", "must have scales from -100 to 100");
+}
+
+}  // namespace
+
+std::vector<Lora> read_loras(const Parameter& parameter, const json& value, bool text) {
+  std::vector<Lora> loras;
+  if (text && value.is_string()) {
+    loras.push_back(lora_in(read_text(parameter, value)));
+  } else if (!value.is_array()) {
+    refuse(parameter, value, "list_type", "must be a list of LoRAs");
+  } else {
+    if (value.size() > kMostLoras) refuse(parameter, value.size(), "too_long", "must have at most 64 LoRAs");
+    for (const json& entry : value)
+      loras.push_back(text && entry.is_string() ? lora_in(read_text(parameter, entry)) : lora_of(parameter, entry));
+  }
+  for (const Lora& lora : loras) check(parameter, lora);
+  return loras;
+}
+
 }  // namespace wan

@@ -22,4 +22,8 @@ std::string read_text(const Parameter& parameter, const nlohmann::json& value);
 /// A list of finite numbers; with `text` also "1,0.9,0.5".
 std::vector<double> read_numbers(const Parameter& parameter, const nlohmann::json& value, bool text);
 
+/// A list of {"path", "scale", "transformer"}, of which the path alone must be there; with `text` one or several of
+/// "FILE[:SCALE[,SCALE...]][@high|low|both]", read from the right: what is no such ending belongs to the file's name.
+std::vector<Lora> read_loras(const Parameter& parameter, const nlohmann::json& value, bool text);
+
 }  // namespace wan

@@ -20,7 +20,7 @@ Built<Model> build(Checkpoint checkpoint, const Place& place, const Streaming* s
   if (streaming) weights.plan(StreamedBlocks::kBlocks);
   std::unique_ptr<Model> model = make(weights);
   weights.finish();
-  Built<Model> built{nullptr, bytes_of(weights.taken()), {}};
+  Built<Model> built{nullptr, bytes_of(weights.taken()), {}, {}};
   built.sizes.outside = built.bytes;
   if constexpr (HasBlocks<Model>) {
     for (const uint64_t bytes : StreamedBlocks::sizes(weights, int64_t(model->blocks.size())))
@@ -30,6 +30,7 @@ Built<Model> build(Checkpoint checkpoint, const Place& place, const Streaming* s
       model->streamed =
           std::make_shared<StreamedBlocks>(weights, streaming->memory, streaming->copier, streaming->room);
   }
+  built.weights = weights.taken();
   built.model = std::move(model);
   return built;
 }

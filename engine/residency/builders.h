@@ -31,6 +31,7 @@ struct Built {
   std::unique_ptr<Model> model;
   uint64_t bytes;      // that its weights take on their devices
   NetworkSizes sizes;  // the same by blocks, each tensor of which is aligned; of files it says nothing
+  std::vector<Weight> weights = {};  // handles to those of the model
 };
 
 /// Each takes its whole checkpoint. With `streaming`, where its blocks lie; it begins with begin(). Throw ModelError.

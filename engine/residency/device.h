@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,6 +33,8 @@ struct Placement {
   std::shared_ptr<kernels::Context> context = std::make_shared<kernels::Context>();
   /// What may be taken of the device. Null: weights are mapped on the CPU, and a GPU takes what it has.
   std::shared_ptr<DeviceBudget> budget = nullptr;
+  /// Where copies of float32 transformers are kept (engine/residency/weight_cache.h); empty: nowhere.
+  std::filesystem::path cache_dir = {};
 };
 
 /// Resolves `auto`: the first CUDA device where there is one, bf16 there and float32 on the CPU. Beside a bf16

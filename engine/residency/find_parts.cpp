@@ -81,6 +81,7 @@ class Search {
       errors_.push_back(missing_error(missing_, found_.root, task_, scan_, files_));
     if (errors_.size() > 1) throw ModelErrors(errors_);
     if (!errors_.empty()) throw errors_[0];
+    found_.loras = lora_parts(request_);
     return std::move(found_);
   }
 
@@ -273,6 +274,20 @@ class Search {
 };
 
 }  // namespace
+
+std::vector<ModelPart> lora_parts(const Request& request) {
+  std::vector<ModelPart> parts;
+  std::error_code ignored;
+  for (const Lora& lora : request.loras) {
+    const fs::path path = lora.path;
+    if (!fs::is_regular_file(path, ignored))
+      throw ModelError(lora.path, std::string("must be a LoRA's file, ") + (is_there(path) ? "is none" : "is not there") +
+                                      "; --lora names it");
+    const auto known = [&](const ModelPart& part) { return is_same(part.path, path); };
+    if (std::none_of(parts.begin(), parts.end(), known)) parts.push_back({path, path.filename().string(), "--lora"});
+  }
+  return parts;
+}
 
 ModelParts find_parts(const Request& request) {
   return Search(request).run();

@@ -14,4 +14,7 @@ namespace wan {
 /// or is named after the other expert. Files that are there and broken are left to check_model.
 ModelParts find_parts(const Request& request);
 
+/// The files of the request's LoRAs, each once: ModelParts::loras of find_parts. Throws ModelError where one is no file.
+std::vector<ModelPart> lora_parts(const Request& request);
+
 }  // namespace wan

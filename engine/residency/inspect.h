@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/residency/inspect_lora.h"
 #include "models/recognise.h"
 #include "models/weights/stored_tensor.h"
 
@@ -32,6 +33,7 @@ struct InspectedNetwork {
   std::map<std::string, int64_t> dtypes;  // tensors of each type
   nlohmann::ordered_json config;          // numbers and words of its config.json, or sizes read off the tensors
   std::map<std::string, StoredTensor> tensors;
+  std::optional<InspectedLora> lora;  // of a LoRA
 };
 
 /// Files without tensors that belong to the model: the tokenizer's.

@@ -73,6 +73,7 @@ InspectedNetwork inspect_network(const ModelPart& part) {
   const Recognised found = recognise(network.tensors);
   network.kind = found.name;
   network.model = found.model;
+  if (found.other == Other::Lora && !fs::is_directory(part.path)) network.lora = inspect_lora(part);
   if (found.model) {
     const auto source = found.model == Model::TextEncoder ? text::tokenizer_source(checkpoint) : std::nullopt;
     if (source) network.tokenizer = source->from;

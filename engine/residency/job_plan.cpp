@@ -2,7 +2,9 @@
 
 #include "engine/base/units.h"
 #include "engine/residency/advice.h"
+#include "engine/residency/builders.h"
 #include "engine/residency/find_parts.h"
+#include "engine/residency/open_network.h"
 #include "engine/residency/probed_machine.h"
 #include "engine/residency/request_workload.h"
 
@@ -22,6 +24,19 @@ std::vector<Alternative> alternatives(const Request& request, const ModelParts& 
   return others;
 }
 
+std::vector<CachePlan> plans_of_cache(const ModelParts& parts, const Placement& placement, bool copied) {
+  std::vector<CachePlan> plans;
+  if (placement.cache_dir.empty()) return plans;
+  for (const auto& [network, part] : parts.networks) {
+    Place place = place_of(network, placement);
+    place.mapped = place.mapped && !copied;
+    place.as_mapped = place.as_mapped || (copied && place.device.is_cpu());
+    if (const auto plan = plan_of_cache(network, part, open_network(network, parts), place, placement.cache_dir))
+      plans.push_back(*plan);
+  }
+  return plans;
+}
+
 }  // namespace
 
 JobPlan job_plan(const Request& request, const MachineWords& words, Contexts* contexts) {
@@ -31,12 +46,13 @@ JobPlan job_plan(const Request& request, const MachineWords& words, Contexts* co
   const bool measure = words.link.empty() && !described_card;
   const uint64_t allowed = read_size(request.device_memory).value_or(0);
   const Machine here = probed_machine(described_card ? Placement{} : placement, measure);
-  JobPlan made{described(words, here), {}, {}};
+  JobPlan made{described(words, here), {}, {}, {}};
   if (described_card && allowed > 0) limit_budget(made.machine, allowed);
   const bool copied = made.machine.is_card && placement.device.is_cpu();
   const ModelParts parts = find_parts(request);
   made.workload = workload_of(request, parts, placement, copied);
   made.plan = plan(made.workload, made.machine);
+  made.cache = plans_of_cache(parts, placement, copied);
   if (request.task == Task::S2V)
     made.machine.assumed.emplace_back(
         "the speech fits into one clip; each further one takes as long for sampling and decoding");

@@ -5,6 +5,7 @@
 #include "engine/residency/contexts.h"
 #include "engine/residency/device.h"
 #include "engine/residency/plan.h"
+#include "engine/residency/weight_cache.h"
 
 namespace wan {
 
@@ -12,6 +13,7 @@ struct JobPlan {
   Machine machine;
   Workload workload;
   Plan plan;  // with advice
+  std::vector<CachePlan> cache = {};  // what is kept in --cache-dir
 };
 
 /// Of a request whose model's files are here; their headers alone are read. With `words.gpu` the placement is that of a

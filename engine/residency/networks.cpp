@@ -6,6 +6,7 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/residency/open_network.h"
+#include "engine/residency/unchanged.h"
 #include "models/weights/place.h"
 
 namespace wan {
@@ -21,7 +22,7 @@ void begin(const Model& model) {
 }  // namespace
 
 Networks::Networks(ModelParts parts, const Placement& placement, Keep keep, Log log, const Activations& activations)
-    : parts_(std::move(parts)), placement_(placement), log_(std::move(log)), activations_(activations), keep_(keep) {}
+    : parts_(std::move(parts)), placement_(placement), log_(std::move(log)), activations_(activations), keep_(keep), cache_notes_(log_) {}
 
 Networks::Networks(ModelParts parts, const Placement& placement, const Activations& activations, Log log)
     : Networks(std::move(parts), placement, Keep::One, std::move(log), activations) {
@@ -39,11 +40,16 @@ void Networks::load(Slot<Model>& slot, Network network, const Streaming* streami
   DeviceBudget::Lease lease;
   if (placement_.budget && network != Network::AudioEncoder)
     lease = placement_.budget->take(is_wide(slot) ? wide_vae_bytes() : sizes_of(network).outside, name(network));
-  Checkpoint checkpoint = open_network(network, parts_);
+  Checkpoint checkpoint = open(network);
   const uint64_t bytes = checkpoint.bytes();
-  slot.model = build(std::move(checkpoint), place_of(network, placement_), streaming).model;
-  slot.lease = std::move(lease);
+  const auto ahead = ahead_.find(network);
+  if (ahead != ahead_.end()) ahead->second->stop();
+  auto built = build(std::move(checkpoint), place_of(network, placement_), streaming);
+  // Files that are copied were opened once more, by their names.
+  if (!place_of(network, placement_).mapped) check_unchanged(parts_, field_of(network));
+  slot = {std::move(built.model), std::move(lease), std::move(built.weights), {}};
   Log::Fields fields = {{"network", name(network)}, {"bytes", bytes}};
+  if (ahead != ahead_.end()) fields["bytes_ahead"] = ahead->second->bytes();
   if (streaming) {
     fields["device_bytes"] = slot.lease.bytes() + streaming->memory->bytes();
     fields["blocks_streamed"] = streaming->memory->streamed().size();
@@ -80,18 +86,24 @@ void Networks::warn_of_precision() {
 }
 
 const Umt5Encoder& Networks::text_encoder() {
-  return get(text_encoder_, Network::TextEncoder, [](Checkpoint file, const Place& place, const Streaming* streaming) {
+  const auto build = [](Checkpoint file, const Place& place, const Streaming* streaming) {
     return build_text_encoder(std::move(file), place, streaming);
-  });
+  };
+  const Umt5Encoder& encoder = get(text_encoder_, Network::TextEncoder, build);
+  if (next_) read_ahead(*next_);
+  return encoder;
 }
 
 const WanModel& Networks::expert(bool high) {
   const Network network = high ? Network::HighNoise : Network::LowNoise;
-  return get(high ? high_ : low_, network, [&](Checkpoint file, const Place& place, const Streaming* streaming) {
+  const auto build = [&](Checkpoint file, const Place& place, const Streaming* streaming) {
     warn_of_precision();
     ++expert_loads_;
     return build_expert(parts_.networks.at(network), std::move(file), place, streaming);
-  });
+  };
+  const WanModel& model = get(high ? high_ : low_, network, build);
+  if (high && activations_.switches) read_ahead(Network::LowNoise);
+  return model;
 }
 
 const SpeechModel& Networks::speech() {
@@ -121,6 +133,29 @@ const vae::Vae& Networks::wide_vae() {
   return get(wide_vae_, Network::Vae, [](Checkpoint file, const Place& place, const Streaming*) {
     return build_vae(std::move(file), place, at::kFloat);
   });
+}
+
+template <typename Model>
+void Networks::adapt(Slot<Model>& slot, Network network, const std::vector<lora::Adapter>& adapters) {
+  if (!slot.model || slot.adapters == adapters) return;
+  const auto start = std::chrono::steady_clock::now();
+  slot.adapters.clear();
+  if (adapters.empty()) return lora::detach(slot.weights);
+  lora::attach(slot.weights, adapters, open_network(network, parts_));
+  slot.adapters = adapters;
+  log_("lora", {{"network", name(network)},
+                {"files", adapters.size()},
+                {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}});
+}
+
+void Networks::adapt(Network network, const std::vector<lora::Adapter>& adapters) {
+  const auto of = [&](Network other) { return other == network ? adapters : std::vector<lora::Adapter>(); };
+  // What goes makes room first.
+  for (const bool now : {false, true}) {
+    if ((network == Network::HighNoise) == now) adapt(high_, Network::HighNoise, of(Network::HighNoise));
+    if ((network == Network::LowNoise) == now) adapt(low_, Network::LowNoise, of(Network::LowNoise));
+    if ((network == Network::Speech) == now) adapt(speech_, Network::Speech, of(Network::Speech));
+  }
 }
 
 void Networks::prefetch_low() {
@@ -153,6 +188,7 @@ void Networks::drop(Network network) {
     entered_.reset();
     working_ = {};
   }
+  if (is_loaded(network)) ahead_.erase(network);
   switch (network) {
     case Network::TextEncoder:
       text_encoder_ = {};

@@ -1,18 +1,23 @@
 // The networks of a model: loaded when they are first asked for, unloaded where others need the room.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "engine/base/log.h"
+#include "engine/base/note.h"
 #include "engine/residency/activations.h"
 #include "engine/residency/builders.h"
 #include "engine/residency/device.h"
+#include "engine/residency/identity.h"
 #include "engine/residency/lying.h"
 #include "engine/residency/parts.h"
 #include "engine/residency/placed_bytes.h"
+#include "models/files/read_ahead.h"
+#include "models/weights/lora/attach.h"
 
 namespace wan {
 
@@ -51,9 +56,19 @@ class Networks {
   /// vae() stays as it was: what a clip is computed in must not depend on the clips before it.
   const vae::Vae& wide_vae();
 
+  /// Puts LoRAs on a transformer that was just asked for, in place of those that it had, and takes away those of the other
+  /// one: their branches are counted among the activations of a step. Its base weights are not touched. Throws ModelError.
+  void adapt(Network network, const std::vector<lora::Adapter>& adapters);
+
   /// Before the last forward of the high-noise expert: the low-noise one is copied while that runs, into memory of its
   /// own or that of each block which is not needed again. Nothing without a budget, or where it has no room.
   void prefetch_low();
+
+  /// The network that comes behind the text encoder: its files are read ahead while that computes, as far as the host has
+  /// room. Nothing without a budget.
+  void expect(Network next) { next_ = next; }
+  /// Asked while a copy for --cache-dir is written; it may throw to stop.
+  void ask(std::function<void()> check) { check_ = std::move(check); }
 
   /// After c10::OutOfMemoryError: leaves less on the device, by the next step of a ladder, which is logged. False at
   /// its end. `first`: of a stage's attempts.
@@ -80,7 +95,20 @@ class Networks {
   struct Slot {
     std::unique_ptr<Model> model;
     DeviceBudget::Lease lease;  // of what lies outside of blocks
+    std::vector<Weight> weights = {};
+    std::vector<lora::Adapter> adapters = {};  // that are on them
   };
+  template <typename Model>
+  void adapt(Slot<Model>& slot, Network network, const std::vector<lora::Adapter>& adapters);
+
+  /// What the network is loaded from: its files, or a copy in --cache-dir, which is written where it is not there.
+  Checkpoint open(Network network);
+  bool is_loaded(Network network) const;
+  /// Reads the files of a network that comes next into the page cache, by a thread and behind all copies to the device that
+  /// are queued, as far as the host has room: what images of blocks may take and do not. Nothing without a budget, for a
+  /// network that is there, or twice.
+  void read_ahead(Network network);
+  void make_copier();
 
   template <typename Model, typename Build>
   const Model& get(Slot<Model>& slot, Network network, Build build);
@@ -130,6 +158,11 @@ class Networks {
   std::map<Network, int64_t> kept_;       // blocks that a network keeps, as it was last placed
   std::map<Network, int64_t> most_kept_;  // that it may keep: the ladder
   bool shares_memory_ = false, small_windows_ = false, tiles_ = false;
+  std::map<Network, std::unique_ptr<ReadAhead>> ahead_;
+  std::optional<Network> next_;
+  std::function<void()> check_;
+  IdentityCache identities_;
+  Notes cache_notes_;
 
   Slot<Umt5Encoder> text_encoder_;
   Slot<WanModel> high_, low_;

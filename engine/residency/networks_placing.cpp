@@ -67,6 +67,8 @@ void Networks::drop_others(Network network) {
 
 void Networks::enter(Network network) {
   asked_ = network;
+  // Branches are counted among the activations of a step.
+  if (network == Network::TextEncoder || network == Network::Vae) adapt(network, {});
   if (!placement_.budget || network == Network::AudioEncoder || entered_ == network) return;
   entered_.reset();
   working_ = {};
@@ -134,6 +136,12 @@ void Networks::share_host() {
   room_->set_limits(share.images, share.pinnable);
 }
 
+void Networks::make_copier() {
+  if (copier_) return;
+  copier_ = std::make_shared<Copier>(copy_engine(placement_.device, log_));
+  room_ = std::make_shared<HostRoom>(0);
+}
+
 std::optional<Streaming> Networks::place(Network network) {
   const NetworkSizes& own = sizes_of(network);
   std::optional<Lying> lying = lying_of(network, own);
@@ -154,10 +162,7 @@ std::optional<Streaming> Networks::place(Network network) {
   if (!lying) refuse(network);
   if (sizes.blocks.empty()) return std::nullopt;
   kept_[network] = lying->blocks.kept;
-  if (!copier_) {
-    copier_ = std::make_shared<Copier>(copy_engine(placement_.device, log_));
-    room_ = std::make_shared<HostRoom>(0);
-  }
+  make_copier();
   share_host();
   return Streaming{
       counted_memory(*placement_.budget, name(network), device_sizes(sizes), lying->blocks, placement_.device), copier_,

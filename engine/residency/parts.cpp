@@ -51,6 +51,7 @@ std::vector<Network> networks_of(Task task) {
 // Paths are compared as they are written: download caches are symbolic links whose targets have other names.
 std::vector<PartFile> ModelParts::files() const {
   std::vector<PartFile> found = files_of("tokenizer");
+  for (PartFile& file : files_of(kLoraPart)) found.push_back(std::move(file));
   for (const auto& [network, part] : networks)
     for (PartFile& file : files_of(field_of(network))) found.push_back(std::move(file));
   tell_apart(found);
@@ -67,7 +68,10 @@ std::vector<PartFile> ModelParts::files_of(const std::string& field) const {
     if (fs::is_directory(part.path, ignored)) paths.push_back(part.path / "config.json");
     add_files(part, field, paths, found);
   }
+  if (field == kLoraPart)
+    for (const ModelPart& lora : loras) add_files(lora, field, {lora.path}, found);
   if (field != "tokenizer") return found;
+  if (tokenizer.path.empty()) return found;
   if (fs::is_directory(tokenizer.path, ignored))
     add_files(tokenizer, field, {tokenizer.path / "tokenizer.json", tokenizer.path / "spiece.model"}, found);
   else if (tokenizer.path != path_of(Network::TextEncoder))

@@ -21,6 +21,9 @@ const char* field_of(Network network);
 /// Two experts, or for speech one model and an audio encoder.
 std::vector<Network> networks_of(Task task);
 
+/// What a LoRA's file is called among the parts of a model: PartFile::part.
+inline constexpr const char* kLoraPart = "loras";
+
 /// Where one part lies.
 struct ModelPart {
   std::filesystem::path path;  // a folder or a file
@@ -40,6 +43,7 @@ struct ModelParts {
   std::filesystem::path root;             // the folder that the search began in; empty where every part was named
   std::map<Network, ModelPart> networks;  // all that the task needs
   ModelPart tokenizer;                    // folder or file; the text encoder's own path where it holds one
+  std::vector<ModelPart> loras;           // files of the request's LoRAs, each once
   std::vector<std::string> remarks;       // what the search left out or took on trust, for notes
   SeenFiles seen;                         // its files as they were identified (engine/residency/unchanged.h); or empty
 
@@ -49,7 +53,7 @@ struct ModelParts {
   /// For identities and listings, by name. Of other files that lie there none counts, and what is absent is left to
   /// check_model. Throws ModelError for a broken index.
   std::vector<PartFile> files() const;
-  /// Those of one part: a network's field_of, or "tokenizer". A tokenizer inside the text encoder has none of its own.
+  /// Those of one part: a network's field_of, "tokenizer" or kLoraPart. A tokenizer inside the text encoder has none of its own.
   std::vector<PartFile> files_of(const std::string& field) const;
 };
 

@@ -4,6 +4,7 @@
 
 #include "engine/residency/builders.h"
 #include "engine/residency/open_network.h"
+#include "engine/residency/weight_cache.h"
 #include "models/weights/scope.h"
 
 namespace wan {
@@ -36,12 +37,15 @@ void take_weights(Network network, const ModelPart& part, Weights& weights, cons
 }  // namespace
 
 PlannedNetwork planned_network(Network network, const ModelParts& parts, const Placement& placement, bool copied) {
-  Place place = place_of(network, placement).planned();
+  Place place = place_of(network, placement);
   if (copied && network != Network::AudioEncoder) {
     place.mapped = false;
     place.as_mapped = place.device.is_cpu();
   }
-  Weights weights(open_network(network, parts), place);
+  Checkpoint headers = open_network(network, parts);
+  if (!placement.cache_dir.empty()) headers = cached_headers(network, headers, place);
+  place = place.planned();
+  Weights weights(std::move(headers), place);
   take_weights(network, parts.networks.at(network), weights, place, placement.vae);
   weights.finish();
   return {weights.checkpoint(), weights.taken(), place.mapped};

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/request/schedule.h"
+#include "engine/residency/loras.h"
 #include "engine/residency/needs.h"
 #include "engine/residency/network_sizes.h"
 #include "engine/residency/open_network.h"
@@ -30,12 +31,14 @@ struct Shapes {
   uint64_t widened;      // bytes of the tile in which codes are widened
   double block_weights;  // of a block
   bool coded, encodes, copied;
+  uint64_t lora_bytes = 0;  // of the branches beside one transformer
+  double lora_flops = 0;    // of them in a block, for each token
 };
 
 Work block_work(const Shapes& shapes, double tokens) {
   const double d = double(shapes.config.dim), f = double(shapes.config.ffn_dim), text = double(shapes.config.text_len);
   Work work;
-  work.linear = 2 * tokens * (6 * d * d + 2 * d * f);
+  work.linear = 2 * tokens * (6 * d * d + 2 * d * f) + tokens * shapes.lora_flops;
   work.attention = 4 * tokens * tokens * d + 4 * tokens * text * d;
   work.bytes = tokens * d * (shapes.placement.device.is_cpu() ? kUnfusedBytes : kFusedBytes);
   if (shapes.coded) work.bytes += shapes.block_weights * (1 + 2 + 2);  // read as codes, written and read in 16 bits
@@ -89,7 +92,7 @@ Demand demand_of(const Shapes& shapes, const Extent& extent, const Work& text_wo
   Demand demand = decode_demand(shapes.vae_width, extent, shapes.placement);
   const double tokens = double(extent.tokens());
   demand.text = text;
-  demand.denoise = denoise_bytes(shapes.config, extent, shapes.placement, shapes.copied) + shapes.widened;
+  demand.denoise = denoise_bytes(shapes.config, extent, shapes.placement, shapes.copied) + shapes.widened + shapes.lora_bytes;
   if (shapes.encodes) {
     demand.encode = demand.vae_shared;
     demand.encode_tiles = demand.vae_tiles;
@@ -157,6 +160,11 @@ Workload workload_of(const Request& request, const ModelParts& parts, const Plac
                 .copied = copied};
   shapes.coded = shapes.widened > 0;
   shapes.block_weights = transformer.block_flops / 2 / double(std::max<size_t>(transformer.blocks.size(), 1));
+  if (!parts.loras.empty()) {
+    const Loras loras(request, parts);
+    shapes.lora_bytes = loras.bytes(placement.dtype);
+    shapes.lora_flops = loras.flops() / double(std::max<size_t>(transformer.blocks.size(), 1));
+  }
   Work text_work;
   text_work.linear = text.block_flops * kPromptTokens * kPrompts;
   const uint64_t text_activations = text_bytes(parts, placement);

@@ -115,6 +115,13 @@ struct Entry {
     notes.add({subject(), "is loaded from its own files, not from a copy in --cache-dir: " + why, ""});
   }
 
+  /// Throws ModelError where the source is another than `key` was made of.
+  void check_source(const std::string& key, IdentityCache& identities) const {
+    if (key_of(part, form, identities) != key)
+      throw ModelError(part.path.string(), "must stay as it is while it is copied, was written to; start again once it "
+                                           "is whole");
+  }
+
   /// False, with a note, where it cannot be written now.
   bool write(const std::string& key, IdentityCache& identities, Notes& notes, const convert::Step& step) const {
     constexpr uint64_t kMargin = 1 << 30;  // a disk is not filled to its last byte for a copy
@@ -139,7 +146,8 @@ struct Entry {
     };
     try {
       const convert::Options options{.changes = [&](const std::string& name) { return form.changed.contains(name); },
-                                     .metadata = {{kKey, key}}};
+                                     .metadata = {{kKey, key}},
+                                     .check = [&] { check_source(key, identities); }};
       convert::convert(source, model_of(network), form.target, file, key, {.step = watched}, options);
       write_statement(file, key, part, identities);
     } catch (const std::runtime_error& error) {
@@ -152,6 +160,10 @@ struct Entry {
 };
 
 }  // namespace
+
+bool is_kept_once_more(Network network) {
+  return network == Network::HighNoise || network == Network::LowNoise || network == Network::Speech;
+}
 
 void check_cache_folder(const fs::path& folder) {
   std::error_code error;
@@ -174,6 +186,28 @@ fs::path cached_file(const fs::path& folder, const ModelPart& part, convert::Tar
   return folder / (shown.substr(0, 80) + "-" + place + "-" + word(target) + ".safetensors");
 }
 
+std::optional<CachePlan> plan_of_cache(Network network, const ModelPart& part, const Checkpoint& source,
+                                       const Place& place, const fs::path& folder) {
+  if (folder.empty() || !is_kept_once_more(network)) return std::nullopt;
+  const CacheForm form = cache_form(network, source, place, /*merged=*/false);
+  if (!form.refusal.empty()) return std::nullopt;
+  std::error_code ignored;
+  return CachePlan{.network = network,
+                   .form = word(form.target),
+                   .bytes = form.bytes,
+                   .source_bytes = source.bytes(),
+                   .is_there = fs::exists(cached_file(folder, part, form.target), ignored)};
+}
+
+Checkpoint cached_headers(Network network, const Checkpoint& source, const Place& place) {
+  if (!is_kept_once_more(network)) return source;
+  const CacheForm form = cache_form(network, source, place, /*merged=*/false);
+  if (!form.refusal.empty() || form.target != convert::Target::Bf16) return source;
+  StoredTensors tensors = source.tensors();
+  for (const std::string& name : form.changed) tensors.at(name).dtype = at::kBFloat16;
+  return source.renamed(std::move(tensors));
+}
+
 std::optional<Checkpoint> cached(Network network, const ModelPart& part, const Checkpoint& source, const Place& place,
                                  bool merged, const fs::path& folder, IdentityCache& identities, Notes& notes,
                                  const convert::Step& step) {
@@ -183,12 +217,20 @@ std::optional<Checkpoint> cached(Network network, const ModelPart& part, const C
     entry.leave(notes, form.refusal);
     return std::nullopt;
   }
-  check_cache_folder(folder);
   const std::string key = key_of(part, form, identities);
   std::error_code ignored;
+  std::string fault;
   if (fs::exists(entry.file, ignored)) {
-    const std::string fault = fault_of(entry.file, key, identities);
+    fault = fault_of(entry.file, key, identities);
     if (fault.empty()) return Checkpoint::open(entry.file);
+  }
+  try {
+    check_cache_folder(folder);
+  } catch (const InvalidRequest& refused) {
+    entry.leave(notes, "--cache-dir " + refused.errors.at(0).wrong);
+    return std::nullopt;
+  }
+  if (!fault.empty()) {
     notes.add({entry.subject(), "has a copy in --cache-dir that " + fault + ": it is made anew", ""});
     fs::remove(entry.file, ignored);
   }

@@ -16,16 +16,34 @@ namespace wan {
 /// Makes the folder where it is absent. Throws InvalidRequest about cache_dir where it is none that can be written to.
 void check_cache_folder(const std::filesystem::path& folder);
 
+/// Whether a network is ever kept there: transformers are.
+bool is_kept_once_more(Network network);
+
 /// Where the cache has a network's file, and a file beside it that says what it was made from. One for each part and form:
 /// another one of the same part replaces it.
 std::filesystem::path cached_file(const std::filesystem::path& folder, const ModelPart& part, convert::Target target);
+
+/// What `--cache-dir` has or will have of a network.
+struct CachePlan {
+  Network network = Network::HighNoise;
+  std::string form;            // "bf16" or "int8"
+  uint64_t bytes = 0;          // there
+  uint64_t source_bytes = 0;   // in its own files
+  bool is_there = false;       // a file of this part and form; whether it is whole is found out when it is loaded
+};
+/// Nothing where no copy of it is kept. `source` and `place` as in cached(). Reads headers alone. Throws ModelError.
+std::optional<CachePlan> plan_of_cache(Network network, const ModelPart& part, const Checkpoint& source,
+                                       const Place& place, const std::filesystem::path& folder);
+/// The names, shapes and dtypes of that copy, without data, where it is in bf16; else `source`. For sizes.
+Checkpoint cached_headers(Network network, const Checkpoint& source, const Place& place);
 
 /// What a network is loaded from in place of `source` (its checkpoint by official names): the file of the cache, written
 /// first where it is not there, is of other source files (digest, size, inode and time of change count), is damaged or was
 /// written to since.
 /// Writing can be interrupted and goes on at the next call. Loading it to `place` gives the weights that `source` gives, bit
-/// for bit (cache_form). Nothing where `source` itself is to be used: no form has the same weights in fewer bytes, as `cache_form` says, the disk
-/// lacks the room, or another process writes the file; a note says which. Notes tell sizes, too.
+/// for bit (cache_form). Nothing where `source` itself is to be used: no form has the same weights in fewer bytes, as `cache_form` says, the folder
+/// cannot be written to, the disk lacks the room, or another process writes the file; a note says which. Notes tell sizes,
+/// too.
 ///   merged: cache_form's
 ///   step: told before each tensor that is written; what it throws passes through
 /// Throws ModelError where files of the part are absent or changed meanwhile.

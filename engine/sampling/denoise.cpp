@@ -21,8 +21,8 @@ void check_finite(const at::Tensor& x, const Step& step, int64_t position, int64
 
 }  // namespace
 
-Sampling begin_sampling(const Schedule& schedule, at::Tensor x) {
-  return {std::move(x), Solver(schedule.solver(), schedule.sigmas())};
+Sampling begin_sampling(const Schedule& schedule, at::Tensor x, std::optional<FreshNoise> noise) {
+  return {std::move(x), Solver(schedule.solver(), schedule.sigmas(), 0, noise)};
 }
 
 void save_sampling(const std::filesystem::path& path, const Sampling& state,
@@ -42,9 +42,10 @@ int64_t saved_step(const std::filesystem::path& path) {
   return numbers.flatten()[0].item<int64_t>();
 }
 
-Sampling load_sampling(const std::filesystem::path& path, const Schedule& schedule, at::Device device) {
+Sampling load_sampling(const std::filesystem::path& path, const Schedule& schedule, at::Device device,
+                       std::optional<FreshNoise> noise) {
   Checkpoint file = Checkpoint::open(path);
-  Sampling state = begin_sampling(schedule, file.map("x").to(device, at::kFloat, false, true));
+  Sampling state = begin_sampling(schedule, file.map("x").to(device, at::kFloat, false, true), noise);
   std::map<std::string, at::Tensor> solver_state;
   for (const auto& [name, stored] : file.tensors())
     if (name.starts_with("solver.")) solver_state[name.substr(7)] = file.map(name).clone();

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "engine/request/schedule.h"
@@ -21,7 +22,8 @@ struct Sampling {
 };
 
 /// A run that starts at the first step of `schedule` (which video to video has cut) from `x`.
-Sampling begin_sampling(const Schedule& schedule, at::Tensor x);
+/// `noise`: of step_distill; other solvers need none.
+Sampling begin_sampling(const Schedule& schedule, at::Tensor x, std::optional<FreshNoise> noise = {});
 
 /// Saves a run to a safetensors file with `metadata`, written beside and renamed, and reads it back onto `device`.
 /// Throws ModelError where the file is damaged, std::invalid_argument where it belongs to another schedule.
@@ -29,7 +31,8 @@ void save_sampling(const std::filesystem::path& path, const Sampling& state,
                    const std::map<std::string, std::string>& metadata = {});
 /// The step that a saved run makes next, from 0, without its samples.
 int64_t saved_step(const std::filesystem::path& path);
-Sampling load_sampling(const std::filesystem::path& path, const Schedule& schedule, at::Device device);
+Sampling load_sampling(const std::filesystem::path& path, const Schedule& schedule, at::Device device,
+                       std::optional<FreshNoise> noise = {});
 
 /// (step, x) -> velocity, of x's shape: of each branch of guidance, which the solver combines.
 using VelocityField = std::function<Velocity(const Step&, const at::Tensor& x)>;

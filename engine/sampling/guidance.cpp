@@ -10,13 +10,16 @@ void Guidance::prepare(const WanModel& expert, bool guided) {
 }
 
 Velocity Guidance::operator()(const Step& step, const at::Tensor& x) {
-  if (high_ != step.high) {
-    // The other expert has other projections of the same text.
+  std::vector<lora::Adapter> adapters = adapters_ ? adapters_(step) : std::vector<lora::Adapter>();
+  if (high_ != step.high || applied_ != adapters) {
+    // The other expert, and the same with other LoRAs, has other projections of the same text.
     positive_.reset();
     negative_.reset();
     high_ = step.high;
+    applied_ = std::move(adapters);
   }
   const WanModel& expert = networks_.expert(step.high);
+  networks_.adapt(step.high ? Network::HighNoise : Network::LowNoise, applied_);
   if (&step == last_high_) networks_.prefetch_low();
   bool guided = step.guidance != 1;
   prepare(expert, guided);

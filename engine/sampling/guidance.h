@@ -3,6 +3,7 @@
 
 #include "engine/request/schedule.h"
 #include "engine/residency/networks.h"
+#include "engine/residency/loras.h"
 #include "engine/sampling/solver.h"
 
 namespace wan {
@@ -18,8 +19,12 @@ class Guidance {
  public:
   /// `last_high`: of the schedule, the step behind which no other needs the high-noise expert, so that the low-noise one
   /// is brought in while it runs; null where others may need it.
-  Guidance(Networks& networks, Conditioning conditioning, const Step* last_high = nullptr)
-      : networks_(networks), conditioning_(std::move(conditioning)), last_high_(last_high) {}
+  /// `adapters`: which LoRAs a step has.
+  Guidance(Networks& networks, Conditioning conditioning, const Step* last_high = nullptr, StepAdapters adapters = {})
+      : networks_(networks),
+        conditioning_(std::move(conditioning)),
+        last_high_(last_high),
+        adapters_(std::move(adapters)) {}
 
   /// x [16, T, h, w] float32 -> velocity of the same shape and dtype; the conditional branch alone where the guidance
   /// is exactly 1. Source: wan/text2video.py, generate.
@@ -31,7 +36,9 @@ class Guidance {
   Networks& networks_;
   Conditioning conditioning_;
   const Step* last_high_;
-  std::optional<bool> high_;  // whose contexts these are
+  const StepAdapters adapters_;
+  std::optional<bool> high_;            // whose contexts these are
+  std::vector<lora::Adapter> applied_;  // with which they were made
   std::optional<Context> positive_, negative_;
   std::optional<kernels::Rope> rope_;  // of the job's grid, the same for both experts
 };

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "engine/sampling/noise.h"
+
 namespace wan {
 namespace {
 
@@ -12,10 +14,23 @@ namespace {
   throw std::invalid_argument("[solver] " + what);
 }
 
+/// SplitMix64 (Steele, Lea and Flood 2014) of the sum: neighbouring seeds and steps give unrelated ones.
+uint64_t mixed(uint64_t seed, uint64_t step) {
+  uint64_t z = seed + (step + 1) * 0x9E3779B97F4A7C15;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+  return z ^ (z >> 31);
+}
+
 }  // namespace
 
-Solver::Solver(SolverKind kind, std::vector<float> sigmas, int64_t start)
-    : kind_(kind), sigmas_(std::move(sigmas)), index_(start) {
+at::Tensor FreshNoise::of_step(int64_t i, const at::Tensor& x) const {
+  return Noise(mixed(seed, uint64_t(i)), device).draw(x.sizes()).to(x.device());
+}
+
+Solver::Solver(SolverKind kind, std::vector<float> sigmas, int64_t start, std::optional<FreshNoise> noise)
+    : kind_(kind), sigmas_(std::move(sigmas)), noise_(noise), index_(start) {
+  if (kind_ == SolverKind::StepDistill && !noise_) refuse("step_distill needs a seed for its noise");
   if (sigmas_.size() < 2) refuse("needs at least two sigmas, got " + std::to_string(sigmas_.size()));
   for (size_t i = 0; i < sigmas_.size(); ++i)
     if (!(sigmas_[i] >= 0 && sigmas_[i] <= 1) || (i > 0 && sigmas_[i] > sigmas_[i - 1]))
@@ -37,6 +52,11 @@ at::Tensor Solver::step(const Velocity& velocity, const at::Tensor& x, const ker
     ++index_;
     return next;
   }
+  if (kind_ == SolverKind::StepDistill) {
+    at::Tensor next = renoised(velocity, x, context);
+    ++index_;
+    return next;
+  }
   // The prediction comes from x as it was given, and stays so in the history; the correction changes x alone.
   kernels::StepFactors factors{.velocity = -sigma(i)};
   // Equal neighbours (float32 runs out at extreme shifts) leave nothing to correct and nothing to extrapolate from.
@@ -49,6 +69,16 @@ at::Tensor Solver::step(const Velocity& velocity, const at::Tensor& x, const ker
   order_ = order;
   ++index_;
   return factors.predictor ? sums.next : history_.sample.clone();
+}
+
+/// The noise stands where the last prediction does elsewhere, so that the step is one pass of the same operation.
+at::Tensor Solver::renoised(const Velocity& velocity, const at::Tensor& x, const kernels::Context& context) const {
+  const int64_t i = index_;
+  kernels::StepFactors factors{.velocity = -sigma(i)};
+  if (sigma(i + 1) == 0) return kernels::solver_step(velocity, x, {}, factors, context).prediction;
+  factors.predictor = {0, alpha(i + 1), sigma(i + 1)};
+  const kernels::StepHistory noise{.sample = {}, .newest = noise_->of_step(i, x).to(x.scalar_type()), .older = {}};
+  return kernels::solver_step(velocity, x, noise, factors, context).next;
 }
 
 std::array<double, 3> Solver::predictor(int64_t order) const {

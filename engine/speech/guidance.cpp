@@ -17,6 +17,16 @@ void SpeechGuidance::begin_clip(const at::Tensor& reference, const at::Tensor& m
 
 Velocity SpeechGuidance::operator()(const Step& step, const at::Tensor& x) {
   const SpeechModel& model = networks_.speech();
+  if (std::vector<lora::Adapter> adapters = adapters_ ? adapters_(step) : std::vector<lora::Adapter>();
+      adapters != applied_) {
+    clip_.reset();
+    sound_.reset();
+    silence_.reset();
+    positive_.reset();
+    negative_.reset();
+    applied_ = std::move(adapters);
+  }
+  networks_.adapt(Network::Speech, applied_);
   if (!clip_) clip_ = model.clip(reference_, motion_, pose_, x.size(1));
   if (!sound_) sound_ = model.audio(features_.to(model.device()));
   if (!positive_) positive_ = model.context(positive_states_);

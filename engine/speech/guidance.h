@@ -3,6 +3,7 @@
 
 #include "engine/request/schedule.h"
 #include "engine/residency/networks.h"
+#include "engine/residency/loras.h"
 #include "engine/sampling/solver.h"
 
 namespace wan {
@@ -11,8 +12,12 @@ namespace wan {
 class SpeechGuidance {
  public:
   /// `positive` and `negative` are states of the text encoder [n, text_dim].
-  SpeechGuidance(Networks& networks, at::Tensor positive, at::Tensor negative)
-      : networks_(networks), positive_states_(std::move(positive)), negative_states_(std::move(negative)) {}
+  /// `adapters`: which LoRAs a step has.
+  SpeechGuidance(Networks& networks, at::Tensor positive, at::Tensor negative, StepAdapters adapters = {})
+      : networks_(networks),
+        positive_states_(std::move(positive)),
+        negative_states_(std::move(negative)),
+        adapters_(std::move(adapters)) {}
 
   /// The next clip: reference [16, 1, h, w]; motion [16, 19, h, w] or undefined (no motion tokens); pose [16, F, h, w]
   /// or undefined; features of its frames [states, audio_dim, 4 F].
@@ -26,6 +31,8 @@ class SpeechGuidance {
  private:
   Networks& networks_;
   at::Tensor positive_states_, negative_states_;
+  const StepAdapters adapters_;
+  std::vector<lora::Adapter> applied_;  // with which all below was made
   at::Tensor features_;
   at::Tensor reference_, motion_, pose_;
   std::optional<SpeechClip> clip_;  // made when the model is first needed, as are the rest

@@ -94,8 +94,36 @@ std::shared_ptr<char> ordinary_memory(size_t bytes) {
   return {static_cast<char*>(memory), [](char* address) { std::free(address); }};
 }
 
+struct RingMemory::Spare {
+  std::mutex mutex;
+  std::vector<std::shared_ptr<char>> buffers;
+};
+
+RingMemory::RingMemory(TakeMemory take)
+    : take_(take ? std::move(take) : TakeMemory(ordinary_memory)), spare_(std::make_shared<Spare>()) {}
+
+std::shared_ptr<char> RingMemory::take(size_t bytes) {
+  std::shared_ptr<char> memory;
+  {
+    const std::lock_guard lock(spare_->mutex);
+    if (!spare_->buffers.empty()) {
+      memory = std::move(spare_->buffers.back());
+      spare_->buffers.pop_back();
+    }
+  }
+  if (!memory) memory = take_(bytes);
+  if (!memory) return nullptr;
+  char* const data = memory.get();
+  return {data, [spare = std::weak_ptr<Spare>(spare_), memory = std::move(memory)](char*) mutable {
+            if (const auto there = spare.lock()) {
+              const std::lock_guard lock(there->mutex);
+              there->buffers.push_back(std::move(memory));
+            }
+          }};
+}
+
 struct ReadRing::State {
-  std::vector<std::unique_ptr<SourceFile>> files;
+  std::vector<std::shared_ptr<SourceFile>> files;
   std::vector<Block> blocks;
   std::vector<std::shared_ptr<char>> buffers;
   std::function<void()> check;
@@ -181,7 +209,9 @@ ReadRing::ReadRing(const std::vector<RingFile>& files, const std::vector<FileRan
   wan::check(files, ranges, options);
   const ReadAt read = options.read ? options.read : ReadAt(pread);
   for (const RingFile& file : files)
-    state_->files.push_back(std::make_unique<SourceFile>(file.path, file.size, file.planned, options.caching, read));
+    state_->files.push_back(file.open ? file.open
+                                      : std::make_shared<SourceFile>(file.path, file.size, file.planned,
+                                                                     options.caching, read));
   state_->blocks = blocks_of(ranges, options.buffer_bytes);
   state_->check = options.check;
   const size_t buffers = std::min(size_t(options.buffers), state_->blocks.size());

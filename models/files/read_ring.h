@@ -17,6 +17,8 @@ struct RingFile {
   std::filesystem::path path;
   uint64_t size;                          // bytes, when its header was read
   std::optional<FileState> planned = {};  // all of its state then
+  /// The file where it is open already: then nothing is opened, and RingOptions::caching and `read` are its own.
+  std::shared_ptr<SourceFile> open = {};
 };
 
 /// Bytes that are wanted.
@@ -54,6 +56,21 @@ struct RingOptions {
 
 /// Memory that is no device's. Throws std::bad_alloc.
 std::shared_ptr<char> ordinary_memory(size_t bytes);
+
+/// Memory for one ring after another: what one has given back is what the next one gets, so that it is taken (and pinned)
+/// once. Thread-safe; what was handed out may outlive it.
+class RingMemory {
+ public:
+  /// `take`: as RingOptions::take_memory, ordinary_memory where it is empty.
+  explicit RingMemory(TakeMemory take = {});
+  /// Null where it is refused. Of one size in its life.
+  std::shared_ptr<char> take(size_t bytes);
+
+ private:
+  struct Spare;
+  TakeMemory take_;
+  std::shared_ptr<Spare> spare_;
+};
 
 /// Reading begins with the object and ends with it: what is read at that moment is waited for, at most 4 MB a reader.
 class ReadRing {

@@ -64,11 +64,11 @@ SourceFile::SourceFile(std::filesystem::path path, uint64_t size, const std::opt
   }
   posix_fadvise(buffered_, 0, 0, POSIX_FADV_SEQUENTIAL);
   if (caching_ == Caching::Keep || size == 0) return;
+  look_into_cache();
+  if (caching_ == Caching::Lend) return;
   direct_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
   // Between the two the name may have become another file's.
-  const bool direct = direct_ >= 0 && fstat(direct_, &status) == 0 && as_state(status) == state_;
-  reads_direct_ = direct;
-  look_into_cache();
+  reads_direct_ = direct_ >= 0 && fstat(direct_, &status) == 0 && as_state(status) == state_;
 }
 
 SourceFile::~SourceFile() {
@@ -123,6 +123,7 @@ bool SourceFile::read(uint64_t begin, uint64_t end, char* to, ReadCounts& counts
   const uint64_t wanted = end - begin;
   uint64_t got = 0;
   bool through_cache = false;
+  if (caching_ == Caching::Lend) filled_cache_ = true;
   while (got < wanted) {
     if (stop) return false;
     // Past the page cache whole units alone are read; the last one ends with the file.

@@ -26,6 +26,8 @@ FileState state_of(const std::filesystem::path& path);
 enum class Caching {
   Pass,  // it is not read again soon: past the page cache, but for what lies there already
   Keep,  // it is: through the page cache
+  Lend,  // it is read again while this object lives: through the page cache, and out of it with the object, but for what lay
+         // there before
 };
 
 /// How bytes came; added up by several threads.
@@ -58,6 +60,8 @@ class SourceFile {
   bool read(uint64_t begin, uint64_t end, char* to, ReadCounts& counts, const std::atomic<bool>& stop);
   /// Throws ModelError where the file was written to, or cut, since it was opened.
   void check_unchanged() const;
+  /// When it was opened.
+  const FileState& state() const { return state_; }
 
  private:
   void look_into_cache();

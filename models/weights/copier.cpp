@@ -9,6 +9,20 @@
 namespace wan {
 namespace {
 
+/// By an engine's copy().
+class EnginePieces : public PieceCopier {
+ public:
+  explicit EnginePieces(CopyEngine& engine) : engine_(engine) {}
+  void copy(const Tensor& piece, const Tensor& to, const std::shared_ptr<const void>&) override {
+    engine_.copy(piece.to(to.scalar_type()), to);
+  }
+  Tensor moved(const Tensor& piece, const std::shared_ptr<const void>&) override { return piece; }
+  void finish() override {}
+
+ private:
+  CopyEngine& engine_;
+};
+
 class CpuCopyEngine : public CopyEngine {
  public:
   Moment now() override { return nullptr; }
@@ -20,9 +34,14 @@ class CpuCopyEngine : public CopyEngine {
     if (from.nbytes() > 0) std::memcpy(to.mutable_data_ptr(), from.const_data_ptr(), from.nbytes());
   }
   Moment end() override { return nullptr; }
+  std::unique_ptr<PieceCopier> pieces(size_t) override { return host_copier(); }
 };
 
 }  // namespace
+
+std::unique_ptr<PieceCopier> CopyEngine::pieces(size_t) {
+  return std::make_unique<EnginePieces>(*this);
+}
 
 std::unique_ptr<CopyEngine> cpu_copy_engine() {
   return std::make_unique<CpuCopyEngine>();

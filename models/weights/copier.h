@@ -14,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "models/weights/piece_copier.h"
+
 namespace wan {
 
 using at::Tensor;
@@ -39,6 +41,16 @@ class CopyEngine {
   virtual Moment end() = 0;
   /// `tensor` in host memory from which copies are fast, where there is any left; else itself.
   virtual Tensor kept(const Tensor& tensor) { return tensor; }
+
+  /// Takes pieces of a ring's memory to the device, converted there, between begin() and end(); holds leases of at most
+  /// `most_leases` of its buffers. By default they are converted on the host and given to copy(), which must have made its
+  /// copy when it returns.
+  virtual std::unique_ptr<PieceCopier> pieces(size_t most_leases);
+  /// Memory for a ring (RingOptions::take_memory), of which pieces are copied fastest.
+  virtual std::shared_ptr<char> ring_memory(size_t bytes) { return ring_memory_.take(bytes); }
+
+ private:
+  RingMemory ring_memory_;
 };
 
 /// For a CPU that stands for a device: its memory is the host's.

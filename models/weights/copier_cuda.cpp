@@ -49,6 +49,7 @@ class CudaCopyEngine : public CopyEngine {
 
   void begin(const Moment& moment) override {
     C10_CUDA_CHECK(cudaSetDevice(device_.index()));
+    c10::cuda::setCurrentCUDAStream(stream_);  // of this thread: conversions go behind their copies
     if (moment) static_cast<Event*>(moment.get())->block(stream_);
   }
 
@@ -82,6 +83,14 @@ class CudaCopyEngine : public CopyEngine {
     std::memcpy(memory.get(), tensor.const_data_ptr(), tensor.nbytes());
     return at::from_blob(
         memory.get(), tensor.sizes(), [memory](void*) {}, tensor.options());
+  }
+
+  std::unique_ptr<PieceCopier> pieces(size_t most_leases) override { return device_copier(device_, most_leases); }
+
+  std::shared_ptr<char> ring_memory(size_t bytes) override {
+    std::shared_ptr<char> memory = refused_ ? nullptr : ring_.take(bytes);
+    if (!memory && !refused_) refuse();
+    return memory;
   }
 
  private:
@@ -129,6 +138,7 @@ class CudaCopyEngine : public CopyEngine {
   const at::Device device_;
   const c10::cuda::CUDAStream stream_;
   const std::function<void(const std::string&)> tell_;
+  RingMemory ring_{pinned};
   std::array<Piece, kPieces> pieces_;
   size_t next_ = 0;
   bool refused_ = false;

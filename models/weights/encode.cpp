@@ -10,13 +10,13 @@ double largest(kernels::Code code) {
   return code == kernels::Code::E4M3 ? 448 : 127;
 }
 
+}  // namespace
+
 int64_t rotation_of(int64_t columns) {
-  for (int64_t order : {256, 64, 16})
+  for (const int64_t order : {256, 64, 16, 4})
     if (columns % order == 0) return order;
   return 0;
 }
-
-}  // namespace
 
 kernels::CodedMatrix row_codes(kernels::Code code, int64_t rows, int64_t columns, at::Device device) {
   const at::TensorOptions options(device);

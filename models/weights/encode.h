@@ -5,9 +5,13 @@
 
 namespace wan {
 
+/// The order of the rotation for rows of that many columns: the largest of 256, 64, 16 and 4 that divides them; 0, where
+/// none does: they are not rotated.
+int64_t rotation_of(int64_t columns);
+
 /// Memory for [rows, columns] in such codes, not filled.
-///   code: E4M3, scale = largest magnitude / 448; or Int8, scale = largest magnitude / 127, of rows whose groups of the
-///   largest of 256, 64 and 16 columns that divides them are rotated (kernels::regular_hadamard); where none does, not.
+///   code: E4M3, scale = largest magnitude / 448; or Int8, scale = largest magnitude / 127, of rows whose groups of
+///   rotation_of(columns) are rotated (kernels::regular_hadamard).
 kernels::CodedMatrix row_codes(kernels::Code code, int64_t rows, int64_t columns, at::Device device);
 
 /// Quantises `values` [n, columns] float32, on the device of `to`, into its rows from `first` on. A value of E4M3 is off by

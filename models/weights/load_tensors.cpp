@@ -104,7 +104,10 @@ class Loading {
     if (files_.empty() || files_.back().path != file->path()) {
       const auto planned = options_.planned.find(file->path());
       files_.push_back({file->path(), file->bytes().size(),
-                        planned == options_.planned.end() ? std::nullopt : std::optional(planned->second)});
+                        planned == options_.planned.end() ? std::nullopt : std::optional(planned->second), nullptr});
+      if (options_.open)
+        if (const auto open = options_.open->find(file->path()); open != options_.open->end())
+          files_.back().open = open->second;
     }
     const uint64_t element = c10::elementSize(dtype_of(load.from));
     const uint64_t group = load.take && in_row_order(load.from) ? uint64_t(load.group) : 1;

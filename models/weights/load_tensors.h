@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,8 +32,13 @@ struct TensorLoad {
   int64_t group = 1;  // elements (of coded ones: bytes) that `take` wants together: those of a row
 };
 
+/// Files by their paths that are open already (models/weights/weight_files.h).
+using OpenFiles = std::map<std::filesystem::path, std::shared_ptr<SourceFile>>;
+
 struct LoadOptions {
   RingOptions ring = {};
+  /// Read in place of opening them anew.
+  const OpenFiles* open = nullptr;
   /// host_copier() where null. What it holds leases of must be fewer buffers than the ring has.
   PieceCopier* copier = nullptr;
   /// States of the files when the loading was planned, by their paths (states_of). A file that is another now is refused.

@@ -4,6 +4,7 @@
 
 #include "kernels/dequantise/fp8_product.h"
 #include "kernels/linear/int8.h"
+#include "models/weights/lora/branch.h"
 
 namespace wan {
 namespace {
@@ -92,16 +93,40 @@ struct AddedProduct {
   void operator()(const MadeAtUse& weight) const { std::visit(*this, copy_of({weight.mapped}, weight.form, context)); }
 };
 
+/// Of a weight with a branch, without an activation.
+Tensor product_beside(const Operand& x, const Weight& weight, const Weight& bias, at::ScalarType compute) {
+  const lora::Branch& branch = *weight.branch();
+  TORCH_CHECK(!x.is_coded(), "[linear] a branch needs rows, got codes");
+  const Tensor rows = x.rows.to(compute);
+  const Operand operand(rows);
+  const Tensor scaled_apart = branch.rows.defined() ? Tensor() : bias.tensor();
+  Tensor y = std::visit(
+      Product{operand, scaled_apart, Activation::None, compute, multiplies_fp8(weight), weight.context()},
+      weight.storage());
+  if (branch.rows.defined()) {
+    y.mul_(branch.rows);
+    if (bias.defined()) y.add_(bias.tensor().to(compute));
+  }
+  return lora::added(y, rows, branch);
+}
+
 }  // namespace
 
 Tensor product(const Operand& x, const Weight& weight, const Weight& bias, Activation activation,
                at::ScalarType compute) {
+  if (weight.branch())
+    return kernels::reference::activated(product_beside(x, weight, bias, compute), activation);
   return std::visit(Product{x, bias.tensor(), activation, compute, multiplies_fp8(weight), weight.context()},
                     weight.storage());
 }
 
 void add_product(Tensor& residual, const Tensor& x, const Weight& weight, const Weight& bias, const Tensor& gate,
                  const kernels::Segments& ends) {
+  if (weight.branch()) {
+    const Tensor y = product_beside(Operand(x), weight, bias, x.scalar_type());
+    kernels::gated_residual_(residual, y, gate, ends, weight.context());
+    return;
+  }
   std::visit(AddedProduct{residual, x, bias.tensor(), gate, ends, multiplies_fp8(weight), weight.context()},
              weight.storage());
 }

@@ -56,7 +56,10 @@ const Place& Scope::place() const {
   return weights_->place_;
 }
 
-Weights::Weights(Checkpoint checkpoint, const Place& place) : checkpoint_(std::move(checkpoint)), place_(place) {}
+Weights::Weights(Checkpoint checkpoint, const Place& place) : checkpoint_(std::move(checkpoint)), place_(place) {
+  if (!place.mapped && !place.on_meta && !checkpoint_.files().empty())
+    files_ = std::make_shared<WeightFiles>(checkpoint_);
+}
 
 Weights::Weights(Draw draw, const Place& place, Checkpoint shapes)
     : checkpoint_(std::move(shapes)), place_(place), draw_(std::move(draw)) {}
@@ -72,6 +75,9 @@ Weight Weights::take(std::vector<Part> parts, Role role, const Making& making) {
   }
   if (stored.size() < parts.size()) return {};
   const bool planned = is_planned(parts[0].name);
+  // Rows of tables are looked up in the mapped file.
+  if (files_ && !planned && role != Role::Table)
+    for (size_t i = 0; i < parts.size(); ++i) stored[i] = files_->read(checkpoint_, parts[i].name, stored[i]);
   taken_.emplace_back(std::move(parts), role, making, planned ? place_.planned() : place_, stored);
   return taken_.back();
 }

@@ -14,6 +14,7 @@
 #include "models/weights/checkpoint.h"
 #include "models/weights/place.h"
 #include "models/weights/weight.h"
+#include "models/weights/weight_files.h"
 
 namespace wan {
 
@@ -27,7 +28,7 @@ class Scope {
  public:
   Scope operator/(std::string_view segment) const;
   Scope operator/(int64_t index) const;
-  /// Takes `<path>.<leaf>`. Where it is missing or of another shape this is noted for `Weights::finish` and an empty
+  /// Takes `<path>.<leaf>`. What is copied is read past the mapping (WeightFiles). Where it is missing or of another shape this is noted for `Weights::finish` and an empty
   /// weight comes back, so that one error can list all. Taking a name twice is std::logic_error.
   Weight take(std::string_view leaf, at::IntArrayRef shape, Role role, const Making& making = {}) const;
   /// The same for one weight that is made of several tensors `<path>.<part>`: joined by rows, or by `making.prepare`.
@@ -65,6 +66,8 @@ class Weights {
   /// memory for them later gives it to them (StreamedBlocks). Nothing of them is read.
   void plan(std::string prefix) { planned_.push_back(std::move(prefix)); }
   const Place& place() const { return place_; }
+  /// The checkpoint's files, open, where weights are copied from them; else null.
+  const std::shared_ptr<WeightFiles>& files() const { return files_; }
   /// Throws one ModelError that lists what is missing, wrongly shaped and unused (each list cut after ten names, with
   /// its length). Call it once the network is built.
   void finish() const;
@@ -88,6 +91,7 @@ class Weights {
   std::vector<std::string> missing_, misshapen_;
   std::vector<Weight> taken_;
   std::vector<std::string> planned_;
+  std::shared_ptr<WeightFiles> files_;
 };
 
 }  // namespace wan

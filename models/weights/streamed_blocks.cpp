@@ -2,9 +2,10 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <stdexcept>
 #include <string>
+
+#include "models/weights/block_image.h"
 
 namespace wan {
 namespace {
@@ -31,82 +32,22 @@ Tensor view_like(const Tensor& like, const Tensor& bytes, uint64_t offset) {
 
 }  // namespace
 
-void HostRoom::set_limits(uint64_t limit, uint64_t pinnable) {
-  limit_ = limit;
-  pinnable_ = pinnable;
-}
-
-bool HostRoom::take(std::atomic<uint64_t>& used, uint64_t limit, uint64_t bytes) {
-  uint64_t before = used;
-  do {
-    if (bytes > limit || before > limit - bytes) return false;
-  } while (!used.compare_exchange_weak(before, before + bytes));
-  return true;
-}
-
-/// What a block's region is filled with. The copier's thread alone touches it once the block is there.
-struct StreamedBlocks::Image {
-  struct Part {
-    HostPart source;
-    std::vector<uint64_t> to;  // offsets in the region, one for each tensor of the host
-    std::vector<Tensor> kept;  // what was made and may be used again
-  };
-  std::vector<Part> parts;
-  std::shared_ptr<HostRoom> room;
-  bool keeps = false;  // whether what is made is kept: of blocks that are copied again and again
-  std::atomic<uint64_t> bytes = 0, pinned = 0;
-
-  ~Image() {
-    room->give_back(bytes);
-    room->give_back_pinned(pinned);
-  }
-
-  std::vector<Tensor> made(Part& part, CopyEngine& engine) {
-    std::vector<Tensor> tensors = part.source.make();
-    if (!keeps || !room->take(part.source.bytes)) return tensors;
-    bytes += part.source.bytes;
-    if (room->take_pinned(part.source.bytes)) {
-      pinned += part.source.bytes;
-      for (Tensor& tensor : tensors) tensor = engine.kept(tensor);
-    }
-    return part.kept = tensors;
-  }
-
-  void copy_to(const Tensor& region, CopyEngine& engine, Copied& done) {
-    for (Part& part : parts) {
-      const std::vector<Tensor>& there = part.kept.empty() ? part.source.in_file : part.kept;
-      const std::vector<Tensor> tensors = there.empty() ? made(part, engine) : there;
-      for (size_t i = 0; i < tensors.size(); ++i) {
-        const auto bytes = int64_t(tensors[i].nbytes());
-        engine.copy(tensors[i], region.narrow(0, int64_t(part.to.at(i)), bytes));
-        done.bytes += uint64_t(bytes);
-      }
-    }
-  }
-};
-
 struct StreamedBlocks::Block {
   std::vector<Weight> weights;
   std::vector<std::vector<uint64_t>> offsets;  // of the tensors of each weight in a region
   uint64_t bytes = 0;
-  std::shared_ptr<Image> image = std::make_shared<Image>();
+  std::shared_ptr<BlockImage> image;
   const Region* bound = nullptr;                                         // in which the weights lie
   std::map<const Region*, std::vector<std::vector<Tensor>>> views = {};  // of each weight in the regions it was in
 
   void add(Weight weight, const Checkpoint& file) {
-    std::vector<StoredPart> stored;
-    for (const wan::Part& part : weight.parts()) stored.push_back(stored_part(file, part.name));
-    std::vector<HostPart> sources = weight.host_parts(stored);
+    const size_t number = image->add(weight, file);
     std::vector<uint64_t>& starts = offsets.emplace_back();
     for (const Tensor& tensor : weight.tensors()) {
       starts.push_back(bytes);
       bytes += aligned(tensor.nbytes());
     }
-    for (HostPart& source : sources) {
-      std::vector<uint64_t> to;
-      for (const HostPart::Target& target : source.to) to.push_back(starts.at(target.tensor) + target.offset);
-      image->parts.push_back({std::move(source), std::move(to), {}});
-    }
+    image->lies_at(number, starts);
     weights.push_back(std::move(weight));
   }
 
@@ -133,10 +74,11 @@ std::vector<uint64_t> StreamedBlocks::sizes(const Weights& weights, int64_t bloc
 StreamedBlocks::StreamedBlocks(const Weights& weights, std::shared_ptr<BlockMemory> memory,
                                std::shared_ptr<Copier> copier, std::shared_ptr<HostRoom> room)
     : memory_(std::move(memory)), copier_(std::move(copier)), room_(std::move(room)) {
+  const auto files = weights.files() ? weights.files() : std::make_shared<WeightFiles>(weights.checkpoint());
+  const auto staging = std::make_shared<Staging>(weights.taken(kBlocks), weights.checkpoint());
   for (int64_t number = 0; number < memory_->blocks(); ++number) {
     Block& block = *blocks_.emplace_back(std::make_unique<Block>());
-    block.image->room = room_;
-    block.image->keeps = !memory_->is_kept(number);
+    block.image = std::make_shared<BlockImage>(files, staging, room_, /*keeps=*/!memory_->is_kept(number));
     for (const Weight& weight : weights_of(weights, number)) block.add(weight, weights.checkpoint());
     const Tensor& region = memory_->is_kept(number) ? memory_->own(number).bytes : memory_->ring().at(0).bytes;
     if (block.weights.empty() || block.bytes > region.nbytes())
@@ -255,7 +197,7 @@ void StreamedBlocks::refill_ring(int64_t first) {
 
 uint64_t StreamedBlocks::host_bytes() const {
   uint64_t bytes = 0;
-  for (const auto& block : blocks_) bytes += block->image->bytes;
+  for (const auto& block : blocks_) bytes += block->image->bytes();
   return bytes;
 }
 

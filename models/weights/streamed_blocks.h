@@ -2,7 +2,6 @@
 // memory while other blocks compute.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -11,32 +10,10 @@
 
 #include "models/weights/block_memory.h"
 #include "models/weights/copier.h"
+#include "models/weights/host_room.h"
 #include "models/weights/scope.h"
 
 namespace wan {
-
-/// How much host memory the images of blocks may take that are no views of a file. Shared by networks; thread-safe.
-class HostRoom {
- public:
-  /// `pinnable`: how much of it may be pinned.
-  explicit HostRoom(uint64_t limit, uint64_t pinnable = UINT64_MAX) : limit_(limit), pinnable_(pinnable) {}
-  /// From now on; what is taken stays.
-  void set_limits(uint64_t limit, uint64_t pinnable);
-  /// False, and nothing is taken, where it would be too much.
-  bool take(uint64_t bytes) { return take(used_, limit_, bytes); }
-  void give_back(uint64_t bytes) { used_ -= bytes; }
-  uint64_t used() const { return used_; }
-  /// The same of memory that was taken before and is to be pinned.
-  bool take_pinned(uint64_t bytes) { return take(pinned_, pinnable_, bytes); }
-  void give_back_pinned(uint64_t bytes) { pinned_ -= bytes; }
-  uint64_t pinned() const { return pinned_; }
-
- private:
-  static bool take(std::atomic<uint64_t>& used, uint64_t limit, uint64_t bytes);
-
-  std::atomic<uint64_t> limit_, pinnable_;
-  std::atomic<uint64_t> used_ = 0, pinned_ = 0;
-};
 
 /// The blocks 0 to n - 1 of a network, whose weights have the names "blocks.N.".
 ///
@@ -45,8 +22,10 @@ class HostRoom {
 /// the last block. Which block lies where changes nothing of the results: the bytes of its weights are those that it
 /// would have by itself.
 ///
-/// A block's bytes come from its file where that has them in the form of the device; else they are made of it once and
-/// kept in host memory, or, where `room` has none left, made again for each copy.
+/// A block's bytes are read by a ring (models/files/read_ring.h), not through the mapping. Those of a block that stays
+/// leave nothing in the page cache. Of one that is streamed they come from the file through the page cache where that has
+/// them in the form of the device; else they are made of it once and kept in host memory, or, where `room` has none left,
+/// made again for each copy.
 class StreamedBlocks {
  public:
   /// Bytes of memory that each block takes: its tensors, each from a multiple of BlockMemory::kAlignment on. `weights`
@@ -94,7 +73,6 @@ class StreamedBlocks {
   uint64_t host_bytes() const;
 
  private:
-  struct Image;
   struct Block;
   using Region = BlockMemory::Region;
 

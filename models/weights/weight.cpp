@@ -126,7 +126,7 @@ const Weight::State& Weight::state() const {
 }
 
 bool Weight::takes_codes() const {
-  if (!defined()) return false;
+  if (!defined() || branch()) return false;
   const MadeAtUse* made = std::get_if<MadeAtUse>(&storage());
   return std::holds_alternative<Int8Rows>(storage()) || (made && made->form.codes == Codes::Int8);
 }
@@ -134,6 +134,7 @@ bool Weight::takes_codes() const {
 const Tensor& Weight::tensor() const {
   static const Tensor none;
   if (!defined()) return none;
+  if (state().set.defined()) return state().set;
   const Floats* floats = std::get_if<Floats>(&storage());
   TORCH_CHECK(floats, "[", parts()[0].name, "] must lie in floats, lies in codes");
   return floats->values;
@@ -147,12 +148,16 @@ uint64_t Weight::bytes() const {
   return defined() ? bytes_of(storage()) : 0;
 }
 
-void Weight::refill(const std::vector<StoredPart>& stored) {
+void Weight::check_shapes(const std::vector<StoredPart>& stored) const {
   TORCH_CHECK(stored.size() == parts().size(), "[", parts()[0].name, "] must be refilled with ", parts().size(),
               " tensors, got ", stored.size());
   for (size_t i = 0; i < stored.size(); ++i)
     TORCH_CHECK(stored[i].shape() == parts()[i].shape, "[", parts()[i].name, "] must be refilled with ",
                 text(parts()[i].shape), ", got ", text(stored[i].shape()));
+}
+
+void Weight::refill(const std::vector<StoredPart>& stored) {
+  check_shapes(stored);
   State& as = *state_;
   const std::vector<StoredPart> sources = seen(as.place, stored);
   const Form form = form_of(as.place, as.role, sources, as.making.linear, as.making.dtype);
@@ -182,6 +187,26 @@ std::vector<HostPart> Weight::host_parts(const std::vector<StoredPart>& stored) 
   as.form = form;
   as.storage = planned_copy(stored, form);
   return wan::host_parts(form, stored, context());
+}
+
+at::ScalarType Weight::compute() const {
+  const at::ScalarType compute = state().place.compute;
+  return role() == Role::Float32 && c10::elementSize(compute) < 4 ? at::kFloat : compute;
+}
+
+void Weight::set_values(const std::vector<Tensor>& values) {
+  State& as = *state_;
+  if (values.empty()) {
+    as.set.reset();
+    return;
+  }
+  std::vector<StoredPart> stored;
+  for (const Tensor& part : values) stored.emplace_back(part, /*in_file=*/false);
+  check_shapes(stored);
+  Place place = as.place;
+  place.on_meta = false;
+  const Form form = form_of(place, as.role, stored, as.making.linear, as.making.dtype);
+  as.set = std::get<Floats>(storage_of(parts()[0].name, as.making, form, stored, context())).values;
 }
 
 std::vector<Tensor> Weight::tensors() const {

@@ -18,6 +18,10 @@
 
 namespace wan {
 
+namespace lora {
+struct Branch;
+}
+
 /// A tensor of a checkpoint: its name, whole or under a Scope, and the shape that it must have.
 struct Part {
   std::string name;
@@ -57,7 +61,8 @@ class Weight {
   at::Device device() const { return stored_tensor(storage()).device(); }
   /// Of what is stored: a float dtype, or that of the codes; of several parts the first's.
   at::ScalarType dtype() const { return stored_tensor(storage()).scalar_type(); }
-  /// Whether it is multiplied in 8-bit codes, so that what it multiplies may come in codes. False for an empty one.
+  /// Whether it is multiplied in 8-bit codes, so that what it multiplies may come in codes. False for an empty one, and
+  /// beside a branch, which takes rows.
   bool takes_codes() const;
   /// The float values; undefined for an empty weight. Throws c10::Error where it lies in codes or is made at use.
   const Tensor& tensor() const;
@@ -82,6 +87,23 @@ class Weight {
   /// what the memory must be like. Returns what fills it; nothing is read yet. Throws std::logic_error for a weight that
   /// is prepared or has a dtype of its own.
   std::vector<HostPart> host_parts(const std::vector<StoredPart>& stored);
+  /// Whether it is only multiplied or looked up (Making::linear): then what a LoRA changes of it is a branch beside its
+  /// products, else values in place of its own.
+  bool is_linear() const { return state().making.linear; }
+  /// What its products are computed in: that of its Place, and at least float32 for Role::Float32.
+  at::ScalarType compute() const;
+  /// Where it computes, also while it is only planned.
+  at::Device place_device() const { return state().place.device; }
+  /// Of a linear: added to its products from now on; null takes it away. What it lies in, and bytes(), stay as they are.
+  void set_branch(std::shared_ptr<const lora::Branch> branch) { state_->branch = std::move(branch); }
+  /// Null: none.
+  const lora::Branch* branch() const { return state_ ? state_->branch.get() : nullptr; }
+  /// Of any other: these values, one tensor for each part, are what tensor() gives from now on, in the form of a copy; an
+  /// empty list gives its own again, which stay as they are. Throws c10::Error for other shapes.
+  void set_values(const std::vector<Tensor>& values);
+  /// Of set_values, on its device.
+  uint64_t set_bytes() const { return state_ && state_->set.defined() ? state_->set.nbytes() : 0; }
+
   /// Every tensor that it lies in, on meta where it is planned; none for an empty weight.
   std::vector<Tensor> tensors() const;
   /// Lies in these from now on: one for each of tensors(), alike in shape and dtype. They are not written.
@@ -96,8 +118,11 @@ class Weight {
     std::vector<int64_t> shape;
     Form form;
     Storage storage;
+    std::shared_ptr<const lora::Branch> branch = nullptr;
+    Tensor set = {};  // in place of the storage's values; undefined: those
   };
   const State& state() const;
+  void check_shapes(const std::vector<StoredPart>& stored) const;
 
   std::shared_ptr<State> state_;
 };

@@ -20,13 +20,13 @@ struct Match : Cases... {
 template <typename... Cases>
 Match(Cases...) -> Match<Cases...>;
 
-/// Converts piece by piece, so that the host never holds more than one piece beside the file. `to` is contiguous.
+/// Converts piece by piece where `to` lies, which holds one piece more meanwhile. `to` is contiguous.
 void upload(const Tensor& values, const Tensor& to) {
   const at::Tensor from = values.reshape({-1}), flat = to.view({-1});
   const int64_t piece = kPieceBytes / int64_t(std::max(from.itemsize(), flat.itemsize()));
   for (int64_t start = 0; start < from.numel(); start += piece) {
     const int64_t length = std::min(piece, from.numel() - start);
-    flat.narrow(0, start, length).copy_(from.narrow(0, start, length).to(flat.scalar_type()));
+    flat.narrow(0, start, length).copy_(from.narrow(0, start, length).to(flat.device()));
   }
 }
 

@@ -1,8 +1,10 @@
 // Whether a video is whole: cut and damaged files are told, odd but whole ones are not. And interlaced video.
 #include <filesystem>
+#include <random>
 
 #include <gtest/gtest.h>
 
+#include "engine/media/frame_gaps.h"
 #include "tests/engine/media_ffmpeg.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
@@ -114,6 +116,22 @@ TEST(DamagedVideo, CutFilesThatStateNoLengthAreToldByTheirStructure) {
   }
 }
 
+// Cut between two of its packets, the last one of the sound lacks its end.
+TEST(DamagedVideo, ATransportStreamThatIsCutBetweenPacketsIsTold) {
+  TemporaryFolder folder;
+  const std::string path = (folder / "a.ts").string();
+  ffmpeg(kClip + "-c:a mp2 -b:a 320k " + path);
+  const std::string whole = bytes_of(path);
+  EXPECT_FALSE(read_whole(path).tells("ends early"));
+  size_t told = 0;
+  const size_t packets = whole.size() / 188;
+  for (size_t n = packets / 2; n < packets / 2 + 12; ++n) {
+    write_bytes(path, whole.substr(0, n * 188));
+    told += read_whole(path).tells("the video ends early: the last part of the file is cut short");
+  }
+  EXPECT_GT(told, 0u);
+}
+
 TEST(DamagedVideo, DamagedPacketsAreCounted) {
   TemporaryFolder folder;
   const std::string path = (folder / "a.mkv").string();
@@ -122,6 +140,76 @@ TEST(DamagedVideo, DamagedPacketsAreCounted) {
   for (size_t i = bytes.size() / 3; i < bytes.size() / 3 + 600; ++i) bytes[i] = char(bytes[i] ^ 0x5A);
   write_bytes(path, bytes);
   EXPECT_TRUE(read_whole(path).tells("the video is damaged: "));
+}
+
+// libavformat reports no damage where the head of a WMV's packet or packets of a transport stream are lost.
+TEST(DamagedVideo, FramesThatAreLostInTheMiddleAreCounted) {
+  TemporaryFolder folder;
+  const std::string scene = "-f lavfi -i testsrc2=s=320x240:r=24:d=3 -colorspace bt709 ";
+  const struct {
+    std::string encoder, name;
+    size_t unit, lost, from;  // bytes, and how many units are lost from which part in twelfths
+  } kinds[] = {{"-c:v wmv2 -b:v 600k ", "a.wmv", 1, 3000, 3},
+               {"-c:v wmv2 -b:v 600k ", "b.wmv", 1, 9000, 8},
+               {"-c:v mpeg2video ", "a.ts", 188, 60, 6},
+               {"-c:v libx264 -g 12 ", "b.ts", 188, 60, 4}};
+  for (const auto& kind : kinds) {
+    SCOPED_TRACE(kind.name);
+    const std::string path = (folder / kind.name).string();
+    ffmpeg(scene + kind.encoder + path);
+    ASSERT_FALSE(read_whole(path).tells("missing"));
+    std::string bytes = bytes_of(path);
+    const size_t at = bytes.size() / kind.unit * kind.from / 12 * kind.unit, lost = kind.lost * kind.unit;
+    if (kind.unit == 1) {
+      std::mt19937 random(7);
+      for (size_t i = at; i < at + lost; ++i) bytes[i] = char(random());
+    } else {
+      bytes.erase(at, lost);
+    }
+    write_bytes(path, bytes);
+    const ReadVideo got = read_whole(path);
+    const size_t missing = 72 - got.frames.size();
+    ASSERT_GT(missing, 0u);
+    ASSERT_LT(missing, 20u);
+    EXPECT_TRUE(got.tells(std::to_string(missing) + " of 72 frame")) << missing;
+    EXPECT_TRUE(got.tells("missing, at ")) << missing;
+  }
+}
+
+TEST(DamagedVideo, GapsInRegularTimesAreMissingFrames) {
+  auto told = [](const std::vector<int64_t>& times, int64_t duration = 0) {
+    FrameGaps gaps;
+    for (int64_t time : times) gaps.add(time, duration);
+    return gaps.text(0.001);
+  };
+  std::vector<int64_t> even, lacking, irregular, jumping;
+  for (int64_t n = 0; n < 48; ++n) {
+    const int64_t time = n * 1000 / 24;
+    even.push_back(time);
+    if (n != 12 && n != 30 && n != 31) lacking.push_back(time);
+    if (n % 3 != 1) irregular.push_back(time);
+    jumping.push_back(time + (n >= 20 ? 60 : 0));  // a pause that is no whole number of frames
+  }
+  EXPECT_EQ(told(even), "");
+  EXPECT_EQ(told(irregular), "");
+  EXPECT_EQ(told(jumping), "");
+  EXPECT_EQ(told({0, 42, 500}), "");
+  EXPECT_EQ(told(lacking),
+            "3 of 48 frames are missing, at 0.50 s, 1.25 s: the times of the others leave them out; the file is damaged, "
+            "or was recorded with gaps");
+  EXPECT_EQ(told(lacking, 42), told(lacking));
+  // A frame that is to be shown as long as the gap leaves nothing out.
+  FrameGaps stated;
+  for (size_t i = 0; i < lacking.size(); ++i)
+    stated.add(lacking[i], i + 1 < lacking.size() ? lacking[i + 1] - lacking[i] : 42);
+  EXPECT_EQ(stated.text(0.001), "");
+  std::vector<int64_t> often;
+  for (int64_t n = 0; n < 240; ++n)
+    if (n % 20 != 7) often.push_back(n * 3003);
+  FrameGaps gaps;
+  for (int64_t time : often) gaps.add(time, 0);
+  EXPECT_TRUE(gaps.text(1.0 / 90000).starts_with("12 of 240 frames are missing, at 0.23 s, 0.90 s, 1.57 s and at 9 more places"))
+      << gaps.text(1.0 / 90000);
 }
 
 TEST(DamagedVideo, WholeFilesGiveNoFalseAlarm) {
@@ -148,6 +236,9 @@ TEST(DamagedVideo, WholeFilesGiveNoFalseAlarm) {
   silent("-i " + path + " -c:v mpeg4 -bf 2 -an -colorspace bt709", "packed.avi");
   silent("-i " + path + " -c copy", "sound.avi");
   silent("-i " + path + " -c copy", "stream.ts");
+  silent("-f lavfi -i testsrc2=s=64x48:r=24000/1001:d=4 -c:v wmv2 -colorspace bt709", "film.wmv");
+  silent("-f lavfi -i testsrc2=s=64x48:r=60000/1001:d=2 -c:v libx264 -bf 3 -colorspace bt709", "fast.mkv");
+  silent("-i " + path + " -vf select='gte(n\\,20)+lt(n\\,12)' -vsync vfr -colorspace bt709 -an", "pause.mp4");
 }
 
 /// How much rows differ from the mean of their neighbours: combs.

@@ -341,10 +341,38 @@ TEST(Params, EveryParameterIsStored) {
     for (const char* name : {"last_image_url", "pose_video_url", "high_noise", "low_noise", "transformer",
                              "text_encoder", "vae", "audio_encoder", "tokenizer"})
       if (find_parameter(name)->accepts(task)) more[name] = "f";
+    more["loras"] = {{{"path", "l"}}};
     json stored = to_json(parse(task, fields(task, more), kFields));
     for (const Parameter& parameter : parameters())
       EXPECT_EQ(stored.contains(parameter.name), parameter.accepts(task) && parameter.stored) << parameter.name;
   }
+}
+
+TEST(Params, ALoraIsReadFromTheRight) {
+  const auto read = [](const std::string& text) {
+    return parse(Task::T2V, fields(Task::T2V, {{"loras", json::array({text})}}), kFlags).loras.at(0);
+  };
+  EXPECT_EQ(read("a.safetensors"), (Lora{"a.safetensors", {1}, ""}));
+  EXPECT_EQ(read("a.safetensors:0.5"), (Lora{"a.safetensors", {0.5}, ""}));
+  EXPECT_EQ(read("a.safetensors@low"), (Lora{"a.safetensors", {1}, "low"}));
+  EXPECT_EQ(read("dir:x/a@b:1,0,-0.5@both"), (Lora{"dir:x/a@b", {1, 0, -0.5}, "both"}));
+  EXPECT_EQ(read("a:1:2"), (Lora{"a:1", {2}, ""}));
+  EXPECT_EQ(read("a@medium"), (Lora{"a@medium", {1}, ""})) << "no such expert: part of the name";
+  EXPECT_EQ(read("a:x"), (Lora{"a:x", {1}, ""}));
+}
+
+TEST(Params, LorasComeAsObjectsAndGoBack) {
+  const json list = {{{"path", "a"}, {"scale", {1, 0.5}}, {"transformer", "high"}}, {{"path", "b"}, {"scale", 2}}};
+  const Request request = parse(Task::T2V, fields(Task::T2V, {{"loras", list}}), kFields);
+  EXPECT_EQ(request.loras, (std::vector<Lora>{{"a", {1, 0.5}, "high"}, {"b", {2}, ""}}));
+  EXPECT_EQ(json(to_json(request))["loras"], list);
+  EXPECT_EQ(parse(json(to_json(request)), kFields).loras, request.loras);
+  for (const json& wrong : {json("a"), json{{"path", "a"}}, json::array({"a"}), json::array({{{"scale", 1}}}),
+                            json::array({{{"path", ""}}}), json::array({{{"path", "a"}, {"scale", 1000}}}),
+                            json::array({{{"path", "a"}, {"scale", json::array()}}}),
+                            json::array({{{"path", "a"}, {"transformer", "third"}}}),
+                            json::array({{{"path", "a"}, {"weight", 1}}})})
+    EXPECT_THROW(parse(Task::T2V, fields(Task::T2V, {{"loras", wrong}}), kFields), InvalidRequest) << wrong;
 }
 
 TEST(Params, TheTableIsWellFormed) {

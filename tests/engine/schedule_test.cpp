@@ -71,6 +71,17 @@ TEST(Schedule, TheHighNoiseExpertWorksAtTheBoundaryToo) {
   EXPECT_EQ(picture.first_low(), 2);
 }
 
+TEST(Schedule, GuidanceEndsBelowItsLevel) {
+  Request phases = request("step_distill", 8, 5, 0.8);
+  phases.guidance_until = 0.9375;
+  std::string seen;
+  for (const Step& step : make_schedule(phases)) seen += step.guidance == 1 ? "1" : step.high ? "h" : "l";
+  EXPECT_EQ(seen, "hhh11111");  // 1000, 972.2, 937.5: at the level it works still
+  phases.guidance_until = 0;
+  EXPECT_EQ(make_schedule(phases)[7].guidance, 3);
+  EXPECT_EQ(make_schedule(phases)[1].t, double(float(1000 * 5 * 0.875 / (1 + 4 * 0.875))));
+}
+
 TEST(Schedule, ExplicitSigmasAreTaken) {
   Request few = request("euler", 2, 5);
   few.sigmas = {1.0, 0.9375, 0.625};

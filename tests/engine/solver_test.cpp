@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/request/schedule.h"
+#include "engine/sampling/noise.h"
 #include "tests/support.h"
 
 namespace wan {
@@ -11,7 +12,12 @@ namespace {
 
 using at::Tensor;
 
-constexpr const char* kKinds[] = {"unipc", "dpm++", "euler"};
+constexpr const char* kKinds[] = {"unipc", "dpm++", "euler", "step_distill"};
+constexpr uint64_t kSeed = 14;
+
+Solver make(const std::string& kind, const std::vector<float>& sigmas, int64_t start = 0) {
+  return Solver(solver_named(kind), sigmas, start, FreshNoise{kSeed, at::kCPU});
+}
 
 /// Clean data drawn from a normal distribution of this width: the best prediction and the flow are known in closed
 /// form.
@@ -64,7 +70,7 @@ TEST(Solver, ReachesAFixedPredictionExactly) {
   for (const char* kind : kKinds)
     for (double shift : {0.2, 1.0, 12.0}) {
       std::vector<float> sigmas = sigmas_of(kind, 9, shift);
-      Solver solver(solver_named(kind), sigmas);
+      Solver solver = make(kind, sigmas);
       Tensor x = start;
       while (solver.index() < solver.steps()) x = solver.step({(x - clean) / sigmas[solver.index()]}, x);
       EXPECT_TRUE(is_close(x, clean, 1e-5)) << kind << " " << shift;
@@ -77,10 +83,10 @@ TEST(Solver, GoesOnFromASavedStateWithTheSameBytes) {
   for (const char* kind : kKinds) {
     std::vector<float> sigmas = sigmas_of(kind, 7, 5);
     for (int64_t first : {0, 2}) {
-      Solver whole(solver_named(kind), sigmas, first);
+      Solver whole = make(kind, sigmas, first);
       Tensor want = run(whole, sigmas, start, 7);
       for (int64_t stop = first; stop <= 7; ++stop) {
-        Solver before(solver_named(kind), sigmas, first), after(solver_named(kind), sigmas);
+        Solver before = make(kind, sigmas, first), after = make(kind, sigmas);
         Tensor x = run(before, sigmas, start, stop);
         after.load(before.save(), at::kCPU);
         EXPECT_EQ(after.index(), stop);
@@ -94,7 +100,7 @@ TEST(Solver, GuidanceIsTheVelocityOfBothBranches) {
   at::manual_seed(3);
   for (const char* kind : kKinds) {
     std::vector<float> sigmas = sigmas_of(kind, 6, 3);
-    Solver by_branches(solver_named(kind), sigmas), by_velocity(solver_named(kind), sigmas);
+    Solver by_branches = make(kind, sigmas), by_velocity = make(kind, sigmas);
     Tensor x = at::randn({2, 5}), same = x;
     for (int64_t i = 0; i < 6; ++i) {
       const Velocity velocity{at::randn({2, 5}), at::randn({2, 5}), 3.5};
@@ -148,7 +154,7 @@ TEST(Solver, AStepThatDoesNotFallGivesTheCorrectedSample) {
 TEST(Solver, InputsAreLeftAlone) {
   Tensor x = at::ones({3}), velocity = at::full({3}, 0.5);
   for (const char* kind : kKinds) {
-    Solver solver(solver_named(kind), {0.9f, 0.9f, 0.5f, 0.0f});
+    Solver solver = make(kind, {0.9f, 0.9f, 0.5f, 0.0f});
     for (int i = 0; i < 3; ++i) solver.step({velocity}, x);
     EXPECT_TRUE(x.equal(at::ones({3})) && velocity.equal(at::full({3}, 0.5)));
   }
@@ -161,14 +167,48 @@ TEST(Solver, SurvivesTheEdgesOfSigma) {
       {1, 0}, {1, 0.9f, 0.8f, 0.3f, 0}, {1, 1, 0.9f, 0.9f, 0.9f, 0.5f, 0}, {0.7f, 0.4f, 0.2f}, {0.5f, 0, 0}};
   for (const char* kind : kKinds)
     for (const std::vector<float>& sigmas : lists) {
-      Solver solver(solver_named(kind), sigmas);
+      Solver solver = make(kind, sigmas);
       Tensor x = run(solver, sigmas, at::full({1}, width_at(sigmas[0]), at::kDouble), solver.steps());
+      if (kind == std::string("step_distill")) x = x * 0 + width_at(sigmas.back());  // what it ends at is drawn
       EXPECT_TRUE(std::isfinite(x.item<double>())) << kind << " " << sigmas.size();
       EXPECT_NEAR(x.item<double>(), width_at(sigmas.back()), 0.5) << kind << " " << sigmas.size();
     }
 }
 
+// LightX2V a7d70484, WanStepDistillScheduler.step_post and add_noise, written out in float64.
+TEST(Solver, StepDistillIsThePublishedStep) {
+  at::manual_seed(6);
+  const std::vector<float> sigmas = {1, 0.9375f, 5 / 6.f, 0.625f, 0};
+  const FreshNoise noise{kSeed, at::kCPU};
+  Solver solver(SolverKind::StepDistill, sigmas, 0, noise);
+  Tensor x = at::randn({16, 3, 4}), want = x.to(at::kDouble);
+  for (size_t i = 0; i < 4; ++i) {
+    const Tensor velocity = at::randn({16, 3, 4});
+    const double sigma = sigmas[i], next = sigmas[i + 1];
+    want = want - sigma * velocity.to(at::kDouble);
+    if (i < 3) want = (1 - next) * want + next * noise.of_step(int64_t(i), x).to(at::kDouble);
+    x = solver.step({velocity}, x);
+    EXPECT_TRUE(is_close(x, want, 1e-6)) << i;  // float32: three roundings of a step, relative
+  }
+}
+
+TEST(Solver, FreshNoiseFollowsFromSeedAndStep) {
+  const Tensor x = at::zeros({64, 64});
+  std::vector<Tensor> drawn = {Noise(kSeed, at::kCPU).draw(x.sizes())};  // what the run starts from
+  for (uint64_t seed : {kSeed, kSeed + 1, kSeed + (uint64_t(1) << 32)})
+    for (int64_t step : {0, 1, 2}) {
+      const FreshNoise noise{seed, at::kCPU};
+      drawn.push_back(noise.of_step(step, x));
+      EXPECT_TRUE(drawn.back().equal(noise.of_step(step, x)));
+      EXPECT_NEAR(drawn.back().mean().item<double>(), 0, 0.06);  // 4 of its standard deviations, 1 / 64
+      EXPECT_NEAR(drawn.back().std().item<double>(), 1, 0.05);
+    }
+  for (size_t i = 0; i < drawn.size(); ++i)
+    for (size_t j = 0; j < i; ++j) EXPECT_NEAR((drawn[i] * drawn[j]).mean().item<double>(), 0, 0.07) << i << " " << j;
+}
+
 TEST(Solver, RefusesWhatItCannotRun) {
+  EXPECT_THROW(Solver(SolverKind::StepDistill, {1, 0}), std::invalid_argument);
   EXPECT_THROW(solver_named("heun"), std::invalid_argument);
   EXPECT_THROW(Solver(SolverKind::UniPc, {1}), std::invalid_argument);
   EXPECT_THROW(Solver(SolverKind::UniPc, {0.5f, 0.6f, 0}), std::invalid_argument);

@@ -2,7 +2,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "models/weights/lora/file.h"
+#include "models/weights/lora/attach.h"
+#include "models/weights/matrix.h"
 #include "tests/formats/samples.h"
 
 namespace wan {
@@ -44,6 +45,45 @@ TEST(LoraSamples, GiveTheExpectedDifferences) {
       const at::Tensor got =
           difference.dora ? file.merged(base.map(difference.tensor), difference, 1) : file.delta(difference, 1);
       expect_close(got, expected.map(key), entry, difference.tensor);
+      ++read;
+    }
+  }
+  EXPECT_GE(read, 13u);
+}
+
+namespace {
+
+/// What a weight gives for x: its product, or its values.
+at::Tensor seen(const Weight& weight, const at::Tensor& x) {
+  return weight.is_linear() ? product(x, weight, Weight(), Activation::None, at::kFloat) : weight.tensor().clone();
+}
+
+}  // namespace
+
+TEST(LoraSamples, GiveTheExpectedProductsBesideTheWeight) {
+  const Checkpoint base = Checkpoint::open(samples() / "lora/base.safetensors");
+  size_t read = 0;
+  const nlohmann::json entries = sample_entries("lora");
+  for (const auto& [name, entry] : entries.items()) {
+    if (!entry.contains("expected_key")) continue;
+    SCOPED_TRACE(name);
+    const auto file =
+        std::make_shared<const lora::File>(lora::File::open(samples() / name, base.tensors(), {}));
+    const Checkpoint expected = Checkpoint::open(samples() / entry.at("expected").get<std::string>());
+    for (const Difference& difference : file->differences()) {
+      SCOPED_TRACE(difference.tensor);
+      const bool linear = difference.shape.size() == 2;
+      std::vector<Weight> weight = {Weight({{difference.tensor, difference.shape}}, Role::Block, {.linear = linear}, {},
+                                           {base.map(difference.tensor)})};
+      const at::Tensor x = linear ? at::randn({5, difference.shape[1]}) : at::Tensor();
+      const at::Tensor before = seen(weight[0], x);
+      attach(weight, {{file, 1}}, base);
+      const at::Tensor after = seen(weight[0], x);
+      const at::Tensor change = expected.map(keys_of({difference}, entry.at("expected_key")).at(difference.tensor));
+      at::Tensor want = linear ? at::linear(x, change.to(at::kFloat)) : change.to(at::kFloat).reshape(before.sizes());
+      if (!difference.dora) want = before + want;
+      EXPECT_LE((after - want).abs().max().item<double>(), 1e-5 * (1 + want.abs().max().item<double>()));
+      EXPECT_FALSE(after.equal(before));
       ++read;
     }
   }

@@ -33,15 +33,15 @@ Renderer::Renderer(const std::string& dtype, const std::string& precision, const
       dtype_(dtype),
       precision_(precision),
       model_(model),
-      first_(request_of(0)),
+      first_(request_of("", 0, {})),
       models_(find_parts(first_), resolve_placement(first_), 0, Log{}),
       text_(models_) {}
 
 /// What the command line makes of a clip.
-Request Renderer::request_of(size_t i) const {
+Request Renderer::request_of(const std::string& prompt, size_t i, const std::vector<std::string>& loras) const {
   const nlohmann::json &clip = expected_["clips"][i], &settings = expected_["settings"];
   std::vector<std::string> words = {"wan-infer",      "t2v",
-                                    "--prompt",       clip["prompt"],
+                                    "--prompt",       prompt,
                                     "--seed",         std::to_string(clip["seed"].get<int64_t>()),
                                     "--width",        std::to_string(settings["size"][0].get<int64_t>()),
                                     "--height",       std::to_string(settings["size"][1].get<int64_t>()),
@@ -51,19 +51,25 @@ Request Renderer::request_of(size_t i) const {
                                     "--dtype",        dtype_,
                                     "--precision",    precision_};
   words.insert(words.end(), model_.begin(), model_.end());
+  for (const std::string& lora : loras) words.insert(words.end(), {"--lora", lora});
   std::vector<const char*> arguments;
   for (const std::string& word : words) arguments.push_back(word.c_str());
   return parse_command_line(int(arguments.size()), arguments.data()).request;
 }
 
-Clip Renderer::render(size_t i) {
-  Request request = request_of(i);
+Clip Renderer::render(size_t i, const std::vector<std::string>& loras) {
+  return render(expected_["clips"][i]["prompt"].get<std::string>(), i, loras);
+}
+
+Clip Renderer::render(const std::string& prompt, size_t i, const std::vector<std::string>& words) {
+  Request request = request_of(prompt, i, words);
   const Schedule schedule = make_schedule(request);
   Encoded encoded;
   encoded.conditioning = {.positive = text_(request.prompt), .negative = text_(request.negative_prompt), .image = {}};
   Sampling state =
       begin_sampling(schedule, first_sample(request, asked_geometry(request), schedule, encoded, models_.placement()));
-  Guidance guidance(models_, encoded.conditioning);
+  const Loras loras(request, models_.parts());
+  Guidance guidance(models_, encoded.conditioning, nullptr, loras.in_steps(schedule));
   denoise(state, schedule, schedule.size(), std::ref(guidance), quiet_);
   return {state.x, vae::decode(models_.vae().decoder, state.x)};
 }

@@ -34,12 +34,17 @@ class Renderer {
 
   const nlohmann::json& expected() const { return expected_; }
   size_t count() const { return expected_["clips"].size(); }
-  Clip render(size_t i);
+  /// `loras`: values of --lora.
+  Clip render(size_t i, const std::vector<std::string>& loras = {});
+  /// The same of another prompt, with clip i's seed.
+  Clip render(const std::string& prompt, size_t i, const std::vector<std::string>& loras = {});
+  Networks& networks() { return models_; }
+  TextStates& text() { return text_; }
   /// A tensor of golden.safetensors, undefined where clip i is not one of the stored ones.
   at::Tensor golden(size_t i, const std::string& what) const;
 
  private:
-  Request request_of(size_t i) const;
+  Request request_of(const std::string& prompt, size_t i, const std::vector<std::string>& loras) const;
 
   nlohmann::json expected_;
   Checkpoint golden_;

@@ -9,7 +9,9 @@
 
 #include "models/files/error.h"
 #include "models/weights/format/safetensors.h"
+#include "models/weights/lora/description.h"
 #include "models/weights/lora/file.h"
+#include "models/weights/lora/row_merge.h"
 #include "tests/support.h"
 
 namespace wan::lora {
@@ -222,6 +224,81 @@ TEST_F(Lora, FactorsThatAreNotFiniteAreRefusedWhenTheyAreUsed) {
   two.at("blocks.0.self_attn.q.lora_up.weight")[1][1] = NAN;
   const File file = open(two);
   EXPECT_THROW(file.delta(file.differences()[0], 1), ModelError);
+}
+
+// Row by row it is File::merged, in float64 bit for bit; in float32 within its rounding.
+TEST_F(Lora, MergingByRowsIsMergingAtOnce) {
+  const fs::path samples = fs::path(WAN_SOURCE_DIR) / "tests/formats/lora";
+  const Checkpoint checkpoint = Checkpoint::open(samples / "base.safetensors");
+  int merged = 0;
+  for (const auto& entry : fs::directory_iterator(samples)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with("base.") || name.starts_with("expected")) continue;
+    SCOPED_TRACE(name);
+    const File file = File::open(entry.path(), checkpoint.tensors(), {.lax = true});
+    for (const Difference& difference : file.differences()) {
+      const at::Tensor base = checkpoint.map(difference.tensor).to(at::kFloat);
+      const at::Tensor want = file.merged(base, difference, 0.7);
+      const RowSource rows = [&](int64_t first, int64_t count) { return base.narrow(0, first, count).reshape({count, -1}); };
+      for (const bool exact : {true, false}) {
+        const RowMerge merge(file, difference, 0.7, exact, rows);
+        std::vector<at::Tensor> parts;
+        for (int64_t first = 0; first < base.size(0); first += 3)
+          parts.push_back(merge(rows(first, std::min<int64_t>(3, base.size(0) - first)), first));
+        const at::Tensor got = at::cat(parts).view(base.sizes());
+        // float32 against float64: relative to the largest value
+        EXPECT_TRUE(exact ? got.equal(want) : is_close(got, want, 1e-5))
+            << difference.tensor << " " << max_abs_difference(got, want);
+        ++merged;
+      }
+    }
+  }
+  EXPECT_GE(merged, 26);
+}
+
+TEST_F(Lora, DoraOfColumnsIsMergedByRowsToo) {
+  const at::Tensor base = random({6, 4}), magnitude = random({1, 4}).abs();
+  const File file = open(with(pair("blocks.0.self_attn.q"), "blocks.0.self_attn.q.dora_scale", magnitude));
+  const Difference& difference = file.differences()[0];
+  const RowSource rows = [&](int64_t first, int64_t count) { return base.narrow(0, first, count); };
+  const RowMerge merge(file, difference, 0.5, true, rows);
+  const at::Tensor got = at::cat({merge(rows(0, 2), 0), merge(rows(2, 4), 2)});
+  EXPECT_TRUE(is_close(got, file.merged(base, difference, 0.5), 1e-6));
+}
+
+TEST_F(Lora, ADescriptionTellsWhatItIsFor) {
+  const auto describe = [&](const Tensors& tensors, const std::map<std::string, std::string>& metadata = {}) {
+    write_safetensors(folder / "x.safetensors", tensors, metadata);
+    return lora::describe(folder / "x.safetensors");
+  };
+  Tensors tensors;
+  for (const char* module : {"blocks.0.self_attn.q", "blocks.39.cross_attn.o"})
+    for (const auto& [key, value] : pair(module, 8, 5120, 5120)) tensors["diffusion_model." + key] = value;
+  tensors["diffusion_model.blocks.0.self_attn.q.alpha"] = at::tensor(2, at::kLong);
+  tensors["diffusion_model.blocks.3.modulation.diff_m"] = at::zeros({1});  // no module of that name
+  tensors["diffusion_model.blocks.3.diff_m"] = at::zeros({1, 6, 5120});
+  tensors["diffusion_model.blocks.0.cross_attn.k_img.diff"] = at::zeros({1});
+  Description found = describe(tensors);
+  EXPECT_EQ(found.target, "Wan 14B transformer (2.2 A14B, 2.1 14B)");
+  EXPECT_TRUE(found.applies);
+  EXPECT_EQ(found.dialect, "official");
+  EXPECT_EQ(found.kinds, (std::map<std::string, int64_t>{{"LoRA", 2}, {"difference of a modulation", 1}}));
+  EXPECT_EQ(found.ranks, (std::map<int64_t, int64_t>{{8, 2}}));
+  EXPECT_EQ(found.alphas, (std::map<double, int64_t>{{2, 1}}));
+  EXPECT_EQ(found.without_alpha, 1);
+  EXPECT_EQ(found.scales, (std::map<double, int64_t>{{0.25, 1}, {1, 1}}));
+  EXPECT_EQ(found.exempt.size(), 1u);
+  EXPECT_EQ(found.unknown, std::vector<std::string>{"diffusion_model.blocks.3.modulation.diff_m"});
+
+  found = describe({{"patch_embedding.diff", at::zeros({5120, 36, 1, 2, 2})}});
+  EXPECT_NE(found.target.find("image-to-video"), std::string::npos);
+  found = describe(pair("transformer.blocks.0.attn1.to_q", 4, 3072, 3072));
+  EXPECT_EQ(found.target, "Wan 2.2 TI2V-5B transformer");
+  EXPECT_FALSE(found.applies);
+  EXPECT_EQ(found.dialect, "diffusers");
+  EXPECT_NE(describe(pair("transformer.single_transformer_blocks.0.attn.to_q")).target.find("(Flux)"), std::string::npos);
+  EXPECT_EQ(describe(pair("something.else")).target, "a network that is not known");
+  EXPECT_THROW(describe(pair("blocks.0.self_attn.q", 2, 100, 100)), ModelError);
 }
 
 TEST_F(Lora, ChangedFilesAreReadOrRefused) {

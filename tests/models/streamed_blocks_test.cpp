@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <fstream>
 #include <thread>
 
+#include "models/files/error.h"
 #include "models/umt5/encoder.h"
 #include "models/wan/model.h"
 #include "models/weights/format/safetensors.h"
@@ -48,7 +50,7 @@ class SlowEngine : public CopyEngine {
 /// A nano expert whose blocks are streamed.
 struct Streamed {
   Streamed(const Checkpoint& file, const Place& place, const BlockPlan& plan, std::shared_ptr<Copier> with = nullptr,
-           uint64_t host = UINT64_MAX, std::shared_ptr<BlockMemory> in = nullptr)
+           uint64_t host = UINT64_MAX, std::shared_ptr<BlockMemory> in = nullptr, bool begins = true)
       : copier(with ? with : std::make_shared<Copier>(std::make_unique<SlowEngine>())),
         room(std::make_shared<HostRoom>(host)) {
     Weights weights(file, place);
@@ -57,7 +59,7 @@ struct Streamed {
     weights.finish();
     memory = in ? in : std::make_shared<BlockMemory>(StreamedBlocks::sizes(weights, kBlocks), plan, place.device);
     model->streamed = std::make_shared<StreamedBlocks>(weights, memory, copier, room);
-    if (!in) model->streamed->begin();
+    if (!in && begins) model->streamed->begin();
   }
   StreamedBlocks& blocks() { return *model->streamed; }
   int64_t jobs() {
@@ -235,6 +237,41 @@ TEST_F(StreamedForms, WhatAFileHasIsNotKeptTwice) {
     Streamed whole(form.file, form.place, {kBlocks, 0});
     whole.copier->settle();
     EXPECT_EQ(whole.blocks().host_bytes(), 0u);
+  }
+}
+
+// Through the mapping a file that was cut would end the process.
+TEST_F(StreamedForms, AFileThatIsCutIsNamed) {
+  for (const Form& form : forms()) {
+    SCOPED_TRACE(form.name);
+    const std::filesystem::path path = form.file.files().at(0)->path(), whole = folder_ / "whole";
+    std::filesystem::copy_file(path, whole, std::filesystem::copy_options::overwrite_existing);
+    for (const BlockPlan& plan : {BlockPlan{0, 2}, {kBlocks, 0}}) {
+      Streamed streamed(form.file, form.place, plan, nullptr, 0, nullptr, /*begins=*/false);
+      std::filesystem::resize_file(path, std::filesystem::file_size(path) / 8);
+      try {
+        velocities(*streamed.model);
+        ADD_FAILURE() << "computes from a file that was cut";
+      } catch (const ModelError& error) {
+        const std::string why = error.what();
+        EXPECT_NE(why.find(path.filename().string()), std::string::npos) << why;
+        EXPECT_NE(why.find("must stay as it is while it is loaded"), std::string::npos) << why;
+      }
+      std::filesystem::copy_file(whole, path, std::filesystem::copy_options::overwrite_existing);
+    }
+  }
+}
+
+TEST_F(StreamedForms, AFileThatIsReplacedIsReadOn) {
+  for (const Form& form : forms()) {
+    SCOPED_TRACE(form.name);
+    const std::vector<Tensor> want = resident(form.file, form.place);
+    const std::filesystem::path path = form.file.files().at(0)->path(), aside = folder_ / "aside";
+    Streamed streamed(form.file, form.place, {0, 2}, nullptr, 0, nullptr, /*begins=*/false);
+    std::filesystem::rename(path, aside);
+    std::ofstream(path) << "another file";
+    EXPECT_TRUE(are_equal(velocities(*streamed.model), want));
+    std::filesystem::rename(aside, path);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <thread>
 
+#include "models/weights/format/safetensors.h"
 #include "tests/support.h"
 #include "tests/tools/process.h"
 
@@ -60,6 +61,41 @@ TEST(ProgramConvert, TellsOfCodesAndOfNamesAndEndsAtAll) {
   EXPECT_NE(vae.out.find("decoder: "), std::string::npos) << vae.out;
   const Outcome read = wan_infer({"inspect", folder / "vae.safetensors"});
   EXPECT_NE(read.out.find("VAE"), std::string::npos) << read.out << read.err;
+}
+
+TEST(ProgramConvert, FoldsLorasInAndSaysHowManyApplied) {
+  TemporaryFolder folder;
+  const Checkpoint base = Checkpoint::open(kExpert);
+  const std::string name = "blocks.0.self_attn.q.weight", lora = folder / "wan_low_4steps.safetensors";
+  const int64_t width = base.tensors().at(name).shape[0];
+  write_safetensors(lora, {{"blocks.0.self_attn.q.diff", at::ones({width, width})},
+                           {"diffusion_model.blocks.0.cross_attn.k_img.diff", at::ones({1})}});
+  const std::string out = folder / "merged.safetensors", fp8 = folder / "fp8.safetensors";
+  const Outcome run = wan_infer({"convert", kExpert, out, "--merge-lora", lora + ":0.5"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_NE(run.err.find("wan_low_4steps.safetensors: applied 1 of 2, exempt 1 keys (image tokens"), std::string::npos) << run.err;
+  EXPECT_NE(run.err.find("scale 0.5, effective 0.5"), std::string::npos) << run.err;
+  EXPECT_NE(run.err.find("is for the low-noise expert by its name"), std::string::npos) << run.err;
+  const Checkpoint merged = Checkpoint::open(out);
+  EXPECT_TRUE(merged.map(name).equal((base.map(name).to(at::kFloat) + 0.5).to(base.map(name).scalar_type())));
+  EXPECT_TRUE(merged.map("blocks.0.self_attn.k.weight").equal(base.map("blocks.0.self_attn.k.weight")));
+
+  EXPECT_EQ(wan_infer({"convert", kExpert, fp8, "--to", "fp8"}).code, 0);
+  const struct {
+    std::vector<std::string> words;
+    int code;
+    std::string text;
+  } rows[] = {{{"convert", fp8, out, "--merge-lora", lora, "--overwrite"}, 2, "[to] is required, since IN holds matrices in F8_E4M3"},
+              {{"convert", kExpert, out, "--merge-lora", lora + ":0", "--overwrite"}, 2, "a scale that is finite and not 0"},
+              {{"convert", kExpert, out, "--merge-lora", lora, "--merge-lora", lora, "--overwrite"}, 2, "each file once"},
+              {{"convert", kExpert, out, "--merge-lora", folder / "none", "--overwrite"}, 2, "merge_lora"},
+              {{"convert", kModel + "/Wan2.1_VAE.pth", out, "--merge-lora", lora, "--overwrite"}, 3, "must be a LoRA of a Wan 2.2 "
+                                                                                                     "transformer"}};
+  for (const auto& row : rows) {
+    const Outcome refused = wan_infer(row.words);
+    EXPECT_EQ(refused.code, row.code) << refused.err;
+    EXPECT_NE(refused.err.find(row.text), std::string::npos) << refused.err;
+  }
 }
 
 TEST(ProgramConvert, SaysWhatIsWrongBeforeItWrites) {

@@ -1,9 +1,12 @@
 // wan-infer inspect, as its users run it: what it costs, and that it says what the engine says.
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <cstdio>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
+#include "models/weights/format/safetensors.h"
 #include "tests/layouts.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
@@ -29,6 +32,41 @@ TEST(ProgramInspect, StartsWithoutLibtorch) {
   EXPECT_NE(libraries.find("libc10"), std::string::npos) << libraries;
   EXPECT_EQ(libraries.find("libtorch"), std::string::npos) << libraries;
   EXPECT_TRUE(all.out == Process("wan-engine", {"inspect", "m", "--json"}, folder.path()).finish().out);
+}
+
+TEST(ProgramInspect, TellsWhatALoraIsFor) {
+  const TemporaryFolder folder;
+  std::map<std::string, at::Tensor> tensors;
+  for (const char* module : {"blocks.0.self_attn.q", "blocks.1.self_attn.q"}) {
+    const std::string name = std::string("diffusion_model.") + module;
+    tensors[name + ".lora_down.weight"] = at::zeros({64, 5120}, at::kHalf);
+    tensors[name + ".lora_up.weight"] = at::zeros({5120, 64}, at::kHalf);
+    tensors[name + ".alpha"] = at::tensor(8, at::kLong);
+  }
+  tensors["diffusion_model.blocks.0.cross_attn.k_img.diff"] = at::zeros({1});
+  tensors["diffusion_model.blocks.0.extra.diff"] = at::zeros({1});
+  write_safetensors(folder / "wan_high_4steps.safetensors", tensors);
+  const Outcome text = Process("wan-infer", {"inspect", "wan_high_4steps.safetensors"}, folder.path()).finish();
+  EXPECT_EQ(text.code, 0) << text.err;
+  for (const char* line :
+       {": LoRA, 1 file, 8 tensors", "  for Wan 14B transformer (2.2 A14B, 2.1 14B)\n", "  official names, 2 differences: LoRA\n",
+        "  rank 64, alpha 8: scale 0.125\n", "  for the high-noise expert, by its name\n", "--preset lightning4",
+        "  1 keys left out: image tokens of Wan 2.1", "  1 keys that it has no place for: diffusion_model.blocks.0.extra.diff"})
+    EXPECT_NE(text.out.find(line), std::string::npos) << line << "\n" << text.out;
+  const Outcome data = Process("wan-infer", {"inspect", "wan_high_4steps.safetensors", "--json"}, folder.path()).finish();
+  const nlohmann::json lora = nlohmann::json::parse(data.out).at("networks").at(0).at("lora");
+  EXPECT_EQ(lora.at("expert"), "high");
+  EXPECT_EQ(lora.at("distilled"), true);
+  EXPECT_EQ(lora.at("ranks"), nlohmann::json::parse(R"([{"rank": 64, "count": 2}])"));
+  EXPECT_EQ(lora.at("unknown").size(), 1u);
+
+  write_safetensors(folder / "flux.safetensors",
+                    {{"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight", at::zeros({2, 4})},
+                     {"transformer.single_transformer_blocks.0.attn.to_q.lora_B.weight", at::zeros({4, 2})}});
+  const Outcome other = Process("wan-infer", {"inspect", "flux.safetensors"}, folder.path()).finish();
+  EXPECT_EQ(other.code, 0) << other.err;
+  EXPECT_NE(other.out.find("for a network of another family (Flux), which this program does not run"), std::string::npos)
+      << other.out;
 }
 
 TEST(ProgramInspect, FailsAsTheEngineDoes) {

@@ -79,13 +79,28 @@ class Reader {
     for (const CLI::Option* option : app_.get_options()) {
       if (option->count() == 0) continue;
       const std::string flag = option->get_positional() ? option->get_name(true) : "--" + option->get_lnames().front();
-      if (option->count() > 1)
+      if (flag == "--merge-lora") {
+        command_.merge_loras = option->results();
+        texts_[flag] = option->results().front();
+        continue;
+      }
+      const bool repeated = is_repeated(flag);
+      if (repeated) lists_[flag] = option->results();
+      if (option->count() > 1 && !repeated)
         fail(flag, "was given " + std::to_string(option->count()) + " times; give it once", "duplicate");
       texts_[flag] = option->results().front();
     }
     for (const Parameter& parameter : parameters())
       if (auto found = texts_.find(parameter.flag()); found != texts_.end())
-        command_.fields[parameter.name] = found->second;
+        command_.fields[parameter.name] =
+            parameter.repeated ? nlohmann::json(lists_.at(parameter.flag())) : nlohmann::json(found->second);
+  }
+
+  static bool is_repeated(const std::string& flag) {
+    const auto& table = parameters();
+    return std::any_of(table.begin(), table.end(), [&](const Parameter& parameter) {
+      return parameter.repeated && parameter.flag() == flag;
+    });
   }
 
   std::string text(const std::string& flag, const std::string& fallback = "") const {
@@ -128,7 +143,8 @@ class Reader {
     command_.machine = {text("--gpu"), text("--host"), text("--link"), text("--disk")};
     collect([&] { check_words(command_.machine); });
     command_.to = text("--to");
-    if (command_.name == "convert" && command_.to.empty())
+    command_.lora_lax = command_.name == "convert" && is_set("--lora-lax");
+    if (command_.name == "convert" && command_.to.empty() && command_.merge_loras.empty())
       fail("--to", "is required: bf16, fp8, int8 or gguf:Q8_0", "missing");
     command_.contact_sheet = text("--contact-sheet");
     if (texts_.count("--threads")) {
@@ -190,6 +206,7 @@ class Reader {
   CLI::App& app_;
   Command command_;
   std::map<std::string, std::string> texts_;
+  std::map<std::string, std::vector<std::string>> lists_;  // of flags that may come several times
   std::vector<FieldError> errors_;
 };
 

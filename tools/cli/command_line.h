@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "engine/base/error.h"
 #include "engine/request/machine_words.h"
@@ -26,7 +27,9 @@ struct Command {
   bool fail_fast = false;  // batch
   bool fresh = false;      // t2v and its like, replay: forget unfinished work
   bool overwrite = false;  // replace files that other requests made
-  std::string to;          // convert: the form
+  std::string to;          // convert: the form; empty with `merge_loras`: that of the input, which must be in floats
+  std::vector<std::string> merge_loras;  // convert: LoRAs to fold in, as typed: FILE[:SCALE]
+  bool lora_lax = false;   // convert: leave out keys of LoRAs that the network has no place for
   bool verify = false;     // inspect: compare checksums
   std::string checksums;   // inspect: the list of them; empty: those that lie in the folder
   bool anyway = false;     // replay, decode: with other files than those that are named, too

@@ -19,6 +19,7 @@
 #include "models/recognise.h"
 #include "models/weights/convert/convert.h"
 #include "models/weights/format/layout.h"
+#include "tools/cli/merge_loras.h"
 
 namespace wan {
 namespace {
@@ -57,6 +58,7 @@ class InputFiles {
   explicit InputFiles(const fs::path& input) {
     for (const fs::path& file : Checkpoint::paths(input)) files_.emplace_back(file, stamp_at(file));
   }
+  void add(const fs::path& file) { files_.emplace_back(file, stamp_at(file)); }
 
   /// Tells their content from any other: names do not count. Throws ModelError.
   std::string key() const {
@@ -128,27 +130,48 @@ void tell(const Checkpoint& named, Model model, convert::Target target, Notes& n
          "want the names of Hugging Face's UMT5 and the tokenizer in the file, which convert does not write"});
 }
 
+/// Without --to only floats keep their form.
+void check_floats(const Checkpoint& named, Model model) {
+  const auto coded = convert::coded_already(named, model, convert::Target::Bf16);
+  if (!coded.empty())
+    throw InvalidRequest("to", "is required, since IN holds matrices in " + coded.begin()->first + ": " +
+                                   std::string(convert::target_words()) + " is what they become once the LoRA is in them");
+}
+
 }  // namespace
 
 void run_convert(const Command& command, Console& console) {
-  const std::optional<convert::Target> target = convert::target_of(command.to);
+  const bool keeps_form = command.to.empty();  // only with LoRAs
+  const std::optional<convert::Target> target =
+      keeps_form ? convert::Target::Bf16 : convert::target_of(command.to);
   if (!target)
     throw InvalidRequest("to", "must be " + std::string(convert::target_words()) + ", got " + shown(command.to));
   check_input(command.input);
   check_output(command, *target);
-  const InputFiles files(command.input);
+  const std::vector<LoraToMerge> loras = read_merges(command.merge_loras);
+  InputFiles files(command.input);
+  for (const LoraToMerge& lora : loras) {
+    check_other_file("OUT", command.output, "--merge-lora", lora.file.string());
+    files.add(lora.file);
+  }
   const Checkpoint source = Checkpoint::open(command.input);
   const Recognised found = recognise(source.tensors());
   if (found.other == Other::Lora)
     throw ModelError(source.label(),
                      "must be one network that this program runs, is a LoRA, which changes a network and "
-                     "is none; LoRAs cannot be merged yet, name a checkpoint");
+                     "is none; convert NETWORK OUT --merge-lora FILE folds it into one");
   if (!found.model)
     throw ModelError(source.label(), "must be one network that this program runs, is " + found.name +
                                          "; of a model's folder name the part, as IN/high_noise_model");
   const Checkpoint named = source.renamed(official_names(source.tensors(), *found.model, source.label()));
   Notes notes(console.log());
+  if (keeps_form) check_floats(named, *found.model);
   tell(named, *found.model, *target, notes);
+  const MergedLoras merged(loras, named, command.input, command.lora_lax, notes);
+  for (const std::string& line : merged.lines()) console.say(line);
+  convert::Options options{.merges = merged.merges(), .check = [&] { files.check(); }};
+  if (keeps_form) options.changes = [](const std::string&) { return false; };
+  if (!loras.empty()) options.metadata["merged_loras"] = merged.record();
   const convert::Told told = {.step =
                                   [&](int64_t finished, int64_t all) {
                                     console.at({Stage::Write, finished, all, "", ""});
@@ -159,8 +182,9 @@ void run_convert(const Command& command, Console& console) {
                                                 std::to_string(all) + ": an earlier run wrote those before");
                                   }};
   try {
-    const convert::Result result = convert::convert(named, *found.model, *target, command.output, files.key(), told,
-                                                    {.check = [&] { files.check(); }});
+    const std::string key = files.key() + (loras.empty() ? "" : merged.record());
+    const convert::Result result =
+        convert::convert(named, *found.model, *target, command.output, key, told, options);
     std::cout << (command.log_format == "json" ? to_json(result, command).dump() + "\n" : to_text(result, command));
   } catch (const Cancelled&) {
     throw Cancelled(shown_path(command.output + ".part") + " keeps what was done: the same command goes on");

@@ -6,6 +6,7 @@
 #include "engine/request/geometry.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
+#include "engine/request/presets.h"
 #include "engine/request/schedule.h"
 
 namespace wan {
@@ -45,6 +46,15 @@ nlohmann::ordered_json shown_request(const Request& request) {
   return fields;
 }
 
+/// What a preset for few steps wants and what it is not given.
+std::vector<Note> notes_of(const Request& request) {
+  std::vector<Note> notes = preset_notes(request);
+  const Preset& preset = *find_preset(request.preset);
+  if (preset.few_steps())
+    notes.push_back({"preset", std::string(preset.name) + " is for distilled models: checkpoints that are, or " + preset.loras});
+  return notes;
+}
+
 }  // namespace
 
 std::string dry_run_text(const Request& request) {
@@ -52,11 +62,14 @@ std::string dry_run_text(const Request& request) {
   text += line("seed %llu, %s, ", (unsigned long long)request.seed, request.solver.c_str());
   text += request.sigmas.empty() ? "shift " + number_text(request.shift) : std::string("explicit sigmas");
   if (request.task != Task::S2V) text += ", boundary " + number_text(request.boundary);
+  if (find_preset(request.preset)->few_steps()) text += ", preset " + request.preset;
   text += "\n\n step        t     sigma  expert  guidance\n";
   for (const Step& step : make_schedule(request))
     text += line("%5ld %8s  %8.6f  %-6s  %8s\n", long(step.index), number_text(step.t).c_str(), double(step.sigma),
                  expert(request, step), number_text(step.guidance).c_str());
-  return text;
+  for (const Note& note : notes_of(request))
+    text += "\n" + note.subject + ": " + note.text + (note.change.empty() ? "" : "; " + note.change);
+  return text + (text.ends_with("\n") ? "" : "\n");
 }
 
 std::string dry_run_json(const Request& request) {
@@ -69,6 +82,7 @@ std::string dry_run_json(const Request& request) {
                      {"guidance", step.guidance}});
   nlohmann::ordered_json result = {
       {"request", shown_request(request)}, {"rendered_frames", request.rendered_frames()}, {"steps", steps}};
+  if (const std::vector<Note> notes = notes_of(request); !notes.empty()) result["notes"] = to_json(notes);
   return result.dump() + "\n";
 }
 

@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "engine/base/text.h"
+#include "engine/request/presets.h"
 
 namespace wan {
 namespace {
@@ -87,8 +88,12 @@ std::string describe(const Parameter& parameter, Task task, bool required) {
   if (!has_default) return text;
   text += " Default " + value_text(accepts.value);
   if (accepts.value == true) return text + "; " + "--no-" + parameter.flag().substr(2) + " turns it off.";
-  const bool differs = !accepts.reference.is_null() && accepts.reference != accepts.value;
-  return text + (differs ? "; with --preset reference " + value_text(accepts.reference) + "." : ".");
+  for (const Preset& preset : presets()) {
+    const nlohmann::json value = preset_value(preset.name, task, parameter.name);
+    if (!value.is_null() && value != accepts.value)
+      text += std::string("; with --preset ") + preset.name + " " + value_text(value);
+  }
+  return text + ".";
 }
 
 std::string value_name(const Parameter& parameter, Task task) {

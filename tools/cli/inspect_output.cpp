@@ -1,8 +1,10 @@
 #include "tools/cli/inspect_output.h"
 
 #include <iostream>
+#include <type_traits>
 
 #include "engine/base/text.h"
+#include "engine/request/params.h"
 #include "models/files/error.h"
 
 namespace wan {
@@ -29,6 +31,72 @@ std::string config_text(const nlohmann::ordered_json& config) {
             printable(value.dump(-1, ' ', true, ordered_json::error_handler_t::replace));
   }
   return text;
+}
+
+/// "64", "32 (40), 64 (360)": how many have each where they differ.
+template <class Key>
+std::string counts_text(const std::map<Key, int64_t>& counts) {
+  std::string text;
+  for (const auto& [key, count] : counts) {
+    std::string value;
+    if constexpr (std::is_same_v<Key, std::string>)
+      value = key;
+    else
+      value = number_text(double(key));
+    text += (text.empty() ? "" : ", ") + value + (counts.size() > 1 ? " (" + std::to_string(count) + ")" : "");
+  }
+  return text;
+}
+
+/// Lines about a LoRA: what it changes, how, which expert it is for, and what is left out.
+std::string lora_text(const InspectedLora& lora) {
+  const lora::Description& file = lora.file;
+  std::string text = "  for " + file.target + (file.applies ? "" : ", which this program does not run") + "\n";
+  if (!file.dialect.empty()) {
+    int64_t all = 0;
+    for (const auto& [kind, count] : file.kinds) all += count;
+    text += "  " + file.dialect + " names, " + std::to_string(all) + " differences: " + counts_text(file.kinds) + "\n";
+  }
+  if (!file.ranks.empty()) {
+    text += "  rank " + counts_text(file.ranks);
+    text += file.alphas.empty() ? ", no alpha" : ", alpha " + counts_text(file.alphas);
+    if (!file.alphas.empty() && file.without_alpha > 0) text += ", none in " + std::to_string(file.without_alpha);
+    text += ": scale " + counts_text(file.scales) + "\n";
+  }
+  text += lora.expert.empty() ? "  its name says no expert: @high, @low or @both tells\n"
+                              : "  for the " + lora.expert + "-noise expert, by its name\n";
+  if (lora.distilled) text += "  distilled to few steps: --preset lightning4 sets what it was made for\n";
+  for (const auto& [key, reason] : file.exempt) {
+    text += "  " + std::to_string(file.exempt.size()) + " keys left out: " + reason + " (" + printable(key) + " is one)\n";
+    break;
+  }
+  if (!file.unknown.empty())
+    text += "  " + std::to_string(file.unknown.size()) + " keys that it has no place for: " + printable(file.unknown[0]) +
+            (file.unknown.size() > 1 ? ", ..." : "") + "; --lora-lax leaves them out\n";
+  return text;
+}
+
+template <class Key>
+nlohmann::ordered_json counts_json(const std::map<Key, int64_t>& counts, const char* name) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const auto& [key, count] : counts) list.push_back({{name, key}, {"count", count}});
+  return list;
+}
+
+nlohmann::ordered_json lora_json(const InspectedLora& lora) {
+  const lora::Description& file = lora.file;
+  return {{"target", file.target},
+          {"applies", file.applies},
+          {"dialect", file.dialect},
+          {"kinds", counts_json(file.kinds, "kind")},
+          {"ranks", counts_json(file.ranks, "rank")},
+          {"alphas", counts_json(file.alphas, "alpha")},
+          {"without_alpha", file.without_alpha},
+          {"scales", counts_json(file.scales, "scale")},
+          {"expert", lora.expert},
+          {"distilled", lora.distilled},
+          {"exempt", file.exempt},
+          {"unknown", file.unknown}};
 }
 
 /// One line: what a set is for and what it names, or why it cannot be used.
@@ -75,6 +143,7 @@ std::string to_text(const Inspection& inspection, bool with_tensors) {
     if (!network.tokenizer.empty()) text += "  holds a tokenizer: " + network.tokenizer + "\n";
     if (!network.part.empty())
       text += "  part " + network.part + (network.rule.empty() ? "" : ", " + network.rule) + "\n";
+    if (network.lora) text += lora_text(*network.lora);
     if (!with_tensors) continue;
     for (const auto& [name, tensor] : network.tensors) {
       text += "  " + printable(name) + " " + shown_shape(tensor.shape) + " " + std::string(type_name(tensor)) + "\n";
@@ -102,6 +171,7 @@ nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors) 
                                     {"config", network.config}};
     if (!network.tokenizer.empty()) entry["tokenizer"] = network.tokenizer;
     if (!network.why.empty()) entry["why"] = network.why;
+    if (network.lora) entry["lora"] = lora_json(*network.lora);
     if (with_tensors) {
       entry["tensors"] = nlohmann::ordered_json::object();
       for (const auto& [name, tensor] : network.tensors) {

@@ -125,6 +125,10 @@ std::string to_text(const JobPlan& made) {
   text += line("%-12s %8.2f %39.1f  ", "in all", in_gigabytes(plan.device_bytes()), plan.seconds) +
           duration(plan.seconds) + ", computed and not measured\n";
   if (plan.prefetches_expert) text += "The low-noise expert comes in during the last high-noise step.\n";
+  for (const CachePlan& copy : made.cache)
+    text += line("Cache: the %s takes %.2f GB as %s, %.2f GB in its own files; ", name(copy.network),
+                 in_gigabytes(copy.bytes), copy.form.c_str(), in_gigabytes(copy.source_bytes)) +
+            (copy.is_there ? "it is there.\n" : "it is written when it is first loaded.\n");
   for (const std::string& sentence : plan.advice) text += "Faster: " + sentence + ".\n";
   for (const std::string& sentence : made.machine.assumed) text += "Assumed: " + sentence + ".\n";
   return text;
@@ -134,6 +138,13 @@ nlohmann::ordered_json to_json(const JobPlan& made) {
   const Plan& plan = made.plan;
   nlohmann::ordered_json phases = nlohmann::ordered_json::array();
   for (const PhasePlan& phase : plan.phases) phases.push_back(to_json(phase));
+  nlohmann::ordered_json cache = nlohmann::ordered_json::array();
+  for (const CachePlan& copy : made.cache)
+    cache.push_back({{"network", name(copy.network)},
+                     {"form", copy.form},
+                     {"bytes", copy.bytes},
+                     {"source_bytes", copy.source_bytes},
+                     {"is_there", copy.is_there}});
   return {{"fits", true},
           {"machine", to_json(made.machine)},
           {"frames", made.workload.extent.frames},
@@ -147,6 +158,7 @@ nlohmann::ordered_json to_json(const JobPlan& made) {
           {"device_bytes", plan.device_bytes()},
           {"seconds", plan.seconds},
           {"phases", phases},
+          {"cache", cache},
           {"advice", plan.advice}};
 }
 

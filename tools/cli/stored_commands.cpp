@@ -31,7 +31,9 @@ Request overridden(const Request& stored, const Command& command, const std::str
   for (const auto& [name, value] : command.fields.items()) {
     const Parameter& parameter = *find_parameter(name);
     const bool boolean = std::holds_alternative<bool Request::*>(parameter.field);  // a text, as flags are
-    fields[name] = boolean ? nlohmann::json(read_boolean(parameter, value, true)) : value;
+    fields[name] = boolean              ? nlohmann::json(read_boolean(parameter, value, true))
+                   : parameter.repeated ? nlohmann::json(read_loras(parameter, value, true))
+                                        : value;
   }
   return parse(fields, {.check_files = which == Named::ModelAndInputs});
 }
@@ -66,7 +68,9 @@ ModelParts check_same(const Record& record, const Request& request, const Comman
   IdentityCache cache;
   ModelParts parts = find_parts(request);
   remember(parts, identities(parts, cache));
-  std::vector<Difference> differences = other_files(record, parts, cache);
+  Record compared = record;  // decoding needs no LoRA any more
+  if (!copies) std::erase_if(compared.files, [](const FileIdentity& file) { return file.part == kLoraPart; });
+  std::vector<Difference> differences = other_files(compared, parts, cache);
   if (copies)
     for (const Difference& difference : other_inputs(record, inputs_now(request, copies->path, console)))
       differences.push_back(difference);

@@ -11,7 +11,9 @@
 #include "models/files/error.h"
 #include "models/weights/convert/layout.h"
 #include "models/weights/convert/part_file.h"
+#include "models/weights/convert/rows.h"
 #include "models/weights/dtype.h"
+#include "models/weights/encode.h"
 
 namespace wan::convert {
 namespace {
@@ -118,32 +120,11 @@ Layout layout_of(const std::vector<Planned>& planned, const Checkpoint& source, 
   return safetensors_layout(std::move(slots), metadata);
 }
 
-/// Rows of a matrix as float32, wherever and in whatever form they lie; of other tensors, what their first axis counts.
-class Rows {
- public:
-  Rows(const Checkpoint& source, const std::string& name)
-      : subject_(source.label() + ": " + printable(name)), coded_(source.coded(name)) {
-    if (!coded_) plain_ = source.map(name);
-  }
-  /// Throws ModelError for values that are not finite.
-  at::Tensor get(int64_t first, int64_t count) const {
-    const at::Tensor rows = coded_ ? kernels::widen(*coded_, first, count, at::kFloat)
-                                   : plain_.narrow(0, first, count).reshape({count, -1}).to(at::kFloat);
-    if (!rows.isfinite().all().item<bool>())
-      throw ModelError(subject_, "must hold finite numbers, holds some that are not; do not use this file");
-    return rows;
-  }
-
- private:
-  std::string subject_;
-  std::optional<kernels::CodedMatrix> coded_;
-  at::Tensor plain_;
-};
-
 class Conversion {
  public:
-  Conversion(const Checkpoint& source, Target target, PartFile& file, const Layout& layout)
-      : source_(source), target_(target), file_(file) {
+  Conversion(const Checkpoint& source, Target target, PartFile& file, const Layout& layout,
+             const std::vector<Merge>& merges)
+      : source_(source), target_(target), file_(file), merges_(merges) {
     for (const Slot& slot : layout.slots) slots_[slot.name] = &slot;
   }
 
@@ -154,7 +135,7 @@ class Conversion {
       keep(planned);
       return {0, 0};
     }
-    const Rows rows(source_, planned.name);
+    const Rows rows(source_, planned.name, merges_);
     const int64_t tile = std::max<int64_t>(kTileValues / columns_of(tensor), 1);
     const float largest = target_ == Target::Fp8 ? largest_of(rows, tensor.shape[0], tile) : 0;
     const std::string layer = without_weight(planned.name);
@@ -182,11 +163,23 @@ class Conversion {
 
  private:
   void keep(const Planned& planned) {
+    const std::vector<int64_t>& shape = source_.tensors().at(planned.name).shape;
+    if (!merges_.empty() && !shape.empty())
+      if (const Rows rows(source_, planned.name, merges_); rows.merges()) return keep_merged(planned, rows, shape);
     if (const auto coded = source_.coded(planned.name)) return keep_coded(planned, *coded);
     const at::Tensor values = source_.map(planned.name).contiguous().flatten();
     for (int64_t first = 0; first < values.numel(); first += kTileValues) {
       const at::Tensor piece = values.narrow(0, first, std::min(kTileValues, values.numel() - first)).to(planned.kept);
       put(planned.name, piece, first * int64_t(piece.element_size()));
+    }
+  }
+
+  void keep_merged(const Planned& planned, const Rows& rows, const std::vector<int64_t>& shape) {
+    const int64_t columns = columns_of(source_.tensors().at(planned.name));
+    const int64_t tile = std::max<int64_t>(kTileValues / std::max<int64_t>(columns, 1), 1);
+    for (int64_t first = 0; first < shape[0]; first += tile) {
+      const at::Tensor piece = rows.get(first, std::min(tile, shape[0] - first)).to(planned.kept);
+      put(planned.name, piece, first * columns * int64_t(piece.element_size()));
     }
   }
 
@@ -209,6 +202,7 @@ class Conversion {
   const Checkpoint& source_;
   Target target_;
   PartFile& file_;
+  const std::vector<Merge>& merges_;
   std::map<std::string, const Slot*> slots_;
 };
 
@@ -240,12 +234,12 @@ void check_changes(const std::vector<Planned>& planned, const std::string& label
 Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
                const std::string& key, const Told& told, const Options& options) {
   const std::vector<Planned> planned = plan(source, model, target, options);
-  check_changes(planned, source.label(), model, target);
+  if (options.merges.empty() || !options.changes) check_changes(planned, source.label(), model, target);
   const Layout layout = layout_of(planned, source, model, target, options);
   check_space(out, layout.size);
   PartFile file(out, sha256({key, layout.header}), layout.size);
   file.write(layout.header.data(), layout.header.size(), 0);
-  Conversion conversion(source, target, file, layout);
+  Conversion conversion(source, target, file, layout, options.merges);
   if (target == Target::Fp8) conversion.put(kFp8Marker, at::zeros({2}, at::kByte));
   Result result{.tensors = int64_t(planned.size()), .bytes = layout.size};
   result.resumed =

@@ -11,6 +11,7 @@
 
 #include "models/recognise.h"
 #include "models/weights/checkpoint.h"
+#include "models/weights/convert/rows.h"
 #include "models/weights/convert/target.h"
 
 namespace wan::convert {
@@ -38,8 +39,11 @@ struct Told {
   Step step = {}, resumed = {};
 };
 
-/// What a conversion leaves as it is, and what it says of itself.
+/// What a conversion leaves as it is, what it adds, and what it says of itself.
 struct Options {
+  /// In this order, each into what those before it left. Their tensors, in whatever form, are widened to float32, merged some
+  /// rows at a time, and then get the form that they would get without: linears of the blocks the target's, others their own.
+  std::vector<Merge> merges = {};
   /// Of the linears of the blocks, which change their form; all where it is empty.
   std::function<bool(const std::string& name)> changes = {};
   /// Texts for a safetensors file, by their names, beside "format".

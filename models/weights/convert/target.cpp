@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "kernels/dequantise/coded_matrix.h"
+#include "models/weights/encode.h"
 
 namespace wan::convert {
 namespace {
@@ -27,14 +28,9 @@ Coded encode_fp8(const at::Tensor& rows, float largest) {
 }
 
 Coded encode_int8(const at::Tensor& rows) {
-  constexpr float kLargest = 127;
-  const int64_t order = rotation_of(rows.size(1));
-  const at::Tensor rotated = order ? kernels::regular_hadamard(rows, order) : rows;
-  const at::Tensor scale = rotated.abs().amax(1, /*keepdim=*/true) / kLargest;
-  const at::Tensor divisor = at::where(scale > 0, scale, 1);
-  const at::Tensor codes = (rotated / divisor).round_().clamp_(-kLargest, kLargest);
-  const at::Tensor values = codes * scale;
-  return {as_bytes(codes.to(at::kChar)), scale.flatten(), order ? kernels::regular_hadamard(values, order) : values};
+  kernels::CodedMatrix coded = row_codes(kernels::Code::Int8, rows.size(0), rows.size(1), rows.device());
+  quantise_into(coded, 0, rows);
+  return {coded.codes, coded.scale.flatten(), kernels::widen(coded, 0, rows.size(0), at::kFloat)};
 }
 
 /// Blocks of 32 values: a half of scale, 32 codes. As ggml's quantize_row_q8_0_ref: codes from the scale before it is rounded.
@@ -64,12 +60,6 @@ std::optional<Target> target_of(std::string_view word) {
 
 std::string_view target_words() {
   return "bf16, fp8, int8 or gguf:Q8_0";
-}
-
-int64_t rotation_of(int64_t columns) {
-  for (const int64_t order : {256, 64, 16, 4})
-    if (columns % order == 0) return order;
-  return 0;
 }
 
 bool takes(Target target, int64_t columns) {

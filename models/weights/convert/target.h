@@ -28,8 +28,6 @@ struct Coded {
   at::Tensor values;  // [rows, columns] float32: what a reader gets back
 };
 
-/// The largest of 256, 64, 16, 4 that divides the columns; 0 where none does.
-int64_t rotation_of(int64_t columns);
 /// Whether a matrix with rows of that many values can have the form.
 bool takes(Target target, int64_t columns);
 

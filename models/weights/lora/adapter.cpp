@@ -1,5 +1,10 @@
 #include "models/weights/lora/adapter.h"
 
+#include <c10/util/BFloat16.h>
+#include <c10/util/Float8_e4m3fn.h>
+#include <c10/util/Half.h>
+
+#include "models/files/bytes.h"
 #include "models/files/error.h"
 #include "models/files/json.h"
 
@@ -15,6 +20,35 @@ bool is_meant(std::string_view module, std::string_view key) {
 }
 
 }  // namespace
+
+std::optional<double> read_number(const StoredTensor& stored) {
+  if (stored.coding || !stored.file || stored.elements() != 1) return std::nullopt;
+  ByteReader bytes(stored.file->bytes().substr(stored.offset), stored.file->path().string());
+  switch (stored.dtype) {
+    case at::kFloat:
+      return bytes.number<float>();
+    case at::kDouble:
+      return bytes.number<double>();
+    case at::kHalf:
+      return float(c10::Half(bytes.number<uint16_t>(), c10::Half::from_bits()));
+    case at::kBFloat16:
+      return float(c10::BFloat16(bytes.number<uint16_t>(), c10::BFloat16::from_bits()));
+    case at::kFloat8_e4m3fn:
+      return float(c10::Float8_e4m3fn(bytes.number<uint8_t>(), c10::Float8_e4m3fn::from_bits()));
+    case at::kLong:
+      return double(bytes.number<int64_t>());
+    case at::kInt:
+      return bytes.number<int32_t>();
+    case at::kShort:
+      return bytes.number<int16_t>();
+    case at::kChar:
+      return bytes.number<int8_t>();
+    case at::kByte:
+      return bytes.number<uint8_t>();
+    default:
+      return std::nullopt;
+  }
+}
 
 Adapter Adapter::of(const std::map<std::string, std::string>& metadata, const std::string& label) {
   Adapter adapter;

@@ -1,4 +1,4 @@
-// What diffusers writes about a LoRA into its file's metadata: alpha and rank, which the tensors do not say there.
+// Alphas: what diffusers writes about a LoRA into its file's metadata, and tensors of one number.
 #pragma once
 
 #include <map>
@@ -6,7 +6,12 @@
 #include <string>
 #include <string_view>
 
+#include "models/weights/stored_tensor.h"
+
 namespace wan::lora {
+
+/// The one number of a tensor of any float or integer type, from the mapped file; nothing for another tensor.
+std::optional<double> read_number(const StoredTensor& stored);
 
 /// `__metadata__.lora_adapter_metadata` of a file, for one of its parts ("transformer").
 class Adapter {

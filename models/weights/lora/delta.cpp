@@ -1,6 +1,7 @@
 // The arithmetic of differences: in float64, rounded once, so that float32 results are exact whatever the order of sums.
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <limits>
 #include <stdexcept>
 
@@ -15,15 +16,40 @@ at::Tensor as_matrix(const at::Tensor& factor) {
   return factor.flatten(1);
 }
 
+/// Quick where all are finite: a sum over or beside a NaN or an infinity is none of the finite numbers.
+bool is_finite(const at::Tensor& values) {
+  return std::isfinite(values.sum(at::kFloat).item<float>()) || values.isfinite().all().item<bool>();
+}
+
+/// With enough of ranks the factors are larger than what they make.
+bool is_worth_factors(int64_t rank, int64_t rows, int64_t columns) {
+  return rank * (rows + columns) < rows * columns;
+}
+
+/// The products of each column of a [N, r] with each of b [N, s], side by side: [N, r * s].
+at::Tensor pairs(const at::Tensor& a, const at::Tensor& b) {
+  return (a.unsqueeze(2) * b.unsqueeze(1)).flatten(1);
+}
+
 }  // namespace
 
-at::Tensor File::factor(const Difference& difference, Part part) const {
+/// As it lies in the file.
+at::Tensor File::stored(const Difference& difference, Part part) const {
   const std::string& name = difference.factors.at(part);
-  const at::Tensor values = checkpoint_.map(name).to(at::kDouble);
-  if (!values.isfinite().all().item<bool>())
+  at::Tensor values = checkpoint_.map(name);
+  if (!is_finite(values))
     throw ModelError(label() + ": " + printable(name),
                      "must hold finite numbers, holds some that are not; do not use this file");
   return values;
+}
+
+at::Tensor File::factor(const Difference& difference, Part part) const {
+  return stored(difference, part).to(at::kDouble);
+}
+
+void File::check_finite() const {
+  for (const Difference& difference : differences_)
+    for (const auto& [part, name] : difference.factors) stored(difference, part);
 }
 
 at::Tensor File::product(const Difference& difference) const {
@@ -59,11 +85,42 @@ at::Tensor File::merged(const at::Tensor& base, const Difference& difference, do
   if (!difference.dora) return sum.to(at::kFloat);
   const at::Tensor rows = as_matrix(sum);
   at::Tensor magnitude = factor(difference, Part::DoraScale);
-  const bool by_rows = magnitude.numel() == rows.size(0);
+  const bool by_rows = scales_rows(difference);
   magnitude = by_rows ? magnitude.reshape({-1, 1}) : magnitude.reshape({1, -1});
   const at::Tensor norm = rows.norm(2, {by_rows ? 1 : 0}, /*keepdim=*/true) + std::numeric_limits<float>::epsilon();
   const at::Tensor ratio = magnitude / norm;
   return (rows * ((ratio - 1) * strength + 1)).view(sum.sizes()).to(at::kFloat);
+}
+
+std::optional<Factors> File::factors(const Difference& difference, double strength) const {
+  const auto get = [&](Part part) { return as_matrix(stored(difference, part)).to(at::kFloat); };
+  const double scale = strength * difference.scale;
+  const int64_t rows = difference.shape[0], columns = difference.elements() / rows;
+  if (difference.kind == Kind::LowRank) return Factors{get(Part::Up).mul(scale), get(Part::Down)};
+  if (difference.kind != Kind::Hadamard) return std::nullopt;
+  const at::Tensor first = get(Part::Hada1A), second = get(Part::Hada2A);
+  if (!is_worth_factors(first.size(1) * second.size(1), rows, columns)) return std::nullopt;
+  return Factors{pairs(first, second).mul_(scale), pairs(get(Part::Hada1B).t(), get(Part::Hada2B).t()).t()};
+}
+
+bool File::scales_rows(const Difference& difference) const {
+  return checkpoint_.tensors().at(difference.factors.at(Part::DoraScale)).elements() == difference.shape[0];
+}
+
+at::Tensor File::row_factors(const at::Tensor& base, const Difference& difference, double strength) const {
+  constexpr int64_t kTile = 256;
+  const std::optional<Factors> factors = this->factors(difference, strength);
+  const at::Tensor whole = factors ? at::Tensor() : as_matrix(scaled(difference, strength));
+  const at::Tensor down = factors ? factors->down.to(at::kDouble) : at::Tensor();
+  std::vector<at::Tensor> norms;
+  for (int64_t first = 0; first < base.size(0); first += kTile) {
+    const auto tile = [&](const at::Tensor& all) {
+      return all.narrow(0, first, std::min(kTile, base.size(0) - first)).to(at::kDouble);
+    };
+    norms.push_back((tile(base) + (factors ? tile(factors->up).matmul(down) : tile(whole))).norm(2, {1}));
+  }
+  const at::Tensor magnitude = factor(difference, Part::DoraScale).flatten();
+  return (magnitude / (at::cat(norms) + std::numeric_limits<float>::epsilon()) - 1) * strength + 1;
 }
 
 }  // namespace wan::lora

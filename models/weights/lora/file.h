@@ -32,6 +32,13 @@ struct Difference {
   double scale = 1;                     // alpha / rank; 1 where the file has no alpha
   bool dora = false;                    // the rows or columns of the sum get the file's magnitudes
   std::map<Part, std::string> factors;  // names in the file
+
+  int64_t elements() const;
+};
+
+/// A difference [out, in] as up [out, ranks] times down [ranks, in], float32.
+struct Factors {
+  at::Tensor up, down;
 };
 
 /// What is read of a file, and what of it is not applied.
@@ -52,9 +59,13 @@ class File {
   const std::map<std::string, std::string>& exempt() const { return exempt_; }
   /// Keys left out because the network has no place for them; empty unless `lax`.
   const std::vector<std::string>& unknown() const { return unknown_; }
+  /// How many things it names to change: tensors of the network, and modules whose keys are left out.
+  size_t named() const;
   /// How most modules are spelled: "official", "diffusers", "flattened".
   const std::string& dialect() const { return dialect_; }
   const std::string& label() const { return checkpoint_.label(); }
+  /// Its texts, by their names; empty for a file that is no safetensors file.
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
   /// strength * scale * difference in the tensor's shape, computed in float64 and rounded to float32. Throws ModelError
   /// for a factor that is not finite, std::logic_error for DoRA, whose difference depends on the weight.
@@ -63,17 +74,32 @@ class File {
   /// 1 + strength (magnitude / |V| - 1).
   at::Tensor merged(const at::Tensor& base, const Difference& difference, double strength) const;
 
- private:
-  struct Reading;
-  at::Tensor factor(const Difference& difference, Part part) const;
-  at::Tensor product(const Difference& difference) const;
+  /// The difference as factors, with strength and scale in `up`; of DoRA what is added before the magnitudes count. Nothing
+  /// for what has no factors of fewer values than it has itself: LoKr, full differences, LoHa of high ranks. Throws
+  /// ModelError for a factor that is not finite.
+  std::optional<Factors> factors(const Difference& difference, double strength) const;
+  /// The same as a whole, float64, in the tensor's shape.
   at::Tensor scaled(const Difference& difference, double strength) const;
+  /// Whether DoRA's magnitudes are of rows; else of columns.
+  bool scales_rows(const Difference& difference) const;
+  /// By what merged() multiplies each row of V: [out] float64. Of DoRA by rows alone; `base` [out, in], float32. Widens a
+  /// few rows at a time.
+  at::Tensor row_factors(const at::Tensor& base, const Difference& difference, double strength) const;
+  /// Reads all factors. Throws ModelError for one that is not finite.
+  void check_finite() const;
+
+ private:
+  friend class RowMerge;
+  at::Tensor factor(const Difference& difference, Part part) const;
+  at::Tensor stored(const Difference& difference, Part part) const;
+  at::Tensor product(const Difference& difference) const;
 
   Checkpoint checkpoint_;
   std::vector<Difference> differences_;
   std::map<std::string, std::string> exempt_;
   std::vector<std::string> unknown_;
   std::string dialect_;
+  std::map<std::string, std::string> metadata_;
 };
 
 }  // namespace wan::lora

@@ -1,0 +1,20 @@
+// What `wan-infer inspect` says of a LoRA.
+#pragma once
+
+#include <string>
+
+#include "engine/residency/parts.h"
+#include "models/weights/lora/description.h"
+
+namespace wan {
+
+struct InspectedLora {
+  lora::Description file;
+  std::string expert;      // "high" or "low", which its name says; empty: nothing does
+  bool distilled = false;  // to few steps (engine/residency/distilled.h)
+};
+
+/// Reads headers and alphas. Throws ModelError as lora::describe.
+InspectedLora inspect_lora(const ModelPart& part);
+
+}  // namespace wan

@@ -1,0 +1,58 @@
+// The LoRAs of a request: which file changes which transformer, and how strongly at which step.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/base/log.h"
+#include "engine/base/note.h"
+#include "engine/request/schedule.h"
+#include "engine/residency/parts.h"
+#include "models/weights/lora/attach.h"
+
+namespace wan {
+
+/// The LoRAs that a step has, on the transformer that makes it.
+using StepAdapters = std::function<std::vector<lora::Adapter>(const Step& step)>;
+
+/// Opened from headers and alphas; empty for a request without LoRAs.
+class Loras {
+ public:
+  Loras() = default;
+  /// `parts` are those of the request: the transformers, and its LoRAs' files. A file is for the expert that the request
+  /// says, else for the one that its name or its folder's does. Throws InvalidRequest (field "loras") for one that tells
+  /// neither, and for a file that comes twice for one transformer; ModelError as lora::File::open.
+  Loras(const Request& request, const ModelParts& parts);
+
+  bool empty() const { return uses_.empty(); }
+  /// Of the steps of a schedule, which must outlive it: m scales are for m runs of the steps that their transformer makes,
+  /// as equal as can be. Empty without LoRAs.
+  StepAdapters in_steps(const Schedule& schedule) const;
+
+  /// Of the branches and other values beside a transformer that computes in `compute`: the most that one has.
+  uint64_t bytes(at::ScalarType compute) const;
+  /// FLOPs that they add to the blocks of a forward, for each token: the most that one transformer has.
+  double flops() const;
+
+  /// Reads all files. Throws ModelError for numbers that are not finite.
+  void check_finite() const;
+  /// A line for each file on each transformer: tensors that it changes, keys that are left out and why, the scale.
+  void tell(const Log& log) const;
+  /// What may not be meant: one expert alone changed, a file on the other expert than its name says, alphas that are absent.
+  void note(Notes& notes) const;
+
+ private:
+  struct Use {
+    std::shared_ptr<const lora::File> file;
+    std::string name;  // of the file
+    std::vector<double> scales;
+    bool renamed;  // its name says the other expert
+  };
+  void add(const Lora& lora, const std::vector<Network>& networks, const ModelParts& parts, bool lax);
+  std::map<Network, std::vector<Use>> uses_;
+};
+
+}  // namespace wan

@@ -1,0 +1,57 @@
+// From which files networks are loaded, and when they are read ahead.
+#include <utility>
+
+#include "engine/residency/networks.h"
+#include "engine/residency/open_network.h"
+#include "engine/residency/weight_cache.h"
+#include "models/files/error.h"
+
+namespace wan {
+
+Checkpoint Networks::open(Network network) {
+  Checkpoint own = open_network(network, parts_);
+  if (placement_.cache_dir.empty() || !is_kept_once_more(network)) return own;
+  const convert::Step step = [&](int64_t, int64_t) {
+    if (check_) check_();
+  };
+  std::optional<Checkpoint> copy =
+      cached(network, parts_.networks.at(network), own, place_of(network, placement_), /*merged=*/false,
+             placement_.cache_dir, identities_, cache_notes_, step);
+  return copy ? std::move(*copy) : std::move(own);
+}
+
+bool Networks::is_loaded(Network network) const {
+  switch (network) {
+    case Network::TextEncoder:
+      return text_encoder_.model != nullptr;
+    case Network::AudioEncoder:
+      return audio_encoder_.model != nullptr;
+    case Network::HighNoise:
+      return high_.model != nullptr;
+    case Network::LowNoise:
+      return low_.model != nullptr;
+    case Network::Speech:
+      return speech_.model != nullptr;
+    case Network::Vae:
+      return vae_.model != nullptr || wide_vae_.model != nullptr;
+  }
+  return false;
+}
+
+void Networks::read_ahead(Network network) {
+  if (!placement_.budget || is_loaded(network) || ahead_.contains(network)) return;
+  make_copier();
+  share_host();
+  const uint64_t limit = room_->free();
+  if (limit == 0) return;
+  std::vector<RingFile> files;
+  try {
+    const Checkpoint checkpoint = open(network);
+    for (const auto& [path, state] : states_of(checkpoint)) files.push_back({path, state.size, state});
+  } catch (const ModelError&) {  // loading it says so
+    return;
+  }
+  ahead_[network] = std::make_unique<ReadAhead>(std::move(files), limit, [copier = copier_] { copier->settle(); });
+}
+
+}  // namespace wan

@@ -1,0 +1,43 @@
+// The rows of a checkpoint's tensor as values, with the LoRAs that are merged into them.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/weights/checkpoint.h"
+#include "models/weights/lora/row_merge.h"
+
+namespace wan::convert {
+
+/// A LoRA that is folded into the weights. The file must outlive the conversion.
+struct Merge {
+  const lora::File* file;
+  double strength = 1;
+};
+
+/// Rows of a matrix as float32, wherever and in whatever form they lie, with what is merged into them; of other tensors, what
+/// their first axis counts.
+class Rows {
+ public:
+  /// Reads the factors of LoRAs that change the tensor. Throws ModelError for values that are not finite.
+  Rows(const Checkpoint& source, const std::string& name, const std::vector<Merge>& merges);
+  Rows(const Rows&) = delete;
+
+  /// Whether a LoRA changes it.
+  bool merges() const { return !merges_.empty(); }
+  /// [count, columns] float32. Throws ModelError for values that are not finite.
+  at::Tensor get(int64_t first, int64_t count) const;
+
+ private:
+  void check(const at::Tensor& rows, const char* wanted) const;
+
+  std::string subject_;
+  std::optional<kernels::CodedMatrix> coded_;
+  at::Tensor plain_;
+  std::vector<lora::RowMerge> merges_;
+};
+
+}  // namespace wan::convert

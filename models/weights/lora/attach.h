@@ -1,0 +1,37 @@
+// LoRAs on the weights of a network: branches beside its linears, and other values of the rest. What the network has of
+// its own is not touched.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "models/weights/lora/file.h"
+#include "models/weights/weight.h"
+
+namespace wan::lora {
+
+/// A file that is applied, and how strongly.
+struct Adapter {
+  std::shared_ptr<const File> file;
+  double strength;
+
+  bool operator==(const Adapter&) const = default;
+};
+
+/// Puts all of them on the weights, in place of those that were there; a strength of 0 changes nothing. What several
+/// change is changed by the sum of their differences, so that their order is none; DoRA's difference is that from the base.
+/// `base`: the checkpoint of the network, from which the values come that DoRA and other values are made from. The weights
+/// must be those of the network that the files were opened for. Throws ModelError for factors that are not finite.
+void attach(std::span<Weight> weights, const std::vector<Adapter>& adapters, const Checkpoint& base);
+
+/// Takes them away: the network computes as it did without.
+void detach(std::span<Weight> weights);
+
+/// What a file takes beside a network that computes in `compute`, in bytes.
+uint64_t attached_bytes(const File& file, at::ScalarType compute);
+
+/// FLOPs for each token that its branches add to the blocks of a network.
+double attached_flops(const File& file);
+
+}  // namespace wan::lora

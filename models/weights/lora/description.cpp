@@ -1,0 +1,146 @@
+#include "models/weights/lora/description.h"
+
+#include <optional>
+
+#include "models/files/error.h"
+#include "models/weights/format/format.h"
+#include "models/weights/format/safetensors.h"
+#include "models/weights/lora/differences.h"
+#include "models/weights/lora/keys.h"
+
+namespace wan::lora {
+namespace {
+
+/// A transformer of the family: sizes of its tensors.
+struct Architecture {
+  const char* name;
+  bool runs;  // by this program
+  int64_t width, feed_forward, blocks, channels;
+};
+
+/// In the order in which they are tried: a LoRA that leaves the patch embedding alone fits both of 14B.
+constexpr Architecture kArchitectures[] = {
+    {"Wan 14B transformer (2.2 A14B, 2.1 14B)", true, 5120, 13824, 40, 16},
+    {"Wan 14B image-to-video transformer (2.2 A14B, 2.1 14B)", true, 5120, 13824, 40, 36},
+    {"Wan 2.2 TI2V-5B transformer", false, 3072, 14336, 30, 48},
+    {"Wan 2.1 T2V-1.3B transformer", false, 1536, 8960, 30, 16},
+};
+
+/// Parts of names by which the LoRAs of other families are told.
+struct Sign {
+  const char *part, *family;
+};
+constexpr Sign kSigns[] = {
+    {"single_transformer_blocks", "Flux"},
+    {"single_blocks", "Flux or HunyuanVideo"},
+    {"double_blocks", "Flux or HunyuanVideo"},
+    {"q_loras", "Flux, in the form of XLabs"},
+    {"joint_transformer_blocks", "Stable Diffusion 3"},
+    {"joint_blocks", "Stable Diffusion 3"},
+    {"down_blocks", "Stable Diffusion"},
+    {"input_blocks", "Stable Diffusion"},
+    {"audio_injector", "Wan 2.2 S2V"},
+    {"motion_encoder", "Wan 2.2 Animate"},
+    {"transformer_blocks", "LTX-Video, CogVideoX or Qwen-Image"},
+    {"text_model_encoder", "a text encoder alone"},
+};
+
+/// Names and shapes of the official release. Source: wan/modules/model.py.
+StoredTensors network_of(const Architecture& sizes) {
+  constexpr int64_t kText = 4096, kTime = 256, kLatent = 16, kPatch = 4;
+  StoredTensors tensors;
+  const auto add = [&](const std::string& name, std::vector<int64_t> shape) {
+    StoredTensor tensor{.dtype = at::kBFloat16, .shape = std::move(shape), .strides = {}, .file = nullptr};
+    tensors.emplace(name, std::move(tensor));
+  };
+  const auto linear = [&](const std::string& name, int64_t out, int64_t in) {
+    add(name + ".weight", {out, in});
+    add(name + ".bias", {out});
+  };
+  const int64_t width = sizes.width, out = sizes.channels == 48 ? 48 : kLatent;
+  add("patch_embedding.weight", {width, sizes.channels, 1, 2, 2});
+  add("patch_embedding.bias", {width});
+  linear("text_embedding.0", width, kText);
+  linear("text_embedding.2", width, width);
+  linear("time_embedding.0", width, kTime);
+  linear("time_embedding.2", width, width);
+  linear("time_projection.1", 6 * width, width);
+  linear("head.head", kPatch * out, width);
+  add("head.modulation", {1, 2, width});
+  for (int64_t i = 0; i < sizes.blocks; ++i) {
+    const std::string block = "blocks." + std::to_string(i) + ".";
+    for (const char* attention : {"self_attn.", "cross_attn."}) {
+      for (const char* part : {"q", "k", "v", "o"}) linear(block + attention + part, width, width);
+      for (const char* norm : {"norm_q.weight", "norm_k.weight"}) add(block + attention + norm, {width});
+    }
+    linear(block + "ffn.0", sizes.feed_forward, width);
+    linear(block + "ffn.2", width, sizes.feed_forward);
+    add(block + "norm3.weight", {width});
+    add(block + "norm3.bias", {width});
+    add(block + "modulation", {1, 6, width});
+  }
+  return tensors;
+}
+
+/// What a file without keys of a Wan transformer changes.
+std::string family_of(const StoredTensors& tensors) {
+  for (const Sign& sign : kSigns)
+    for (const auto& [key, tensor] : tensors)
+      if (key.find(sign.part) != key.npos) return std::string("a network of another family (") + sign.family + ")";
+  return "a network that is not known";
+}
+
+std::string kind_text(const Difference& difference) {
+  if (difference.kind == Kind::Full) {
+    const size_t dot = difference.tensor.rfind('.');
+    return "difference of a " + difference.tensor.substr(dot == std::string::npos ? 0 : dot + 1);
+  }
+  return name(difference.kind) + std::string(difference.dora ? " with DoRA" : "");
+}
+
+void count(const std::vector<Difference>& differences, Description& description) {
+  for (const Difference& difference : differences) {
+    ++description.kinds[kind_text(difference)];
+    if (difference.kind == Kind::Full) continue;
+    if (difference.rank > 0) ++description.ranks[difference.rank];
+    if (difference.alpha)
+      ++description.alphas[*difference.alpha];
+    else
+      ++description.without_alpha;
+    ++description.scales[difference.scale];
+  }
+}
+
+}  // namespace
+
+Description describe(const std::filesystem::path& path) {
+  const auto mapped = MappedFile::open(path);
+  const StoredTensors tensors = read_tensors(mapped);
+  const std::string label = path.string();
+  Description description;
+  if (format_of(*mapped) == &kSafetensors) description.metadata = read_safetensors_metadata(mapped);
+  const Adapter adapter = Adapter::of(description.metadata, label);
+  std::optional<ModelError> first;
+  for (const Architecture& architecture : kArchitectures) {
+    const StoredTensors network = network_of(architecture);
+    SortedKeys keys = sort_keys(tensors, network, label);
+    if (keys.modules.empty() && keys.exempt.empty()) break;
+    try {
+      count(make_differences(keys, tensors, network, adapter, label), description);
+    } catch (const ModelError& error) {
+      if (!first) first = error;
+      continue;
+    }
+    description.target = architecture.name;
+    description.applies = architecture.runs;
+    description.dialect = std::move(keys.dialect);
+    description.exempt = std::move(keys.exempt);
+    description.unknown = std::move(keys.unknown);
+    return description;
+  }
+  if (first) throw *first;
+  description.target = family_of(tensors);
+  return description;
+}
+
+}  // namespace wan::lora

@@ -1,0 +1,222 @@
+#include "models/weights/lora/differences.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "models/files/error.h"
+
+namespace wan::lora {
+namespace {
+
+std::string text(const std::vector<int64_t>& shape) {
+  std::string out = "[";
+  for (size_t i = 0; i < shape.size(); ++i) out += (i ? ", " : "") + std::to_string(shape[i]);
+  return out + "]";
+}
+
+int64_t product_of(const std::vector<int64_t>& shape, size_t first) {
+  int64_t product = 1;
+  for (size_t i = first; i < shape.size(); ++i) product *= shape[i];
+  return product;
+}
+
+bool is_full(Part part) {
+  return part == Part::Diff || part == Part::DiffBias || part == Part::DiffPlain;
+}
+
+/// Makes the differences of one file.
+class Maker {
+ public:
+  Maker(const StoredTensors& tensors, const StoredTensors& network, const Adapter& adapter, const std::string& label)
+      : tensors_(tensors), network_(network), adapter_(adapter), label_(label) {}
+
+  std::vector<Difference> make(const SortedKeys& keys) {
+    for (const auto& [module, at] : keys.modules) {
+      for (const auto& [part, key] : at.keys)
+        if (is_full(part)) add_full(module, part, key);
+      make_factored(module, at);
+    }
+    std::sort(made_.begin(), made_.end(), [](const Difference& a, const Difference& b) { return a.tensor < b.tensor; });
+    return std::move(made_);
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& key, const std::string& what) const {
+    throw ModelError(label_ + ": " + printable(key), what);
+  }
+
+  void add_full(const std::string& module, Part part, const std::string& key) {
+    const StoredTensor& target = target_of(tensor_of(module, part), key);
+    const StoredTensor& difference = tensors_.at(key);
+    if (difference.elements() != target.elements() ||
+        (difference.shape != target.shape && difference.shape.size() != 1))
+      refuse(key, misfit_of(target.shape, difference.shape));
+    Difference made;
+    made.tensor = tensor_of(module, part);
+    made.shape = target.shape;
+    made.kind = Kind::Full;
+    made.factors = {{part, key}};
+    add(std::move(made), key);
+  }
+
+  const StoredTensor& target_of(const std::string& tensor, const std::string& key) const {
+    const auto target = network_.find(tensor);
+    if (target == network_.end()) refuse(key, "changes " + printable(tensor) + ", which this network does not have");
+    return target->second;
+  }
+
+  static std::string misfit_of(const std::vector<int64_t>& wanted, const std::vector<int64_t>& got) {
+    return "must change a tensor " + text(wanted) + ", is for one " + text(got) +
+           "; it was made for another network (Wan 2.2 14B is 5120 wide, 5B 3072, 1.3B 1536)";
+  }
+
+  void make_factored(const std::string& module, const ModuleKeys& at) {
+    std::map<Part, std::string> factors;
+    for (const auto& [part, key] : at.keys)
+      if (!is_full(part) && part != Part::Alpha) factors.insert({part, key});
+    if (factors.empty()) {
+      if (const auto alpha = at.keys.find(Part::Alpha); alpha != at.keys.end())
+        refuse(alpha->second, "is an alpha without factors; the file is incomplete, download it again");
+      return;
+    }
+    const std::string& first = factors.begin()->second;
+    for (const auto& [part, key] : factors)
+      if (part == Part::Mid || part == Part::Tucker)
+        refuse(key, "is the core of a convolution's decomposition, which is not supported");
+    const std::string tensor = tensor_of(module, Part::Down);
+    const StoredTensor& target = target_of(tensor, first);
+    Difference made;
+    made.tensor = tensor;
+    made.shape = target.shape;
+    made.kind = kind_of(factors, first);
+    made.factors = factors;
+    made.dora = factors.contains(Part::DoraScale);
+    made.rank = rank_of(made, first);
+    check_shape(made, target.shape, first);
+    set_scale(made, at);
+    add(std::move(made), first);
+  }
+
+  Kind kind_of(const std::map<Part, std::string>& factors, const std::string& key) const {
+    const auto has = [&](Part part) { return factors.contains(part); };
+    const bool low = has(Part::Down) || has(Part::Up);
+    const bool hada = has(Part::Hada1A) || has(Part::Hada1B) || has(Part::Hada2A) || has(Part::Hada2B);
+    const bool first = has(Part::W1) || (has(Part::W1A) && has(Part::W1B));
+    const bool second = has(Part::W2) || (has(Part::W2A) && has(Part::W2B));
+    const size_t wanted = (low    ? 2
+                           : hada ? 4
+                                  : size_t(has(Part::W1) ? 1 : 2) + (has(Part::W2) ? 1 : 2)) +
+                          size_t(has(Part::DoraScale));
+    const bool whole = low    ? has(Part::Down) && has(Part::Up)
+                       : hada ? has(Part::Hada1A) && has(Part::Hada1B) && has(Part::Hada2A) && has(Part::Hada2B)
+                              : first && second;
+    if (!whole || factors.size() != wanted)
+      refuse(key,
+             "must come with the other factors of its module, and with no more; the file is incomplete, download it "
+             "again");
+    return low ? Kind::LowRank : hada ? Kind::Hadamard : Kind::Kronecker;
+  }
+
+  const std::vector<int64_t>& shape(const Difference& made, Part part) const {
+    const std::string& key = made.factors.at(part);
+    const StoredTensor& factor = tensors_.at(key);
+    if (factor.shape.size() < 2 || !at::isFloatingType(factor.dtype))
+      refuse(key, "must be a matrix of floats, is " + text(factor.shape));
+    return factor.shape;
+  }
+
+  /// The inner size of a product of two factors.
+  int64_t inner(const Difference& made, Part left, Part right) const {
+    const int64_t rank = shape(made, right)[0];
+    if (rank == 0) refuse(made.factors.at(right), "has a rank of 0; do not use this file");
+    if (shape(made, left)[1] != rank)
+      refuse(made.factors.at(left), "must be of rank " + std::to_string(rank) + ", is " + text(shape(made, left)));
+    return rank;
+  }
+
+  int64_t rank_of(const Difference& made, const std::string&) const {
+    const auto has = [&](Part part) { return made.factors.contains(part); };
+    if (made.kind == Kind::LowRank) return inner(made, Part::Up, Part::Down);
+    if (made.kind == Kind::Hadamard) {
+      inner(made, Part::Hada2A, Part::Hada2B);
+      return inner(made, Part::Hada1A, Part::Hada1B);
+    }
+    const int64_t first = has(Part::W1) ? 0 : inner(made, Part::W1A, Part::W1B);
+    const int64_t second = has(Part::W2) ? 0 : inner(made, Part::W2A, Part::W2B);
+    return second ? second : first;
+  }
+
+  /// [rows, columns] of a product or of a factor that is whole.
+  std::vector<int64_t> sizes(const Difference& made, Part whole, Part left, Part right) const {
+    if (made.factors.contains(whole)) return {shape(made, whole)[0], product_of(shape(made, whole), 1)};
+    return {shape(made, left)[0], product_of(shape(made, right), 1)};
+  }
+
+  void check_shape(const Difference& made, const std::vector<int64_t>& target, const std::string& key) const {
+    std::vector<int64_t> got;
+    if (made.kind == Kind::LowRank) got = sizes(made, Part::Mid, Part::Up, Part::Down);
+    if (made.kind == Kind::Hadamard) {
+      got = sizes(made, Part::Mid, Part::Hada1A, Part::Hada1B);
+      if (sizes(made, Part::Mid, Part::Hada2A, Part::Hada2B) != got)
+        refuse(key, "must have two products of one shape; do not use this file");
+    }
+    if (made.kind == Kind::Kronecker) {
+      const auto first = sizes(made, Part::W1, Part::W1A, Part::W1B),
+                 second = sizes(made, Part::W2, Part::W2A, Part::W2B);
+      got = {first[0] * second[0], first[1] * second[1]};
+    }
+    const std::vector<int64_t> wanted = {target[0], product_of(target, 1)};
+    if (got != wanted) refuse(key, misfit_of(wanted, got));
+    if (!made.dora) return;
+    const std::string& magnitudes = made.factors.at(Part::DoraScale);
+    const int64_t count = tensors_.at(magnitudes).elements();
+    if (count != wanted[0] && count != wanted[1])
+      refuse(magnitudes,
+             "must have a magnitude for each row or column of " + text(wanted) + ", has " + std::to_string(count));
+  }
+
+  void set_scale(Difference& made, const ModuleKeys& at) const {
+    if (const auto key = at.keys.find(Part::Alpha); key != at.keys.end()) {
+      const StoredTensor& stored = tensors_.at(key->second);
+      if (stored.elements() != 1) refuse(key->second, "must be one number, is " + text(stored.shape));
+      made.alpha = read_number(stored);
+      if (!made.alpha) refuse(key->second, "must be one number in a plain type; do not use this file");
+    } else {
+      made.alpha = adapter_.alpha(without_prefix(at.spelled));
+    }
+    if (!made.alpha) return;
+    if (!(*made.alpha > 0) || !std::isfinite(*made.alpha))
+      refuse(at.spelled, "must have an alpha above 0, has " + std::to_string(*made.alpha) +
+                             "; it would change nothing or break the video");
+    // Without a rank nothing is scaled: alpha / rank is 1 by definition.
+    if (made.rank == 0) return;
+    made.scale = *made.alpha / (adapter_.rank_stabilised() ? std::sqrt(double(made.rank)) : double(made.rank));
+  }
+
+  static std::string_view without_prefix(std::string_view spelled) {
+    const size_t dot = spelled.find('.');
+    return spelled.starts_with("transformer") && dot != std::string_view::npos ? spelled.substr(dot + 1) : spelled;
+  }
+
+  void add(Difference made, const std::string& key) {
+    if (!changed_.insert(made.tensor).second)
+      refuse(key, "changes " + printable(made.tensor) + " a second time; do not use this file");
+    made_.push_back(std::move(made));
+  }
+
+  const StoredTensors &tensors_, &network_;
+  const Adapter& adapter_;
+  const std::string& label_;
+  std::vector<Difference> made_;
+  std::set<std::string> changed_;  // tensors
+};
+
+}  // namespace
+
+std::vector<Difference> make_differences(const SortedKeys& keys, const StoredTensors& tensors, const StoredTensors& network,
+                                         const Adapter& adapter, const std::string& label) {
+  return Maker(tensors, network, adapter, label).make(keys);
+}
+
+}  // namespace wan::lora

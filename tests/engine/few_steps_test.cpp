@@ -1,0 +1,91 @@
+#include "engine/job/few_steps.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "engine/request/parse.h"
+#include "engine/residency/distilled.h"
+#include "models/weights/format/safetensors.h"
+#include "tests/parts.h"
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+const fs::path kNano = WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano";
+
+TEST(Distilled, IsToldByNames) {
+  for (const char* name :
+       {"Wan2.2-Lightning_T2V-A14B-4steps-lora_HIGH_fp16.safetensors",
+        "wan2.2_i2v_A14b_high_noise_lora_rank64_lightx2v_4step_1022.safetensors",
+        "Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank32.safetensors", "Wan2.2-Distill-Models",
+        "Wan2.2_I2V_A14B_LOW_4steps_lora_rank64_Seko_V1_forKJ.safetensors", "my 8-steps.gguf", "x_4_step.safetensors"})
+    EXPECT_TRUE(distilled(name)) << name;
+  for (const char* name :
+       {"wan2.2_t2v_high_noise_14B_fp16.safetensors", "Wan2.2-T2V-A14B", "lora_14steps.safetensors", "step4.safetensors",
+        "distilbert", "undistilled.safetensors", "non-distilled.gguf", "20steps", "0step", "sekotsu.safetensors", ""})
+    EXPECT_FALSE(distilled(name)) << name;
+}
+
+TEST(Distilled, IsToldByTextsOfTheFile) {
+  EXPECT_TRUE(distilled("a.safetensors", {{"modelspec.title", "Wan 2.2 Lightning"}}));
+  EXPECT_TRUE(distilled("a.safetensors", {{"ss_output_name", "wan_4steps"}}));
+  EXPECT_FALSE(distilled("a.safetensors", {{"ss_training_log", "4 steps"}, {"format", "pt"}}));
+  TemporaryFolder folder;
+  write_safetensors(folder / "a.safetensors", {{"x", at::ones({1})}}, {{"modelspec.description", "distilled"}});
+  EXPECT_TRUE(distilled_file(folder / "a.safetensors"));
+  EXPECT_FALSE(distilled_file(folder / "absent.safetensors"));
+}
+
+struct FewSteps : testing::Test {
+  /// "subject: text" of each note.
+  std::string notes(const json& more, const fs::path& model = kNano, const std::vector<fs::path>& loras = {}) {
+    json fields = {{"prompt", "x"}, {"seed", 1}};
+    fields.update(more);
+    Notes found;
+    note_few_steps(parse(Task::T2V, fields, {.need_model = false, .check_files = false}), parts_of(model, Task::T2V), loras,
+                   found);
+    std::string text;
+    for (const Note& note : found.list()) text += note.subject + ": " + note.text + "; " + note.change + "\n";
+    return text;
+  }
+  TemporaryFolder folder;
+};
+
+TEST_F(FewSteps, NoNoteWhereAllFits) {
+  EXPECT_EQ(notes({}), "");
+  EXPECT_EQ(notes({{"preset", "lightning4"}}, kNano, {"a_4steps_high.safetensors"}), "");
+  EXPECT_EQ(notes({{"num_inference_steps", 8}, {"guidance_scale", 1}, {"guidance_scale_2", 1}}, kNano,
+                  {"lightx2v.safetensors"}),
+            "");
+}
+
+TEST_F(FewSteps, SettingsThatADistilledFileWasNotMadeForAreTold) {
+  const std::vector<fs::path> lora = {"/x/wan_lightning_low.safetensors"};
+  std::string told = notes({}, kNano, lora);
+  EXPECT_NE(told.find("wan_lightning_low.safetensors), and this run has 27 steps and guidance up to 4"), told.npos) << told;
+  EXPECT_NE(told.find("--preset lightning4"), told.npos) << told;
+  told = notes({{"num_inference_steps", 4}, {"guidance_scale", 1}, {"guidance_scale_2", 1.5}}, kNano, lora);
+  EXPECT_NE(told.find("this run has guidance up to 1.5"), told.npos) << told;
+
+  const fs::path model = folder / "Wan2.2-T2V-4steps";
+  fs::create_directory_symlink(kNano, model);
+  EXPECT_NE(notes({}, model).find("high_noise_model and low_noise_model"), std::string::npos) << notes({}, model);
+  EXPECT_EQ(notes({{"preset", "lightning4"}}, model), "");
+}
+
+TEST_F(FewSteps, APresetWithoutADistilledFileIsTold) {
+  const std::string told = notes({{"preset", "lightning4"}, {"guidance_scale", 2}});
+  EXPECT_NE(told.find("guidance_scale: is 2, where preset lightning4 has 1; leave it out"), told.npos) << told;
+  EXPECT_NE(told.find("no file says that it is"), told.npos) << told;
+  EXPECT_NE(told.find("--lora HIGH@high --lora LOW@low"), told.npos) << told;
+  const std::string phases = notes({{"preset", "lightning8-3phase"}}, kNano, {"a_seko.safetensors"});
+  EXPECT_NE(phases.find("--lora HIGH:0,1,1,1@high --lora LOW@low"), phases.npos) << phases;
+}
+
+}  // namespace
+}  // namespace wan

@@ -1,0 +1,268 @@
+// LoRAs of jobs: under a limit of memory, in a batch, in the record and its replay, and files that are refused.
+#include "engine/job/check.h"
+#include "engine/job/record.h"
+#include "engine/job/replay.h"
+#include "engine/media/metadata.h"
+#include "engine/residency/find_parts.h"
+#include "tests/engine/device_memory_support.h"
+
+namespace wan {
+namespace {
+
+using Tensors = std::map<std::string, at::Tensor>;
+
+class LoraJob : public DeviceMemory {
+ protected:
+  /// A LoRA of all blocks' linears, some biases and the modulation of an expert of the model.
+  std::string write_lora(const std::string& name, uint64_t seed, const std::function<void(Tensors&)>& change = {},
+                         const fs::path& expert = kNano / "high_noise_model") {
+    at::manual_seed(seed);
+    Tensors tensors;
+    for (const auto& [tensor, stored] : Checkpoint::open(expert).tensors()) {
+      if (!tensor.starts_with("blocks.")) continue;
+      const std::string module = "diffusion_model." + tensor.substr(0, tensor.rfind('.'));
+      if (tensor.ends_with(".weight") && stored.shape.size() == 2) {
+        tensors[module + ".lora_down.weight"] = at::randn({2, stored.shape[1]}) / 16;
+        tensors[module + ".lora_up.weight"] = at::randn({stored.shape[0], 2}) / 16;
+        tensors[module + ".alpha"] = at::tensor(1.0f);
+      } else if (tensor.ends_with(".q.bias")) {
+        tensors[module + ".diff_b"] = at::randn(stored.shape) / 16;
+      } else if (tensor.ends_with(".modulation")) {
+        tensors[module + ".diff_m"] = at::randn(stored.shape) / 16;
+      }
+    }
+    if (change) change(tensors);
+    write_safetensors(folder_ / name, tensors);
+    return (folder_ / name).string();
+  }
+  Request with(const std::vector<Lora>& loras, nlohmann::json more = nlohmann::json::object()) const {
+    more["loras"] = loras;
+    return request(Task::T2V, kNano, more);
+  }
+  /// The one line that a run with the LoRAs ends in.
+  std::string refusal(const Request& request) {
+    try {
+      rendered(request);
+    } catch (const InvalidRequest& invalid) {
+      return invalid.errors.at(0).line();
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+    return "";
+  }
+};
+
+TEST_F(LoraJob, StreamedBlocksGiveTheSameBytes) {
+  const Request wanted = with({{write_lora("a_high.safetensors", 1)}, {write_lora("a_low.safetensors", 2)}});
+  const std::string want = rendered(wanted);
+  EXPECT_FALSE(want == rendered(request(Task::T2V, kNano)));
+  const Request least_of_all = limited(wanted, 1);
+  const Workload work =
+      workload_of(wanted, find_parts(wanted), resolve_placement(least_of_all), /*copied=*/true);
+  Machine nothing;
+  nothing.is_card = true;
+  uint64_t all = activations_of(work).most();
+  for (const auto& [network, sizes] : work.networks) all += sizes.device();
+  const uint64_t least = shortage(work, nothing, work.extent)->bytes;
+  EXPECT_GT(activations_of(work).denoise, activations_of(workload(request(Task::T2V, kNano))).denoise);
+  for (const uint64_t limit : {all, (all + least) / 2, least}) {
+    Told told;
+    EXPECT_TRUE(rendered(limited(wanted, limit), told) == want) << limit;
+    EXPECT_LE(told.device.at("peak_bytes").get<uint64_t>(), limit);
+    if (limit == least) {
+      EXPECT_GE(told.streamed.at("high-noise expert"), 1);
+    }
+  }
+}
+
+TEST_F(LoraJob, JobsOfABatchAreAsEachAlone) {
+  const std::string a = write_lora("a.safetensors", 1), b = write_lora("b.safetensors", 2);
+  std::vector<Request> requests = {with({{a, {1}, "both"}}), with({}), with({{b, {1, 0}, "high"}, {a, {0.5}, "low"}}),
+                                   with({{a, {1}, "both"}})};
+  std::vector<std::string> alone;
+  for (const Request& request : requests) alone.push_back(rendered(request));
+  EXPECT_TRUE(alone[0] == alone[3]);
+  EXPECT_FALSE(alone[0] == alone[1]);
+  std::vector<JobRequest> jobs;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    requests[i].out = (folder_ / ("job" + std::to_string(i) + ".mp4")).string();
+    jobs.push_back({.line = int64_t(i) + 1, .request = requests[i]});
+  }
+  Silent silent;
+  WorkFolder work(folder_ / "work", 1, "work");
+  const RunResult result = run_jobs(jobs, work, {}, Log{}, silent);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    EXPECT_EQ(result.jobs[i].error, "");
+    EXPECT_TRUE(bytes_of(requests[i].out) == alone[i]) << i;
+  }
+  EXPECT_EQ(result.expert_loads, 2) << "networks stay where LoRAs change";
+}
+
+TEST_F(LoraJob, AnInterruptedRunGoesOnWithItsBytes) {
+  const Request wanted = with({{write_lora("a.safetensors", 1), {1, 0.5}, "both"}});
+  const std::string want = rendered(wanted);
+  Told told;
+  Steps few(2);
+  EXPECT_THROW(rendered(wanted, told, {}, &few), Cancelled);
+  EXPECT_TRUE(rendered(wanted, told) == want);
+}
+
+TEST_F(LoraJob, TheRecordNamesFilesDigestsAndScales) {
+  const Request wanted = with({{write_lora("a.safetensors", 1), {1, 0.5}, "both"}});
+  Silent silent;
+  const std::string out = render(wanted, {}, Log{}, silent);
+  const Record record = parse_record(read_metadata({out, "video"}), "video");
+  ASSERT_EQ(record.request.loras.size(), 1u);
+  EXPECT_EQ(record.request.loras[0], (Lora{"a.safetensors", {1, 0.5}, "both"}));
+  const auto is_lora = [](const FileIdentity& file) { return file.part == kLoraPart; };
+  const auto file = std::find_if(record.files.begin(), record.files.end(), is_lora);
+  ASSERT_NE(file, record.files.end());
+  EXPECT_EQ(file->name, "a.safetensors");
+  EXPECT_TRUE(file->digest.starts_with(kSamplesDigest));
+
+  nlohmann::json fields = find_named(record.request, {{"model", kNano.string()}}, folder_.path(), Named::ModelAndInputs);
+  EXPECT_EQ(fields["loras"][0]["path"], (folder_ / "a.safetensors").string());
+  const auto others = [&] {
+    IdentityCache cache;
+    std::vector<std::string> lines;
+    for (const Difference& difference : other_files(record, find_parts(wanted), cache)) lines.push_back(difference.line());
+    return lines;
+  };
+  EXPECT_EQ(others(), std::vector<std::string>());
+  write_lora("a.safetensors", 3);
+  EXPECT_EQ(others(), std::vector<std::string>{"[a.safetensors] has the same size and other weights"});
+  fs::remove(folder_ / "a.safetensors");
+  try {
+    find_named(record.request, {{"model", kNano.string()}}, folder_.path(), Named::ModelAndInputs);
+    ADD_FAILURE();
+  } catch (const InvalidRequest& missing) {
+    EXPECT_NE(missing.errors.at(0).line().find("a.safetensors"), std::string::npos) << missing.errors.at(0).line();
+  }
+}
+
+TEST_F(LoraJob, WhichExpertAFileIsForItsNameOrTheRequestSays) {
+  const std::string plain = write_lora("style.safetensors", 1), high = write_lora("style_high_noise.safetensors", 1),
+                    low = write_lora("style_LOW.safetensors", 1);
+  const Request model = request(Task::T2V, kNano);
+  const ModelParts parts = find_parts(model);
+  const auto subject = [&](const std::vector<Lora>& loras) {
+    Notes notes;
+    Loras(with(loras), parts).note(notes);
+    return notes.list();
+  };
+  EXPECT_EQ(refusal(with({{plain}})).substr(0, 28), "[loras] must be for an exper");
+  EXPECT_EQ(subject({{high}, {low}}), std::vector<Note>());
+  EXPECT_EQ(subject({{plain, {1}, "both"}}), std::vector<Note>());
+  EXPECT_EQ(subject({{high}}).size(), 1u) << "one of a pair";
+  EXPECT_EQ(subject({{high}, {low, {1}, "high"}}).size(), 2u) << "both on one, and the name says the other";
+  EXPECT_EQ(subject({{high, {1}, "low"}, {low, {1}, "high"}}).size(), 2u) << "swapped";
+  const Schedule schedule = make_schedule(model);
+  const StepAdapters adapters = Loras(with({{high, {2, 0}}, {low, {3}}}), parts).in_steps(schedule);
+  std::vector<double> strengths;
+  for (const Step& step : schedule) {
+    const std::vector<lora::Adapter> now = adapters(step);
+    strengths.push_back(now.empty() ? 0 : now[0].strength);
+  }
+  ASSERT_EQ(schedule.first_low(), 2) << "4 steps";
+  EXPECT_EQ(strengths, (std::vector<double>{2, 0, 3, 3}));
+}
+
+TEST_F(LoraJob, WhatIsAppliedIsToldInOneLine) {
+  const Request wanted = with({{write_lora("a.safetensors", 1, [](Tensors& tensors) {
+                                  tensors["diffusion_model.blocks.0.cross_attn.k_img.lora_down.weight"] = at::ones({2, 128});
+                                  tensors["diffusion_model.blocks.0.cross_attn.k_img.lora_up.weight"] = at::ones({128, 2});
+                                  tensors["diffusion_model.other.diff"] = at::ones({3});
+                                }),
+                                {0.5},
+                                "high"}},
+                              {{"lora_lax", true}});
+  std::vector<nlohmann::json> lines;
+  const Log log{[&](std::string_view event, const Log::Fields& fields) {
+    if (event == "lora" && fields.contains("applied")) lines.push_back(fields);
+  }};
+  Silent silent;
+  render(wanted, {}, log, silent);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0]["network"], "high-noise expert");
+  // Six blocks: ten linears, two biases of q and a modulation in each.
+  EXPECT_EQ(lines[0]["applied"], "78 of 80");
+  EXPECT_TRUE(std::string(lines[0]["exempt"]).starts_with("2 (")) << lines[0];
+  EXPECT_EQ(lines[0]["unknown"], "1 (diffusion_model.other.diff)");
+  EXPECT_EQ(lines[0]["effective"], "0.25") << "alpha 1 of rank 2, at 0.5";
+}
+
+TEST_F(LoraJob, FilesThatCannotBeAppliedAreRefusedBeforeAStep) {
+  const std::string good = write_lora("good.safetensors", 1);
+  const std::string down = "diffusion_model.blocks.0.ffn.0.lora_down.weight";
+  const auto bad = [&](const std::string& name, const std::function<void(Tensors&)>& change) {
+    return refusal(with({{write_lora(name, 1, change), {1}, "both"}}));
+  };
+  const std::map<std::string, std::string> lines = {
+      {"NaN", bad("nan.safetensors", [&](Tensors& tensors) { tensors[down][0][0] = NAN; })},
+      {"unknown", bad("unknown.safetensors",
+                      [&](Tensors& tensors) { tensors["diffusion_model.blocks.90.ffn.0.diff"] = at::ones({4}); })},
+      {"another size", bad("size.safetensors", [&](Tensors& tensors) { tensors[down] = at::ones({2, 3072}); })},
+      {"half a pair", bad("half.safetensors", [&](Tensors& tensors) { tensors.erase(down); })},
+      {"rank 0", bad("rank.safetensors", [&](Tensors& tensors) { tensors[down] = at::ones({0, 128}); })},
+      {"another network", bad("other.safetensors",
+                              [](Tensors& tensors) {
+                                tensors = {{"transformer.single_blocks.0.lora_down.weight", at::ones({2, 8})}};
+                              })},
+      {"alpha 0", bad("alpha.safetensors",
+                      [](Tensors& tensors) { tensors["diffusion_model.blocks.0.ffn.0.alpha"] = at::tensor(0.0f); })},
+      {"text encoder", bad("text.safetensors",
+                           [](Tensors& tensors) {
+                             tensors = {{"lora_te1_encoder_block_0_layer_0_SelfAttention_q.lora_down.weight",
+                                         at::ones({2, 8})}};
+                           })},
+      {"twice", refusal(with({{good, {1}, "both"}, {good, {1}, "low"}}))},
+      {"absent", refusal([&] {
+         Request request = with({{good, {1}, "both"}});
+         request.loras[0].path = (folder_ / "none.safetensors").string();
+         return request;
+       }())}};
+  for (const auto& [what, line] : lines) {
+    EXPECT_NE(line, "") << what;
+    EXPECT_EQ(line.find('\n'), std::string::npos) << what << ": " << line;
+    EXPECT_NE(line.find(".safetensors"), std::string::npos) << what << ": " << line;
+  }
+  EXPECT_NE(lines.at("NaN").find("finite"), std::string::npos) << lines.at("NaN");
+  EXPECT_NE(lines.at("twice").find("twice"), std::string::npos) << lines.at("twice");
+}
+
+TEST_F(LoraJob, AFileThatChangesDuringARunEndsIt) {
+  const std::string path = write_lora("a.safetensors", 1);
+  const Request wanted = with({{path, {1}, "both"}});
+  struct Changing : Progress {
+    explicit Changing(std::string path) : path(std::move(path)) {}
+    void at(const Report& report) override {
+      if (report.stage != Stage::Denoise || made++ != 1) return;
+      std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+      file.seekp(-4, std::ios::end);
+      file.write("abcd", 4);
+    }
+    std::string path;
+    int made = 0;
+  } changing(path);
+  Told told;
+  try {
+    rendered(wanted, told, {}, &changing);
+    ADD_FAILURE() << "goes on";
+  } catch (const ModelError& error) {
+    EXPECT_NE(std::string(error.what()).find("a.safetensors"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(LoraJob, SpeechTakesThem) {
+  const fs::path model = kCheckpoints / "Wan2.2-S2V-14B";
+  const nlohmann::json more = {{"num_inference_steps", 2}, {"max_seconds", 0.3}};
+  nlohmann::json with_lora = more;
+  with_lora["loras"] = {Lora{write_lora("a.safetensors", 1, {}, model), {1}, ""}};
+  const std::string plain = rendered(request(Task::S2V, model, more));
+  EXPECT_FALSE(rendered(request(Task::S2V, model, with_lora)) == plain);
+  with_lora["loras"][0]["scale"] = 0;
+  EXPECT_TRUE(rendered(request(Task::S2V, model, with_lora)).size() > 0);
+}
+
+}  // namespace
+}  // namespace wan

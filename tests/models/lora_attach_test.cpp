@@ -1,0 +1,244 @@
+// LoRAs beside weights: what a linear multiplies with them, in whatever form its weight lies.
+#include "models/weights/lora/attach.h"
+
+#include <gtest/gtest.h>
+
+#include "models/layers.h"
+#include "models/weights/format/safetensors.h"
+#include "models/weights/lora/branch.h"
+#include "tests/coded_checkpoint.h"
+#include "tests/support.h"
+
+namespace wan::lora {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kIn = 256, kOut = 24;
+constexpr const char* kNames[] = {"q", "k", "v"};
+
+using Tensors = std::map<std::string, at::Tensor>;
+
+/// Three linears of one input in block 0, its norm and its modulation.
+Tensors network() {
+  Tensors tensors;
+  for (const char* name : kNames) {
+    tensors["blocks.0." + std::string(name) + ".weight"] = at::randn({kOut, kIn}) / 16;
+    tensors["blocks.0." + std::string(name) + ".bias"] = at::randn({kOut});
+  }
+  tensors["blocks.0.norm3.weight"] = at::randn({kIn});
+  tensors["blocks.0.norm3.bias"] = at::randn({kIn});
+  tensors["blocks.0.modulation"] = at::randn({1, 6, kIn});
+  return tensors;
+}
+
+Tensors low_rank(const std::string& name, int64_t rank, double alpha) {
+  const std::string module = "diffusion_model.blocks.0." + name;
+  return {{module + ".lora_down.weight", at::randn({rank, kIn}) / 16},
+          {module + ".lora_up.weight", at::randn({kOut, rank})},
+          {module + ".alpha", at::tensor(alpha)}};
+}
+
+/// A form of the base, and how far a product in it may be from that of the values it stands for.
+struct Lie {
+  const char* name;
+  Place place;
+  std::optional<kernels::Code> code = {};  // of the file
+  double tolerance = 1e-5;                 // of the branch, relative to the largest: float32 in another order
+};
+
+std::vector<Lie> lies() {
+  const Place mapped, copied = {.mapped = false}, as_mapped = {.mapped = false, .as_mapped = true};
+  const auto with = [](Place place, Precision precision, Kept kept) {
+    place.precision = precision;
+    place.kept = kept;
+    return place;
+  };
+  return {{"mapped", mapped},
+          {"copied and joined", copied},
+          {"copied as mapped", as_mapped},
+          {"fp8 rows", with(mapped, Precision::Exact, Kept::Fp8)},
+          {"int8 rows", with(copied, Precision::Exact, Kept::Int8)},
+          {"8-bit products", with(copied, Precision::Balanced, Kept::Stored)},
+          {"8-bit products of mapped weights", with(mapped, Precision::Balanced, Kept::Stored)},
+          {"Q8_0", mapped, kernels::Code::Q8_0},
+          {"Q4_K copied", copied, kernels::Code::Q4_K},
+          {"float64", {.compute = at::kDouble, .mapped = false}, {}, 1e-6}};
+}
+
+class LoraOnWeights : public testing::Test {
+ protected:
+  LoraOnWeights() {
+    at::manual_seed(5);
+    write_safetensors(folder / "base.safetensors", network());
+  }
+
+  Checkpoint base(const Lie& lie = {"", {}}) {
+    const Checkpoint floats = Checkpoint::open(folder / "base.safetensors");
+    if (!lie.code) return floats;
+    const bool q8 = *lie.code == kernels::Code::Q8_0;
+    return coded_checkpoint(
+        floats, folder / (q8 ? "q8.bin" : "q4.bin"), [&](const std::string& name) { return is_matrix(name); },
+        [&](const std::string&, const at::Tensor& values) { return q8 ? as_q8_0(values) : as_q4_k(values); });
+  }
+  static bool is_matrix(const std::string& name) { return name.ends_with(".weight") && !name.ends_with("norm3.weight"); }
+
+  std::shared_ptr<const File> file(const std::string& name, const Tensors& tensors) {
+    write_safetensors(folder / name, tensors);
+    return std::make_shared<const File>(
+        File::open(folder / name, Checkpoint::open(folder / "base.safetensors").tensors(), {}));
+  }
+
+  TemporaryFolder folder;
+};
+
+/// Three linears of one input as a network has them, and the tensors beside them.
+struct Layers {
+  explicit Layers(const Checkpoint& checkpoint, const Place& place)
+      : weights(checkpoint, place),
+        at(weights.root() / "blocks" / 0),
+        merged(at, {"q", "k", "v"}, kIn, kOut, place.compute, Bias::Yes, Role::Block),
+        norm_weight((at / "norm3").take("weight", {kIn}, Role::Float32)),
+        norm_bias((at / "norm3").take("bias", {kIn}, Role::Float32)),
+        modulation(at.take("modulation", {1, 6, kIn}, Role::Float32)),
+        taken(weights.taken()) {}
+
+  std::vector<at::Tensor> operator()(const at::Tensor& x) const { return merged(Operand(x)); }
+
+  Weights weights;
+  Scope at;
+  MergedLinear merged;
+  Weight norm_weight, norm_bias, modulation;
+  std::vector<Weight> taken;
+};
+
+void expect_close_to(const at::Tensor& got, const at::Tensor& want, double tolerance) {
+  EXPECT_LE((got.to(at::kDouble) - want.to(at::kDouble)).abs().max().item<double>(),
+            tolerance * want.abs().max().item<double>());
+}
+
+TEST_F(LoraOnWeights, ABranchAddsItsProductWhateverTheWeightLiesIn) {
+  const auto on_q = file("q.safetensors", low_rank("q", 4, 2)), on_v = file("v.safetensors", low_rank("v", 8, 16));
+  for (const Lie& lie : lies()) {
+    SCOPED_TRACE(lie.name);
+    Layers layers(base(lie), lie.place);
+    const at::Tensor x = at::randn({3, 5, kIn}).to(lie.place.compute);
+    const std::vector<at::Tensor> before = layers(x);
+    attach(layers.taken, {{on_q, 0.5}, {on_v, -2}}, base(lie));
+    const std::vector<at::Tensor> after = layers(x);
+    for (const auto& [i, one, strength] : {std::tuple(0, &on_q, 0.5), {2, &on_v, -2.0}}) {
+      const at::Tensor delta = (*one)->delta((*one)->differences().at(0), strength);
+      const at::Tensor want = at::linear(x, delta.to(x.scalar_type()));
+      EXPECT_GT(want.abs().max().item<double>(), 0.1);
+      expect_close_to(after[size_t(i)] - before[size_t(i)], want, lie.tolerance * 20);
+    }
+    EXPECT_TRUE(after[1].equal(before[1])) << "k has no LoRA";
+    detach(layers.taken);
+    const std::vector<at::Tensor> again = layers(x);
+    for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(again[i].equal(before[i]));
+  }
+}
+
+TEST_F(LoraOnWeights, AReturnToTheFirstGivesItsBytes) {
+  const auto one = file("a.safetensors", low_rank("q", 4, 4)), other = file("b.safetensors", low_rank("q", 2, 4));
+  for (const Lie& lie : lies()) {
+    SCOPED_TRACE(lie.name);
+    Layers layers(base(lie), lie.place);
+    const at::Tensor x = at::randn({4, kIn}).to(lie.place.compute);
+    attach(layers.taken, {{one, 1}}, base(lie));
+    const at::Tensor first = layers(x)[0];
+    attach(layers.taken, {{other, 1}}, base(lie));
+    EXPECT_FALSE(layers(x)[0].equal(first));
+    attach(layers.taken, {{one, 1}}, base(lie));
+    EXPECT_TRUE(layers(x)[0].equal(first));
+  }
+}
+
+TEST_F(LoraOnWeights, SeveralOnOneLinearAreOnePassAndHaveNoOrder) {
+  const auto one = file("a.safetensors", low_rank("k", 4, 4)), other = file("b.safetensors", low_rank("k", 2, 1));
+  Layers layers(base(), Place{});
+  const at::Tensor x = at::randn({4, kIn});
+  attach(layers.taken, {{one, 1}, {other, 0.25}}, base());
+  const Branch& branch = *layers.merged.parts[1].weight.branch();
+  EXPECT_EQ(branch.down.size(0), 6);
+  EXPECT_EQ(branch.parts.size(), 1u);
+  const at::Tensor first = layers(x)[1];
+  attach(layers.taken, {{other, 0.25}, {one, 1}}, base());
+  EXPECT_TRUE(is_close(layers(x)[1], first, 1e-5 * first.abs().max().item<double>()));
+}
+
+TEST_F(LoraOnWeights, TheActivationAndTheGateComeAfterTheSum) {
+  const auto lora = file("a.safetensors", low_rank("q", 4, 4));
+  const Checkpoint checkpoint = base();
+  for (const Lie& lie : lies()) {
+    if (lie.code) continue;
+    SCOPED_TRACE(lie.name);
+    Weights weights(base(), lie.place);
+    const Linear q(weights.root() / "blocks" / 0 / "q", kIn, kOut, lie.place.compute, Bias::Yes, Role::Block);
+    std::vector<Weight> taken = weights.taken();
+    attach(taken, {{lora, 1}}, checkpoint);
+    const at::Tensor x = at::randn({1, 5, kIn}).to(lie.place.compute), y = q(x);
+    EXPECT_FALSE(q.weight.takes_codes());
+    EXPECT_TRUE(is_close(q(x, Activation::GeluTanh), at::gelu(y, "tanh"), 1e-6));
+    const at::ScalarType wide = float32_dtype(lie.place.compute);
+    const at::Tensor before = at::randn({1, 5, kOut}).to(wide), gate = at::randn({1, kOut}).to(wide);
+    at::Tensor residual = before.clone();
+    q.add_to(residual, x, gate, {5});
+    EXPECT_TRUE(is_close(residual, before + gate * y, 1e-5));
+  }
+}
+
+TEST_F(LoraOnWeights, DoraGivesTheProductOfTheMergedWeight) {
+  for (const bool by_rows : {true, false}) {
+    Tensors tensors = low_rank("q", 4, 4);
+    tensors["diffusion_model.blocks.0.q.dora_scale"] =
+        by_rows ? at::rand({kOut, 1}) + 0.5 : at::rand({1, kIn}) + 0.5;
+    const auto lora = file(by_rows ? "rows.safetensors" : "columns.safetensors", tensors);
+    for (const Lie& lie : lies()) {
+      if (lie.place.precision == Precision::Balanced || lie.place.kept != Kept::Stored) continue;
+      SCOPED_TRACE(lie.name);
+      const Checkpoint checkpoint = base(lie);
+      Layers layers(checkpoint, lie.place);
+      attach(layers.taken, {{lora, 0.75}}, checkpoint);
+      const at::Tensor x = at::randn({4, kIn}).to(lie.place.compute), values = checkpoint.map("blocks.0.q.weight");
+      const at::Tensor merged = lora->merged(values, lora->differences().at(0), 0.75);
+      const at::Tensor bias = checkpoint.map("blocks.0.q.bias");
+      expect_close_to(layers(x)[0], at::linear(x, merged.to(x.scalar_type()), bias.to(x.scalar_type())), 1e-5);
+    }
+  }
+}
+
+TEST_F(LoraOnWeights, OtherTensorsGetTheirDifferenceAndGiveItBack) {
+  Tensors tensors = {{"diffusion_model.blocks.0.q.diff_b", at::randn({kOut})},
+                     {"diffusion_model.blocks.0.norm3.diff", at::randn({kIn})},
+                     {"diffusion_model.blocks.0.diff_m", at::randn({1, 6, kIn})}};
+  const auto lora = file("a.safetensors", tensors);
+  const Checkpoint checkpoint = base();
+  for (const Lie& lie : lies()) {
+    SCOPED_TRACE(lie.name);
+    Layers layers(base(lie), lie.place);
+    const at::Tensor x = at::zeros({1, kIn}).to(lie.place.compute), before = layers(x)[0].clone();
+    attach(layers.taken, {{lora, 2}}, base(lie));
+    const auto moved = [&](const char* name, const char* key) { return checkpoint.map(name) + 2 * tensors.at(key); };
+    expect_close_to(layers.norm_weight.tensor(), moved("blocks.0.norm3.weight", "diffusion_model.blocks.0.norm3.diff"),
+                    1e-6);
+    expect_close_to(layers.modulation.tensor(), moved("blocks.0.modulation", "diffusion_model.blocks.0.diff_m"), 1e-6);
+    expect_close_to(layers(x)[0][0], moved("blocks.0.q.bias", "diffusion_model.blocks.0.q.diff_b"), 1e-6);
+    EXPECT_TRUE(layers.norm_bias.tensor().to(at::kFloat).equal(checkpoint.map("blocks.0.norm3.bias")));
+    detach(layers.taken);
+    EXPECT_TRUE(layers(x)[0].equal(before));
+    EXPECT_TRUE(layers.modulation.tensor().to(at::kFloat).equal(checkpoint.map("blocks.0.modulation")));
+  }
+}
+
+TEST_F(LoraOnWeights, WhatTheyTakeIsToldBefore) {
+  const auto lora = file("a.safetensors", low_rank("q", 4, 4));
+  Layers layers(base(), Place{.compute = at::kBFloat16, .mapped = false});
+  attach(layers.taken, {{lora, 1}}, base());
+  EXPECT_EQ(layers.merged.parts[0].weight.branch()->bytes(), attached_bytes(*lora, at::kBFloat16));
+  EXPECT_EQ(attached_bytes(*lora, at::kBFloat16), uint64_t(4 * (kIn + kOut) * 2));
+  EXPECT_EQ(attached_flops(*lora), 2.0 * 4 * (kIn + kOut));
+}
+
+}  // namespace
+}  // namespace wan::lora

@@ -101,8 +101,8 @@ TEST(BenchPlans, Transformer) {
 }
 
 TEST(BenchPlans, AutoencoderAndTextEncoder) {
-  // Three dtypes each way, and decoding in half with own windows.
-  expect_whole(measured(vae_plans(small_site(), small_sizes())), 7);
+  // Three dtypes each way, and decoding in half with own windows and in tiles.
+  expect_whole(measured(vae_plans(small_site(), small_sizes())), 8);
   expect_whole(measured(t5_plans(small_site(), small_sizes())), 2);
 }
 

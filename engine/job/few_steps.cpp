@@ -7,6 +7,7 @@
 #include "engine/request/presets.h"
 #include "engine/request/schedule.h"
 #include "engine/residency/distilled.h"
+#include "models/files/error.h"
 
 namespace wan {
 

@@ -9,6 +9,7 @@
 #include "engine/request/params.h"
 #include "engine/residency/noise_level.h"
 #include "engine/residency/open_network.h"
+#include "models/files/error.h"
 
 namespace wan {
 
@@ -83,6 +84,18 @@ bool lacks_alpha(const lora::File& file) {
 
 }  // namespace
 
+Log::Fields lora_fields(const lora::File& file, const std::string& name, const std::string& network,
+                        const std::vector<double>& scales) {
+  return {{"file", shown_text(name)},
+          {"network", network},
+          {"applied", std::to_string(file.differences().size()) + " of " + std::to_string(file.named())},
+          {"exempt", exempt_text(file.exempt())},
+          {"unknown", unknown_text(file.unknown())},
+          {"scale", scales_text(scales)},
+          {"effective", effective_text(file, scales[0])},
+          {"dialect", file.dialect()}};
+}
+
 Loras::Loras(const Request& request, const ModelParts& parts) {
   for (const Lora& lora : request.loras) add(lora, networks_for(lora, request.task), parts, request.lora_lax);
 }
@@ -151,17 +164,7 @@ void Loras::check_finite() const {
 
 void Loras::tell(const Log& log) const {
   for (const auto& [network, uses] : uses_)
-    for (const Use& use : uses) {
-      const lora::File& file = *use.file;
-      log("lora", {{"file", shown_text(use.name)},
-                   {"network", name(network)},
-                   {"applied", std::to_string(file.differences().size()) + " of " + std::to_string(file.named())},
-                   {"exempt", exempt_text(file.exempt())},
-                   {"unknown", unknown_text(file.unknown())},
-                   {"scale", scales_text(use.scales)},
-                   {"effective", effective_text(file, use.scales[0])},
-                   {"dialect", file.dialect()}});
-    }
+    for (const Use& use : uses) log("lora", lora_fields(*use.file, use.name, name(network), use.scales));
 }
 
 void Loras::note(Notes& notes) const {

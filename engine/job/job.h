@@ -59,6 +59,12 @@ struct UsedLoras {
   Loras loras;
   ModelParts parts;  // has the LoRAs alone
   std::vector<FileIdentity> files;
+
+  std::vector<std::filesystem::path> paths() const {
+    std::vector<std::filesystem::path> paths;
+    for (const ModelPart& lora : parts.loras) paths.push_back(lora.path);
+    return paths;
+  }
 };
 
 struct Job {

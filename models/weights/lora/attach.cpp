@@ -165,8 +165,12 @@ void attach(std::span<Weight> weights, const std::vector<Adapter>& adapters, con
   const c10::InferenceMode inference;
   detach(weights);
   const Changes changes = changes_of(adapters);
-  if (changes.empty()) return;
-  for (Weight& weight : weights) attach(weight, changes, base);
+  try {
+    for (Weight& weight : weights) attach(weight, changes, base);
+  } catch (...) {
+    detach(weights);
+    throw;
+  }
 }
 
 void detach(std::span<Weight> weights) {

@@ -1,5 +1,10 @@
 #include "models/weights/lora/file.h"
 
+#include <functional>
+#include <numeric>
+#include <set>
+#include <string_view>
+
 #include "models/weights/format/format.h"
 #include "models/weights/format/safetensors.h"
 #include "models/weights/lora/adapter.h"
@@ -20,7 +25,7 @@ size_t File::named() const {
 }
 
 int64_t Difference::elements() const {
-  return product_of(shape, 0);
+  return std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<>());
 }
 
 const char* name(Kind kind) {

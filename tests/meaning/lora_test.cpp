@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "models/weights/format/safetensors.h"
 #include "tests/meaning/forms.h"
 #include "tests/meaning/renderer.h"

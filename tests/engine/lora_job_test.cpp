@@ -60,8 +60,7 @@ TEST_F(LoraJob, StreamedBlocksGiveTheSameBytes) {
   const std::string want = rendered(wanted);
   EXPECT_FALSE(want == rendered(request(Task::T2V, kNano)));
   const Request least_of_all = limited(wanted, 1);
-  const Workload work =
-      workload_of(wanted, find_parts(wanted), resolve_placement(least_of_all), /*copied=*/true);
+  const Workload work = workload_of(wanted, find_parts(wanted), resolve_placement(least_of_all), /*copied=*/true);
   Machine nothing;
   nothing.is_card = true;
   uint64_t all = activations_of(work).most();
@@ -123,12 +122,14 @@ TEST_F(LoraJob, TheRecordNamesFilesDigestsAndScales) {
   EXPECT_EQ(file->name, "a.safetensors");
   EXPECT_TRUE(file->digest.starts_with(kSamplesDigest));
 
-  nlohmann::json fields = find_named(record.request, {{"model", kNano.string()}}, folder_.path(), Named::ModelAndInputs);
+  nlohmann::json fields =
+      find_named(record.request, {{"model", kNano.string()}}, folder_.path(), Named::ModelAndInputs);
   EXPECT_EQ(fields["loras"][0]["path"], (folder_ / "a.safetensors").string());
   const auto others = [&] {
     IdentityCache cache;
     std::vector<std::string> lines;
-    for (const Difference& difference : other_files(record, find_parts(wanted), cache)) lines.push_back(difference.line());
+    for (const Difference& difference : other_files(record, find_parts(wanted), cache))
+      lines.push_back(difference.line());
     return lines;
   };
   EXPECT_EQ(others(), std::vector<std::string>());
@@ -171,13 +172,15 @@ TEST_F(LoraJob, WhichExpertAFileIsForItsNameOrTheRequestSays) {
 }
 
 TEST_F(LoraJob, WhatIsAppliedIsToldInOneLine) {
-  const Request wanted = with({lora(write_lora("a.safetensors", 1, [](Tensors& tensors) {
-                                  tensors["diffusion_model.blocks.0.cross_attn.k_img.lora_down.weight"] = at::ones({2, 128});
-                                  tensors["diffusion_model.blocks.0.cross_attn.k_img.lora_up.weight"] = at::ones({128, 2});
-                                  tensors["diffusion_model.other.diff"] = at::ones({3});
-                                }),
-                                     "high", {0.5})},
-                              {{"lora_lax", true}});
+  const Request wanted = with(
+      {lora(write_lora("a.safetensors", 1,
+                       [](Tensors& tensors) {
+                         tensors["diffusion_model.blocks.0.cross_attn.k_img.lora_down.weight"] = at::ones({2, 128});
+                         tensors["diffusion_model.blocks.0.cross_attn.k_img.lora_up.weight"] = at::ones({128, 2});
+                         tensors["diffusion_model.other.diff"] = at::ones({3});
+                       }),
+            "high", {0.5})},
+      {{"lora_lax", true}});
   std::vector<nlohmann::json> lines;
   const Log log{[&](std::string_view event, const Log::Fields& fields) {
     if (event == "lora" && fields.contains("applied")) lines.push_back(fields);
@@ -203,20 +206,26 @@ TEST_F(LoraJob, FilesThatCannotBeAppliedAreRefusedBeforeAStep) {
       {"NaN", bad("nan.safetensors", [&](Tensors& tensors) { tensors[down][0][0] = NAN; })},
       {"unknown", bad("unknown.safetensors",
                       [&](Tensors& tensors) { tensors["diffusion_model.blocks.90.ffn.0.diff"] = at::ones({4}); })},
-      {"another size", bad("size.safetensors", [&](Tensors& tensors) { tensors[down] = at::ones({2, 3072}); })},
+      {"another size", bad("size.safetensors",
+                           [&](Tensors& tensors) {
+                             tensors[down] = at::ones({2, 3072});
+                           })},
       {"half a pair", bad("half.safetensors", [&](Tensors& tensors) { tensors.erase(down); })},
-      {"rank 0", bad("rank.safetensors", [&](Tensors& tensors) { tensors[down] = at::ones({0, 128}); })},
+      {"rank 0", bad("rank.safetensors",
+                     [&](Tensors& tensors) {
+                       tensors[down] = at::ones({0, 128});
+                     })},
       {"another network", bad("other.safetensors",
                               [](Tensors& tensors) {
                                 tensors = {{"transformer.single_blocks.0.lora_down.weight", at::ones({2, 8})}};
                               })},
       {"alpha 0", bad("alpha.safetensors",
                       [](Tensors& tensors) { tensors["diffusion_model.blocks.0.ffn.0.alpha"] = at::tensor(0.0f); })},
-      {"text encoder", bad("text.safetensors",
-                           [](Tensors& tensors) {
-                             tensors = {{"lora_te1_encoder_block_0_layer_0_SelfAttention_q.lora_down.weight",
-                                         at::ones({2, 8})}};
-                           })},
+      {"text encoder",
+       bad("text.safetensors",
+           [](Tensors& tensors) {
+             tensors = {{"lora_te1_encoder_block_0_layer_0_SelfAttention_q.lora_down.weight", at::ones({2, 8})}};
+           })},
       {"twice", refusal(with({lora(good, "both"), lora(good, "low")}))},
       {"absent", refusal([&] {
          Request request = with({lora(good, "both")});

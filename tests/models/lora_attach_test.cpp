@@ -81,7 +81,9 @@ class LoraOnWeights : public testing::Test {
         floats, folder / (q8 ? "q8.bin" : "q4.bin"), [&](const std::string& name) { return is_matrix(name); },
         [&](const std::string&, const at::Tensor& values) { return q8 ? as_q8_0(values) : as_q4_k(values); });
   }
-  static bool is_matrix(const std::string& name) { return name.ends_with(".weight") && !name.ends_with("norm3.weight"); }
+  static bool is_matrix(const std::string& name) {
+    return name.ends_with(".weight") && !name.ends_with("norm3.weight");
+  }
 
   std::shared_ptr<const File> file(const std::string& name, const Tensors& tensors) {
     write_safetensors(folder / name, tensors);
@@ -191,8 +193,7 @@ TEST_F(LoraOnWeights, TheActivationAndTheGateComeAfterTheSum) {
 TEST_F(LoraOnWeights, DoraGivesTheProductOfTheMergedWeight) {
   for (const bool by_rows : {true, false}) {
     Tensors tensors = low_rank("q", 4, 4);
-    tensors["diffusion_model.blocks.0.q.dora_scale"] =
-        by_rows ? at::rand({kOut, 1}) + 0.5 : at::rand({1, kIn}) + 0.5;
+    tensors["diffusion_model.blocks.0.q.dora_scale"] = by_rows ? at::rand({kOut, 1}) + 0.5 : at::rand({1, kIn}) + 0.5;
     const auto lora = file(by_rows ? "rows.safetensors" : "columns.safetensors", tensors);
     for (const Lie& lie : lies()) {
       if (lie.place.precision == Precision::Balanced || lie.place.kept != Kept::Stored) continue;

@@ -43,9 +43,9 @@ Contest branch(const Site& site, const Shape& shape, int64_t tokens) {
                   .error = [rows, want](const Tensor& out) { return relative_l2(out.index_select(0, rows), want); },
                   .bound = 2e-2,
                   .contestants = {}};
-  contest.contestants.push_back(
-      {"lora::added", true, [=](size_t set) { return lora::added(at::zeros_like(y), x[set], branch); },
-       "with filling y, rank 64"});
+  contest.contestants.push_back({"lora::added", true,
+                                 [=](size_t set) { return lora::added(at::zeros_like(y), x[set], branch); },
+                                 "with filling y, rank 64"});
   return contest;
 }
 
@@ -90,8 +90,8 @@ std::vector<Plan> lora_plans(const Site& site) {
     const std::string sizes = std::to_string(shape.in) + " to " + std::to_string(shape.out);
     plans.push_back({"ops", std::string("lora ready ") + shape.name, sizes, [=] { return ready(site, shape); }});
     for (const Resolution& at : site.resolutions)
-      plans.push_back(
-          {"ops", std::string("lora branch ") + shape.name, at.shape(), [=] { return branch(site, shape, at.tokens()); }});
+      plans.push_back({"ops", std::string("lora branch ") + shape.name, at.shape(),
+                       [=] { return branch(site, shape, at.tokens()); }});
   }
   return plans;
 }

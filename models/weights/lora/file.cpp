@@ -50,8 +50,7 @@ File File::open(const std::filesystem::path& path, const StoredTensors& network,
   const StoredTensors& tensors = file.checkpoint_.tensors();
   SortedKeys keys = sort_keys(tensors, network, file.label());
   check_keys(keys, options.lax, file.label());
-  file.differences_ =
-      make_differences(keys, tensors, network, Adapter::of(file.metadata_, file.label()), file.label());
+  file.differences_ = make_differences(keys, tensors, network, Adapter::of(file.metadata_, file.label()), file.label());
   file.exempt_ = std::move(keys.exempt);
   file.unknown_ = std::move(keys.unknown);
   file.dialect_ = std::move(keys.dialect);

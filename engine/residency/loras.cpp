@@ -9,6 +9,7 @@
 #include "engine/request/params.h"
 #include "engine/residency/noise_level.h"
 #include "engine/residency/open_network.h"
+#include "models/files/error.h"
 
 namespace wan {
 

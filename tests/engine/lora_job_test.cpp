@@ -3,6 +3,7 @@
 #include "engine/job/record.h"
 #include "engine/job/replay.h"
 #include "engine/media/metadata.h"
+#include "engine/request/params.h"
 #include "engine/residency/find_parts.h"
 #include "tests/engine/device_memory_support.h"
 
@@ -18,7 +19,8 @@ class LoraJob : public DeviceMemory {
                          const fs::path& expert = kNano / "high_noise_model") {
     at::manual_seed(seed);
     Tensors tensors;
-    for (const auto& [tensor, stored] : Checkpoint::open(expert).tensors()) {
+    const Checkpoint network = Checkpoint::open(expert);
+    for (const auto& [tensor, stored] : network.tensors()) {
       if (!tensor.starts_with("blocks.")) continue;
       const std::string module = "diffusion_model." + tensor.substr(0, tensor.rfind('.'));
       if (tensor.ends_with(".weight") && stored.shape.size() == 2) {

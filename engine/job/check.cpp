@@ -35,7 +35,7 @@ class Check {
     note_zero_weights(group.files, notes);
     check_precision(group.parts, placement);
     note_weights(group.parts, placement, notes);
-    note_few_steps(request, group.parts, {}, notes);
+    note_few_steps(request, group.parts, notes);
     const Extent extent = largest_extent(request);
     const DiskNeed disk = disk_need(request, extent);
     check_space(waiting_ + disk.work + disk.running, options_.work);

@@ -7,6 +7,7 @@
 #include "engine/request/presets.h"
 #include "engine/request/schedule.h"
 #include "engine/residency/distilled.h"
+#include "models/files/error.h"
 
 namespace wan {
 
@@ -15,12 +16,13 @@ namespace {
 constexpr int64_t kFewSteps = 8;
 
 /// The names of distilled checkpoints and LoRAs.
-std::vector<std::string> distilled_of(const ModelParts& parts, const std::vector<std::filesystem::path>& loras) {
+std::vector<std::string> distilled_of(const Request& request, const ModelParts& parts) {
   std::vector<std::string> names;
   for (Network network : {Network::HighNoise, Network::LowNoise, Network::Speech})
     if (distilled_part(parts, network)) names.push_back(shown_text(parts.networks.at(network).name, 120));
-  for (const std::filesystem::path& file : loras)
-    if (distilled_file(file)) names.push_back(shown_text(file.filename().string(), 120));
+  for (const Lora& lora : request.loras)
+    if (const std::filesystem::path file = lora.path; distilled_file(file))
+      names.push_back(shown_text(file.filename().string(), 120));
   return names;
 }
 
@@ -36,10 +38,9 @@ std::string misfit_of(const Schedule& schedule) {
 
 }  // namespace
 
-void note_few_steps(const Request& request, const ModelParts& parts, const std::vector<std::filesystem::path>& loras,
-                    Notes& notes) {
+void note_few_steps(const Request& request, const ModelParts& parts, Notes& notes) {
   for (Note& note : preset_notes(request)) notes.add(std::move(note));
-  const std::vector<std::string> distilled = distilled_of(parts, loras);
+  const std::vector<std::string> distilled = distilled_of(request, parts);
   const Preset* preset = find_preset(request.preset);
   if (preset && preset->few_steps()) {
     if (distilled.empty())

@@ -1,9 +1,6 @@
 // Whether a job's settings and its distilled files fit together.
 #pragma once
 
-#include <filesystem>
-#include <vector>
-
 #include "engine/base/note.h"
 #include "engine/request/request.h"
 #include "engine/residency/parts.h"
@@ -12,8 +9,7 @@ namespace wan {
 
 /// Notes what a preset for few steps is not given as it says; that nothing distilled is there for it; and of a distilled
 /// checkpoint or LoRA (engine/residency/distilled.h) the settings that it was not made for: more than 8 steps, or guidance
-/// above 1. `loras`: the files of the LoRAs that the job applies.
-void note_few_steps(const Request& request, const ModelParts& parts, const std::vector<std::filesystem::path>& loras,
-                    Notes& notes);
+/// above 1.
+void note_few_steps(const Request& request, const ModelParts& parts, Notes& notes);
 
 }  // namespace wan

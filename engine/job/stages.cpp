@@ -80,7 +80,7 @@ void Stages::look_ahead(Job& job) {
   job.loras->loras.note(job.notes);
   check_precision(job.group->parts, job.placement);
   note_weights(job.group->parts, job.placement, job.notes);
-  note_few_steps(job.request, job.group->parts, {}, job.notes);
+  note_few_steps(job.request, job.group->parts, job.notes);
   InputFiles files;
   const bool rendered = !wants_speech(job) && !wants_latents(job);
   if (!rendered) {

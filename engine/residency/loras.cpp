@@ -9,6 +9,7 @@
 #include "engine/request/params.h"
 #include "engine/residency/noise_level.h"
 #include "engine/residency/open_network.h"
+#include "models/files/error.h"
 
 namespace wan {
 
@@ -83,6 +84,18 @@ bool lacks_alpha(const lora::File& file) {
 
 }  // namespace
 
+Log::Fields lora_fields(const lora::File& file, const std::string& name, const std::string& network,
+                        const std::vector<double>& scales) {
+  return {{"file", shown_text(name)},
+          {"network", network},
+          {"applied", std::to_string(file.differences().size()) + " of " + std::to_string(file.named())},
+          {"exempt", exempt_text(file.exempt())},
+          {"unknown", unknown_text(file.unknown())},
+          {"scale", scales_text(scales)},
+          {"effective", effective_text(file, scales[0])},
+          {"dialect", file.dialect()}};
+}
+
 Loras::Loras(const Request& request, const ModelParts& parts) {
   for (const Lora& lora : request.loras) add(lora, networks_for(lora, request.task), parts, request.lora_lax);
 }
@@ -97,8 +110,7 @@ void Loras::add(const Lora& lora, const std::vector<Network>& networks, const Mo
                                          " comes twice for the " + name(network) + "; add its scales up");
     const Checkpoint transformer = open_network(network, parts);
     auto file = std::make_shared<const lora::File>(lora::File::open(lora.path, transformer.tensors(), {.lax = lax}));
-    uses.push_back(
-        {std::move(file), fs::path(lora.path).filename().string(), lora.scales, is_of_other(lora, network)});
+    uses.push_back({std::move(file), fs::path(lora.path).filename().string(), lora.scales, is_of_other(lora, network)});
   }
 }
 
@@ -108,9 +120,8 @@ StepAdapters Loras::in_steps(const Schedule& schedule) const {
     const bool speech = uses.contains(Network::Speech);
     const auto own = [&](const Step& other) { return speech || other.high == step.high; };
     const auto count = size_t(std::count_if(schedule.begin(), schedule.end(), own));
-    const auto before = size_t(std::count_if(schedule.begin(), schedule.end(), [&](const Step& other) {
-      return own(other) && other.index < step.index;
-    }));
+    const auto before = size_t(std::count_if(
+        schedule.begin(), schedule.end(), [&](const Step& other) { return own(other) && other.index < step.index; }));
     std::vector<lora::Adapter> adapters;
     const auto found = uses.find(speech ? Network::Speech : step.high ? Network::HighNoise : Network::LowNoise);
     if (found == uses.end()) return adapters;
@@ -151,17 +162,7 @@ void Loras::check_finite() const {
 
 void Loras::tell(const Log& log) const {
   for (const auto& [network, uses] : uses_)
-    for (const Use& use : uses) {
-      const lora::File& file = *use.file;
-      log("lora", {{"file", shown_text(use.name)},
-                   {"network", name(network)},
-                   {"applied", std::to_string(file.differences().size()) + " of " + std::to_string(file.named())},
-                   {"exempt", exempt_text(file.exempt())},
-                   {"unknown", unknown_text(file.unknown())},
-                   {"scale", scales_text(use.scales)},
-                   {"effective", effective_text(file, use.scales[0])},
-                   {"dialect", file.dialect()}});
-    }
+    for (const Use& use : uses) log("lora", lora_fields(*use.file, use.name, name(network), use.scales));
 }
 
 void Loras::note(Notes& notes) const {
@@ -176,7 +177,8 @@ void Loras::note(Notes& notes) const {
     }
   const bool high = uses_.contains(Network::HighNoise), low = uses_.contains(Network::LowNoise);
   if (high == low) return;
-  const Network changed = high ? Network::HighNoise : Network::LowNoise, plain = high ? Network::LowNoise : Network::HighNoise;
+  const Network changed = high ? Network::HighNoise : Network::LowNoise,
+                plain = high ? Network::LowNoise : Network::HighNoise;
   const std::vector<Use>& uses = uses_.at(changed);
   notes.add({kField,
              std::string(uses.size() > 1 ? "all go" : "it goes") + " to the " + name(changed) + ", and the " +

@@ -18,6 +18,10 @@ namespace wan {
 /// The LoRAs that a step has, on the transformer that makes it.
 using StepAdapters = std::function<std::vector<lora::Adapter>(const Step& step)>;
 
+/// What one file does to a network, for a line of the log: tensors that it changes, keys that are left out and why, the scale.
+Log::Fields lora_fields(const lora::File& file, const std::string& name, const std::string& network,
+                        const std::vector<double>& scales);
+
 /// Opened from headers and alphas; empty for a request without LoRAs.
 class Loras {
  public:

@@ -46,9 +46,10 @@ struct FewSteps : testing::Test {
   std::string notes(const json& more, const fs::path& model = kNano, const std::vector<fs::path>& loras = {}) {
     json fields = {{"prompt", "x"}, {"seed", 1}};
     fields.update(more);
+    Request request = parse(Task::T2V, fields, {.need_model = false, .check_files = false});
+    for (const fs::path& file : loras) request.loras.push_back({.path = file.string(), .scales = {1}, .transformer = ""});
     Notes found;
-    note_few_steps(parse(Task::T2V, fields, {.need_model = false, .check_files = false}), parts_of(model, Task::T2V), loras,
-                   found);
+    note_few_steps(request, parts_of(model, Task::T2V), found);
     std::string text;
     for (const Note& note : found.list()) text += note.subject + ": " + note.text + "; " + note.change + "\n";
     return text;

@@ -73,8 +73,8 @@ TEST(ProgramConvert, FoldsLorasInAndSaysHowManyApplied) {
   const std::string out = folder / "merged.safetensors", fp8 = folder / "fp8.safetensors";
   const Outcome run = wan_infer({"convert", kExpert, out, "--merge-lora", lora + ":0.5"});
   EXPECT_EQ(run.code, 0) << run.err;
-  EXPECT_NE(run.err.find("wan_low_4steps.safetensors: applied 1 of 2, exempt 1 keys (image tokens"), std::string::npos) << run.err;
-  EXPECT_NE(run.err.find("scale 0.5, effective 0.5"), std::string::npos) << run.err;
+  for (const char* part : {"wan_low_4steps.safetensors", "1 of 2", "1 (image tokens of Wan 2.1", "0.5"})
+    EXPECT_NE(run.err.find(part), std::string::npos) << part << "\n" << run.err;
   EXPECT_NE(run.err.find("is for the low-noise expert by its name"), std::string::npos) << run.err;
   const Checkpoint merged = Checkpoint::open(out);
   EXPECT_TRUE(merged.map(name).equal((base.map(name).to(at::kFloat) + 0.5).to(base.map(name).scalar_type())));
@@ -86,7 +86,7 @@ TEST(ProgramConvert, FoldsLorasInAndSaysHowManyApplied) {
     int code;
     std::string text;
   } rows[] = {{{"convert", fp8, out, "--merge-lora", lora, "--overwrite"}, 2, "[to] is required, since IN holds matrices in F8_E4M3"},
-              {{"convert", kExpert, out, "--merge-lora", lora + ":0", "--overwrite"}, 2, "a scale that is finite and not 0"},
+              {{"convert", kExpert, out, "--merge-lora", lora + ":0", "--overwrite"}, 2, "one scale that is not 0"},
               {{"convert", kExpert, out, "--merge-lora", lora, "--merge-lora", lora, "--overwrite"}, 2, "each file once"},
               {{"convert", kExpert, out, "--merge-lora", folder / "none", "--overwrite"}, 2, "merge_lora"},
               {{"convert", kModel + "/Wan2.1_VAE.pth", out, "--merge-lora", lora, "--overwrite"}, 3, "must be a LoRA of a Wan 2.2 "

@@ -148,11 +148,11 @@ void run_convert(const Command& command, Console& console) {
     throw InvalidRequest("to", "must be " + std::string(convert::target_words()) + ", got " + shown(command.to));
   check_input(command.input);
   check_output(command, *target);
-  const std::vector<LoraToMerge> loras = read_merges(command.merge_loras);
+  const std::vector<Lora> loras = read_merges(command.merge_loras);
   InputFiles files(command.input);
-  for (const LoraToMerge& lora : loras) {
-    check_other_file("OUT", command.output, "--merge-lora", lora.file.string());
-    files.add(lora.file);
+  for (const Lora& lora : loras) {
+    check_other_file("OUT", command.output, "--merge-lora", lora.path);
+    files.add(lora.path);
   }
   const Checkpoint source = Checkpoint::open(command.input);
   const Recognised found = recognise(source.tensors());
@@ -168,7 +168,7 @@ void run_convert(const Command& command, Console& console) {
   if (keeps_form) check_floats(named, *found.model);
   tell(named, *found.model, *target, notes);
   const MergedLoras merged(loras, named, command.input, command.lora_lax, notes);
-  for (const std::string& line : merged.lines()) console.say(line);
+  merged.tell(console.log());
   convert::Options options{.merges = merged.merges(), .check = [&] { files.check(); }};
   if (keeps_form) options.changes = [](const std::string&) { return false; };
   if (!loras.empty()) options.metadata["merged_loras"] = merged.record();

@@ -1,14 +1,11 @@
 #include "tools/cli/merge_loras.h"
 
-#include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <set>
-
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/request/files.h"
 #include "engine/request/params.h"
+#include "engine/request/values.h"
+#include "engine/residency/loras.h"
 #include "engine/residency/noise_level.h"
 #include "models/files/error.h"
 
@@ -20,96 +17,59 @@ namespace {
 
 constexpr const char* kFlag = "merge_lora";
 
-LoraToMerge read_merge(const std::string& word) {
-  const size_t colon = word.rfind(':');
-  if (colon == std::string::npos || fs::exists(word)) return {word};
-  double scale = 0;
-  const char *begin = word.data() + colon + 1, *end = word.data() + word.size();
-  const auto [rest, error] = std::from_chars(begin, end, scale);
-  if (error != std::errc() || rest != end) return {word};
-  if (!std::isfinite(scale) || scale == 0)
-    throw InvalidRequest(kFlag, "must have a scale that is finite and not 0, got " + shown(word));
-  return {word.substr(0, colon), scale};
-}
-
-std::string level_text(std::optional<NoiseLevel> level) {
+std::string level_text(const fs::path& path) {
+  const auto level = noise_level({path, path.filename().string(), ""});
   return !level ? "" : *level == NoiseLevel::High ? "high" : "low";
 }
 
-ModelPart part_at(const fs::path& path) {
-  return {path, path.filename().string(), ""};
-}
-
-/// "exempt 4 (image tokens of Wan 2.1, ...)".
-std::string left_out(const lora::File& file) {
-  std::string text;
-  if (!file.exempt().empty())
-    text += ", exempt " + std::to_string(file.exempt().size()) + " keys (" + file.exempt().begin()->second + ")";
-  if (file.unknown().empty()) return text;
-  text += ", unknown " + std::to_string(file.unknown().size()) + " keys (" + printable(file.unknown()[0]);
-  return text + (file.unknown().size() > 1 ? ", ...)" : ")");
-}
-
-std::string line_of(const LoraToMerge& lora, const lora::File& file) {
-  std::set<double> scales;
-  std::set<std::string> modules;
-  for (const auto& [key, reason] : file.exempt()) modules.insert(key);
-  modules.insert(file.unknown().begin(), file.unknown().end());
-  size_t without_alpha = 0;
-  for (const lora::Difference& difference : file.differences()) {
-    scales.insert(difference.kind == lora::Kind::Full ? 1 : difference.scale);
-    without_alpha += difference.kind != lora::Kind::Full && !difference.alpha;
-  }
-  const size_t applied = file.differences().size();
-  std::string text = shown_name(lora.file.string()) + ": applied " + std::to_string(applied) + " of " +
-                     std::to_string(applied + modules.size()) + left_out(file) + ", scale " + number_text(lora.scale);
-  std::string effective;
-  for (double scale : scales) effective += (effective.empty() ? "" : ", ") + number_text(lora.scale * scale);
-  if (!effective.empty()) text += ", effective " + effective;
-  return text + (without_alpha > 0 ? ", no alpha in " + std::to_string(without_alpha) : "");
+std::string name_of(const Lora& lora) {
+  return fs::path(lora.path).filename().string();
 }
 
 }  // namespace
 
-std::vector<LoraToMerge> read_merges(const std::vector<std::string>& words) {
-  std::vector<LoraToMerge> loras;
-  for (const std::string& word : words) {
-    LoraToMerge lora = read_merge(word);
-    check_readable(kFlag, lora.file.string());
+std::vector<Lora> read_merges(const std::vector<std::string>& words) {
+  std::vector<Lora> loras = read_loras(*find_parameter("loras"), words, /*text=*/true);
+  for (const Lora& lora : loras) {
+    check_readable(kFlag, lora.path);
+    if (lora.scales.size() != 1 || lora.scales[0] == 0)
+      throw InvalidRequest(kFlag, "must have one scale that is not 0, as FILE:0.5; scales for runs of steps go with --lora");
+    if (!lora.transformer.empty())
+      throw InvalidRequest(kFlag, "must be FILE or FILE:SCALE, got @" + lora.transformer + ": IN is the one network it is for");
     std::error_code ignored;
-    for (const LoraToMerge& other : loras)
-      if (fs::equivalent(other.file, lora.file, ignored))
-        throw InvalidRequest(kFlag, "must name each file once, has " + shown_path(lora.file.string()) +
-                                        " twice; give it one scale");
-    loras.push_back(std::move(lora));
+    for (const Lora* other = loras.data(); other != &lora; ++other)
+      if (fs::equivalent(other->path, lora.path, ignored))
+        throw InvalidRequest(kFlag, "must name each file once, has " + shown_path(lora.path) + " twice; give it one scale");
   }
   return loras;
 }
 
-MergedLoras::MergedLoras(const std::vector<LoraToMerge>& loras, const Checkpoint& base, const fs::path& path, bool lax,
-                         Notes& notes)
+MergedLoras::MergedLoras(const std::vector<Lora>& loras, const Checkpoint& base, const fs::path& path, bool lax, Notes& notes)
     : loras_(loras) {
-  const std::string expert = level_text(noise_level(part_at(path)));
-  for (const LoraToMerge& lora : loras_) {
-    files_.push_back(lora::File::open(lora.file, base.tensors(), {.lax = lax}));
-    lines_.push_back(line_of(lora, files_.back()));
-    const std::string level = level_text(noise_level(part_at(lora.file)));
+  const std::string expert = level_text(path);
+  for (const Lora& lora : loras_) {
+    files_.push_back(lora::File::open(lora.path, base.tensors(), {.lax = lax}));
+    const std::string level = level_text(lora.path);
     if (!expert.empty() && !level.empty() && level != expert)
-      notes.add({kFlag, shown_name(lora.file.string()) + " is for the " + level + "-noise expert by its name, and IN is the " +
-                            expert + "-noise one",
+      notes.add({kFlag, shown_text(name_of(lora)) + " is for the " + level + "-noise expert by its name, and IN is the " + expert +
+                            "-noise one",
                  "name the " + expert + "-noise LoRA"});
   }
 }
 
+void MergedLoras::tell(const Log& log) const {
+  for (size_t i = 0; i < files_.size(); ++i) log("lora", lora_fields(files_[i], name_of(loras_[i]), "IN", loras_[i].scales));
+}
+
 std::vector<convert::Merge> MergedLoras::merges() const {
   std::vector<convert::Merge> merges;
-  for (size_t i = 0; i < files_.size(); ++i) merges.push_back({&files_[i], loras_[i].scale});
+  for (size_t i = 0; i < files_.size(); ++i) merges.push_back({&files_[i], loras_[i].scales[0]});
   return merges;
 }
 
 std::string MergedLoras::record() const {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (const LoraToMerge& lora : loras_) list.push_back({{"name", lora.file.filename().string()}, {"scale", lora.scale}});
+  for (const Lora& lora : loras_) list.push_back({{"name", name_of(lora)}, {"scale", lora.scales[0]}});
   return list.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

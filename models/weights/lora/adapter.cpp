@@ -50,8 +50,8 @@ std::optional<double> read_number(const StoredTensor& stored) {
   }
 }
 
-Adapter Adapter::of(const std::map<std::string, std::string>& metadata, const std::string& label) {
-  Adapter adapter;
+AdapterMetadata AdapterMetadata::of(const std::map<std::string, std::string>& metadata, const std::string& label) {
+  AdapterMetadata adapter;
   const auto found = metadata.find(kEntry);
   if (found == metadata.end()) return adapter;
   nlohmann::json json;
@@ -82,7 +82,7 @@ Adapter Adapter::of(const std::map<std::string, std::string>& metadata, const st
   return adapter;
 }
 
-std::optional<double> Adapter::alpha(std::string_view module) const {
+std::optional<double> AdapterMetadata::alpha(std::string_view module) const {
   for (const auto& [key, alpha] : alphas_)
     if (is_meant(module, key)) return alpha;
   return alpha_;

@@ -14,10 +14,10 @@ namespace wan::lora {
 std::optional<double> read_number(const StoredTensor& stored);
 
 /// `__metadata__.lora_adapter_metadata` of a file, for one of its parts ("transformer").
-class Adapter {
+class AdapterMetadata {
  public:
   /// Empty where the file has none. Throws ModelError naming `label` for metadata that is broken.
-  static Adapter of(const std::map<std::string, std::string>& metadata, const std::string& label);
+  static AdapterMetadata of(const std::map<std::string, std::string>& metadata, const std::string& label);
   /// alpha of a module by its spelling in the file without a prefix; nothing where the file does not say it.
   std::optional<double> alpha(std::string_view module) const;
   /// Whether the scale is alpha / sqrt(rank).

@@ -119,7 +119,7 @@ Description describe(const std::filesystem::path& path) {
   const std::string label = path.string();
   Description description;
   if (format_of(*mapped) == &kSafetensors) description.metadata = read_safetensors_metadata(mapped);
-  const Adapter adapter = Adapter::of(description.metadata, label);
+  const AdapterMetadata adapter = AdapterMetadata::of(description.metadata, label);
   std::optional<ModelError> first;
   for (const Architecture& architecture : kArchitectures) {
     const StoredTensors network = network_of(architecture);

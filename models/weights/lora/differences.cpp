@@ -28,7 +28,7 @@ bool is_full(Part part) {
 /// Makes the differences of one file.
 class Maker {
  public:
-  Maker(const StoredTensors& tensors, const StoredTensors& network, const Adapter& adapter, const std::string& label)
+  Maker(const StoredTensors& tensors, const StoredTensors& network, const AdapterMetadata& adapter, const std::string& label)
       : tensors_(tensors), network_(network), adapter_(adapter), label_(label) {}
 
   std::vector<Difference> make(const SortedKeys& keys) {
@@ -206,7 +206,7 @@ class Maker {
   }
 
   const StoredTensors &tensors_, &network_;
-  const Adapter& adapter_;
+  const AdapterMetadata& adapter_;
   const std::string& label_;
   std::vector<Difference> made_;
   std::set<std::string> changed_;  // tensors
@@ -215,7 +215,7 @@ class Maker {
 }  // namespace
 
 std::vector<Difference> make_differences(const SortedKeys& keys, const StoredTensors& tensors, const StoredTensors& network,
-                                         const Adapter& adapter, const std::string& label) {
+                                         const AdapterMetadata& adapter, const std::string& label) {
   return Maker(tensors, network, adapter, label).make(keys);
 }
 

@@ -1,5 +1,10 @@
 #include "models/weights/lora/file.h"
 
+#include <functional>
+#include <numeric>
+#include <set>
+#include <string_view>
+
 #include "models/weights/format/format.h"
 #include "models/weights/format/safetensors.h"
 #include "models/weights/lora/adapter.h"
@@ -20,7 +25,7 @@ size_t File::named() const {
 }
 
 int64_t Difference::elements() const {
-  return product_of(shape, 0);
+  return std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<>());
 }
 
 const char* name(Kind kind) {
@@ -46,7 +51,7 @@ File File::open(const std::filesystem::path& path, const StoredTensors& network,
   SortedKeys keys = sort_keys(tensors, network, file.label());
   check_keys(keys, options.lax, file.label());
   file.differences_ =
-      make_differences(keys, tensors, network, Adapter::of(file.metadata_, file.label()), file.label());
+      make_differences(keys, tensors, network, AdapterMetadata::of(file.metadata_, file.label()), file.label());
   file.exempt_ = std::move(keys.exempt);
   file.unknown_ = std::move(keys.unknown);
   file.dialect_ = std::move(keys.dialect);

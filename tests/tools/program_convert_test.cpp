@@ -1,4 +1,5 @@
 // wan-infer convert, as its users run it.
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -7,6 +8,7 @@
 #include <fstream>
 #include <thread>
 
+#include "models/weights/checkpoint.h"
 #include "models/weights/format/safetensors.h"
 #include "tests/support.h"
 #include "tests/tools/process.h"

@@ -163,7 +163,8 @@ Lora lora_of(const Parameter& parameter, const json& value) {
     if (name == "path")
       lora.path = read_text(parameter, entry);
     else if (name == "scale")
-      lora.scales = entry.is_array() ? read_numbers(parameter, entry, false) : std::vector{read_number(parameter, entry, false)};
+      lora.scales =
+          entry.is_array() ? read_numbers(parameter, entry, false) : std::vector{read_number(parameter, entry, false)};
     else if (name == "transformer")
       lora.transformer = read_text(parameter, entry);
     else

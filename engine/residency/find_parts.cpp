@@ -281,8 +281,8 @@ std::vector<ModelPart> lora_parts(const Request& request) {
   for (const Lora& lora : request.loras) {
     const fs::path path = lora.path;
     if (!fs::is_regular_file(path, ignored))
-      throw ModelError(lora.path, std::string("must be a LoRA's file, ") + (is_there(path) ? "is none" : "is not there") +
-                                      "; --lora names it");
+      throw ModelError(lora.path, std::string("must be a LoRA's file, ") +
+                                      (is_there(path) ? "is none" : "is not there") + "; --lora names it");
     const auto known = [&](const ModelPart& part) { return is_same(part.path, path); };
     if (std::none_of(parts.begin(), parts.end(), known)) parts.push_back({path, path.filename().string(), "--lora"});
   }

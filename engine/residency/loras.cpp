@@ -110,8 +110,7 @@ void Loras::add(const Lora& lora, const std::vector<Network>& networks, const Mo
                                          " comes twice for the " + name(network) + "; add its scales up");
     const Checkpoint transformer = open_network(network, parts);
     auto file = std::make_shared<const lora::File>(lora::File::open(lora.path, transformer.tensors(), {.lax = lax}));
-    uses.push_back(
-        {std::move(file), fs::path(lora.path).filename().string(), lora.scales, is_of_other(lora, network)});
+    uses.push_back({std::move(file), fs::path(lora.path).filename().string(), lora.scales, is_of_other(lora, network)});
   }
 }
 
@@ -121,9 +120,8 @@ StepAdapters Loras::in_steps(const Schedule& schedule) const {
     const bool speech = uses.contains(Network::Speech);
     const auto own = [&](const Step& other) { return speech || other.high == step.high; };
     const auto count = size_t(std::count_if(schedule.begin(), schedule.end(), own));
-    const auto before = size_t(std::count_if(schedule.begin(), schedule.end(), [&](const Step& other) {
-      return own(other) && other.index < step.index;
-    }));
+    const auto before = size_t(std::count_if(
+        schedule.begin(), schedule.end(), [&](const Step& other) { return own(other) && other.index < step.index; }));
     std::vector<lora::Adapter> adapters;
     const auto found = uses.find(speech ? Network::Speech : step.high ? Network::HighNoise : Network::LowNoise);
     if (found == uses.end()) return adapters;
@@ -179,7 +177,8 @@ void Loras::note(Notes& notes) const {
     }
   const bool high = uses_.contains(Network::HighNoise), low = uses_.contains(Network::LowNoise);
   if (high == low) return;
-  const Network changed = high ? Network::HighNoise : Network::LowNoise, plain = high ? Network::LowNoise : Network::HighNoise;
+  const Network changed = high ? Network::HighNoise : Network::LowNoise,
+                plain = high ? Network::LowNoise : Network::HighNoise;
   const std::vector<Use>& uses = uses_.at(changed);
   notes.add({kField,
              std::string(uses.size() > 1 ? "all go" : "it goes") + " to the " + name(changed) + ", and the " +

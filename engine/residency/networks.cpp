@@ -22,7 +22,12 @@ void begin(const Model& model) {
 }  // namespace
 
 Networks::Networks(ModelParts parts, const Placement& placement, Keep keep, Log log, const Activations& activations)
-    : parts_(std::move(parts)), placement_(placement), log_(std::move(log)), activations_(activations), keep_(keep), cache_notes_(log_) {}
+    : parts_(std::move(parts)),
+      placement_(placement),
+      log_(std::move(log)),
+      activations_(activations),
+      keep_(keep),
+      cache_notes_(log_) {}
 
 Networks::Networks(ModelParts parts, const Placement& placement, const Activations& activations, Log log)
     : Networks(std::move(parts), placement, Keep::One, std::move(log), activations) {

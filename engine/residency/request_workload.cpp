@@ -92,7 +92,8 @@ Demand demand_of(const Shapes& shapes, const Extent& extent, const Work& text_wo
   Demand demand = decode_demand(shapes.vae_width, extent, shapes.placement);
   const double tokens = double(extent.tokens());
   demand.text = text;
-  demand.denoise = denoise_bytes(shapes.config, extent, shapes.placement, shapes.copied) + shapes.widened + shapes.lora_bytes;
+  demand.denoise =
+      denoise_bytes(shapes.config, extent, shapes.placement, shapes.copied) + shapes.widened + shapes.lora_bytes;
   if (shapes.encodes) {
     demand.encode = demand.vae_shared;
     demand.encode_tiles = demand.vae_tiles;

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "engine/request/schedule.h"
-#include "engine/residency/networks.h"
 #include "engine/residency/loras.h"
+#include "engine/residency/networks.h"
 #include "engine/sampling/solver.h"
 
 namespace wan {

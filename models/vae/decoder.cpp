@@ -49,9 +49,9 @@ DecoderStream::DecoderStream(const Decoder& decoder, Observer observe, Windows w
 }
 
 Tensor DecoderStream::level(size_t number, Tensor x) {
-  const auto stage = [&](Tensor x, FrameCache& cache) {
-    x = decoder_.levels[number](std::move(x), cache, observe_);
-    return number + 1 < decoder_.levels.size() ? x : decoder_.head(std::move(x), cache);
+  const auto stage = [&](Tensor part, FrameCache& cache) {
+    part = decoder_.levels[number](std::move(part), cache, observe_);
+    return number + 1 < decoder_.levels.size() ? part : decoder_.head(std::move(part), cache);
   };
   return tiled_.empty() ? stage(std::move(x), cache_) : tiled_[number](std::move(x), cache_, stage);
 }

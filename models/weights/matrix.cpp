@@ -100,9 +100,9 @@ Tensor product_beside(const Operand& x, const Weight& weight, const Weight& bias
   const Tensor rows = x.rows.to(compute);
   const Operand operand(rows);
   const Tensor scaled_apart = branch.rows.defined() ? Tensor() : bias.tensor();
-  Tensor y = std::visit(
-      Product{operand, scaled_apart, Activation::None, compute, multiplies_fp8(weight), weight.context()},
-      weight.storage());
+  Tensor y =
+      std::visit(Product{operand, scaled_apart, Activation::None, compute, multiplies_fp8(weight), weight.context()},
+                 weight.storage());
   if (branch.rows.defined()) {
     y.mul_(branch.rows);
     if (bias.defined()) y.add_(bias.tensor().to(compute));
@@ -114,8 +114,7 @@ Tensor product_beside(const Operand& x, const Weight& weight, const Weight& bias
 
 Tensor product(const Operand& x, const Weight& weight, const Weight& bias, Activation activation,
                at::ScalarType compute) {
-  if (weight.branch())
-    return kernels::reference::activated(product_beside(x, weight, bias, compute), activation);
+  if (weight.branch()) return kernels::reference::activated(product_beside(x, weight, bias, compute), activation);
   return std::visit(Product{x, bias.tensor(), activation, compute, multiplies_fp8(weight), weight.context()},
                     weight.storage());
 }

@@ -35,6 +35,9 @@ class LoraJob : public DeviceMemory {
     write_safetensors(folder_ / name, tensors);
     return (folder_ / name).string();
   }
+  static Lora lora(const std::string& path, const std::string& transformer = "", std::vector<double> scales = {1}) {
+    return {path, std::move(scales), transformer};
+  }
   Request with(const std::vector<Lora>& loras, nlohmann::json more = nlohmann::json::object()) const {
     more["loras"] = loras;
     return request(Task::T2V, kNano, more);
@@ -53,12 +56,11 @@ class LoraJob : public DeviceMemory {
 };
 
 TEST_F(LoraJob, StreamedBlocksGiveTheSameBytes) {
-  const Request wanted = with({{write_lora("a_high.safetensors", 1)}, {write_lora("a_low.safetensors", 2)}});
+  const Request wanted = with({lora(write_lora("a_high.safetensors", 1)), lora(write_lora("a_low.safetensors", 2))});
   const std::string want = rendered(wanted);
   EXPECT_FALSE(want == rendered(request(Task::T2V, kNano)));
   const Request least_of_all = limited(wanted, 1);
-  const Workload work =
-      workload_of(wanted, find_parts(wanted), resolve_placement(least_of_all), /*copied=*/true);
+  const Workload work = workload_of(wanted, find_parts(wanted), resolve_placement(least_of_all), /*copied=*/true);
   Machine nothing;
   nothing.is_card = true;
   uint64_t all = activations_of(work).most();
@@ -77,8 +79,8 @@ TEST_F(LoraJob, StreamedBlocksGiveTheSameBytes) {
 
 TEST_F(LoraJob, JobsOfABatchAreAsEachAlone) {
   const std::string a = write_lora("a.safetensors", 1), b = write_lora("b.safetensors", 2);
-  std::vector<Request> requests = {with({{a, {1}, "both"}}), with({}), with({{b, {1, 0}, "high"}, {a, {0.5}, "low"}}),
-                                   with({{a, {1}, "both"}})};
+  std::vector<Request> requests = {with({lora(a, "both")}), with({}),
+                                   with({lora(b, "high", {1, 0}), lora(a, "low", {0.5})}), with({lora(a, "both")})};
   std::vector<std::string> alone;
   for (const Request& request : requests) alone.push_back(rendered(request));
   EXPECT_TRUE(alone[0] == alone[3]);
@@ -99,7 +101,7 @@ TEST_F(LoraJob, JobsOfABatchAreAsEachAlone) {
 }
 
 TEST_F(LoraJob, AnInterruptedRunGoesOnWithItsBytes) {
-  const Request wanted = with({{write_lora("a.safetensors", 1), {1, 0.5}, "both"}});
+  const Request wanted = with({lora(write_lora("a.safetensors", 1), "both", {1, 0.5})});
   const std::string want = rendered(wanted);
   Told told;
   Steps few(2);
@@ -108,7 +110,7 @@ TEST_F(LoraJob, AnInterruptedRunGoesOnWithItsBytes) {
 }
 
 TEST_F(LoraJob, TheRecordNamesFilesDigestsAndScales) {
-  const Request wanted = with({{write_lora("a.safetensors", 1), {1, 0.5}, "both"}});
+  const Request wanted = with({lora(write_lora("a.safetensors", 1), "both", {1, 0.5})});
   Silent silent;
   const std::string out = render(wanted, {}, Log{}, silent);
   const Record record = parse_record(read_metadata({out, "video"}), "video");
@@ -120,12 +122,14 @@ TEST_F(LoraJob, TheRecordNamesFilesDigestsAndScales) {
   EXPECT_EQ(file->name, "a.safetensors");
   EXPECT_TRUE(file->digest.starts_with(kSamplesDigest));
 
-  nlohmann::json fields = find_named(record.request, {{"model", kNano.string()}}, folder_.path(), Named::ModelAndInputs);
+  nlohmann::json fields =
+      find_named(record.request, {{"model", kNano.string()}}, folder_.path(), Named::ModelAndInputs);
   EXPECT_EQ(fields["loras"][0]["path"], (folder_ / "a.safetensors").string());
   const auto others = [&] {
     IdentityCache cache;
     std::vector<std::string> lines;
-    for (const Difference& difference : other_files(record, find_parts(wanted), cache)) lines.push_back(difference.line());
+    for (const Difference& difference : other_files(record, find_parts(wanted), cache))
+      lines.push_back(difference.line());
     return lines;
   };
   EXPECT_EQ(others(), std::vector<std::string>());
@@ -150,14 +154,14 @@ TEST_F(LoraJob, WhichExpertAFileIsForItsNameOrTheRequestSays) {
     Loras(with(loras), parts).note(notes);
     return notes.list();
   };
-  EXPECT_EQ(refusal(with({{plain}})).substr(0, 28), "[loras] must be for an exper");
-  EXPECT_EQ(subject({{high}, {low}}), std::vector<Note>());
-  EXPECT_EQ(subject({{plain, {1}, "both"}}), std::vector<Note>());
-  EXPECT_EQ(subject({{high}}).size(), 1u) << "one of a pair";
-  EXPECT_EQ(subject({{high}, {low, {1}, "high"}}).size(), 2u) << "both on one, and the name says the other";
-  EXPECT_EQ(subject({{high, {1}, "low"}, {low, {1}, "high"}}).size(), 2u) << "swapped";
+  EXPECT_EQ(refusal(with({lora(plain)})).substr(0, 28), "[loras] must be for an exper");
+  EXPECT_EQ(subject({lora(high), lora(low)}), std::vector<Note>());
+  EXPECT_EQ(subject({lora(plain, "both")}), std::vector<Note>());
+  EXPECT_EQ(subject({lora(high)}).size(), 1u) << "one of a pair";
+  EXPECT_EQ(subject({lora(high), lora(low, "high")}).size(), 2u) << "both on one, and the name says the other";
+  EXPECT_EQ(subject({lora(high, "low"), lora(low, "high")}).size(), 2u) << "swapped";
   const Schedule schedule = make_schedule(model);
-  const StepAdapters adapters = Loras(with({{high, {2, 0}}, {low, {3}}}), parts).in_steps(schedule);
+  const StepAdapters adapters = Loras(with({lora(high, "", {2, 0}), lora(low, "", {3})}), parts).in_steps(schedule);
   std::vector<double> strengths;
   for (const Step& step : schedule) {
     const std::vector<lora::Adapter> now = adapters(step);
@@ -168,14 +172,15 @@ TEST_F(LoraJob, WhichExpertAFileIsForItsNameOrTheRequestSays) {
 }
 
 TEST_F(LoraJob, WhatIsAppliedIsToldInOneLine) {
-  const Request wanted = with({{write_lora("a.safetensors", 1, [](Tensors& tensors) {
-                                  tensors["diffusion_model.blocks.0.cross_attn.k_img.lora_down.weight"] = at::ones({2, 128});
-                                  tensors["diffusion_model.blocks.0.cross_attn.k_img.lora_up.weight"] = at::ones({128, 2});
-                                  tensors["diffusion_model.other.diff"] = at::ones({3});
-                                }),
-                                {0.5},
-                                "high"}},
-                              {{"lora_lax", true}});
+  const Request wanted = with(
+      {lora(write_lora("a.safetensors", 1,
+                       [](Tensors& tensors) {
+                         tensors["diffusion_model.blocks.0.cross_attn.k_img.lora_down.weight"] = at::ones({2, 128});
+                         tensors["diffusion_model.blocks.0.cross_attn.k_img.lora_up.weight"] = at::ones({128, 2});
+                         tensors["diffusion_model.other.diff"] = at::ones({3});
+                       }),
+            "high", {0.5})},
+      {{"lora_lax", true}});
   std::vector<nlohmann::json> lines;
   const Log log{[&](std::string_view event, const Log::Fields& fields) {
     if (event == "lora" && fields.contains("applied")) lines.push_back(fields);
@@ -195,29 +200,35 @@ TEST_F(LoraJob, FilesThatCannotBeAppliedAreRefusedBeforeAStep) {
   const std::string good = write_lora("good.safetensors", 1);
   const std::string down = "diffusion_model.blocks.0.ffn.0.lora_down.weight";
   const auto bad = [&](const std::string& name, const std::function<void(Tensors&)>& change) {
-    return refusal(with({{write_lora(name, 1, change), {1}, "both"}}));
+    return refusal(with({lora(write_lora(name, 1, change), "both")}));
   };
   const std::map<std::string, std::string> lines = {
       {"NaN", bad("nan.safetensors", [&](Tensors& tensors) { tensors[down][0][0] = NAN; })},
       {"unknown", bad("unknown.safetensors",
                       [&](Tensors& tensors) { tensors["diffusion_model.blocks.90.ffn.0.diff"] = at::ones({4}); })},
-      {"another size", bad("size.safetensors", [&](Tensors& tensors) { tensors[down] = at::ones({2, 3072}); })},
+      {"another size", bad("size.safetensors",
+                           [&](Tensors& tensors) {
+                             tensors[down] = at::ones({2, 3072});
+                           })},
       {"half a pair", bad("half.safetensors", [&](Tensors& tensors) { tensors.erase(down); })},
-      {"rank 0", bad("rank.safetensors", [&](Tensors& tensors) { tensors[down] = at::ones({0, 128}); })},
+      {"rank 0", bad("rank.safetensors",
+                     [&](Tensors& tensors) {
+                       tensors[down] = at::ones({0, 128});
+                     })},
       {"another network", bad("other.safetensors",
                               [](Tensors& tensors) {
                                 tensors = {{"transformer.single_blocks.0.lora_down.weight", at::ones({2, 8})}};
                               })},
       {"alpha 0", bad("alpha.safetensors",
                       [](Tensors& tensors) { tensors["diffusion_model.blocks.0.ffn.0.alpha"] = at::tensor(0.0f); })},
-      {"text encoder", bad("text.safetensors",
-                           [](Tensors& tensors) {
-                             tensors = {{"lora_te1_encoder_block_0_layer_0_SelfAttention_q.lora_down.weight",
-                                         at::ones({2, 8})}};
-                           })},
-      {"twice", refusal(with({{good, {1}, "both"}, {good, {1}, "low"}}))},
+      {"text encoder",
+       bad("text.safetensors",
+           [](Tensors& tensors) {
+             tensors = {{"lora_te1_encoder_block_0_layer_0_SelfAttention_q.lora_down.weight", at::ones({2, 8})}};
+           })},
+      {"twice", refusal(with({lora(good, "both"), lora(good, "low")}))},
       {"absent", refusal([&] {
-         Request request = with({{good, {1}, "both"}});
+         Request request = with({lora(good, "both")});
          request.loras[0].path = (folder_ / "none.safetensors").string();
          return request;
        }())}};
@@ -232,7 +243,7 @@ TEST_F(LoraJob, FilesThatCannotBeAppliedAreRefusedBeforeAStep) {
 
 TEST_F(LoraJob, AFileThatChangesDuringARunEndsIt) {
   const std::string path = write_lora("a.safetensors", 1);
-  const Request wanted = with({{path, {1}, "both"}});
+  const Request wanted = with({lora(path, "both")});
   struct Changing : Progress {
     explicit Changing(std::string path) : path(std::move(path)) {}
     void at(const Report& report) override {
@@ -257,7 +268,7 @@ TEST_F(LoraJob, SpeechTakesThem) {
   const fs::path model = kCheckpoints / "Wan2.2-S2V-14B";
   const nlohmann::json more = {{"num_inference_steps", 2}, {"max_seconds", 0.3}};
   nlohmann::json with_lora = more;
-  with_lora["loras"] = {Lora{write_lora("a.safetensors", 1, {}, model), {1}, ""}};
+  with_lora["loras"] = std::vector<Lora>{lora(write_lora("a.safetensors", 1, {}, model))};
   const std::string plain = rendered(request(Task::S2V, model, more));
   EXPECT_FALSE(rendered(request(Task::S2V, model, with_lora)) == plain);
   with_lora["loras"][0]["scale"] = 0;

@@ -367,11 +367,11 @@ TEST(Params, LorasComeAsObjectsAndGoBack) {
   EXPECT_EQ(request.loras, (std::vector<Lora>{{"a", {1, 0.5}, "high"}, {"b", {2}, ""}}));
   EXPECT_EQ(json(to_json(request))["loras"], list);
   EXPECT_EQ(parse(json(to_json(request)), kFields).loras, request.loras);
-  for (const json& wrong : {json("a"), json{{"path", "a"}}, json::array({"a"}), json::array({{{"scale", 1}}}),
-                            json::array({{{"path", ""}}}), json::array({{{"path", "a"}, {"scale", 1000}}}),
-                            json::array({{{"path", "a"}, {"scale", json::array()}}}),
-                            json::array({{{"path", "a"}, {"transformer", "third"}}}),
-                            json::array({{{"path", "a"}, {"weight", 1}}})})
+  for (const json& wrong :
+       {json("a"), json{{"path", "a"}}, json::array({"a"}), json::array({{{"scale", 1}}}),
+        json::array({{{"path", ""}}}), json::array({{{"path", "a"}, {"scale", 1000}}}),
+        json::array({{{"path", "a"}, {"scale", json::array()}}}),
+        json::array({{{"path", "a"}, {"transformer", "third"}}}), json::array({{{"path", "a"}, {"weight", 1}}})})
     EXPECT_THROW(parse(Task::T2V, fields(Task::T2V, {{"loras", wrong}}), kFields), InvalidRequest) << wrong;
 }
 

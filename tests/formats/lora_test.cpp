@@ -67,8 +67,7 @@ TEST(LoraSamples, GiveTheExpectedProductsBesideTheWeight) {
   for (const auto& [name, entry] : entries.items()) {
     if (!entry.contains("expected_key")) continue;
     SCOPED_TRACE(name);
-    const auto file =
-        std::make_shared<const lora::File>(lora::File::open(samples() / name, base.tensors(), {}));
+    const auto file = std::make_shared<const lora::File>(lora::File::open(samples() / name, base.tensors(), {}));
     const Checkpoint expected = Checkpoint::open(samples() / entry.at("expected").get<std::string>());
     for (const Difference& difference : file->differences()) {
       SCOPED_TRACE(difference.tensor);

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "models/weights/format/safetensors.h"
 #include "tests/meaning/forms.h"
 #include "tests/meaning/renderer.h"
@@ -63,7 +65,9 @@ class LoraMeaning : public testing::Test {
     return {(folder / (name + "_high.safetensors")).string() + colon + scale,
             (folder / (name + "_low.safetensors")).string() + colon + scale};
   }
-  at::Tensor colour(Renderer& renderer, const Words& loras) { return measure(renderer.render(kClip, loras).video).object; }
+  at::Tensor colour(Renderer& renderer, const Words& loras) {
+    return measure(renderer.render(kClip, loras).video).object;
+  }
 
   /// At 1 the clip is that of the blue prompt; at 0.5 it is less of it.
   void expect_blue(Renderer& renderer, double tolerance) {
@@ -133,7 +137,8 @@ TEST_F(LoraMeaning, ScalesOfPartsOfTheStepsAreThoseOfThem) {
   const Words high = {pair("blue")[0]}, low = {pair("blue")[1]};
   const at::Tensor both = renderer.render(kClip, pair("blue")).latent;
   EXPECT_TRUE(renderer.render(kClip, pair("blue", "1,1,1")).latent.equal(both));
-  EXPECT_TRUE(renderer.render(kClip, {high[0] + ":1", low[0] + ":0,0"}).latent.equal(renderer.render(kClip, high).latent));
+  EXPECT_TRUE(
+      renderer.render(kClip, {high[0] + ":1", low[0] + ":0,0"}).latent.equal(renderer.render(kClip, high).latent));
   EXPECT_FALSE(renderer.render(kClip, pair("blue", "0,1")).latent.equal(both));
 }
 

@@ -81,7 +81,9 @@ class LoraOnWeights : public testing::Test {
         floats, folder / (q8 ? "q8.bin" : "q4.bin"), [&](const std::string& name) { return is_matrix(name); },
         [&](const std::string&, const at::Tensor& values) { return q8 ? as_q8_0(values) : as_q4_k(values); });
   }
-  static bool is_matrix(const std::string& name) { return name.ends_with(".weight") && !name.ends_with("norm3.weight"); }
+  static bool is_matrix(const std::string& name) {
+    return name.ends_with(".weight") && !name.ends_with("norm3.weight");
+  }
 
   std::shared_ptr<const File> file(const std::string& name, const Tensors& tensors) {
     write_safetensors(folder / name, tensors);
@@ -96,17 +98,17 @@ class LoraOnWeights : public testing::Test {
 struct Layers {
   explicit Layers(const Checkpoint& checkpoint, const Place& place)
       : weights(checkpoint, place),
-        at(weights.root() / "blocks" / 0),
-        merged(at, {"q", "k", "v"}, kIn, kOut, place.compute, Bias::Yes, Role::Block),
-        norm_weight((at / "norm3").take("weight", {kIn}, Role::Float32)),
-        norm_bias((at / "norm3").take("bias", {kIn}, Role::Float32)),
-        modulation(at.take("modulation", {1, 6, kIn}, Role::Float32)),
+        scope(weights.root() / "blocks" / 0),
+        merged(scope, {"q", "k", "v"}, kIn, kOut, place.compute, Bias::Yes, Role::Block),
+        norm_weight((scope / "norm3").take("weight", {kIn}, Role::Float32)),
+        norm_bias((scope / "norm3").take("bias", {kIn}, Role::Float32)),
+        modulation(scope.take("modulation", {1, 6, kIn}, Role::Float32)),
         taken(weights.taken()) {}
 
   std::vector<at::Tensor> operator()(const at::Tensor& x) const { return merged(Operand(x)); }
 
   Weights weights;
-  Scope at;
+  Scope scope;
   MergedLinear merged;
   Weight norm_weight, norm_bias, modulation;
   std::vector<Weight> taken;
@@ -130,7 +132,7 @@ TEST_F(LoraOnWeights, ABranchAddsItsProductWhateverTheWeightLiesIn) {
       const at::Tensor delta = (*one)->delta((*one)->differences().at(0), strength);
       const at::Tensor want = at::linear(x, delta.to(x.scalar_type()));
       EXPECT_GT(want.abs().max().item<double>(), 0.1);
-      expect_close_to(after[size_t(i)] - before[size_t(i)], want, lie.tolerance * 20);
+      expect_close_to(after[size_t(i)] - before[size_t(i)], want, lie.tolerance);
     }
     EXPECT_TRUE(after[1].equal(before[1])) << "k has no LoRA";
     detach(layers.taken);
@@ -191,8 +193,7 @@ TEST_F(LoraOnWeights, TheActivationAndTheGateComeAfterTheSum) {
 TEST_F(LoraOnWeights, DoraGivesTheProductOfTheMergedWeight) {
   for (const bool by_rows : {true, false}) {
     Tensors tensors = low_rank("q", 4, 4);
-    tensors["diffusion_model.blocks.0.q.dora_scale"] =
-        by_rows ? at::rand({kOut, 1}) + 0.5 : at::rand({1, kIn}) + 0.5;
+    tensors["diffusion_model.blocks.0.q.dora_scale"] = by_rows ? at::rand({kOut, 1}) + 0.5 : at::rand({1, kIn}) + 0.5;
     const auto lora = file(by_rows ? "rows.safetensors" : "columns.safetensors", tensors);
     for (const Lie& lie : lies()) {
       if (lie.place.precision == Precision::Balanced || lie.place.kept != Kept::Stored) continue;

@@ -7,7 +7,6 @@
 
 #include "models/vae/vae.h"
 #include "tests/support.h"
-#include "tests/support/counted_memory.h"
 
 namespace wan::vae {
 namespace {

@@ -45,6 +45,15 @@ TEST_F(ProgramPlan, OfADescribedCardIsATableAndExactJson) {
   EXPECT_GT(found.at("phases")[1].at("activations").get<int64_t>(), 1000);
 }
 
+TEST_F(ProgramPlan, SaysWhereTheVaeIsInTiles) {
+  const Outcome text = run({"plan", "t2v", "--model", kNano, "--prompt", "x", "--unlocked", "--width", "2560",
+                            "--height", "1440", "--num-frames", "5", "--gpu", "2GB"});
+  EXPECT_EQ(text.code, 0) << text.err;
+  EXPECT_NE(text.out.find("2560x1440, 5 frames: "), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("; VAE in tiles\n"), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("VAE in tiles, copies of their caches seen\n"), std::string::npos) << text.out;
+}
+
 TEST_F(ProgramPlan, OfThisMachineMapsFiles) {
   const Outcome text = run(job({"plan"}, {"--device", "cpu"}));
   EXPECT_EQ(text.code, 0) << text.err;

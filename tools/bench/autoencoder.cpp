@@ -25,8 +25,8 @@ struct WithoutTf32 {
 };
 
 /// A whole clip, as the engine does it: a latent frame in, its frames out and gone.
-Tensor decode_frames(const vae::Decoder& decoder, const Tensor& latent, vae::Windows windows) {
-  vae::DecoderStream stream(decoder, {}, windows);
+Tensor decode_frames(const vae::Decoder& decoder, const Tensor& latent, vae::Windows windows, int64_t tile_rows = 0) {
+  vae::DecoderStream stream(decoder, {}, windows, tile_rows);
   Tensor frames;
   for (int64_t t = 0; t < latent.size(1); ++t) frames = stream.next(latent.narrow(1, t, 1));
   return frames;
@@ -53,6 +53,9 @@ Tensor decode_whole(const vae::Vae& network, const Tensor& latent) {
 }
 Tensor decode_in_own_windows(const vae::Vae& network, const Tensor& latent) {
   return decode_frames(network.decoder, latent, vae::Windows::Own);
+}
+Tensor decode_in_tiles(const vae::Vae& network, const Tensor& latent) {
+  return decode_frames(network.decoder, latent, vae::Windows::Shared, vae::kTileRows);
 }
 Tensor encode_whole(const vae::Vae& network, const Tensor& video) {
   return encode_frames(network.encoder, video);
@@ -98,7 +101,10 @@ Contest vae_contest(const Site& site, const NetworkSizes& sizes, const std::vect
       contest.contestants.push_back({name, true, run, "error on 9 frames of 48x32", finish});
     };
     add(type_name(dtype), direction.whole);
-    if (direction.decodes && dtype == at::kHalf) add("fp16, own windows", decode_in_own_windows);
+    if (direction.decodes && dtype == at::kHalf) {
+      add("fp16, own windows", decode_in_own_windows);
+      add("fp16, tiles", decode_in_tiles);
+    }
   }
   return contest;
 }

@@ -26,7 +26,8 @@ std::vector<std::pair<std::string, kernels::Instructions>> own_instructions(cons
 
 std::vector<Plan> ops_plans(const Site& site) {
   std::vector<Plan> all;
-  for (auto plans : {attention_plans, linear_plans, elementwise_plans, convolution_plans, coded_plans})
+  for (auto plans : {attention_plans, linear_plans, elementwise_plans, convolution_plans, coded_plans,
+                     lora_plans})
     for (Plan& plan : plans(site)) all.push_back(std::move(plan));
   return all;
 }

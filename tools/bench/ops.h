@@ -53,6 +53,8 @@ std::vector<Plan> elementwise_plans(const Site& site);
 std::vector<Plan> convolution_plans(const Site& site);
 /// Storages whose blocks, scales or rotation do not divide the site's width are left out.
 std::vector<Plan> coded_plans(const Site& site);
+/// What a LoRA of rank 64 adds to a linear, as a branch beside it.
+std::vector<Plan> lora_plans(const Site& site);
 /// All of the above.
 std::vector<Plan> ops_plans(const Site& site);
 

@@ -98,9 +98,8 @@ class Reader {
 
   static bool is_repeated(const std::string& flag) {
     const auto& table = parameters();
-    return std::any_of(table.begin(), table.end(), [&](const Parameter& parameter) {
-      return parameter.repeated && parameter.flag() == flag;
-    });
+    return std::any_of(table.begin(), table.end(),
+                       [&](const Parameter& parameter) { return parameter.repeated && parameter.flag() == flag; });
   }
 
   std::string text(const std::string& flag, const std::string& fallback = "") const {

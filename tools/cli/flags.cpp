@@ -21,9 +21,9 @@ std::vector<const char*> with_model(const std::vector<const char*>& others) {
 }
 
 // The parameters of a request that these commands take as flags.
-const std::vector<const char*> kBatchParameters = with_model(
-    {"preset", "unlocked", "device", "dtype", "noise_device", "precision", "weights", "metadata", "private_urls", "loras",
-                "lora_lax"});
+const std::vector<const char*> kBatchParameters =
+    with_model({"preset", "unlocked", "device", "dtype", "noise_device", "precision", "weights", "metadata",
+                "private_urls", "loras", "lora_lax"});
 const std::vector<const char*> kReplayParameters =
     with_model({"image_url", "last_image_url", "video_url", "audio_url", "pose_video_url", "out", "metadata", "device",
                 "dtype", "private_urls", "loras", "lora_lax"});
@@ -145,16 +145,18 @@ void add_commands(CLI::App& app) {
 
   CLI::App* convert = add_command(app, "convert", "IN", "Write one network's checkpoint in another form", {});
   convert->add_option("OUT")->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  add_flag(*convert, "--to", "bf16|fp8|int8|gguf:Q8_0",
-           "The form of the linears in the blocks: bfloat16, scaled fp8, int8 with rotated rows, or GGUF. Not needed with "
-           "--merge-lora where IN is in floats: they keep their type.",
-           "Output");
+  add_flag(
+      *convert, "--to", "bf16|fp8|int8|gguf:Q8_0",
+      "The form of the linears in the blocks: bfloat16, scaled fp8, int8 with rotated rows, or GGUF. Not needed with "
+      "--merge-lora where IN is in floats: they keep their type.",
+      "Output");
   add_flag(*convert, "--merge-lora", "FILE[:SCALE]",
-           "Fold a LoRA into the weights, at scale 1 where none is said; may be repeated. Codes are widened, merged and coded "
+           "Fold a LoRA into the weights, at scale 1 where none is said; may be repeated. Codes are widened, merged "
+           "and coded "
            "again.",
            "LoRA");
-  add_flag(*convert, "--lora-lax", "", "Leave out keys of a LoRA that the network has no place for, instead of refusing the file.",
-           "LoRA");
+  add_flag(*convert, "--lora-lax", "",
+           "Leave out keys of a LoRA that the network has no place for, instead of refusing the file.", "LoRA");
   add_overwrite(*convert, "Replace OUT.");
   add_flag(*convert, "--threads", "N", "CPU threads. Default: all cores.", kGeneral);
   add_flag(*convert, "--log-format", "text|json", "Lines for people, or one JSON object a line. Default text.",

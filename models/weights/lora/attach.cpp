@@ -36,7 +36,8 @@ at::Tensor base_values(const Checkpoint& base, const std::string& tensor, const 
 /// What all files together change of one part of a linear, in float32.
 class PartSum {
  public:
-  PartSum(const Checkpoint& base, const wan::Part& part, const Weight& weight) : base_(base), part_(part), weight_(weight) {}
+  PartSum(const Checkpoint& base, const wan::Part& part, const Weight& weight)
+      : base_(base), part_(part), weight_(weight) {}
 
   void add(const Change& change) {
     const File& file = *change.file;
@@ -122,12 +123,14 @@ class BranchOf {
 };
 
 /// Of what is no linear's weight.
-at::Tensor merged(const Checkpoint& base, const wan::Part& part, const Weight& weight, const std::vector<Change>* changes) {
+at::Tensor merged(const Checkpoint& base, const wan::Part& part, const Weight& weight,
+                  const std::vector<Change>* changes) {
   const at::Tensor values = base_values(base, part.name, weight);
   if (!changes) return values;
   at::Tensor sum = values.to(at::kDouble);
   for (const auto& [file, difference, strength] : *changes)
-    sum += difference->dora ? file->merged(values, *difference, strength) - values : file->scaled(*difference, strength);
+    sum +=
+        difference->dora ? file->merged(values, *difference, strength) - values : file->scaled(*difference, strength);
   return sum.to(at::kFloat);
 }
 
@@ -146,8 +149,7 @@ void attach(Weight& weight, const Changes& changes, const Checkpoint& base) {
     return weight.set_branch(branch.done());
   }
   std::vector<at::Tensor> values;
-  for (size_t i = 0; i < of_parts.size(); ++i)
-    values.push_back(merged(base, weight.parts()[i], weight, of_parts[i]));
+  for (size_t i = 0; i < of_parts.size(); ++i) values.push_back(merged(base, weight.parts()[i], weight, of_parts[i]));
   weight.set_values(values);
 }
 
@@ -165,8 +167,12 @@ void attach(std::span<Weight> weights, const std::vector<Adapter>& adapters, con
   const c10::InferenceMode inference;
   detach(weights);
   const Changes changes = changes_of(adapters);
-  if (changes.empty()) return;
-  for (Weight& weight : weights) attach(weight, changes, base);
+  try {
+    for (Weight& weight : weights) attach(weight, changes, base);
+  } catch (...) {
+    detach(weights);
+    throw;
+  }
 }
 
 void detach(std::span<Weight> weights) {

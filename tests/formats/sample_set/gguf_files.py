@@ -39,6 +39,7 @@ class File:
         self.tensors = []  # name, ne, type, offset
         self.data = b""
         self.counts = {}  # "tensors" and "metadata", where they lie
+        self.end = 32  # what the length of the data is a multiple of
 
     def add(self, name, kind, shape, data):
         """A tensor by its torch shape; `data` as its bytes."""
@@ -57,7 +58,7 @@ class File:
 
     def bytes(self):
         head = self.header()
-        return head.ljust(up(len(head), self.alignment), b"\0") + self.data.ljust(up(len(self.data), self.alignment), b"\0")
+        return head.ljust(up(len(head), self.alignment), b"\0") + self.data.ljust(up(len(self.data), self.end), b"\0")
 
 
 def put(samples, name, file, **changes):
@@ -88,6 +89,8 @@ def one_type(samples, kind):
     for name in [f"blocks.{rng.integers(3)}.self_attn.q.weight", f"blocks.{rng.integers(10, 40)}.ffn.2.weight"]:
         shape = (int(rng.integers(1, 40)), unit * int(rng.integers(1, 6)))
         add_blocks(file, expected, rng, name, kind, shape)
+        file.data += b"\xff" * int(rng.choice([0, 32, 77]))  # holes are not forbidden
+    file.tensors = [file.tensors[at] for at in rng.permutation(2)]  # in another order than the data
     put(samples, kind, file)
     samples.safetensors(f"gguf/{kind}.expected.safetensors", expected)
 
@@ -117,6 +120,7 @@ def variants(samples):
         file = File(metadata, alignment)
         file.add(prefix + name, 8, shape, blocks.tobytes())
         file.add(prefix + "b", 0, floats.shape, floats.tobytes())
+        file.end = int(rng.choice([1, 32]))  # some writers pad the last tensor, others do not
         return file
 
     alignment = int(rng.choice([8, 64, 128, 4096]))

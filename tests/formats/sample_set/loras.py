@@ -41,7 +41,7 @@ class Makers:
     def alpha_tensor(self, value=None):
         """A scalar of any float type, with or without an axis."""
         value = np.full([(), (1,)][self.rng.integers(2)], self.alpha if value is None else value, np.float32)
-        return [lambda x: x, lambda x: x.astype(np.float16), bf16][self.rng.integers(3)](value)
+        return [lambda x: x, lambda x: x.astype(np.float16), lambda x: x.astype(np.float64), bf16][self.rng.integers(4)](value)
 
     def flat(self, prefix, module):
         return prefix + module.replace(".", "_")
@@ -75,7 +75,9 @@ def low_rank(makers):
     forms = [WEIGHTS_AB, (".lora_A", ".lora_B"), (".lora.down.weight", ".lora.up.weight"),
              ("_lora.down.weight", "_lora.up.weight"), (".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight")]
     prefix = str(rng.choice(["diffusion_model.", "model.diffusion_model.", "pipe.dit.", "dit.", "unet.", "model."]))
-    makers.put("comfy_ab_noalpha", pair(prefix + q, WEIGHTS_AB, makers))
+    # Wan 2.1 has modules for image tokens, which have no target in Wan 2.2 and are skipped.
+    images = pair(f"{prefix}blocks.{makers.block}.cross_attn.k_img", WEIGHTS_AB, makers) if rng.integers(2) else {}
+    makers.put("comfy_ab_noalpha", pair(prefix + q, WEIGHTS_AB, makers) | images)
     makers.put("diffusers_ab_noalpha", pair("transformer." + diffusers, forms[rng.integers(len(forms))], makers))
     makers.put("peft_base_model_default", pair("base_model.model." + q, (".lora_A.default.weight",
                                                                          ".lora_B.default.weight"), makers))
@@ -83,7 +85,8 @@ def low_rank(makers):
                {f"diffusion_model.{q}.alpha": makers.alpha_tensor()})
     for name, start, module in [("kohya_flat", "lora_unet_", q), ("wanfun_double_underscore", "lora_unet__", q)]:
         flat = makers.flat(start, [module, diffusers][rng.integers(2)])
-        makers.put(name, pair(flat, WEIGHTS, makers) | {flat + ".alpha": makers.alpha_tensor()})
+        training = {"ss_network_alpha": "77", "ss_network_dim": "3"} if rng.integers(2) else None  # information only
+        makers.put(name, pair(flat, WEIGHTS, makers) | {flat + ".alpha": makers.alpha_tensor()}, training)
     adapter_metadata(makers, diffusers)
     makers.put("bare_bf16", {q + WEIGHTS_AB[0]: bf16(makers.down), q + WEIGHTS_AB[1]: bf16(makers.up)})
     makers.expected["delta_bf16"] = product(codes.round_bf16(makers.up), codes.round_bf16(makers.down))
@@ -130,24 +133,25 @@ def hadamard(makers):
 
 
 def kronecker(makers):
-    """One factor whole and the other of two, then both whole, where alpha has no meaning."""
+    """At least one factor of two, then both whole, where alpha has no meaning."""
     rng = makers.rng
+    rank, flat = makers.some_rank(4), makers.flat("lora_unet_", makers.k)
     a, b, c, d = makers.k_parts
-    shapes, rank = {"w1": (a, b), "w2": (c, d)}, makers.some_rank(4)
-    split = str(rng.choice(["w1", "w2"]))
-    flat = makers.flat("lora_unet_", makers.k)
-    rows, columns = shapes[split]
-    halves = normal(rng, (rows, rank)), normal(rng, (rank, columns))
-    other = "w2" if split == "w1" else "w1"
-    kept = normal(rng, shapes[other])
-    makers.put("lokr", {f"{flat}.lokr_{split}_a": halves[0], f"{flat}.lokr_{split}_b": halves[1],
-                        f"{flat}.lokr_{other}": kept, flat + ".alpha": makers.alpha_tensor()},
-               what=f"LoKr: kron(w1, w2), {split} of two factors, * alpha/{rank}")
-    whole = {split: halves[0].astype(np.float64) @ halves[1], other: kept.astype(np.float64)}
-    makers.expected["delta_lokr"] = (np.kron(whole["w1"], whole["w2"]) * (makers.alpha / rank)).astype(np.float32)
+    split = [("w1",), ("w2",), ("w1", "w2")][rng.integers(3)]
+    tensors, factors = {flat + ".alpha": makers.alpha_tensor()}, []
+    for name, shape in {"w1": (a, b), "w2": (c, d)}.items():
+        parts = [normal(rng, shape)]
+        if name in split:
+            parts = [normal(rng, (shape[0], rank)), normal(rng, (rank, shape[1]))]
+        suffixes = ["_a", "_b"] if name in split else [""]
+        tensors |= {f"{flat}.lokr_{name}{suffix}": part for suffix, part in zip(suffixes, parts)}
+        whole = parts[0].astype(np.float64)
+        factors.append(whole @ parts[1] if name in split else whole)
+    makers.put("lokr", tensors, what=f"LoKr: kron(w1, w2) * alpha/{rank}, {' and '.join(split)} of two factors")
+    makers.expected["delta_lokr"] = (np.kron(*factors) * (makers.alpha / rank)).astype(np.float32)
 
     first, second = normal(rng, (a, b)), normal(rng, (c, d))
-    flat = makers.flat("lycoris_", makers.k)
+    flat = makers.flat("lycoris_", [makers.k, f"blocks.{makers.block}.attn2.to_k"][rng.integers(2)])
     makers.put("lokr_full", {flat + ".lokr_w1": first, flat + ".lokr_w2": second, flat + ".alpha": makers.alpha_tensor()})
     makers.expected["delta_lokr_full"] = np.kron(first.astype(np.float64), second).astype(np.float32)
 

@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 
-from .common import header_entry, with_header
+from .common import DTYPES, header_entry, with_header
 
 
 def write(samples):
@@ -31,9 +31,9 @@ def write_good(samples):
     put("no_tensors", rng.choice(["{}", '{"__metadata__":{}}', '{"__metadata__":{"format":"pt"}}   ']), b"", {})
 
     before = small(rng, int(rng.choice([1, 3, 5]))).astype(np.uint8)
-    kind, dtype = [("F32", np.float32), ("F64", np.float64), ("F16", np.float16)][rng.integers(3)]
-    odd = (small(rng, int(rng.integers(1, 9))) / 4 - 10).astype(dtype)
-    put("odd_alignment", table(a=header_entry(kind, odd.shape, before.size, before.size + odd.nbytes),
+    dtype = rng.choice(["float32", "float64", "float16", "int16", "int32", "int64", "uint16", "uint32"])
+    odd = (small(rng, int(rng.integers(1, 9))) / 4 + 10).astype(dtype)
+    put("odd_alignment", table(a=header_entry(DTYPES[odd.dtype.name], odd.shape, before.size, before.size + odd.nbytes),
                                p=header_entry("U8", before.shape, 0, before.size)),
         before.tobytes() + odd.tobytes(), {"a": odd, "p": before})
 

@@ -111,8 +111,15 @@ def old_scaled(samples, name, dtype, scale_shape, store, marker, inputs):
         # float32 times float32, rounded once
         expected[layer + ".weight"] = as_floats(weight) * as_floats(scale)
         expected[layer + ".weight.bf16_path"] = bf16_path(as_floats(weight), as_floats(scale))
-    tensors["scaled_fp8"] = Coded(dtype, rng.integers(0, 0x38, marker).astype(np.uint8))
+    tensors["scaled_fp8"] = marker_tensor(rng, dtype, marker)
     put(samples, name, tensors, expected)
+
+
+def marker_tensor(rng, dtype, count):
+    """scaled_fp8: its dtype is that of the weights, or F32 for E4M3; its values have no meaning."""
+    if dtype == "F8_E4M3" and rng.integers(3) == 0:
+        return np.zeros(count, np.float32)
+    return Coded(dtype, rng.integers(0, 0x38, count).astype(np.uint8))
 
 
 def new_scaled(samples):
@@ -135,9 +142,11 @@ def new_scaled(samples):
     marked = tensors | {layer + ".comfy_quant": quant_mark(mark) for layer, mark in marks.items()}
     put(samples, "comfy_new_scaled", marked, expected)
     samples.safetensors("fp8/comfy_new_scaled_prefixed.safetensors", {PREFIX + key: x for key, x in marked.items()})
-    # a bare string in place of an object occurs
-    listed = {layer: mark["format"] if len(mark) == 1 and rng.integers(2) else mark for layer, mark in marks.items()}
-    samples.safetensors("fp8/comfy_new_metadata_only.safetensors", tensors, {
+    # a bare string in place of an object occurs, and so do names without the prefix of the tensors
+    prefix = PREFIX if rng.integers(2) else ""
+    named = prefix if rng.integers(2) else ""
+    listed = {named + layer: mark["format"] if len(mark) == 1 and rng.integers(2) else mark for layer, mark in marks.items()}
+    samples.safetensors("fp8/comfy_new_metadata_only.safetensors", {prefix + key: x for key, x in tensors.items()}, {
         "_quantization_metadata": json.dumps({"format_version": "1.0", "layers": listed})})
 
 
@@ -160,14 +169,22 @@ def per_channel(samples, name, dtype):
 
 
 def musubi_blocks(samples):
+    """Scales of equal parts of the rows, and those of one part, of rows and of squares of 128 by the same rule."""
     rng = samples.rng("musubi_block_scaled")
     tensors, expected = {}, {}
-    for layer in linear_names(rng, 3):
-        rows, groups = int(rng.integers(1, 50)), int(rng.integers(1, 6))
+    for layer, form in zip(linear_names(rng, 6), ["block", "block", "flat block", "row", "whole", "square"]):
+        rows, groups = int(rng.integers(2, 50)), int(rng.integers(2, 6))
+        if form == "square":
+            rows, groups = 128 * int(rng.integers(1, 3)), 2 * int(rng.integers(1, 3))
         weight = weight_codes(rng, "F8_E4M3", (rows, 64 * groups))
-        scale = scale_values(rng, (rows, groups, 1))
+        shape = {"block": (rows, groups, 1), "flat block": (rows, groups), "row": (rows, 1), "whole": (1,),
+                 "square": (rows // 128, groups // 2)}[form]
+        scale = scale_values(rng, shape)
         tensors |= {layer + ".weight": weight, layer + ".scale_weight": scale}
-        expected[layer + ".weight"] = (as_floats(weight).reshape(rows, groups, 64) * scale).reshape(rows, -1)
+        each = scale.reshape(len(scale), -1).repeat(128 if form == "square" else 1, axis=0)
+        expected[layer + ".weight"] = as_floats(weight) * each.repeat(64 * groups // each.shape[1], axis=1)
+    if rng.integers(2):
+        tensors["scaled_fp8"] = marker_tensor(rng, "F8_E4M3", 1)
     put(samples, "musubi_block_scaled", tensors, expected)
 
 
@@ -180,7 +197,7 @@ def int8_tensorwise(samples):
         rows, columns = int(rng.integers(1, 60)), int(rng.integers(1, 5)) * (group or 33)
         weight = weight_codes(rng, "I8", (rows, columns))
         scale = scale_values(rng, [(), (rows, 1)][0 if layer == names[0] else 1])
-        mark = {"format": "int8_tensorwise"}
+        mark = {"format": "int8_tensorwise"} | [{}, {"convrot": False}][rng.integers(2)]
         means = weight * scale.astype(np.float64)
         if group:
             mark |= {"convrot": True} | ({"convrot_groupsize": group} if group != 256 or rng.integers(2) else {})

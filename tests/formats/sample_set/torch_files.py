@@ -29,12 +29,16 @@ class Call:
 
 
 class Storage:
-    def __init__(self, array, key=""):
-        self.array, self.key = np.ascontiguousarray(array).reshape(-1), key
+    def __init__(self, array, untyped=False):
+        self.array, self.key = np.ascontiguousarray(array).reshape(-1), ""
         self.type = Global("torch", STORAGES[self.array.dtype.name])
+        if untyped:
+            self.array, self.type = self.array.view(np.uint8), Global("torch.storage", "UntypedStorage")
 
 
 REBUILD_TENSOR = Global("torch._utils", "_rebuild_tensor_v2")
+REBUILD_TENSOR_FIRST = Global("torch._utils", "_rebuild_tensor")
+REBUILD_TENSOR_UNTYPED = Global("torch._utils", "_rebuild_tensor_v3")
 REBUILD_PARAMETER = Global("torch._utils", "_rebuild_parameter")
 
 
@@ -93,6 +97,13 @@ def contiguous(shape):
 def whole(array):
     shape = tuple(int(size) for size in array.shape)
     return view(Storage(array), 0, shape, contiguous(shape))
+
+
+def untyped(array, dtype):
+    """As newer versions of torch write types that have no storage class: bytes, and the type beside them."""
+    shape = tuple(int(size) for size in array.shape)
+    return Call(REBUILD_TENSOR_UNTYPED, (Storage(array, untyped=True), 0, shape, contiguous(shape), False, OrderedDict(),
+                                         Global("torch", dtype)))
 
 
 def parameter(tensor):
@@ -184,6 +195,9 @@ def state(rng):
     values["view_offset"] = shared[skipped:skipped + rows * columns].reshape(rows, columns)
     values["view_same_storage"] = shared[1:1 + rows * columns].reshape(columns, rows).T
     values["transposed"] = matrix.T
+    if rng.integers(2):
+        tensors["half"] = untyped(arrays["half"], "float16")
+        tensors["a.bias"] = Call(REBUILD_TENSOR_FIRST, tensors["a.bias"].arguments[:4])
     order = list(rng.permutation(sorted(tensors)))
     return OrderedDict((str(name), tensors[name]) for name in order), values
 

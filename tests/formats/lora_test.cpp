@@ -76,7 +76,7 @@ TEST(LoraSamples, GiveTheExpectedProductsBesideTheWeight) {
                                            {base.map(difference.tensor)})};
       const at::Tensor x = linear ? at::randn({5, difference.shape[1]}) : at::Tensor();
       const at::Tensor before = seen(weight[0], x);
-      attach(weight, {{file, 1}}, base);
+      lora::attach(weight, {{file, 1}}, base);
       const at::Tensor after = seen(weight[0], x);
       const at::Tensor change = expected.map(keys_of({difference}, entry.at("expected_key")).at(difference.tensor));
       at::Tensor want = linear ? at::linear(x, change.to(at::kFloat)) : change.to(at::kFloat).reshape(before.sizes());

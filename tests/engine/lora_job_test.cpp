@@ -3,6 +3,7 @@
 #include "engine/job/record.h"
 #include "engine/job/replay.h"
 #include "engine/media/metadata.h"
+#include "engine/request/params.h"
 #include "engine/residency/find_parts.h"
 #include "tests/engine/device_memory_support.h"
 

@@ -30,7 +30,7 @@ int run_verify(const Command& command, Console& console) {
     std::cout << to_json(found).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
   else
     std::cout << to_text(found);
-  return found.count(FileState::Differs) + found.count(FileState::Absent) > 0 ? 3 : 0;
+  return found.count(Verdict::Differs) + found.count(Verdict::Absent) > 0 ? 3 : 0;
 }
 
 /// The exit code of a command that was carried out.

@@ -132,7 +132,7 @@ Checksums checksums_for(const Subject& subject, const fs::path& list) {
 
 }  // namespace
 
-int64_t Verification::count(FileState state) const {
+int64_t Verification::count(Verdict state) const {
   return std::count_if(files.begin(), files.end(), [&](const VerifiedFile& file) { return file.state == state; });
 }
 
@@ -159,12 +159,12 @@ Verification verify_files(const fs::path& path, const fs::path& list, Progress& 
   for (VerifiedFile& file : result.files) {
     if (file.wanted.empty()) continue;
     file.sha256 = digest_of(subject.folder / file.name, counter);
-    file.state = file.sha256 == file.wanted ? FileState::Same : FileState::Differs;
+    file.state = file.sha256 == file.wanted ? Verdict::Same : Verdict::Differs;
   }
   if (subject.single) return result;
   for (const auto& [name, entry] : wanted.entries)
     if (!used.contains(&entry))
-      result.files.push_back({.name = name, .state = FileState::Absent, .wanted = entry.sha256, .list = entry.list});
+      result.files.push_back({.name = name, .state = Verdict::Absent, .wanted = entry.sha256, .list = entry.list});
   return result;
 }
 

@@ -10,11 +10,11 @@
 
 namespace wan {
 
-enum class FileState { Same, Differs, Absent, NotListed };
+enum class Verdict { Same, Differs, Absent, NotListed };
 
 struct VerifiedFile {
   std::string name;  // relative to the folder
-  FileState state = FileState::NotListed;
+  Verdict state = Verdict::NotListed;
   uint64_t bytes = 0;
   std::string wanted = {}, sha256 = {};  // 64 hexadecimal digits; empty where it is not listed, and where it is absent
   std::string list = {};                 // the list that names it
@@ -25,7 +25,7 @@ struct Verification {
   std::vector<std::string> lists;
   std::vector<VerifiedFile> files;  // by name
 
-  int64_t count(FileState state) const;
+  int64_t count(Verdict state) const;
 };
 
 /// Reads every visible file under `path` (or that file alone) that a list names, and compares its SHA-256. The list is

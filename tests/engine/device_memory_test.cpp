@@ -1,5 +1,6 @@
 // --device-memory on the CPU, which then stands for a card: whatever the limit, a video has the same bytes.
 #include "engine/frames/vae_clip.h"
+#include "engine/request/params.h"
 #include "engine/residency/fit.h"
 #include "engine/residency/vae_way.h"
 #include "tests/engine/device_memory_support.h"

@@ -1,5 +1,7 @@
 #include "engine/sampling/guidance.h"
 
+#include "engine/request/parse.h"
+#include "engine/residency/request_workload.h"
 #include "tests/parts.h"
 #include "tests/support.h"
 
@@ -30,6 +32,26 @@ TEST_F(Guided, AtExactlyOneTheSecondPassIsSkipped) {
   const Velocity velocity = guidance(step, x);
   EXPECT_TRUE(velocity.conditional.equal(branch(step, texts.positive)));
   EXPECT_FALSE(velocity.unconditional.defined());
+}
+
+TEST_F(Guided, PresetsForFewStepsMakeOnePassWhereTheyDoNotGuide) {
+  struct Row {
+    const char* preset;
+    int64_t high, low;  // forwards
+  };
+  for (const Row& row : {Row{"lightning4", 2, 2}, {"lightning8-3phase", 5, 4}}) {
+    Request request = parse(Task::T2V, {{"prompt", "x"}, {"seed", 1}, {"preset", row.preset}, {"model", kNano.string()}},
+                            {.check_files = false});
+    const Schedule schedule = make_schedule(request);
+    Guidance guidance(models, texts);
+    int64_t high = 0, low = 0;
+    for (const Step& step : schedule) (step.high ? high : low) += guidance(step, x).unconditional.defined() ? 2 : 1;
+    EXPECT_EQ(high, row.high) << row.preset;
+    EXPECT_EQ(low, row.low) << row.preset;
+    const Workload planned = workload_of(request, models.parts(), models.placement());
+    EXPECT_EQ(planned.high_forwards, high) << row.preset;
+    EXPECT_EQ(planned.low_forwards, low) << row.preset;
+  }
 }
 
 TEST_F(Guided, CombinesBothBranchesOfTheExpertAtWork) {

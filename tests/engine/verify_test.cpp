@@ -97,7 +97,7 @@ TEST(Verify, TellsHowFarItIs) {
   Silent progress;
   const Verification found = verify_files(folder.path(), {}, progress);
   EXPECT_EQ(progress.last.step, progress.last.steps);
-  EXPECT_EQ(found.count(FileState::Differs), 1);
+  EXPECT_EQ(found.count(Verdict::Differs), 1);
   EXPECT_EQ(found.files.at(0).sha256.size(), 64u);
   EXPECT_EQ(found.lists, std::vector<std::string>{"SHA256SUMS"});
 }

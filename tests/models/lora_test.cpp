@@ -298,7 +298,9 @@ TEST_F(Lora, ADescriptionTellsWhatItIsFor) {
   EXPECT_EQ(found.dialect, "diffusers");
   EXPECT_NE(describe(pair("transformer.single_transformer_blocks.0.attn.to_q")).target.find("(Flux)"), std::string::npos);
   EXPECT_EQ(describe(pair("something.else")).target, "a network that is not known");
-  EXPECT_THROW(describe(pair("blocks.0.self_attn.q", 2, 100, 100)), ModelError);
+  EXPECT_EQ(describe(pair("lora_unet_blocks_0_self_attn_q", 2, 100, 100)).target,
+            "Wan transformer of no published size (100 wide)");
+  EXPECT_THROW(describe(pair("blocks.0.self_attn.q", 2, 100, 90)), ModelError);
 }
 
 TEST_F(Lora, ChangedFilesAreReadOrRefused) {

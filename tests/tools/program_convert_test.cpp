@@ -1,4 +1,5 @@
 // wan-infer convert, as its users run it.
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -7,6 +8,7 @@
 #include <fstream>
 #include <thread>
 
+#include "models/weights/checkpoint.h"
 #include "models/weights/format/safetensors.h"
 #include "tests/support.h"
 #include "tests/tools/process.h"
@@ -116,7 +118,7 @@ TEST(ProgramConvert, SaysWhatIsWrongBeforeItWrites) {
        "IN/low_noise_model or IN/models_t5_umt5-xxl-enc-bf16.pth"},
       {{"convert", WAN_SOURCE_DIR "/tests/formats/lora/comfy_ab_noalpha.safetensors", out, "--to", "fp8"},
        3,
-       "is a LoRA, which changes a network and is none; LoRAs cannot be merged yet, name a checkpoint"},
+       "is a LoRA, which changes a network and is none; convert NETWORK OUT --merge-lora FILE folds it into one"},
       {{"convert", kExpert, folder / "x.gguf", "--to", "fp8"}, 2, ".safetensors"},
       {{"convert", kExpert, folder / "x.pth", "--to", "gguf:Q8_0"}, 2, ".gguf"},
       {{"convert", kExpert, folder / "no/x.safetensors", "--to", "fp8"}, 2, "must lie in a folder that exists"},

@@ -1,5 +1,6 @@
 #include "tools/cli/dry_run.h"
 
+#include <charconv>
 #include <cstdio>
 
 #include "engine/base/text.h"
@@ -23,6 +24,13 @@ std::string line(const char* format, Values... values) {
   char text[256];
   std::snprintf(text, sizeof text, format, values...);
   return text;
+}
+
+/// The shortest text of a time step, which is whole or a float32.
+std::string time_text(double t) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, float(t));
+  return std::string(text, end.ptr);
 }
 
 std::string size_text(const Request& request) {
@@ -65,7 +73,7 @@ std::string dry_run_text(const Request& request) {
   if (find_preset(request.preset)->few_steps()) text += ", preset " + request.preset;
   text += "\n\n step        t     sigma  expert  guidance\n";
   for (const Step& step : make_schedule(request))
-    text += line("%5ld %8s  %8.6f  %-6s  %8s\n", long(step.index), number_text(step.t).c_str(), double(step.sigma),
+    text += line("%5ld %8s  %8.6f  %-6s  %8s\n", long(step.index), time_text(step.t).c_str(), double(step.sigma),
                  expert(request, step), number_text(step.guidance).c_str());
   for (const Note& note : notes_of(request))
     text += "\n" + note.subject + ": " + note.text + (note.change.empty() ? "" : "; " + note.change);

@@ -113,15 +113,15 @@ nlohmann::ordered_json set_json(const InspectedSet& set) {
   return entry;
 }
 
-const char* word(FileState state) {
+const char* word(Verdict state) {
   switch (state) {
-    case FileState::Same:
+    case Verdict::Same:
       return "ok";
-    case FileState::Differs:
+    case Verdict::Differs:
       return "differs";
-    case FileState::Absent:
+    case Verdict::Absent:
       return "absent";
-    case FileState::NotListed:
+    case Verdict::NotListed:
       return "not listed";
   }
   return "";
@@ -209,14 +209,14 @@ std::string to_text(const Verification& verification) {
   for (const std::string& list : verification.lists) lists += (lists.empty() ? "" : ", ") + shown_text(list);
   for (const VerifiedFile& file : verification.files) {
     text += std::string(word(file.state)) + ": " + shown_text(file.name);
-    if (file.state == FileState::Differs)
+    if (file.state == Verdict::Differs)
       text += " is " + file.sha256 + ", " + shown_text(file.list) + " says " + file.wanted + "; download it again";
     text += "\n";
   }
-  const auto count = [&](FileState state) { return std::to_string(verification.count(state)); };
-  return text + verification.path + ": compared with " + lists + ": " + count(FileState::Same) + " ok, " +
-         count(FileState::Differs) + " differ, " + count(FileState::Absent) + " absent, " +
-         count(FileState::NotListed) + " not listed\n";
+  const auto count = [&](Verdict state) { return std::to_string(verification.count(state)); };
+  return text + verification.path + ": compared with " + lists + ": " + count(Verdict::Same) + " ok, " +
+         count(Verdict::Differs) + " differ, " + count(Verdict::Absent) + " absent, " +
+         count(Verdict::NotListed) + " not listed\n";
 }
 
 nlohmann::ordered_json to_json(const Verification& verification) {
@@ -230,10 +230,10 @@ nlohmann::ordered_json to_json(const Verification& verification) {
   }
   return {{"path", verification.path},
           {"lists", verification.lists},
-          {"same", verification.count(FileState::Same)},
-          {"differ", verification.count(FileState::Differs)},
-          {"absent", verification.count(FileState::Absent)},
-          {"not_listed", verification.count(FileState::NotListed)},
+          {"same", verification.count(Verdict::Same)},
+          {"differ", verification.count(Verdict::Differs)},
+          {"absent", verification.count(Verdict::Absent)},
+          {"not_listed", verification.count(Verdict::NotListed)},
           {"files", files}};
 }
 

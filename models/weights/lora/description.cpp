@@ -1,5 +1,6 @@
 #include "models/weights/lora/description.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "models/files/error.h"
@@ -13,13 +14,13 @@ namespace {
 
 /// A transformer of the family: sizes of its tensors.
 struct Architecture {
-  const char* name;
+  std::string name;
   bool runs;  // by this program
   int64_t width, feed_forward, blocks, channels;
 };
 
 /// In the order in which they are tried: a LoRA that leaves the patch embedding alone fits both of 14B.
-constexpr Architecture kArchitectures[] = {
+const Architecture kArchitectures[] = {
     {"Wan 14B transformer (2.2 A14B, 2.1 14B)", true, 5120, 13824, 40, 16},
     {"Wan 14B image-to-video transformer (2.2 A14B, 2.1 14B)", true, 5120, 13824, 40, 36},
     {"Wan 2.2 TI2V-5B transformer", false, 3072, 14336, 30, 48},
@@ -82,6 +83,25 @@ StoredTensors network_of(const Architecture& sizes) {
   return tensors;
 }
 
+/// One of no published size, whose width is that of the first linear of an attention that the file has factors of; nothing where it has
+/// none.
+std::optional<Architecture> unpublished(const SortedKeys& keys, const StoredTensors& tensors) {
+  Architecture sizes{"", true, 0, 0, 40, 16};
+  for (const auto& [module, at] : keys.modules) {
+    const auto size = [&](Part part, size_t axis) -> int64_t {
+      const auto key = at.keys.find(part);
+      return key == at.keys.end() || tensors.at(key->second).shape.size() != 2 ? 0 : tensors.at(key->second).shape[axis];
+    };
+    if (sizes.width == 0 && module.find("_attn.") != module.npos)
+      sizes.width = std::max({size(Part::Down, 1), size(Part::W1B, 1), size(Part::Hada1B, 1), size(Part::Diff, 1)});
+    if (module.ends_with(".ffn.0"))
+      sizes.feed_forward = std::max({sizes.feed_forward, size(Part::Up, 0), size(Part::Hada1A, 0), size(Part::Diff, 0)});
+  }
+  if (sizes.width == 0) return std::nullopt;
+  sizes.name = "Wan transformer of no published size (" + std::to_string(sizes.width) + " wide)";
+  return sizes;
+}
+
 /// What a file without keys of a Wan transformer changes.
 std::string family_of(const StoredTensors& tensors) {
   for (const Sign& sign : kSigns)
@@ -121,26 +141,35 @@ Description describe(const std::filesystem::path& path) {
   if (format_of(*mapped) == &kSafetensors) description.metadata = read_safetensors_metadata(mapped);
   const AdapterMetadata adapter = AdapterMetadata::of(description.metadata, label);
   std::optional<ModelError> first;
-  for (const Architecture& architecture : kArchitectures) {
-    const StoredTensors network = network_of(architecture);
-    SortedKeys keys = sort_keys(tensors, network, label);
-    if (keys.modules.empty() && keys.exempt.empty()) break;
+  const auto fits = [&](const Architecture& sizes, SortedKeys keys, const StoredTensors& network) {
     try {
       count(make_differences(keys, tensors, network, adapter, label), description);
     } catch (const ModelError& error) {
       if (!first) first = error;
-      continue;
+      return false;
     }
-    description.target = architecture.name;
-    description.applies = architecture.runs;
+    description.target = sizes.name;
+    description.applies = sizes.runs;
     description.dialect = std::move(keys.dialect);
     description.exempt = std::move(keys.exempt);
     description.unknown = std::move(keys.unknown);
-    return description;
+    return true;
+  };
+  SortedKeys keys;
+  for (const Architecture& sizes : kArchitectures) {
+    const StoredTensors network = network_of(sizes);
+    keys = sort_keys(tensors, network, label);
+    if (keys.modules.empty() && keys.exempt.empty()) {
+      description.target = family_of(tensors);
+      return description;
+    }
+    if (fits(sizes, keys, network)) return description;
   }
-  if (first) throw *first;
-  description.target = family_of(tensors);
-  return description;
+  if (const auto sizes = unpublished(keys, tensors)) {
+    const StoredTensors network = network_of(*sizes);
+    if (fits(*sizes, sort_keys(tensors, network, label), network)) return description;
+  }
+  throw *first;
 }
 
 }  // namespace wan::lora

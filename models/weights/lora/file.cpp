@@ -1,5 +1,7 @@
 #include "models/weights/lora/file.h"
 
+#include <c10/util/accumulate.h>
+
 #include <functional>
 #include <numeric>
 #include <set>

@@ -31,8 +31,10 @@ at::Tensor rows_of(Renderer& renderer, bool high, const std::string& prompt) {
 /// Writes a LoRA of an expert with which `from` is seen as `to`, and an empty prompt as itself: on each row the factor
 /// `down` is 1 at one rank and 0 at the others.
 void write_swap(Renderer& renderer, bool high, const std::string& from, const std::string& to, const fs::path& file) {
-  const at::Tensor has = rows_of(renderer, high, from), wants = rows_of(renderer, high, to);
-  ASSERT_EQ(has.sizes(), wants.sizes()) << "prompts of one length";
+  const at::Tensor has = rows_of(renderer, high, from);
+  at::Tensor wants = rows_of(renderer, high, to);
+  ASSERT_LE(wants.size(0), has.size(0)) << "a shorter prompt is padded";
+  wants = at::cat({wants, wants.narrow(0, -1, 1).expand({has.size(0) - wants.size(0), -1})});
   const at::Tensor kept = rows_of(renderer, high, "");
   const at::Tensor rows = at::cat({has, kept.narrow(0, 0, kept.size(0) - 1)});
   const at::Tensor change = at::cat({wants - has, at::zeros_like(kept.narrow(0, 0, kept.size(0) - 1))});

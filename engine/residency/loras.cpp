@@ -45,11 +45,16 @@ std::string scales_text(const std::vector<double>& scales) {
   return text;
 }
 
-/// What multiplies the products of factors at a scale: "0.125", or "0.125 to 1" where modules differ.
+/// What multiplies the products of factors at a scale, of a file without them whole differences: "0.125", or "0.125 to 1"
+/// where modules differ.
 std::string effective_text(const lora::File& file, double strength) {
+  const auto is_whole = [](const lora::Difference& difference) { return difference.kind == lora::Kind::Full; };
+  const std::vector<lora::Difference>& all = file.differences();
+  const bool no_factors = std::all_of(all.begin(), all.end(), is_whole);
   double least = 0, most = 0;
   bool any = false;
-  for (const lora::Difference& difference : file.differences()) {
+  for (const lora::Difference& difference : all) {
+    if (is_whole(difference) && !no_factors) continue;
     least = any ? std::min(least, difference.scale) : difference.scale;
     most = any ? std::max(most, difference.scale) : difference.scale;
     any = true;

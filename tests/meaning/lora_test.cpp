@@ -95,10 +95,14 @@ TEST_F(LoraMeaning, InBf16ItChangesTheColour) {
 }
 
 TEST_F(LoraMeaning, OnCodesItChangesTheColour) {
-  for (const auto& [write, ending, precision] : {std::tuple(forms::old_fp8, "fp8_scaled.safetensors", "exact"),
-                                                 {forms::int8, "int8_convrot.safetensors", "exact"},
-                                                 {forms::int8, "int8_convrot.safetensors", "balanced"},
-                                                 {forms::q8_0, "Q8_0.gguf", "exact"}}) {
+  const struct {
+    void (*write)(const std::filesystem::path&, const std::filesystem::path&);
+    const char *ending, *precision;
+  } rows[] = {{forms::old_fp8, "fp8_scaled.safetensors", "exact"},
+              {forms::int8, "int8_convrot.safetensors", "exact"},
+              {forms::int8, "int8_convrot.safetensors", "balanced"},
+              {forms::q8_0, "Q8_0.gguf", "exact"}};
+  for (const auto& [write, ending, precision] : rows) {
     SCOPED_TRACE(ending + std::string(" ") + precision);
     const fs::path high = folder / (std::string("wan_high_noise_") + ending);
     const fs::path low = folder / (std::string("wan_low_noise_") + ending);

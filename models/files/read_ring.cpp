@@ -177,6 +177,7 @@ struct ReadRing::State {
 
   /// Waits for a block and returns its buffer.
   size_t wait_for(size_t number) {
+    if (readers.empty()) read_blocks();
     std::unique_lock lock(mutex);
     const auto ready = [&] { return error || filled.contains(number); };
     while (!ready()) {
@@ -221,6 +222,8 @@ ReadRing::ReadRing(const std::vector<RingFile>& files, const std::vector<FileRan
     state_->buffers.push_back(memory ? std::move(memory) : ordinary_memory(options.buffer_bytes));
     state_->free.push_back(i);
   }
+  // One block is read by next() itself: a thread takes longer to start and to answer than a small tensor to read.
+  if (state_->blocks.size() == 1 && !options.check) return;
   try {
     for (size_t i = 0; i < size_t(options.readers) && i < state_->blocks.size(); ++i)
       state_->readers.emplace_back([state = state_.get()] { state->read_blocks(); });

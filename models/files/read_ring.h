@@ -72,7 +72,7 @@ class RingMemory {
   std::shared_ptr<Spare> spare_;
 };
 
-/// Reading begins with the object and ends with it: what is read at that moment is waited for, at most 4 MB a reader.
+/// Reading begins with the object (with next() where one buffer holds all and nothing is to be asked) and ends with it: what is read at that moment is waited for, at most 4 MB a reader.
 class ReadRing {
  public:
   /// Opens every file. Ranges that lie beside each other in one file are read together, whatever their size, so order them

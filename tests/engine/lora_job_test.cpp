@@ -19,7 +19,8 @@ class LoraJob : public DeviceMemory {
                          const fs::path& expert = kNano / "high_noise_model") {
     at::manual_seed(seed);
     Tensors tensors;
-    for (const auto& [tensor, stored] : Checkpoint::open(expert).tensors()) {
+    const Checkpoint checkpoint = Checkpoint::open(expert);
+    for (const auto& [tensor, stored] : checkpoint.tensors()) {
       if (!tensor.starts_with("blocks.")) continue;
       const std::string module = "diffusion_model." + tensor.substr(0, tensor.rfind('.'));
       if (tensor.ends_with(".weight") && stored.shape.size() == 2) {

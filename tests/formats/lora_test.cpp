@@ -72,8 +72,10 @@ TEST(LoraSamples, GiveTheExpectedProductsBesideTheWeight) {
     for (const Difference& difference : file->differences()) {
       SCOPED_TRACE(difference.tensor);
       const bool linear = difference.shape.size() == 2;
-      std::vector<Weight> weight = {Weight({{difference.tensor, difference.shape}}, Role::Block, {.linear = linear}, {},
-                                           {base.map(difference.tensor)})};
+      const std::vector<StoredPart> stored(1, stored_part(base, difference.tensor));
+      std::vector<Weight> weight;
+      weight.emplace_back(std::vector<Part>{{difference.tensor, difference.shape}}, Role::Block,
+                          Making{.linear = linear}, Place{}, stored);
       const at::Tensor x = linear ? at::randn({5, difference.shape[1]}) : at::Tensor();
       const at::Tensor before = seen(weight[0], x);
       lora::attach(weight, {{file, 1}}, base);

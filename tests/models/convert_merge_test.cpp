@@ -103,10 +103,10 @@ TEST_F(ConvertMerge, CodesAreWidenedMergedAndCodedAgain) {
     SCOPED_TRACE(row.out);
     convert(Checkpoint::open(folder / "in.safetensors"), Model::TextExpert, row.target, folder / ("coded-" + std::string(row.out)),
             "key", {});
-    for (const std::string in : {std::string("in.safetensors"), "coded-" + std::string(row.out)}) {
+    for (const std::string& in : {std::string("in.safetensors"), "coded-" + std::string(row.out)}) {
       run(row.target, in, row.out);
       const Checkpoint out = Checkpoint::open(folder / row.out);
-      for (const std::string name : {std::string(kQuery) + ".weight", std::string("blocks.0.ffn.2.weight")}) {
+      for (const std::string& name : {std::string(kQuery) + ".weight", std::string("blocks.0.ffn.2.weight")}) {
         const at::Tensor wanted = want(name), got = out.map(name).to(at::kFloat);
         EXPECT_LT((got - wanted).norm().item<double>() / wanted.norm().item<double>(), row.bound) << in << " " << name;
         EXPECT_GT((base.at(name).to(at::kFloat) - wanted).norm().item<double>() / wanted.norm().item<double>(), 0.1);

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "engine/residency/needs.h"
-#include "engine/residency/vae_way.h"
+#include "engine/residency/tile_needs.h"
 #include "models/vae/latent.h"
 
 namespace wan {

@@ -6,7 +6,7 @@
 #include "engine/base/text.h"
 #include "engine/residency/machine.h"
 #include "engine/residency/networks.h"
-#include "engine/residency/vae_way.h"
+#include "engine/residency/tile_needs.h"
 
 namespace wan {
 

@@ -7,7 +7,7 @@
 #include "engine/residency/needs.h"
 #include "engine/residency/network_sizes.h"
 #include "engine/residency/open_network.h"
-#include "engine/residency/vae_way.h"
+#include "engine/residency/tile_needs.h"
 
 namespace wan {
 

@@ -4,7 +4,7 @@
 
 #include "kernels/dequantise/fp8_product.h"
 #include "kernels/linear/int8.h"
-#include "models/weights/lora/branch.h"
+#include "models/weights/branch.h"
 
 namespace wan {
 namespace {

@@ -24,7 +24,7 @@ struct Operand {
   kernels::QuantisedRows codes;
 };
 
-/// activation(x W^T + bias) in `compute`, to which rows are rounded first. A weight's branch (models/weights/lora/branch.h)
+/// activation(x W^T + bias) in `compute`, to which rows are rounded first. A weight's branch (models/weights/branch.h)
 /// is added to the rounded product, before the activation; then x comes in rows.
 ///   x [..., in], in codes only where the weight takes them; weight [out, in]; bias [out] or empty. A weight in codes of
 ///   its own is widened to `compute`, float32, bfloat16 or float16, in tiles of kernels::kWidenedTileBytes.

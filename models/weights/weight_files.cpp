@@ -6,7 +6,9 @@
 namespace wan {
 
 WeightFiles::WeightFiles(const Checkpoint& checkpoint) {
-  for (const auto& file : checkpoint.files()) {
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    const std::shared_ptr<const MappedFile>& file = tensor.file;
+    if (!file || pass_.contains(file->path())) continue;
     const auto pass = std::make_shared<SourceFile>(file->path(), file->bytes().size(), std::nullopt, Caching::Pass, pread);
     pass_[file->path()] = pass;
     keep_[file->path()] =

@@ -9,7 +9,7 @@
 #include <optional>
 
 #include "engine/residency/needs.h"
-#include "engine/residency/vae_way.h"
+#include "engine/residency/tile_needs.h"
 #include "models/vae/vae.h"
 #include "models/wan/model.h"
 #include "models/weights/scope.h"

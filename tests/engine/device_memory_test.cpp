@@ -2,6 +2,7 @@
 #include "engine/frames/vae_clip.h"
 #include "engine/request/params.h"
 #include "engine/residency/fit.h"
+#include "engine/residency/tile_needs.h"
 #include "engine/residency/vae_way.h"
 #include "tests/engine/device_memory_support.h"
 

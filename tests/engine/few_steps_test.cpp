@@ -45,7 +45,7 @@ struct FewSteps : testing::Test {
   /// "subject: text" of each note.
   std::string notes(const json& more, const fs::path& model = kNano, const std::vector<fs::path>& loras = {}) {
     json fields = {{"prompt", "x"}, {"seed", 1}};
-    fields.update(more);
+    if (more.is_object()) fields.update(more);
     Request request = parse(Task::T2V, fields, {.need_model = false, .check_files = false});
     for (const fs::path& file : loras) request.loras.push_back({.path = file.string(), .scales = {1}, .transformer = ""});
     Notes found;

@@ -8,6 +8,7 @@
 
 #include "engine/base/error.h"
 #include "engine/residency/largest_fit.h"
+#include "engine/residency/tile_needs.h"
 #include "tests/support/plans.h"
 
 namespace wan {

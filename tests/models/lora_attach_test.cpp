@@ -5,7 +5,7 @@
 
 #include "models/layers.h"
 #include "models/weights/format/safetensors.h"
-#include "models/weights/lora/branch.h"
+#include "models/weights/branch.h"
 #include "tests/coded_checkpoint.h"
 #include "tests/support.h"
 

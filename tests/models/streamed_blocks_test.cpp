@@ -244,7 +244,7 @@ TEST_F(StreamedForms, WhatAFileHasIsNotKeptTwice) {
 TEST_F(StreamedForms, AFileThatIsCutIsNamed) {
   for (const Form& form : forms()) {
     SCOPED_TRACE(form.name);
-    const std::filesystem::path path = form.file.files().at(0)->path(), whole = folder_ / "whole";
+    const std::filesystem::path path = form.file.tensors().at("blocks.5.ffn.2.weight").file->path(), whole = folder_ / "whole";
     std::filesystem::copy_file(path, whole, std::filesystem::copy_options::overwrite_existing);
     for (const BlockPlan& plan : {BlockPlan{0, 2}, {kBlocks, 0}}) {
       Streamed streamed(form.file, form.place, plan, nullptr, 0, nullptr, /*begins=*/false);
@@ -266,7 +266,7 @@ TEST_F(StreamedForms, AFileThatIsReplacedIsReadOn) {
   for (const Form& form : forms()) {
     SCOPED_TRACE(form.name);
     const std::vector<Tensor> want = resident(form.file, form.place);
-    const std::filesystem::path path = form.file.files().at(0)->path(), aside = folder_ / "aside";
+    const std::filesystem::path path = form.file.tensors().at("blocks.5.ffn.2.weight").file->path(), aside = folder_ / "aside";
     Streamed streamed(form.file, form.place, {0, 2}, nullptr, 0, nullptr, /*begins=*/false);
     std::filesystem::rename(path, aside);
     std::ofstream(path) << "another file";

@@ -9,6 +9,7 @@
 #include "engine/media/resize.h"
 #include "engine/request/geometry.h"
 #include "engine/request/params.h"
+#include "engine/request/presets.h"
 #include "engine/residency/open_network.h"
 #include "engine/sampling/denoise.h"
 #include "engine/sampling/guidance.h"
@@ -106,7 +107,7 @@ void run(Case& golden) {
   Placement placement;
   Networks models(parts_of(golden.checkpoint(), request.task), placement, 0, Log{});
   std::string prompt = golden.json["prompt"], negative = golden.json["negative_prompt"];
-  if (negative.empty()) negative = find_parameter("negative_prompt")->accepts(request.task)->reference;
+  if (negative.empty()) negative = preset_value("reference", request.task, "negative_prompt").get<std::string>();
   text::Tokenizer tokenizer = open_tokenizer(models.parts());
   expect_ids(golden, "prompt_ids", tokenizer, prompt);
   expect_ids(golden, "negative_ids", tokenizer, negative);

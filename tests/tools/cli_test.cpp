@@ -58,7 +58,7 @@ TEST(Cli, BadInputIsOneLineForEachErrorAndExitCode2) {
       {{"--prompt", "x", "--solver", "heun", "--steps", "3", "--fps", "8"},
        {"[--steps] is not a flag of t2v; the nearest is --num-inference-steps",
         "[--fps] is not a flag of t2v; the nearest is --frames-per-second",
-        "[--solver] must be unipc, dpm++ or euler, got 'heun'"}},
+        "[--solver] must be unipc, dpm++, euler or step_distill, got 'heun'"}},
   };
   for (const Row& row : rows) {
     std::vector<std::string> words = {"t2v", "--model", "m"};

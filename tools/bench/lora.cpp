@@ -6,7 +6,7 @@
 #include "models/files/scratch_folder.h"
 #include "models/weights/format/safetensors.h"
 #include "models/weights/lora/attach.h"
-#include "models/weights/lora/branch.h"
+#include "models/weights/branch.h"
 #include "tools/bench/ops.h"
 
 namespace wan::bench {

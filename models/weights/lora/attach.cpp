@@ -5,7 +5,7 @@
 #include <map>
 #include <string>
 
-#include "models/weights/lora/branch.h"
+#include "models/weights/branch.h"
 #include "models/weights/stored_part.h"
 
 namespace wan::lora {

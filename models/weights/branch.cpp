@@ -1,4 +1,4 @@
-#include "models/weights/lora/branch.h"
+#include "models/weights/branch.h"
 
 #include <ATen/ATen.h>
 

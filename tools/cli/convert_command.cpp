@@ -163,6 +163,11 @@ void run_convert(const Command& command, Console& console) {
   if (!found.model)
     throw ModelError(source.label(), "must be one network that this program runs, is " + found.name +
                                          "; of a model's folder name the part, as IN/high_noise_model");
+  const bool is_transformer =
+      *found.model == Model::TextExpert || *found.model == Model::ImageExpert || *found.model == Model::Speech;
+  if (!loras.empty() && !is_transformer)
+    throw ModelError(source.label(), "must be a transformer, which a LoRA changes, is " + found.name +
+                                         "; without --merge-lora it is converted");
   const Checkpoint named = source.renamed(official_names(source.tensors(), *found.model, source.label()));
   Notes notes(console.log());
   if (keeps_form) check_floats(named, *found.model);

@@ -15,7 +15,7 @@ using kernels::CodedMatrix;
 
 TEST(Encode, CodesOfOurOwnAreWithinTheirBounds) {
   at::manual_seed(34);
-  for (int64_t columns : {512, 192, 48, 40})
+  for (int64_t columns : {512, 192, 48, 40, 30})
     for (Code code : {Code::E4M3, Code::Int8}) {
       Tensor values = at::randn({6, columns}) * at::logspace(-20, 4, 6).unsqueeze(1);
       values[2].zero_();
@@ -27,6 +27,7 @@ TEST(Encode, CodesOfOurOwnAreWithinTheirBounds) {
                             : columns % 256 == 0 ? 256
                             : columns % 64 == 0  ? 64
                             : columns == 48      ? 16
+                            : columns == 40      ? 4
                                                  : 0;
       EXPECT_EQ(codes.rotation, order);
       const Tensor rotated = order ? kernels::regular_hadamard(values, order) : values;

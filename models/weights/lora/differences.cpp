@@ -92,7 +92,8 @@ class Maker {
     made.kind = kind_of(factors, first);
     made.factors = factors;
     made.dora = factors.contains(Part::DoraScale);
-    made.rank = rank_of(made, first);
+    made.rank = rank_of(made);
+    if (made.kind == Kind::Hadamard) made.second_rank = inner(made, Part::Hada2A, Part::Hada2B);
     check_shape(made, target.shape, first);
     set_scale(made, at);
     add(std::move(made), first);
@@ -130,18 +131,16 @@ class Maker {
   int64_t inner(const Difference& made, Part left, Part right) const {
     const int64_t rank = shape(made, right)[0];
     if (rank == 0) refuse(made.factors.at(right), "has a rank of 0; do not use this file");
-    if (shape(made, left)[1] != rank)
-      refuse(made.factors.at(left), "must be of rank " + std::to_string(rank) + ", is " + text(shape(made, left)));
+    const std::vector<int64_t>& rows = shape(made, left);
+    if (rows[1] != rank || product_of(rows, 2) != 1)
+      refuse(made.factors.at(left), "must be of rank " + std::to_string(rank) + ", is " + text(rows));
     return rank;
   }
 
-  int64_t rank_of(const Difference& made, const std::string&) const {
+  int64_t rank_of(const Difference& made) const {
     const auto has = [&](Part part) { return made.factors.contains(part); };
     if (made.kind == Kind::LowRank) return inner(made, Part::Up, Part::Down);
-    if (made.kind == Kind::Hadamard) {
-      inner(made, Part::Hada2A, Part::Hada2B);
-      return inner(made, Part::Hada1A, Part::Hada1B);
-    }
+    if (made.kind == Kind::Hadamard) return inner(made, Part::Hada1A, Part::Hada1B);
     const int64_t first = has(Part::W1) ? 0 : inner(made, Part::W1A, Part::W1B);
     const int64_t second = has(Part::W2) ? 0 : inner(made, Part::W2A, Part::W2B);
     return second ? second : first;
@@ -153,7 +152,7 @@ class Maker {
     return {shape(made, left)[0], product_of(shape(made, right), 1)};
   }
 
-  void check_shape(const Difference& made, const std::vector<int64_t>& target, const std::string& key) const {
+  void check_shape(Difference& made, const std::vector<int64_t>& target, const std::string& key) const {
     std::vector<int64_t> got;
     if (made.kind == Kind::LowRank) got = sizes(made, Part::Mid, Part::Up, Part::Down);
     if (made.kind == Kind::Hadamard) {
@@ -165,15 +164,20 @@ class Maker {
       const auto first = sizes(made, Part::W1, Part::W1A, Part::W1B),
                  second = sizes(made, Part::W2, Part::W2A, Part::W2B);
       got = {first[0] * second[0], first[1] * second[1]};
+      // The kernel of a convolution is that of the second factor alone.
+      if (made.factors.contains(Part::W1) && product_of(shape(made, Part::W1), 2) != 1)
+        refuse(made.factors.at(Part::W1), "must be a matrix, is " + text(shape(made, Part::W1)));
     }
     const std::vector<int64_t> wanted = {target[0], product_of(target, 1)};
     if (got != wanted) refuse(key, misfit_of(wanted, got));
     if (!made.dora) return;
     const std::string& magnitudes = made.factors.at(Part::DoraScale);
-    const int64_t count = tensors_.at(magnitudes).elements();
-    if (count != wanted[0] && count != wanted[1])
-      refuse(magnitudes,
-             "must have a magnitude for each row or column of " + text(wanted) + ", has " + std::to_string(count));
+    const std::vector<int64_t>& shape = tensors_.at(magnitudes).shape;
+    const bool of_rows = !shape.empty() && shape[0] == wanted[0] && product_of(shape, 1) == 1;
+    if (!of_rows && (shape.size() < 2 || shape[0] != 1 || product_of(shape, 1) != wanted[1]))
+      refuse(magnitudes, "must have a magnitude for each row [" + std::to_string(wanted[0]) + ", 1] or column [1, " +
+                             std::to_string(wanted[1]) + "] of " + text(wanted) + ", is " + text(shape));
+    made.dora_by_rows = of_rows;
   }
 
   void set_scale(Difference& made, const ModuleKeys& at) const {

@@ -27,13 +27,17 @@ struct Difference {
   std::string tensor;          // of the network, by its official name: "blocks.0.self_attn.q.weight"
   std::vector<int64_t> shape;  // of that tensor
   Kind kind;
-  int64_t rank = 0;                     // 0: of a full difference, and of a LoKr whose factors are both whole
+  int64_t rank = 0;         // 0: of a full difference, and of a LoKr whose factors are both whole
+  int64_t second_rank = 0;  // of a LoHa's second product
   std::optional<double> alpha;          // as the file says it
   double scale = 1;                     // alpha / rank; 1 where the file has no alpha
   bool dora = false;                    // the rows or columns of the sum get the file's magnitudes
+  bool dora_by_rows = true;             // [N, 1] and [N] are of rows, [1, N] of columns
   std::map<Part, std::string> factors;  // names in the file
 
   int64_t elements() const;
+  /// Of its factors where it is kept as two.
+  int64_t ranks() const { return kind == Kind::Hadamard ? rank * second_rank : rank; }
 };
 
 /// A difference [out, in] as up [out, ranks] times down [ranks, in], float32.
@@ -80,8 +84,6 @@ class File {
   std::optional<Factors> factors(const Difference& difference, double strength) const;
   /// The same as a whole, float64, in the tensor's shape.
   at::Tensor scaled(const Difference& difference, double strength) const;
-  /// Whether DoRA's magnitudes are of rows; else of columns.
-  bool scales_rows(const Difference& difference) const;
   /// By what merged() multiplies each row of V: [out] float64. Of DoRA by rows alone; `base` [out, in], float32. Widens a
   /// few rows at a time.
   at::Tensor row_factors(const at::Tensor& base, const Difference& difference, double strength) const;
@@ -89,10 +91,10 @@ class File {
   void check_finite() const;
 
  private:
+  friend class Product;
   friend class RowMerge;
   at::Tensor factor(const Difference& difference, Part part) const;
   at::Tensor stored(const Difference& difference, Part part) const;
-  at::Tensor product(const Difference& difference) const;
 
   Checkpoint checkpoint_;
   std::vector<Difference> differences_;

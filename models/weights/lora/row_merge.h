@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <functional>
 
-#include "models/weights/lora/file.h"
+#include "models/weights/lora/product.h"
 
 namespace wan::lora {
 
@@ -24,15 +24,14 @@ class RowMerge {
   at::Tensor operator()(const at::Tensor& rows, int64_t first) const;
 
  private:
-  at::Tensor factor(Part part) const;
-  at::Tensor product(int64_t first, int64_t count) const;
   at::Tensor sum(const at::Tensor& rows, int64_t first) const;
 
   Difference difference_;
   double strength_;
   at::ScalarType dtype_;
-  std::map<Part, at::Tensor> factors_;
-  at::Tensor ratio_;  // of DoRA by columns: what each is multiplied with
+  Product product_;
+  at::Tensor magnitudes_;  // of DoRA by rows [out, 1]
+  at::Tensor ratio_;       // of DoRA by columns: what each is multiplied with
 };
 
 /// How many rows of so many columns are worked on at once: they stay in the processor's cache.

@@ -1,6 +1,7 @@
 #include "engine/residency/parts.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "models/weights/checkpoint.h"
 
@@ -22,12 +23,23 @@ void add_files(const ModelPart& part, const std::string& field, const std::vecto
   }
 }
 
-/// Parts that were named one by one may lie in several folders under equal names.
+/// Parts that were named one by one may lie in several folders under equal names. What the other parts are called does
+/// not depend on LoRAs, which come and go with jobs.
 void tell_apart(std::vector<PartFile>& files) {
   std::map<std::string, int> count;
-  for (const PartFile& file : files) ++count[file.name];
+  for (const PartFile& file : files)
+    if (file.part != kLoraPart) ++count[file.name];
   for (PartFile& file : files)
-    if (count[file.name] > 1) file.name = file.part + "/" + file.name;
+    if (count[file.name] > (file.part == kLoraPart ? 0 : 1)) file.name = file.part + "/" + file.name;
+}
+
+/// The last components of a path.
+std::string last_of(const fs::path& path, std::ptrdiff_t components) {
+  fs::path last;
+  auto at = path.begin();
+  std::advance(at, std::max<std::ptrdiff_t>(std::distance(path.begin(), path.end()) - components, 0));
+  for (; at != path.end(); ++at) last /= *at;
+  return last.generic_string();
 }
 
 }  // namespace
@@ -77,6 +89,23 @@ std::vector<PartFile> ModelParts::files_of(const std::string& field) const {
   else if (tokenizer.path != path_of(Network::TextEncoder))
     add_files(tokenizer, field, {tokenizer.path}, found);
   return found;
+}
+
+std::vector<std::string> short_names(const std::vector<fs::path>& paths) {
+  std::vector<fs::path> whole;
+  std::error_code ignored;
+  for (const fs::path& path : paths) whole.push_back(fs::absolute(path, ignored).lexically_normal());
+  std::vector<std::string> names;
+  for (const fs::path& path : whole) {
+    const std::ptrdiff_t all = std::distance(path.begin(), path.end());
+    std::ptrdiff_t components = 1;
+    const auto is_called_so = [&](const fs::path& other) {
+      return other != path && last_of(other, components) == last_of(path, components);
+    };
+    while (components < all && std::any_of(whole.begin(), whole.end(), is_called_so)) ++components;
+    names.push_back(last_of(path, components));
+  }
+  return names;
 }
 
 }  // namespace wan

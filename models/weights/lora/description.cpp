@@ -27,25 +27,6 @@ const Architecture kArchitectures[] = {
     {"Wan 2.1 T2V-1.3B transformer", false, 1536, 8960, 30, 16},
 };
 
-/// Parts of names by which the LoRAs of other families are told.
-struct Sign {
-  const char *part, *family;
-};
-constexpr Sign kSigns[] = {
-    {"single_transformer_blocks", "Flux"},
-    {"single_blocks", "Flux or HunyuanVideo"},
-    {"double_blocks", "Flux or HunyuanVideo"},
-    {"q_loras", "Flux, in the form of XLabs"},
-    {"joint_transformer_blocks", "Stable Diffusion 3"},
-    {"joint_blocks", "Stable Diffusion 3"},
-    {"down_blocks", "Stable Diffusion"},
-    {"input_blocks", "Stable Diffusion"},
-    {"audio_injector", "Wan 2.2 S2V"},
-    {"motion_encoder", "Wan 2.2 Animate"},
-    {"transformer_blocks", "LTX-Video, CogVideoX or Qwen-Image"},
-    {"text_model_encoder", "a text encoder alone"},
-};
-
 /// Names and shapes of the official release. Source: wan/modules/model.py.
 StoredTensors network_of(const Architecture& sizes) {
   constexpr int64_t kText = 4096, kTime = 256, kLatent = 16, kPatch = 4;
@@ -102,14 +83,6 @@ std::optional<Architecture> unpublished(const SortedKeys& keys, const StoredTens
   return sizes;
 }
 
-/// What a file without keys of a Wan transformer changes.
-std::string family_of(const StoredTensors& tensors) {
-  for (const Sign& sign : kSigns)
-    for (const auto& [key, tensor] : tensors)
-      if (key.find(sign.part) != key.npos) return std::string("a network of another family (") + sign.family + ")";
-  return "a network that is not known";
-}
-
 std::string kind_text(const Difference& difference) {
   if (difference.kind == Kind::Full) {
     const size_t dot = difference.tensor.rfind('.');
@@ -125,7 +98,7 @@ void count(const std::vector<Difference>& differences, Description& description)
     if (difference.rank > 0) ++description.ranks[difference.rank];
     if (difference.alpha)
       ++description.alphas[*difference.alpha];
-    else
+    else if (difference.rank > 0)
       ++description.without_alpha;
     ++description.scales[difference.scale];
   }
@@ -160,7 +133,9 @@ Description describe(const std::filesystem::path& path) {
     const StoredTensors network = network_of(sizes);
     keys = sort_keys(tensors, network, label);
     if (keys.modules.empty() && keys.exempt.empty()) {
-      description.target = family_of(tensors);
+      const std::string_view family = family_of(keys.unknown);
+      description.target =
+          family.empty() ? "a network that is not known" : "a network of another family (" + std::string(family) + ")";
       return description;
     }
     if (fits(sizes, keys, network)) return description;

@@ -67,8 +67,19 @@ class Maker {
   }
 
   static std::string misfit_of(const std::vector<int64_t>& wanted, const std::vector<int64_t>& got) {
-    return "must change a tensor " + text(wanted) + ", is for one " + text(got) +
-           "; it was made for another network (Wan 2.2 14B is 5120 wide, 5B 3072, 1.3B 1536)";
+    return "must change a tensor " + text(wanted) + ", is for one " + text(got) + "; it was made for another network" +
+           hint(wanted, got);
+  }
+
+  /// What sizes tell of the two networks.
+  static std::string hint(const std::vector<int64_t>& wanted, const std::vector<int64_t>& got) {
+    constexpr int64_t kPatch = 4, kText = 16, kImage = 36;
+    const int64_t has = product_of(wanted, 1), had = product_of(got, 1);
+    if (has == kText * kPatch && had == kImage * kPatch)
+      return " (its patch embedding takes the 36 channels of image to video, this model's the 16 of text to video)";
+    if (has == kImage * kPatch && had == kText * kPatch)
+      return " (its patch embedding takes the 16 channels of text to video, this model's the 36 of image to video)";
+    return " (Wan 2.2 14B is 5120 wide, 5B 3072, 1.3B 1536)";
   }
 
   void make_factored(const std::string& module, const ModuleKeys& at) {
@@ -169,7 +180,7 @@ class Maker {
         refuse(made.factors.at(Part::W1), "must be a matrix, is " + text(shape(made, Part::W1)));
     }
     const std::vector<int64_t> wanted = {target[0], product_of(target, 1)};
-    if (got != wanted) refuse(key, misfit_of(wanted, got));
+    if (got != wanted) refuse(key, misfit_of(target, got));
     if (!made.dora) return;
     const std::string& magnitudes = made.factors.at(Part::DoraScale);
     const std::vector<int64_t>& shape = tensors_.at(magnitudes).shape;
@@ -181,26 +192,24 @@ class Maker {
   }
 
   void set_scale(Difference& made, const ModuleKeys& at) const {
+    // Without a rank, of a LoKr of two whole factors, alpha does not count, whatever it is.
+    if (made.rank == 0) return;
+    const AdapterMetadata::Scaling said = adapter_.scaling(at.spelled);
+    made.alpha = said.alpha;
     if (const auto key = at.keys.find(Part::Alpha); key != at.keys.end()) {
       const StoredTensor& stored = tensors_.at(key->second);
       if (stored.elements() != 1) refuse(key->second, "must be one number, is " + text(stored.shape));
       made.alpha = read_number(stored);
       if (!made.alpha) refuse(key->second, "must be one number in a plain type; do not use this file");
-    } else {
-      made.alpha = adapter_.alpha(without_prefix(at.spelled));
     }
     if (!made.alpha) return;
     if (!(*made.alpha > 0) || !std::isfinite(*made.alpha))
       refuse(at.spelled, "must have an alpha above 0, has " + std::to_string(*made.alpha) +
                              "; it would change nothing or break the video");
-    // Without a rank nothing is scaled: alpha / rank is 1 by definition.
-    if (made.rank == 0) return;
-    made.scale = *made.alpha / (adapter_.rank_stabilised() ? std::sqrt(double(made.rank)) : double(made.rank));
-  }
-
-  static std::string_view without_prefix(std::string_view spelled) {
-    const size_t dot = spelled.find('.');
-    return spelled.starts_with("transformer") && dot != std::string_view::npos ? spelled.substr(dot + 1) : spelled;
+    made.scale = *made.alpha / (said.rank_stabilised ? std::sqrt(double(made.rank)) : double(made.rank));
+    if (!std::isfinite(float(made.scale)))
+      refuse(at.spelled, "must have an alpha whose scale is a float32, has " + std::to_string(*made.alpha) +
+                             "; it would break the video");
   }
 
   void add(Difference made, const std::string& key) {

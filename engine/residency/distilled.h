@@ -18,6 +18,8 @@ bool distilled(std::string_view name, const std::map<std::string, std::string>& 
 
 /// Of a file: its name and the texts in its header. A file that cannot be read is judged by its name.
 bool distilled_file(const std::filesystem::path& file);
+/// Of a LoRA: also the name of its folder, as published pairs have it ("...-4steps-lora-rank64/high_noise_model.safetensors").
+bool distilled_lora(const std::filesystem::path& file);
 
 /// Of a part of a model: its own name, those of the folders around it up to that of the model, and its first file's texts.
 bool distilled_part(const ModelParts& parts, Network network);

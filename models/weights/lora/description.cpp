@@ -108,9 +108,10 @@ void count(const std::vector<Difference>& differences, Description& description)
 
 Description describe(const std::filesystem::path& path) {
   const auto mapped = MappedFile::open(path);
-  const StoredTensors tensors = read_tensors(mapped);
+  const StoredTensors all = read_tensors(mapped), tensors = half_of(all, Half::High);
   const std::string label = path.string();
   Description description;
+  description.halves = halves_of(all);
   if (format_of(*mapped) == &kSafetensors) description.metadata = read_safetensors_metadata(mapped);
   const AdapterMetadata adapter = AdapterMetadata::of(description.metadata, label);
   std::optional<ModelError> first;

@@ -7,10 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "models/weights/lora/names.h"
+
 namespace wan::lora {
 
 struct Description {
   std::string target;    // "Wan 14B transformer (2.2 A14B, 2.1 14B)", "a network of another family (Flux)"
+  Halves halves;         // of both experts' parts the high-noise one's is described
   bool applies = false;  // the target is a network that this program runs
   std::string dialect;   // "official", "diffusers", "flattened"; empty where the target is no Wan
   std::map<std::string, int64_t> kinds;         // differences of each kind: "LoRA", "LoHa with DoRA", "difference of a bias"

@@ -45,11 +45,15 @@ struct Factors {
   at::Tensor up, down;
 };
 
+/// Of a file's header. Throws ModelError for a file that cannot be read.
+Halves halves_of(const std::filesystem::path& path);
+
 /// What is read of a file, and what of it is not applied.
 class File {
  public:
   struct Options {
     bool lax = false;  // keys that the network has no place for are left out instead of refused
+    std::optional<Half> half = {};  // which expert the network is: of a file for two the other part is not looked at
   };
   /// Reads headers and alphas only. `network`: the tensors of the transformer by their official names. Throws ModelError, in
   /// one line: for a file that is no LoRA or one of another network, unknown keys, half a pair, shapes that do not fit,

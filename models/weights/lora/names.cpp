@@ -112,6 +112,8 @@ constexpr Spelling kSpellings[] = {
     {".norm3", ".norm2"},
 };
 
+constexpr std::string_view kHighPart = "transformer.", kLowPart = "transformer_2.";
+
 std::string diffusers_name(const std::string& official) {
   for (const Spelling& spelling : kSpellings) {
     const size_t at = official.find(spelling.official);
@@ -205,6 +207,23 @@ std::string_view family_of(const std::vector<std::string>& keys) {
     for (const std::string& key : keys)
       if (key.find(sign.part) != key.npos) return sign.family;
   return "";
+}
+
+Halves halves_of(const StoredTensors& tensors) {
+  Halves halves;
+  for (const auto& [key, tensor] : tensors) {
+    halves.high = halves.high || key.starts_with(kHighPart);
+    halves.low = halves.low || key.starts_with(kLowPart);
+  }
+  return halves;
+}
+
+StoredTensors half_of(StoredTensors tensors, Half half) {
+  if (halves_of(tensors).both())
+    std::erase_if(tensors, [other = half == Half::High ? kLowPart : kHighPart](const auto& entry) {
+      return entry.first.starts_with(other);
+    });
+  return tensors;
 }
 
 }  // namespace wan::lora

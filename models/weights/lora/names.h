@@ -80,4 +80,16 @@ bool is_of_text_encoder(std::string_view spelled);
 /// The family of another network ("Flux") whose names are among the keys; empty where none is known.
 std::string_view family_of(const std::vector<std::string>& keys);
 
+/// The parts of a file of diffusers for two experts: "transformer." is the high-noise one's, "transformer_2." the
+/// low-noise one's.
+enum class Half { High, Low };
+struct Halves {
+  bool high = false, low = false;  // of both experts; "transformer." alone tells nothing
+
+  bool both() const { return high && low; }
+};
+Halves halves_of(const StoredTensors& tensors);
+/// What a file has for one expert: all of a file that is not for two.
+StoredTensors half_of(StoredTensors tensors, Half half);
+
 }  // namespace wan::lora

@@ -182,12 +182,16 @@ int64_t branch_values(const Difference& difference) {
 
 }  // namespace
 
-void attach(std::span<Weight> weights, const std::vector<Adapter>& adapters, const Checkpoint& base) {
+void attach(std::span<Weight> weights, const std::vector<Adapter>& adapters, const Checkpoint& base,
+            const std::function<void()>& check) {
   const c10::InferenceMode inference;
   detach(weights);
   const Changes changes = changes_of(adapters);
   try {
-    for (Weight& weight : weights) attach(weight, changes, base);
+    for (Weight& weight : weights) {
+      if (check) check();
+      attach(weight, changes, base);
+    }
   } catch (...) {
     detach(weights);
     throw;

@@ -197,8 +197,8 @@ void Loras::note(Notes& notes) const {
   for (const auto& [network, uses] : uses_)
     for (const Use& use : uses) {
       if (use.renamed)
-        notes.add({kField, shown_text(use.name) + " goes to the " + name(network) + ", and its name says the other",
-                   "without @ it goes where its name says"});
+        notes.add({kField, shown_text(use.name) + " goes to the " + name(network) + ", and by its name it is for the other",
+                   "without @ it goes by its name"});
       note_alpha(*use.file, use.name, kField, notes);
     }
   if (!uses_.contains(Network::Speech)) note_pairs(notes);

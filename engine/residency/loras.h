@@ -58,7 +58,7 @@ class Loras {
     std::shared_ptr<const lora::File> file;
     std::string name;  // of the file (short_names)
     std::vector<double> scales;
-    bool renamed;  // its name says the other expert
+    bool renamed;  // by its name it is for the other expert
   };
   void add(const Lora& lora, const std::string& name, const Request& request, const ModelParts& parts);
   std::vector<const Use*> alone_on(Network network, Network other) const;

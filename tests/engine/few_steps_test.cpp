@@ -75,10 +75,13 @@ TEST_F(FewSteps, SettingsThatADistilledFileWasNotMadeForAreTold) {
             told.npos) << told;
   EXPECT_NE(told.find("--preset lightning4"), told.npos) << told;
   told = notes({{"num_inference_steps", 4}, {"guidance_scale", 1}, {"guidance_scale_2", 1.5}}, kNano, lora);
-  EXPECT_NE(told.find("this run has guidance up to 1.5, the solver unipc and other noise levels"), told.npos) << told;
+  EXPECT_NE(told.find("this run has guidance up to 1.5 and the solver unipc"), told.npos) << told;
   told = notes({{"num_inference_steps", 4}, {"guidance_scale", 1}, {"guidance_scale_2", 1}, {"solver", "euler"},
                 {"sigmas", {1, 0.9375, 0.83333, 0.625}}, {"boundary", 0.8}}, kNano, lora);
   EXPECT_NE(told.find("this run has steps on the other expert"), told.npos) << told;
+  told = notes({{"num_inference_steps", 4}, {"guidance_scale", 1}, {"guidance_scale_2", 1}, {"solver", "euler"},
+                {"shift", 8}}, kNano, lora);
+  EXPECT_NE(told.find("this run has other noise levels"), told.npos) << told;
 
   const fs::path model = folder / "Wan2.2-T2V-4steps";
   fs::create_directory_symlink(kNano, model);

@@ -64,7 +64,7 @@ std::string lora_text(const InspectedLora& lora) {
     text += ": scale " + counts_text(file.scales) + "\n";
   }
   if (lora.expert.empty())
-    text += "  its name says no expert: @high, @low or @both tells\n";
+    text += "  its name has no expert: @high, @low or @both tells\n";
   else if (lora.expert == "both")
     text += "  for both experts: transformer. is the high-noise one's, transformer_2. the low-noise one's\n";
   else

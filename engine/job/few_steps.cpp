@@ -44,8 +44,7 @@ void add_other_than(const Preset& preset, const Request& request, const Schedule
   const auto is_other = [&](const Step& step) { return std::abs(step.sigma - levels[size_t(step.index)]) > kNear; };
   const auto is_of_other = [&](const Step& step) { return step.high != (step.index < preset.high_steps); };
   if (std::any_of(schedule.begin(), schedule.end(), is_other)) misfits.push_back("other noise levels");
-  if (std::any_of(schedule.begin(), schedule.end(), is_of_other))
-    misfits.push_back("steps on the other expert");
+  if (std::any_of(schedule.begin(), schedule.end(), is_of_other)) misfits.push_back("steps on the other expert");
 }
 
 /// "27 steps and guidance up to 4"; empty where all is as a distilled model has it.
@@ -64,7 +63,8 @@ std::string misfit_of(const Request& request) {
   return misfits.empty() ? "" : either(misfits, " and ");
 }
 
-/// LoRAs that are on in the first step, though the preset's are off: those of the high-noise expert, or of none by name.
+/// LoRAs that are on in the first step, though the preset's are off: those of the high-noise expert, or of none by
+/// name.
 std::vector<std::string> on_in_first_step(const Request& request) {
   std::vector<std::string> names;
   for (const Lora& lora : request.loras) {
@@ -84,13 +84,15 @@ void note_few_steps(const Request& request, const ModelParts& parts, Notes& note
   const Preset* preset = find_preset(request.preset);
   if (preset && preset->few_steps()) {
     if (distilled.empty())
-      notes.add({"preset", std::string("THE SETTINGS DO NOT FIT THE MODEL: ") + preset->name +
-                               " is for models that are distilled to few steps, and no file says that it is; others give a "
-                               "blurred video",
+      notes.add({"preset",
+                 std::string("THE SETTINGS DO NOT FIT THE MODEL: ") + preset->name +
+                     " is for models that are distilled to few steps, and no file says that it is; others give a "
+                     "blurred video",
                  std::string("add ") + preset->loras + ", or name distilled checkpoints"});
     else if (const std::vector<std::string> on = on_in_first_step(request); preset->guides() && !on.empty())
-      notes.add({"preset", std::string(preset->name) + " is made for LoRAs that are off in its first phase, and " +
-                               either(on, " and ") + (on.size() > 1 ? " are on" : " is on"),
+      notes.add({"preset",
+                 std::string(preset->name) + " is made for LoRAs that are off in its first phase, and " +
+                     either(on, " and ") + (on.size() > 1 ? " are on" : " is on"),
                  std::string("name them as ") + preset->loras});
     return;
   }
@@ -99,8 +101,9 @@ void note_few_steps(const Request& request, const ModelParts& parts, Notes& note
   notes.add({"preset",
              "THE SETTINGS DO NOT FIT THE MODEL: distilled to few steps without guidance (" +
                  either(distilled, " and ") + "), and this run has " + misfit,
-             request.task == Task::S2V ? "--num-inference-steps 4 --guidance-scale 1 --solver euler is what it is made for"
-                                       : "--preset lightning4 sets steps, sigmas, guidance and solver at once"});
+             request.task == Task::S2V
+                 ? "--num-inference-steps 4 --guidance-scale 1 --solver euler is what it is made for"
+                 : "--preset lightning4 sets steps, sigmas, guidance and solver at once"});
 }
 
 }  // namespace wan

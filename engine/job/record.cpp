@@ -7,6 +7,7 @@
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/version.h"
+#include "engine/residency/short_names.h"
 #include "models/files/json.h"
 
 namespace wan {

@@ -13,8 +13,7 @@ Schedule whole_schedule(Request request) {
 
 }  // namespace
 
-LoraScales::LoraScales(const Request& request)
-    : speech_(request.task == Task::S2V), whole_(whole_schedule(request)) {}
+LoraScales::LoraScales(const Request& request) : speech_(request.task == Task::S2V), whole_(whole_schedule(request)) {}
 
 int64_t LoraScales::steps(bool high) const {
   return std::count_if(whole_.begin(), whole_.end(), [&](const Step& step) { return is_own(step, high); });

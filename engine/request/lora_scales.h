@@ -7,8 +7,8 @@
 
 namespace wan {
 
-/// m scales are for m runs, as equal as can be, of the steps that a transformer makes in the whole schedule: where video to
-/// video leaves the first steps out, the others keep the scales that they have without it.
+/// m scales are for m runs, as equal as can be, of the steps that a transformer makes in the whole schedule: where
+/// video to video leaves the first steps out, the others keep the scales that they have without it.
 class LoraScales {
  public:
   explicit LoraScales(const Request& request);

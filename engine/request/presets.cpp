@@ -50,16 +50,17 @@ Preset hosted() {
 }
 
 Preset reference() {
-  return {.name = "reference",
-          .what = "the official configuration, its negative prompt, and the ranges that the mathematics allows",
-          .source = "Wan2.2: wan/configs",
-          .tasks = kAll,
-          .values = {{"negative_prompt", {{T2V, kNegative}, {I2V, kNegative}, {V2V, kNegative}, {S2V, kSpeechNegative}}},
-                     {"num_inference_steps", alike(kAll, 40)},
-                     {"guidance_scale", {{T2V, 4.0}, {I2V, 3.5}, {V2V, 4.0}, {S2V, 4.5}}},
-                     {"guidance_scale_2", {{T2V, 3.0}, {I2V, 3.5}, {V2V, 3.0}}},
-                     {"shift", {{T2V, 12.0}, {I2V, 5.0}, {V2V, 12.0}, {S2V, 3.0}}}},
-          .engine_ranges = true};
+  return {
+      .name = "reference",
+      .what = "the official configuration, its negative prompt, and the ranges that the mathematics allows",
+      .source = "Wan2.2: wan/configs",
+      .tasks = kAll,
+      .values = {{"negative_prompt", {{T2V, kNegative}, {I2V, kNegative}, {V2V, kNegative}, {S2V, kSpeechNegative}}},
+                 {"num_inference_steps", alike(kAll, 40)},
+                 {"guidance_scale", {{T2V, 4.0}, {I2V, 3.5}, {V2V, 4.0}, {S2V, 4.5}}},
+                 {"guidance_scale_2", {{T2V, 3.0}, {I2V, 3.5}, {V2V, 3.0}}},
+                 {"shift", {{T2V, 12.0}, {I2V, 5.0}, {V2V, 12.0}, {S2V, 3.0}}}},
+      .engine_ranges = true};
 }
 
 Preset lightning4() {
@@ -79,10 +80,12 @@ Preset lightning4() {
 
 Preset lightning8() {
   return {.name = "lightning8-3phase",
-          .what = "8 steps: the first with guidance and without LoRA, three of the high-noise expert and four of the "
-                  "low-noise one without guidance, against the slow motion of 4 steps",
-          .source = "Wan2GP: profiles/wan_2_2/Lightning i2v v2025-10-14 3 Phases - 8 Steps.json, "
-                    "shared/utils/euler_scheduler.py",
+          .what =
+              "8 steps: the first with guidance and without LoRA, three of the high-noise expert and four of the "
+              "low-noise one without guidance, against the slow motion of 4 steps",
+          .source =
+              "Wan2GP: profiles/wan_2_2/Lightning i2v v2025-10-14 3 Phases - 8 Steps.json, "
+              "shared/utils/euler_scheduler.py",
           .tasks = kTwoExperts,
           .values = {{"num_inference_steps", alike(kTwoExperts, 8)},
                      {"guidance_scale", alike(kTwoExperts, 3.5)},
@@ -186,9 +189,10 @@ std::vector<Note> preset_notes(const Request& request) {
   const bool has_boundary = !preset_value(preset->name, request.task, "boundary").is_null();
   const int64_t high = LoraScales(request).steps(/*high=*/true);
   if (!has_boundary && request.num_inference_steps == int64_t(levels.size()) && high != preset->high_steps)
-    notes.push_back({"boundary", "is " + number_text(request.boundary) + ": the high-noise expert makes " +
-                                     std::to_string(high) + " of the steps, where preset " + preset->name + " gives it " +
-                                     std::to_string(preset->high_steps),
+    notes.push_back({"boundary",
+                     "is " + number_text(request.boundary) + ": the high-noise expert makes " + std::to_string(high) +
+                         " of the steps, where preset " + preset->name + " gives it " +
+                         std::to_string(preset->high_steps),
                      "leave it out to take the preset's"});
   return notes;
 }

@@ -47,9 +47,9 @@ nlohmann::json preset_value(std::string_view preset, Task task, std::string_view
 /// The noise levels of a preset at a shift; empty where it has none.
 std::vector<double> preset_sigmas(const Preset& preset, double shift);
 
-/// Fills what follows from a preset's levels, unless `given` (a request's fields) has sigmas or another number of steps:
-/// the levels shifted by request.shift, and where `given` has no boundary, one by which the high-noise expert makes as many
-/// of them as the preset says, whatever the shift.
+/// Fills what follows from a preset's levels, unless `given` (a request's fields) has sigmas or another number of
+/// steps: the levels shifted by request.shift, and where `given` has no boundary, one by which the high-noise expert
+/// makes as many of them as the preset says, whatever the shift.
 void settle_levels(const nlohmann::json& given, Request& request);
 
 /// What of a preset for few steps is not as it says: one note for each value that was given beside it, and one

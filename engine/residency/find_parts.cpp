@@ -14,6 +14,7 @@
 #include "engine/residency/part_checks.h"
 #include "engine/residency/part_kinds.h"
 #include "engine/residency/recognised_files.h"
+#include "engine/residency/short_names.h"
 #include "engine/residency/tokenizer_places.h"
 #include "models/files/error.h"
 #include "models/text/tokenizer/source.h"

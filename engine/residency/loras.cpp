@@ -10,6 +10,7 @@
 #include "engine/request/params.h"
 #include "engine/residency/noise_level.h"
 #include "engine/residency/open_network.h"
+#include "engine/residency/short_names.h"
 #include "models/files/error.h"
 
 namespace wan {
@@ -55,8 +56,8 @@ std::string scales_text(const std::vector<double>& scales) {
   return text;
 }
 
-/// What multiplies the products of factors at a scale, of a file without them whole differences: "0.125", or "0.125 to 1"
-/// where modules differ.
+/// What multiplies the products of factors at a scale, of a file without them whole differences: "0.125", or "0.125
+/// to 1" where modules differ.
 std::string effective_text(const lora::File& file, double strength) {
   const auto is_whole = [](const lora::Difference& difference) { return difference.kind == lora::Kind::Full; };
   const std::vector<lora::Difference>& all = file.differences();
@@ -139,7 +140,8 @@ void Loras::add(const Lora& lora, const std::string& name, const Request& reques
     if (lora.scales.size() > 1 && std::ssize(lora.scales) > steps)
       throw InvalidRequest(kField, "must have no more scales than the " + std::string(wan::name(network)) +
                                        " makes steps (" + std::to_string(steps) + "), and " + shown_path(lora.path) +
-                                       " has " + std::to_string(lora.scales.size()) + "; give one for each step, or fewer");
+                                       " has " + std::to_string(lora.scales.size()) +
+                                       "; give one for each step, or fewer");
     const Checkpoint transformer = open_network(network, parts);
     auto file = std::make_shared<const lora::File>(
         lora::File::open(lora.path, transformer.tensors(), {.lax = request.lora_lax, .half = half_of(network)}));
@@ -197,7 +199,8 @@ void Loras::note(Notes& notes) const {
   for (const auto& [network, uses] : uses_)
     for (const Use& use : uses) {
       if (use.renamed)
-        notes.add({kField, shown_text(use.name) + " goes to the " + name(network) + ", and by its name it is for the other",
+        notes.add({kField,
+                   shown_text(use.name) + " goes to the " + name(network) + ", and by its name it is for the other",
                    "without @ it goes by its name"});
       note_alpha(*use.file, use.name, kField, notes);
     }
@@ -211,8 +214,11 @@ std::vector<const Loras::Use*> Loras::alone_on(Network network, Network other) c
   const auto found = uses_.find(other);
   for (const Use& use : uses_.at(network)) {
     std::error_code ignored;
-    const auto is_same = [&](const Use& that) { return fs::equivalent(that.file->label(), use.file->label(), ignored); };
-    if (found == uses_.end() || std::none_of(found->second.begin(), found->second.end(), is_same)) alone.push_back(&use);
+    const auto is_same = [&](const Use& that) {
+      return fs::equivalent(that.file->label(), use.file->label(), ignored);
+    };
+    if (found == uses_.end() || std::none_of(found->second.begin(), found->second.end(), is_same))
+      alone.push_back(&use);
   }
   return alone;
 }

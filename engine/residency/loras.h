@@ -18,8 +18,8 @@ namespace wan {
 /// The LoRAs that a step has, on the transformer that makes it.
 using StepAdapters = std::function<std::vector<lora::Adapter>(const Step& step)>;
 
-/// What one file does to a network, for a line of the log: tensors that it changes, keys that are left out and why, the scales
-/// and what each comes to.
+/// What one file does to a network, for a line of the log: tensors that it changes, keys that are left out and why,
+/// the scales and what each comes to.
 Log::Fields lora_fields(const lora::File& file, const std::string& name, const std::string& network,
                         const std::vector<double>& scales);
 
@@ -30,10 +30,10 @@ void note_alpha(const lora::File& file, const std::string& name, const char* fie
 class Loras {
  public:
   Loras() = default;
-  /// `parts` are those of the request: the transformers, and its LoRAs' files. A file is for the expert that the request
-  /// says, else for the one that its name or its folder's does. Throws InvalidRequest (field "loras") for one that tells
-  /// neither, for a file that comes twice for one transformer, and for more scales than its transformer makes steps;
-  /// ModelError as lora::File::open.
+  /// `parts` are those of the request: the transformers, and its LoRAs' files. A file is for the expert that the
+  /// request says, else for the one that its name or its folder's does. Throws InvalidRequest (field "loras") for one
+  /// that tells neither, for a file that comes twice for one transformer, and for more scales than its transformer
+  /// makes steps; ModelError as lora::File::open.
   Loras(const Request& request, const ModelParts& parts);
 
   bool empty() const { return uses_.empty(); }
@@ -49,8 +49,8 @@ class Loras {
   void check_finite() const;
   /// A line for each file on each transformer: tensors that it changes, keys that are left out and why, the scale.
   void tell(const Log& log) const;
-  /// What may not be meant: files of one expert alone without one of the other, a file on the other expert than its name
-  /// says, alphas that are absent.
+  /// What may not be meant: files of one expert alone without one of the other, a file on the other expert than its
+  /// name says, alphas that are absent.
   void note(Notes& notes) const;
 
  private:

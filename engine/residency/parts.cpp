@@ -1,7 +1,6 @@
 #include "engine/residency/parts.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include "models/weights/checkpoint.h"
 
@@ -31,15 +30,6 @@ void tell_apart(std::vector<PartFile>& files) {
     if (file.part != kLoraPart) ++count[file.name];
   for (PartFile& file : files)
     if (count[file.name] > (file.part == kLoraPart ? 0 : 1)) file.name = file.part + "/" + file.name;
-}
-
-/// The last components of a path.
-std::string last_of(const fs::path& path, std::ptrdiff_t components) {
-  fs::path last;
-  auto at = path.begin();
-  std::advance(at, std::max<std::ptrdiff_t>(std::distance(path.begin(), path.end()) - components, 0));
-  for (; at != path.end(); ++at) last /= *at;
-  return last.generic_string();
 }
 
 }  // namespace
@@ -89,23 +79,6 @@ std::vector<PartFile> ModelParts::files_of(const std::string& field) const {
   else if (tokenizer.path != path_of(Network::TextEncoder))
     add_files(tokenizer, field, {tokenizer.path}, found);
   return found;
-}
-
-std::vector<std::string> short_names(const std::vector<fs::path>& paths) {
-  std::vector<fs::path> whole;
-  std::error_code ignored;
-  for (const fs::path& path : paths) whole.push_back(fs::absolute(path, ignored).lexically_normal());
-  std::vector<std::string> names;
-  for (const fs::path& path : whole) {
-    const std::ptrdiff_t all = std::distance(path.begin(), path.end());
-    std::ptrdiff_t components = 1;
-    const auto is_called_so = [&](const fs::path& other) {
-      return other != path && last_of(other, components) == last_of(path, components);
-    };
-    while (components < all && std::any_of(whole.begin(), whole.end(), is_called_so)) ++components;
-    names.push_back(last_of(path, components));
-  }
-  return names;
 }
 
 }  // namespace wan

@@ -50,15 +50,11 @@ struct ModelParts {
   const std::filesystem::path& path_of(Network network) const { return networks.at(network).path; }
   bool is_speech() const { return networks.contains(Network::Speech); }
 
-  /// For identities and listings, by name. A LoRA that is called as another part has "loras/" before its name. Of other files that lie there none counts, and what is absent is left to
+  /// For identities and listings, by name. Of other files that lie there none counts, and what is absent is left to
   /// check_model. Throws ModelError for a broken index.
   std::vector<PartFile> files() const;
   /// Those of one part: a network's field_of, "tokenizer" or kLoraPart. A tokenizer inside the text encoder has none of its own.
   std::vector<PartFile> files_of(const std::string& field) const;
 };
-
-/// Names of files without the folders that they lie in: the last component, and as many before it as tell it from other
-/// files of the list. One path that comes several times has one name.
-std::vector<std::string> short_names(const std::vector<std::filesystem::path>& paths);
 
 }  // namespace wan

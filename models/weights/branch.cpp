@@ -39,12 +39,12 @@ double Branch::products() const {
 
 at::Tensor added(at::Tensor y, const at::Tensor& x, const Branch& branch, const kernels::Context& context) {
   const at::Tensor all = y.view({-1, y.size(-1)}), from = x.reshape({-1, x.size(-1)});
-  const at::Tensor ranks = branch.down.defined() ? kernels::linear(from, branch.down, {}, kernels::Activation::None, context) : at::Tensor();
+  const at::Tensor ranks =
+      branch.down.defined() ? kernels::linear(from, branch.down, {}, kernels::Activation::None, context) : at::Tensor();
   for (const Branch::Part& part : branch.parts) {
     const at::Tensor& factor = part.up.defined() ? part.up : part.whole;
     const at::Tensor rows = all.narrow(1, part.first_row, factor.size(0));
-    add_product(rows, part.up.defined() ? ranks.narrow(1, part.first_rank, factor.size(1)) : from, factor,
-                context);
+    add_product(rows, part.up.defined() ? ranks.narrow(1, part.first_rank, factor.size(1)) : from, factor, context);
   }
   return y;
 }

@@ -10,8 +10,8 @@
 
 namespace wan::lora {
 
-/// y = rows * (x W^T) + b + x D^T, where D is a difference of W [out, in]; each part of it changes some rows. The factors
-/// are in the dtype of the product, on its device, and have their scales in them.
+/// y = rows * (x W^T) + b + x D^T, where D is a difference of W [out, in]; each part of it changes some rows. The
+/// factors are in the dtype of the product, on its device, and have their scales in them.
 struct Branch {
   /// Rows `first_row` on: up * down's rows from `first_rank` on, or a whole difference.
   struct Part {

@@ -206,9 +206,10 @@ TEST_F(LoraJob, TwoOfOneNameInTwoFoldersAreToldApart) {
 TEST_F(LoraJob, ScalesAreOfTheWholeScheduleAndNoneIsLeftOver) {
   const std::string path = write_lora("style_high_noise.safetensors", 1);
   const ModelParts parts = find_parts(request(Task::T2V, kNano));
-  Request cut = parse(Task::V2V,
-                      {{"prompt", "x"}, {"seed", 1}, {"video_url", "input"}, {"strength", 0.9}, {"preset", "lightning8-3phase"}},
-                      {.need_model = false, .check_files = false});
+  Request cut =
+      parse(Task::V2V,
+            {{"prompt", "x"}, {"seed", 1}, {"video_url", "input"}, {"strength", 0.9}, {"preset", "lightning8-3phase"}},
+            {.need_model = false, .check_files = false});
   cut.loras = {lora(path, "", {0, 1, 2, 3})};
   const Schedule schedule = make_schedule(cut);
   const StepAdapters adapters = Loras(cut, parts).in_steps(cut);
@@ -222,7 +223,8 @@ TEST_F(LoraJob, ScalesAreOfTheWholeScheduleAndNoneIsLeftOver) {
     Loras(cut, parts);
     ADD_FAILURE();
   } catch (const InvalidRequest& invalid) {
-    EXPECT_NE(std::string(invalid.what()).find("no more scales than the high-noise expert makes steps (4)"), std::string::npos)
+    EXPECT_NE(std::string(invalid.what()).find("no more scales than the high-noise expert makes steps (4)"),
+              std::string::npos)
         << invalid.what();
   }
 }
@@ -239,9 +241,11 @@ TEST_F(LoraJob, AFileForTwoExpertsIsSplitByItsPrefixes) {
   const std::string high = write_lora("a_high.safetensors", 1, rename("transformer.")),
                     low = write_lora("a_low.safetensors", 2, rename("transformer_2."));
   for (const std::string& path : {high, low})
-    for (const auto& [key, tensor] : Checkpoint::open(path).tensors()) all[key] = Checkpoint::open(path).map(key).clone();
+    for (const auto& [key, tensor] : Checkpoint::open(path).tensors())
+      all[key] = Checkpoint::open(path).map(key).clone();
   write_safetensors(folder_ / "pair.safetensors", all);
-  EXPECT_TRUE(rendered(with({lora((folder_ / "pair.safetensors").string())})) == rendered(with({lora(high), lora(low)})));
+  EXPECT_TRUE(rendered(with({lora((folder_ / "pair.safetensors").string())})) ==
+              rendered(with({lora(high), lora(low)})));
 }
 
 TEST_F(LoraJob, WhatIsAppliedIsToldInOneLine) {

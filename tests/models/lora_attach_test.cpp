@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "models/layers.h"
-#include "models/weights/format/safetensors.h"
 #include "models/weights/branch.h"
+#include "models/weights/format/safetensors.h"
 #include "tests/coded_checkpoint.h"
 #include "tests/support.h"
 

@@ -135,7 +135,8 @@ TEST_F(Lora, DiffusersSaysAlphaInItsMetadata) {
 }
 
 TEST_F(Lora, EachPartOfAPipelineHasItsOwnAlpha) {
-  const std::string json = R"({"text_encoder.lora_alpha": 64, "text_encoder.use_rslora": true, "transformer.lora_alpha": 8,
+  const std::string json =
+      R"({"text_encoder.lora_alpha": 64, "text_encoder.use_rslora": true, "transformer.lora_alpha": 8,
                                "transformer_2.lora_alpha": 2, "transformer_2.alpha_pattern": {"attn1.to_k": 1},
                                "vae.lora_alpha": 5})";
   const auto scale = [&](const std::string& module) {
@@ -220,7 +221,8 @@ TEST_F(Lora, LoKrOfAConvolutionHasTheKernelOfItsSecondFactor) {
   const File file = open({{"patch_embedding.lokr_w1", w1}, {"patch_embedding.lokr_w2", w2}});
   const at::Tensor want = at::kron(w1.view({2, 2, 1, 1, 1}).to(at::kDouble), w2.to(at::kDouble)).to(at::kFloat);
   EXPECT_TRUE(file.delta(file.differences()[0], 1).equal(want));
-  EXPECT_NE(refusal({{"patch_embedding.lokr_w1", random({2, 2, 1, 2, 2})}, {"patch_embedding.lokr_w2", random({2, 1})}}), "");
+  EXPECT_NE(
+      refusal({{"patch_embedding.lokr_w1", random({2, 2, 1, 2, 2})}, {"patch_embedding.lokr_w2", random({2, 1})}}), "");
 }
 
 TEST_F(Lora, FactorsOfOneByteAreAdded) {
@@ -299,12 +301,14 @@ TEST_F(Lora, WhatCannotBeAppliedIsRefusedInOneLine) {
   expect(with(two, "blocks.0.self_attn.q.lora_mid.weight", random({2, 2})), "core of a convolution");
   expect(with(two, "diffusion_model.blocks.0.self_attn.q.lora_down.weight", random({2, 4})), "says the same as");
   expect(with(two, "blocks.0.self_attn.q.diff", random({6, 4})), "a second time");
-  expect(with(two, "blocks.0.self_attn.q.dora_scale", random({5, 1})), "a magnitude for each row [6, 1] or column [1, 4]");
+  expect(with(two, "blocks.0.self_attn.q.dora_scale", random({5, 1})),
+         "a magnitude for each row [6, 1] or column [1, 4]");
   expect(with(two, "blocks.0.self_attn.q.dora_scale", random({4, 1})), "a magnitude for each row");
   expect(with(two, up, random({6, 2, 3})), "must be of rank 2");
   expect({{"diffusion_model.blocks.0.cross_attn.k_img.diff", random({2, 2})}}, "changes nothing in this model");
   expect(pair("transformer.single_transformer_blocks.0.attn.to_q"), "is one of another network: Flux");
-  expect({{"patch_embedding.diff", random({5120, 36, 1, 2, 2})}}, "must change a tensor [4, 2, 1, 2, 2], is for one [5120, 36, 1, 2, 2]");
+  expect({{"patch_embedding.diff", random({5120, 36, 1, 2, 2})}},
+         "must change a tensor [4, 2, 1, 2, 2], is for one [5120, 36, 1, 2, 2]");
   expect(with(two, alpha, at::tensor(1e300, at::kDouble)), "whose scale is a float32");
   expect(with(two, down, at::zeros({2, 4}, at::kInt)), "must be a matrix of floats");
 }
@@ -329,7 +333,9 @@ TEST_F(Lora, MergingByRowsIsMergingAtOnce) {
     for (const Difference& difference : file.differences()) {
       const at::Tensor base = checkpoint.map(difference.tensor).to(at::kFloat);
       const at::Tensor want = file.merged(base, difference, 0.7);
-      const RowSource rows = [&](int64_t first, int64_t count) { return base.narrow(0, first, count).reshape({count, -1}); };
+      const RowSource rows = [&](int64_t first, int64_t count) {
+        return base.narrow(0, first, count).reshape({count, -1});
+      };
       for (const bool exact : {true, false}) {
         const RowMerge merge(file, difference, 0.7, exact, rows);
         std::vector<at::Tensor> parts;
@@ -386,7 +392,8 @@ TEST_F(Lora, ADescriptionTellsWhatItIsFor) {
   EXPECT_EQ(found.target, "Wan 2.2 TI2V-5B transformer");
   EXPECT_FALSE(found.applies);
   EXPECT_EQ(found.dialect, "diffusers");
-  EXPECT_NE(describe(pair("transformer.single_transformer_blocks.0.attn.to_q")).target.find("(Flux)"), std::string::npos);
+  EXPECT_NE(describe(pair("transformer.single_transformer_blocks.0.attn.to_q")).target.find("(Flux)"),
+            std::string::npos);
   EXPECT_EQ(describe(pair("something.else")).target, "a network that is not known");
   EXPECT_EQ(describe(pair("lora_unet_blocks_0_self_attn_q", 2, 100, 100)).target,
             "Wan transformer of no published size (100 wide)");

@@ -4,9 +4,9 @@
 #include <filesystem>
 
 #include "models/files/scratch_folder.h"
+#include "models/weights/branch.h"
 #include "models/weights/format/safetensors.h"
 #include "models/weights/lora/attach.h"
-#include "models/weights/branch.h"
 #include "tools/bench/ops.h"
 
 namespace wan::bench {

@@ -72,7 +72,8 @@ std::vector<Note> notes_of(const Request& request) {
   std::vector<Note> notes = preset_notes(request);
   const Preset& preset = *find_preset(request.preset);
   if (preset.few_steps())
-    notes.push_back({"preset", std::string(preset.name) + " is for distilled models: checkpoints that are, or " + preset.loras});
+    notes.push_back(
+        {"preset", std::string(preset.name) + " is for distilled models: checkpoints that are, or " + preset.loras});
   return notes;
 }
 
@@ -93,7 +94,8 @@ std::string dry_run_text(const Request& request) {
   if (request.task != Task::S2V) text += ", boundary " + number_text(request.boundary);
   if (find_preset(request.preset)->few_steps()) text += ", preset " + request.preset;
   const LoraScales scales(request);
-  text += std::string("\n\n step        t     sigma  expert  guidance") + (request.loras.empty() ? "" : "  lora") + "\n";
+  text +=
+      std::string("\n\n step        t     sigma  expert  guidance") + (request.loras.empty() ? "" : "  lora") + "\n";
   for (const Step& step : make_schedule(request)) {
     text += line("%5ld %8s  %8.6f  %-6s  %8s", long(step.index), time_text(step.t).c_str(), double(step.sigma),
                  expert(request, step), number_text(step.guidance).c_str());
@@ -101,7 +103,8 @@ std::string dry_run_text(const Request& request) {
   }
   const auto is_by_name = [](const Lora& lora) { return lora.transformer.empty(); };
   if (request.task != Task::S2V && std::any_of(request.loras.begin(), request.loras.end(), is_by_name))
-    text += "\nlora: a file without @ is for one expert by its name, and has its scale in the steps of that one alone\n";
+    text +=
+        "\nlora: a file without @ is for one expert by its name, and has its scale in the steps of that one alone\n";
   for (const Note& note : notes_of(request))
     text += "\n" + note.subject + ": " + note.text + (note.change.empty() ? "" : "; " + note.change);
   return text + (text.ends_with("\n") ? "" : "\n");

@@ -34,18 +34,22 @@ std::vector<Lora> read_merges(const std::vector<std::string>& words) {
   for (const Lora& lora : loras) {
     check_lora_file(kFlag, lora.path);
     if (lora.scales.size() != 1 || lora.scales[0] == 0)
-      throw InvalidRequest(kFlag, "must have one scale that is not 0, as FILE:0.5; scales for runs of steps go with --lora");
+      throw InvalidRequest(kFlag,
+                           "must have one scale that is not 0, as FILE:0.5; scales for runs of steps go with --lora");
     if (!lora.transformer.empty())
-      throw InvalidRequest(kFlag, "must be FILE or FILE:SCALE, got @" + lora.transformer + ": IN is the one network it is for");
+      throw InvalidRequest(
+          kFlag, "must be FILE or FILE:SCALE, got @" + lora.transformer + ": IN is the one network it is for");
     std::error_code ignored;
     for (const Lora* other = loras.data(); other != &lora; ++other)
       if (fs::equivalent(other->path, lora.path, ignored))
-        throw InvalidRequest(kFlag, "must name each file once, has " + shown_path(lora.path) + " twice; give it one scale");
+        throw InvalidRequest(kFlag,
+                             "must name each file once, has " + shown_path(lora.path) + " twice; give it one scale");
   }
   return loras;
 }
 
-MergedLoras::MergedLoras(const std::vector<Lora>& loras, const Checkpoint& base, const fs::path& path, bool lax, Notes& notes)
+MergedLoras::MergedLoras(const std::vector<Lora>& loras, const Checkpoint& base, const fs::path& path, bool lax,
+                         Notes& notes)
     : loras_(loras) {
   const std::string expert = level_text(path);
   for (const Lora& lora : loras_) {
@@ -54,8 +58,9 @@ MergedLoras::MergedLoras(const std::vector<Lora>& loras, const Checkpoint& base,
     files_.push_back(lora::File::open(lora.path, base.tensors(), {.lax = lax, .half = half}));
     const std::string level = level_text(lora.path);
     if (!expert.empty() && !level.empty() && level != expert)
-      notes.add({kFlag, shown_text(name_of(lora)) + " is for the " + level + "-noise expert by its name, and IN is the " + expert +
-                            "-noise one",
+      notes.add({kFlag,
+                 shown_text(name_of(lora)) + " is for the " + level + "-noise expert by its name, and IN is the " +
+                     expert + "-noise one",
                  "name the " + expert + "-noise LoRA"});
     note_alpha(files_.back(), name_of(lora), kFlag, notes);
     IdentityCache cache;
@@ -64,7 +69,8 @@ MergedLoras::MergedLoras(const std::vector<Lora>& loras, const Checkpoint& base,
 }
 
 void MergedLoras::tell(const Log& log) const {
-  for (size_t i = 0; i < files_.size(); ++i) log("lora", lora_fields(files_[i], name_of(loras_[i]), "IN", loras_[i].scales));
+  for (size_t i = 0; i < files_.size(); ++i)
+    log("lora", lora_fields(files_[i], name_of(loras_[i]), "IN", loras_[i].scales));
 }
 
 std::vector<convert::Merge> MergedLoras::merges() const {

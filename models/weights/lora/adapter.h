@@ -13,15 +13,15 @@ namespace wan::lora {
 /// The one number of a tensor of any float or integer type, from the mapped file; nothing for another tensor.
 std::optional<double> read_number(const StoredTensor& stored);
 
-/// `__metadata__.lora_adapter_metadata` of a file: what it says of each part of a pipeline ("transformer", "transformer_2",
-/// "text_encoder").
+/// `__metadata__.lora_adapter_metadata` of a file: what it says of each part of a pipeline ("transformer",
+/// "transformer_2", "text_encoder").
 class AdapterMetadata {
  public:
   /// Empty where the file has none. Throws ModelError naming `label` for metadata that is broken.
   static AdapterMetadata of(const std::map<std::string, std::string>& metadata, const std::string& label);
 
-  /// What it says of a module by its spelling in the file: of the part that the spelling begins with; a spelling without a
-  /// part is one of the transformer.
+  /// What it says of a module by its spelling in the file: of the part that the spelling begins with; a spelling
+  /// without a part is one of the transformer.
   struct Scaling {
     std::optional<double> alpha;
     bool rank_stabilised = false;  // the scale is alpha / sqrt(rank)

@@ -147,7 +147,8 @@ at::Tensor merged(const Checkpoint& base, const wan::Part& part, const Weight& w
   for (const Change& change : *changes)
     naming(change, [&] {
       const auto& [file, difference, strength] = change;
-      sum += difference->dora ? file->merged(values, *difference, strength) - values : file->scaled(*difference, strength);
+      sum +=
+          difference->dora ? file->merged(values, *difference, strength) - values : file->scaled(*difference, strength);
     });
   return sum.to(at::kFloat);
 }

@@ -21,10 +21,11 @@ struct Adapter {
 };
 
 /// Puts all of them on the weights, in place of those that were there; a strength of 0 changes nothing. What several
-/// change is changed by the sum of their differences, so that their order does not matter beyond rounding; DoRA's difference is that from the base.
-/// `base`: the checkpoint of the network, from which the values come that DoRA and other values are made from. The weights
-/// must be those of the network that the files were opened for. Throws ModelError for factors that are not finite; then
-/// all are taken away. `check` is called before each weight and may throw, with the same end.
+/// change is changed by the sum of their differences, so that their order does not matter beyond rounding; DoRA's
+/// difference is that from the base. `base`: the checkpoint of the network, from which the values come that DoRA and
+/// other values are made from. The weights must be those of the network that the files were opened for. Throws
+/// ModelError for factors that are not finite; then all are taken away. `check` is called before each weight and may
+/// throw, with the same end.
 void attach(std::span<Weight> weights, const std::vector<Adapter>& adapters, const Checkpoint& base,
             const std::function<void()>& check = {});
 

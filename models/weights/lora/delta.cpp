@@ -1,4 +1,5 @@
-// The arithmetic of differences: in float64, rounded once, so that float32 results are exact whatever the order of sums.
+// The arithmetic of differences: in float64, rounded once, so that float32 results are exact whatever the order of
+// sums.
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -17,8 +18,8 @@ at::Tensor as_matrix(const at::Tensor& factor) {
   return factor.flatten(1);
 }
 
-/// The sum decides where it is finite, since a NaN or an infinity would be in it; else each value does. libtorch has neither
-/// for floats of one byte.
+/// The sum decides where it is finite, since a NaN or an infinity would be in it; else each value does. libtorch has
+/// neither for floats of one byte.
 bool is_finite(const at::Tensor& stored) {
   const at::Tensor values = stored.element_size() == 1 ? stored.to(at::kFloat) : stored;
   return std::isfinite(values.sum(at::kFloat).item<float>()) || values.isfinite().all().item<bool>();

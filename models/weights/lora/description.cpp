@@ -64,19 +64,21 @@ StoredTensors network_of(const Architecture& sizes) {
   return tensors;
 }
 
-/// One of no published size, whose width is that of the first linear of an attention that the file has factors of; nothing where it has
-/// none.
+/// One of no published size, whose width is that of the first linear of an attention that the file has factors of;
+/// nothing where it has none.
 std::optional<Architecture> unpublished(const SortedKeys& keys, const StoredTensors& tensors) {
   Architecture sizes{"", true, 0, 0, 40, 16};
   for (const auto& [module, at] : keys.modules) {
     const auto size = [&](Part part, size_t axis) -> int64_t {
       const auto key = at.keys.find(part);
-      return key == at.keys.end() || tensors.at(key->second).shape.size() != 2 ? 0 : tensors.at(key->second).shape[axis];
+      return key == at.keys.end() || tensors.at(key->second).shape.size() != 2 ? 0
+                                                                               : tensors.at(key->second).shape[axis];
     };
     if (sizes.width == 0 && module.find("_attn.") != module.npos)
       sizes.width = std::max({size(Part::Down, 1), size(Part::W1B, 1), size(Part::Hada1B, 1), size(Part::Diff, 1)});
     if (module.ends_with(".ffn.0"))
-      sizes.feed_forward = std::max({sizes.feed_forward, size(Part::Up, 0), size(Part::Hada1A, 0), size(Part::Diff, 0)});
+      sizes.feed_forward =
+          std::max({sizes.feed_forward, size(Part::Up, 0), size(Part::Hada1A, 0), size(Part::Diff, 0)});
   }
   if (sizes.width == 0) return std::nullopt;
   sizes.name = "Wan transformer of no published size (" + std::to_string(sizes.width) + " wide)";

@@ -28,7 +28,8 @@ bool is_full(Part part) {
 /// Makes the differences of one file.
 class Maker {
  public:
-  Maker(const StoredTensors& tensors, const StoredTensors& network, const AdapterMetadata& adapter, const std::string& label)
+  Maker(const StoredTensors& tensors, const StoredTensors& network, const AdapterMetadata& adapter,
+        const std::string& label)
       : tensors_(tensors), network_(network), adapter_(adapter), label_(label) {}
 
   std::vector<Difference> make(const SortedKeys& keys) {
@@ -227,8 +228,9 @@ class Maker {
 
 }  // namespace
 
-std::vector<Difference> make_differences(const SortedKeys& keys, const StoredTensors& tensors, const StoredTensors& network,
-                                         const AdapterMetadata& adapter, const std::string& label) {
+std::vector<Difference> make_differences(const SortedKeys& keys, const StoredTensors& tensors,
+                                         const StoredTensors& network, const AdapterMetadata& adapter,
+                                         const std::string& label) {
   return Maker(tensors, network, adapter, label).make(keys);
 }
 

@@ -56,8 +56,9 @@ File File::open(const std::filesystem::path& path, const StoredTensors& network,
   if (options.half)
     all = half_of(std::move(all), *options.half);
   else if (halves_of(all).both())
-    throw ModelError(path.string(), "must be for one expert, has parts for both (transformer. and transformer_2.); give "
-                                    "it to a network whose name says high or low");
+    throw ModelError(path.string(),
+                     "must be for one expert, has parts for both (transformer. and transformer_2.); give "
+                     "it to a network whose name says high or low");
   file.checkpoint_ = Checkpoint::names_only(std::move(all), path.string());
   if (format_of(*mapped) == &kSafetensors) file.metadata_ = read_safetensors_metadata(mapped);
   const StoredTensors& tensors = file.checkpoint_.tensors();

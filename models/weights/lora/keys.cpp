@@ -51,13 +51,13 @@ SortedKeys sort_keys(const StoredTensors& tensors, const StoredTensors& network,
       continue;
     }
     if (split->part == Part::Replacement)
-      throw ModelError(label + ": " + printable(key),
-                       "replaces a weight instead of adding to it, which is not supported; use a LoRA without set_weight");
-    ModuleKeys& at = sorted.modules[found->module];
-    if (!at.keys.emplace(found->part, key).second)
       throw ModelError(
           label + ": " + printable(key),
-          "says the same as " + printable(at.keys.at(found->part)) + "; use a file that names each module once");
+          "replaces a weight instead of adding to it, which is not supported; use a LoRA without set_weight");
+    ModuleKeys& at = sorted.modules[found->module];
+    if (!at.keys.emplace(found->part, key).second)
+      throw ModelError(label + ": " + printable(key), "says the same as " + printable(at.keys.at(found->part)) +
+                                                          "; use a file that names each module once");
     at.spelled = split->module;
     ++spellings[std::string(spelling(split->module))];
   }
@@ -72,8 +72,8 @@ void check_keys(const SortedKeys& keys, bool lax, const std::string& label) {
                      "must change the transformer, changes a text encoder alone; this program has no use for it");
   const std::string_view family = family_of(keys.unknown);
   if (keys.modules.empty() && !keys.unknown.empty() && !family.empty())
-    throw ModelError(label, "must be a LoRA of a Wan 2.2 transformer, is one of another network: " + std::string(family) +
-                                " (" + some(keys.unknown) + ")");
+    throw ModelError(label, "must be a LoRA of a Wan 2.2 transformer, is one of another network: " +
+                                std::string(family) + " (" + some(keys.unknown) + ")");
   if (keys.modules.empty() && keys.exempt.empty())
     throw ModelError(label, "must be a LoRA of a Wan 2.2 transformer, has no key of one (" + some(keys.unknown) +
                                 "); is it a checkpoint, or a LoRA of another network?");

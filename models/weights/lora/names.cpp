@@ -186,7 +186,8 @@ std::optional<Modules::Found> Modules::find(const Key& key) const {
 std::string_view spelling(std::string_view module) {
   for (std::string_view prefix : kFlatPrefixes)
     if (module.starts_with(prefix)) return "flattened";
-  for (std::string_view word : {".attn1.", ".attn2.", "condition_embedder.", ".ffn.net.", "proj_out", "scale_shift_table"})
+  for (std::string_view word :
+       {".attn1.", ".attn2.", "condition_embedder.", ".ffn.net.", "proj_out", "scale_shift_table"})
     if (module.find(word) != std::string_view::npos) return "diffusers";
   return "official";
 }

@@ -43,16 +43,16 @@ struct Key {
 /// Nothing for an ending that no dialect has.
 std::optional<Key> split(std::string_view key);
 
-/// The modules of one network under every spelling that LoRA files use: with the prefix of a program, official or diffusers,
-/// with dots or flattened to underscores.
+/// The modules of one network under every spelling that LoRA files use: with the prefix of a program, official or
+/// diffusers, with dots or flattened to underscores.
 class Modules {
  public:
   /// `network`: tensors by the names of the official release, of which shapes and names count.
   explicit Modules(const StoredTensors& network);
 
-  /// Where a key belongs: the official name of its module ("blocks.0.self_attn.q"), of a modulation that of the block or
-  /// the head that it is of; and its part, DiffPlain for the difference of a modulation that is spelled as a tensor
-  /// ("blocks.0.scale_shift_table.diff"). Nothing for what the network does not have.
+  /// Where a key belongs: the official name of its module ("blocks.0.self_attn.q"), of a modulation that of the block
+  /// or the head that it is of; and its part, DiffPlain for the difference of a modulation that is spelled as a
+  /// tensor ("blocks.0.scale_shift_table.diff"). Nothing for what the network does not have.
   struct Found {
     std::string module;
     Part part;

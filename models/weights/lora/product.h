@@ -10,7 +10,8 @@
 
 namespace wan::lora {
 
-/// Kernels of convolutions count as matrices: what comes behind the first axis of a factor or of the tensor is its columns.
+/// Kernels of convolutions count as matrices: what comes behind the first axis of a factor or of the tensor is its
+/// columns.
 class Product {
  public:
   /// Reads the factors and computes in `dtype`. Throws ModelError for a factor that is not finite.

@@ -42,7 +42,8 @@ RowMerge::RowMerge(const File& file, const Difference& difference, double streng
 at::Tensor RowMerge::sum(const at::Tensor& rows, int64_t first) const {
   const double scale = strength_ * difference_.scale;
   if (dtype_ == at::kFloat && difference_.kind == Kind::LowRank)  // in one pass: rows + scale * up down
-    return at::addmm(rows, product_.matrix(Part::Up).narrow(0, first, rows.size(0)), product_.matrix(Part::Down), 1, scale);
+    return at::addmm(rows, product_.matrix(Part::Up).narrow(0, first, rows.size(0)), product_.matrix(Part::Down), 1,
+                     scale);
   return rows.to(dtype_) + product_.rows(first, rows.size(0)).reshape(rows.sizes()).mul(scale);
 }
 

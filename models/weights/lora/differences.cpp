@@ -5,15 +5,10 @@
 #include <set>
 
 #include "models/files/error.h"
+#include "models/weights/shape_text.h"
 
 namespace wan::lora {
 namespace {
-
-std::string text(const std::vector<int64_t>& shape) {
-  std::string out = "[";
-  for (size_t i = 0; i < shape.size(); ++i) out += (i ? ", " : "") + std::to_string(shape[i]);
-  return out + "]";
-}
 
 int64_t product_of(const std::vector<int64_t>& shape, size_t first) {
   int64_t product = 1;
@@ -68,8 +63,8 @@ class Maker {
   }
 
   static std::string misfit_of(const std::vector<int64_t>& wanted, const std::vector<int64_t>& got) {
-    return "must change a tensor " + text(wanted) + ", is for one " + text(got) + "; it was made for another network" +
-           hint(wanted, got);
+    return "must change a tensor " + shape_text(wanted) + ", is for one " + shape_text(got) +
+           "; it was made for another network" + hint(wanted, got);
   }
 
   /// What sizes tell of the two networks.
@@ -111,31 +106,29 @@ class Maker {
     add(std::move(made), first);
   }
 
+  /// A kind by its factors, each alternative of them whole.
   Kind kind_of(const std::map<Part, std::string>& factors, const std::string& key) const {
-    const auto has = [&](Part part) { return factors.contains(part); };
-    const bool low = has(Part::Down) || has(Part::Up);
-    const bool hada = has(Part::Hada1A) || has(Part::Hada1B) || has(Part::Hada2A) || has(Part::Hada2B);
-    const bool first = has(Part::W1) || (has(Part::W1A) && has(Part::W1B));
-    const bool second = has(Part::W2) || (has(Part::W2A) && has(Part::W2B));
-    const size_t wanted = (low    ? 2
-                           : hada ? 4
-                                  : size_t(has(Part::W1) ? 1 : 2) + (has(Part::W2) ? 1 : 2)) +
-                          size_t(has(Part::DoraScale));
-    const bool whole = low    ? has(Part::Down) && has(Part::Up)
-                       : hada ? has(Part::Hada1A) && has(Part::Hada1B) && has(Part::Hada2A) && has(Part::Hada2B)
-                              : first && second;
-    if (!whole || factors.size() != wanted)
-      refuse(key,
-             "must come with the other factors of its module, and with no more; the file is incomplete, download it "
-             "again");
-    return low ? Kind::LowRank : hada ? Kind::Hadamard : Kind::Kronecker;
+    using enum Part;
+    static const std::pair<Kind, std::set<Part>> kKinds[] = {
+        {Kind::LowRank, {Down, Up}},       {Kind::Hadamard, {Hada1A, Hada1B, Hada2A, Hada2B}},
+        {Kind::Kronecker, {W1, W2}},       {Kind::Kronecker, {W1, W2A, W2B}},
+        {Kind::Kronecker, {W1A, W1B, W2}}, {Kind::Kronecker, {W1A, W1B, W2A, W2B}},
+    };
+    std::set<Part> has;
+    for (const auto& [part, name] : factors)
+      if (part != DoraScale) has.insert(part);
+    for (const auto& [kind, wanted] : kKinds)
+      if (has == wanted) return kind;
+    refuse(
+        key,
+        "must come with the other factors of its module, and with no more; the file is incomplete, download it again");
   }
 
   const std::vector<int64_t>& shape(const Difference& made, Part part) const {
     const std::string& key = made.factors.at(part);
     const StoredTensor& factor = tensors_.at(key);
     if (factor.shape.size() < 2 || !at::isFloatingType(factor.dtype))
-      refuse(key, "must be a matrix of floats, is " + text(factor.shape));
+      refuse(key, "must be a matrix of floats, is " + shape_text(factor.shape));
     return factor.shape;
   }
 
@@ -145,7 +138,7 @@ class Maker {
     if (rank == 0) refuse(made.factors.at(right), "has a rank of 0; do not use this file");
     const std::vector<int64_t>& rows = shape(made, left);
     if (rows[1] != rank || product_of(rows, 2) != 1)
-      refuse(made.factors.at(left), "must be of rank " + std::to_string(rank) + ", is " + text(rows));
+      refuse(made.factors.at(left), "must be of rank " + std::to_string(rank) + ", is " + shape_text(rows));
     return rank;
   }
 
@@ -178,7 +171,7 @@ class Maker {
       got = {first[0] * second[0], first[1] * second[1]};
       // The kernel of a convolution is that of the second factor alone.
       if (made.factors.contains(Part::W1) && product_of(shape(made, Part::W1), 2) != 1)
-        refuse(made.factors.at(Part::W1), "must be a matrix, is " + text(shape(made, Part::W1)));
+        refuse(made.factors.at(Part::W1), "must be a matrix, is " + shape_text(shape(made, Part::W1)));
     }
     const std::vector<int64_t> wanted = {target[0], product_of(target, 1)};
     if (got != wanted) refuse(key, misfit_of(target, got));
@@ -188,7 +181,7 @@ class Maker {
     const bool of_rows = !shape.empty() && shape[0] == wanted[0] && product_of(shape, 1) == 1;
     if (!of_rows && (shape.size() < 2 || shape[0] != 1 || product_of(shape, 1) != wanted[1]))
       refuse(magnitudes, "must have a magnitude for each row [" + std::to_string(wanted[0]) + ", 1] or column [1, " +
-                             std::to_string(wanted[1]) + "] of " + text(wanted) + ", is " + text(shape));
+                             std::to_string(wanted[1]) + "] of " + shape_text(wanted) + ", is " + shape_text(shape));
     made.dora_by_rows = of_rows;
   }
 
@@ -199,7 +192,7 @@ class Maker {
     made.alpha = said.alpha;
     if (const auto key = at.keys.find(Part::Alpha); key != at.keys.end()) {
       const StoredTensor& stored = tensors_.at(key->second);
-      if (stored.elements() != 1) refuse(key->second, "must be one number, is " + text(stored.shape));
+      if (stored.elements() != 1) refuse(key->second, "must be one number, is " + shape_text(stored.shape));
       made.alpha = read_number(stored);
       if (!made.alpha) refuse(key->second, "must be one number in a plain type; do not use this file");
     }

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "kernels/norm/norm.h"
 #include "kernels/op/check.h"
 #include "models/weights/scope.h"
@@ -62,7 +64,7 @@ std::vector<Tensor> MergedLinear::operator()(const Operand& x) const {
 }
 
 bool MergedLinear::takes_codes() const {
-  return parts[0].weight.takes_codes();
+  return std::all_of(parts.begin(), parts.end(), [](const Linear& part) { return part.weight.takes_codes(); });
 }
 
 Mlp::Mlp(const Scope& at, int64_t in, int64_t hidden, int64_t out, Activation activation, at::ScalarType compute,

@@ -7,9 +7,10 @@
 
 namespace wan {
 
-/// Notes what a preset for few steps is not given as it says; that nothing distilled is there for it; and of a distilled
-/// checkpoint or LoRA (engine/residency/distilled.h) the settings that it was not made for: more than 8 steps, or guidance
-/// above 1.
+/// Notes what a preset for few steps is not given as it says; that nothing distilled is there for it; and of a
+/// distilled checkpoint or LoRA (engine/residency/distilled.h) the settings that it was not made for: more than 8
+/// steps, guidance above 1, another solver than euler and step_distill, and of 4 steps other noise levels or a step
+/// on the other expert.
 void note_few_steps(const Request& request, const ModelParts& parts, Notes& notes);
 
 }  // namespace wan

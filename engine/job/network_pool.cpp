@@ -84,8 +84,10 @@ std::shared_ptr<const UsedLoras> NetworkPool::loras_of(const Request& request, c
   UsedLoras used{Loras(request, parts), {}, {}};
   IdentityCache cache;
   used.parts.loras = parts.loras;
-  used.files = identify(used.parts.files(), cache);
-  remember(used.parts, used.files);
+  std::vector<PartFile> files = parts.files();
+  std::erase_if(files, [](const PartFile& file) { return file.part != kLoraPart; });
+  used.files = identify(files, cache);
+  remember(used.parts, files, used.files);
   check_unchanged(used.parts, kLoraPart);
   used.loras.check_finite();
   used.loras.tell(log_);

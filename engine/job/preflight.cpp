@@ -97,8 +97,9 @@ Fit Preflight::memory(const Request& request, const Group& group, const Placemen
   const Extent extent = largest_extent(request);
   const Schedule schedule = make_schedule(request);
   const bool switches = schedule.first_low() > 0 && schedule.first_low() < schedule.size();
+  const nlohmann::json loras = {request.loras, request.lora_lax};
   const auto key = std::tuple(&group, request.task, extent.frames, extent.height, extent.width, switches,
-                              nlohmann::json(request.loras).dump());
+                              loras.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   const auto known = memory_.find(key);
   if (known != memory_.end()) return known->second;
   ModelParts parts = group.parts;

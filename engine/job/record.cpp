@@ -7,6 +7,7 @@
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/version.h"
+#include "engine/residency/short_names.h"
 #include "models/files/json.h"
 
 namespace wan {
@@ -17,17 +18,25 @@ std::string word(at::Device device) {
   return device.is_cuda() ? "cuda" : "cpu";
 }
 
+/// Of LoRAs, which replay looks for by these names: two of one name have that of their folder, too.
+void store_names(nlohmann::ordered_json& loras, Metadata level) {
+  std::vector<std::filesystem::path> paths;
+  for (const auto& lora : loras) paths.emplace_back(lora["path"].get<std::string>());
+  const std::vector<std::string> names = short_names(paths);
+  for (size_t i = 0; i < paths.size(); ++i)
+    if (level == Metadata::Minimal)
+      loras[i].erase("path");
+    else
+      loras[i]["path"] = names[i];
+}
+
 /// A file goes to other people: it names folders and inputs, and says nothing about where they lie.
 nlohmann::ordered_json stored_request(const Request& request, Metadata level) {
   nlohmann::ordered_json json = to_json(request);
   for (const Parameter& parameter : parameters()) {
     if (!json.contains(parameter.name)) continue;
     if (parameter.repeated) {
-      for (auto& lora : json[parameter.name])
-        if (level == Metadata::Minimal)
-          lora.erase("path");
-        else
-          lora["path"] = stored_name(lora["path"]);
+      store_names(json[parameter.name], level);
       continue;
     }
     const bool folder = parameter.path && !parameter.media,

@@ -23,7 +23,9 @@ bool is_header_digest(const FileIdentity& file) {
 
 /// The file of that name; else one of the same part with the same content. Records of older versions know no parts.
 const FileIdentity* same_file(const std::vector<FileIdentity>& files, const FileIdentity& wanted) {
-  const auto is_named = [&](const FileIdentity& file) { return file.name == wanted.name; };
+  const auto is_named = [&](const FileIdentity& file) {
+    return file.name == wanted.name && (file.part == wanted.part || file.part.empty() || wanted.part.empty());
+  };
   const auto is_equal = [&](const FileIdentity& file) {
     return !file.part.empty() && file.part == wanted.part && file.digest == wanted.digest && file.size == wanted.size;
   };

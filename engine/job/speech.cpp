@@ -102,7 +102,7 @@ class SpeechJob {
     bool guided = request_.guidance_scale > 1;
     check_unchanged(loras_.parts, kLoraPart);
     guidance_.emplace(networks_, positive, guided ? text(request_.negative_prompt) : at::Tensor(),
-                      loras_.loras.in_steps(schedule_));
+                      loras_.loras.in_steps(request_));
     at::Tensor pixels = picture.permute({2, 0, 1}).unsqueeze(1).to(at::kFloat).div_(255).mul_(2).sub_(1);
     reference_ = encode(pixels);
     pose_ = pose;

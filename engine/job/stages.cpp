@@ -15,6 +15,7 @@
 #include "engine/residency/needs.h"
 #include "engine/residency/unchanged.h"
 #include "engine/sampling/denoise.h"
+#include "models/files/error.h"
 
 namespace wan {
 
@@ -22,6 +23,20 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+
+/// Makes steps of a job; what is said of NaN names its LoRAs.
+template <typename Work>
+void naming_loras(const Job& job, const Work& work) {
+  try {
+    work();
+  } catch (const NotFinite& error) {
+    std::vector<std::string> names;
+    for (const FileIdentity& file : job.loras->files) names.push_back(shown_text(file.name, 120));
+    if (names.empty()) throw;
+    throw NotFinite(std::string(error.what()) + "; or a LoRA does not fit (" + either(names, " and ") +
+                    "): try lower scales, or without --lora");
+  }
+}
 
 void log_job(const Job& job, const Log& log) {
   log("job", {{"task", task_name(job.request.task)},
@@ -247,8 +262,8 @@ void Stages::sample(Job& job, int64_t end) {
   const bool switches = is_last_of_phase && end == first_low && first_low > 0 && first_low < schedule.size();
   check_unchanged(job.loras->parts, kLoraPart);
   Guidance guidance(networks_.of(job), encoded.conditioning, switches ? &schedule[first_low - 1] : nullptr,
-                    job.loras->loras.in_steps(schedule));
-  denoise_and_save(state, schedule, end, std::ref(guidance), run_of(job), save);
+                    job.loras->loras.in_steps(job.request));
+  naming_loras(job, [&] { denoise_and_save(state, schedule, end, std::ref(guidance), run_of(job), save); });
   if (end < schedule.size()) return save(state);
   check_not_rewritten(job.group->parts);
   check_not_rewritten(job.loras->parts);
@@ -280,7 +295,7 @@ void Stages::decode(Job& job) {
 void Stages::speak(Job& job) {
   const InputFiles files = fetch(job);
   try {
-    wan::speak(networks_.of(job), job, files, files_.clips(job), run_of(job));
+    naming_loras(job, [&] { wan::speak(networks_.of(job), job, files, files_.clips(job), run_of(job)); });
   } catch (const InvalidRequest&) {
     files_.drop_copies(job);
     throw;

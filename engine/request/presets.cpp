@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "engine/base/text.h"
+#include "engine/request/lora_scales.h"
 #include "engine/request/params.h"
 
 namespace wan {
@@ -24,8 +25,6 @@ const char* const kSpeechNegative =
     "画面模糊，最差质量，画面模糊，细节模糊不清，情绪激动剧烈，手快速抖动，字幕，丑陋的，残缺的，多余的手指，画得不好的"
     "手部，"
     "画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走";
-
-const char* const kNotHere = "is not available in this build";
 
 const std::vector<Task> kAll = {std::begin(kTasks), std::end(kTasks)};
 const std::vector<Task> kTwoExperts = {T2V, I2V, V2V};
@@ -51,16 +50,17 @@ Preset hosted() {
 }
 
 Preset reference() {
-  return {.name = "reference",
-          .what = "the official configuration, its negative prompt, and the ranges that the mathematics allows",
-          .source = "Wan2.2: wan/configs",
-          .tasks = kAll,
-          .values = {{"negative_prompt", {{T2V, kNegative}, {I2V, kNegative}, {V2V, kNegative}, {S2V, kSpeechNegative}}},
-                     {"num_inference_steps", alike(kAll, 40)},
-                     {"guidance_scale", {{T2V, 4.0}, {I2V, 3.5}, {V2V, 4.0}, {S2V, 4.5}}},
-                     {"guidance_scale_2", {{T2V, 3.0}, {I2V, 3.5}, {V2V, 3.0}}},
-                     {"shift", {{T2V, 12.0}, {I2V, 5.0}, {V2V, 12.0}, {S2V, 3.0}}}},
-          .engine_ranges = true};
+  return {
+      .name = "reference",
+      .what = "the official configuration, its negative prompt, and the ranges that the mathematics allows",
+      .source = "Wan2.2: wan/configs",
+      .tasks = kAll,
+      .values = {{"negative_prompt", {{T2V, kNegative}, {I2V, kNegative}, {V2V, kNegative}, {S2V, kSpeechNegative}}},
+                 {"num_inference_steps", alike(kAll, 40)},
+                 {"guidance_scale", {{T2V, 4.0}, {I2V, 3.5}, {V2V, 4.0}, {S2V, 4.5}}},
+                 {"guidance_scale_2", {{T2V, 3.0}, {I2V, 3.5}, {V2V, 3.0}}},
+                 {"shift", {{T2V, 12.0}, {I2V, 5.0}, {V2V, 12.0}, {S2V, 3.0}}}},
+      .engine_ranges = true};
 }
 
 Preset lightning4() {
@@ -80,10 +80,12 @@ Preset lightning4() {
 
 Preset lightning8() {
   return {.name = "lightning8-3phase",
-          .what = "8 steps: the first with guidance and without LoRA, three of the high-noise expert and four of the "
-                  "low-noise one without guidance, against the slow motion of 4 steps",
-          .source = "Wan2GP: profiles/wan_2_2/Lightning i2v v2025-10-14 3 Phases - 8 Steps.json, "
-                    "shared/utils/euler_scheduler.py",
+          .what =
+              "8 steps: the first with guidance and without LoRA, three of the high-noise expert and four of the "
+              "low-noise one without guidance, against the slow motion of 4 steps",
+          .source =
+              "Wan2GP: profiles/wan_2_2/Lightning i2v v2025-10-14 3 Phases - 8 Steps.json, "
+              "shared/utils/euler_scheduler.py",
           .tasks = kTwoExperts,
           .values = {{"num_inference_steps", alike(kTwoExperts, 8)},
                      {"guidance_scale", alike(kTwoExperts, 3.5)},
@@ -95,12 +97,6 @@ Preset lightning8() {
           .levels = linspace(1000, 1, 8),
           .high_steps = 4,
           .loras = "--lora HIGH:0,1,1,1@high --lora LOW@low"};
-}
-
-std::vector<double> shifted(const std::vector<double>& levels, double shift) {
-  std::vector<double> sigmas;
-  for (double level : levels) sigmas.push_back(shift * level / 1000 / (1 + (shift - 1) * level / 1000));
-  return sigmas;
 }
 
 /// A boundary between the levels of two steps that belong to different experts, with three digits where they differ in these.
@@ -126,6 +122,12 @@ std::string text_of(const json& value) {
 const std::vector<Preset>& presets() {
   static const std::vector<Preset> all = {hosted(), reference(), lightning4(), lightning8()};
   return all;
+}
+
+std::vector<double> preset_sigmas(const Preset& preset, double shift) {
+  std::vector<double> sigmas;
+  for (double level : preset.levels) sigmas.push_back(shift * level / 1000 / (1 + (shift - 1) * level / 1000));
+  return sigmas;
 }
 
 bool Preset::guides() const {
@@ -161,7 +163,7 @@ void settle_levels(const json& given, Request& request) {
   const Preset* preset = find_preset(request.preset);
   if (!preset || preset->levels.empty() || !request.sigmas.empty()) return;
   if (request.num_inference_steps != int64_t(preset->levels.size())) return;
-  request.sigmas = shifted(preset->levels, request.shift);
+  request.sigmas = preset_sigmas(*preset, request.shift);
   const auto high = size_t(preset->high_steps);
   const double last_high = request.sigmas.at(high - 1), first_low = request.sigmas.at(high);
   const bool splits = last_high >= request.boundary && first_low < request.boundary;
@@ -181,9 +183,17 @@ std::vector<Note> preset_notes(const Request& request) {
     const json is = value_of(request, *find_parameter(value.field));
     if (!wanted.is_null() && is != wanted) add(value.field, is, wanted);
   }
-  const std::vector<double> levels = shifted(preset->levels, request.shift);
+  const std::vector<double> levels = preset_sigmas(*preset, request.shift);
   if (request.num_inference_steps == int64_t(levels.size()) && request.sigmas != levels)
     add("sigmas", request.sigmas, levels);
+  const bool has_boundary = !preset_value(preset->name, request.task, "boundary").is_null();
+  const int64_t high = LoraScales(request).steps(/*high=*/true);
+  if (!has_boundary && request.num_inference_steps == int64_t(levels.size()) && high != preset->high_steps)
+    notes.push_back({"boundary",
+                     "is " + number_text(request.boundary) + ": the high-noise expert makes " + std::to_string(high) +
+                         " of the steps, where preset " + preset->name + " gives it " +
+                         std::to_string(preset->high_steps),
+                     "leave it out to take the preset's"});
   return notes;
 }
 

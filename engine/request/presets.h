@@ -44,12 +44,16 @@ std::vector<std::string> preset_names(Task task);
 /// The value of a parameter under a preset; null where it has the parameter's own default.
 nlohmann::json preset_value(std::string_view preset, Task task, std::string_view field);
 
-/// Fills what follows from a preset's levels, unless `given` (a request's fields) has sigmas or another number of steps:
-/// the levels shifted by request.shift, and where `given` has no boundary, one by which the high-noise expert makes as many
-/// of them as the preset says, whatever the shift.
+/// The noise levels of a preset at a shift; empty where it has none.
+std::vector<double> preset_sigmas(const Preset& preset, double shift);
+
+/// Fills what follows from a preset's levels, unless `given` (a request's fields) has sigmas or another number of
+/// steps: the levels shifted by request.shift, and where `given` has no boundary, one by which the high-noise expert
+/// makes as many of them as the preset says, whatever the shift.
 void settle_levels(const nlohmann::json& given, Request& request);
 
-/// What of a preset for few steps is not as it says: one note for each value that was given beside it.
+/// What of a preset for few steps is not as it says: one note for each value that was given beside it, and one
+/// where a boundary gives the high-noise expert another number of steps.
 std::vector<Note> preset_notes(const Request& request);
 
 }  // namespace wan

@@ -1,7 +1,9 @@
 #include "engine/request/values.h"
 
+#include <cctype>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
@@ -183,10 +185,21 @@ void check(const Parameter& parameter, const Lora& lora) {
     refuse(parameter, lora.scales.size(), "value_error", "must have from 1 to 1000 scales");
   for (const double scale : lora.scales)
     if (!(std::abs(scale) <= kMostLoraScale))
-      refuse(parameter, scale, "less_than_equal", "must have scales from -100 to 100");
+      refuse(parameter, std::isfinite(scale) ? json(scale) : json(number_text(scale)), "less_than_equal",
+             "must have scales from -100 to 100");
 }
 
 }  // namespace
+
+void check_lora_file(const std::string& field, const std::string& path) {
+  std::error_code ignored;
+  if (is_url(path) || std::filesystem::exists(std::filesystem::symlink_status(path, ignored))) return check_readable(field, path);
+  std::string last = path.substr(path.rfind('@') + 1);
+  for (char& letter : last) letter = char(std::tolower(static_cast<unsigned char>(letter)));
+  const bool says_expert = path.find('@') != std::string::npos && is_transformer(last);
+  throw InvalidRequest(field, "must be a file, and there is no file " + shown_missing(path) +
+                                  (says_expert ? "; the expert is written in lower case, @" + last : ""));
+}
 
 std::vector<Lora> read_loras(const Parameter& parameter, const json& value, bool text) {
   std::vector<Lora> loras;

@@ -68,6 +68,12 @@ bool distilled_file(const fs::path& file) {
   return distilled(name) || distilled(name, texts_of(file));
 }
 
+bool distilled_lora(const fs::path& file) {
+  std::error_code ignored;
+  const fs::path whole = fs::absolute(file, ignored).lexically_normal();
+  return distilled_file(whole) || distilled(whole.parent_path().filename().string());
+}
+
 bool distilled_part(const ModelParts& parts, Network network) {
   const auto found = parts.networks.find(network);
   if (found == parts.networks.end()) return false;

@@ -14,6 +14,7 @@
 #include "engine/residency/part_checks.h"
 #include "engine/residency/part_kinds.h"
 #include "engine/residency/recognised_files.h"
+#include "engine/residency/short_names.h"
 #include "engine/residency/tokenizer_places.h"
 #include "models/files/error.h"
 #include "models/text/tokenizer/source.h"
@@ -284,8 +285,12 @@ std::vector<ModelPart> lora_parts(const Request& request) {
       throw ModelError(lora.path, std::string("must be a LoRA's file, ") +
                                       (is_there(path) ? "is none" : "is not there") + "; --lora names it");
     const auto known = [&](const ModelPart& part) { return is_same(part.path, path); };
-    if (std::none_of(parts.begin(), parts.end(), known)) parts.push_back({path, path.filename().string(), "--lora"});
+    if (std::none_of(parts.begin(), parts.end(), known)) parts.push_back({path, "", "--lora"});
   }
+  std::vector<fs::path> paths;
+  for (const ModelPart& part : parts) paths.push_back(part.path);
+  const std::vector<std::string> names = short_names(paths);
+  for (size_t i = 0; i < parts.size(); ++i) parts[i].name = names[i];
   return parts;
 }
 

@@ -8,7 +8,8 @@ namespace wan {
 InspectedLora inspect_lora(const ModelPart& part) {
   InspectedLora found{.file = lora::describe(part.path), .expert = "", .distilled = false};
   if (const auto level = noise_level(part)) found.expert = *level == NoiseLevel::High ? "high" : "low";
-  found.distilled = distilled(part.path.filename().string(), found.file.metadata) || distilled(part.name);
+  if (found.file.halves.low) found.expert = found.file.halves.high ? "both" : "low";
+  found.distilled = distilled_lora(part.path) || distilled(part.name);
   return found;
 }
 

@@ -10,7 +10,7 @@ namespace wan {
 
 struct InspectedLora {
   lora::Description file;
-  std::string expert;      // "high" or "low", which its name says; empty: nothing does
+  std::string expert;      // "high", "low" or "both", which its name or its keys say; empty: nothing does
   bool distilled = false;  // to few steps (engine/residency/distilled.h)
 };
 

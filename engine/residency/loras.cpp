@@ -6,9 +6,11 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/request/lora_scales.h"
 #include "engine/request/params.h"
 #include "engine/residency/noise_level.h"
 #include "engine/residency/open_network.h"
+#include "engine/residency/short_names.h"
 #include "models/files/error.h"
 
 namespace wan {
@@ -25,11 +27,20 @@ std::vector<Network> networks_for(const Lora& lora, Task task) {
   if (lora.transformer == "both") return {Network::HighNoise, Network::LowNoise};
   if (lora.transformer == "high") return {Network::HighNoise};
   if (lora.transformer == "low") return {Network::LowNoise};
+  const lora::Halves halves = lora::halves_of(lora.path);
+  if (halves.both()) return {Network::HighNoise, Network::LowNoise};
+  if (halves.low) return {Network::LowNoise};
   const std::optional<NoiseLevel> level = noise_level({lora.path, fs::path(lora.path).filename().string(), ""});
   if (!level)
     throw InvalidRequest(kField, "must be for an expert, and the name of " + shown_path(lora.path) +
                                      " says neither high nor low; FILE@high, FILE@low or FILE@both says it");
   return {*level == NoiseLevel::High ? Network::HighNoise : Network::LowNoise};
+}
+
+/// Which part of a file of diffusers for two experts is a transformer's.
+std::optional<lora::Half> half_of(Network network) {
+  if (network == Network::HighNoise) return lora::Half::High;
+  return network == Network::LowNoise ? std::optional(lora::Half::Low) : std::nullopt;
 }
 
 /// Whether the name of a file is that of the other expert.
@@ -45,8 +56,8 @@ std::string scales_text(const std::vector<double>& scales) {
   return text;
 }
 
-/// What multiplies the products of factors at a scale, of a file without them whole differences: "0.125", or "0.125 to 1"
-/// where modules differ.
+/// What multiplies the products of factors at a scale, of a file without them whole differences: "0.125", or "0.125
+/// to 1" where modules differ.
 std::string effective_text(const lora::File& file, double strength) {
   const auto is_whole = [](const lora::Difference& difference) { return difference.kind == lora::Kind::Full; };
   const std::vector<lora::Difference>& all = file.differences();
@@ -61,6 +72,12 @@ std::string effective_text(const lora::File& file, double strength) {
   }
   const std::string first = number_text(strength * least), last = number_text(strength * most);
   return first == last ? first : first + " to " + last;
+}
+
+std::string effective_text(const lora::File& file, const std::vector<double>& strengths) {
+  std::string text;
+  for (const double strength : strengths) text += (text.empty() ? "" : ", ") + effective_text(file, strength);
+  return text;
 }
 
 /// "12 (why), 3 (why)" of keys that are left out; "0" for none.
@@ -80,13 +97,6 @@ std::string unknown_text(const std::vector<std::string>& unknown) {
   return unknown.empty() ? text : text + (unknown.size() > kShown ? ", ...)" : ")");
 }
 
-/// Whether a low-rank difference of the file has no alpha.
-bool lacks_alpha(const lora::File& file) {
-  return std::any_of(file.differences().begin(), file.differences().end(), [](const lora::Difference& difference) {
-    return difference.kind == lora::Kind::LowRank && !difference.alpha;
-  });
-}
-
 }  // namespace
 
 Log::Fields lora_fields(const lora::File& file, const std::string& name, const std::string& network,
@@ -97,43 +107,57 @@ Log::Fields lora_fields(const lora::File& file, const std::string& name, const s
           {"exempt", exempt_text(file.exempt())},
           {"unknown", unknown_text(file.unknown())},
           {"scale", scales_text(scales)},
-          {"effective", effective_text(file, scales[0])},
+          {"effective", effective_text(file, scales)},
           {"dialect", file.dialect()}};
 }
 
-Loras::Loras(const Request& request, const ModelParts& parts) {
-  for (const Lora& lora : request.loras) add(lora, networks_for(lora, request.task), parts, request.lora_lax);
+void note_alpha(const lora::File& file, const std::string& name, const char* field, Notes& notes) {
+  const auto lacks = [](const lora::Difference& difference) {
+    return difference.kind == lora::Kind::LowRank && !difference.alpha;
+  };
+  if (std::any_of(file.differences().begin(), file.differences().end(), lacks))
+    notes.add({field, shown_text(name) + " says no alpha: its factors are taken as they are",
+               "a scale of alpha / rank weakens it, where its maker names one"});
 }
 
-void Loras::add(const Lora& lora, const std::vector<Network>& networks, const ModelParts& parts, bool lax) {
+Loras::Loras(const Request& request, const ModelParts& parts) {
+  std::vector<fs::path> paths;
+  for (const Lora& lora : request.loras) paths.emplace_back(lora.path);
+  const std::vector<std::string> names = short_names(paths);
+  for (size_t i = 0; i < names.size(); ++i) add(request.loras[i], names[i], request, parts);
+}
+
+void Loras::add(const Lora& lora, const std::string& name, const Request& request, const ModelParts& parts) {
+  const LoraScales scales(request);
   std::error_code ignored;
-  for (const Network network : networks) {
+  for (const Network network : networks_for(lora, request.task)) {
     std::vector<Use>& uses = uses_[network];
     for (const Use& other : uses)
       if (fs::equivalent(other.file->label(), lora.path, ignored))
         throw InvalidRequest(kField, "must name each file once for a transformer, and " + shown_path(lora.path) +
-                                         " comes twice for the " + name(network) + "; add its scales up");
+                                         " comes twice for the " + wan::name(network) + "; add its scales up");
+    const int64_t steps = scales.steps(network == Network::HighNoise);
+    if (lora.scales.size() > 1 && std::ssize(lora.scales) > steps)
+      throw InvalidRequest(kField, "must have no more scales than the " + std::string(wan::name(network)) +
+                                       " makes steps (" + std::to_string(steps) + "), and " + shown_path(lora.path) +
+                                       " has " + std::to_string(lora.scales.size()) +
+                                       "; give one for each step, or fewer");
     const Checkpoint transformer = open_network(network, parts);
-    auto file = std::make_shared<const lora::File>(lora::File::open(lora.path, transformer.tensors(), {.lax = lax}));
-    uses.push_back({std::move(file), fs::path(lora.path).filename().string(), lora.scales, is_of_other(lora, network)});
+    auto file = std::make_shared<const lora::File>(
+        lora::File::open(lora.path, transformer.tensors(), {.lax = request.lora_lax, .half = half_of(network)}));
+    uses.push_back({std::move(file), name, lora.scales, is_of_other(lora, network)});
   }
 }
 
-StepAdapters Loras::in_steps(const Schedule& schedule) const {
+StepAdapters Loras::in_steps(const Request& request) const {
   if (empty()) return {};
-  return [uses = uses_, &schedule](const Step& step) {
+  return [uses = uses_, scales = LoraScales(request)](const Step& step) {
     const bool speech = uses.contains(Network::Speech);
-    const auto own = [&](const Step& other) { return speech || other.high == step.high; };
-    const auto count = size_t(std::count_if(schedule.begin(), schedule.end(), own));
-    const auto before = size_t(std::count_if(
-        schedule.begin(), schedule.end(), [&](const Step& other) { return own(other) && other.index < step.index; }));
     std::vector<lora::Adapter> adapters;
     const auto found = uses.find(speech ? Network::Speech : step.high ? Network::HighNoise : Network::LowNoise);
     if (found == uses.end()) return adapters;
-    for (const Use& use : found->second) {
-      const double strength = use.scales[before * use.scales.size() / count];
-      if (strength != 0) adapters.push_back({use.file, strength});
-    }
+    for (const Use& use : found->second)
+      if (const double strength = scales.at(use.scales, step); strength != 0) adapters.push_back({use.file, strength});
     return adapters;
   };
 }
@@ -159,10 +183,11 @@ double Loras::flops() const {
 }
 
 void Loras::check_finite() const {
-  std::set<std::string> seen;
+  std::set<std::pair<std::string, std::string>> seen;  // files, and where one is for two experts, which half of it
   for (const auto& [network, uses] : uses_)
     for (const Use& use : uses)
-      if (seen.insert(use.file->label()).second) use.file->check_finite();
+      if (const auto& all = use.file->differences(); !all.empty())
+        if (seen.insert({use.file->label(), all[0].factors.begin()->second}).second) use.file->check_finite();
 }
 
 void Loras::tell(const Log& log) const {
@@ -174,20 +199,45 @@ void Loras::note(Notes& notes) const {
   for (const auto& [network, uses] : uses_)
     for (const Use& use : uses) {
       if (use.renamed)
-        notes.add({kField, shown_text(use.name) + " goes to the " + name(network) + ", and its name says the other",
-                   "without @ it goes where its name says"});
-      if (lacks_alpha(*use.file))
-        notes.add({kField, shown_text(use.name) + " says no alpha: its factors are taken as they are",
-                   "a scale of alpha / rank weakens it, where its maker names one"});
+        notes.add({kField,
+                   shown_text(use.name) + " goes to the " + name(network) + ", and by its name it is for the other",
+                   "without @ it goes by its name"});
+      note_alpha(*use.file, use.name, kField, notes);
     }
-  const bool high = uses_.contains(Network::HighNoise), low = uses_.contains(Network::LowNoise);
-  if (high == low) return;
-  const Network changed = high ? Network::HighNoise : Network::LowNoise,
-                plain = high ? Network::LowNoise : Network::HighNoise;
-  const std::vector<Use>& uses = uses_.at(changed);
+  if (!uses_.contains(Network::Speech)) note_pairs(notes);
+}
+
+/// The files of an expert that the other one does not have.
+std::vector<const Loras::Use*> Loras::alone_on(Network network, Network other) const {
+  std::vector<const Use*> alone;
+  if (!uses_.contains(network)) return alone;
+  const auto found = uses_.find(other);
+  for (const Use& use : uses_.at(network)) {
+    std::error_code ignored;
+    const auto is_same = [&](const Use& that) {
+      return fs::equivalent(that.file->label(), use.file->label(), ignored);
+    };
+    if (found == uses_.end() || std::none_of(found->second.begin(), found->second.end(), is_same))
+      alone.push_back(&use);
+  }
+  return alone;
+}
+
+/// Most LoRAs of two experts are pairs of files.
+void Loras::note_pairs(Notes& notes) const {
+  std::vector<const Use*> more = alone_on(Network::HighNoise, Network::LowNoise),
+                          fewer = alone_on(Network::LowNoise, Network::HighNoise);
+  const bool high = more.size() > fewer.size();
+  if (!high) std::swap(more, fewer);
+  if (more.size() == fewer.size()) return;
+  std::vector<std::string> names;
+  for (const Use* use : more) names.push_back(shown_text(use->name, 120));
+  const std::string changed = name(high ? Network::HighNoise : Network::LowNoise),
+                    other = name(high ? Network::LowNoise : Network::HighNoise);
   notes.add({kField,
-             std::string(uses.size() > 1 ? "all go" : "it goes") + " to the " + name(changed) + ", and the " +
-                 name(plain) + " has none",
+             either(names, " and ") + (names.size() > 1 ? " go" : " goes") + " to the " + changed + " alone, and " +
+                 (fewer.empty() ? "no file" : "of files for one expert only " + std::to_string(fewer.size())) +
+                 " to the " + other,
              std::string("the other file of the pair, or FILE@") + (high ? "low" : "high") + ", changes that, too"});
 }
 

@@ -18,23 +18,27 @@ namespace wan {
 /// The LoRAs that a step has, on the transformer that makes it.
 using StepAdapters = std::function<std::vector<lora::Adapter>(const Step& step)>;
 
-/// What one file does to a network, for a line of the log: tensors that it changes, keys that are left out and why, the scale.
+/// What one file does to a network, for a line of the log: tensors that it changes, keys that are left out and why,
+/// the scales and what each comes to.
 Log::Fields lora_fields(const lora::File& file, const std::string& name, const std::string& network,
                         const std::vector<double>& scales);
+
+/// Notes under `field` a low-rank difference without alpha.
+void note_alpha(const lora::File& file, const std::string& name, const char* field, Notes& notes);
 
 /// Opened from headers and alphas; empty for a request without LoRAs.
 class Loras {
  public:
   Loras() = default;
-  /// `parts` are those of the request: the transformers, and its LoRAs' files. A file is for the expert that the request
-  /// says, else for the one that its name or its folder's does. Throws InvalidRequest (field "loras") for one that tells
-  /// neither, and for a file that comes twice for one transformer; ModelError as lora::File::open.
+  /// `parts` are those of the request: the transformers, and its LoRAs' files. A file is for the expert that the
+  /// request says, else for the one that its name or its folder's does. Throws InvalidRequest (field "loras") for one
+  /// that tells neither, for a file that comes twice for one transformer, and for more scales than its transformer
+  /// makes steps; ModelError as lora::File::open.
   Loras(const Request& request, const ModelParts& parts);
 
   bool empty() const { return uses_.empty(); }
-  /// Of the steps of a schedule, which must outlive it: m scales are for m runs of the steps that their transformer makes,
-  /// as equal as can be. Empty without LoRAs.
-  StepAdapters in_steps(const Schedule& schedule) const;
+  /// Of the steps of the request's schedule, by its scales (engine/request/lora_scales.h). Empty without LoRAs.
+  StepAdapters in_steps(const Request& request) const;
 
   /// Of the branches and other values beside a transformer that computes in `compute`: the most that one has.
   uint64_t bytes(at::ScalarType compute) const;
@@ -45,17 +49,21 @@ class Loras {
   void check_finite() const;
   /// A line for each file on each transformer: tensors that it changes, keys that are left out and why, the scale.
   void tell(const Log& log) const;
-  /// What may not be meant: one expert alone changed, a file on the other expert than its name says, alphas that are absent.
+  /// What may not be meant: files of one expert alone without one of the other, a file on the other expert than its
+  /// name says, alphas that are absent.
   void note(Notes& notes) const;
 
  private:
   struct Use {
     std::shared_ptr<const lora::File> file;
-    std::string name;  // of the file
+    std::string name;  // of the file (short_names)
     std::vector<double> scales;
-    bool renamed;  // its name says the other expert
+    bool renamed;  // by its name it is for the other expert
   };
-  void add(const Lora& lora, const std::vector<Network>& networks, const ModelParts& parts, bool lax);
+  void add(const Lora& lora, const std::string& name, const Request& request, const ModelParts& parts);
+  std::vector<const Use*> alone_on(Network network, Network other) const;
+  void note_pairs(Notes& notes) const;
+
   std::map<Network, std::vector<Use>> uses_;
 };
 

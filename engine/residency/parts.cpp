@@ -22,12 +22,14 @@ void add_files(const ModelPart& part, const std::string& field, const std::vecto
   }
 }
 
-/// Parts that were named one by one may lie in several folders under equal names.
+/// Parts that were named one by one may lie in several folders under equal names. What the other parts are called does
+/// not depend on LoRAs, which come and go with jobs.
 void tell_apart(std::vector<PartFile>& files) {
   std::map<std::string, int> count;
-  for (const PartFile& file : files) ++count[file.name];
+  for (const PartFile& file : files)
+    if (file.part != kLoraPart) ++count[file.name];
   for (PartFile& file : files)
-    if (count[file.name] > 1) file.name = file.part + "/" + file.name;
+    if (count[file.name] > (file.part == kLoraPart ? 0 : 1)) file.name = file.part + "/" + file.name;
 }
 
 }  // namespace

@@ -74,6 +74,12 @@ void remember(ModelParts& parts, const std::vector<FileIdentity>& files) {
   }
 }
 
+void remember(ModelParts& parts, const std::vector<PartFile>& files, const std::vector<FileIdentity>& identities) {
+  parts.seen.clear();
+  for (size_t i = 0; i < files.size(); ++i)
+    parts.seen[files[i].path] = {files[i].part, identities.at(i).digest, identities[i].stamp};
+}
+
 void check_unchanged(const ModelParts& parts, const std::string& field) {
   if (parts.seen.empty()) return;
   for (const auto& [path, seen] : parts.seen)

@@ -11,6 +11,8 @@ namespace wan {
 
 /// Keeps in `parts` what was found in its files, for the checks below. `files` are its identities.
 void remember(ModelParts& parts, const std::vector<FileIdentity>& files);
+/// The same of `files`, whose identities are `identities` one by one.
+void remember(ModelParts& parts, const std::vector<PartFile>& files, const std::vector<FileIdentity>& identities);
 
 /// Throws a ModelError that names the file, what it was and what it is, where a file of the part `field` (field_of, or
 /// "tokenizer") is another than remember() was told: replaced, written to, gone, or new. Where only the entry changed

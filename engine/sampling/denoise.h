@@ -34,12 +34,17 @@ int64_t saved_step(const std::filesystem::path& path);
 Sampling load_sampling(const std::filesystem::path& path, const Schedule& schedule, at::Device device,
                        std::optional<FreshNoise> noise = {});
 
+/// NaN or Inf came; the text names step and expert.
+struct NotFinite : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 /// (step, x) -> velocity, of x's shape: of each branch of guidance, which the solver combines.
 using VelocityField = std::function<Velocity(const Step&, const at::Tensor& x)>;
 using AfterStep = std::function<void(const Sampling&)>;
 
 /// Makes the steps up to `end` (an index into `schedule`). Progress is asked before each step and may throw Cancelled;
-/// the state then stands between two steps. Throws std::runtime_error naming step and expert where NaN or Inf comes.
+/// the state then stands between two steps. Throws NotFinite.
 void denoise(Sampling& state, const Schedule& schedule, int64_t end, const VelocityField& velocity, const Run& run,
              const AfterStep& after_step = {});
 

@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/op/context.h"
+
 namespace wan::lora {
 
-/// y = rows * (x W^T) + b + x D^T, where D is a difference of W [out, in]; each part of it changes some rows. The factors
-/// are in the dtype of the product, on its device, and have their scales in them.
+/// y = rows * (x W^T) + b + x D^T, where D is a difference of W [out, in]; each part of it changes some rows. The
+/// factors are in the dtype of the product, on its device, and have their scales in them.
 struct Branch {
   /// Rows `first_row` on: up * down's rows from `first_rank` on, or a whole difference.
   struct Part {
@@ -27,6 +29,8 @@ struct Branch {
 };
 
 /// y + x D^T, in place where it can be. x [..., in] and y [..., out], contiguous, both in the factors' dtype.
-at::Tensor added(at::Tensor y, const at::Tensor& x, const Branch& branch);
+/// On the CPU it takes a product of some rows of x at a time beside y.
+at::Tensor added(at::Tensor y, const at::Tensor& x, const Branch& branch,
+                 const kernels::Context& context = kernels::default_context());
 
 }  // namespace wan::lora

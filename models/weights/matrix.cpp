@@ -107,7 +107,7 @@ Tensor product_beside(const Operand& x, const Weight& weight, const Weight& bias
     y.mul_(branch.rows);
     if (bias.defined()) y.add_(bias.tensor().to(compute));
   }
-  return lora::added(y, rows, branch);
+  return lora::added(y, rows, branch, weight.context());
 }
 
 }  // namespace

@@ -25,9 +25,9 @@ TEST(Distilled, IsToldByNames) {
         "Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank32.safetensors", "Wan2.2-Distill-Models",
         "Wan2.2_I2V_A14B_LOW_4steps_lora_rank64_Seko_V1_forKJ.safetensors", "my 8-steps.gguf", "x_4_step.safetensors"})
     EXPECT_TRUE(distilled(name)) << name;
-  for (const char* name :
-       {"wan2.2_t2v_high_noise_14B_fp16.safetensors", "Wan2.2-T2V-A14B", "lora_14steps.safetensors", "step4.safetensors",
-        "distilbert", "undistilled.safetensors", "non-distilled.gguf", "20steps", "0step", "sekotsu.safetensors", ""})
+  for (const char* name : {"wan2.2_t2v_high_noise_14B_fp16.safetensors", "Wan2.2-T2V-A14B", "lora_14steps.safetensors",
+                           "step4.safetensors", "distilbert", "undistilled.safetensors", "non-distilled.gguf",
+                           "20steps", "0step", "sekotsu.safetensors", ""})
     EXPECT_FALSE(distilled(name)) << name;
 }
 
@@ -47,7 +47,8 @@ struct FewSteps : testing::Test {
     json fields = {{"prompt", "x"}, {"seed", 1}};
     if (more.is_object()) fields.update(more);
     Request request = parse(Task::T2V, fields, {.need_model = false, .check_files = false});
-    for (const fs::path& file : loras) request.loras.push_back({.path = file.string(), .scales = {1}, .transformer = ""});
+    for (const fs::path& file : loras)
+      request.loras.push_back({.path = file.string(), .scales = {1}, .transformer = ""});
     Notes found;
     note_few_steps(request, parts_of(model, Task::T2V), found);
     std::string text;
@@ -60,18 +61,42 @@ struct FewSteps : testing::Test {
 TEST_F(FewSteps, NoNoteWhereAllFits) {
   EXPECT_EQ(notes({}), "");
   EXPECT_EQ(notes({{"preset", "lightning4"}}, kNano, {"a_4steps_high.safetensors"}), "");
-  EXPECT_EQ(notes({{"num_inference_steps", 8}, {"guidance_scale", 1}, {"guidance_scale_2", 1}}, kNano,
-                  {"lightx2v.safetensors"}),
+  EXPECT_EQ(notes({{"num_inference_steps", 8}, {"guidance_scale", 1}, {"guidance_scale_2", 1}, {"solver", "euler"}},
+                  kNano, {"lightx2v.safetensors"}),
             "");
+  EXPECT_EQ(notes({{"num_inference_steps", 4},
+                   {"guidance_scale", 1},
+                   {"guidance_scale_2", 1},
+                   {"solver", "euler"},
+                   {"sigmas", {1, 0.9375, 0.83333, 0.625}},
+                   {"boundary", 0.9}},
+                  kNano, {"lightx2v.safetensors"}),
+            "")
+      << "the preset's values one by one";
 }
 
 TEST_F(FewSteps, SettingsThatADistilledFileWasNotMadeForAreTold) {
   const std::vector<fs::path> lora = {"/x/wan_lightning_low.safetensors"};
   std::string told = notes({}, kNano, lora);
-  EXPECT_NE(told.find("wan_lightning_low.safetensors), and this run has 27 steps and guidance up to 4"), told.npos) << told;
+  EXPECT_NE(
+      told.find("wan_lightning_low.safetensors), and this run has 27 steps, guidance up to 4 and the solver unipc"),
+      told.npos)
+      << told;
   EXPECT_NE(told.find("--preset lightning4"), told.npos) << told;
   told = notes({{"num_inference_steps", 4}, {"guidance_scale", 1}, {"guidance_scale_2", 1.5}}, kNano, lora);
-  EXPECT_NE(told.find("this run has guidance up to 1.5"), told.npos) << told;
+  EXPECT_NE(told.find("this run has guidance up to 1.5 and the solver unipc"), told.npos) << told;
+  told = notes({{"num_inference_steps", 4},
+                {"guidance_scale", 1},
+                {"guidance_scale_2", 1},
+                {"solver", "euler"},
+                {"sigmas", {1, 0.9375, 0.83333, 0.625}},
+                {"boundary", 0.8}},
+               kNano, lora);
+  EXPECT_NE(told.find("this run has steps on the other expert"), told.npos) << told;
+  told = notes(
+      {{"num_inference_steps", 4}, {"guidance_scale", 1}, {"guidance_scale_2", 1}, {"solver", "euler"}, {"shift", 8}},
+      kNano, lora);
+  EXPECT_NE(told.find("this run has other noise levels"), told.npos) << told;
 
   const fs::path model = folder / "Wan2.2-T2V-4steps";
   fs::create_directory_symlink(kNano, model);
@@ -86,6 +111,11 @@ TEST_F(FewSteps, APresetWithoutADistilledFileIsTold) {
   EXPECT_NE(told.find("--lora HIGH@high --lora LOW@low"), told.npos) << told;
   const std::string phases = notes({{"preset", "lightning8-3phase"}}, kNano, {"a_seko.safetensors"});
   EXPECT_NE(phases.find("--lora HIGH:0,1,1,1@high --lora LOW@low"), phases.npos) << phases;
+  EXPECT_EQ(notes({{"preset", "lightning8-3phase"}}, kNano, {"a_seko_low.safetensors"}), "")
+      << "is off in the first phase";
+  const fs::path pair = folder / "Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1";
+  EXPECT_EQ(notes({{"preset", "lightning4"}}, kNano, {pair / "high_noise_model.safetensors"}), "")
+      << "its folder's name";
 }
 
 }  // namespace

@@ -160,10 +160,11 @@ TEST_F(LoraJob, WhichExpertAFileIsForItsNameOrTheRequestSays) {
   EXPECT_EQ(subject({lora(high), lora(low)}), std::vector<Note>());
   EXPECT_EQ(subject({lora(plain, "both")}), std::vector<Note>());
   EXPECT_EQ(subject({lora(high)}).size(), 1u) << "one of a pair";
+  EXPECT_EQ(subject({lora(plain, "both"), lora(high)}).size(), 1u) << "one of a pair, beside one for both";
   EXPECT_EQ(subject({lora(high), lora(low, "high")}).size(), 2u) << "both on one, and the name says the other";
   EXPECT_EQ(subject({lora(high, "low"), lora(low, "high")}).size(), 2u) << "swapped";
   const Schedule schedule = make_schedule(model);
-  const StepAdapters adapters = Loras(with({lora(high, "", {2, 0}), lora(low, "", {3})}), parts).in_steps(schedule);
+  const StepAdapters adapters = Loras(with({lora(high, "", {2, 0}), lora(low, "", {3})}), parts).in_steps(model);
   std::vector<double> strengths;
   for (const Step& step : schedule) {
     const std::vector<lora::Adapter> now = adapters(step);
@@ -171,6 +172,81 @@ TEST_F(LoraJob, WhichExpertAFileIsForItsNameOrTheRequestSays) {
   }
   ASSERT_EQ(schedule.first_low(), 2) << "4 steps";
   EXPECT_EQ(strengths, (std::vector<double>{2, 0, 3, 3}));
+}
+
+TEST_F(LoraJob, TwoOfOneNameInTwoFoldersAreToldApart) {
+  fs::create_directories(folder_ / "one");
+  fs::create_directories(folder_ / "other");
+  const std::string first = write_lora("one/high_noise_model.safetensors", 1),
+                    second = write_lora("other/high_noise_model.safetensors", 2);
+  const Request wanted = with({lora(first), lora(second, "low")});
+  Silent silent;
+  const std::string out = render(wanted, {}, Log{}, silent);
+  const Record record = parse_record(read_metadata({out, "video"}), "video");
+  ASSERT_EQ(record.request.loras.size(), 2u);
+  EXPECT_EQ(record.request.loras[0].path, "one/high_noise_model.safetensors");
+  EXPECT_EQ(record.request.loras[1].path, "other/high_noise_model.safetensors");
+  std::map<std::string, std::string> digests;
+  for (const FileIdentity& file : record.files)
+    if (file.part == kLoraPart) digests[file.name] = file.digest;
+  EXPECT_EQ(digests.size(), 2u);
+  EXPECT_NE(digests.at("one/high_noise_model.safetensors"), digests.at("other/high_noise_model.safetensors"));
+
+  const nlohmann::json fields =
+      find_named(record.request, {{"model", kNano.string()}}, folder_.path(), Named::ModelAndInputs);
+  EXPECT_EQ(fields["loras"][1]["path"], second);
+  IdentityCache cache;
+  EXPECT_EQ(other_files(record, find_parts(wanted), cache).size(), 0u);
+  write_lora("other/high_noise_model.safetensors", 3);
+  const std::vector<Difference> others = other_files(record, find_parts(wanted), cache);
+  ASSERT_EQ(others.size(), 1u);
+  EXPECT_EQ(others[0].line(), "[other/high_noise_model.safetensors] has the same size and other weights");
+}
+
+TEST_F(LoraJob, ScalesAreOfTheWholeScheduleAndNoneIsLeftOver) {
+  const std::string path = write_lora("style_high_noise.safetensors", 1);
+  const ModelParts parts = find_parts(request(Task::T2V, kNano));
+  Request cut =
+      parse(Task::V2V,
+            {{"prompt", "x"}, {"seed", 1}, {"video_url", "input"}, {"strength", 0.9}, {"preset", "lightning8-3phase"}},
+            {.need_model = false, .check_files = false});
+  cut.loras = {lora(path, "", {0, 1, 2, 3})};
+  const Schedule schedule = make_schedule(cut);
+  const StepAdapters adapters = Loras(cut, parts).in_steps(cut);
+  std::vector<double> strengths;
+  for (const Step& step : schedule)
+    if (step.high) strengths.push_back(adapters(step).empty() ? 0 : adapters(step)[0].strength);
+  EXPECT_EQ(schedule[0].index, 1);
+  EXPECT_EQ(strengths, (std::vector<double>{1, 2, 3}));
+  cut.loras[0].scales = {0, 1, 1, 1, 1};
+  try {
+    Loras(cut, parts);
+    ADD_FAILURE();
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_NE(std::string(invalid.what()).find("no more scales than the high-noise expert makes steps (4)"),
+              std::string::npos)
+        << invalid.what();
+  }
+}
+
+TEST_F(LoraJob, AFileForTwoExpertsIsSplitByItsPrefixes) {
+  const auto rename = [](const std::string& prefix) {
+    return [=](Tensors& tensors) {
+      Tensors renamed;
+      for (const auto& [key, value] : tensors) renamed[prefix + key.substr(key.find('.') + 1)] = value;
+      tensors = renamed;
+    };
+  };
+  Tensors all;
+  const std::string high = write_lora("a_high.safetensors", 1, rename("transformer.")),
+                    low = write_lora("a_low.safetensors", 2, rename("transformer_2."));
+  for (const std::string& path : {high, low})
+    for (const auto& [key, tensor] : Checkpoint::open(path).tensors())
+      all[key] = Checkpoint::open(path).map(key).clone();
+  write_safetensors(folder_ / "pair.safetensors", all);
+  const nlohmann::json bare = {{"metadata", "none"}};  // which names files
+  EXPECT_TRUE(rendered(with({lora((folder_ / "pair.safetensors").string())}, bare)) ==
+              rendered(with({lora(high), lora(low)}, bare)));
 }
 
 TEST_F(LoraJob, WhatIsAppliedIsToldInOneLine) {

@@ -84,13 +84,16 @@ TEST(Presets, TheExpertsKeepTheirStepsAtAnotherShift) {
   const Request given =
       request(Task::I2V, {{"preset", "lightning4"}, {"shift", 16}, {"unlocked", true}, {"boundary", 0.9}});
   EXPECT_EQ(steps(given), "1000h1 979.6h1 941.2h1 842.1l1");
+  EXPECT_EQ(subjects(given), "shift boundary");
+  EXPECT_NE(preset_notes(given)[1].text.find("makes 3 of the steps, where preset lightning4 gives it 2"),
+            std::string::npos);
 }
 
 TEST(Presets, ARecordedRequestIsTheSameAgain) {
   for (const json& fields :
        {json{{"preset", "lightning4"}}, json{{"preset", "lightning4"}, {"num_inference_steps", 6}},
-        json{{"preset", "lightning4"}, {"shift", 9}, {"solver", "step_distill"}},
-        json{{"preset", "lightning8-3phase"}}, json{{"preset", "lightning8-3phase"}, {"guidance_until", 0}}})
+        json{{"preset", "lightning4"}, {"shift", 9}, {"solver", "step_distill"}}, json{{"preset", "lightning8-3phase"}},
+        json{{"preset", "lightning8-3phase"}, {"guidance_until", 0}}})
     for (Task task : {Task::T2V, Task::I2V, Task::V2V}) {
       const Request first = request(task, fields);
       const json written = to_json(first);

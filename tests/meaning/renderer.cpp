@@ -69,7 +69,7 @@ Clip Renderer::render(const std::string& prompt, size_t i, const std::vector<std
   Sampling state =
       begin_sampling(schedule, first_sample(request, asked_geometry(request), schedule, encoded, models_.placement()));
   const Loras loras(request, models_.parts());
-  Guidance guidance(models_, encoded.conditioning, nullptr, loras.in_steps(schedule));
+  Guidance guidance(models_, encoded.conditioning, nullptr, loras.in_steps(request));
   denoise(state, schedule, schedule.size(), std::ref(guidance), quiet_);
   return {state.x, vae::decode(models_.vae().decoder, state.x)};
 }

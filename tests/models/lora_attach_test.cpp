@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "models/layers.h"
-#include "models/weights/format/safetensors.h"
 #include "models/weights/branch.h"
+#include "models/weights/format/safetensors.h"
 #include "tests/coded_checkpoint.h"
 #include "tests/support.h"
 
@@ -232,6 +232,22 @@ TEST_F(LoraOnWeights, OtherTensorsGetTheirDifferenceAndGiveItBack) {
   }
 }
 
+// Rows for a product in codes come as codes only where every part takes them.
+TEST_F(LoraOnWeights, AMergedLinearTakesCodesWhereEachOfItsPartsDoes) {
+  Place place;
+  place.precision = Precision::Fast;
+  for (const char* name : kNames) {
+    SCOPED_TRACE(name);
+    Layers layers(base(), place);
+    ASSERT_EQ(layers.merged.parts.size(), 3u);
+    ASSERT_TRUE(layers.merged.takes_codes());
+    const auto lora = file(std::string(name) + ".safetensors", low_rank(name, 4, 4));
+    attach(layers.taken, {{lora, 1}}, base());
+    EXPECT_FALSE(layers.merged.takes_codes());
+    layers(at::randn({4, kIn}));
+  }
+}
+
 TEST_F(LoraOnWeights, WhatTheyTakeIsToldBefore) {
   const auto lora = file("a.safetensors", low_rank("q", 4, 4));
   Layers layers(base(), Place{.compute = at::kBFloat16, .mapped = false});
@@ -239,6 +255,19 @@ TEST_F(LoraOnWeights, WhatTheyTakeIsToldBefore) {
   EXPECT_EQ(layers.merged.parts[0].weight.branch()->bytes(), attached_bytes(*lora, at::kBFloat16));
   EXPECT_EQ(attached_bytes(*lora, at::kBFloat16), uint64_t(4 * (kIn + kOut) * 2));
   EXPECT_EQ(attached_flops(*lora), 2.0 * 4 * (kIn + kOut));
+
+  const std::string module = "diffusion_model.blocks.0.q";
+  Tensors columns = low_rank("q", 4, 4);
+  columns[module + ".dora_scale"] = at::rand({1, kIn}) + 0.5;
+  const Tensors products = {{module + ".hada_w1_a", at::randn({kOut, 2})},
+                            {module + ".hada_w1_b", at::randn({2, kIn})},
+                            {module + ".hada_w2_a", at::randn({kOut, 3})},
+                            {module + ".hada_w2_b", at::randn({3, kIn})}};
+  for (const auto& [name, tensors] : {std::pair("columns.safetensors", columns), {"loha.safetensors", products}}) {
+    const auto other = file(name, tensors);
+    attach(layers.taken, {{other, 1}}, base());
+    EXPECT_EQ(layers.merged.parts[0].weight.branch()->bytes(), attached_bytes(*other, at::kBFloat16)) << name;
+  }
 }
 
 }  // namespace

@@ -105,7 +105,9 @@ TEST_F(Lora, AlphaOfAnyTypeIsTheScale) {
   const Tensors two = pair("blocks.0.self_attn.q");
   for (const at::Tensor& alpha :
        {at::tensor(8, at::kLong), at::tensor({8}, at::kInt), at::tensor(8.0).to(at::kBFloat16),
-        at::tensor(8.0, at::kDouble), at::tensor(8.0).to(at::kHalf)}) {
+        at::tensor(8.0, at::kDouble), at::tensor(8.0).to(at::kHalf), at::tensor(8, at::kInt).to(at::kUInt16),
+        at::tensor(8, at::kInt).to(at::kUInt32), at::tensor(8, at::kInt).to(at::kUInt64),
+        at::tensor(8.0).to(at::kFloat8_e5m2)}) {
     const File file = open(with(two, "blocks.0.self_attn.q.alpha", alpha));
     EXPECT_EQ(file.differences()[0].alpha, 8);
     EXPECT_EQ(file.differences()[0].scale, 4);
@@ -130,6 +132,35 @@ TEST_F(Lora, DiffusersSaysAlphaInItsMetadata) {
   EXPECT_NE(refusal(two, {{"lora_adapter_metadata", "{x}"}}).find("must be JSON"), std::string::npos);
   EXPECT_NE(refusal(two, {{"lora_adapter_metadata", R"({"transformer.lora_alpha": "x"})"}}).find("must have a number"),
             std::string::npos);
+}
+
+TEST_F(Lora, EachPartOfAPipelineHasItsOwnAlpha) {
+  const std::string json =
+      R"({"text_encoder.lora_alpha": 64, "text_encoder.use_rslora": true, "transformer.lora_alpha": 8,
+                               "transformer_2.lora_alpha": 2, "transformer_2.alpha_pattern": {"attn1.to_k": 1},
+                               "vae.lora_alpha": 5})";
+  const auto scale = [&](const std::string& module) {
+    return open(pair(module, 4), {{"lora_adapter_metadata", json}}).differences()[0].scale;
+  };
+  EXPECT_EQ(scale("transformer.blocks.0.attn1.to_q"), 2);
+  EXPECT_EQ(scale("transformer_2.blocks.0.attn1.to_q"), 0.5);
+  EXPECT_EQ(scale("base_model.model.transformer.blocks.0.attn1.to_q"), 2);
+  EXPECT_EQ(scale("diffusion_model.blocks.0.self_attn.q"), 2);
+}
+
+TEST_F(Lora, ModulationsAreFoundUnderEverySpellingAndNoUnknownPrefix) {
+  const at::Tensor block = random({1, 6, 4}), head = random({1, 2, 4});
+  for (const char* key : {"diffusion_model.blocks.0.diff_m", "lora_unet_blocks_0.diff_m", "lora_unet__blocks_0.diff_m",
+                          "transformer.blocks.0.scale_shift_table.diff", "blocks.0.modulation.diff"}) {
+    const File file = open({{key, block}});
+    ASSERT_EQ(file.differences().size(), 1u) << key;
+    EXPECT_EQ(file.differences()[0].tensor, "blocks.0.modulation") << key;
+    EXPECT_TRUE(file.delta(file.differences()[0], 1).equal(block)) << key;
+  }
+  for (const char* key : {"lora_unet_head.diff_m", "transformer.scale_shift_table.diff"})
+    EXPECT_EQ(open({{key, head}}).differences().at(0).tensor, "head.modulation") << key;
+  for (const char* key : {"foo.bar.blocks.0.diff_m", "foo.head.diff_m"})
+    EXPECT_NE(refusal({{key, key[4] == 'b' ? block : head}}), "") << key;
 }
 
 TEST_F(Lora, DifferencesOfWeightsBiasesNormsAndModulations) {
@@ -168,6 +199,57 @@ TEST_F(Lora, DoraKeepsTheMagnitudesOfRowsOrColumns) {
   }
 }
 
+// LyCORIS has magnitudes of rows as [out, 1], of columns as [1, in]; on a square weight the count tells neither.
+TEST_F(Lora, DorasDirectionIsThatOfItsShape) {
+  StoredTensors square;
+  square["blocks.0.self_attn.q.weight"] = {at::kFloat, {4, 4}, row_major_strides({4, 4}), nullptr};
+  const at::Tensor base = random({4, 4}), magnitude = random({4}).abs() + 0.5;
+  for (const auto& [shape, axis] : {std::pair(std::vector<int64_t>{4, 1}, 1), {{4}, 1}, {{1, 4}, 0}}) {
+    write_safetensors(folder / "x.safetensors", with(pair("blocks.0.self_attn.q", 2, 4, 4),
+                                                     "blocks.0.self_attn.q.dora_scale", magnitude.reshape(shape)));
+    const File file = File::open(folder / "x.safetensors", square, {});
+    const at::Tensor norms = file.merged(base, file.differences()[0], 1).norm(2, {axis});
+    EXPECT_TRUE(at::allclose(norms, magnitude, 1e-5)) << axis << norms << magnitude;
+    const RowSource rows = [&](int64_t first, int64_t count) { return base.narrow(0, first, count); };
+    const at::Tensor by_rows = RowMerge(file, file.differences()[0], 1, true, rows)(base, 0);
+    EXPECT_TRUE(is_close(by_rows, file.merged(base, file.differences()[0], 1), 1e-6));
+  }
+}
+
+TEST_F(Lora, LoKrOfAConvolutionHasTheKernelOfItsSecondFactor) {
+  const at::Tensor w1 = random({2, 2}), w2 = random({2, 1, 1, 2, 2});
+  const File file = open({{"patch_embedding.lokr_w1", w1}, {"patch_embedding.lokr_w2", w2}});
+  const at::Tensor want = at::kron(w1.view({2, 2, 1, 1, 1}).to(at::kDouble), w2.to(at::kDouble)).to(at::kFloat);
+  EXPECT_TRUE(file.delta(file.differences()[0], 1).equal(want));
+  EXPECT_NE(
+      refusal({{"patch_embedding.lokr_w1", random({2, 2, 1, 2, 2})}, {"patch_embedding.lokr_w2", random({2, 1})}}), "");
+}
+
+TEST_F(Lora, FactorsOfOneByteAreAdded) {
+  Tensors two = pair("blocks.0.self_attn.q");
+  Tensors wide;
+  for (auto& [key, value] : two) {
+    value = value.to(at::kFloat8_e4m3fn);
+    wide[key] = value.to(at::kFloat);
+  }
+  const File want = open(wide);
+  const at::Tensor delta = want.delta(want.differences()[0], 1);
+  const File file = open(two);
+  EXPECT_TRUE(file.delta(file.differences()[0], 1).equal(delta));
+  file.check_finite();
+}
+
+TEST_F(Lora, ATwoPartFileIsSplitByItsPrefixes) {
+  Tensors tensors = pair("transformer.blocks.0.attn1.to_q", 2);
+  for (const auto& [key, value] : pair("transformer_2.blocks.0.attn1.to_q", 3)) tensors[key] = value;
+  EXPECT_NE(refusal(tensors).find("has parts for both"), std::string::npos) << refusal(tensors);
+  const auto rank = [&](Half half) {
+    return File::open(folder / "x.safetensors", network(), {.lax = false, .half = half}).differences().at(0).rank;
+  };
+  EXPECT_EQ(rank(Half::High), 2);
+  EXPECT_EQ(rank(Half::Low), 3);
+}
+
 TEST_F(Lora, LoKrWithOneFactorDecomposed) {
   const at::Tensor w1 = random({3, 2}), a = random({2, 1}), b = random({1, 2});
   const File file = open({{"lycoris_blocks_0_self_attn_q.lokr_w1", w1},
@@ -175,6 +257,10 @@ TEST_F(Lora, LoKrWithOneFactorDecomposed) {
                           {"lycoris_blocks_0_self_attn_q.lokr_w2_b", b},
                           {"lycoris_blocks_0_self_attn_q.alpha", at::tensor(3.0f)}});
   EXPECT_EQ(file.differences()[0].scale, 3);
+  const File whole = open({{"lycoris_blocks_0_self_attn_q.lokr_w1", w1},
+                           {"lycoris_blocks_0_self_attn_q.lokr_w2", a.matmul(b)},
+                           {"lycoris_blocks_0_self_attn_q.alpha", at::tensor(INFINITY).to(at::kHalf)}});
+  EXPECT_EQ(whole.differences()[0].scale, 1) << "alpha does not count beside two whole factors";
   EXPECT_TRUE(at::allclose(file.delta(file.differences()[0], 1), at::kron(w1, a.matmul(b)) * 3, 1e-6));
 }
 
@@ -215,7 +301,15 @@ TEST_F(Lora, WhatCannotBeAppliedIsRefusedInOneLine) {
   expect(with(two, "blocks.0.self_attn.q.lora_mid.weight", random({2, 2})), "core of a convolution");
   expect(with(two, "diffusion_model.blocks.0.self_attn.q.lora_down.weight", random({2, 4})), "says the same as");
   expect(with(two, "blocks.0.self_attn.q.diff", random({6, 4})), "a second time");
-  expect(with(two, "blocks.0.self_attn.q.dora_scale", random({5, 1})), "a magnitude for each row or column");
+  expect(with(two, "blocks.0.self_attn.q.dora_scale", random({5, 1})),
+         "a magnitude for each row [6, 1] or column [1, 4]");
+  expect(with(two, "blocks.0.self_attn.q.dora_scale", random({4, 1})), "a magnitude for each row");
+  expect(with(two, up, random({6, 2, 3})), "must be of rank 2");
+  expect({{"diffusion_model.blocks.0.cross_attn.k_img.diff", random({2, 2})}}, "changes nothing in this model");
+  expect(pair("transformer.single_transformer_blocks.0.attn.to_q"), "is one of another network: Flux");
+  expect({{"patch_embedding.diff", random({5120, 36, 1, 2, 2})}},
+         "must change a tensor [4, 2, 1, 2, 2], is for one [5120, 36, 1, 2, 2]");
+  expect(with(two, alpha, at::tensor(1e300, at::kDouble)), "whose scale is a float32");
   expect(with(two, down, at::zeros({2, 4}, at::kInt)), "must be a matrix of floats");
 }
 
@@ -239,7 +333,9 @@ TEST_F(Lora, MergingByRowsIsMergingAtOnce) {
     for (const Difference& difference : file.differences()) {
       const at::Tensor base = checkpoint.map(difference.tensor).to(at::kFloat);
       const at::Tensor want = file.merged(base, difference, 0.7);
-      const RowSource rows = [&](int64_t first, int64_t count) { return base.narrow(0, first, count).reshape({count, -1}); };
+      const RowSource rows = [&](int64_t first, int64_t count) {
+        return base.narrow(0, first, count).reshape({count, -1});
+      };
       for (const bool exact : {true, false}) {
         const RowMerge merge(file, difference, 0.7, exact, rows);
         std::vector<at::Tensor> parts;
@@ -296,7 +392,8 @@ TEST_F(Lora, ADescriptionTellsWhatItIsFor) {
   EXPECT_EQ(found.target, "Wan 2.2 TI2V-5B transformer");
   EXPECT_FALSE(found.applies);
   EXPECT_EQ(found.dialect, "diffusers");
-  EXPECT_NE(describe(pair("transformer.single_transformer_blocks.0.attn.to_q")).target.find("(Flux)"), std::string::npos);
+  EXPECT_NE(describe(pair("transformer.single_transformer_blocks.0.attn.to_q")).target.find("(Flux)"),
+            std::string::npos);
   EXPECT_EQ(describe(pair("something.else")).target, "a network that is not known");
   EXPECT_EQ(describe(pair("lora_unet_blocks_0_self_attn_q", 2, 100, 100)).target,
             "Wan transformer of no published size (100 wide)");

@@ -172,5 +172,30 @@ TEST(CommandLine, DryRunNeedsNoModel) {
   EXPECT_EQ(table.at("request").at("width"), 1280);
 }
 
+TEST(CommandLine, DryRunHasTheScaleOfEachLoraInEachStep) {
+  Request request = read({"t2v", "--prompt", "x", "--dry-run", "--seed", "1", "--preset", "lightning4"}).request;
+  request.loras = {{"a.safetensors", {0, 1}, "high"}, {"b.safetensors", {0.5}, ""}};
+  const std::string text = dry_run_text(request);
+  for (const char* row : {"guidance  lora\n", "high           1  0 0.5\n", "high           1  1 0.5\n", "low            1  - 0.5\n"})
+    EXPECT_NE(text.find(row), text.npos) << text;
+  const nlohmann::json table = nlohmann::json::parse(dry_run_json(request));
+  EXPECT_EQ(table.at("steps")[1].at("loras"), (nlohmann::json{1, 0.5}));
+  EXPECT_EQ(table.at("steps")[2].at("loras"), (nlohmann::json{nullptr, 0.5}));
+}
+
+TEST(CommandLine, AMissingLoraIsNoUrlAndItsExpertIsInLowerCase) {
+  const auto said = [](const char* lora) {
+    try {
+      read({"t2v", "--model", "m", "--prompt", "x", "--lora", lora});
+    } catch (const InvalidRequest& invalid) {
+      return invalid.errors.at(0).line();
+    }
+    return std::string();
+  };
+  EXPECT_EQ(said("none.safetensors").find("URL"), std::string::npos) << said("none.safetensors");
+  EXPECT_NE(said("none.safetensors@HIGH").find("lower case, @high"), std::string::npos) << said("none.safetensors@HIGH");
+  EXPECT_NE(said("/dev/null:nan").find("nan"), std::string::npos) << said("/dev/null:nan");
+}
+
 }  // namespace
 }  // namespace wan

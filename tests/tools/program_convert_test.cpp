@@ -81,6 +81,8 @@ TEST(ProgramConvert, FoldsLorasInAndSaysHowManyApplied) {
   const Checkpoint merged = Checkpoint::open(out);
   EXPECT_TRUE(merged.map(name).equal((base.map(name).to(at::kFloat) + 0.5).to(base.map(name).scalar_type())));
   EXPECT_TRUE(merged.map("blocks.0.self_attn.k.weight").equal(base.map("blocks.0.self_attn.k.weight")));
+  const std::string record = read_safetensors_metadata(MappedFile::open(out)).at("merged_loras");
+  EXPECT_NE(record.find("\"digest\":\"samples:"), std::string::npos) << record;
 
   EXPECT_EQ(wan_infer({"convert", kExpert, fp8, "--to", "fp8"}).code, 0);
   const struct {

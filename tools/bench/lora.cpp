@@ -4,9 +4,10 @@
 #include <filesystem>
 
 #include "models/files/scratch_folder.h"
+#include "models/weights/branch.h"
 #include "models/weights/format/safetensors.h"
 #include "models/weights/lora/attach.h"
-#include "models/weights/branch.h"
+#include "models/weights/lora/row_merge.h"
 #include "tools/bench/ops.h"
 
 namespace wan::bench {
@@ -49,36 +50,97 @@ Contest branch(const Site& site, const Shape& shape, int64_t tokens) {
   return contest;
 }
 
-/// From a file in halves, that is in the page cache, to a branch on the device.
-Contest ready(const Site& site, const Shape& shape) {
-  const std::string name = "blocks.0.ffn.0.weight";
-  const auto folder = std::make_shared<ScratchFolder>();
-  const std::filesystem::path file = folder->path / "lora.safetensors";
-  const Tensor down = at::randn({kRank, shape.in}) * 0.02, up = at::randn({shape.out, kRank}) * 0.1;
-  write_safetensors(file, {{"diffusion_model.blocks.0.ffn.0.lora_down.weight", down.to(at::kHalf)},
-                           {"diffusion_model.blocks.0.ffn.0.lora_up.weight", up.to(at::kHalf)},
-                           {"diffusion_model.blocks.0.ffn.0.alpha", at::tensor(8.0f)}});
+constexpr const char* kTensor = "blocks.0.ffn.0.weight";
+
+/// What a file has for a linear.
+enum class Of { LowRank, Dora, LoKr };
+
+std::map<std::string, Tensor> factors_of(const Shape& shape, Of of) {
+  constexpr int64_t kFirst = 16;  // rows and columns of LoKr's first factor
+  const std::string module = "diffusion_model.blocks.0.ffn.0.";
+  const auto halves = [](std::vector<int64_t> sizes, double size) { return (at::randn(sizes) * size).to(at::kHalf); };
+  if (of == Of::LoKr)
+    return {{module + "lokr_w1", halves({kFirst, kFirst}, 0.1)},
+            {module + "lokr_w2", halves({shape.out / kFirst, shape.in / kFirst}, 0.02)}};
+  std::map<std::string, Tensor> factors = {{module + "lora_down.weight", halves({kRank, shape.in}, 0.02)},
+                                           {module + "lora_up.weight", halves({shape.out, kRank}, 0.1)},
+                                           {module + "alpha", at::tensor(8.0f)}};
+  if (of == Of::Dora) factors[module + "dora_scale"] = halves({shape.out, 1}, 0.1).abs() + 1;
+  return factors;
+}
+
+/// A file in halves and the weight that it changes, both in the page cache.
+struct Files {
+  Files(const Shape& shape, Of of) {
+    const std::filesystem::path file = folder.path / "lora.safetensors", weight = folder.path / "base.safetensors";
+    write_safetensors(file, factors_of(shape, of));
+    write_safetensors(weight, {{kTensor, (at::randn({shape.out, shape.in}) * 0.02).to(at::kBFloat16)}});
+    base = Checkpoint::open(weight);
+    lora = std::make_shared<const lora::File>(lora::File::open(file, base.tensors(), {}));
+  }
+  const lora::Difference& difference() const { return lora->differences().at(0); }
+
+  ScratchFolder folder;
+  Checkpoint base;
+  std::shared_ptr<const lora::File> lora;
+};
+
+/// From a file to a branch on the device.
+Contest ready(const Site& site, const Shape& shape, Of of) {
+  const auto files = std::make_shared<Files>(shape, of);
   const std::vector<int64_t> sizes = {shape.out, shape.in};
-  const Checkpoint base = Checkpoint::names_only(
-      {{name, {.dtype = at::kBFloat16, .shape = sizes, .strides = row_major_strides(sizes), .file = nullptr}}}, "base");
-  const auto lora = std::make_shared<const lora::File>(lora::File::open(file, base.tensors(), {}));
   Place place = Place::on(site.device, site.dtype);
   const auto weights = std::make_shared<std::vector<Weight>>();
-  weights->push_back(Weight({{name, sizes}}, Role::Block, {.linear = true}, place.planned(),
+  weights->push_back(Weight({{kTensor, sizes}}, Role::Block, {.linear = true}, place.planned(),
                             {StoredPart(at::empty(sizes, at::TensorOptions(at::kBFloat16).device(at::kMeta)))}));
+  const lora::File& lora = *files->lora;
+  const lora::Difference& difference = files->difference();
+  Tensor want = of == Of::LoKr ? lora.delta(difference, 1) : lora.factors(difference, 1)->up;
+  if (of == Of::Dora)
+    want = want * lora.row_factors(files->base.map(kTensor).to(at::kFloat), difference, 1).unsqueeze(1);
   Contest contest{.flops = 0,
-                  .bytes = 2.0 * 2 * double(kRank * (shape.in + shape.out)),
+                  .bytes = 2.0 * double(of == Of::LowRank ? 2 * kRank * (shape.in + shape.out) : shape.in * shape.out),
                   .ceiling = "copy",
                   .sets = 1,
-                  .error = [want = (up * 0.125).to(site.device)](const Tensor& out) { return relative_l2(out, want); },
+                  .error = [want = want.to(site.device)](const Tensor& out) { return relative_l2(out, want); },
                   .bound = 1e-2,
                   .contestants = {}};
   contest.contestants.push_back({"lora::attach", true,
                                  [=](size_t) {
-                                   lora::attach(*weights, {{lora, 1}}, base);
-                                   return weights->front().branch()->parts.at(0).up;
+                                   lora::attach(*weights, {{files->lora, 1}}, files->base);
+                                   const lora::Branch::Part& part = weights->front().branch()->parts.at(0);
+                                   return part.up.defined() ? part.up : part.whole;
                                  },
-                                 "one linear, rank 64; a file has 400", [folder](const Tensor& up) { return up; }});
+                                 "one linear, rank 64; a file has 400", [files](const Tensor& up) { return up; }});
+  return contest;
+}
+
+/// Folded into a weight some rows at a time, as convert does.
+Contest merge(const Shape& shape) {
+  const auto files = std::make_shared<Files>(shape, Of::LowRank);
+  const Tensor base = files->base.map(kTensor);
+  const Tensor want = files->lora->merged(base, files->difference(), 1);
+  Contest contest{.flops = 2.0 * double(kRank * shape.in * shape.out),
+                  .bytes = 4.0 * double(shape.in * shape.out),
+                  .ceiling = "bf16",
+                  .sets = 1,
+                  .error = [want](const Tensor& out) { return relative_l2(out, want); },
+                  .bound = 1e-2,
+                  .contestants = {}};
+  const auto all = [=](size_t) {
+    const lora::RowSource rows = [&](int64_t first, int64_t count) {
+      return base.narrow(0, first, count).to(at::kFloat);
+    };
+    const lora::RowMerge merge(*files->lora, files->difference(), 1, /*exact=*/false, rows);
+    const Tensor out = at::empty_like(base);
+    const int64_t tile = lora::merge_tile(shape.in);
+    for (int64_t first = 0; first < shape.out; first += tile) {
+      const int64_t count = std::min(tile, shape.out - first);
+      out.narrow(0, first, count).copy_(merge(rows(first, count), first));
+    }
+    return out;
+  };
+  contest.contestants.push_back({"lora::RowMerge", true, all, "one linear, rank 64; a file has 400"});
   return contest;
 }
 
@@ -88,7 +150,11 @@ std::vector<Plan> lora_plans(const Site& site) {
   std::vector<Plan> plans;
   for (const Shape& shape : shapes(site.config)) {
     const std::string sizes = std::to_string(shape.in) + " to " + std::to_string(shape.out);
-    plans.push_back({"ops", std::string("lora ready ") + shape.name, sizes, [=] { return ready(site, shape); }});
+    for (const auto& [name, of] :
+         {std::pair("lora ready ", Of::LowRank), {"lora ready dora ", Of::Dora}, {"lora ready lokr ", Of::LoKr}})
+      plans.push_back({"ops", std::string(name) + shape.name, sizes, [=, of = of] { return ready(site, shape, of); }});
+    if (site.device.is_cpu())
+      plans.push_back({"ops", std::string("lora merge ") + shape.name, sizes, [=] { return merge(shape); }});
     for (const Resolution& at : site.resolutions)
       plans.push_back({"ops", std::string("lora branch ") + shape.name, at.shape(),
                        [=] { return branch(site, shape, at.tokens()); }});

@@ -1,10 +1,13 @@
 #include "tools/cli/dry_run.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <optional>
 
 #include "engine/base/text.h"
 #include "engine/request/geometry.h"
+#include "engine/request/lora_scales.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/presets.h"
@@ -54,13 +57,32 @@ nlohmann::ordered_json shown_request(const Request& request) {
   return fields;
 }
 
+/// Of each LoRA in a step; nothing of one that @ puts on the other expert.
+std::vector<std::optional<double>> scales_in(const Request& request, const LoraScales& scales, const Step& step) {
+  std::vector<std::optional<double>> found;
+  for (const Lora& lora : request.loras) {
+    const bool other = lora.transformer == (step.high ? "low" : "high");
+    found.push_back(other ? std::nullopt : std::optional(scales.at(lora.scales, step)));
+  }
+  return found;
+}
+
 /// What a preset for few steps wants and what it is not given.
 std::vector<Note> notes_of(const Request& request) {
   std::vector<Note> notes = preset_notes(request);
   const Preset& preset = *find_preset(request.preset);
   if (preset.few_steps())
-    notes.push_back({"preset", std::string(preset.name) + " is for distilled models: checkpoints that are, or " + preset.loras});
+    notes.push_back(
+        {"preset", std::string(preset.name) + " is for distilled models: checkpoints that are, or " + preset.loras});
   return notes;
+}
+
+/// What each LoRA is multiplied with in a step: "0" beside "-" for one that @ puts on the other expert.
+std::string loras_text(const Request& request, const LoraScales& scales, const Step& step) {
+  std::string text;
+  for (const std::optional<double>& scale : scales_in(request, scales, step))
+    text += (text.empty() ? "" : " ") + (scale ? number_text(*scale) : "-");
+  return text;
 }
 
 }  // namespace
@@ -71,10 +93,18 @@ std::string dry_run_text(const Request& request) {
   text += request.sigmas.empty() ? "shift " + number_text(request.shift) : std::string("explicit sigmas");
   if (request.task != Task::S2V) text += ", boundary " + number_text(request.boundary);
   if (find_preset(request.preset)->few_steps()) text += ", preset " + request.preset;
-  text += "\n\n step        t     sigma  expert  guidance\n";
-  for (const Step& step : make_schedule(request))
-    text += line("%5ld %8s  %8.6f  %-6s  %8s\n", long(step.index), time_text(step.t).c_str(), double(step.sigma),
+  const LoraScales scales(request);
+  text +=
+      std::string("\n\n step        t     sigma  expert  guidance") + (request.loras.empty() ? "" : "  lora") + "\n";
+  for (const Step& step : make_schedule(request)) {
+    text += line("%5ld %8s  %8.6f  %-6s  %8s", long(step.index), time_text(step.t).c_str(), double(step.sigma),
                  expert(request, step), number_text(step.guidance).c_str());
+    text += (request.loras.empty() ? "" : "  " + loras_text(request, scales, step)) + "\n";
+  }
+  const auto is_by_name = [](const Lora& lora) { return lora.transformer.empty(); };
+  if (request.task != Task::S2V && std::any_of(request.loras.begin(), request.loras.end(), is_by_name))
+    text +=
+        "\nlora: a file without @ is for one expert by its name, and has its scale in the steps of that one alone\n";
   for (const Note& note : notes_of(request))
     text += "\n" + note.subject + ": " + note.text + (note.change.empty() ? "" : "; " + note.change);
   return text + (text.ends_with("\n") ? "" : "\n");
@@ -82,12 +112,16 @@ std::string dry_run_text(const Request& request) {
 
 std::string dry_run_json(const Request& request) {
   nlohmann::ordered_json steps = nlohmann::ordered_json::array();
-  for (const Step& step : make_schedule(request))
+  const LoraScales scales(request);
+  for (const Step& step : make_schedule(request)) {
     steps.push_back({{"index", step.index},
                      {"t", step.t},
                      {"sigma", step.sigma},
                      {"expert", expert(request, step)},
                      {"guidance", step.guidance}});
+    for (const std::optional<double>& scale : scales_in(request, scales, step))
+      steps.back()["loras"].push_back(scale ? nlohmann::ordered_json(*scale) : nlohmann::ordered_json());
+  }
   nlohmann::ordered_json result = {
       {"request", shown_request(request)}, {"rendered_frames", request.rendered_frames()}, {"steps", steps}};
   if (const std::vector<Note> notes = notes_of(request); !notes.empty()) result["notes"] = to_json(notes);

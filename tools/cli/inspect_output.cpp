@@ -63,8 +63,12 @@ std::string lora_text(const InspectedLora& lora) {
     if (!file.alphas.empty() && file.without_alpha > 0) text += ", none in " + std::to_string(file.without_alpha);
     text += ": scale " + counts_text(file.scales) + "\n";
   }
-  text += lora.expert.empty() ? "  its name says no expert: @high, @low or @both tells\n"
-                              : "  for the " + lora.expert + "-noise expert, by its name\n";
+  if (lora.expert.empty())
+    text += "  its name has no expert: @high, @low or @both tells\n";
+  else if (lora.expert == "both")
+    text += "  for both experts: transformer. is the high-noise one's, transformer_2. the low-noise one's\n";
+  else
+    text += "  for the " + lora.expert + "-noise expert, by its name\n";
   if (lora.distilled) text += "  distilled to few steps: --preset lightning4 sets what it was made for\n";
   for (const auto& [key, reason] : file.exempt) {
     text += "  " + std::to_string(file.exempt.size()) + " keys left out: " + reason + " (" + printable(key) + " is one)\n";

@@ -5,6 +5,7 @@
 #include "engine/request/files.h"
 #include "engine/request/params.h"
 #include "engine/request/values.h"
+#include "engine/residency/identity.h"
 #include "engine/residency/loras.h"
 #include "engine/residency/noise_level.h"
 #include "models/files/error.h"
@@ -31,34 +32,45 @@ std::string name_of(const Lora& lora) {
 std::vector<Lora> read_merges(const std::vector<std::string>& words) {
   std::vector<Lora> loras = read_loras(*find_parameter("loras"), words, /*text=*/true);
   for (const Lora& lora : loras) {
-    check_readable(kFlag, lora.path);
+    check_lora_file(kFlag, lora.path);
     if (lora.scales.size() != 1 || lora.scales[0] == 0)
-      throw InvalidRequest(kFlag, "must have one scale that is not 0, as FILE:0.5; scales for runs of steps go with --lora");
+      throw InvalidRequest(kFlag,
+                           "must have one scale that is not 0, as FILE:0.5; scales for runs of steps go with --lora");
     if (!lora.transformer.empty())
-      throw InvalidRequest(kFlag, "must be FILE or FILE:SCALE, got @" + lora.transformer + ": IN is the one network it is for");
+      throw InvalidRequest(
+          kFlag, "must be FILE or FILE:SCALE, got @" + lora.transformer + ": IN is the one network it is for");
     std::error_code ignored;
     for (const Lora* other = loras.data(); other != &lora; ++other)
       if (fs::equivalent(other->path, lora.path, ignored))
-        throw InvalidRequest(kFlag, "must name each file once, has " + shown_path(lora.path) + " twice; give it one scale");
+        throw InvalidRequest(kFlag,
+                             "must name each file once, has " + shown_path(lora.path) + " twice; give it one scale");
   }
   return loras;
 }
 
-MergedLoras::MergedLoras(const std::vector<Lora>& loras, const Checkpoint& base, const fs::path& path, bool lax, Notes& notes)
+MergedLoras::MergedLoras(const std::vector<Lora>& loras, const Checkpoint& base, const fs::path& path, bool lax,
+                         Notes& notes)
     : loras_(loras) {
   const std::string expert = level_text(path);
   for (const Lora& lora : loras_) {
-    files_.push_back(lora::File::open(lora.path, base.tensors(), {.lax = lax}));
+    std::optional<lora::Half> half;
+    if (!expert.empty()) half = expert == "high" ? lora::Half::High : lora::Half::Low;
+    files_.push_back(lora::File::open(lora.path, base.tensors(), {.lax = lax, .half = half}));
     const std::string level = level_text(lora.path);
     if (!expert.empty() && !level.empty() && level != expert)
-      notes.add({kFlag, shown_text(name_of(lora)) + " is for the " + level + "-noise expert by its name, and IN is the " + expert +
-                            "-noise one",
+      notes.add({kFlag,
+                 shown_text(name_of(lora)) + " is for the " + level + "-noise expert by its name, and IN is the " +
+                     expert + "-noise one",
                  "name the " + expert + "-noise LoRA"});
+    note_alpha(files_.back(), name_of(lora), kFlag, notes);
+    IdentityCache cache;
+    digests_.push_back(identify({{lora.path, name_of(lora), kLoraPart, ""}}, cache).at(0).digest);
   }
 }
 
 void MergedLoras::tell(const Log& log) const {
-  for (size_t i = 0; i < files_.size(); ++i) log("lora", lora_fields(files_[i], name_of(loras_[i]), "IN", loras_[i].scales));
+  for (size_t i = 0; i < files_.size(); ++i)
+    log("lora", lora_fields(files_[i], name_of(loras_[i]), "IN", loras_[i].scales));
 }
 
 std::vector<convert::Merge> MergedLoras::merges() const {
@@ -69,7 +81,8 @@ std::vector<convert::Merge> MergedLoras::merges() const {
 
 std::string MergedLoras::record() const {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (const Lora& lora : loras_) list.push_back({{"name", name_of(lora)}, {"scale", lora.scales[0]}});
+  for (size_t i = 0; i < loras_.size(); ++i)
+    list.push_back({{"name", name_of(loras_[i])}, {"digest", digests_[i]}, {"scale", loras_[i].scales[0]}});
   return list.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

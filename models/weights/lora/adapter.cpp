@@ -2,7 +2,10 @@
 
 #include <c10/util/BFloat16.h>
 #include <c10/util/Float8_e4m3fn.h>
+#include <c10/util/Float8_e5m2.h>
 #include <c10/util/Half.h>
+
+#include <algorithm>
 
 #include "models/files/bytes.h"
 #include "models/files/error.h"
@@ -35,6 +38,14 @@ std::optional<double> read_number(const StoredTensor& stored) {
       return float(c10::BFloat16(bytes.number<uint16_t>(), c10::BFloat16::from_bits()));
     case at::kFloat8_e4m3fn:
       return float(c10::Float8_e4m3fn(bytes.number<uint8_t>(), c10::Float8_e4m3fn::from_bits()));
+    case at::kFloat8_e5m2:
+      return float(c10::Float8_e5m2(bytes.number<uint8_t>(), c10::Float8_e5m2::from_bits()));
+    case at::kUInt64:
+      return double(bytes.number<uint64_t>());
+    case at::kUInt32:
+      return bytes.number<uint32_t>();
+    case at::kUInt16:
+      return bytes.number<uint16_t>();
     case at::kLong:
       return double(bytes.number<int64_t>());
     case at::kInt:
@@ -67,25 +78,38 @@ AdapterMetadata AdapterMetadata::of(const std::map<std::string, std::string>& me
   for (const auto& [key, value] : json.items()) {
     const size_t dot = key.rfind('.');
     const std::string word = dot == std::string::npos ? key : key.substr(dot + 1);
+    OfPart& part = adapter.parts_[dot == std::string::npos ? "" : key.substr(0, dot)];
     if (word == "lora_alpha") {
       if (!value.is_number()) wrong(key);
-      adapter.alpha_ = value.get<double>();
+      part.scaling.alpha = value.get<double>();
     } else if (word == "use_rslora" && value.is_boolean()) {
-      adapter.rank_stabilised_ = value.get<bool>();
+      part.scaling.rank_stabilised = value.get<bool>();
     } else if (word == "alpha_pattern" && value.is_object()) {
       for (const auto& [module, alpha] : value.items()) {
         if (!alpha.is_number()) wrong(module);
-        adapter.alphas_[module] = alpha.get<double>();
+        part.alphas[module] = alpha.get<double>();
       }
     }
   }
   return adapter;
 }
 
-std::optional<double> AdapterMetadata::alpha(std::string_view module) const {
-  for (const auto& [key, alpha] : alphas_)
-    if (is_meant(module, key)) return alpha;
-  return alpha_;
+AdapterMetadata::Scaling AdapterMetadata::scaling(std::string_view spelled) const {
+  constexpr std::string_view kPeft = "base_model.model.";
+  if (spelled.starts_with(kPeft)) spelled.remove_prefix(kPeft.size());
+  const std::string_view first = spelled.substr(0, spelled.find('.'));
+  const bool says_part = first == "transformer" || first == "transformer_2";
+  const auto own = parts_.find(says_part ? first : "transformer"), plain = parts_.find("");
+  const auto found = own != parts_.end() ? own : plain;
+  if (found == parts_.end()) return {};
+  const std::string_view module = says_part ? spelled.substr(std::min(first.size() + 1, spelled.size())) : spelled;
+  Scaling scaling = found->second.scaling;
+  for (const auto& [key, alpha] : found->second.alphas)
+    if (is_meant(module, key)) {
+      scaling.alpha = alpha;
+      break;
+    }
+  return scaling;
 }
 
 }  // namespace wan::lora

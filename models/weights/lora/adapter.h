@@ -13,20 +13,27 @@ namespace wan::lora {
 /// The one number of a tensor of any float or integer type, from the mapped file; nothing for another tensor.
 std::optional<double> read_number(const StoredTensor& stored);
 
-/// `__metadata__.lora_adapter_metadata` of a file, for one of its parts ("transformer").
+/// `__metadata__.lora_adapter_metadata` of a file: what it says of each part of a pipeline ("transformer",
+/// "transformer_2", "text_encoder").
 class AdapterMetadata {
  public:
   /// Empty where the file has none. Throws ModelError naming `label` for metadata that is broken.
   static AdapterMetadata of(const std::map<std::string, std::string>& metadata, const std::string& label);
-  /// alpha of a module by its spelling in the file without a prefix; nothing where the file does not say it.
-  std::optional<double> alpha(std::string_view module) const;
-  /// Whether the scale is alpha / sqrt(rank).
-  bool rank_stabilised() const { return rank_stabilised_; }
+
+  /// What it says of a module by its spelling in the file: of the part that the spelling begins with; a spelling
+  /// without a part is one of the transformer.
+  struct Scaling {
+    std::optional<double> alpha;
+    bool rank_stabilised = false;  // the scale is alpha / sqrt(rank)
+  };
+  Scaling scaling(std::string_view spelled) const;
 
  private:
-  std::optional<double> alpha_;
-  std::map<std::string, double> alphas_;  // of modules whose names end in the key
-  bool rank_stabilised_ = false;
+  struct OfPart {
+    Scaling scaling;
+    std::map<std::string, double> alphas;  // of modules whose names end in the key
+  };
+  std::map<std::string, OfPart, std::less<>> parts_;
 };
 
 }  // namespace wan::lora

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "models/files/error.h"
 #include "models/weights/branch.h"
 #include "models/weights/stored_part.h"
 
@@ -29,6 +30,21 @@ Changes changes_of(const std::vector<Adapter>& adapters) {
   return changes;
 }
 
+/// What libtorch refuses names the file and the tensor.
+template <typename Make>
+auto naming(const Change& change, const Make& make) {
+  try {
+    return make();
+  } catch (const c10::OutOfMemoryError&) {
+    throw;
+  } catch (const c10::Error& error) {
+    const std::string what = error.what_without_backtrace();
+    throw ModelError(change.file->label() + ": " + printable(change.difference->tensor),
+                     "must be a difference that can be added to its weight, is none (" +
+                         printable(what.substr(0, what.find('\n'))) + "); do not use this file");
+  }
+}
+
 at::Tensor base_values(const Checkpoint& base, const std::string& tensor, const Weight& weight) {
   return values_of(stored_part(base, tensor), weight.context()).to(at::kFloat);
 }
@@ -45,7 +61,7 @@ class PartSum {
     at::Tensor scale;  // of its rows [out, 1]
     if (difference.dora) {
       const at::Tensor base = base_values(base_, part_.name, weight_);
-      if (!file.scales_rows(difference)) return add_whole(file.merged(base, difference, change.strength).sub_(base));
+      if (!difference.dora_by_rows) return add_whole(file.merged(base, difference, change.strength).sub_(base));
       const at::Tensor factors = file.row_factors(base, difference, change.strength);
       rows = (rows.defined() ? rows : at::ones_like(factors)) + (factors - 1);
       scale = factors.unsqueeze(1);
@@ -85,7 +101,7 @@ class BranchOf {
     at::Tensor rows = at::ones({part.shape[0]}, at::kDouble);
     if (changes) {
       PartSum sum(base_, part, weight_);
-      for (const Change& change : *changes) sum.add(change);
+      for (const Change& change : *changes) naming(change, [&] { sum.add(change); });
       if (!sum.ups.empty()) {
         const at::Tensor up = at::cat(sum.ups, 1);
         branch_.parts.push_back({first, rank_, placed(up), {}});
@@ -128,9 +144,12 @@ at::Tensor merged(const Checkpoint& base, const wan::Part& part, const Weight& w
   const at::Tensor values = base_values(base, part.name, weight);
   if (!changes) return values;
   at::Tensor sum = values.to(at::kDouble);
-  for (const auto& [file, difference, strength] : *changes)
-    sum +=
-        difference->dora ? file->merged(values, *difference, strength) - values : file->scaled(*difference, strength);
+  for (const Change& change : *changes)
+    naming(change, [&] {
+      const auto& [file, difference, strength] = change;
+      sum +=
+          difference->dora ? file->merged(values, *difference, strength) - values : file->scaled(*difference, strength);
+    });
   return sum.to(at::kFloat);
 }
 
@@ -156,19 +175,24 @@ void attach(Weight& weight, const Changes& changes, const Checkpoint& base) {
 /// What a difference comes to as a branch: values of its factors, or of the whole.
 int64_t branch_values(const Difference& difference) {
   const int64_t whole = difference.elements(), rows = difference.shape[0], columns = whole / rows;
+  if (difference.dora && !difference.dora_by_rows) return whole;
   if (difference.kind == Kind::LowRank) return difference.rank * (rows + columns);
-  if (difference.kind == Kind::Hadamard) return std::min(difference.rank * difference.rank * (rows + columns), whole);
+  if (difference.kind == Kind::Hadamard) return std::min(difference.ranks() * (rows + columns), whole);
   return whole;
 }
 
 }  // namespace
 
-void attach(std::span<Weight> weights, const std::vector<Adapter>& adapters, const Checkpoint& base) {
+void attach(std::span<Weight> weights, const std::vector<Adapter>& adapters, const Checkpoint& base,
+            const std::function<void()>& check) {
   const c10::InferenceMode inference;
   detach(weights);
   const Changes changes = changes_of(adapters);
   try {
-    for (Weight& weight : weights) attach(weight, changes, base);
+    for (Weight& weight : weights) {
+      if (check) check();
+      attach(weight, changes, base);
+    }
   } catch (...) {
     detach(weights);
     throw;

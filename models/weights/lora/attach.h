@@ -2,6 +2,7 @@
 // its own is not touched.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -20,11 +21,13 @@ struct Adapter {
 };
 
 /// Puts all of them on the weights, in place of those that were there; a strength of 0 changes nothing. What several
-/// change is changed by the sum of their differences, so that their order is none; DoRA's difference is that from the base.
-/// `base`: the checkpoint of the network, from which the values come that DoRA and other values are made from. The weights
-/// must be those of the network that the files were opened for. Throws ModelError for factors that are not finite; then
-/// all are taken away.
-void attach(std::span<Weight> weights, const std::vector<Adapter>& adapters, const Checkpoint& base);
+/// change is changed by the sum of their differences, so that their order does not matter beyond rounding; DoRA's
+/// difference is that from the base. `base`: the checkpoint of the network, from which the values come that DoRA and
+/// other values are made from. The weights must be those of the network that the files were opened for. Throws
+/// ModelError for factors that are not finite; then all are taken away. `check` is called before each weight and may
+/// throw, with the same end.
+void attach(std::span<Weight> weights, const std::vector<Adapter>& adapters, const Checkpoint& base,
+            const std::function<void()>& check = {});
 
 /// Takes them away: the network computes as it did without.
 void detach(std::span<Weight> weights);

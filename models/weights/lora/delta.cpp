@@ -1,4 +1,5 @@
-// The arithmetic of differences: in float64, rounded once, so that float32 results are exact whatever the order of sums.
+// The arithmetic of differences: in float64, rounded once, so that float32 results are exact whatever the order of
+// sums.
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -7,6 +8,7 @@
 
 #include "models/files/error.h"
 #include "models/weights/lora/file.h"
+#include "models/weights/lora/product.h"
 
 namespace wan::lora {
 namespace {
@@ -16,8 +18,10 @@ at::Tensor as_matrix(const at::Tensor& factor) {
   return factor.flatten(1);
 }
 
-/// Quick where all are finite: a sum over or beside a NaN or an infinity is none of the finite numbers.
-bool is_finite(const at::Tensor& values) {
+/// The sum decides where it is finite, since a NaN or an infinity would be in it; else each value does. libtorch has
+/// neither for floats of one byte.
+bool is_finite(const at::Tensor& stored) {
+  const at::Tensor values = stored.element_size() == 1 ? stored.to(at::kFloat) : stored;
   return std::isfinite(values.sum(at::kFloat).item<float>()) || values.isfinite().all().item<bool>();
 }
 
@@ -52,27 +56,9 @@ void File::check_finite() const {
     for (const auto& [part, name] : difference.factors) stored(difference, part);
 }
 
-at::Tensor File::product(const Difference& difference) const {
-  const auto has = [&](Part part) { return difference.factors.contains(part); };
-  const auto get = [&](Part part) { return factor(difference, part); };
-  switch (difference.kind) {
-    case Kind::LowRank:
-      return as_matrix(get(Part::Up)).matmul(as_matrix(get(Part::Down)));
-    case Kind::Hadamard:
-      return get(Part::Hada1A).matmul(get(Part::Hada1B)).mul_(get(Part::Hada2A).matmul(get(Part::Hada2B)));
-    case Kind::Kronecker: {
-      const at::Tensor first = has(Part::W1) ? get(Part::W1) : get(Part::W1A).matmul(get(Part::W1B));
-      const at::Tensor second = has(Part::W2) ? get(Part::W2) : get(Part::W2A).matmul(get(Part::W2B));
-      return at::kron(first, second);
-    }
-    case Kind::Full:
-      return get(difference.factors.begin()->first);
-  }
-  throw std::logic_error("[lora] has no such kind");
-}
-
 at::Tensor File::scaled(const Difference& difference, double strength) const {
-  return product(difference).mul(strength * difference.scale).reshape(difference.shape);
+  const Product product(*this, difference, at::kDouble);
+  return product.rows(0, difference.shape[0]).mul(strength * difference.scale).reshape(difference.shape);
 }
 
 at::Tensor File::delta(const Difference& difference, double strength) const {
@@ -85,7 +71,7 @@ at::Tensor File::merged(const at::Tensor& base, const Difference& difference, do
   if (!difference.dora) return sum.to(at::kFloat);
   const at::Tensor rows = as_matrix(sum);
   at::Tensor magnitude = factor(difference, Part::DoraScale);
-  const bool by_rows = scales_rows(difference);
+  const bool by_rows = difference.dora_by_rows;
   magnitude = by_rows ? magnitude.reshape({-1, 1}) : magnitude.reshape({1, -1});
   const at::Tensor norm = rows.norm(2, {by_rows ? 1 : 0}, /*keepdim=*/true) + std::numeric_limits<float>::epsilon();
   const at::Tensor ratio = magnitude / norm;
@@ -101,10 +87,6 @@ std::optional<Factors> File::factors(const Difference& difference, double streng
   const at::Tensor first = get(Part::Hada1A), second = get(Part::Hada2A);
   if (!is_worth_factors(first.size(1) * second.size(1), rows, columns)) return std::nullopt;
   return Factors{pairs(first, second).mul_(scale), pairs(get(Part::Hada1B).t(), get(Part::Hada2B).t()).t()};
-}
-
-bool File::scales_rows(const Difference& difference) const {
-  return checkpoint_.tensors().at(difference.factors.at(Part::DoraScale)).elements() == difference.shape[0];
 }
 
 at::Tensor File::row_factors(const at::Tensor& base, const Difference& difference, double strength) const {

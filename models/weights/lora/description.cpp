@@ -27,25 +27,6 @@ const Architecture kArchitectures[] = {
     {"Wan 2.1 T2V-1.3B transformer", false, 1536, 8960, 30, 16},
 };
 
-/// Parts of names by which the LoRAs of other families are told.
-struct Sign {
-  const char *part, *family;
-};
-constexpr Sign kSigns[] = {
-    {"single_transformer_blocks", "Flux"},
-    {"single_blocks", "Flux or HunyuanVideo"},
-    {"double_blocks", "Flux or HunyuanVideo"},
-    {"q_loras", "Flux, in the form of XLabs"},
-    {"joint_transformer_blocks", "Stable Diffusion 3"},
-    {"joint_blocks", "Stable Diffusion 3"},
-    {"down_blocks", "Stable Diffusion"},
-    {"input_blocks", "Stable Diffusion"},
-    {"audio_injector", "Wan 2.2 S2V"},
-    {"motion_encoder", "Wan 2.2 Animate"},
-    {"transformer_blocks", "LTX-Video, CogVideoX or Qwen-Image"},
-    {"text_model_encoder", "a text encoder alone"},
-};
-
 /// Names and shapes of the official release. Source: wan/modules/model.py.
 StoredTensors network_of(const Architecture& sizes) {
   constexpr int64_t kText = 4096, kTime = 256, kLatent = 16, kPatch = 4;
@@ -83,31 +64,25 @@ StoredTensors network_of(const Architecture& sizes) {
   return tensors;
 }
 
-/// One of no published size, whose width is that of the first linear of an attention that the file has factors of; nothing where it has
-/// none.
+/// One of no published size, whose width is that of the first linear of an attention that the file has factors of;
+/// nothing where it has none.
 std::optional<Architecture> unpublished(const SortedKeys& keys, const StoredTensors& tensors) {
   Architecture sizes{"", true, 0, 0, 40, 16};
   for (const auto& [module, at] : keys.modules) {
     const auto size = [&](Part part, size_t axis) -> int64_t {
       const auto key = at.keys.find(part);
-      return key == at.keys.end() || tensors.at(key->second).shape.size() != 2 ? 0 : tensors.at(key->second).shape[axis];
+      return key == at.keys.end() || tensors.at(key->second).shape.size() != 2 ? 0
+                                                                               : tensors.at(key->second).shape[axis];
     };
     if (sizes.width == 0 && module.find("_attn.") != module.npos)
       sizes.width = std::max({size(Part::Down, 1), size(Part::W1B, 1), size(Part::Hada1B, 1), size(Part::Diff, 1)});
     if (module.ends_with(".ffn.0"))
-      sizes.feed_forward = std::max({sizes.feed_forward, size(Part::Up, 0), size(Part::Hada1A, 0), size(Part::Diff, 0)});
+      sizes.feed_forward =
+          std::max({sizes.feed_forward, size(Part::Up, 0), size(Part::Hada1A, 0), size(Part::Diff, 0)});
   }
   if (sizes.width == 0) return std::nullopt;
   sizes.name = "Wan transformer of no published size (" + std::to_string(sizes.width) + " wide)";
   return sizes;
-}
-
-/// What a file without keys of a Wan transformer changes.
-std::string family_of(const StoredTensors& tensors) {
-  for (const Sign& sign : kSigns)
-    for (const auto& [key, tensor] : tensors)
-      if (key.find(sign.part) != key.npos) return std::string("a network of another family (") + sign.family + ")";
-  return "a network that is not known";
 }
 
 std::string kind_text(const Difference& difference) {
@@ -125,7 +100,7 @@ void count(const std::vector<Difference>& differences, Description& description)
     if (difference.rank > 0) ++description.ranks[difference.rank];
     if (difference.alpha)
       ++description.alphas[*difference.alpha];
-    else
+    else if (difference.rank > 0)
       ++description.without_alpha;
     ++description.scales[difference.scale];
   }
@@ -135,9 +110,10 @@ void count(const std::vector<Difference>& differences, Description& description)
 
 Description describe(const std::filesystem::path& path) {
   const auto mapped = MappedFile::open(path);
-  const StoredTensors tensors = read_tensors(mapped);
+  const StoredTensors all = read_tensors(mapped), tensors = half_of(all, Half::High);
   const std::string label = path.string();
   Description description;
+  description.halves = halves_of(all);
   if (format_of(*mapped) == &kSafetensors) description.metadata = read_safetensors_metadata(mapped);
   const AdapterMetadata adapter = AdapterMetadata::of(description.metadata, label);
   std::optional<ModelError> first;
@@ -160,7 +136,9 @@ Description describe(const std::filesystem::path& path) {
     const StoredTensors network = network_of(sizes);
     keys = sort_keys(tensors, network, label);
     if (keys.modules.empty() && keys.exempt.empty()) {
-      description.target = family_of(tensors);
+      const std::string_view family = family_of(keys.unknown);
+      description.target =
+          family.empty() ? "a network that is not known" : "a network of another family (" + std::string(family) + ")";
       return description;
     }
     if (fits(sizes, keys, network)) return description;

@@ -5,15 +5,10 @@
 #include <set>
 
 #include "models/files/error.h"
+#include "models/weights/shape_text.h"
 
 namespace wan::lora {
 namespace {
-
-std::string text(const std::vector<int64_t>& shape) {
-  std::string out = "[";
-  for (size_t i = 0; i < shape.size(); ++i) out += (i ? ", " : "") + std::to_string(shape[i]);
-  return out + "]";
-}
 
 int64_t product_of(const std::vector<int64_t>& shape, size_t first) {
   int64_t product = 1;
@@ -28,7 +23,8 @@ bool is_full(Part part) {
 /// Makes the differences of one file.
 class Maker {
  public:
-  Maker(const StoredTensors& tensors, const StoredTensors& network, const AdapterMetadata& adapter, const std::string& label)
+  Maker(const StoredTensors& tensors, const StoredTensors& network, const AdapterMetadata& adapter,
+        const std::string& label)
       : tensors_(tensors), network_(network), adapter_(adapter), label_(label) {}
 
   std::vector<Difference> make(const SortedKeys& keys) {
@@ -67,8 +63,19 @@ class Maker {
   }
 
   static std::string misfit_of(const std::vector<int64_t>& wanted, const std::vector<int64_t>& got) {
-    return "must change a tensor " + text(wanted) + ", is for one " + text(got) +
-           "; it was made for another network (Wan 2.2 14B is 5120 wide, 5B 3072, 1.3B 1536)";
+    return "must change a tensor " + shape_text(wanted) + ", is for one " + shape_text(got) +
+           "; it was made for another network" + hint(wanted, got);
+  }
+
+  /// What sizes tell of the two networks.
+  static std::string hint(const std::vector<int64_t>& wanted, const std::vector<int64_t>& got) {
+    constexpr int64_t kPatch = 4, kText = 16, kImage = 36;
+    const int64_t has = product_of(wanted, 1), had = product_of(got, 1);
+    if (has == kText * kPatch && had == kImage * kPatch)
+      return " (its patch embedding takes the 36 channels of image to video, this model's the 16 of text to video)";
+    if (has == kImage * kPatch && had == kText * kPatch)
+      return " (its patch embedding takes the 16 channels of text to video, this model's the 36 of image to video)";
+    return " (Wan 2.2 14B is 5120 wide, 5B 3072, 1.3B 1536)";
   }
 
   void make_factored(const std::string& module, const ModuleKeys& at) {
@@ -92,37 +99,36 @@ class Maker {
     made.kind = kind_of(factors, first);
     made.factors = factors;
     made.dora = factors.contains(Part::DoraScale);
-    made.rank = rank_of(made, first);
+    made.rank = rank_of(made);
+    if (made.kind == Kind::Hadamard) made.second_rank = inner(made, Part::Hada2A, Part::Hada2B);
     check_shape(made, target.shape, first);
     set_scale(made, at);
     add(std::move(made), first);
   }
 
+  /// A kind by its factors, each alternative of them whole.
   Kind kind_of(const std::map<Part, std::string>& factors, const std::string& key) const {
-    const auto has = [&](Part part) { return factors.contains(part); };
-    const bool low = has(Part::Down) || has(Part::Up);
-    const bool hada = has(Part::Hada1A) || has(Part::Hada1B) || has(Part::Hada2A) || has(Part::Hada2B);
-    const bool first = has(Part::W1) || (has(Part::W1A) && has(Part::W1B));
-    const bool second = has(Part::W2) || (has(Part::W2A) && has(Part::W2B));
-    const size_t wanted = (low    ? 2
-                           : hada ? 4
-                                  : size_t(has(Part::W1) ? 1 : 2) + (has(Part::W2) ? 1 : 2)) +
-                          size_t(has(Part::DoraScale));
-    const bool whole = low    ? has(Part::Down) && has(Part::Up)
-                       : hada ? has(Part::Hada1A) && has(Part::Hada1B) && has(Part::Hada2A) && has(Part::Hada2B)
-                              : first && second;
-    if (!whole || factors.size() != wanted)
-      refuse(key,
-             "must come with the other factors of its module, and with no more; the file is incomplete, download it "
-             "again");
-    return low ? Kind::LowRank : hada ? Kind::Hadamard : Kind::Kronecker;
+    using enum Part;
+    static const std::pair<Kind, std::set<Part>> kKinds[] = {
+        {Kind::LowRank, {Down, Up}},       {Kind::Hadamard, {Hada1A, Hada1B, Hada2A, Hada2B}},
+        {Kind::Kronecker, {W1, W2}},       {Kind::Kronecker, {W1, W2A, W2B}},
+        {Kind::Kronecker, {W1A, W1B, W2}}, {Kind::Kronecker, {W1A, W1B, W2A, W2B}},
+    };
+    std::set<Part> has;
+    for (const auto& [part, name] : factors)
+      if (part != DoraScale) has.insert(part);
+    for (const auto& [kind, wanted] : kKinds)
+      if (has == wanted) return kind;
+    refuse(
+        key,
+        "must come with the other factors of its module, and with no more; the file is incomplete, download it again");
   }
 
   const std::vector<int64_t>& shape(const Difference& made, Part part) const {
     const std::string& key = made.factors.at(part);
     const StoredTensor& factor = tensors_.at(key);
     if (factor.shape.size() < 2 || !at::isFloatingType(factor.dtype))
-      refuse(key, "must be a matrix of floats, is " + text(factor.shape));
+      refuse(key, "must be a matrix of floats, is " + shape_text(factor.shape));
     return factor.shape;
   }
 
@@ -130,18 +136,16 @@ class Maker {
   int64_t inner(const Difference& made, Part left, Part right) const {
     const int64_t rank = shape(made, right)[0];
     if (rank == 0) refuse(made.factors.at(right), "has a rank of 0; do not use this file");
-    if (shape(made, left)[1] != rank)
-      refuse(made.factors.at(left), "must be of rank " + std::to_string(rank) + ", is " + text(shape(made, left)));
+    const std::vector<int64_t>& rows = shape(made, left);
+    if (rows[1] != rank || product_of(rows, 2) != 1)
+      refuse(made.factors.at(left), "must be of rank " + std::to_string(rank) + ", is " + shape_text(rows));
     return rank;
   }
 
-  int64_t rank_of(const Difference& made, const std::string&) const {
+  int64_t rank_of(const Difference& made) const {
     const auto has = [&](Part part) { return made.factors.contains(part); };
     if (made.kind == Kind::LowRank) return inner(made, Part::Up, Part::Down);
-    if (made.kind == Kind::Hadamard) {
-      inner(made, Part::Hada2A, Part::Hada2B);
-      return inner(made, Part::Hada1A, Part::Hada1B);
-    }
+    if (made.kind == Kind::Hadamard) return inner(made, Part::Hada1A, Part::Hada1B);
     const int64_t first = has(Part::W1) ? 0 : inner(made, Part::W1A, Part::W1B);
     const int64_t second = has(Part::W2) ? 0 : inner(made, Part::W2A, Part::W2B);
     return second ? second : first;
@@ -153,7 +157,7 @@ class Maker {
     return {shape(made, left)[0], product_of(shape(made, right), 1)};
   }
 
-  void check_shape(const Difference& made, const std::vector<int64_t>& target, const std::string& key) const {
+  void check_shape(Difference& made, const std::vector<int64_t>& target, const std::string& key) const {
     std::vector<int64_t> got;
     if (made.kind == Kind::LowRank) got = sizes(made, Part::Mid, Part::Up, Part::Down);
     if (made.kind == Kind::Hadamard) {
@@ -165,38 +169,41 @@ class Maker {
       const auto first = sizes(made, Part::W1, Part::W1A, Part::W1B),
                  second = sizes(made, Part::W2, Part::W2A, Part::W2B);
       got = {first[0] * second[0], first[1] * second[1]};
+      // The kernel of a convolution is that of the second factor alone.
+      if (made.factors.contains(Part::W1) && product_of(shape(made, Part::W1), 2) != 1)
+        refuse(made.factors.at(Part::W1), "must be a matrix, is " + shape_text(shape(made, Part::W1)));
     }
     const std::vector<int64_t> wanted = {target[0], product_of(target, 1)};
-    if (got != wanted) refuse(key, misfit_of(wanted, got));
+    if (got != wanted) refuse(key, misfit_of(target, got));
     if (!made.dora) return;
     const std::string& magnitudes = made.factors.at(Part::DoraScale);
-    const int64_t count = tensors_.at(magnitudes).elements();
-    if (count != wanted[0] && count != wanted[1])
-      refuse(magnitudes,
-             "must have a magnitude for each row or column of " + text(wanted) + ", has " + std::to_string(count));
+    const std::vector<int64_t>& shape = tensors_.at(magnitudes).shape;
+    const bool of_rows = !shape.empty() && shape[0] == wanted[0] && product_of(shape, 1) == 1;
+    if (!of_rows && (shape.size() < 2 || shape[0] != 1 || product_of(shape, 1) != wanted[1]))
+      refuse(magnitudes, "must have a magnitude for each row [" + std::to_string(wanted[0]) + ", 1] or column [1, " +
+                             std::to_string(wanted[1]) + "] of " + shape_text(wanted) + ", is " + shape_text(shape));
+    made.dora_by_rows = of_rows;
   }
 
   void set_scale(Difference& made, const ModuleKeys& at) const {
+    // Without a rank, of a LoKr of two whole factors, alpha does not count, whatever it is.
+    if (made.rank == 0) return;
+    const AdapterMetadata::Scaling said = adapter_.scaling(at.spelled);
+    made.alpha = said.alpha;
     if (const auto key = at.keys.find(Part::Alpha); key != at.keys.end()) {
       const StoredTensor& stored = tensors_.at(key->second);
-      if (stored.elements() != 1) refuse(key->second, "must be one number, is " + text(stored.shape));
+      if (stored.elements() != 1) refuse(key->second, "must be one number, is " + shape_text(stored.shape));
       made.alpha = read_number(stored);
       if (!made.alpha) refuse(key->second, "must be one number in a plain type; do not use this file");
-    } else {
-      made.alpha = adapter_.alpha(without_prefix(at.spelled));
     }
     if (!made.alpha) return;
     if (!(*made.alpha > 0) || !std::isfinite(*made.alpha))
       refuse(at.spelled, "must have an alpha above 0, has " + std::to_string(*made.alpha) +
                              "; it would change nothing or break the video");
-    // Without a rank nothing is scaled: alpha / rank is 1 by definition.
-    if (made.rank == 0) return;
-    made.scale = *made.alpha / (adapter_.rank_stabilised() ? std::sqrt(double(made.rank)) : double(made.rank));
-  }
-
-  static std::string_view without_prefix(std::string_view spelled) {
-    const size_t dot = spelled.find('.');
-    return spelled.starts_with("transformer") && dot != std::string_view::npos ? spelled.substr(dot + 1) : spelled;
+    made.scale = *made.alpha / (said.rank_stabilised ? std::sqrt(double(made.rank)) : double(made.rank));
+    if (!std::isfinite(float(made.scale)))
+      refuse(at.spelled, "must have an alpha whose scale is a float32, has " + std::to_string(*made.alpha) +
+                             "; it would break the video");
   }
 
   void add(Difference made, const std::string& key) {
@@ -214,8 +221,9 @@ class Maker {
 
 }  // namespace
 
-std::vector<Difference> make_differences(const SortedKeys& keys, const StoredTensors& tensors, const StoredTensors& network,
-                                         const AdapterMetadata& adapter, const std::string& label) {
+std::vector<Difference> make_differences(const SortedKeys& keys, const StoredTensors& tensors,
+                                         const StoredTensors& network, const AdapterMetadata& adapter,
+                                         const std::string& label) {
   return Maker(tensors, network, adapter, label).make(keys);
 }
 

@@ -10,9 +10,10 @@
 
 namespace wan::lora {
 
-/// By the names of their tensors. Reads headers and alphas alone, and calls nothing of libtorch's. Throws ModelError naming
-/// `label` as File::open says.
-std::vector<Difference> make_differences(const SortedKeys& keys, const StoredTensors& tensors, const StoredTensors& network,
-                                         const AdapterMetadata& adapter, const std::string& label);
+/// By the names of their tensors. Reads headers and alphas alone, and calls nothing of libtorch's. Throws ModelError
+/// naming `label` as File::open says.
+std::vector<Difference> make_differences(const SortedKeys& keys, const StoredTensors& tensors,
+                                         const StoredTensors& network, const AdapterMetadata& adapter,
+                                         const std::string& label);
 
 }  // namespace wan::lora

@@ -7,6 +7,7 @@
 #include <set>
 #include <string_view>
 
+#include "models/files/error.h"
 #include "models/weights/format/format.h"
 #include "models/weights/format/safetensors.h"
 #include "models/weights/lora/adapter.h"
@@ -44,10 +45,21 @@ const char* name(Kind kind) {
   return "";
 }
 
+Halves halves_of(const std::filesystem::path& path) {
+  return halves_of(read_tensors(MappedFile::open(path)));
+}
+
 File File::open(const std::filesystem::path& path, const StoredTensors& network, const Options& options) {
   const auto mapped = MappedFile::open(path);
   File file;
-  file.checkpoint_ = Checkpoint::names_only(read_tensors(mapped), path.string());
+  StoredTensors all = read_tensors(mapped);
+  if (options.half)
+    all = half_of(std::move(all), *options.half);
+  else if (halves_of(all).both())
+    throw ModelError(path.string(),
+                     "must be for one expert, has parts for both (transformer. and transformer_2.); give "
+                     "it to a network whose name says high or low");
+  file.checkpoint_ = Checkpoint::names_only(std::move(all), path.string());
   if (format_of(*mapped) == &kSafetensors) file.metadata_ = read_safetensors_metadata(mapped);
   const StoredTensors& tensors = file.checkpoint_.tensors();
   SortedKeys keys = sort_keys(tensors, network, file.label());

@@ -28,12 +28,16 @@ struct Difference {
   std::vector<int64_t> shape;  // of that tensor
   Kind kind;
   int64_t rank = 0;                     // 0: of a full difference, and of a LoKr whose factors are both whole
+  int64_t second_rank = 0;              // of a LoHa's second product
   std::optional<double> alpha;          // as the file says it
   double scale = 1;                     // alpha / rank; 1 where the file has no alpha
   bool dora = false;                    // the rows or columns of the sum get the file's magnitudes
+  bool dora_by_rows = true;             // [N, 1] and [N] are of rows, [1, N] of columns
   std::map<Part, std::string> factors;  // names in the file
 
   int64_t elements() const;
+  /// Of its factors where it is kept as two.
+  int64_t ranks() const { return kind == Kind::Hadamard ? rank * second_rank : rank; }
 };
 
 /// A difference [out, in] as up [out, ranks] times down [ranks, in], float32.
@@ -41,16 +45,20 @@ struct Factors {
   at::Tensor up, down;
 };
 
+/// Of a file's header. Throws ModelError for a file that cannot be read.
+Halves halves_of(const std::filesystem::path& path);
+
 /// What is read of a file, and what of it is not applied.
 class File {
  public:
   struct Options {
-    bool lax = false;  // keys that the network has no place for are left out instead of refused
+    bool lax = false;               // keys that the network has no place for are left out instead of refused
+    std::optional<Half> half = {};  // which expert the network is: of a file for two the other part is not looked at
   };
-  /// Reads headers and alphas only. `network`: the tensors of the transformer by their official names. Throws ModelError, in
-  /// one line: for a file that is no LoRA or one of another network, unknown keys, half a pair, shapes that do not fit,
-  /// a rank of 0, an alpha that is not above 0, one module in two spellings, and what cannot be added (set_weight, convolutions
-  /// with a core).
+  /// Reads headers and alphas only. `network`: the tensors of the transformer by their official names. Throws
+  /// ModelError, in one line: for a file that is no LoRA or one of another network, unknown keys, half a pair, shapes
+  /// that do not fit, a rank of 0, an alpha that is not above 0, one module in two spellings, and what cannot be
+  /// added (set_weight, convolutions with a core).
   static File open(const std::filesystem::path& path, const StoredTensors& network, const Options& options);
 
   /// By the names of their tensors.
@@ -74,25 +82,23 @@ class File {
   /// 1 + strength (magnitude / |V| - 1).
   at::Tensor merged(const at::Tensor& base, const Difference& difference, double strength) const;
 
-  /// The difference as factors, with strength and scale in `up`; of DoRA what is added before the magnitudes count. Nothing
-  /// for what has no factors of fewer values than it has itself: LoKr, full differences, LoHa of high ranks. Throws
-  /// ModelError for a factor that is not finite.
+  /// The difference as factors, with strength and scale in `up`; of DoRA what is added before the magnitudes count.
+  /// Nothing for what has no factors of fewer values than it has itself: LoKr, full differences, LoHa of high ranks.
+  /// Throws ModelError for a factor that is not finite.
   std::optional<Factors> factors(const Difference& difference, double strength) const;
   /// The same as a whole, float64, in the tensor's shape.
   at::Tensor scaled(const Difference& difference, double strength) const;
-  /// Whether DoRA's magnitudes are of rows; else of columns.
-  bool scales_rows(const Difference& difference) const;
-  /// By what merged() multiplies each row of V: [out] float64. Of DoRA by rows alone; `base` [out, in], float32. Widens a
-  /// few rows at a time.
+  /// By what merged() multiplies each row of V: [out] float64. Of DoRA by rows alone; `base` [out, in], float32.
+  /// Widens a few rows at a time.
   at::Tensor row_factors(const at::Tensor& base, const Difference& difference, double strength) const;
   /// Reads all factors. Throws ModelError for one that is not finite.
   void check_finite() const;
 
  private:
+  friend class Product;
   friend class RowMerge;
   at::Tensor factor(const Difference& difference, Part part) const;
   at::Tensor stored(const Difference& difference, Part part) const;
-  at::Tensor product(const Difference& difference) const;
 
   Checkpoint checkpoint_;
   std::vector<Difference> differences_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "models/files/error.h"
 
@@ -16,22 +17,20 @@ std::string some(const std::vector<std::string>& names) {
   return names.size() > kShown ? out + ", ... (" + std::to_string(names.size()) + " in all)" : out;
 }
 
-/// Modulations are no modules: what stands before ".diff_m" is the block or the head that they belong to.
-std::optional<std::string> module_of(const Key& key, const Modules& modules, const StoredTensors& network) {
-  if (key.part != Part::DiffPlain) return modules.find(key.module);
-  for (std::string_view rest = key.module;;) {
-    if (network.contains(tensor_of(std::string(rest), Part::DiffPlain))) return std::string(rest);
-    const size_t dot = rest.find('.');
-    if (dot == std::string_view::npos) return std::nullopt;
-    rest = rest.substr(dot + 1);
-  }
+/// "image tokens of Wan 2.1, ...": the reasons, each once.
+std::string reasons(const std::map<std::string, std::string>& exempt) {
+  std::set<std::string> each;
+  for (const auto& [key, reason] : exempt) each.insert(reason);
+  std::string out;
+  for (const std::string& reason : each) out += (out.empty() ? "" : "; ") + reason;
+  return out;
 }
 
 }  // namespace
 
 std::string tensor_of(const std::string& module, Part part) {
   if (part == Part::DiffBias) return module + ".bias";
-  if (part == Part::DiffPlain) return (module.empty() ? "" : module + ".") + "modulation";
+  if (part == Part::DiffPlain) return module + ".modulation";
   return module + ".weight";
 }
 
@@ -46,19 +45,19 @@ SortedKeys sort_keys(const StoredTensors& tensors, const StoredTensors& network,
       continue;
     }
     if (is_of_text_encoder(key)) ++sorted.of_text_encoder;
-    const std::optional<std::string> module = split ? module_of(*split, modules, network) : std::nullopt;
-    if (!module) {
+    const std::optional<Modules::Found> found = split ? modules.find(*split) : std::nullopt;
+    if (!found) {
       sorted.unknown.push_back(key);
       continue;
     }
     if (split->part == Part::Replacement)
-      throw ModelError(label + ": " + printable(key),
-                       "replaces a weight instead of adding to it, which is not supported; use a LoRA without set_weight");
-    ModuleKeys& at = sorted.modules[*module];
-    if (!at.keys.emplace(split->part, key).second)
       throw ModelError(
           label + ": " + printable(key),
-          "says the same as " + printable(at.keys.at(split->part)) + "; use a file that names each module once");
+          "replaces a weight instead of adding to it, which is not supported; use a LoRA without set_weight");
+    ModuleKeys& at = sorted.modules[found->module];
+    if (!at.keys.emplace(found->part, key).second)
+      throw ModelError(label + ": " + printable(key), "says the same as " + printable(at.keys.at(found->part)) +
+                                                          "; use a file that names each module once");
     at.spelled = split->module;
     ++spellings[std::string(spelling(split->module))];
   }
@@ -71,12 +70,20 @@ void check_keys(const SortedKeys& keys, bool lax, const std::string& label) {
   if (keys.modules.empty() && keys.of_text_encoder > 0)
     throw ModelError(label,
                      "must change the transformer, changes a text encoder alone; this program has no use for it");
+  const std::string_view family = family_of(keys.unknown);
+  if (keys.modules.empty() && !keys.unknown.empty() && !family.empty())
+    throw ModelError(label, "must be a LoRA of a Wan 2.2 transformer, is one of another network: " +
+                                std::string(family) + " (" + some(keys.unknown) + ")");
   if (keys.modules.empty() && keys.exempt.empty())
     throw ModelError(label, "must be a LoRA of a Wan 2.2 transformer, has no key of one (" + some(keys.unknown) +
                                 "); is it a checkpoint, or a LoRA of another network?");
   if (!lax && !keys.unknown.empty())
-    throw ModelError(label, "has keys that this network has no place for: " + some(keys.unknown) +
+    throw ModelError(label, "has keys that this network has no place for" +
+                                (family.empty() ? "" : ", as of " + std::string(family)) + ": " + some(keys.unknown) +
                                 "; --lora-lax leaves them out");
+  if (keys.modules.empty())
+    throw ModelError(label, "must change the transformer, changes nothing in this model: all its keys are left out (" +
+                                reasons(keys.exempt) + ")");
 }
 
 }  // namespace wan::lora

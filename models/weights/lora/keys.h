@@ -1,4 +1,5 @@
-// The keys of a LoRA file, sorted by the modules that they change. Knows names and shapes alone: nothing of libtorch's is called.
+// The keys of a LoRA file, sorted by the modules that they change. Knows names and shapes alone: nothing of
+// libtorch's is called.
 #pragma once
 
 #include <map>
@@ -16,15 +17,15 @@ struct ModuleKeys {
 };
 
 struct SortedKeys {
-  std::map<std::string, ModuleKeys> modules;   // by their official names
-  std::map<std::string, std::string> exempt;   // left out, with the reason for each
-  std::vector<std::string> unknown;            // of which the network has no module
-  std::string dialect;                         // how most modules are spelled
-  size_t of_text_encoder = 0;                  // keys, some of them unknown
+  std::map<std::string, ModuleKeys> modules;  // by their official names
+  std::map<std::string, std::string> exempt;  // left out, with the reason for each
+  std::vector<std::string> unknown;           // of which the network has no module
+  std::string dialect;                        // how most modules are spelled
+  size_t of_text_encoder = 0;                 // keys, some of them unknown
 };
 
-/// `tensors`: of the file; `network`: by official names. Throws ModelError naming `label` for a key that replaces a weight, and
-/// for two keys that say the same.
+/// `tensors`: of the file; `network`: by official names. Throws ModelError naming `label` for a key that replaces a
+/// weight, and for two keys that say the same.
 SortedKeys sort_keys(const StoredTensors& tensors, const StoredTensors& network, const std::string& label);
 
 /// Throws ModelError for a file that is no LoRA of the network, and unless `lax` for unknown keys.

@@ -67,6 +67,25 @@ constexpr std::string_view kPrefixes[] = {"base_model.model.",
                                           "dit."};
 constexpr std::string_view kFlatPrefixes[] = {"lora_transformer_", "lora_unet__", "lora_unet_", "lycoris_", "lora_"};
 
+/// Parts of names by which the LoRAs of other families are told.
+struct Sign {
+  const char *part, *family;
+};
+constexpr Sign kSigns[] = {
+    {"single_transformer_blocks", "Flux"},
+    {"single_blocks", "Flux or HunyuanVideo"},
+    {"double_blocks", "Flux or HunyuanVideo"},
+    {"q_loras", "Flux, in the form of XLabs"},
+    {"joint_transformer_blocks", "Stable Diffusion 3"},
+    {"joint_blocks", "Stable Diffusion 3"},
+    {"down_blocks", "Stable Diffusion"},
+    {"input_blocks", "Stable Diffusion"},
+    {"audio_injector", "Wan 2.2 S2V"},
+    {"motion_encoder", "Wan 2.2 Animate"},
+    {"transformer_blocks", "LTX-Video, CogVideoX or Qwen-Image"},
+    {"text_model_encoder", "a text encoder alone"},
+};
+
 struct Spelling {
   std::string_view official, diffusers;
 };
@@ -93,6 +112,8 @@ constexpr Spelling kSpellings[] = {
     {".norm3", ".norm2"},
 };
 
+constexpr std::string_view kHighPart = "transformer.", kLowPart = "transformer_2.";
+
 std::string diffusers_name(const std::string& official) {
   for (const Spelling& spelling : kSpellings) {
     const size_t at = official.find(spelling.official);
@@ -113,8 +134,26 @@ std::optional<Key> split(std::string_view key) {
   for (const Ending& ending : kEndings)
     if (key.size() > ending.text.size() && key.ends_with(ending.text))
       return Key{key.substr(0, key.size() - ending.text.size()), ending.part};
-  // A difference of the whole network's own tensor has no module before it.
-  if (key == "diff_m") return Key{"", Part::DiffPlain};
+  return std::nullopt;
+}
+
+void Modules::Names::add(const std::string& spelled, const std::string& official) {
+  dotted.emplace(spelled, official);
+  flat.emplace(flattened(spelled), official);
+}
+
+std::optional<std::string> Modules::Names::find(std::string_view spelled) const {
+  const auto look = [](const auto& names, std::string_view name) -> std::optional<std::string> {
+    const auto found = names.find(name);
+    return found == names.end() ? std::nullopt : std::optional(found->second);
+  };
+  if (auto found = look(dotted, spelled)) return found;
+  for (std::string_view prefix : kFlatPrefixes)
+    if (spelled.starts_with(prefix))
+      if (auto found = look(flat, spelled.substr(prefix.size()))) return found;
+  for (std::string_view prefix : kPrefixes)
+    if (spelled.starts_with(prefix))
+      if (auto found = find(spelled.substr(prefix.size()))) return found;
   return std::nullopt;
 }
 
@@ -123,32 +162,32 @@ Modules::Modules(const StoredTensors& network) {
     const size_t dot = name.rfind('.');
     if (dot == std::string::npos) continue;
     const std::string module = name.substr(0, dot);
-    for (const std::string& spelled : {module, diffusers_name(module)}) {
-      dotted_.emplace(spelled, module);
-      flat_.emplace(flattened(spelled), module);
+    if (name.substr(dot) == ".modulation") {
+      holders_.add(module, module);
+      modulations_.add(name, module);
+      modulations_.add(module == "head" ? "scale_shift_table" : module + ".scale_shift_table", module);
+    } else {
+      modules_.add(module, module);
+      modules_.add(diffusers_name(module), module);
     }
   }
 }
 
-std::optional<std::string> Modules::find(std::string_view spelled) const {
-  const auto look = [](const auto& names, std::string_view name) -> std::optional<std::string> {
-    const auto found = names.find(name);
-    return found == names.end() ? std::nullopt : std::optional(found->second);
+std::optional<Modules::Found> Modules::find(const Key& key) const {
+  const auto found = [](std::optional<std::string> module, Part part) {
+    return module ? std::optional(Found{std::move(*module), part}) : std::nullopt;
   };
-  if (auto found = look(dotted_, spelled)) return found;
-  for (std::string_view prefix : kFlatPrefixes)
-    if (spelled.starts_with(prefix))
-      if (auto found = look(flat_, spelled.substr(prefix.size()))) return found;
-  for (std::string_view prefix : kPrefixes)
-    if (spelled.starts_with(prefix))
-      if (auto found = find(spelled.substr(prefix.size()))) return found;
+  if (key.part == Part::DiffPlain) return found(holders_.find(key.module), key.part);
+  if (auto module = modules_.find(key.module)) return Found{std::move(*module), key.part};
+  if (key.part == Part::Diff) return found(modulations_.find(key.module), Part::DiffPlain);
   return std::nullopt;
 }
 
 std::string_view spelling(std::string_view module) {
   for (std::string_view prefix : kFlatPrefixes)
     if (module.starts_with(prefix)) return "flattened";
-  for (std::string_view word : {".attn1.", ".attn2.", "condition_embedder.", ".ffn.net.", "proj_out"})
+  for (std::string_view word :
+       {".attn1.", ".attn2.", "condition_embedder.", ".ffn.net.", "proj_out", "scale_shift_table"})
     if (module.find(word) != std::string_view::npos) return "diffusers";
   return "official";
 }
@@ -162,6 +201,30 @@ std::string_view exemption(std::string_view spelled) {
 
 bool is_of_text_encoder(std::string_view spelled) {
   return spelled.starts_with("lora_te") || spelled.starts_with("text_encoder") || spelled.starts_with("text_model");
+}
+
+std::string_view family_of(const std::vector<std::string>& keys) {
+  for (const Sign& sign : kSigns)
+    for (const std::string& key : keys)
+      if (key.find(sign.part) != key.npos) return sign.family;
+  return "";
+}
+
+Halves halves_of(const StoredTensors& tensors) {
+  Halves halves;
+  for (const auto& [key, tensor] : tensors) {
+    halves.high = halves.high || key.starts_with(kHighPart);
+    halves.low = halves.low || key.starts_with(kLowPart);
+  }
+  return halves;
+}
+
+StoredTensors half_of(StoredTensors tensors, Half half) {
+  if (halves_of(tensors).both())
+    std::erase_if(tensors, [other = half == Half::High ? kLowPart : kHighPart](const auto& entry) {
+      return entry.first.starts_with(other);
+    });
+  return tensors;
 }
 
 }  // namespace wan::lora

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "models/weights/stored_tensor.h"
 
@@ -42,17 +43,30 @@ struct Key {
 /// Nothing for an ending that no dialect has.
 std::optional<Key> split(std::string_view key);
 
-/// The modules of one network under every spelling that LoRA files use.
+/// The modules of one network under every spelling that LoRA files use: with the prefix of a program, official or
+/// diffusers, with dots or flattened to underscores.
 class Modules {
  public:
   /// `network`: tensors by the names of the official release, of which shapes and names count.
   explicit Modules(const StoredTensors& network);
-  /// The official name of a module ("blocks.0.self_attn.q") from a key's spelling: with the prefix of a program, official or
-  /// diffusers, with dots or flattened to underscores. Nothing for what the network does not have.
-  std::optional<std::string> find(std::string_view spelled) const;
+
+  /// Where a key belongs: the official name of its module ("blocks.0.self_attn.q"), of a modulation that of the block
+  /// or the head that it is of; and its part, DiffPlain for the difference of a modulation that is spelled as a
+  /// tensor ("blocks.0.scale_shift_table.diff"). Nothing for what the network does not have.
+  struct Found {
+    std::string module;
+    Part part;
+  };
+  std::optional<Found> find(const Key& key) const;
 
  private:
-  std::map<std::string, std::string, std::less<>> dotted_, flat_;
+  /// Official names by their spellings.
+  struct Names {
+    std::map<std::string, std::string, std::less<>> dotted, flat;
+    void add(const std::string& spelled, const std::string& official);
+    std::optional<std::string> find(std::string_view spelled) const;
+  };
+  Names modules_, holders_, modulations_;
 };
 
 /// How a file spells its modules: "official", "diffusers", "flattened".
@@ -62,5 +76,20 @@ std::string_view spelling(std::string_view module);
 std::string_view exemption(std::string_view spelled);
 /// Whether a module is one of a text encoder.
 bool is_of_text_encoder(std::string_view spelled);
+
+/// The family of another network ("Flux") whose names are among the keys; empty where none is known.
+std::string_view family_of(const std::vector<std::string>& keys);
+
+/// The parts of a file of diffusers for two experts: "transformer." is the high-noise one's, "transformer_2." the
+/// low-noise one's.
+enum class Half { High, Low };
+struct Halves {
+  bool high = false, low = false;  // of both experts; "transformer." alone tells nothing
+
+  bool both() const { return high && low; }
+};
+Halves halves_of(const StoredTensors& tensors);
+/// What a file has for one expert: all of a file that is not for two.
+StoredTensors half_of(StoredTensors tensors, Half half);
 
 }  // namespace wan::lora

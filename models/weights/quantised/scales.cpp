@@ -11,6 +11,7 @@
 #include "models/files/bytes.h"
 #include "models/files/error.h"
 #include "models/weights/dtype.h"
+#include "models/weights/shape_text.h"
 
 namespace wan {
 namespace {
@@ -23,10 +24,6 @@ int64_t parts(int64_t size, int64_t part) {
 
 [[noreturn]] void refuse(const std::string& label, const std::string& name, const std::string& what) {
   throw ModelError(label + ": " + printable(name), what);
-}
-
-std::string text(const std::vector<int64_t>& shape) {
-  return c10::str(at::IntArrayRef(shape));
 }
 
 bool is_float(at::ScalarType dtype) {
@@ -75,7 +72,7 @@ float read_scale(const NamedTensor& scale, const std::string& label) {
   check_float(scale, label);
   if (scale.tensor.elements() != 1)
     refuse(label, scale.name,
-           "must be a scale of one value, has shape " + text(scale.tensor.shape) +
+           "must be a scale of one value, has shape " + shape_text(scale.tensor.shape) +
                "; take a file of another quantisation");
   ByteReader bytes(scale.tensor.file->bytes().substr(scale.tensor.offset), label);
   const float value = scale.tensor.dtype == at::kFloat ? bytes.number<float>()
@@ -99,7 +96,7 @@ StoredScales float_scales(const NamedTensor& scale, const ScaledMatrix& matrix, 
     refuse(label, scale.name,
            "must be a scale of the matrix [" + std::to_string(matrix.rows) + ", " + std::to_string(matrix.columns) +
                "], of its rows, of equal parts of its rows or of blocks of 128 x 128, has shape " +
-               text(scale.tensor.shape) + "; do not use this file");
+               shape_text(scale.tensor.shape) + "; do not use this file");
   scales.blocks = scale.tensor;
   scales.blocks->strides = row_major_strides(scales.blocks->shape);
   scales.rows = cover->rows;
@@ -117,8 +114,8 @@ StoredScales block_scales(const NamedTensor& scale, const ScaledMatrix& matrix, 
   if (order == StoredScales::Order::Tiles) want = {parts(want[0], 128) * 128, parts(want[1], 4) * 4};
   if (scale.tensor.shape != want || !is_row_major(scale.tensor))
     refuse(label, scale.name,
-           "must have shape " + text(want) + " for the matrix [" + std::to_string(matrix.rows) + ", " +
-               std::to_string(matrix.columns) + "], has " + text(scale.tensor.shape) + "; do not use this file");
+           "must have shape " + shape_text(want) + " for the matrix [" + std::to_string(matrix.rows) + ", " +
+               std::to_string(matrix.columns) + "], has " + shape_text(scale.tensor.shape) + "; do not use this file");
   StoredScales scales;
   scales.blocks = scale.tensor;
   scales.blocks->dtype = dtype;

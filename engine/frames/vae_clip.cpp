@@ -32,14 +32,19 @@ const vae::Vae& wide_alone(Networks& networks) {
 
 void ClipDecoder::open(const vae::Vae& vae, const at::Tensor& latent) {
   const vae::Build& build = vae.decoder.build;
-  const uint64_t own = vae_bytes(vae.decoder.head.gamma.size(0), picture(latent), build.dtype, vae::Windows::Own);
+  const int64_t width = vae.decoder.head.gamma.size(0);
+  const uint64_t own = vae_bytes(width, picture(latent), build.dtype, vae::Windows::Own);
   const Placement& placement = networks_.placement();
   stream_.reset();                   // its caches make room,
   release_cached(placement.device);  // which the driver sees only then
   const int64_t rows = networks_.vae_tile_rows(picture(latent), build.dtype);
   vae::Windows windows = vae::Windows::Shared;
   if (rows == 0 && !networks_.has_small_windows()) windows = windows_for(placement, own, networks_.vae_room());
-  if (windows == vae::Windows::Own) networks_.count_vae(own);
+  if (windows == vae::Windows::Own)
+    networks_.count_vae(own);
+  else if (build.dtype != placement.vae)  // what was counted is half's
+    networks_.count_vae(rows > 0 ? tile_needs(width, picture(latent), build.dtype, rows).device
+                                 : vae_bytes(width, picture(latent), build.dtype, windows));
   stream_.emplace(vae.decoder, vae::Observer(), windows, rows);
   half_ = is_half(vae);
 }

@@ -41,7 +41,8 @@ std::optional<Extent> largest_size(const Workload& workload, const Machine& mach
   for (const double smaller : {300'000.0, 200'000.0, 130'000.0, 90'000.0, 60'000.0}) areas.push_back(smaller);
   for (const double area : areas) {
     const Extent extent = scaled(workload.extent, area);
-    if (area < now * 0.99 && !shortage(workload, machine, extent)) return extent;
+    // On a card a larger one may fit: from some size on the VAE computes in tiles there (VaeWay).
+    if (std::abs(area - now) > now * 0.01 && !shortage(workload, machine, extent)) return extent;
   }
   return std::nullopt;
 }
@@ -56,7 +57,7 @@ std::optional<Extent> most_frames(const Workload& workload, const Machine& machi
   return std::nullopt;
 }
 
-/// Throws InvalidRequest where a card takes tiles and the host has no room for what they wait with.
+/// Throws InvalidRequest where a card takes tiles and the host has no room for the caches of the other tiles.
 void check_parked(const Workload& workload, const Machine& machine) {
   const Demand demand = demand_on(workload, machine, workload.extent);
   const uint64_t needed = kProgramBytes + demand.parked;
@@ -114,7 +115,7 @@ void check_room(const Workload& workload, const Machine& machine) {
                        "must hold " + gigabytes(missing->bytes) + " for " + missing->phase + " at " +
                            text_of(workload.extent) + (streams ? ", two blocks at a time" : "") + ", got " +
                            device_text(machine) + "; " +
-                           (fits.empty() ? "no smaller size or length fits either: --weights fp8 takes less"
+                           (fits.empty() ? "no other size or length fits either: --weights fp8 takes less"
                                          : "the largest that fits is " + fits));
 }
 

@@ -7,6 +7,8 @@
 #include "engine/base/text.h"
 #include "engine/residency/open_network.h"
 #include "engine/residency/unchanged.h"
+#include "engine/residency/weight_cache.h"
+#include "models/files/error.h"
 #include "models/weights/place.h"
 
 namespace wan {
@@ -17,6 +19,25 @@ template <typename Model>
 void begin(const Model& model) {
   if constexpr (requires { model.streamed; })
     if (model.streamed) model.streamed->begin();
+}
+
+/// What `build` makes of a copy in --cache-dir; nothing, after `tell` was told why, where it went or became another one before
+/// its file was opened once more, by its name. `again` gives the right copy as it lies there then.
+template <typename Build, typename Again, typename Tell>
+auto built_from_copy(Checkpoint copy, Build build, Again again, Tell tell)
+    -> std::optional<decltype(build(std::move(copy)))> {
+  const std::filesystem::path path = copy.files().at(0)->path();
+  try {
+    const FileState before = state_of(path);
+    auto built = build(std::move(copy));
+    // A file that has this state before and after is what was opened in between.
+    const std::optional<CachedCopy> there = again();
+    if (there && there->state == before) return built;
+    tell("it was replaced or written to before it was loaded");
+  } catch (const ModelError& error) {
+    tell(error.what());
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -46,12 +67,26 @@ void Networks::load(Slot<Model>& slot, Network network, const Streaming* streami
   if (placement_.budget && network != Network::AudioEncoder)
     lease = placement_.budget->take(is_wide(slot) ? wide_vae_bytes() : sizes_of(network).outside, name(network));
   Checkpoint checkpoint = open(network);
-  const uint64_t bytes = checkpoint.bytes();
+  uint64_t bytes = checkpoint.bytes();
   const auto ahead = ahead_.find(network);
   if (ahead != ahead_.end()) ahead->second->stop();
-  auto built = build(std::move(checkpoint), place_of(network, placement_), streaming);
+  const Place where = place_of(network, placement_);
+  const auto from = [&](Checkpoint files) { return build(std::move(files), where, streaming); };
+  std::optional<decltype(from(std::move(checkpoint)))> made;
+  if (is_cached(checkpoint, placement_.cache_dir)) {
+    const auto again = [&] {
+      return copy_there(network, parts_.networks.at(network), open_network(network, parts_), where, /*merged=*/false,
+                        placement_.cache_dir, identities_);
+    };
+    const auto tell = [&](const std::string& why) {
+      cache_notes_.add({field_of(network), "is loaded from its own files, not from a copy in --cache-dir: " + why, ""});
+    };
+    made = built_from_copy(std::move(checkpoint), from, again, tell);
+    if (!made) checkpoint = open_network(network, parts_), bytes = checkpoint.bytes();
+  }
+  auto built = made ? std::move(*made) : from(std::move(checkpoint));
   // Files that are copied were opened once more, by their names.
-  if (!place_of(network, placement_).mapped) check_unchanged(parts_, field_of(network));
+  if (!where.mapped) check_unchanged(parts_, field_of(network));
   slot = {std::move(built.model), std::move(lease), std::move(built.weights), {}};
   Log::Fields fields = {{"network", name(network)}, {"bytes", bytes}};
   if (ahead != ahead_.end()) fields["bytes_ahead"] = ahead->second->bytes();

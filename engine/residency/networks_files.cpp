@@ -1,6 +1,7 @@
 // From which files networks are loaded, and when they are read ahead.
 #include <utility>
 
+#include "engine/base/error.h"
 #include "engine/residency/networks.h"
 #include "engine/residency/open_network.h"
 #include "engine/residency/weight_cache.h"
@@ -14,10 +15,10 @@ Checkpoint Networks::open(Network network) {
   const convert::Step step = [&](int64_t, int64_t) {
     if (check_) check_();
   };
-  std::optional<Checkpoint> copy =
+  std::optional<CachedCopy> copy =
       cached(network, parts_.networks.at(network), own, place_of(network, placement_), /*merged=*/false,
              placement_.cache_dir, identities_, cache_notes_, step);
-  return copy ? std::move(*copy) : std::move(own);
+  return copy ? std::move(copy->checkpoint) : std::move(own);
 }
 
 bool Networks::is_loaded(Network network) const {
@@ -46,12 +47,20 @@ void Networks::read_ahead(Network network) {
   if (limit == 0) return;
   std::vector<RingFile> files;
   try {
-    const Checkpoint checkpoint = open(network);
-    for (const auto& [path, state] : states_of(checkpoint)) files.push_back({path, state.size, state});
-  } catch (const ModelError&) {  // loading it says so
-    return;
+    const Checkpoint own = open_network(network, parts_);
+    std::optional<CachedCopy> copy;
+    if (!placement_.cache_dir.empty() && is_kept_once_more(network))
+      copy = copy_there(network, parts_.networks.at(network), own, place_of(network, placement_), /*merged=*/false,
+                        placement_.cache_dir, identities_);
+    // A copy that is not there yet is written when the network is loaded, from its own files.
+    const auto states = states_of(copy ? copy->checkpoint : own);
+    for (const auto& [path, state] : states) files.push_back({path, state.size, state});
+    ahead_[network] = std::make_unique<ReadAhead>(std::move(files), limit, [copier = copier_] { copier->settle(); });
+  } catch (const Cancelled&) {
+    throw;
+  } catch (const std::exception&) {  // it would only save time: loading it says what is wrong
+    ahead_.erase(network);
   }
-  ahead_[network] = std::make_unique<ReadAhead>(std::move(files), limit, [copier = copier_] { copier->settle(); });
 }
 
 }  // namespace wan

@@ -26,7 +26,8 @@ bool Networks::make_room(bool first) {
   }
   drop(network);
   if (network != Network::Vae) return false;
-  if (!std::exchange(small_windows_, true)) {
+  // On the CPU it has no larger ones (windows_for).
+  if (!placement_.device.is_cpu() && !std::exchange(small_windows_, true)) {
     step("ran out: the VAE takes its smallest windows");
     return true;
   }

@@ -8,18 +8,20 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
-#include <map>
 #include <mutex>
 #include <new>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 namespace wan {
 namespace {
 
 /// A hole between two ranges that is read along with them.
 constexpr uint64_t kGap = 64 << 10;
+/// No buffer.
+constexpr size_t kNone = size_t(-1);
 
 /// A part of a range in a block.
 struct Slice {
@@ -96,6 +98,7 @@ std::shared_ptr<char> ordinary_memory(size_t bytes) {
 
 struct RingMemory::Spare {
   std::mutex mutex;
+  size_t bytes = 0;  // of each; 0 before the first is taken
   std::vector<std::shared_ptr<char>> buffers;
 };
 
@@ -106,6 +109,11 @@ std::shared_ptr<char> RingMemory::take(size_t bytes) {
   std::shared_ptr<char> memory;
   {
     const std::lock_guard lock(spare_->mutex);
+    if (spare_->bytes != 0 && spare_->bytes != bytes)
+      throw std::invalid_argument("[ring memory] has buffers of " + std::to_string(spare_->bytes) +
+                                  " bytes, and one of " + std::to_string(bytes) +
+                                  " is asked for; take another RingMemory for it");
+    spare_->bytes = bytes;
     if (!spare_->buffers.empty()) {
       memory = std::move(spare_->buffers.back());
       spare_->buffers.pop_back();
@@ -117,8 +125,12 @@ std::shared_ptr<char> RingMemory::take(size_t bytes) {
   return {data, [spare = std::weak_ptr<Spare>(spare_), memory = std::move(memory)](char*) mutable {
             if (const auto there = spare.lock()) {
               const std::lock_guard lock(there->mutex);
-              there->buffers.push_back(std::move(memory));
+              try {
+                there->buffers.push_back(memory);
+              } catch (const std::bad_alloc&) {  // it is freed, and the next ring takes another one
+              }
             }
+            memory.reset();
           }};
 }
 
@@ -132,10 +144,12 @@ struct ReadRing::State {
 
   std::mutex mutex;
   std::condition_variable changed;
-  std::vector<size_t> free;         // buffers that nobody uses
-  size_t begun = 0;                 // blocks that a reader took
-  std::map<size_t, size_t> filled;  // block -> buffer
-  std::exception_ptr error;         // of the first block that failed
+  // Their memory is taken when the ring is made: neither a reader nor a lease's end may fail for lack of it.
+  std::vector<size_t> free;    // buffers that nobody uses
+  std::vector<size_t> filled;  // by blocks: the buffer that has it, or kNone
+  size_t waiting = 0;          // blocks that a buffer has
+  size_t begun = 0;            // blocks that a reader took
+  std::exception_ptr error;    // of the first block that failed
   size_t failed = 0;
   std::atomic<bool> stop = false;
 
@@ -163,7 +177,7 @@ struct ReadRing::State {
       }
       lock.lock();
       if (whole)
-        filled[number] = buffer;
+        filled[number] = buffer, ++waiting;
       else
         free.push_back(buffer);
       if (wrong && (!error || number < failed)) {
@@ -179,9 +193,9 @@ struct ReadRing::State {
   size_t wait_for(size_t number) {
     if (readers.empty()) read_blocks();
     std::unique_lock lock(mutex);
-    const auto ready = [&] { return error || filled.contains(number); };
+    const auto ready = [&] { return error || filled[number] != kNone; };
     while (!ready()) {
-      if (begun <= number && free.empty() && filled.empty())
+      if (begun <= number && free.empty() && waiting == 0)
         throw std::logic_error("[read ring] all " + std::to_string(buffers.size()) +
                                " buffers are held while another piece is asked for");
       changed.wait_for(lock, std::chrono::milliseconds(20), ready);
@@ -191,9 +205,18 @@ struct ReadRing::State {
       lock.lock();
     }
     if (error) std::rethrow_exception(error);
-    const size_t buffer = filled.at(number);
-    filled.erase(number);
-    return buffer;
+    --waiting;
+    return std::exchange(filled[number], kNone);
+  }
+
+  /// Waits for them.
+  void stop_readers() {
+    {
+      const std::lock_guard lock(mutex);
+      stop = true;
+    }
+    changed.notify_all();
+    readers.clear();  // joins
   }
 
   void give_back(size_t buffer) {
@@ -215,7 +238,9 @@ ReadRing::ReadRing(const std::vector<RingFile>& files, const std::vector<FileRan
                                                                      options.caching, read));
   state_->blocks = blocks_of(ranges, options.buffer_bytes);
   state_->check = options.check;
+  state_->filled.assign(state_->blocks.size(), kNone);
   const size_t buffers = std::min(size_t(options.buffers), state_->blocks.size());
+  state_->free.reserve(buffers);
   for (size_t i = 0; i < buffers; ++i) {
     std::shared_ptr<char> memory = options.take_memory ? options.take_memory(options.buffer_bytes) : nullptr;
     if (!memory && options.take_memory) ++state_->refused;
@@ -225,20 +250,20 @@ ReadRing::ReadRing(const std::vector<RingFile>& files, const std::vector<FileRan
   // One block is read by next() itself: a thread takes longer to start and to answer than a small tensor to read.
   if (state_->blocks.size() == 1 && !options.check) return;
   try {
-    for (size_t i = 0; i < size_t(options.readers) && i < state_->blocks.size(); ++i)
+    const size_t readers = std::min(size_t(options.readers), state_->blocks.size());
+    state_->readers.reserve(readers);
+    for (size_t i = 0; i < readers; ++i)
       state_->readers.emplace_back([state = state_.get()] { state->read_blocks(); });
   } catch (const std::system_error&) {  // fewer do it, too
     if (state_->readers.empty()) throw;
+  } catch (...) {
+    state_->stop_readers();
+    throw;
   }
 }
 
 ReadRing::~ReadRing() {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->stop = true;
-  }
-  state_->changed.notify_all();
-  state_->readers.clear();  // joins
+  state_->stop_readers();
   state_->lease.reset();
 }
 

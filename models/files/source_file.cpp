@@ -77,8 +77,14 @@ SourceFile::~SourceFile() {
   if (buffered_ >= 0) close(buffered_);
 }
 
-// Once, before anything is read: reading through the cache also brings what lies ahead into it.
+// Once, before anything is read: reading through the cache also brings what lies ahead into it. Of a file that the user
+// neither owns nor may write to, the system tells nothing: mincore() then says of every page that it is there. Such a file
+// is read as if nothing of it were.
 void SourceFile::look_into_cache() {
+  struct stat status {};
+  const bool told = fstat(buffered_, &status) == 0 &&
+                    (status.st_uid == geteuid() || faccessat(AT_FDCWD, path_.c_str(), W_OK, AT_EACCESS) == 0);
+  if (!told) return;
   void* address = mmap(nullptr, state_.size, PROT_READ, MAP_SHARED, buffered_, 0);
   if (address == MAP_FAILED) return;
   const uint64_t page = uint64_t(sysconf(_SC_PAGESIZE));

@@ -43,6 +43,8 @@ Decoder::Decoder(const Scope& root, int64_t base, int64_t latent, at::ScalarType
 DecoderStream::DecoderStream(const Decoder& decoder, Observer observe, Windows windows, int64_t tile_rows)
     : decoder_(decoder), observe_(std::move(observe)), cache_(decoder.build.slots, windows) {
   if (tile_rows == 0) return;
+  TORCH_CHECK(windows == Windows::Shared, "[vae] tiles must have shared windows, got windows of each layer's own with ",
+              tile_rows, " rows");
   for (const DecoderLevel& level : decoder.levels) tiled_.emplace_back(level.slots, kDecoderHalo, tile_rows);
   // The head belongs to the last level: its convolution is the seventh.
   tiled_.back() = {{decoder.levels.back().slots.first, decoder.head.conv.slot + 1}, kDecoderHalo, tile_rows};

@@ -61,6 +61,14 @@ at::Tensor elements_of(const RingPiece& piece, at::ScalarType dtype, at::Tensor&
   return aligned;
 }
 
+/// Nothing goes on behind the caller's back. What was thrown first is what the caller is told: not that of the copies.
+void finish_after_failure(PieceCopier& copier) {
+  try {
+    copier.finish();
+  } catch (...) {
+  }
+}
+
 class Loading {
  public:
   Loading(const std::vector<TensorLoad>& loads, const LoadOptions& options) : loads_(loads), options_(options) {
@@ -86,7 +94,7 @@ class Loading {
     try {
       while (const std::optional<RingPiece> piece = ring.next()) take(*piece, copier);
     } catch (...) {
-      copier.finish();  // nothing goes on behind the caller's back
+      finish_after_failure(copier);
       throw;
     }
     copier.finish();

@@ -46,8 +46,14 @@ class DeviceCopier : public PieceCopier {
       : device_(device), most_(std::max<size_t>(most_leases, 1)), mark_(std::move(mark)) {
     if (!mark_) mark_ = [device] { return event_of_current_stream(device); };
   }
-  // Memory that a copy still reads must not be given back.
-  ~DeviceCopier() override { finish(); }
+  // Memory that a copy still reads must not be given back. Where the device fails, nothing is copied any more, and whoever
+  // asks it next is told.
+  ~DeviceCopier() override {
+    try {
+      finish();
+    } catch (...) {
+    }
+  }
 
   void copy(const at::Tensor& piece, const at::Tensor& to, const std::shared_ptr<const void>& lease) override {
     const bool converts = piece.scalar_type() != to.scalar_type();

@@ -103,7 +103,7 @@ TEST_F(Loading, TheCacheGivesTheSameBytes) {
     Heard first, second;
     EXPECT_TRUE(heard(cached, first) == want);
     ASSERT_EQ(first.notes.size(), 2u) << "one for each expert";
-    EXPECT_NE(first.notes[0].find("high_noise is kept as bf16 in --cache-dir: "), std::string::npos) << first.notes[0];
+    EXPECT_NE(first.notes[0].find("high_noise is written as bf16 to --cache-dir: "), std::string::npos) << first.notes[0];
     EXPECT_TRUE(heard(cached, second) == want);
     EXPECT_TRUE(second.notes.empty()) << second.notes[0];
     EXPECT_LT(second.loads["high-noise expert"].at("bytes").get<uint64_t>() * 10,
@@ -128,7 +128,7 @@ TEST_F(Loading, ACacheThatIsOfNoUseIsNotedAndTheRunGoesOn) {
   std::ofstream(folder_ / "file") << "no folder";
   expect_notes(folder_ / "file", "--cache-dir must be a folder, or one that can be made; ", 2);
   const fs::path folder = folder_ / "cache";
-  expect_notes(folder, "is kept as bf16", 2);
+  expect_notes(folder, "is written as bf16", 2);
   std::vector<fs::path> copies;
   for (const auto& entry : fs::directory_iterator(folder))
     if (entry.path().extension() == ".safetensors") copies.push_back(entry.path());

@@ -282,6 +282,17 @@ TEST(Plan, TheLargestSettingKnowsOfTiles) {
   EXPECT_FALSE(largest_fit(without, machine).starts_with("1280x720")) << largest_fit(without, machine);
 }
 
+TEST(Plan, TheLargestSettingMayBeALargerOneInTiles) {
+  const Extent asked{13, 576, 1024};
+  const Workload work = in_tiles(asked);
+  Machine machine = card(45 * kGb / 10);
+  machine.device_total = uint64_t(8) << 30;
+  ASSERT_TRUE(shortage(work, machine, asked));
+  EXPECT_EQ(shortage(work, machine, asked)->phase, "decode");
+  EXPECT_FALSE(shortage(work, machine, {13, 720, 1280}));
+  EXPECT_TRUE(largest_fit(work, machine).starts_with("1280x720 with 13 frames")) << largest_fit(work, machine);
+}
+
 TEST(Plan, ARefusalNamesBothNumbersAndTheLargestSettings) {
   try {
     plan(a14b(k720p, kBf16), card(6 * kGb));
@@ -315,7 +326,7 @@ TEST(Plan, NoMemoryAtAllIsToldAsThat) {
     plan(a14b(k480p, kBf16), card(0));
     FAIL() << "a job fits into nothing";
   } catch (const InvalidRequest& refused) {
-    EXPECT_NE(refused.errors.at(0).wrong.find("got 0.00 MB of RTX 4090; no smaller size or length fits either"),
+    EXPECT_NE(refused.errors.at(0).wrong.find("got 0.00 MB of RTX 4090; no other size or length fits either"),
               std::string::npos)
         << refused.what();
   }

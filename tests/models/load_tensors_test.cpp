@@ -320,4 +320,27 @@ TEST(LoadTensors, WhatStopsItPassesThrough) {
             "stopped by the user");
 }
 
+TEST(LoadTensors, ACopierThatFailsLaterDoesNotHideWhatFailedFirst) {
+  struct Failing : PieceCopier {
+    void copy(const at::Tensor&, const at::Tensor&, const std::shared_ptr<const void>&) override {
+      throw std::runtime_error("first");
+    }
+    at::Tensor moved(const at::Tensor& piece, const std::shared_ptr<const void>&) override { return piece; }
+    void finish() override { throw std::runtime_error("second"); }
+  } failing;
+  const TemporaryFolder folder;
+  write_safetensors(folder / "a.safetensors", {{"a", values(100, 1)}});
+  LoadOptions options = small_ring();
+  options.copier = &failing;
+  EXPECT_EQ(error_of([&] { load_all(Checkpoint::open(folder / "a.safetensors"), at::kFloat, options); }), "first");
+}
+
+// Without the catch the program ends here.
+TEST(LoadTensors, ACopierWhoseDeviceFailsCanBeDestroyed) {
+  const auto failing = [] { return Mark([](bool wait) { return wait ? throw std::runtime_error("device") : false; }); };
+  const auto copier = device_copier(at::kCPU, 2, failing);
+  const at::Tensor piece = at::ones({4}), to = at::empty({4});
+  copier->copy(piece, to, std::make_shared<int>(1));
+}
+
 }  // namespace wan

@@ -107,6 +107,36 @@ TEST_F(ReadRingTest, SmallRangesBesideEachOtherAreReadTogether) {
   EXPECT_LE(reads, 8);  // 100,000 bytes in buffers of 16,384
 }
 
+TEST_F(ReadRingTest, RingMemoryIsOfOneSize) {
+  RingMemory memory;
+  ASSERT_TRUE(memory.take(8192));
+  EXPECT_NE(error_of([&] { memory.take(16384); }).find("has buffers of 8192 bytes, and one of 16384 is asked for"),
+            std::string::npos);
+  EXPECT_TRUE(memory.take(8192));
+}
+
+// Of a file that the user neither owns nor may write to, mincore() says of every page that it is there.
+TEST_F(ReadRingTest, AFileOfAnotherUserIsNotTakenForCached) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can read as another user";
+  const int descriptor = open(file.path.c_str(), O_RDONLY | O_DIRECT);
+  if (descriptor < 0) GTEST_SKIP() << "this file system has no O_DIRECT";
+  fsync(descriptor);
+  posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
+  close(descriptor);
+  fs::permissions(folder.path(), fs::perms::others_exec | fs::perms::others_read, fs::perm_options::add);
+  const std::vector<FileRange> ranges = {{0, 0, bytes.size()}};
+  ASSERT_EQ(seteuid(65534), 0);
+  uint64_t direct = 0;
+  std::string wrong = error_of([&] {
+    ReadRing ring({file}, ranges, small());
+    read_all(ring, ranges);
+    direct = ring.counts().direct;
+  });
+  ASSERT_EQ(seteuid(0), 0);
+  EXPECT_EQ(wrong, "");
+  EXPECT_GT(direct, bytes.size() / 2);
+}
+
 // Past the page cache where nothing of the file is in it, through it where most is.
 TEST_F(ReadRingTest, WhatIsInThePageCacheIsNotReadFromTheDisk) {
   const std::vector<FileRange> ranges = {{0, 0, bytes.size()}};

@@ -85,6 +85,12 @@ TEST(VaeTiles, HoldNoMoreAfterManyFramesThanAfterTwo) {
   EXPECT_EQ(held[1], held[3]);
 }
 
+TEST(VaeTiles, RefuseWindowsOfEachLayersOwn) {
+  const Vae vae = drawn(4, at::kFloat);
+  EXPECT_THROW(DecoderStream(vae.decoder, {}, Windows::Own, kRows), c10::Error);
+  EXPECT_NO_THROW(DecoderStream(vae.decoder, {}, Windows::Own));
+}
+
 TEST(VaeTiles, RefuseRowsThatCutAConvolution) {
   const Vae vae = drawn(4, at::kFloat);
   for (const int64_t rows : {-16, 8, 20}) {

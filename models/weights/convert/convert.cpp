@@ -230,15 +230,9 @@ void check_changes(const std::vector<Planned>& planned, const std::string& label
   if (target == Target::Q8_0) check_kept(planned, label);
 }
 
-}  // namespace
-
-Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
-               const std::string& key, const Told& told, const Options& options) {
-  const std::vector<Planned> planned = plan(source, model, target, options);
-  if (options.merges.empty() || !options.changes) check_changes(planned, source.label(), model, target);
-  const Layout layout = layout_of(planned, source, model, target, options);
-  check_space(out, layout.size);
-  PartFile file(out, sha256({key, layout.header}), layout.size);
+/// All tensors that `file` has not yet, then its place.
+Result write_all(const Checkpoint& source, const std::vector<Planned>& planned, const Layout& layout, Target target,
+                 PartFile& file, const Told& told, const Options& options) {
   file.write(layout.header.data(), layout.header.size(), 0);
   Conversion conversion(source, target, file, layout, options.merges);
   if (target == Target::Fp8) conversion.put(kFp8Marker, at::zeros({2}, at::kByte));
@@ -271,6 +265,27 @@ Result convert(const Checkpoint& source, Model model, Target target, const std::
   for (const auto& [group, sum] : sums)
     result.groups.push_back({group, counts.at(group), sum.second > 0 ? std::sqrt(sum.first / sum.second) : 0});
   return result;
+}
+
+}  // namespace
+
+Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
+               const std::string& key, const Told& told, const Options& options) {
+  const std::vector<Planned> planned = plan(source, model, target, options);
+  if (options.merges.empty() || !options.changes) check_changes(planned, source.label(), model, target);
+  const Layout layout = layout_of(planned, source, model, target, options);
+  check_space(out, layout.size);
+  PartFile file(out, sha256({key, layout.header}), layout.size);
+  if (options.is_there && options.is_there()) {
+    file.discard();
+    return {};
+  }
+  try {
+    return write_all(source, planned, layout, target, file, told, options);
+  } catch (const DiskFull&) {
+    if (options.discard_when_full) file.discard();
+    throw;
+  }
 }
 
 std::map<std::string, int64_t> coded_already(const Checkpoint& source, Model model, Target target) {

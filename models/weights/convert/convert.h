@@ -51,6 +51,11 @@ struct Options {
   /// Called once all is written, before `out` is replaced. Where it throws, what was written is removed, `out` stays as
   /// it is, and convert() throws the same: for a source that was changed meanwhile.
   std::function<void()> check = {};
+  /// Asked once the lock on `out` is held, before anything is written. True: another run has written `out` meanwhile;
+  /// convert() leaves it as it is and returns a Result without tensors.
+  std::function<bool()> is_there = {};
+  /// Whether what was written is removed where the disk has no room for the rest. Else the next run goes on with it.
+  bool discard_when_full = false;
 };
 
 /// Of transformers and text encoders the linears of the blocks change form, of a VAE the convolutions, which take bfloat16

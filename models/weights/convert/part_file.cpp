@@ -19,9 +19,10 @@ namespace {
 namespace fs = std::filesystem;
 
 [[noreturn]] void fail(const fs::path& path, int error) {
-  throw std::runtime_error("[" + shown_name(path.string()) +
-                           "] cannot be written: " + std::generic_category().message(error) +
-                           (error == ENOSPC ? "; make room, then the same command goes on" : ""));
+  const std::string text =
+      "[" + shown_name(path.string()) + "] cannot be written: " + std::generic_category().message(error);
+  if (error == ENOSPC || error == EDQUOT) throw DiskFull(text + "; make room, then the same command goes on");
+  throw std::runtime_error(text);
 }
 
 int open_file(const fs::path& path, int flags) {
@@ -56,17 +57,40 @@ void check_space(const fs::path& out, uint64_t size) {
 
 PartFile::PartFile(fs::path out, const std::string& key, uint64_t size)
     : out_(std::move(out)), part_(out_.string() + ".part"), notes_(out_.string() + ".part.done") {
-  file_ = open_file(part_, 0);
-  if (flock(file_, LOCK_EX | LOCK_NB) != 0)
-    throw std::runtime_error("[" + shown_name(out_.string()) +
-                             "] is written by another run; wait for it, or take another name");
-  load(key);
-  if (ftruncate(file_, off_t(size)) != 0) fail(part_, errno);
+  try {
+    open_locked();
+    load(key);
+    if (ftruncate(file_, off_t(size)) != 0) fail(part_, errno);
+  } catch (...) {
+    close_all();
+    throw;
+  }
 }
 
 PartFile::~PartFile() {
+  close_all();
+}
+
+void PartFile::close_all() {
   if (notes_file_ >= 0) close(notes_file_);
   if (file_ >= 0) close(file_);
+  notes_file_ = file_ = -1;
+}
+
+// Between opening and locking, another run may have renamed the file to its place or removed it: the lock is then on a file
+// that has this name no more.
+void PartFile::open_locked() {
+  for (;;) {
+    file_ = open_file(part_, 0);
+    if (flock(file_, LOCK_EX | LOCK_NB) != 0)
+      throw std::runtime_error("[" + shown_name(out_.string()) +
+                               "] is written by another run; wait for it, or take another name");
+    struct stat locked {}, named {};
+    if (fstat(file_, &locked) != 0) fail(part_, errno);
+    if (lstat(part_.c_str(), &named) == 0 && named.st_dev == locked.st_dev && named.st_ino == locked.st_ino) return;
+    close(file_);
+    file_ = -1;
+  }
 }
 
 void PartFile::load(const std::string& key) {
@@ -111,10 +135,11 @@ void PartFile::note(const std::string& piece, const nlohmann::json& fields) {
 
 void PartFile::finish() {
   if (fsync(file_) != 0 && errno != EINVAL) fail(part_, errno);
-  fs::rename(part_, out_);
-  sync_folder(out_.parent_path().string());
+  // Notes first: once the name is free another run may take it, and would take them for its own file's.
   std::error_code ignored;
   fs::remove(notes_, ignored);
+  fs::rename(part_, out_);
+  sync_folder(out_.parent_path().string());
 }
 
 void PartFile::discard() {

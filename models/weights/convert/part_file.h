@@ -5,9 +5,15 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 
 namespace wan::convert {
+
+/// The disk has no room for what is written. Its text says for which file.
+struct DiskFull : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 /// Bytes of the disk that a file of `size` bytes takes beside the `there` bytes that an earlier run left, which may be
 /// those of a larger file.
@@ -19,12 +25,13 @@ inline uint64_t missing_bytes(uint64_t size, uint64_t there) {
 /// of it counts as free.
 void check_space(const std::filesystem::path& out, uint64_t size);
 
-/// OUT.part, and OUT.part.done: a line for each piece whose bytes are on the disk. Both stay when a run ends early, so that the
-/// next one goes on; finish() renames the one and removes the other.
+/// OUT.part, and OUT.part.done: a line for each piece whose bytes are on the disk. Both stay when a run ends early, so that
+/// the next one goes on; finish() renames the one and removes the other. OUT.part is locked while the object lives.
 class PartFile {
  public:
-  /// `key` tells one conversion from another: what an earlier run with another key left is begun anew. `size`: of the whole
-  /// file. Throws std::runtime_error where the disk refuses or another run writes the file.
+  /// `key` tells one conversion from another: what an earlier run with another key left is begun anew. `size`: of the
+  /// whole file. Throws std::runtime_error where the disk refuses or another run writes the file, DiskFull where there is no room;
+  /// so do the other functions.
   PartFile(std::filesystem::path out, const std::string& key, uint64_t size);
   ~PartFile();
   PartFile(const PartFile&) = delete;
@@ -40,6 +47,8 @@ class PartFile {
   void discard();
 
  private:
+  void open_locked();
+  void close_all();
   void load(const std::string& key);
   void append(const std::string& line);
 

@@ -240,9 +240,10 @@ TEST_F(LoraJob, AFileForTwoExpertsIsSplitByItsPrefixes) {
   Tensors all;
   const std::string high = write_lora("a_high.safetensors", 1, rename("transformer.")),
                     low = write_lora("a_low.safetensors", 2, rename("transformer_2."));
-  for (const std::string& path : {high, low})
-    for (const auto& [key, tensor] : Checkpoint::open(path).tensors())
-      all[key] = Checkpoint::open(path).map(key).clone();
+  for (const std::string& path : {high, low}) {
+    const Checkpoint file = Checkpoint::open(path);
+    for (const auto& [key, tensor] : file.tensors()) all[key] = file.map(key).clone();
+  }
   write_safetensors(folder_ / "pair.safetensors", all);
   const nlohmann::json bare = {{"metadata", "none"}};  // which names files
   EXPECT_TRUE(rendered(with({lora((folder_ / "pair.safetensors").string())}, bare)) ==

@@ -239,9 +239,9 @@ void VideoReader::State::tell(Notes& notes) {
                "a progressive version of the video is read whole"});
   }
   if (const std::string text = damage(); !text.empty()) notes.add({field, "the video is damaged: " + text});
-  // Pictures of a GIF last as long as it says, and programs leave those out that change nothing.
-  if (const std::string text = gaps.text(av_q2d(base)); !text.empty() && !decoder.input().is("gif"))
-    notes.add({field, text});
+  // Pictures of a GIF last as long as it says, and an MP4 lists its frames: what it leaves out was never there.
+  const bool states_gaps = decoder.input().is("gif") || decoder.input().is("mov");
+  if (const std::string text = states_gaps ? "" : gaps.text(av_q2d(base)); !text.empty()) notes.add({field, text});
   if (!missing.empty()) notes.add({field, missing});
 }
 

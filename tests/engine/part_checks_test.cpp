@@ -95,7 +95,7 @@ TEST(PartChecks, ALoraIsNoPart) {
   asked.high_noise = fs::path(WAN_SOURCE_DIR) / "tests/formats/lora/comfy_ab_noalpha.safetensors";
   expect_refused(asked,
                  {"must be a text-to-video transformer as the high-noise expert of t2v, is a LoRA, which changes "
-                  "a network and is none; LoRAs cannot be applied yet; --high-noise names a checkpoint"});
+                  "a network and is none; --lora applies it; --high-noise names a checkpoint"});
 }
 
 TEST(PartChecks, AnotherFileAsTheTokenizerIsNamed) {

@@ -123,7 +123,8 @@ TEST_F(ReadRingTest, AFileOfAnotherUserIsNotTakenForCached) {
   fsync(descriptor);
   posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
   close(descriptor);
-  fs::permissions(folder.path(), fs::perms::others_exec | fs::perms::others_read, fs::perm_options::add);
+  // The group stays root's.
+  fs::permissions(folder.path(), fs::perms::group_exec | fs::perms::group_read, fs::perm_options::add);
   const std::vector<FileRange> ranges = {{0, 0, bytes.size()}};
   ASSERT_EQ(seteuid(65534), 0);
   uint64_t direct = 0;

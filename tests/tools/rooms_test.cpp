@@ -25,7 +25,8 @@ struct Room {
 const std::string kKernels =
     " kernels/op kernels/linear kernels/dequantise kernels/norm kernels/rope kernels/convolution kernels/step "
     "kernels/attention";
-const std::string kWeights = " models/files models/weights/dtype models/weights/stored_tensor models/weights";
+const std::string kWeights =
+    " models/files models/weights/dtype models/weights/shape_text models/weights/stored_tensor models/weights";
 const std::string kNetworks =
     " models/layers models/names models/recognise models/text/clean models/text/tokenizer models/umt5 models/vae "
     "models/wav2vec2 models/wan models/wan_s2v";
@@ -52,9 +53,11 @@ const std::vector<Room> kRooms = {
 
     {"models/files", ""},
     {"models/weights/dtype", ""},
+    {"models/weights/shape_text", ""},
     {"models/weights/stored_tensor", "kernels/dequantise models/files"},
     {"models/weights/format", "kernels/dequantise models/files models/weights/dtype models/weights/stored_tensor"},
-    {"models/weights/quantised", "models/files models/weights/dtype models/weights/stored_tensor"},
+    {"models/weights/quantised",
+     "models/files models/weights/dtype models/weights/shape_text models/weights/stored_tensor"},
     {"models/weights", kKernels +
                            " models/files models/weights/dtype models/weights/stored_tensor models/weights/format"
                            " models/weights/quantised"},

@@ -15,7 +15,7 @@ namespace wan {
 /// What the VAE takes in tiles of so many rows.
 struct TileNeeds {
   uint64_t device = 0;  // bytes of activations, of decoding; encoding takes less
-  uint64_t parked = 0;  // bytes on the host, which go to the device and back with each latent frame
+  uint64_t parked = 0;  // bytes on the host, which go to the device and back with each latent frame; of decoding
   double work = 1;      // times the arithmetic of whole frames
 };
 TileNeeds tile_needs(int64_t base_width, const Extent& extent, at::ScalarType dtype,

@@ -111,8 +111,9 @@ void expect_tiles_near(bool decodes) {
       stream.next(chunk(t));
       taken.look(stream);
     }
-    EXPECT_NEAR(double(stream.parked_bytes()) / double(tile_needs(kBase, extent, at::kFloat).parked), 1, 0.1)
-        << "on the host";
+    const double parked = double(stream.parked_bytes()) / double(tile_needs(kBase, extent, at::kFloat).parked);
+    EXPECT_LE(parked, 1.1) << "on the host";
+    EXPECT_GE(parked, decodes ? 0.9 : 0.5) << "on the host";
   };
   const double said = double(tile_needs(kBase, extent, at::kFloat).device);
   if (decodes) {

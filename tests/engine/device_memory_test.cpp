@@ -69,10 +69,10 @@ TEST_F(DeviceMemory, AJobInTilesHasTheSameBytes) {
     const auto [least, all] = limits_of(wanted);
     Told told, laddered;
     EXPECT_TRUE(rendered(limited(wanted, least), told) == want);
-    // Three steps of the ladder: the last one takes tiles.
-    EXPECT_TRUE(rendered(limited(wanted, all), laddered, full("VAE", 0, 3)) == want);
-    ASSERT_EQ(laddered.memory.size(), 3u);
-    EXPECT_NE(laddered.memory[2].find("the VAE computes in tiles"), std::string::npos) << laddered.memory[2];
+    // Two steps of the ladder: the last one takes tiles.
+    EXPECT_TRUE(rendered(limited(wanted, all), laddered, full("VAE", 0, 2)) == want);
+    ASSERT_EQ(laddered.memory.size(), 2u);
+    EXPECT_NE(laddered.memory[1].find("the VAE computes in tiles"), std::string::npos) << laddered.memory[1];
   }
 }
 

@@ -71,7 +71,7 @@ TEST(BenchPlans, EightBits) {
   const std::string linear = "kernels::linear_int8";
   const Report report = measured(ops_plans(wider_site()));
   // Beside those above: attention 3, linears 4, 2 norms x 3, and all 29 storages.
-  expect_whole(report, 6 + 3 + 9 + 4 + 8 + 6 + 8 + 29 * 2 * 3 + 4 + 6);
+  expect_whole(report, 6 + 3 + 9 + 4 + 8 + 6 + 8 + 29 * 2 * 3 + 4 + 15);
   for (const Row& row : report.rows) {
     const bool eight = row.backend == linear || row.backend.starts_with("8+") || row.name.ends_with("8 bits");
     EXPECT_TRUE(!eight || row.error > 5e-3) << row.name << " " << row.error;

@@ -86,7 +86,7 @@ TEST(KeptSound, TellsDamageAndHoles) {
   for (size_t i = bytes.size() / 2; i < bytes.size() * 3 / 4; ++i) bytes[i] = char(bytes[i] ^ 0x5A);
   const std::string damaged = whole + ".damaged.mkv";
   write_bytes(damaged, bytes);
-  EXPECT_NE(note_of(damaged).find("[keep_audio] the sound "), std::string::npos) << note_of(damaged);
+  EXPECT_NE(note_of(damaged).find("[keep_audio] the sound is damaged: "), std::string::npos) << note_of(damaged);
 }
 
 TEST(KeptSound, AClickStaysAtItsTime) {

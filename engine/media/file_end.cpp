@@ -3,37 +3,16 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <fstream>
 #include <map>
 #include <optional>
 
+#include "engine/media/byte_reader.h"
 #include "engine/media/bytes.h"
 
 namespace wan {
 namespace {
 
 constexpr int kMostParts = 1'000'000;  // then the end is taken as whole
-
-/// A file of which a few bytes are read here and there.
-class ByteReader {
- public:
-  explicit ByteReader(const std::string& path) : in_(path, std::ios::binary | std::ios::ate) {
-    size_ = in_ ? uint64_t(std::streamoff(in_.tellg())) : 0;
-  }
-  uint64_t size() const { return size_; }
-  /// Up to `count` bytes at `at`, fewer at the end.
-  std::string at(uint64_t at, size_t count) {
-    std::string bytes(at < size_ ? size_t(std::min<uint64_t>(count, size_ - at)) : 0, '\0');
-    in_.clear();
-    in_.seekg(std::streamoff(at));
-    in_.read(bytes.data(), std::streamsize(bytes.size()));
-    return bytes;
-  }
-
- private:
-  std::ifstream in_;
-  uint64_t size_;
-};
 
 /// Where what is `size` bytes long and begins at `at` ends; nothing where that is beyond any file.
 std::optional<uint64_t> behind(uint64_t at, uint64_t size) {

@@ -2,43 +2,12 @@
 
 #include <vector>
 
+#include "engine/media/boxes.h"
+
 namespace wan {
 namespace {
 
-constexpr size_t kMost = 20'000;  // boxes beside each other, items: as libheif
-
 struct BeyondLimits {};
-
-struct Box {
-  Bytes type, content;
-};
-
-uint64_t big(Bytes bytes, size_t at, size_t width) {
-  return number(bytes, at, width, false);
-}
-
-/// The boxes that stand behind each other in `bytes`. A length of 1 is followed by one of 8 bytes, 0 is the rest.
-std::vector<Box> boxes_in(Bytes bytes) {
-  std::vector<Box> boxes;
-  for (size_t at = 0; at + 8 <= bytes.size();) {
-    uint64_t length = big(bytes, at, 4), head = 8;
-    if (length == 1) length = big(bytes, at + 8, 8), head = 16;
-    const uint64_t rest = bytes.size() - at;
-    if (length == 0 || length > rest) length = rest;
-    if (length < head) break;
-    if (boxes.size() == kMost) throw BeyondLimits();
-    boxes.push_back({from(bytes, at + 4, 4), from(bytes, at + head, length - head)});
-    at += length;
-  }
-  return boxes;
-}
-
-/// The content of the first box of this type.
-Bytes box_in(Bytes bytes, Bytes type) {
-  for (const Box& box : boxes_in(bytes))
-    if (box.type == type) return box.content;
-  return {};
-}
 
 using Items = std::map<uint64_t, HeifItem>;
 
@@ -170,6 +139,8 @@ std::optional<std::map<uint64_t, HeifItem>> heif_items(Bytes file) try {
   }
   return items;
 } catch (const BeyondLimits&) {
+  return std::nullopt;
+} catch (const TooManyBoxes&) {
   return std::nullopt;
 }
 

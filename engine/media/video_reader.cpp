@@ -16,6 +16,7 @@ extern "C" {
 #include "engine/media/frame_gaps.h"
 #include "engine/media/input.h"
 #include "engine/media/missing.h"
+#include "engine/media/mp4_fragments.h"
 #include "engine/media/orientation.h"
 #include "engine/media/rgb.h"
 #include "engine/media/transparency.h"
@@ -72,6 +73,7 @@ struct VideoReader::State {
   void tell(Notes& notes);
   void tell_transparency(Notes& notes);
   std::string damage() const;
+  std::string lost_frames();
   Rational seconds(int64_t ticks) const { return {ticks * base.num, base.den}; }
   Rational end() const;
 
@@ -210,6 +212,17 @@ std::string VideoReader::State::damage() const {
   return text;
 }
 
+std::string VideoReader::State::lost_frames() {
+  av::Input& input = decoder.input();
+  // Pictures of a GIF last as long as it says, and an MP4 lists its frames: what it leaves out was never there, but in
+  // a part that has its list with it.
+  if (input.is("gif")) return "";
+  if (!input.is("mov")) return gaps.text(av_q2d(base));
+  FrameGaps listed;
+  add_fragments(decoder.source().file.path, uint32_t(input.stream().id), listed);
+  return listed.text(av_q2d(base));
+}
+
 void VideoReader::State::tell_transparency(Notes& notes) {
   const std::string change = "lay the video over a background first";
   if (transparent) {
@@ -239,9 +252,7 @@ void VideoReader::State::tell(Notes& notes) {
                "a progressive version of the video is read whole"});
   }
   if (const std::string text = damage(); !text.empty()) notes.add({field, "the video is damaged: " + text});
-  // Pictures of a GIF last as long as it says, and an MP4 lists its frames: what it leaves out was never there.
-  const bool states_gaps = decoder.input().is("gif") || decoder.input().is("mov");
-  if (const std::string text = states_gaps ? "" : gaps.text(av_q2d(base)); !text.empty()) notes.add({field, text});
+  if (const std::string text = lost_frames(); !text.empty()) notes.add({field, text});
   if (!missing.empty()) notes.add({field, missing});
 }
 

@@ -178,6 +178,40 @@ TEST(DamagedVideo, FramesThatAreLostInTheMiddleAreCounted) {
   }
 }
 
+/// The file without its fragment number `number`: the box "moof" and the "mdat" behind it.
+std::string without_fragment(const std::string& bytes, size_t number) {
+  const auto size_at = [&](size_t at) {
+    size_t size = 0;
+    for (size_t i = 0; i < 4; ++i) size = size << 8 | uint8_t(bytes.at(at + i));
+    return size;
+  };
+  size_t seen = 0;
+  for (size_t at = 0; at + 8 <= bytes.size(); at += size_at(at)) {
+    if (bytes.compare(at + 4, 4, "moof") != 0 || seen++ != number) continue;
+    const size_t data = at + size_at(at);
+    EXPECT_EQ(bytes.substr(data + 4, 4), "mdat");
+    return bytes.substr(0, at) + bytes.substr(data + size_at(data));
+  }
+  ADD_FAILURE() << "there are " << seen << " fragments";
+  return bytes;
+}
+
+TEST(DamagedVideo, AFragmentThatIsLostIsCounted) {
+  TemporaryFolder folder;
+  const std::string film = "-f lavfi -i testsrc2=s=64x48:r=24000/1001:d=3 -f lavfi -i sine=d=3 -g 12 -colorspace bt709 ";
+  for (const std::string name : {"plain.mp4", "sound.mp4", "pictures_run_back.mov"}) {
+    SCOPED_TRACE(name);
+    const std::string path = (folder / name).string();
+    ffmpeg(film + (name == "plain.mp4" ? "-an -bf 0 " : "") +
+           "-c:v libx264 -movflags frag_keyframe+empty_moov+default_base_moof " + path);
+    EXPECT_FALSE(read_whole(path).tells("missing"));
+    write_bytes(path, without_fragment(bytes_of(path), 2));
+    const ReadVideo got = read_whole(path);
+    ASSERT_EQ(got.frames.size(), 60u);
+    EXPECT_TRUE(got.tells("12 of 72 frames are missing, at 1.00 s")) << (got.notes.empty() ? "" : got.notes[0].text);
+  }
+}
+
 TEST(DamagedVideo, GapsInRegularTimesAreMissingFrames) {
   auto told = [](const std::vector<int64_t>& times, int64_t duration = 0) {
     FrameGaps gaps;
@@ -235,6 +269,8 @@ TEST(DamagedVideo, WholeFilesGiveNoFalseAlarm) {
          "variable.mp4");
   silent("-i " + path + " -vf select='not(mod(n\\,5))+lt(n\\,8)' -vsync vfr -colorspace bt709 -c:a copy",
          "variable.mkv");
+  silent("-i " + path + " -vf select='not(mod(n\\,5))+lt(n\\,8)' -vsync vfr -colorspace bt709 -an -g 4 -movflags "
+         "frag_keyframe+empty_moov", "variable_fragments.mp4");
   silent("-i " + path + " -c:v mpeg4 -bf 2 -an -colorspace bt709", "packed.avi");
   silent("-i " + path + " -c copy", "sound.avi");
   silent("-i " + path + " -c copy", "stream.ts");

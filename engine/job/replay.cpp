@@ -10,6 +10,8 @@
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/residency/model_sets.h"
+#include "engine/residency/part_paths.h"
+#include "engine/residency/same_name.h"
 
 namespace wan {
 
@@ -80,6 +82,13 @@ std::string find_name(const Parameter& parameter, const std::string& name, const
                                            way);
 }
 
+/// Whether a part was named without its folder and lies in that of the model, where find_parts looks for it.
+bool lies_in_model(const std::string& name, const fs::path& beside, const nlohmann::json& fields) {
+  const fs::path model = fields.value("model", "");
+  if (!is_bare_name(beside.string(), name) || !is_bare_name("", name) || !is_folder(model)) return false;
+  return lying_as(name, model, scan_folder(model)).size() == 1;
+}
+
 }  // namespace
 
 nlohmann::json find_named(const Request& stored, const nlohmann::json& given, const fs::path& beside, Named which) {
@@ -106,6 +115,7 @@ nlohmann::json find_named(const Request& stored, const nlohmann::json& given, co
         read_sets(given.value("models", "")).contains(name))
       continue;
     if (is_url(name) && !name.starts_with("data:")) continue;
+    if (parameter.part && lies_in_model(name, beside, fields)) continue;
     try {
       *field = find_name(parameter, name, beside);
     } catch (const InvalidRequest& invalid) {

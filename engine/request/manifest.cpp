@@ -48,7 +48,7 @@ json typed(const json& flags) {
     const Parameter& parameter = *find_parameter(name);
     if (std::holds_alternative<bool Request::*>(parameter.field)) value = read_boolean(parameter, value, true);
     if (parameter.repeated) value = with_absolute_paths(read_loras(parameter, value, true));
-    if (!parameter.path || (parameter.named && is_bare_name("", value))) continue;
+    if (!parameter.path || ((parameter.named || parameter.part) && is_bare_name("", value))) continue;
     value = fs::absolute(value.get<std::string>()).string();
   }
   return fields;

@@ -212,6 +212,8 @@ class Parser {
   void settle_path(const Parameter& parameter, std::string& path) {
     if (parameter.media && is_url(path)) return;
     if (parameter.named && is_bare_name(options_.folder, path)) return;
+    // The name of a file in the model's folder; one that lies in the current folder is not what a manifest means.
+    if (parameter.part && is_bare_name(options_.folder, path) && is_bare_name("", path)) return;
     refuse_file_url(parameter.name, path);
     path = from_folder(options_.folder, path);
     if (parameter.media && options_.check_files) check_readable(parameter.name, path);

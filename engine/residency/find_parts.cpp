@@ -7,17 +7,18 @@
 
 #include "engine/base/listing.h"
 #include "engine/request/params.h"
+#include "engine/residency/find_tokenizer.h"
 #include "engine/residency/folder_scan.h"
 #include "engine/residency/missing_parts.h"
 #include "engine/residency/model_sets.h"
 #include "engine/residency/noise_level.h"
 #include "engine/residency/part_checks.h"
 #include "engine/residency/part_kinds.h"
+#include "engine/residency/part_paths.h"
 #include "engine/residency/recognised_files.h"
+#include "engine/residency/same_name.h"
 #include "engine/residency/short_names.h"
-#include "engine/residency/tokenizer_places.h"
 #include "models/files/error.h"
-#include "models/text/tokenizer/source.h"
 #include "models/weights/format/layout.h"
 
 namespace wan {
@@ -26,47 +27,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// "a, b".
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + printable(word);
-  return text;
-}
-
-/// A link to nothing counts: it is told where it is opened.
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(fs::symlink_status(path, ignored));
-}
-
-bool is_folder(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_directory(path, ignored);
-}
-
-bool is_same(const fs::path& a, const fs::path& b) {
-  std::error_code ignored;
-  return a == b || fs::equivalent(a, b, ignored);
-}
-
-/// "high_noise_model/" is high_noise_model.
-fs::path without_slash(const fs::path& path) {
-  return path.has_filename() ? path : path.parent_path();
-}
-
-/// Relative to `root` where it lies in it.
-std::string name_of(const fs::path& path, const fs::path& root) {
-  const fs::path whole = fs::absolute(without_slash(path)).lexically_normal();
-  const fs::path inside =
-      root.empty() ? fs::path() : whole.lexically_relative(fs::absolute(root / "").lexically_normal().parent_path());
-  return inside.empty() || *inside.begin() == ".." ? whole.filename().string() : inside.generic_string();
-}
-
 class Search {
  public:
-  explicit Search(const Request& request) : request_(request), task_(request.task) {}
+  Search(const Request& request, RecognisedFiles& files) : request_(request), task_(request.task), files_(files) {}
 
-  ModelParts run() {
+  PartsSearch run() {
     const std::map<std::string, fs::path> set = open_model();
     for (Network network : networks_of(task_)) {
       if (const auto part = named(field_of(network), name(network), set))
@@ -80,10 +45,7 @@ class Search {
     check_experts();
     if (!missing_.networks.empty() || missing_.tokenizer)
       errors_.push_back(missing_error(missing_, found_.root, task_, scan_, files_));
-    if (errors_.size() > 1) throw ModelErrors(errors_);
-    if (!errors_.empty()) throw errors_[0];
-    found_.loras = lora_parts(request_);
-    return std::move(found_);
+    return {std::move(found_), std::move(errors_), std::move(several_), std::move(damaged_), std::move(left_out_)};
   }
 
  private:
@@ -106,10 +68,13 @@ class Search {
       throw no_such_model(request_.model, sets, "--model names the folder of a Wan 2.2 checkpoint, see weights.md");
     if (!set->second.wrong.empty()) throw ModelError(sets_file(request_.models).string(), set->second.wrong);
     rule_ = "set " + set->first;
+    missing_.set = shown_text(set->first);
     const auto family = [](Task task) { return task == Task::V2V ? Task::T2V : task; };
     if (set->second.task && family(*set->second.task) != family(task_))
       throw ModelError(request_.model, std::string("must be a set for ") + task_name(task_) + ", is for " +
                                            task_name(*set->second.task) + "; --model names another");
+    if (const std::string why = closed_to_us(set->second.model); !why.empty())
+      throw ModelError(set->second.model, "must be a folder, cannot be looked at: " + why + kRightToRead);
     if (!set->second.model.empty() && !is_there(set->second.model))
       throw ModelError(set->second.model, "must be a folder, is not there; models.json has it as model of " + rule_);
     found_.root = without_slash(set->second.model);
@@ -122,12 +87,43 @@ class Search {
     const Parameter& parameter = *find_parameter(field);
     fs::path path = request_.*std::get<std::string Request::*>(parameter.field);
     const auto in_set = set.find(field);
-    std::string rule = parameter.flag();
-    if (path.empty() && in_set != set.end()) path = in_set->second, rule = rule_;
+    const bool by_set = path.empty() && in_set != set.end();
+    if (by_set) path = in_set->second;
     if (path.empty()) return std::nullopt;
     path = without_slash(path);
-    if (!is_there(path)) refuse(path, "must be the " + words + ", is not there; " + parameter.flag() + " names it");
-    return ModelPart{path, name_of(path, found_.root), rule};
+    if (const std::string why = closed_to_us(path); !why.empty())
+      refuse(path, "must be the " + words + ", cannot be looked at: " + why + kRightToRead);
+    else if (!is_there(path) && by_set)
+      refuse(path, "must be the " + words + ", is not there; " +
+                       shown_name(sets_file(request_.models).filename().string()) + " has it as " + field + " of set " +
+                       missing_.set + "; " + parameter.flag() + " names another");
+    else if (!is_there(path))
+      path = in_model(path, parameter.flag(), words);
+    return ModelPart{path, name_in(found_.root, path), by_set ? rule_ : parameter.flag()};
+  }
+
+  /// What a flag names and is not there: a name without a folder may be that of a file in the model's folder.
+  fs::path in_model(const fs::path& path, const std::string& flag, const std::string& words) {
+    const bool bare = !path.has_parent_path(), folder = is_folder(found_.root);
+    const std::vector<fs::path> there =
+        folder ? lying_as(path.filename(), found_.root, scan()) : std::vector<fs::path>();
+    if (!bare || there.size() != 1) {
+      refuse(path, "must be the " + words + not_there(flag, there, folder ? found_.root : "", scan_, bare));
+      return path;
+    }
+    found_.remarks.push_back(flag + " " + shown_name(path.string()) +
+                             " is taken from the model's folder: " + shown_text(name_in(found_.root, there[0]), 120));
+    return there[0];
+  }
+
+  /// What lies under the model's folder, looked through once.
+  const FolderScan& scan() {
+    if (std::exchange(scanned_, true)) return scan_;
+    if (is_folder(found_.root))
+      scan_ = scan_folder(found_.root);
+    else
+      scan_.checkpoints = {{found_.root, found_.root.filename().string(), "--model"}};
+    return scan_;
   }
 
   std::optional<ModelPart> at_usual_place(Network network) {
@@ -137,7 +133,10 @@ class Search {
         const std::string name = place.path;
         const fs::path path = name == "." ? found_.root : found_.root / name;
         if (place.network != network || !is_there(path)) continue;
-        if (name != "." || is_speech(path)) return ModelPart{path, name, rule};
+        if (name == "." && !is_speech(path)) continue;
+        const fs::path taken = name == "." ? path : one_network_in(path);
+        if (taken.empty()) continue;
+        return ModelPart{taken, taken == path ? name : name + "/" + taken.filename().string(), rule};
       }
       return std::nullopt;
     };
@@ -157,12 +156,10 @@ class Search {
     for (Network network : networks_of(task_))
       if (!found_.networks.contains(network)) missing_.networks.push_back(network);
     if (missing_.networks.empty() || found_.root.empty()) return;
-    if (is_folder(found_.root))
-      scan_ = scan_folder(found_.root);
-    else
-      scan_.checkpoints = {{found_.root, found_.root.filename().string(), "--model"}};
+    scan();
     std::erase_if(missing_.networks, [&](Network network) { return take_candidate(network); });
-    found_.remarks = remarks_of(scan_);
+    for (const std::string& remark : remarks_of(scan_)) found_.remarks.push_back(remark);
+    left_out_ = unreadable_remark(scan_, files_);
   }
 
   /// Whether there was one, or several.
@@ -184,68 +181,25 @@ class Search {
   void refuse_several(Network network, const std::vector<ModelPart>& fit) {
     std::vector<std::string> names;
     for (const ModelPart& part : fit) names.push_back(shown_text(part.name, 120));
-    refuse(found_.root, std::string("must hold one ") + name(network) + ", holds " + listed(std::move(names)) + "; " +
-                            flag_of(network) + " FILE chooses");
+    several_.emplace_back(found_.root.string(), std::string("must hold one ") + name(network) + ", holds " +
+                                                    listed(std::move(names)) + "; " + flag_of(network) +
+                                                    " FILE chooses");
   }
 
   void take_tokenizer(const std::map<std::string, fs::path>& set) {
-    if (const auto part = named("tokenizer", "tokenizer", set)) {
-      found_.tokenizer = *part;
-      check_tokenizer();
-      return;
-    }
     const auto encoder = found_.networks.find(Network::TextEncoder);
-    std::vector<fs::path> encoders;
-    if (encoder != found_.networks.end()) encoders.push_back(encoder->second.path);
-    for (const auto& [path, rule] : tokenizer_places(found_.root, encoders)) {
-      if (!is_there(path / "tokenizer.json") && !is_there(path / "spiece.model")) continue;
-      found_.tokenizer = {path, name_of(path, found_.root), rule};
-      note_two_tokenizers();
-      return;
-    }
-    missing_.tokenizer = encoder == found_.networks.end() || !holds_tokenizer(encoder->second.path);
-    if (!missing_.tokenizer) found_.tokenizer = {encoder->second.path, encoder->second.name, "inside the text encoder"};
-  }
-
-  /// One that the user named.
-  void check_tokenizer() {
-    const fs::path& path = found_.tokenizer.path;
-    const auto holds = [](const fs::path& folder) {
-      return is_there(folder / "tokenizer.json") || is_there(folder / "spiece.model");
-    };
-    if (holds(path)) return note_two_tokenizers();
-    for (const char* inside : {kOfficialTokenizer, kDiffusersTokenizer})
-      if (holds(path / inside))
-        refuse(path, "must be the tokenizer's folder, is that of a whole model; --tokenizer " +
-                         shown_name((path / inside).string(), true) + " names it");
-  }
-
-  /// Not of the published folder, which has both, wherever it lies.
-  void note_two_tokenizers() {
-    const auto& [path, label, rule] = found_.tokenizer;
-    if (path.filename() == fs::path(kOfficialTokenizer).filename() || !is_there(path / "tokenizer.json") ||
-        !is_there(path / "spiece.model"))
-      return;
-    found_.remarks.push_back(shown_text(label, 120) +
-                             " holds tokenizer.json and spiece.model: tokenizer.json is taken");
-  }
-
-  bool holds_tokenizer(const fs::path& encoder) {
-    try {
-      const auto inside = text::tokenizer_source(Checkpoint::open(encoder));  // what is wrong in it check_model tells
-      if (inside && !inside->assumed.empty()) found_.remarks.push_back(inside->from + ": " + inside->assumed);
-      return inside.has_value();
-    } catch (const ModelError& error) {
-      errors_.push_back(error);
-      return true;  // what is wrong with it is told
-    }
+    const TokenizerSearch search = find_tokenizer(named("tokenizer", "tokenizer", set), found_.root,
+                                                  encoder == found_.networks.end() ? nullptr : &encoder->second);
+    if (search.part) found_.tokenizer = *search.part;
+    missing_.tokenizer = !search.part && search.errors.empty();
+    errors_.insert(errors_.end(), search.errors.begin(), search.errors.end());
+    found_.remarks.insert(found_.remarks.end(), search.remarks.begin(), search.remarks.end());
   }
 
   void check(Network network, const ModelPart& part) {
     const RecognisedFile& file = files_.at(part.path);
-    if (!file.left_out.empty())
-      found_.remarks.push_back(shown_text(part.name, 120) +
-                               " holds other networks as well, which are not used: " + joined(file.left_out));
+    if (!file.broken.empty()) damaged_[network] = file.broken;
+    if (!file.left_out.empty()) found_.remarks.push_back(left_out_remark(part.name, file.left_out));
     if (searched_.contains(network)) return;  // it was chosen by what it is
     const bool by_name = part.rule == rule_ || part.rule.starts_with("--");
     const PartVerdict verdict = judge(network, task_, part, file, by_name);
@@ -270,8 +224,11 @@ class Search {
   std::set<Network> searched_;  // found by looking through the folder
   bool other_experts_ = false;  // an expert at its place is none of this task
   FolderScan scan_;
-  RecognisedFiles files_;
-  std::vector<ModelError> errors_;
+  bool scanned_ = false;
+  RecognisedFiles& files_;
+  std::vector<ModelError> errors_, several_;
+  std::map<Network, std::string> damaged_;
+  std::string left_out_;
 };
 
 }  // namespace
@@ -281,6 +238,8 @@ std::vector<ModelPart> lora_parts(const Request& request) {
   std::error_code ignored;
   for (const Lora& lora : request.loras) {
     const fs::path path = lora.path;
+    if (const std::string why = closed_to_us(path); !why.empty())
+      throw ModelError(lora.path, "must be a LoRA's file, cannot be looked at: " + why + kRightToRead);
     if (!fs::is_regular_file(path, ignored))
       throw ModelError(lora.path, std::string("must be a LoRA's file, ") +
                                       (is_there(path) ? "is none" : "is not there") + "; --lora names it");
@@ -294,8 +253,20 @@ std::vector<ModelPart> lora_parts(const Request& request) {
   return parts;
 }
 
+PartsSearch search_parts(const Request& request, RecognisedFiles& files) {
+  return Search(request, files).run();
+}
+
 ModelParts find_parts(const Request& request) {
-  return Search(request).run();
+  RecognisedFiles files;
+  PartsSearch found = search_parts(request, files);
+  std::vector<ModelError> errors = std::move(found.several);
+  errors.insert(errors.end(), found.errors.begin(), found.errors.end());
+  if (errors.size() > 1) throw ModelErrors(errors);
+  if (!errors.empty()) throw errors[0];
+  if (!found.left_out.empty()) found.parts.remarks.push_back(found.left_out);
+  found.parts.loras = lora_parts(request);
+  return std::move(found.parts);
 }
 
 }  // namespace wan

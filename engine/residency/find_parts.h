@@ -1,8 +1,14 @@
 // Finds the parts of a model wherever a user has them.
 #pragma once
 
+#include <map>
+#include <string>
+#include <vector>
+
 #include "engine/request/request.h"
 #include "engine/residency/parts.h"
+#include "engine/residency/recognised_files.h"
+#include "models/files/error.h"
 
 namespace wan {
 
@@ -13,6 +19,19 @@ namespace wan {
 /// Throws ModelError where a part is absent, where several files could be one, and where a file holds another network
 /// or is named after the other expert. Files that are there and broken are left to check_model.
 ModelParts find_parts(const Request& request);
+
+/// What such a search came to, also where it is refused.
+struct PartsSearch {
+  ModelParts parts;                        // those that were found, without LoRAs; of several candidates the first
+  std::vector<ModelError> errors;          // why find_parts refuses
+  std::vector<ModelError> several;         // the same, of parts that several files could be
+  std::map<Network, std::string> damaged;  // found, but cannot be read, and why: check_model refuses them
+  std::string left_out;                    // what cannot be read and is no part; a remark of find_parts
+};
+
+/// `files`: what is known of checkpoints; those that are looked at are added. Throws ModelError where the folder or the set
+/// itself cannot be used.
+PartsSearch search_parts(const Request& request, RecognisedFiles& files);
 
 /// The files of the request's LoRAs, each once: ModelParts::loras of find_parts. Throws ModelError where one is no file.
 std::vector<ModelPart> lora_parts(const Request& request);

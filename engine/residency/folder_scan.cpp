@@ -24,9 +24,12 @@ bool is_checkpoint_name(const fs::path& file) {
   return std::find(kEndings.begin(), kEndings.end(), file.extension()) != kEndings.end();
 }
 
-/// Whether a file belongs to the network of its folder: a shard, an index, or a name that diffusers gives.
+/// Whether a file belongs to the network of its folder: a shard, an index, or a name that diffusers gives. The torch file
+/// that older versions of it wrote is opened by its own name.
 bool is_of_folder(const fs::path& file) {
-  return is_shard(file) || file.filename().string().starts_with("diffusion_pytorch_model");
+  constexpr const char* kName = "diffusion_pytorch_model";
+  const bool torch_file = file.stem() == kName && file.extension() != ".safetensors" && is_checkpoint_name(file);
+  return is_shard(file) || (file.filename().string().starts_with(kName) && !torch_file);
 }
 
 /// Whether a file has one of the names that Hugging Face gives the only file of a folder's network. Of several, which are
@@ -80,6 +83,7 @@ class Walk {
       }
       if (!is_hidden(entry->path())) entries.push_back(entry->path());
     }
+    if (!error) fs::status(folder / ".", error);  // which also tells where names can be listed, and nothing be opened
     if (error && folder == root_)
       throw ModelError(folder.string(), "cannot be listed: " + error.message() +
                                             "; give yourself the right to read it "
@@ -165,6 +169,24 @@ FolderScan scan_folder(const fs::path& root) {
   return Walk(root).run();
 }
 
+fs::path one_network_in(const fs::path& place) {
+  std::error_code error, ignored;
+  if (!fs::is_directory(place, ignored) || holds_checkpoint(place)) return place;
+  std::vector<fs::path> files;
+  bool folders = false;
+  for (fs::directory_iterator entry(place, error), end; !error && entry != end; entry.increment(error)) {
+    if (is_hidden(entry->path())) continue;
+    if (entry->is_directory(ignored))
+      folders = true;
+    else if (is_checkpoint_name(entry->path()) || is_of_folder(entry->path()))
+      files.push_back(entry->path());
+  }
+  if (files.empty()) return folders ? fs::path() : place;
+  if (files.size() > 1) return {};
+  const fs::path kind = files[0].extension();
+  return kind == ".safetensors" || kind == ".gguf" ? place : files[0];  // of these Checkpoint takes the folder
+}
+
 std::vector<std::string> remarks_of(const FolderScan& scan) {
   std::vector<std::string> remarks;
   if (scan.cut)
@@ -180,7 +202,7 @@ std::vector<std::string> remarks_of(const FolderScan& scan) {
                       " folders deep; name a folder nearer to the files");
   if (!scan.twins.empty())
     remarks.push_back(shown(scan.twins) + " left out: model.safetensors beside it is taken as the same weights");
-  for (const std::string& folder : scan.unlisted) remarks.push_back("not looked into " + folder);
+  if (!scan.unlisted.empty()) remarks.push_back("not looked into " + listed(scan.unlisted));
   return remarks;
 }
 

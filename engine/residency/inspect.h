@@ -22,11 +22,12 @@ struct InspectedNetwork {
   std::string kind;            // "text-to-video transformer", "UMT5 encoder", ...; "unknown network"; "unreadable"
   std::optional<Model> model;  // nothing: none that this program runs, or unreadable
   std::string part;  // which part of a model it can be, as the request's field: "high_noise"; empty: none that is known
-  /// Why it is that part: "official layout", "ComfyUI folder vae", "only candidate in the folder", "one of 8 candidates",
-  /// "set my-i2v"; empty: none.
+  /// Why it is that part: "official layout", "ComfyUI folder vae", "only candidate in the folder", "set my-i2v"; or why it
+  /// is not: "one of 8 candidates", "not used: high_noise_model is taken"; empty: none.
   std::string rule;
-  std::string why;        // it is unreadable
-  std::string tokenizer;  // where it holds one: "the tensor spiece_model"; empty: nowhere
+  std::string why;                    // it is unreadable
+  std::vector<std::string> left_out;  // other networks in the same file, which are not used
+  std::string tokenizer;              // where it holds one: "the tensor spiece_model"; empty: nowhere
   std::vector<std::string> files;
   int64_t parameters = 0;
   uint64_t bytes = 0;                     // of all tensors
@@ -51,11 +52,24 @@ struct InspectedSet {
   std::string wrong;                         // why it cannot be used; empty: nothing
 };
 
+/// Why a render would be refused.
+struct InspectedRefusal {
+  std::string field, text;  // as in a message: [field] text
+  bool told = false;        // another line of the inspection says it
+};
+
+/// What a render of a task would say of the parts that were found: whether they are all there, not what is in them.
+struct InspectedTask {
+  std::string name;  // "t2v", of which all is true for v2v
+  std::vector<InspectedRefusal> refusals;
+};
+
 struct Inspection {
   std::string path;
-  std::string kind;  // what the networks are together: "text-to-video model", "network", ...
+  std::string kind;  // what the networks are together: "text-to-video model", "part of a text-to-video model", ...
   std::vector<InspectedNetwork> networks;
   std::vector<InspectedFile> files;
+  std::vector<InspectedTask> tasks;  // those whose transformer is there; none of a single network
   std::vector<std::string> remarks;  // what was not looked at, and what a flag must choose
   std::vector<InspectedSet> sets;    // of a file of sets, or the one that was asked for
 };
@@ -66,8 +80,9 @@ std::string_view type_name(const StoredTensor& tensor);
 uint64_t stored_bytes(const StoredTensor& tensor);
 
 /// Looks into `path`: a folder in any layout (engine/residency/folder_scan.h), complete or not, a folder with one
-/// network, a checkpoint file, a file of sets (.json), or where nothing has that name the set of that name. Throws
-/// ModelError where nothing is there, or nothing that can be read.
-Inspection inspect(const std::filesystem::path& path);
+/// network, a checkpoint file, a file of sets (.json), or where nothing has that name the set of that name, of the file
+/// `models` (empty: the user's own). Throws ModelError where nothing is there, and ModelErrors naming them where none of
+/// the networks that are there can be read.
+Inspection inspect(const std::filesystem::path& path, const std::string& models = "");
 
 }  // namespace wan

@@ -48,29 +48,18 @@ nlohmann::ordered_json read_config(const fs::path& path) {
   return kept;
 }
 
-}  // namespace
-
-std::string_view type_name(const StoredTensor& tensor) {
-  return tensor.coding ? tensor.coding->name : dtype_name(tensor.dtype);
-}
-
-uint64_t stored_bytes(const StoredTensor& tensor) {
-  return tensor.bytes() + (tensor.scales && tensor.scales->blocks ? tensor.scales->blocks->bytes() : 0);
-}
-
-InspectedNetwork inspect_network(const ModelPart& part) {
-  const Checkpoint checkpoint = Checkpoint::open(part.path);
+InspectedNetwork look_into(const ModelPart& part, const Checkpoint& checkpoint, const Recognised& found) {
   InspectedNetwork network;
   network.name = part.name;
   network.tensors = checkpoint.tensors();
   network.bytes = checkpoint.bytes();
+  network.left_out = checkpoint.left_out();
   for (const auto& file : checkpoint.files()) network.files.push_back(file->path().filename().string());
   for (const auto& entry : network.tensors) {
     network.parameters += entry.second.elements();
     const StoredTensor& tensor = entry.second;
     ++network.dtypes[std::string(type_name(tensor))];
   }
-  const Recognised found = recognise(network.tensors);
   network.kind = found.name;
   network.model = found.model;
   if (found.other == Other::Lora && !fs::is_directory(part.path)) network.lora = inspect_lora(part);
@@ -87,14 +76,36 @@ InspectedNetwork inspect_network(const ModelPart& part) {
   return network;
 }
 
-InspectedNetwork inspect_or_tell(const ModelPart& part) {
+}  // namespace
+
+std::string_view type_name(const StoredTensor& tensor) {
+  return tensor.coding ? tensor.coding->name : dtype_name(tensor.dtype);
+}
+
+uint64_t stored_bytes(const StoredTensor& tensor) {
+  return tensor.bytes() + (tensor.scales && tensor.scales->blocks ? tensor.scales->blocks->bytes() : 0);
+}
+
+InspectedNetwork inspect_network(const ModelPart& part) {
+  const Checkpoint checkpoint = Checkpoint::open(part.path);
+  return look_into(part, checkpoint, recognise(checkpoint.tensors()));
+}
+
+InspectedNetwork inspect_or_tell(const ModelPart& part, RecognisedFiles& files) {
+  RecognisedFile file;
   try {
-    return inspect_network(part);
+    const Checkpoint checkpoint = Checkpoint::open(part.path);
+    file.network = recognise(checkpoint.tensors());
+    file.left_out = checkpoint.left_out();
+    files.know(part.path, file);
+    return look_into(part, checkpoint, file.network);
   } catch (const ModelError& error) {
     InspectedNetwork network;
     network.name = part.name;
     network.kind = "unreadable";
     network.why = error.what();
+    file.broken = error.what();
+    files.know(part.path, std::move(file));
     return network;
   }
 }

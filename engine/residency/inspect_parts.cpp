@@ -6,6 +6,7 @@
 #include "engine/base/listing.h"
 #include "engine/base/text.h"
 #include "engine/request/params.h"
+#include "engine/residency/missing_parts.h"
 #include "engine/residency/part_kinds.h"
 #include "engine/residency/tokenizer_places.h"
 #include "models/files/error.h"
@@ -80,6 +81,22 @@ std::vector<size_t> without_repeated(const std::vector<size_t>& all, const std::
   return found;
 }
 
+/// Of the networks of one part the one that a render takes: at the place of the official layout, of diffusers, the first.
+size_t taken_one(const std::vector<size_t>& all, const Inspection& inspection) {
+  for (const char* layout : {kOfficialLayout, kDiffusersLayout})
+    for (size_t i : all)
+      if (inspection.networks[i].rule == layout) return i;
+  return all[0];
+}
+
+void tell_unused(size_t i, size_t taken, const std::vector<fs::path>& paths, Inspection& inspection) {
+  std::error_code ignored;
+  const std::string name = shown_text(inspection.networks[taken].name, 120);
+  if (i == taken) return;
+  const bool same = fs::equivalent(paths[i], paths[taken], ignored);
+  inspection.networks[i].rule = same ? "the same file as " + name : "not used: " + name + " is taken";
+}
+
 /// The experts whose names do not say which one they are.
 void tell_without_level(Inspection& inspection) {
   std::vector<std::string> names;
@@ -125,6 +142,17 @@ std::vector<InspectedFile> tokenizer_files(const fs::path& root, const std::vect
   return files;
 }
 
+void add_remark(Inspection& inspection, const std::string& remark) {
+  std::vector<std::string>& all = inspection.remarks;
+  if (std::find(all.begin(), all.end(), remark) == all.end()) all.push_back(remark);
+}
+
+void tell_left_out(Inspection& inspection) {
+  for (const InspectedNetwork& network : inspection.networks)
+    if (!network.left_out.empty())
+      add_remark(inspection, left_out_remark(network.name == "." ? inspection.path : network.name, network.left_out));
+}
+
 Several tell_several(const std::vector<fs::path>& paths, Inspection& inspection) {
   std::map<std::pair<Model, std::string>, std::vector<size_t>> candidates;
   for (size_t i = 0; i < paths.size(); ++i)
@@ -132,9 +160,12 @@ Several tell_several(const std::vector<fs::path>& paths, Inspection& inspection)
       candidates[{*network.model, network.part}].push_back(i);
   Several several;
   for (const auto& [key, all] : candidates) {
-    const auto placed = [&](size_t i) { return is_placed(inspection.networks[i]); };
     const std::vector<size_t> found = without_repeated(all, paths);
-    if (found.size() < 2 || std::any_of(all.begin(), all.end(), placed)) continue;
+    const size_t taken = taken_one(all, inspection);
+    if (found.size() < 2 || is_placed(inspection.networks[taken])) {
+      for (size_t i : all) tell_unused(i, taken, paths, inspection);
+      continue;
+    }
     several.insert(key);
     for (size_t i : all) inspection.networks[i].rule = "one of " + std::to_string(found.size()) + " candidates";
     std::vector<std::string> names;
@@ -148,24 +179,21 @@ Several tell_several(const std::vector<fs::path>& paths, Inspection& inspection)
 }
 
 std::string model_kind(const Inspection& inspection, const Several& several) {
-  Several parts;
-  for (const InspectedNetwork& network : inspection.networks)
-    if (network.model) parts.emplace(*network.model, network.part);
+  if (inspection.networks.size() == 1) return inspection.networks[0].kind;
   std::string text;
-  const auto add = [&](Model model, const std::string& task, const std::vector<Network>& own) {
+  for (const InspectedTask& task : inspection.tasks) {
+    const Task of = *task_named(task.name);
     std::vector<std::string> doubled;
-    for (Network network : own) {
-      if (!parts.contains({model, field_of(network)})) return;
-      if (several.contains({model, field_of(network)})) doubled.push_back(field_of(network));
-    }
-    text += (text.empty() ? "" : ", ") + task +
-            (doubled.empty() ? " model" : " files, several that could be " + either(doubled, " and "));
-  };
-  add(Model::TextExpert, "text-to-video", {Network::HighNoise, Network::LowNoise});
-  add(Model::ImageExpert, "image-to-video", {Network::HighNoise, Network::LowNoise});
-  if (inspection.networks.size() > 1) add(Model::Speech, "speech-to-video", {Network::Speech});
-  if (!text.empty()) return text;
-  return inspection.networks.size() == 1 ? inspection.networks[0].kind : "part of a model";
+    for (Network network : networks_of(of))
+      if (several.contains({kind_of(network, of).model, field_of(network)})) doubled.push_back(field_of(network));
+    const std::string kind = of == Task::T2V ? "text-to-video" : of == Task::I2V ? "image-to-video" : "speech-to-video";
+    const std::string part = std::string("part of ") + (of == Task::I2V ? "an " : "a ") + kind + " model";
+    text += (text.empty() ? "" : ", ") + (!doubled.empty()
+                                              ? kind + " files, several that could be " + either(doubled, " and ")
+                                          : task.refusals.empty() ? kind + " model"
+                                                                  : part);
+  }
+  return text.empty() ? "part of a model" : text;
 }
 
 }  // namespace wan

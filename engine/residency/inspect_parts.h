@@ -21,13 +21,19 @@ nlohmann::ordered_json sizes_of(const Checkpoint& checkpoint, Model model);
 std::vector<InspectedFile> tokenizer_files(const std::filesystem::path& root,
                                            const std::vector<std::filesystem::path>& encoders);
 
+/// Adds a remark that is not there yet.
+void add_remark(Inspection& inspection, const std::string& remark);
+/// Adds a remark for each file with other networks that are not used, in the words of a render's note.
+void tell_left_out(Inspection& inspection);
+
 /// Networks of which a folder holds several, none at the place of a layout, each with its part.
 using Several = std::set<std::pair<Model, std::string>>;
 /// Finds them, says so in the rules of the networks, and adds a remark for each with the flag that chooses. `paths` are
-/// those of the networks; a file under two names counts once.
+/// those of the networks; a file under two names counts once. Where one lies at its place, the others are not used.
 Several tell_several(const std::vector<std::filesystem::path>& paths, Inspection& inspection);
 
-/// What the networks are good for together: "text-to-video model".
+/// What the networks are good for together: "text-to-video model", or "part of a text-to-video model" where a render of
+/// that task would be refused.
 std::string model_kind(const Inspection& inspection, const Several& several);
 
 }  // namespace wan

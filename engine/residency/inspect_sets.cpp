@@ -3,8 +3,11 @@
 #include <system_error>
 
 #include "engine/request/params.h"
+#include "engine/residency/inspect_folder.h"
 #include "engine/residency/inspect_network.h"
 #include "engine/residency/inspect_parts.h"
+#include "engine/residency/inspect_render.h"
+#include "engine/residency/part_paths.h"
 #include "models/files/error.h"
 
 namespace wan {
@@ -20,6 +23,22 @@ InspectedSet listed(const std::string& name, const ModelSet& set) {
   return entry;
 }
 
+/// What is said of a path where nothing can be opened.
+std::string absent(const fs::path& path) {
+  const std::string closed = closed_to_us(path);
+  if (!closed.empty()) return "not to be looked at: " + closed;
+  return is_there(path) ? "no folder" : "not there";
+}
+
+void add_tokenizer(const fs::path& path, const std::string& rule, Inspection& inspection) {
+  std::error_code ignored;
+  const std::string name = shown_name(path.string());
+  if (fs::exists(path, ignored))
+    inspection.files.push_back({name, is_folder(path) ? 0 : fs::file_size(path, ignored), rule});
+  else
+    inspection.remarks.push_back("tokenizer " + name + " is " + absent(path));
+}
+
 }  // namespace
 
 Inspection inspect_sets(const fs::path& file) {
@@ -30,36 +49,38 @@ Inspection inspect_sets(const fs::path& file) {
   return inspection;
 }
 
-Inspection inspect_set(const std::string& name, const ModelSet& set, const fs::path& file) {
+Inspection inspect_set(const std::string& name, const ModelSet& set, const std::string& models) {
+  const fs::path file = sets_file(models);
   if (!set.wrong.empty()) throw ModelError(file.string(), set.wrong);
   Inspection inspection;
-  std::error_code ignored;
-  if (!set.model.empty() && fs::exists(set.model, ignored)) {
-    inspection = inspect(set.model);
-    for (InspectedNetwork& network : inspection.networks)
-      if (set.parts.contains(network.part)) network.part = "", network.rule = "";  // the set's own goes before
-  } else if (!set.model.empty()) {
-    inspection.remarks.push_back("the set's folder " + shown_name(set.model) + " is not there");
-  }
+  std::vector<fs::path> paths;
+  RecognisedFiles files;
+  if (is_folder(set.model))
+    inspection = list_folder(set.model, paths, files);
+  else if (!set.model.empty())
+    inspection.remarks.push_back("the set's folder " + shown_name(set.model) + " is " + absent(set.model));
   inspection.path = name;
   const std::string rule = "set " + name;
   for (const auto& [field, path] : set.parts) {
     if (field == "tokenizer") {
-      const bool there = fs::exists(path, ignored);
-      const bool folder = fs::is_directory(path, ignored);
-      if (!there) inspection.remarks.push_back("tokenizer " + shown_name(path.string()) + " is not there");
-      if (there)
-        inspection.files.push_back({shown_name(path.string()), folder ? 0 : fs::file_size(path, ignored), rule});
+      add_tokenizer(path, rule, inspection);
       continue;
     }
-    InspectedNetwork network = inspect_or_tell({path, shown_name(path.string()), rule});
+    InspectedNetwork network = inspect_or_tell({path, shown_name(path.string()), rule}, files);
+    for (InspectedNetwork& other : inspection.networks)  // the set's own goes before
+      if (other.part == field) other.rule = "not used: " + shown_text(network.name, 120) + " is taken";
     network.part = field;
     network.rule = rule;
     inspection.networks.push_back(std::move(network));
+    paths.push_back(path);
   }
   if (inspection.networks.empty() && inspection.files.empty())
     throw ModelError(file.string(), "set '" + shown_text(name) + "' names nothing that is there");
+  refuse_unreadable(inspection, name);
   inspection.sets.push_back(listed(name, set));
+  const std::optional<Task> task = set.task == Task::V2V ? Task::T2V : set.task;
+  tell_renders(task ? std::vector{*task} : tasks_of(inspection), name, models, paths, files, inspection);
+  tell_left_out(inspection);
   inspection.kind = model_kind(inspection, {});
   return inspection;
 }

@@ -9,9 +9,10 @@
 
 namespace wan {
 
-/// The set's parts as networks, by the rule "set NAME"; what its folder holds besides; of a set that cannot be used, why.
-/// `file` is that of the sets, for messages. Throws nothing for parts that are absent or damaged: they say so.
-Inspection inspect_set(const std::string& name, const ModelSet& set, const std::filesystem::path& file);
+/// The set's parts as networks, by the rule "set NAME"; what its folder holds besides; what a render with it would say.
+/// `models` is the file of the sets as it was named, or empty. Parts that are absent or damaged say so; throws ModelError
+/// for a set that cannot be used, and where none of its networks can be read.
+Inspection inspect_set(const std::string& name, const ModelSet& set, const std::string& models);
 
 /// The sets of a file by name, without opening what they name. Throws ModelError as read_sets.
 Inspection inspect_sets(const std::filesystem::path& file);

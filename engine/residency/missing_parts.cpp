@@ -45,12 +45,19 @@ std::string others(const FolderScan& scan, RecognisedFiles& files) {
   return "; there are " + listed(std::move(known));
 }
 
+std::string some(std::vector<std::string> names) {
+  for (std::string& name : names) name = shown_text(name, 80);
+  return listed(std::move(names));
+}
+
 std::string looked_in(const FolderScan& scan) {
   std::vector<std::string> folders;
   for (const std::string& folder : scan.looked_in)
     if (folder != "." && folders.size() < kListedNames) folders.push_back(shown_text(folder, 80));
   std::string text = folders.empty() ? "" : "; looked in " + either(folders, " and ");
-  for (const std::string& folder : scan.unlisted) text += "; cannot look into " + folder;
+  if (!scan.unlisted.empty()) text += "; cannot look into " + listed(scan.unlisted);
+  if (!scan.too_deep.empty())
+    text += "; not looked into " + some(scan.too_deep) + ", more than " + std::to_string(kDeepest) + " folders deep";
   return text + (scan.cut ? "; more lies there than is looked at" : "");
 }
 
@@ -63,18 +70,35 @@ std::string unfinished(const MissingParts& missing, const fs::path& root) {
 
 }  // namespace
 
+std::string unreadable_remark(const FolderScan& scan, RecognisedFiles& files) {
+  std::vector<std::string> names;
+  for (const ModelPart& part : scan.checkpoints)
+    if (const std::string& broken = files.at(part.path).broken; !broken.empty())
+      names.push_back(shown_text(part.name, 120) + " (" + reason(broken) + ")");
+  return names.empty() ? "" : "cannot be read and left out: " + listed(std::move(names));
+}
+
+std::string left_out_remark(const std::string& name, const std::vector<std::string>& networks) {
+  std::string text;
+  for (const std::string& network : networks) text += (text.empty() ? "" : ", ") + printable(network);
+  return shown_text(name, 120) + " holds other networks as well, which are not used: " + text;
+}
+
 ModelError missing_error(const MissingParts& missing, const fs::path& root, Task task, const FolderScan& scan,
                          RecognisedFiles& files) {
-  std::vector<std::string> parts, flags;
+  std::vector<std::string> parts, flags, members;
   for (Network network : missing.networks) {
+    members.push_back(field_of(network));
     parts.push_back(std::string("the ") + name(network) + " (" + official_name(network) + " or a file of any name)");
     flags.push_back(flag_of(network) + " FILE");
   }
   if (missing.tokenizer) {
     parts.push_back("the tokenizer (a folder google/umt5-xxl, or inside the text encoder)");
     flags.push_back(find_parameter("tokenizer")->flag() + " DIR");
+    members.push_back("tokenizer");
   }
-  const std::string list = either(parts, " and "), way = "; " + either(flags, " and ") +
+  const std::string in_set = missing.set.empty() ? "" : either(members, " and ") + " in set " + missing.set + ", or ";
+  const std::string list = either(parts, " and "), way = "; " + in_set + either(flags, " and ") +
                                                          (flags.size() == 1 ? " names it" : " name them") +
                                                          ", weights.md lists what " + task_name(task) + " needs";
   std::error_code ignored;
@@ -82,7 +106,7 @@ ModelError missing_error(const MissingParts& missing, const fs::path& root, Task
     return {root.string(),
             "must be a whole model, is one file: " + described({root, root.filename().string(), ""}, files.at(root)) +
                 "; it lacks " + list + way};
-  if (root.empty()) return {"model", "lacks " + list + way};
+  if (root.empty()) return {missing.set.empty() ? "model" : missing.set, "lacks " + list + way};
   return {root.string(), "lacks " + list + others(scan, files) + looked_in(scan) + unfinished(missing, root) + way};
 }
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "models/recognise.h"
@@ -20,6 +21,8 @@ class RecognisedFiles {
  public:
   /// Of a file, or of a folder with the files of one network. Throws nothing for those that are absent or broken.
   const RecognisedFile& at(const std::filesystem::path& path);
+  /// One that was opened elsewhere; of a path that is known already nothing changes.
+  void know(const std::filesystem::path& path, RecognisedFile file) { known_.try_emplace(path, std::move(file)); }
 
  private:
   std::map<std::filesystem::path, RecognisedFile> known_;

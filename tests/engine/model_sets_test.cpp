@@ -54,6 +54,34 @@ TEST(ModelSets, NamePartsRelativeToTheirFile) {
             "[mine] must be a set for i2v, is for t2v; --model names another");
 }
 
+TEST(ModelSets, OneThatLacksPartsIsNamedWithThemAndTheWayOut) {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "m");
+  write(folder / "models.json", R"({"sets": {"mine": {"high_noise": ")" + (kNano / "high_noise_model").string() +
+                                    R"(", "low_noise": ")" + (kNano / "low_noise_model").string() +
+                                    R"("}, "some": {"model": "m"}, "gone": {"vae": "x/absent.pth"}}})");
+  EXPECT_EQ(refusal(of_set("mine", folder / "models.json")),
+            "[mine] lacks the text encoder (models_t5_umt5-xxl-enc-bf16.pth or a file of any name), the VAE "
+            "(Wan2.1_VAE.pth or a file of any name) and the tokenizer (a folder google/umt5-xxl, or inside the text "
+            "encoder); text_encoder, vae and tokenizer in set mine, or --text-encoder FILE, --vae FILE and --tokenizer "
+            "DIR name them, weights.md lists what t2v needs");
+  const std::string some = refusal(of_set("some", folder / "models.json"));
+  EXPECT_NE(some.find("[m] lacks the text encoder"), std::string::npos) << some;
+  EXPECT_NE(some.find("; text_encoder, high_noise, low_noise, vae and tokenizer in set some, or --text-encoder FILE"),
+            std::string::npos)
+      << some;
+  const std::string gone = refusal(of_set("gone", folder / "models.json"));
+  EXPECT_NE(gone.find("absent.pth] must be the VAE, is not there; models.json has it as vae of set gone; --vae names "
+                      "another"),
+            std::string::npos)
+      << gone;
+  Request flags = all_named(kNano);
+  flags.vae = "";
+  EXPECT_EQ(refusal(flags),
+            "[model] lacks the VAE (Wan2.1_VAE.pth or a file of any name); --vae FILE names it, weights.md lists what "
+            "t2v needs");
+}
+
 TEST(ModelSets, AreFoundWhereTheUserKeepsThem) {
   const TemporaryFolder folder;
   const char* const before = std::getenv("XDG_CONFIG_HOME");

@@ -69,6 +69,53 @@ TEST(PartChecks, FilesAndFoldersThatMayNotBeReadAreTold) {
          {"wan_2.1_vae.safetensors (cannot be read: it must be a readable file: Permission denied)"});
 }
 
+TEST(PartChecks, WhatNobodyMayLookAtIsNotCalledAbsent) {
+  const TemporaryFolder folder;
+  fs::copy(kNano, folder / "m", fs::copy_options::recursive);
+  fs::copy(kNano / "google/umt5-xxl", folder / "closed/t", fs::copy_options::recursive);
+  write_single(folder / "closed/vae.safetensors", kNano / "Wan2.1_VAE.pth");
+  fs::permissions(folder.path(), fs::perms::owner_all | fs::perms::others_read | fs::perms::others_exec);
+  const auto why = [&](const fs::path& closed, const Request& asked, fs::perms perms = fs::perms::none) {
+    const fs::perms before = fs::status(closed).permissions();
+    fs::permissions(closed, perms);
+    const auto text = as_other_user([&] { return refusal(asked); });
+    fs::permissions(closed, before);
+    return text;
+  };
+  const std::string denied =
+      "Permission denied; give yourself the right to read it, and to enter its folder (chmod u+rX)";
+  const Request whole = request(Task::T2V, folder / "m");
+  const auto first = why(folder / "m/google/umt5-xxl", whole);
+  if (!first) GTEST_SKIP() << "root's rights cannot be given up here";
+  const std::string tokenizer = "google/umt5-xxl] must be the tokenizer's folder, cannot be looked into: " + denied +
+                                ", or --tokenizer names another";
+  EXPECT_NE(first->find(tokenizer), std::string::npos) << *first;
+  EXPECT_EQ(first->find("lacks"), std::string::npos) << *first;
+  EXPECT_NE(why(folder / "m/google", whole)->find(tokenizer), std::string::npos) << "the folder around it";
+  const auto listed_only = fs::perms::owner_read | fs::perms::others_read;
+  EXPECT_NE(why(folder / "m/google/umt5-xxl", whole, listed_only)->find(tokenizer), std::string::npos);
+  Request asked = whole;
+  asked.tokenizer = folder / "closed/t";
+  EXPECT_NE(why(folder / "closed/t", asked)->find("t] must be the tokenizer's folder, cannot be looked into: "),
+            std::string::npos);
+  EXPECT_NE(why(folder / "closed", asked)->find("t] must be the tokenizer, cannot be looked at: " + denied),
+            std::string::npos);
+  asked = whole;
+  asked.vae = folder / "closed/vae.safetensors";
+  EXPECT_NE(why(folder / "closed", asked)->find("vae.safetensors] must be the VAE, cannot be looked at: " + denied),
+            std::string::npos);
+  asked = whole;
+  asked.loras.resize(1);
+  asked.loras[0].path = folder / "closed/vae.safetensors";
+  EXPECT_NE(why(folder / "closed", asked)->find("must be a LoRA's file, cannot be looked at: " + denied),
+            std::string::npos);
+  write_comfy(folder / "models");
+  EXPECT_NE(why(folder / "models/vae", request(Task::T2V, folder / "models"), listed_only)
+                ->find("cannot look into vae: Permission denied"),
+            std::string::npos)
+      << "names that can be listed and not opened";
+}
+
 TEST(PartChecks, AWholeModelAsOnePartIsToldTheNameOfThePart) {
   Request asked = all_named(kNano);
   asked.high_noise = kNano;
@@ -146,6 +193,24 @@ TEST(PartChecks, ADamagedFileInAFolderKeepsItsReason) {
                  {"lacks the VAE", "vae/wan_2.1_vae.safetensors (cannot be read: it is cut short: "});
 }
 
+TEST(PartChecks, DamagedFilesBesideAWholeOneAreTold) {
+  const TemporaryFolder folder;
+  write_comfy(folder / "models");
+  const fs::path vae = folder / "models/vae/wan_2.1_vae.safetensors", cut = folder / "models/vae/cut.safetensors";
+  fs::copy(vae, cut);
+  fs::resize_file(cut, fs::file_size(cut) - 4);
+  const ModelParts parts = find_parts(request(Task::T2V, folder / "models"));
+  EXPECT_EQ(parts.path_of(Network::Vae), vae);
+  ASSERT_EQ(parts.remarks.size(), 1u);
+  EXPECT_TRUE(
+      parts.remarks[0].starts_with("cannot be read and left out: diffusion_models/high_noise_broken.safetensors ("))
+      << parts.remarks[0];
+  EXPECT_NE(parts.remarks[0].find("and vae/cut.safetensors (is cut short: "), std::string::npos) << parts.remarks[0];
+  for (int i = 0; i < 20; ++i) fs::copy(cut, folder / "models/vae" / (std::to_string(i) + ".safetensors"));
+  const std::string many = find_parts(request(Task::T2V, folder / "models")).remarks.at(0);
+  EXPECT_TRUE(many.ends_with("and 18 more")) << many;
+}
+
 TEST(PartChecks, AFlagDecidesWhereANameHasTheWordsOfBoth) {
   const TemporaryFolder folder;
   write_single(folder / "wan_high_noise_low_vram.safetensors", kNano / "low_noise_model");
@@ -166,6 +231,7 @@ TEST(PartChecks, AFlagDecidesWhereANameHasTheWordsOfBoth) {
 TEST(PartChecks, OfTwoTokenizersInOneFolderTheTakenOneIsTold) {
   const TemporaryFolder folder;
   write_comfy(folder / "models");
+  fs::remove(folder / "models/diffusion_models/high_noise_broken.safetensors");  // which is told
   Request asked = request(Task::T2V, folder / "models");
   fs::create_directories(folder / "t");
   fs::copy(kNano / "google/umt5-xxl/tokenizer.json", folder / "t/tokenizer.json");

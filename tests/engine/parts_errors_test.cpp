@@ -1,6 +1,7 @@
 // What is said where the parts of a model are not there, are several, or are others.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "engine/residency/model_check.h"
@@ -102,6 +103,43 @@ TEST(PartsErrors, AWrongNetworkAtItsPlaceIsToldBesideWhatIsAbsent) {
   EXPECT_NE(why.find("must be a UMT5 encoder as the text encoder of t2v, is: Wan 2.1 VAE; --model names another"),
             std::string::npos)
       << why;
+}
+
+TEST(PartsErrors, ANameWithoutFolderIsLookedForInTheModelsFolder) {
+  const TemporaryFolder folder;
+  write_comfy(folder / "models");
+  write_single(folder / "models/unet/gguf/T2V-HIGH-Q4.safetensors", kNano / "high_noise_model");
+  Request asked = request(Task::T2V, folder / "models");
+  asked.high_noise = "T2V-HIGH-Q4.safetensors";
+  asked.tokenizer = "umt5-xxl";
+  const ModelParts parts = find_parts(asked);
+  EXPECT_EQ(parts.path_of(Network::HighNoise), folder / "models/unet/gguf/T2V-HIGH-Q4.safetensors");
+  EXPECT_EQ(parts.networks.at(Network::HighNoise).rule, "--high-noise");
+  EXPECT_EQ(parts.tokenizer.path, folder / "models/text_encoders/umt5-xxl");
+  const auto told = [&](const std::string& remark) {
+    return std::find(parts.remarks.begin(), parts.remarks.end(), remark) != parts.remarks.end();
+  };
+  EXPECT_TRUE(
+      told("--high-noise T2V-HIGH-Q4.safetensors is taken from the model's folder: "
+           "unet/gguf/T2V-HIGH-Q4.safetensors"));
+  EXPECT_TRUE(told("--tokenizer umt5-xxl is taken from the model's folder: text_encoders/umt5-xxl"));
+  asked.tokenizer = "";
+  asked.high_noise = "absent.gguf";
+  expect_refused(asked,
+                 {"[absent.gguf] must be the high-noise expert, is not there; looked in the current folder and in ",
+                  "models with diffusion_models, diffusion_models/wan, unet, unet/gguf and ",
+                  "; --high-noise names it with its folder"});
+  asked.high_noise = folder / "other/T2V-HIGH-Q4.safetensors";
+  expect_refused(asked, {"must be the high-noise expert, is not there; --high-noise ",
+                         "models/unet/gguf/T2V-HIGH-Q4.safetensors names the one in the model's folder"});
+  write_single(folder / "models/diffusion_models/T2V-HIGH-Q4.safetensors", kNano / "high_noise_model");
+  asked.high_noise = "T2V-HIGH-Q4.safetensors";
+  expect_refused(asked, {"is not there, and the model's folder has diffusion_models/T2V-HIGH-Q4.safetensors and "
+                         "unet/gguf/T2V-HIGH-Q4.safetensors; --high-noise ",
+                         "models/diffusion_models/T2V-HIGH-Q4.safetensors names the first"});
+  Request alone = all_named(kNano);
+  alone.vae = "absent.pth";
+  expect_refused(alone, {"[absent.pth] must be the VAE, is not there; --vae names it"});
 }
 
 TEST(PartsErrors, AnExpertMustNotBeNamedAfterTheOther) {

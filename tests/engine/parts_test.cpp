@@ -66,6 +66,35 @@ TEST(Parts, OfDiffusersLieBesideItsIndex) {
   EXPECT_NO_THROW(check_model(parts));
 }
 
+TEST(Parts, AtThePlaceOfAPartMayHaveAnyNameAndFormat) {
+  const TemporaryFolder folder;
+  write_diffusers(folder / "m");
+  const auto vae = [&] { return found(find_parts(request(Task::T2V, folder / "m")), Network::Vae); };
+  for (const char* name : {"Wan2.1_VAE.pth", "diffusion_pytorch_model.bin"}) {
+    fs::remove_all(folder / "m/vae");
+    fs::create_directory(folder / "m/vae");
+    fs::copy(kNano / "Wan2.1_VAE.pth", folder / "m/vae" / name);
+    EXPECT_EQ(vae(), "vae/" + std::string(name) + " by diffusers layout");
+    EXPECT_NO_THROW(check_model(find_parts(request(Task::T2V, folder / "m"))));
+  }
+  fs::create_directory(folder / "m/vae/inner");
+  fs::rename(folder / "m/vae/diffusion_pytorch_model.bin", folder / "m/vae/inner/x.pth");
+  EXPECT_EQ(vae(), "vae/inner/x.pth by only candidate in the folder") << "further down the scan looks";
+  fs::remove_all(folder / "m/vae/inner");
+  EXPECT_EQ(vae(), "vae by diffusers layout") << "an empty place is told by check_model";
+}
+
+TEST(Parts, SeveralFilesAtThePlaceOfAPartAreToldApartByTheirTensors) {
+  const TemporaryFolder folder;
+  write_diffusers(folder / "m");
+  fs::remove_all(folder / "m/vae");
+  fs::create_directory(folder / "m/vae");
+  fs::copy(kNano / "Wan2.1_VAE.pth", folder / "m/vae/a.pth");
+  write_safetensors(folder / "m/vae/other.safetensors", {{"decoder.conv_in.weight", at::ones({2, 2})}});
+  EXPECT_EQ(found(find_parts(request(Task::T2V, folder / "m")), Network::Vae),
+            "vae/a.pth by only candidate in the folder");
+}
+
 TEST(Parts, OfComfyUiLieInItsFoldersAmongOthers) {
   const TemporaryFolder folder;
   write_comfy(folder / "ComfyUI/models");

@@ -101,7 +101,7 @@ TEST(Inspect, ListsASpeechFolder) {
   write_sparse_pth(folder / "wav2vec2-large-xlsr-53-english" / "pytorch_model.bin",
                    published_tensors("wav2vec2_large_xlsr_53_english"));
   const Inspection speech = inspect(folder.path());
-  EXPECT_EQ(speech.kind, "speech-to-video model");
+  EXPECT_EQ(speech.kind, "part of a speech-to-video model") << "without text encoder, VAE and tokenizer";
   ASSERT_EQ(speech.networks.size(), 2u);
   EXPECT_EQ(network(speech, ".").files.size(), 4u);
   EXPECT_EQ(network(speech, ".").rule, "official layout");
@@ -179,7 +179,7 @@ TEST(Inspect, OfSingleFilesTellsRulesSizesAndTokenizer) {
   layouts::write_single(folder / "f/umt5.safetensors", kNano / "models_t5_umt5-xxl-enc-bf16.pth");
   layouts::copy_tokenizer(folder / "f/umt5-xxl");
   const Inspection found = inspect(folder / "f");
-  EXPECT_EQ(found.kind, "text-to-video model");
+  EXPECT_EQ(found.kind, "part of a text-to-video model") << "without a VAE";
   const InspectedNetwork& expert = network(found, "t2v_low_noise.safetensors");
   EXPECT_EQ(expert.part, "low_noise");
   EXPECT_EQ(expert.rule, "only candidate in the folder");

@@ -123,10 +123,53 @@ TEST_F(ProgramLayouts, FilesOfOneModelInABatchGoWithItsLines) {
   EXPECT_NE(found.out.find("b.mp4"), std::string::npos) << found.out;
 }
 
+TEST_F(ProgramLayouts, ANameWithoutFolderIsThatOfAFileInTheModelsFolder) {
+  write_comfy(folder / "night/models");
+  const Words named = {"--model", "night/models", "--high-noise", "wan2.2_t2v_high_noise_14B_fp16.safetensors"};
+  const std::string note = "is taken from the model's folder: diffusion_models/wan/wan2.2_t2v_high_noise_14B_fp16";
+  const Outcome made = render("a.mp4", named);
+  EXPECT_EQ(made.code, 0) << made.err;
+  EXPECT_NE(made.err.find(note), std::string::npos) << made.err;
+  fs::rename(folder / "night/models", folder / "models");  // beside the video, where replay looks
+  const Outcome again = run({"replay", "a.mp4", "--threads", "1"});
+  fs::rename(folder / "models", folder / "night/models");
+  EXPECT_EQ(again.code, 0) << again.err;
+  std::ofstream(folder / "night/list.jsonl")
+      << R"({"task": "t2v", "prompt": "x", "out": "b.mp4", "num_frames": 17, "model": "models", "high_noise": ")"
+      << named[3] << "\"}\n";
+  const Outcome batch = run({"check", "batch", "night/list.jsonl"});
+  EXPECT_EQ(batch.code, 0) << batch.out << batch.err;
+  EXPECT_NE(batch.out.find(note), std::string::npos) << batch.out;
+  // What lies in the current folder is not what a manifest elsewhere means.
+  fs::copy(kNano / "Wan2.1_VAE.pth", folder / "mine.pth");
+  std::ofstream(folder / "night/list.jsonl")
+      << R"({"task": "t2v", "prompt": "x", "out": "b.mp4", "num_frames": 17, "model": "models", "vae": "mine.pth"})"
+      << "\n";
+  EXPECT_EQ(run({"check", "batch", "night/list.jsonl"}).code, 3);
+}
+
+TEST_F(ProgramLayouts, CheckSaysOfAWrongFileWhatARenderSays) {
+  const std::string lora = (fs::path(WAN_SOURCE_DIR) / "tests/formats/lora/comfy_ab_noalpha.safetensors").string();
+  for (const std::string& file : {lora, (kNano / "Wan2.1_VAE.pth").string()}) {
+    Words words = {"check", "t2v",   "--prompt", "x",   "--device",     "cpu",
+                   "--out", "a.mp4", "--model",  kNano, "--high-noise", file};
+    const Outcome checked = run(words);
+    words.erase(words.begin());
+    const Outcome rendered = run(words);
+    EXPECT_EQ(checked.code, 3) << checked.out;
+    EXPECT_EQ(rendered.code, 3) << rendered.err;
+    const size_t begin = rendered.err.find("] must be a text-to-video transformer as the high-noise expert of t2v, is");
+    ASSERT_NE(begin, std::string::npos) << rendered.err;
+    const std::string said = rendered.err.substr(begin, rendered.err.find('\n', begin) - begin);
+    EXPECT_NE(checked.out.find(said), std::string::npos) << checked.out;
+    EXPECT_TRUE(checked.out.starts_with("a.mp4: cannot run\n")) << checked.out;
+  }
+}
+
 TEST_F(ProgramLayouts, InspectTellsThePartsOfAnyLayout) {
   write_comfy(folder / "models");
   const Outcome listed = run({"inspect", "models"});
-  EXPECT_EQ(listed.code, 3) << "one cannot be read; the others are listed: " << listed.err;
+  EXPECT_EQ(listed.code, 0) << "one cannot be read; the others are listed: " << listed.err;
   EXPECT_NE(listed.out.find("models: text-to-video model, image-to-video model\n"), std::string::npos) << listed.out;
   EXPECT_NE(listed.out.find("  part low_noise, ComfyUI folder unet\n"), std::string::npos) << listed.out;
   EXPECT_NE(listed.out.find("high_noise_broken.safetensors: unreadable, ["), std::string::npos) << listed.out;

@@ -235,7 +235,7 @@ TEST_F(Program, CheckOfABatchNamesEachJob) {
       << "\n";
   const Outcome found = run({"check", "batch", "list.jsonl", "--model", kNano});
   EXPECT_EQ(found.code, 3) << found.out << found.err;
-  EXPECT_TRUE(found.out.starts_with("line 1 a.mp4: fits\nline 2 b.mp4: does not fit\n  [")) << found.out;
+  EXPECT_TRUE(found.out.starts_with("line 1 a.mp4: fits\nline 2 b.mp4: cannot run\n  [")) << found.out;
   EXPECT_EQ(files(), Words{"list.jsonl"});
 }
 

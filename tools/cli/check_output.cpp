@@ -55,7 +55,7 @@ std::string to_text(const std::vector<CheckResult>& results, const std::string& 
     Finding finding = finding_of(result);
     const std::string typed_in = result.line > 0 ? "" : command;
     text += (result.line > 0 ? "line " + std::to_string(result.line) + " " : "") + result.name +
-            (finding.code == 0 ? ": fits\n" : ": does not fit\n");
+            (finding.code == 0 ? ": fits\n" : ": cannot run\n");
     for (FieldError& error : finding.errors) {
       if (!typed_in.empty()) error.field = typed_name(typed_in, error.field);
       text += "  " + error.line() + "\n";

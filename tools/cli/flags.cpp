@@ -27,6 +27,7 @@ const std::vector<const char*> kBatchParameters =
 const std::vector<const char*> kReplayParameters =
     with_model({"image_url", "last_image_url", "video_url", "audio_url", "pose_video_url", "out", "metadata", "device",
                 "dtype", "private_urls", "loras", "lora_lax"});
+const std::vector<const char*> kInspectParameters = {"models"};
 const std::vector<const char*> kDecodeParameters =
     with_model({"out", "metadata", "device", "video_url", "keep_audio", "private_urls"});
 
@@ -103,6 +104,7 @@ bool has_flag(const std::string& command, const Parameter& parameter) {
   if (const std::optional<Task> task = task_named(command)) return parameter.accepts(*task) != nullptr;
   return (command == "batch" && names(kBatchParameters, parameter.name)) ||
          (command == "replay" && names(kReplayParameters, parameter.name)) ||
+         (command == "inspect" && names(kInspectParameters, parameter.name)) ||
          (command == "decode" && names(kDecodeParameters, parameter.name));
 }
 
@@ -136,7 +138,9 @@ void add_commands(CLI::App& app) {
   add_contact_sheet(*decode);
   add_overwrite(*decode);
   add_run_flags(*decode);
-  CLI::App* inspect = add_command(app, "inspect", "DIR", "List what a model's folder or file, or a LoRA, holds", {});
+  CLI::App* inspect =
+      add_command(app, "inspect", "DIR", "List what a model's folder or file, a set of models.json or a LoRA holds",
+                  kInspectParameters);
   add_flag(*inspect, "--verify", "",
            "Compare SHA-256 checksums with those in DIR, or with a list: DIR --verify FILE, as sha256sum writes it.",
            kGeneral);

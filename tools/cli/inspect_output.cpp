@@ -117,6 +117,13 @@ nlohmann::ordered_json set_json(const InspectedSet& set) {
   return entry;
 }
 
+nlohmann::ordered_json task_json(const InspectedTask& task) {
+  nlohmann::ordered_json errors = nlohmann::ordered_json::array();
+  for (const InspectedRefusal& refusal : task.refusals)
+    errors.push_back({{"field", refusal.field}, {"text", refusal.text}});
+  return {{"task", task.name}, {"whole", task.refusals.empty()}, {"errors", errors}};
+}
+
 const char* word(Verdict state) {
   switch (state) {
     case Verdict::Same:
@@ -156,6 +163,11 @@ std::string to_text(const Inspection& inspection, bool with_tensors) {
   for (const InspectedFile& file : inspection.files)
     text += shown_text(file.name) + ": " + gigabytes(file.bytes) + (file.rule.empty() ? "" : ", " + file.rule) + "\n";
   for (const InspectedSet& set : inspection.sets) text += set_text(set);
+  for (const InspectedTask& task : inspection.tasks)
+    for (const InspectedRefusal& refusal : task.refusals)
+      if (!refusal.told)
+        text += (task.name == "t2v" ? "t2v and v2v" : task.name) + " would be refused: [" + refusal.field + "] " +
+                refusal.text + "\n";
   for (const std::string& remark : inspection.remarks) text += remark + "\n";
   return text;
 }
@@ -175,6 +187,7 @@ nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors) 
                                     {"config", network.config}};
     if (!network.tokenizer.empty()) entry["tokenizer"] = network.tokenizer;
     if (!network.why.empty()) entry["why"] = network.why;
+    if (!network.left_out.empty()) entry["left_out"] = network.left_out;
     if (network.lora) entry["lora"] = lora_json(*network.lora);
     if (with_tensors) {
       entry["tensors"] = nlohmann::ordered_json::object();
@@ -190,22 +203,24 @@ nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors) 
     files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"rule", file.rule}});
   nlohmann::ordered_json sets = nlohmann::ordered_json::array();
   for (const InspectedSet& set : inspection.sets) sets.push_back(set_json(set));
+  nlohmann::ordered_json tasks = nlohmann::ordered_json::array();
+  for (const InspectedTask& task : inspection.tasks) tasks.push_back(task_json(task));
   return {{"path", inspection.path},
           {"kind", inspection.kind},
           {"networks", networks},
           {"files", files},
           {"sets", sets},
+          {"tasks", tasks},
           {"remarks", inspection.remarks}};
 }
 
 int run_inspect(const Command& command) {
-  Inspection found = inspect(command.input);
+  const Inspection found = inspect(command.input, command.fields.value("models", ""));
   if (command.log_format == "json")
     std::cout << to_json(found, true).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
   else
     std::cout << to_text(found, false);
-  const auto unreadable = [](const InspectedNetwork& network) { return !network.why.empty(); };
-  return std::any_of(found.networks.begin(), found.networks.end(), unreadable) ? 3 : 0;
+  return 0;
 }
 
 std::string to_text(const Verification& verification) {

@@ -13,7 +13,7 @@ namespace wan {
 /// For a terminal, one line for each network and, where asked for, for each tensor.
 std::string to_text(const Inspection& inspection, bool with_tensors);
 /// The same as data: {"path", "kind", "networks": [{"name", "kind", "part", "rule", "files", "tensors", ...}], "files":
-/// [...], "remarks": [...]}.
+/// [...], "tasks": [{"task": "t2v", "whole": false, "errors": [{"field", "text"}]}], "remarks": [...]}.
 nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors);
 
 /// A line for each file and one for all: "differs: NAME is HEX, SHA256SUMS says HEX".
@@ -23,7 +23,8 @@ std::string to_text(const Verification& verification);
 nlohmann::ordered_json to_json(const Verification& verification);
 
 /// Looks into what the command names and prints it, as text or as one JSON object with all tensors. Returns
-/// the exit code: 3 where a file of weights cannot be read, else 0. Throws as inspect.
+/// the exit code, 0: something could be listed, and what cannot be read or is lacking is told. Throws as inspect, which is
+/// exit code 3.
 int run_inspect(const Command& command);
 
 }  // namespace wan

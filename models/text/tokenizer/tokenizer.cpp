@@ -14,7 +14,8 @@ namespace wan::text {
 
 Tokenizer Tokenizer::open(const std::filesystem::path& folder) {
   std::error_code absent;
-  if (std::filesystem::exists(folder / "tokenizer.json", absent))
+  // Where nobody may look whether it is there, opening it tells why.
+  if (std::filesystem::exists(folder / "tokenizer.json", absent) || absent == std::errc::permission_denied)
     return Tokenizer(read_tokenizer_json(folder / "tokenizer.json"));
   const std::filesystem::path pieces = folder / "spiece.model";
   if (std::filesystem::exists(pieces, absent)) {

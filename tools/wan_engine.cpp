@@ -23,14 +23,14 @@
 namespace wan {
 namespace {
 
-/// The exit code: 3 where a file is another than its checksum says, or is not there.
+/// The exit code: 3 where a file is another than its checksum says, is not there or cannot be read.
 int run_verify(const Command& command, Console& console) {
   const Verification found = verify_files(command.input, command.checksums, console);
   if (command.log_format == "json")
     std::cout << to_json(found).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
   else
     std::cout << to_text(found);
-  return found.count(Verdict::Differs) + found.count(Verdict::Absent) > 0 ? 3 : 0;
+  return found.is_good() ? 0 : 3;
 }
 
 /// The exit code of a command that was carried out.

@@ -3,8 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <stdexcept>
 
+#include "engine/residency/not_finite.h"
 #include "models/vae/frames.h"
 
 namespace wan {
@@ -12,8 +12,8 @@ namespace wan {
 at::Tensor decode_chunk(ClipDecoder& decoder, const at::Tensor& latents, int64_t chunk) {
   at::Tensor frames = decoder.next(latents.narrow(1, chunk, 1));
   if (frames.isfinite().all().item<bool>()) return frames;
-  throw std::runtime_error("[decode] chunk " + std::to_string(chunk + 1) + " of " + std::to_string(latents.size(1)) +
-                           " gave NaN or Inf; the VAE's file, or the latents, may be damaged");
+  throw NotFinite("[decode] chunk " + std::to_string(chunk + 1) + " of " + std::to_string(latents.size(1)) +
+                  " gave NaN or Inf; the VAE's file, or the latents, may be damaged");
 }
 
 void decode_frames(Networks& networks, const at::Tensor& latents, int64_t count, const Run& run,

@@ -9,7 +9,7 @@
 namespace wan {
 
 /// The frames [3, t, H, W] that latent frame `chunk` of latents [16, T, h, w] adds to those before it, in [-1, 1].
-/// Throws std::runtime_error where they hold NaN or Inf, which a file would show as black.
+/// Throws NotFinite where they hold NaN or Inf, which a file would show as black.
 at::Tensor decode_chunk(ClipDecoder& decoder, const at::Tensor& latents, int64_t chunk);
 
 /// Decodes latents [16, T, h, w] as far as `count` frames need, and gives `take` exactly these, uint8 [t, H, W, 3] on

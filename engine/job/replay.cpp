@@ -42,19 +42,58 @@ fs::path path_of(const FileIdentity& identity, const ModelParts& parts) {
   return std::find_if(files.begin(), files.end(), is_it)->path;
 }
 
-std::string sizes(uint64_t has, uint64_t had) {
-  return "has " + std::to_string(has) + " bytes and had " + std::to_string(had);
+/// "samples:0123456789ab": enough of a digest to tell two files apart.
+std::string shortened(const std::string& digest) {
+  constexpr size_t kDigits = 12;
+  return digest.substr(0, digest.find(':') + 1 + kDigits);
 }
 
-/// How the file of the same name differs; empty where it does not.
-std::string difference(const FileIdentity& had, const FileIdentity* has, const ModelParts& parts) {
-  std::error_code ignored;  // older versions named files, too, that do not count beside those that are read
-  if (!has) return !parts.root.empty() && fs::exists(parts.root / had.name, ignored) ? "" : "is absent";
-  if (has->size != had.size) return sizes(has->size, had.size);
+std::string content(uint64_t size, const std::string& digest) {
+  return std::to_string(size) + " bytes with " + shortened(digest);
+}
+
+std::string as_recorded(const FileIdentity& had) {
+  return "must be as recorded, " + content(had.size, had.digest) + ", ";
+}
+
+/// How the file `has` in place of the record's differs; empty where it does not.
+std::string difference(const FileIdentity& had, const FileIdentity& has, const ModelParts& parts) {
   const bool header = is_header_digest(had);
-  if (had.digest == (header ? header_digest(path_of(*has, parts)) : has->digest)) return "";
-  if (has->digest.starts_with(kWholeDigest)) return "has the same size and other content";
-  return header ? "has the same size and another header" : "has the same size and other weights";
+  const std::string digest = header ? header_digest(path_of(has, parts)) : has.digest;
+  if (has.size != had.size) return as_recorded(had) + "is " + content(has.size, digest);
+  if (had.digest == digest) return "";
+  const char* const other = has.digest.starts_with(kWholeDigest) ? "other content"
+                            : header                             ? "another header"
+                                                                 : "other weights";
+  return as_recorded(had) + "has the same size and " + other + ": " + shortened(digest);
+}
+
+/// The files of the record that are not here, and those here that it has not.
+struct Moved {
+  std::vector<const FileIdentity*> absent, added;
+
+  /// The only added file of a part that only one file of is absent; null where there are others.
+  const FileIdentity* in_place_of(const FileIdentity& file) const {
+    const auto is_of_part = [&](const FileIdentity* other) { return other->part == file.part; };
+    const auto found = std::find_if(added.begin(), added.end(), is_of_part);
+    const bool pair = !file.part.empty() && std::count_if(absent.begin(), absent.end(), is_of_part) == 1 &&
+                      std::count_if(added.begin(), added.end(), is_of_part) == 1;
+    return pair ? *found : nullptr;
+  }
+};
+
+Moved moved_files(const std::vector<FileIdentity>& recorded, const std::vector<FileIdentity>& here,
+                  const ModelParts& parts) {
+  Moved moved;
+  std::error_code ignored;
+  for (const FileIdentity& file : recorded) {
+    // Older versions named files, too, that do not count beside those that are read.
+    const bool idle = !parts.root.empty() && fs::exists(parts.root / file.name, ignored);
+    if (!same_file(here, file) && !idle) moved.absent.push_back(&file);
+  }
+  for (const FileIdentity& file : here)
+    if (!same_file(recorded, file)) moved.added.push_back(&file);
+  return moved;
 }
 
 /// What names another file for a part: how it was named, or the folder that it was found in.
@@ -77,8 +116,9 @@ std::string find_name(const Parameter& parameter, const std::string& name, const
   std::error_code ignored;
   for (const fs::path& path : {beside / name, fs::path(name)})
     if (fs::exists(path, ignored)) return path.string();
-  throw InvalidRequest(parameter.name, "is named " + shown_path(name) +
-                                           ", and is neither beside the file that names it nor in the current folder" +
+  throw InvalidRequest(parameter.name, "must be " + shown_path(name) +
+                                           " as recorded, and none is beside the file with the record or in the "
+                                           "current folder" +
                                            way);
 }
 
@@ -129,17 +169,30 @@ nlohmann::json find_named(const Request& stored, const nlohmann::json& given, co
 std::vector<Difference> other_files(const Record& record, const ModelParts& parts, IdentityCache& cache) {
   std::vector<Difference> differences;
   const std::vector<FileIdentity> here = identities(parts, cache);
-  for (const FileIdentity& file : record.files)
-    if (std::string what = difference(file, same_file(here, file), parts); !what.empty())
-      differences.push_back({file.name, what, way_out(file.part, parts), file.part});
-  for (const FileIdentity& file : here)
-    if (!same_file(record.files, file))
-      differences.push_back({file.name, "is new: it was not there", way_out(file.part, parts), file.part});
+  const Moved moved = moved_files(record.files, here, parts);
+  const auto add = [&](const FileIdentity& file, const std::string& what) {
+    differences.push_back({file.name, what, way_out(file.part, parts), file.part});
+  };
+  std::set<const FileIdentity*> told;
+  for (const FileIdentity& file : record.files) {
+    if (const FileIdentity* same = same_file(here, file)) {
+      if (const std::string what = difference(file, *same, parts); !what.empty()) add(file, what);
+    } else if (std::find(moved.absent.begin(), moved.absent.end(), &file) != moved.absent.end()) {
+      const FileIdentity* const other = moved.in_place_of(file);
+      add(file, as_recorded(file) +
+                    (other ? "is " + shown_text(other->name, 120) + " of " + content(other->size, other->digest)
+                           : "is absent"));
+      told.insert(other);
+    }
+  }
+  for (const FileIdentity* file : moved.added)
+    if (!told.contains(file))
+      add(*file, "must not be there, as recorded, is there: " + content(file->size, file->digest));
   return differences;
 }
 
 std::vector<Difference> few_of_each_part(const std::vector<Difference>& differences) {
-  constexpr size_t kAll = 2;  // a file that is absent, and the new one in its place
+  constexpr size_t kAll = 2;
   std::map<std::string, size_t> counts;
   for (const Difference& difference : differences) ++counts[difference.part];
   std::vector<Difference> told;
@@ -161,12 +214,12 @@ std::vector<Difference> other_inputs(const Record& record, const InputIdentities
   for (const auto& [field, had] : record.inputs) {
     const auto has = here.find(field);
     if (has == here.end()) continue;
-    const std::string name = shown_path(has->second.name) + " ";
+    const auto told = [](const InputIdentity& input) {
+      return shown_path(input.name) + " of " + content(input.size, "sha256:" + input.sha256);
+    };
     std::string what;
-    if (has->second.size != had.size)
-      what = name + sizes(has->second.size, had.size);
-    else if (has->second.sha256 != had.sha256)
-      what = name + "has the same size and other content";
+    if (has->second.size != had.size || has->second.sha256 != had.sha256)
+      what = "must be as recorded, " + told(had) + ", is " + told(has->second);
     const Parameter* parameter = find_parameter(field);
     if (!what.empty())
       differences.push_back({field, what, (parameter ? parameter->flag() : field) + " FILE names another"});
@@ -174,7 +227,8 @@ std::vector<Difference> other_inputs(const Record& record, const InputIdentities
   for (const auto& [field, input] : here) {
     const Parameter* parameter = find_parameter(field);
     const bool had = parameter && !(record.request.*std::get<std::string Request::*>(parameter->field)).empty();
-    if (!had) differences.push_back({field, shown_path(input.name) + " is new: there was none", "leave it out"});
+    if (!had)
+      differences.push_back({field, "must be left out, as recorded, is " + shown_path(input.name), "leave it out"});
   }
   return differences;
 }

@@ -10,6 +10,7 @@
 #include "engine/request/params.h"
 #include "engine/residency/find_parts.h"
 #include "engine/residency/fit.h"
+#include "engine/residency/not_finite.h"
 #include "engine/sampling/attention_record.h"
 #include "models/files/error.h"
 #include "models/vae/latent.h"
@@ -231,7 +232,12 @@ void decode_saved(SavedLatents saved, const std::string& out, const Placement& p
   Networks networks(parts, placement, fit.activations, log);
   warn_of_cudnn(placement, log);
   const auto start = std::chrono::steady_clock::now();
-  write_video(networks, saved, out, options, {log, progress});
+  try {
+    write_video(networks, saved, out, options, {log, progress});
+  } catch (const NotFinite&) {
+    check_weights_finite(parts, {Network::Vae}, progress);
+    throw;
+  }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   log("done", {{"out", shown_name(out)}, {"decode_seconds", seconds}, {"peak_ram_bytes", peak_memory(at::kCPU)}});
 }

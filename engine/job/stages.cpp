@@ -7,6 +7,7 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/job/few_steps.h"
+#include "engine/job/nan_cause.h"
 #include "engine/job/outputs.h"
 #include "engine/job/preflight.h"
 #include "engine/job/speech.h"
@@ -23,20 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-/// Makes steps of a job; what is said of NaN names its LoRAs.
-template <typename Work>
-void naming_loras(const Job& job, const Work& work) {
-  try {
-    work();
-  } catch (const NotFinite& error) {
-    std::vector<std::string> names;
-    for (const FileIdentity& file : job.loras->files) names.push_back(shown_text(file.name, 120));
-    if (names.empty()) throw;
-    throw NotFinite(std::string(error.what()) + "; or a LoRA does not fit (" + either(names, " and ") +
-                    "): try lower scales, or without --lora");
-  }
-}
 
 void log_job(const Job& job, const Log& log) {
   log("job", {{"task", task_name(job.request.task)},
@@ -200,6 +187,7 @@ void Stages::encode_input(Job& job) {
     const Encoded states = work_of(job.request.task).encode(networks_.of(job), job.request, inputs, run_of(job));
     attention_.note(job.placement, job.input);
     check_not_rewritten(job.group->parts);
+    explaining_nan(job, {Network::Vae}, progress_, [&] { check_finite(states, "the VAE"); });
     save_encoded(encoded, states);
     ++inputs_encoded;
   }
@@ -224,6 +212,7 @@ void Stages::encode_prompts(Job& job) {
     encoded.conditioning.positive = networks_.text(job, prompt);
     attention_.note(job.placement, name);
     check_not_rewritten(job.group->parts);
+    explaining_nan(job, {Network::TextEncoder}, progress_, [&] { check_finite(encoded, "the text encoder"); });
     save_encoded(files_.encoding(name), encoded);
     ++prompts_encoded;
   };
@@ -263,7 +252,8 @@ void Stages::sample(Job& job, int64_t end) {
   check_unchanged(job.loras->parts, kLoraPart);
   Guidance guidance(networks_.of(job), encoded.conditioning, switches ? &schedule[first_low - 1] : nullptr,
                     job.loras->loras.in_steps(job.request));
-  naming_loras(job, [&] { denoise_and_save(state, schedule, end, std::ref(guidance), run_of(job), save); });
+  explaining_nan(job, {end > first_low ? Network::LowNoise : Network::HighNoise}, progress_,
+                 [&] { denoise_and_save(state, schedule, end, std::ref(guidance), run_of(job), save); });
   if (end < schedule.size()) return save(state);
   check_not_rewritten(job.group->parts);
   check_not_rewritten(job.loras->parts);
@@ -288,14 +278,16 @@ void Stages::decode(Job& job) {
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out))
     throw InvalidRequest("out", "must not be there already, and " + shown_path(job.request.out) +
                                     " has appeared since the job began; --overwrite replaces it");
-  write_video(networks_.of(job), saved, job.request.out, job.output, run_of(job));
+  explaining_nan(job, {Network::Vae}, progress_,
+                 [&] { write_video(networks_.of(job), saved, job.request.out, job.output, run_of(job)); });
   finish(job);
 }
 
 void Stages::speak(Job& job) {
   const InputFiles files = fetch(job);
   try {
-    naming_loras(job, [&] { wan::speak(networks_.of(job), job, files, files_.clips(job), run_of(job)); });
+    explaining_nan(job, networks_of(job.request.task), progress_,
+                   [&] { wan::speak(networks_.of(job), job, files, files_.clips(job), run_of(job)); });
   } catch (const InvalidRequest&) {
     files_.drop_copies(job);
     throw;

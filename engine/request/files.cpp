@@ -11,6 +11,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/request/params.h"
 
 namespace wan {
 
@@ -92,16 +93,16 @@ void check_readable(const std::string& field, const std::string& path) {
   fs::file_status status = fs::status(path, error);
   if (status.type() == fs::file_type::not_found && is_url(path))
     throw InvalidRequest(field, "must be a file, got the URL " + shown_path(path) + "; download it and give the file");
+  const Parameter* const parameter = find_parameter(field);
+  const std::string must = parameter && parameter->media ? "must be a file or an http(s) URL, " : "must be a file, ";
   if (status.type() == fs::file_type::not_found && !scheme_of(path).empty())
-    throw InvalidRequest(
-        field, "must be a file or an http(s) URL, got the URL " + shown_path(path) + "; download it and give the file");
+    throw InvalidRequest(field, must + "got the URL " + shown_path(path) + "; download it and give the file");
   if (error == std::errc::filename_too_long)
     throw InvalidRequest(field,
                          "must be a path or a URL, got " + std::to_string(path.size()) +
                              " letters that are neither; base64 stands in a data URL: data:image/png;base64,...");
   if (status.type() == fs::file_type::not_found)
-    throw InvalidRequest(
-        field, "must be a file or an http(s) URL, and there is no file " + shown_missing(path) + missing_folder(path));
+    throw InvalidRequest(field, must + "and there is no file " + shown_missing(path) + missing_folder(path));
   if (fs::is_directory(status)) throw InvalidRequest(field, "must be a file, got the folder " + shown_path(path));
   if (access(path.c_str(), R_OK) != 0)
     throw InvalidRequest(field, "cannot be read: " + shown_path(path) + ": " + std::strerror(errno));

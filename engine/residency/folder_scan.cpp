@@ -9,6 +9,7 @@
 
 #include "engine/base/listing.h"
 #include "models/files/error.h"
+#include "models/weights/format/format.h"
 #include "models/weights/format/layout.h"
 
 namespace wan {
@@ -18,10 +19,11 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::array kComfyFolders = {"diffusion_models", "unet", "text_encoders", "clip", "vae", "audio_encoders"};
-constexpr std::array kEndings = {".safetensors", ".gguf", ".pth", ".pt", ".bin"};
 
 bool is_checkpoint_name(const fs::path& file) {
-  return std::find(kEndings.begin(), kEndings.end(), file.extension()) != kEndings.end();
+  const std::string extension = file.extension().string();
+  const auto has_it = [&](const Format* format) { return format->has_extension(extension); };
+  return std::any_of(formats().begin(), formats().end(), has_it);
 }
 
 /// Whether a file belongs to the network of its folder: a shard, an index, or a name that diffusers gives. The torch file

@@ -11,6 +11,7 @@ namespace wan {
 struct InspectedLora {
   lora::Description file;
   std::string expert;      // "high", "low" or "both", which its name or its keys say; empty: nothing does
+  std::string unclear;     // without an expert, what is wrong with the name (without_level)
   bool distilled = false;  // to few steps (engine/residency/distilled.h)
 };
 

@@ -7,6 +7,7 @@
 #include "engine/base/text.h"
 #include "engine/request/params.h"
 #include "engine/residency/missing_parts.h"
+#include "engine/residency/noise_level.h"
 #include "engine/residency/part_kinds.h"
 #include "engine/residency/tokenizer_places.h"
 #include "models/files/error.h"
@@ -98,15 +99,17 @@ void tell_unused(size_t i, size_t taken, const std::vector<fs::path>& paths, Ins
 }
 
 /// The experts whose names do not say which one they are.
-void tell_without_level(Inspection& inspection) {
-  std::vector<std::string> names;
-  for (const InspectedNetwork& network : inspection.networks)
+void tell_without_level(const std::vector<fs::path>& paths, Inspection& inspection) {
+  std::map<std::string, std::vector<std::string>> names;  // by what is wrong with them
+  for (size_t i = 0; i < paths.size(); ++i) {
+    const InspectedNetwork& network = inspection.networks[i];
     if (network.part.empty() && (network.model == Model::TextExpert || network.model == Model::ImageExpert))
-      names.push_back(network.name == "." ? inspection.path : network.name);
-  if (names.empty()) return;
-  inspection.remarks.push_back(some(names) +
-                               ": the name says neither high nor low noise; --high-noise FILE or --low-noise FILE "
-                               "says which expert it is");
+      names[without_level({paths[i], network.name, ""})].push_back(network.name == "." ? inspection.path
+                                                                                       : network.name);
+  }
+  for (const auto& [wrong, all] : names)
+    inspection.remarks.push_back(some(all) + ": the name " + wrong +
+                                 "; --high-noise FILE or --low-noise FILE says which expert it is");
 }
 
 }  // namespace
@@ -174,7 +177,7 @@ Several tell_several(const std::vector<fs::path>& paths, Inspection& inspection)
     inspection.remarks.push_back("several could be " + key.second + " (" + inspection.networks[found[0]].kind + "): " +
                                  some(names) + "; " + (parameter ? parameter->flag() : key.second) + " FILE chooses");
   }
-  tell_without_level(inspection);
+  tell_without_level(paths, inspection);
   return several;
 }
 

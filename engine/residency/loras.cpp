@@ -30,10 +30,11 @@ std::vector<Network> networks_for(const Lora& lora, Task task) {
   const lora::Halves halves = lora::halves_of(lora.path);
   if (halves.both()) return {Network::HighNoise, Network::LowNoise};
   if (halves.low) return {Network::LowNoise};
-  const std::optional<NoiseLevel> level = noise_level({lora.path, fs::path(lora.path).filename().string(), ""});
+  const ModelPart part = {lora.path, fs::path(lora.path).filename().string(), ""};
+  const std::optional<NoiseLevel> level = noise_level(part);
   if (!level)
-    throw InvalidRequest(kField, "must be for an expert, and the name of " + shown_path(lora.path) +
-                                     " says neither high nor low; FILE@high, FILE@low or FILE@both says it");
+    throw InvalidRequest(kField, "must be for an expert, and the name of " + shown_path(lora.path) + " " +
+                                     without_level(part) + "; FILE@high, FILE@low or FILE@both says it");
   return {*level == NoiseLevel::High ? Network::HighNoise : Network::LowNoise};
 }
 

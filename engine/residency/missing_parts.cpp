@@ -27,7 +27,7 @@ std::string reason(const std::string& broken) {
 std::string described(const ModelPart& part, const RecognisedFile& file) {
   const bool expert = file.network.model == Model::TextExpert || file.network.model == Model::ImageExpert;
   std::string what = file.broken.empty() ? file.network.name : "cannot be read: it " + reason(file.broken);
-  if (expert && !noise_level(part)) what += " whose name says neither high nor low noise";
+  if (expert && !noise_level(part)) what += " whose name " + without_level(part);
   return shown_text(part.name, 120) + " (" + what + ")";
 }
 

@@ -35,10 +35,15 @@ class SetReader {
   explicit SetReader(fs::path file) : file_(std::move(file)) {}
 
   std::map<std::string, ModelSet> read() const {
-    const json all = read_json(*MappedFile::open(file_), {.unique_names = true});
+    std::error_code ignored;
+    if (fs::status(file_, ignored).type() == fs::file_type::not_found)
+      throw ModelError(file_.string(),
+                       "must be the file of named sets, is not there; write it, or name another with --models");
+    const json all = read_written_json(*MappedFile::open(file_), {.unique_names = true});
     const auto sets = all.is_object() ? all.find("sets") : all.end();
     if (sets == all.end() || !sets->is_object())
-      throw ModelError(file_.string(), R"(must be {"sets": {NAME: {"high_noise": FILE, ...}}}, has no object "sets")");
+      throw ModelError(file_.string(), R"(must be {"sets": {NAME: {"high_noise": FILE, ...}}}, has no object "sets"; )"
+                                       "write the sets into one, or name another file");
     std::map<std::string, ModelSet> result;
     for (const auto& [name, members] : sets->items()) result[name] = set_of(name, members);
     return result;

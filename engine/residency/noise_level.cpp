@@ -107,4 +107,8 @@ bool says_both(const ModelPart& part) {
   return false;
 }
 
+std::string without_level(const ModelPart& part) {
+  return says_both(part) ? "has the words of both high and low noise" : "says neither high nor low noise";
+}
+
 }  // namespace wan

@@ -90,12 +90,33 @@ const Checksums::Entry* entry_of(const Checksums& checksums, const fs::path& fil
   return only;
 }
 
-std::string digest_of(const fs::path& path, Counter& counter) {
+/// Reads a file that a list names.
+void compare(const fs::path& path, VerifiedFile& file, Counter& counter) {
   try {
-    return content_of_file(path, [&](uint64_t bytes) { counter.add(bytes); }).sha256;
+    file.sha256 = content_of_file(path, [&](uint64_t bytes) { counter.add(bytes); }).sha256;
+    file.state = file.sha256 == file.wanted ? Verdict::Same : Verdict::Differs;
   } catch (const std::system_error& error) {
-    throw ModelError(path.string(), "must be a readable file: " + error.code().message());
+    file.state = Verdict::Unreadable;
+    file.why = error.code().message();
   }
+}
+
+/// A file that a list names and the walk through the folder did not meet: it is hidden, in a folder that cannot be listed,
+/// or absent.
+VerifiedFile not_seen(const fs::path& folder, const fs::path& name, const Checksums::Entry& entry) {
+  VerifiedFile file{
+      .name = name.generic_string(), .state = Verdict::Absent, .wanted = entry.sha256, .list = entry.list};
+  if (name.empty() || name.is_absolute() || *name.begin() == "..") return file;
+  std::error_code error;
+  const fs::file_status status = fs::status(folder / name, error);
+  if (fs::is_regular_file(status)) {
+    file.state = Verdict::NotListed;  // until it is read
+    file.bytes = fs::file_size(folder / name, error);
+  } else if (status.type() == fs::file_type::none) {
+    file.state = Verdict::Unreadable;
+    file.why = error.message();
+  }
+  return file;
 }
 
 /// What is compared: a folder's files, or one file.
@@ -136,6 +157,10 @@ int64_t Verification::count(Verdict state) const {
   return std::count_if(files.begin(), files.end(), [&](const VerifiedFile& file) { return file.state == state; });
 }
 
+bool Verification::is_good() const {
+  return count(Verdict::Same) + count(Verdict::NotListed) == int64_t(files.size());
+}
+
 Verification verify_files(const fs::path& path, const fs::path& list, Progress& progress) {
   const Subject subject = subject_of(path);
   const Checksums wanted = checksums_for(subject, list);
@@ -155,16 +180,17 @@ Verification verify_files(const fs::path& path, const fs::path& list, Progress& 
     }
     result.files.push_back(verified);
   }
+  if (!subject.single)
+    for (const auto& [name, entry] : wanted.entries)
+      if (!used.contains(&entry)) {
+        result.files.push_back(not_seen(subject.folder, name, entry));
+        total += result.files.back().bytes;
+      }
   Counter counter(total, progress);
   for (VerifiedFile& file : result.files) {
-    if (file.wanted.empty()) continue;
-    file.sha256 = digest_of(subject.folder / file.name, counter);
-    file.state = file.sha256 == file.wanted ? Verdict::Same : Verdict::Differs;
+    if (file.wanted.empty() || file.state == Verdict::Absent || file.state == Verdict::Unreadable) continue;
+    compare(subject.folder / file.name, file, counter);
   }
-  if (subject.single) return result;
-  for (const auto& [name, entry] : wanted.entries)
-    if (!used.contains(&entry))
-      result.files.push_back({.name = name, .state = Verdict::Absent, .wanted = entry.sha256, .list = entry.list});
   return result;
 }
 

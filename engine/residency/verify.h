@@ -10,7 +10,7 @@
 
 namespace wan {
 
-enum class Verdict { Same, Differs, Absent, NotListed };
+enum class Verdict { Same, Differs, Absent, NotListed, Unreadable };
 
 struct VerifiedFile {
   std::string name;  // relative to the folder
@@ -18,6 +18,7 @@ struct VerifiedFile {
   uint64_t bytes = 0;
   std::string wanted = {}, sha256 = {};  // 64 hexadecimal digits; empty where it is not listed, and where it is absent
   std::string list = {};                 // the list that names it
+  std::string why = {};                  // it cannot be read
 };
 
 struct Verification {
@@ -26,6 +27,8 @@ struct Verification {
   std::vector<VerifiedFile> files;  // by name
 
   int64_t count(Verdict state) const;
+  /// Whether every file that a list names is there and the same.
+  bool is_good() const;
 };
 
 /// Reads every visible file under `path` (or that file alone) that a list names, and compares its SHA-256. The list is
@@ -33,7 +36,8 @@ struct Verification {
 /// *.sha256, what hf download notes (.cache/huggingface), and the names of the blobs that links of its cache lead to.
 /// An entry of `checksums` is that of the file at its place, else of the only file and only entry of its name: a list
 /// made inside one expert's folder tells nothing of the shards of both.
-/// Throws ModelError, InvalidRequest where there is no list, and Cancelled through `progress`.
+/// A file or folder that cannot be read is told among the others. Throws ModelError where `path` or a list cannot,
+/// InvalidRequest where there is no list, and Cancelled through `progress`.
 Verification verify_files(const std::filesystem::path& path, const std::filesystem::path& checksums,
                           Progress& progress);
 

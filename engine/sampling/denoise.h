@@ -8,6 +8,7 @@
 #include <string>
 
 #include "engine/request/schedule.h"
+#include "engine/residency/not_finite.h"
 #include "engine/residency/run.h"
 #include "engine/sampling/solver.h"
 
@@ -34,17 +35,12 @@ int64_t saved_step(const std::filesystem::path& path);
 Sampling load_sampling(const std::filesystem::path& path, const Schedule& schedule, at::Device device,
                        std::optional<FreshNoise> noise = {});
 
-/// NaN or Inf came; the text names step and expert.
-struct NotFinite : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
 /// (step, x) -> velocity, of x's shape: of each branch of guidance, which the solver combines.
 using VelocityField = std::function<Velocity(const Step&, const at::Tensor& x)>;
 using AfterStep = std::function<void(const Sampling&)>;
 
 /// Makes the steps up to `end` (an index into `schedule`). Progress is asked before each step and may throw Cancelled;
-/// the state then stands between two steps. Throws NotFinite.
+/// the state then stands between two steps. Throws NotFinite, whose text names step and expert.
 void denoise(Sampling& state, const Schedule& schedule, int64_t end, const VelocityField& velocity, const Run& run,
              const AfterStep& after_step = {});
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 
 #include "models/files/error.h"
 #include "models/files/utf8.h"
@@ -36,7 +37,6 @@ constexpr std::array kPacked = {
     Start{"BZh"sv, "a bzip2 archive"sv},
     Start{"7z\xbc\xaf\x27\x1c"sv, "a 7z archive"sv},
     Start{"Rar!\x1a\x07"sv, "a rar archive"sv},
-    Start{"GGUF"sv, "a GGUF file"sv},
     Start{"\x89HDF\r\n"sv, "an HDF5 file"sv},
 };
 
@@ -88,12 +88,33 @@ std::string text(std::string_view bytes, Content wanted) {
          "\"" + std::string(kAgain);
 }
 
-/// A length that a safetensors file may begin with, and its JSON behind it.
-bool is_safetensors(std::string_view bytes) {
-  uint64_t length = 0;
-  if (bytes.size() < 10 || bytes[8] != '{') return false;
-  std::memcpy(&length, bytes.data(), sizeof length);
-  return length <= 100'000'000;
+/// A format in which weights are published.
+struct Weights {
+  Content content;
+  const char *words, *ending;
+};
+
+/// torch.save writes data.pkl in front of all else.
+bool is_torch_file(std::string_view bytes) {
+  constexpr size_t kLooked = 4096;
+  if (bytes.starts_with(kLegacyTorchStart)) return true;
+  return bytes.starts_with("PK\x03\x04") && bytes.substr(0, kLooked).find("/data.pkl") != std::string_view::npos;
+}
+
+/// The format that the bytes begin as; nothing for another one.
+std::optional<Weights> weights_in(std::string_view bytes) {
+  if (is_safetensors(bytes)) return Weights{Content::Safetensors, "a safetensors file", ".safetensors"};
+  if (is_torch_file(bytes)) return Weights{Content::TorchFile, "a torch file", ".pth"};
+  if (bytes.starts_with("GGUF")) return Weights{Content::Gguf, "a GGUF file", ".gguf"};
+  return std::nullopt;
+}
+
+/// The words for weights in one format where something else is wanted.
+std::string other_weights(const Weights& found, Content wanted) {
+  const std::string is = std::string("is ") + found.words;
+  if (wanted == Content::Json) return is + ", not the file itself; take the file of the published model";
+  if (wanted == Content::Binary) return is + " of weights, not the file that is wanted; name another";
+  return is + " under another name; name it " + found.ending;
 }
 
 bool begins_with_zeros(std::string_view bytes) {
@@ -114,6 +135,14 @@ std::string unfinished_in(const fs::path& folder) {
 
 }  // namespace
 
+bool is_safetensors(std::string_view bytes) {
+  constexpr uint64_t kLongestHeader = 100'000'000;
+  uint64_t length = 0;
+  if (bytes.size() < 10 || bytes[8] != '{') return false;
+  std::memcpy(&length, bytes.data(), sizeof length);
+  return length <= kLongestHeader;
+}
+
 std::string error_page(std::string_view answer) {
   return "is a server's error message" + (answer.empty() ? "" : " (" + printable(answer.substr(0, 60)) + ")") +
          ", not the file itself" + std::string(kAgain);
@@ -128,11 +157,7 @@ std::string stand_in(std::string_view bytes) {
 std::string foreign_content(std::string_view bytes, Content wanted) {
   if (bytes.empty()) return "must not be empty" + std::string(kAgain);
   if (const std::string found = stand_in(bytes); !found.empty()) return found;
-  const bool safetensors = is_safetensors(bytes);
-  if (wanted == Content::Safetensors && safetensors) return "";
-  if (wanted == Content::TorchFile && safetensors)
-    return "is a safetensors file under the name of a torch file; take the file of the published model";
-  if (wanted != Content::Json && bytes.starts_with("GGUF")) return "is a GGUF file under another name; name it .gguf";
+  if (const auto weights = weights_in(bytes)) return weights->content == wanted ? "" : other_weights(*weights, wanted);
   for (const Start& start : kPacked) {
     if (!bytes.starts_with(start.bytes) || (wanted == Content::TorchFile && start.bytes.starts_with("PK"))) continue;
     const bool archive = start.words.ends_with("archive");

@@ -11,9 +11,17 @@ namespace wan {
 enum class Content {
   Safetensors,
   TorchFile,  // a zip archive or a pickle
+  Gguf,
   Json,
   Binary,  // of another format
 };
+
+/// What torch.save began its files with before it wrote zip archives: the number 0x1950a86a20f9469cfc6c and the version
+/// 1001, each pickled by itself.
+inline constexpr std::string_view kLegacyTorchStart =
+    "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.";
+/// Whether the bytes begin as a safetensors file: a possible length of a header, and its JSON.
+bool is_safetensors(std::string_view bytes);
 
 /// What of foreign_content stands in the place of a file of any kind: pointers of Git LFS, git-annex and Xet, web pages,
 /// error messages of servers. Empty where the bytes begin as none of them.

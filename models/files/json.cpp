@@ -1,5 +1,6 @@
 #include "models/files/json.h"
 
+#include <algorithm>
 #include <set>
 
 #include "models/files/error.h"
@@ -111,7 +112,34 @@ std::string error_answer(const Json& json) {
   return "";
 }
 
+/// What is wrong with a text that the user wrote, and what to do about it.
+std::string way_to_correct(const BrokenJson& broken, std::string_view text) {
+  const std::string there = place_in(text, broken.byte);
+  switch (broken.kind) {
+    case Kind::Syntax:
+      if (broken.byte >= text.size()) return "must be whole JSON, ends at " + there + " with something open; close it";
+      return "must be JSON, breaks at " + there + "; correct it there, or in front of it";
+    case Kind::Number:
+      return "must be JSON with numbers below 1.8e308, has a larger one at " + there + "; correct it";
+    case Kind::Twice:
+      return "must have each name once, has \"" + printable(broken.name) + "\" twice; take one away";
+    case Kind::Large:
+    case Kind::Deep:
+    case Kind::Many:
+      return std::string(broken.what()) + "; name the file that you wrote, or make it smaller";
+  }
+  return broken.what();
+}
+
 }  // namespace
+
+std::string place_in(std::string_view text, size_t byte) {
+  const std::string_view before = text.substr(0, std::min(byte, text.size()));
+  const size_t line = before.rfind('\n') + 1;  // from 0 where there is none
+  const auto begins = [](char letter) { return (letter & 0xC0) != 0x80; };
+  return "line " + std::to_string(std::count(before.begin(), before.end(), '\n') + 1) + ", column " +
+         std::to_string(std::count_if(before.begin() + std::ptrdiff_t(line), before.end(), begins) + 1);
+}
 
 template <class Json>
 Json parse_json(std::string_view text, const JsonLimits& limits, size_t* count) {
@@ -135,6 +163,17 @@ Json read_json(const MappedFile& file, const JsonLimits& limits) {
     return json;
   } catch (const BrokenJson& broken) {
     throw ModelError(subject, std::string(broken.what()) + "; download it again");
+  }
+}
+
+nlohmann::json read_written_json(const MappedFile& file, const JsonLimits& limits) {
+  const std::string_view text = file.bytes();
+  const std::string subject = file.path().string();
+  if (text.empty()) throw ModelError(subject, "must be JSON, is empty; write it, or name another file");
+  try {
+    return parse_json(text, limits);
+  } catch (const BrokenJson& broken) {
+    throw ModelError(subject, way_to_correct(broken, text));
   }
 }
 

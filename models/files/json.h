@@ -28,6 +28,9 @@ struct BrokenJson : std::runtime_error {
   std::string name;  // the member that occurs twice
 };
 
+/// Where a byte of a text stands, as editors count: "line 3, column 7".
+std::string place_in(std::string_view text, size_t byte);
+
 /// Parses a whole text into nlohmann::json or nlohmann::ordered_json. `count` is given the number of values. Takes time
 /// linear in the text. Throws BrokenJson.
 template <class Json = nlohmann::json>
@@ -36,5 +39,8 @@ Json parse_json(std::string_view text, const JsonLimits& limits = {}, size_t* co
 /// A model's file. Throws ModelError, which also says where the file is something else under this name.
 template <class Json = nlohmann::json>
 Json read_json(const MappedFile& file, const JsonLimits& limits = {});
+/// A text that the user wrote, where "download it again" leads nowhere. Throws ModelError, with the line and the column
+/// at which it breaks.
+nlohmann::json read_written_json(const MappedFile& file, const JsonLimits& limits = {});
 
 }  // namespace wan

@@ -30,7 +30,8 @@ ShardedTensors read_single(const std::filesystem::path& path) {
                                           "; give yourself the right to read it (chmod u+rX)");
   const std::string unfinished = unfinished_download(folder / "diffusion_pytorch_model.safetensors");
   throw ModelError(folder.string(), "must hold diffusion_pytorch_model.safetensors or its .index.json, holds neither" +
-                                        (unfinished.empty() ? "" : "; its download is unfinished: " + unfinished));
+                                        (unfinished.empty() ? "; name the folder or the file of a network"
+                                                            : "; its download is unfinished: " + unfinished));
 }
 
 ShardedTensors read_folder(const std::filesystem::path& folder) {

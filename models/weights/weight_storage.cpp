@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <functional>
-#include <optional>
 
 #include "models/weights/encode.h"
+#include "models/weights/own_int8.h"
 
 namespace wan {
 namespace {
@@ -77,20 +77,6 @@ void fill_floats(const Tensor& to, const Form& form, const std::vector<StoredPar
   }
 }
 
-/// A part's codes and the scale of each row, where our own products multiply them as they are: int8, a float32 scale
-/// for each row or one for the matrix, rows rotated as quantise_rows does. Nothing for other parts.
-std::optional<kernels::QuantisedRows> own_int8(const StoredPart& part) {
-  if (!part.is_coded() || part.codes->coding->code != kernels::Code::Int8) return {};
-  const kernels::CodedMatrix& matrix = *part.codes;
-  if (!kernels::is_own_rotation(matrix.rotation, matrix.columns)) return {};
-  const Tensor codes = matrix.codes.view(at::kChar), &scale = matrix.scale;
-  // A scale of one value is the factor (models/weights/quantised/scales.h).
-  if (!scale.defined()) return {{codes, at::full({matrix.rows()}, matrix.factor, codes.options().dtype(at::kFloat))}};
-  const bool by_rows = matrix.scale_rows == 1 || scale.size(0) == 1;
-  if (scale.scalar_type() != at::kFloat || scale.size(1) != 1 || !by_rows || matrix.factor != 1) return {};
-  return {{codes, scale.flatten().expand({matrix.rows()}).contiguous()}};
-}
-
 /// Codes of the file that fit are taken as they are; whatever else it has is quantised from its values.
 void fill_int8(kernels::QuantisedRows& to, const Form& form, const std::vector<StoredPart>& parts,
                const kernels::Context& context) {
@@ -153,26 +139,6 @@ void fill_codes(InCodes& to, const Form& form, const std::vector<StoredPart>& pa
     else
       upload(parts[i].values, to.parts[i].values);
   }
-}
-
-uint64_t bytes_of(const std::vector<Tensor>& tensors) {
-  uint64_t sum = 0;
-  for (const Tensor& tensor : tensors) sum += tensor.nbytes();
-  return sum;
-}
-
-HostPart kept_part(std::vector<Tensor> tensors, std::vector<HostPart::Target> to) {
-  const uint64_t bytes = bytes_of(tensors);
-  return {std::move(to), std::move(tensors), nullptr, bytes};
-}
-
-HostPart made_part(const Form& form, const std::vector<StoredPart>& parts, std::vector<HostPart::Target> to,
-                   const kernels::Context& context) {
-  Form on_host = form;
-  on_host.device = at::kCPU;
-  const uint64_t bytes = bytes_of(tensors_of(planned_copy(parts, form)));
-  return {
-      std::move(to), {}, [on_host, parts, &context] { return tensors_of(copy_of(parts, on_host, context)); }, bytes};
 }
 
 }  // namespace
@@ -251,45 +217,6 @@ uint64_t bytes_of(const Storage& storage) {
 Storage planned_copy(const std::vector<StoredPart>& parts, Form form) {
   form.device = at::kMeta;
   return allocate(parts, form);
-}
-
-std::vector<HostPart> host_parts(const Form& form, const std::vector<StoredPart>& parts,
-                                 const kernels::Context& context) {
-  std::vector<HostPart> found;
-  if (form.codes == Codes::Fp8 || form.codes == Codes::Int8Kept) {
-    found.push_back(made_part(form, parts, {{0, 0}, {1, 0}}, context));
-    return found;
-  }
-  size_t tensor = 0;    // of codes that the file keeps: each part has its own
-  uint64_t offset = 0;  // of rows that are joined
-  for (const StoredPart& part : parts) {
-    if (form.codes == Codes::Int8) {
-      const uint64_t rows = uint64_t(part.shape().at(0));
-      const std::vector<HostPart::Target> to = {{0, offset * uint64_t(part.shape().at(1))},
-                                                {1, offset * sizeof(float)}};
-      offset += rows;
-      if (const auto own = own_int8(part))
-        found.push_back(kept_part({own->codes, own->scale}, to));
-      else
-        found.push_back(made_part(form, {part}, to, context));
-    } else if (form.codes == Codes::Stored && part.is_coded()) {
-      std::vector<Tensor> tensors;
-      tensors.reserve(2);
-      tensors.push_back(part.codes->codes);
-      if (part.codes->scale.defined()) tensors.push_back(part.codes->scale.contiguous());
-      std::vector<HostPart::Target> to;
-      while (to.size() < tensors.size()) to.push_back({tensor++, 0});
-      found.push_back(kept_part(std::move(tensors), std::move(to)));
-    } else {
-      const bool is_stored = !part.is_coded() && part.dtype() == form.dtype && part.values.is_contiguous();
-      const std::vector<HostPart::Target> to = {{form.codes == Codes::Stored ? tensor++ : 0, offset}};
-      Form floats = form;
-      floats.codes = Codes::None;
-      found.push_back(is_stored ? kept_part({part.values}, to) : made_part(floats, {part}, to, context));
-      if (form.codes != Codes::Stored) offset += found.back().bytes;
-    }
-  }
-  return found;
 }
 
 Storage copy_of(const std::vector<StoredPart>& parts, const Form& form, const kernels::Context& context) {

@@ -52,6 +52,20 @@ TEST(Files, AFileUrlIsToldToBeGivenAsAPath) {
   }
 }
 
+TEST(Files, OnlyMediaMayBeUrls) {
+  const auto wrong = [](const char* field) {
+    try {
+      check_readable(field, "absent.txt");
+      return std::string("was taken");
+    } catch (const InvalidRequest& invalid) {
+      return invalid.errors[0].wrong;
+    }
+  };
+  EXPECT_EQ(wrong("image_url"), "must be a file or an http(s) URL, and there is no file 'absent.txt'");
+  for (const char* text : {"verify", "manifest", "loras"})
+    EXPECT_EQ(wrong(text), "must be a file, and there is no file 'absent.txt'") << text;
+}
+
 TEST(Files, AnOutputIsNoneOfTheInputs) {
   TemporaryFolder folder;
   std::ofstream(folder / "in.mp4") << "x";

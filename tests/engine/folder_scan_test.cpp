@@ -63,6 +63,14 @@ TEST(FolderScan, AtTheTopTakesAFileByItsOwnName) {
   EXPECT_EQ(names_of(scan_folder(folder.path())), Names{"."});
 }
 
+TEST(FolderScan, SeesEveryEndingThatIsRead) {
+  const Names files = {"a.safetensors", "b.sft", "c.pth", "d.pt", "e.bin", "f.pkl", "g.ckpt", "h.gguf"};
+  const TemporaryFolder folder;
+  touch(folder, files);
+  touch(folder, {"readme.txt", "config.json", "no_ending"});
+  EXPECT_EQ(names_of(scan_folder(folder.path())), files);
+}
+
 TEST(FolderScan, IsBounded) {
   const TemporaryFolder folder;
   for (size_t i = 0; i < kMostCheckpoints + 10; ++i) std::ofstream(folder / (std::to_string(i) + ".gguf"));

@@ -121,7 +121,10 @@ TEST(ModelSets, ThatAreBrokenSaySo) {
     write(folder / "models.json", text);
     return refusal(of_set("mine", folder / "models.json"));
   };
-  EXPECT_NE(why("{").find("[models.json] is cut short: its JSON breaks off"), std::string::npos) << why("{");
+  EXPECT_EQ(why("{"), "[models.json] must be whole JSON, ends at line 1, column 2 with something open; close it");
+  EXPECT_EQ(why("{\"sets\": {\n  \"mine\": {},\n}}"),
+            "[models.json] must be JSON, breaks at line 3, column 1; correct it there, or in front of it");
+  EXPECT_EQ(why(""), "[models.json] must be JSON, is empty; write it, or name another file");
   EXPECT_NE(why("[]").find("has no object \"sets\""), std::string::npos);
   EXPECT_NE(why(R"({"sets": {"mine": 3}})").find("set 'mine' must be an object of paths, got 3"), std::string::npos);
   EXPECT_NE(why(R"({"sets": {"mine": {"vae": 3}}})").find("set 'mine' must have texts, has 3 as 'vae'"),
@@ -133,7 +136,8 @@ TEST(ModelSets, ThatAreBrokenSaySo) {
   EXPECT_NE(why(R"({"sets": {"mine": {"model": "absent"}}})").find("[absent] must be a folder, is not there"),
             std::string::npos);
   EXPECT_NE(why(std::string(100'000, '[')).find("[models.json] "), std::string::npos);
-  EXPECT_NE(refusal(of_set("mine", folder / "no.json")).find("[no.json] "), std::string::npos);
+  EXPECT_EQ(refusal(of_set("mine", folder / "no.json")),
+            "[no.json] must be the file of named sets, is not there; write it, or name another with --models");
 }
 
 }  // namespace

@@ -60,6 +60,17 @@ TEST(PartsErrors, WhatIsAbsentIsListedWithWhatIsThere) {
                   "looked in diffusion_models", "--high-noise FILE and --vae FILE name them"});
 }
 
+TEST(PartsErrors, ANameWithTheWordsOfBothExpertsIsToldAsThat) {
+  const TemporaryFolder folder;
+  write_comfy(folder / "models");
+  fs::rename(folder / "models/diffusion_models/wan" / kHigh,
+             folder / "models/diffusion_models/HIGH_to_low.safetensors");
+  expect_refused(
+      request(Task::T2V, folder / "models"),
+      {"[models] lacks the high-noise expert",
+       "HIGH_to_low.safetensors (text-to-video transformer whose name has the words of both high and low noise)"});
+}
+
 TEST(PartsErrors, AnEmptyFolderLacksEverything) {
   const TemporaryFolder folder;
   expect_refused(request(Task::S2V, folder.path()),

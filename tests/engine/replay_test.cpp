@@ -41,6 +41,29 @@ struct Scene {
 };
 
 using Lines = std::vector<std::string>;
+
+std::string content_of(const FileIdentity& file) {
+  return std::to_string(file.size) + " bytes with " + file.digest.substr(0, file.digest.find(':') + 13);
+}
+
+/// What the record says of a file, as the lines begin.
+std::string recorded(const Scene& scene, const std::string& name) {
+  for (const FileIdentity& file : scene.record.files)
+    if (file.name == name) return "[" + name + "] must be as recorded, " + content_of(file) + ", ";
+  return "no record of " + name;
+}
+
+/// What lies under a name now.
+FileIdentity now(const Scene& scene, const std::string& name) {
+  for (const FileIdentity& file : identities(scene.model()))
+    if (file.name == name) return file;
+  return {};
+}
+
+std::string digest_now(const Scene& scene, const std::string& name) {
+  return now(scene, name).digest.substr(0, now(scene, name).digest.find(':') + 13);
+}
+
 const std::string kShard = "low_noise_model/diffusion_pytorch_model-00002-of-00002.safetensors";
 
 void change(const fs::path& path, uint64_t at) {
@@ -53,7 +76,9 @@ TEST(Replay, TellsOneChangedTensor) {
   EXPECT_EQ(scene.others(), Lines());
   const StoredTensors tensors = read_tensors(MappedFile::open(scene.at(kShard)));
   change(scene.at(kShard), tensors.begin()->second.offset);
-  EXPECT_EQ(scene.others(), Lines{"[" + kShard + "] has the same size and other weights"});
+  EXPECT_EQ(scene.others(),
+            Lines{recorded(scene, kShard) + "has the same size and other weights: " + digest_now(scene, kShard)});
+  EXPECT_TRUE(digest_now(scene, kShard).starts_with("samples:")) << digest_now(scene, kShard);
 }
 
 TEST(Replay, TellsSwappedExperts) {
@@ -62,7 +87,9 @@ TEST(Replay, TellsSwappedExperts) {
   fs::rename(scene.at("low_noise_model"), scene.at("high_noise_model"));
   fs::rename(scene.at("aside"), scene.at("low_noise_model"));
   const Lines others = scene.others();
-  EXPECT_EQ(std::count_if(others.begin(), others.end(), [](const auto& line) { return line.ends_with("weights"); }), 4);
+  EXPECT_EQ(std::count_if(others.begin(), others.end(),
+                          [](const auto& line) { return line.find(" other weights: samples:") != std::string::npos; }),
+            4);
 }
 
 TEST(Replay, APartUnderAnotherNameIsTheSameFile) {
@@ -70,11 +97,12 @@ TEST(Replay, APartUnderAnotherNameIsTheSameFile) {
   fs::rename(scene.at("Wan2.1_VAE.pth"), scene.at("renamed.pth"));
   EXPECT_EQ(scene.others(), Lines());
   change(scene.at("renamed.pth"), read_tensors(MappedFile::open(scene.at("renamed.pth"))).begin()->second.offset);
-  EXPECT_EQ(scene.others(), (Lines{"[Wan2.1_VAE.pth] is absent", "[renamed.pth] is new: it was not there"}));
+  EXPECT_EQ(scene.others(),
+            Lines{recorded(scene, "Wan2.1_VAE.pth") + "is renamed.pth of " + content_of(now(scene, "renamed.pth"))});
   fs::rename(scene.at("high_noise_model"), scene.at("aside"));
   fs::rename(scene.at("low_noise_model"), scene.at("my_high_noise"));
   fs::rename(scene.at("aside"), scene.at("my_low_noise"));
-  EXPECT_EQ(scene.others().size(), 2u + 2 * 4) << "two shards of each expert are absent and new";
+  EXPECT_EQ(scene.others().size(), 1u + 2 * 4) << "two shards of each expert are absent and new";
 }
 
 TEST(Replay, TellsFilesThatAreGoneNewOrOfAnotherSize) {
@@ -87,11 +115,11 @@ TEST(Replay, TellsFilesThatAreGoneNewOrOfAnotherSize) {
       << std::string("\2\0\0\0\0\0\0\0{}", 10);  // a checkpoint of no tensors, which the index does not name
   const Lines others = scene.others();
   ASSERT_EQ(others.size(), 3u);
-  EXPECT_TRUE(others[0].starts_with("[high_noise_model/config.json] has ") &&
-              others[0].find(" bytes and had ") != std::string::npos)
-      << others[0];
-  EXPECT_EQ(others[1], "[" + kShard + "] is absent");
-  EXPECT_EQ(others[2], "[" + unknown + "] is new: it was not there");
+  const std::string config = "high_noise_model/config.json";
+  EXPECT_EQ(others[0], recorded(scene, config) + "is " + content_of(now(scene, config)));
+  EXPECT_EQ(others[1], recorded(scene, kShard) + "is absent");
+  EXPECT_EQ(others[2],
+            "[" + unknown + "] must not be there, as recorded, is there: " + content_of(now(scene, unknown)));
 }
 
 TEST(Replay, ComparesTheHeadersThatAnOlderRecordKnows) {
@@ -102,10 +130,15 @@ TEST(Replay, ComparesTheHeadersThatAnOlderRecordKnows) {
   change(scene.at(kShard), fs::file_size(scene.at(kShard)) - 4);
   EXPECT_EQ(scene.others(), Lines()) << "it cannot know";
   change(scene.at("google/umt5-xxl/tokenizer.json"), 0);
-  EXPECT_EQ(scene.others(), Lines{"[google/umt5-xxl/tokenizer.json] has the same size and other content"});
+  ASSERT_EQ(scene.others().size(), 1u);
+  EXPECT_TRUE(scene.others()[0].starts_with(recorded(scene, "google/umt5-xxl/tokenizer.json") +
+                                            "has the same size and other content: header:"))
+      << scene.others()[0];
   scene.record.files = identities(scene.model());
   for (FileIdentity& file : scene.record.files) file.digest = "header:" + std::string(64, 'a');
-  EXPECT_EQ(scene.others().at(0), "[Wan2.1_VAE.pth] has the same size and another header");
+  EXPECT_TRUE(scene.others().at(0).starts_with(recorded(scene, "Wan2.1_VAE.pth") +
+                                               "has the same size and another header: header:"))
+      << scene.others().at(0);
 }
 
 TEST(Replay, NamesTheFlagByWhichThePartCame) {
@@ -183,12 +216,16 @@ TEST(Replay, TellsOtherInputs) {
     return lines;
   };
   EXPECT_EQ(lines({{"image_url", {"other.png", 3, "abc"}}}), Lines()) << "a name is no content";
-  EXPECT_EQ(lines({{"image_url", {"face.png", 3, "abd"}}}),
-            Lines{"[image_url] 'face.png' has the same size and other content; --image FILE names another"});
-  EXPECT_EQ(lines({{"image_url", {"face.png", 4, "abd"}}}),
-            Lines{"[image_url] 'face.png' has 4 bytes and had 3; --image FILE names another"});
+  EXPECT_EQ(
+      lines({{"image_url", {"face.png", 3, "abd"}}}),
+      Lines{"[image_url] must be as recorded, 'face.png' of 3 bytes with sha256:abc, is 'face.png' of 3 bytes with "
+            "sha256:abd; --image FILE names another"});
+  EXPECT_EQ(
+      lines({{"image_url", {"face.png", 4, "abd"}}}),
+      Lines{"[image_url] must be as recorded, 'face.png' of 3 bytes with sha256:abc, is 'face.png' of 4 bytes with "
+            "sha256:abd; --image FILE names another"});
   EXPECT_EQ(lines({{"image_url", {"face.png", 3, "abc"}}, {"last_image_url", {"end.png", 1, "x"}}}),
-            Lines{"[last_image_url] 'end.png' is new: there was none; leave it out"});
+            Lines{"[last_image_url] must be left out, as recorded, is 'end.png'; leave it out"});
   record.inputs.clear();
   EXPECT_EQ(lines({{"image_url", {"face.png", 4, "abd"}}}), Lines()) << "an older record";
 }
@@ -215,11 +252,11 @@ TEST(Replay, FindsTheNamedFilesBesideTheVideoThenHere) {
     ADD_FAILURE();
   } catch (const InvalidRequest& invalid) {
     EXPECT_STREQ(invalid.what(),
-                 "[image_url] is named 'absent.png', and is neither beside the file that names it nor in the current "
-                 "folder; --image FILE gives it\n"
+                 "[image_url] must be 'absent.png' as recorded, and none is beside the file with the record or in the "
+                 "current folder; --image FILE gives it\n"
                  "[last_image_url] was a data URL, which is not kept; --last-image FILE gives it\n"
-                 "[model] is named 'Wan2.2', and is neither beside the file that names it nor in the current folder; "
-                 "--model DIR gives it");
+                 "[model] must be 'Wan2.2' as recorded, and none is beside the file with the record or in the current "
+                 "folder; --model DIR gives it");
   }
   const nlohmann::json given = {{"image_url", "x"}, {"last_image_url", "y"}, {"model", "z"}};
   EXPECT_NO_THROW(find_named(request, given, folder.path(), Named::ModelAndInputs));

@@ -8,6 +8,7 @@
 #include "engine/residency/checksums.h"
 #include "models/files/error.h"
 #include "tests/support.h"
+#include "tests/support/other_user.h"
 
 namespace wan {
 namespace {
@@ -33,7 +34,7 @@ std::string states(const fs::path& path, const fs::path& list = {}) {
   Silent progress;
   std::string text;
   for (const VerifiedFile& file : verify_files(path, list, progress).files) {
-    constexpr const char* kWords[] = {"ok", "differs", "absent", "not listed"};
+    constexpr const char* kWords[] = {"ok", "differs", "absent", "not listed", "unreadable"};
     text += (text.empty() ? "" : ", ") + std::string(kWords[int(file.state)]) + " " + file.name;
   }
   return text;
@@ -100,6 +101,36 @@ TEST(Verify, TellsHowFarItIs) {
   EXPECT_EQ(found.count(Verdict::Differs), 1);
   EXPECT_EQ(found.files.at(0).sha256.size(), 64u);
   EXPECT_EQ(found.lists, std::vector<std::string>{"SHA256SUMS"});
+}
+
+TEST(Verify, WhatCannotBeReadIsToldAndTheRestIsCompared) {
+  const TemporaryFolder folder;
+  write(folder / "m/a.pth", "abc");
+  write(folder / "m/closed.pth", "abc");
+  write(folder / "m/inside/b.pth", "abc");
+  write(folder / "m/z.pth", "abc");
+  write(folder / "m/SHA256SUMS", kAbc + "  a.pth\n" + kAbc + "  closed.pth\n" + kAbc + "  inside/b.pth\n" + kAbc +
+                                     "  z.pth\n" + kAbc + "  gone.pth\n");
+  for (const fs::path& open : {folder.path(), folder / "m"})
+    fs::permissions(open, fs::perms::owner_all | fs::perms::others_read | fs::perms::others_exec);
+  for (const char* closed : {"m/closed.pth", "m/inside"}) fs::permissions(folder / closed, fs::perms::none);
+  const auto found = as_other_user([&] {
+    Silent progress;
+    const Verification all = verify_files(folder / "m", {}, progress);
+    return states(folder / "m") + (all.is_good() ? ", good, " : ", not good, ") + all.files[1].why;
+  });
+  for (const char* closed : {"m/closed.pth", "m/inside"}) fs::permissions(folder / closed, fs::perms::owner_all);
+  if (!found) GTEST_SKIP() << "root's rights cannot be given up here";
+  EXPECT_EQ(*found,
+            "ok a.pth, unreadable closed.pth, ok z.pth, absent gone.pth, unreadable inside/b.pth, not good, Permission "
+            "denied");
+}
+
+TEST(Verify, AHiddenFileThatAListNamesIsRead) {
+  const TemporaryFolder folder;
+  write(folder / ".hidden", "abc");
+  write(folder / "SHA256SUMS", kAbc + "  .hidden\n" + kAbc + "  ../SHA256SUMS\n");
+  EXPECT_EQ(states(folder.path()), "absent ../SHA256SUMS, ok .hidden");
 }
 
 TEST(Verify, PartsBehindALinkToAFolderAreComparedToo) {

@@ -6,10 +6,10 @@
 
 #include <chrono>
 #include <fstream>
-#include <sstream>
 #include <vector>
 
 #include "tests/support.h"
+#include "tests/support/checkpoint_files.h"
 
 namespace wan {
 namespace {
@@ -33,12 +33,6 @@ bool write_often(const std::string& path, char letter) try {
   return false;
 }
 
-std::string content(const fs::path& path) {
-  std::ostringstream text;
-  text << std::ifstream(path, std::ios::binary).rdbuf();
-  return text.str();
-}
-
 }  // namespace
 
 // A run that opens the part just before another renames or removes it must not take that file for its own.
@@ -56,7 +50,7 @@ TEST(AtomicFile, RunsThatWriteOneNameLeaveItWhole) {
   int64_t torn = 0;
   const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(1800);
   while (std::chrono::steady_clock::now() < end) {
-    const std::string bytes = content(path);
+    const std::string bytes = content_of(path);
     torn += bytes.size() != kSize || bytes != std::string(kSize, bytes[0]);
   }
   EXPECT_EQ(torn, 0);
@@ -65,7 +59,7 @@ TEST(AtomicFile, RunsThatWriteOneNameLeaveItWhole) {
     waitpid(run, &status, 0);
     EXPECT_EQ(status, 0) << "a commit found its part gone";
   }
-  EXPECT_EQ(content(path).size(), kSize);
+  EXPECT_EQ(content_of(path).size(), kSize);
 }
 
 TEST(AtomicFile, LinksAndPipesAreNotWritten) {
@@ -76,8 +70,8 @@ TEST(AtomicFile, LinksAndPipesAreNotWritten) {
   EXPECT_NE(file.part(), folder / "a.bin.part");
   file.write("x", 1);
   file.commit();
-  EXPECT_EQ(content(folder / "mine"), "mine");
-  EXPECT_EQ(content(folder / "a.bin"), "x");
+  EXPECT_EQ(content_of(folder / "mine"), "mine");
+  EXPECT_EQ(content_of(folder / "a.bin"), "x");
 }
 
 }  // namespace wan

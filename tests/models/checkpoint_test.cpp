@@ -15,6 +15,7 @@
 #include "models/weights/scope.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
+#include "tests/support/checkpoint_files.h"
 
 namespace wan {
 
@@ -25,15 +26,6 @@ namespace fs = std::filesystem;
 const fs::path kNano = fs::path(WAN_SOURCE_DIR) / "tests/nano/Wan2.2-T2V-A14B-nano";
 const std::string kIndex = "diffusion_pytorch_model.safetensors.index.json";
 
-std::string refusal(const fs::path& path) {
-  try {
-    Checkpoint::open(path);
-  } catch (const ModelError& error) {
-    return error.what();
-  }
-  return "";
-}
-
 /// Two shards, "a" in the first and "b" in the second, under the index that a test gives.
 struct Shards {
   Shards() {
@@ -42,7 +34,7 @@ struct Shards {
   }
   std::string refused_with(const std::string& index) {
     std::ofstream(folder / kIndex) << index;
-    return refusal(folder.path());
+    return refusal_of(folder.path());
   }
   TemporaryFolder folder;
 };
@@ -57,11 +49,12 @@ double peak_megabytes() {
 
 TEST(MappedFile, RefusesWhatIsNoFile) {
   const TemporaryFolder folder;
-  EXPECT_NE(refusal(folder / "absent.pth").find("is absent"), std::string::npos);
+  EXPECT_NE(refusal_of(folder / "absent.pth").find("is absent"), std::string::npos);
   EXPECT_THROW(MappedFile::open(folder.path()), ModelError);
   EXPECT_THROW(MappedFile::open("/dev/zero"), ModelError);
   ASSERT_EQ(mkfifo((folder / "pipe.pth").c_str(), 0600), 0);
-  EXPECT_NE(refusal(folder / "pipe.pth").find("must be a file"), std::string::npos) << "and does not wait for a writer";
+  EXPECT_NE(refusal_of(folder / "pipe.pth").find("must be a file"), std::string::npos)
+      << "and does not wait for a writer";
 }
 
 TEST(Checkpoint, OpensShardsByTheirIndexThroughLinks) {
@@ -85,12 +78,12 @@ TEST(Checkpoint, RecognisesFilesWithoutTheirExtension) {
   write_safetensors(cache / "77ab", {{"a", at::ones({4})}});
   EXPECT_EQ(Checkpoint::open(cache / "77ab").tensors().size(), 1u);
   std::ofstream(cache / "text") << "this is no checkpoint";
-  EXPECT_NE(refusal(cache / "text").find("is a text, not the file itself: \"this is no checkpoint\""),
+  EXPECT_NE(refusal_of(cache / "text").find("is a text, not the file itself: \"this is no checkpoint\""),
             std::string::npos);
   std::ofstream(cache / "noise") << "\x01\x02 this is no checkpoint";
-  EXPECT_NE(refusal(cache / "noise").find("must be a .safetensors file, a torch archive (.pth) or a .gguf file"),
+  EXPECT_NE(refusal_of(cache / "noise").find("must be a .safetensors file, a torch archive (.pth) or a .gguf file"),
             std::string::npos);
-  EXPECT_NE(refusal(cache.path()).find("holds neither"), std::string::npos);
+  EXPECT_NE(refusal_of(cache.path()).find("holds neither"), std::string::npos);
 }
 
 TEST(Checkpoint, OnlyTheFilesOfTheNetworkCount) {
@@ -114,18 +107,18 @@ TEST(Checkpoint, ReadsShardsWithoutAnIndex) {
   };
   std::ofstream(folder / "._model-00001-of-00002.safetensors") << "Mac OS X";
   write_safetensors(shard(1), {{"a", at::ones({4})}});
-  EXPECT_NE(refusal(folder.path()).find("model-00002-of-00002.safetensors] is absent"), std::string::npos);
+  EXPECT_NE(refusal_of(folder.path()).find("model-00002-of-00002.safetensors] is absent"), std::string::npos);
   std::ofstream(shard(2).string() + ".incomplete") << "x";
-  EXPECT_NE(refusal(folder.path()).find("model-00002-of-00002.safetensors.incomplete is unfinished"),
+  EXPECT_NE(refusal_of(folder.path()).find("model-00002-of-00002.safetensors.incomplete is unfinished"),
             std::string::npos);
   write_safetensors(shard(2), {{"b", at::zeros({2, 3})}});
   EXPECT_EQ(Checkpoint::open(folder.path()).tensors().size(), 2u);
   EXPECT_EQ(Checkpoint::paths(folder.path()), (std::vector<fs::path>{shard(1), shard(2)}));
   write_safetensors(shard(2), {{"a", at::zeros({2, 3})}});
-  EXPECT_NE(refusal(folder.path()).find("-00002-of-00002.safetensors: a] must lie in one file, lies in "),
+  EXPECT_NE(refusal_of(folder.path()).find("-00002-of-00002.safetensors: a] must lie in one file, lies in "),
             std::string::npos);
   write_safetensors(shard(1, "other"), {{"a", at::ones({4})}});
-  EXPECT_NE(refusal(folder.path()).find("must hold one network, holds model-00001-of-00002.safetensors and other-"),
+  EXPECT_NE(refusal_of(folder.path()).find("must hold one network, holds model-00001-of-00002.safetensors and other-"),
             std::string::npos);
 }
 
@@ -134,9 +127,10 @@ TEST(Checkpoint, ReadsTheOnlyFileOfAnyName) {
   write_safetensors(folder / "wan2.2_high_noise.safetensors", {{"a", at::ones({4})}});
   EXPECT_EQ(Checkpoint::open(folder.path()).tensors().size(), 1u);
   write_safetensors(folder / "wan2.2_low_noise.safetensors", {{"a", at::ones({4})}});
-  EXPECT_NE(refusal(folder.path()).find("must hold one network"), std::string::npos);
+  EXPECT_NE(refusal_of(folder.path()).find("must hold one network"), std::string::npos);
   fs::create_symlink(folder / "gone", folder / "model.safetensors");
-  EXPECT_NE(refusal(folder.path()).find("model.safetensors] is a link to a file that is not there"), std::string::npos);
+  EXPECT_NE(refusal_of(folder.path()).find("model.safetensors] is a link to a file that is not there"),
+            std::string::npos);
 }
 
 TEST(Checkpoint, RefusesAnIndexThatContradictsItsFiles) {

@@ -3,13 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
-#include <sstream>
 
 #include "models/files/error.h"
 #include "models/weights/convert/convert.h"
 #include "models/weights/format/safetensors.h"
 #include "tests/support.h"
+#include "tests/support/checkpoint_files.h"
 
 namespace wan::convert {
 
@@ -19,12 +18,6 @@ namespace fs = std::filesystem;
 using Tensors = std::map<std::string, at::Tensor>;
 
 constexpr const char* kQuery = "blocks.0.self_attn.q";
-
-std::string bytes_of(const fs::path& path) {
-  std::ostringstream bytes;
-  bytes << std::ifstream(path, std::ios::binary).rdbuf();
-  return bytes.str();
-}
 
 /// A block's linears in float32 and float16, and what has no linear; a LoRA of each, and a second one of the first linear.
 class ConvertMerge : public testing::Test {
@@ -125,7 +118,7 @@ TEST_F(ConvertMerge, AnInterruptedRunIsGoneOnWith) {
   };
   EXPECT_THROW(run(Target::Fp8, "in.safetensors", "broken.safetensors", false, stop), std::runtime_error);
   EXPECT_EQ(run(Target::Fp8, "in.safetensors", "broken.safetensors").resumed, 3);
-  EXPECT_EQ(bytes_of(folder / "broken.safetensors"), bytes_of(folder / "whole.safetensors"));
+  EXPECT_EQ(content_of(folder / "broken.safetensors"), content_of(folder / "whole.safetensors"));
 }
 
 TEST_F(ConvertMerge, ValuesThatOverflowAreRefusedByName) {

@@ -5,12 +5,11 @@
 
 #include <cmath>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 
 #include "models/files/error.h"
 #include "models/weights/format/safetensors.h"
 #include "tests/support.h"
+#include "tests/support/checkpoint_files.h"
 
 namespace wan::convert {
 
@@ -35,12 +34,6 @@ Tensors transformer() {
     tensors[name + "modulation"] = at::randn({1, 6, 128});
   }
   return tensors;
-}
-
-std::string bytes_of(const fs::path& path) {
-  std::ostringstream bytes;
-  bytes << std::ifstream(path, std::ios::binary).rdbuf();
-  return bytes.str();
 }
 
 class Convert : public testing::Test {
@@ -151,13 +144,13 @@ TEST_F(Convert, AnInterruptedRunIsGoneOnWith) {
   const Result result = run(Target::Fp8, "out.safetensors");
   EXPECT_EQ(result.resumed, 9);
   EXPECT_EQ(result.groups.size(), 3u);
-  EXPECT_EQ(bytes_of(folder / "out.safetensors"), bytes_of(folder / "whole.safetensors"));
+  EXPECT_EQ(content_of(folder / "out.safetensors"), content_of(folder / "whole.safetensors"));
   EXPECT_FALSE(fs::exists(folder / "out.safetensors.part.done"));
   EXPECT_FALSE(fs::exists(folder / "out.safetensors.part"));
 
   EXPECT_THROW(run(Target::Fp8, "other.safetensors", "a", stop_at(5)), Stop);
   EXPECT_EQ(run(Target::Fp8, "other.safetensors", "another source").resumed, 0);
-  EXPECT_EQ(bytes_of(folder / "other.safetensors"), bytes_of(folder / "whole.safetensors"));
+  EXPECT_EQ(content_of(folder / "other.safetensors"), content_of(folder / "whole.safetensors"));
 }
 
 TEST_F(Convert, HalfALineOfTheNotesIsDropped) {
@@ -183,7 +176,23 @@ TEST_F(Convert, ValuesThatAreNotFiniteAreRefused) {
     } catch (const ModelError& error) {
       EXPECT_NE(std::string(error.what()).find("blocks.1.ffn.2.weight] must hold finite numbers"), std::string::npos);
     }
+    for (const char* ending : {"", ".part", ".part.done"})
+      EXPECT_FALSE(fs::exists(folder / (form.out + std::string(ending)))) << ending;
   }
+}
+
+TEST_F(Convert, RowsThatAreNoWholeBlocksTakeEveryOtherForm) {
+  write_safetensors(folder / "in.safetensors", {{"blocks.0.ffn.2.weight", at::randn({8, 48})}});
+  try {
+    run(Target::Q8_0, "out.gguf");
+    ADD_FAILURE();
+  } catch (const FormError& error) {
+    EXPECT_STREQ(error.what(),
+                 "must be bf16, fp8 or int8 where no linear of the blocks has rows of whole blocks of 32 values");
+  }
+  for (Target target : {Target::Bf16, Target::Fp8, Target::Int8}) EXPECT_EQ(run(target, "out.safetensors").tensors, 1);
+  write_safetensors(folder / "in.safetensors", {{"head.weight", at::randn({8, 64})}});
+  EXPECT_THROW(run(Target::Fp8, "none.safetensors"), ModelError);
 }
 
 TEST_F(Convert, ProgressEndsAtAllAndAResumedRunSaysWhereItGoesOn) {
@@ -235,8 +244,8 @@ TEST_F(Convert, OfAVaeTheConvolutionsBecomeBfloat16) {
   for (Target target : {Target::Fp8, Target::Int8, Target::Q8_0}) try {
       convert(source, Model::Vae, target, folder / "other", "a", {});
       ADD_FAILURE();
-    } catch (const ModelError& error) {
-      EXPECT_NE(std::string(error.what()).find("is a VAE; --to bf16"), std::string::npos) << error.what();
+    } catch (const FormError& error) {
+      EXPECT_STREQ(error.what(), "must be bf16 for a VAE, whose convolutions take no other form");
     }
 }
 

@@ -17,8 +17,10 @@
 #endif
 #include "models/wan/config.h"
 #include "models/weights/checkpoint.h"
+#include "models/weights/format/format.h"
 #include "models/weights/format/safetensors.h"
 #include "tests/support.h"
+#include "tests/support/checkpoint_files.h"
 
 namespace wan {
 namespace {
@@ -29,21 +31,6 @@ using namespace std::string_literals;
 void write(const fs::path& path, const std::string& bytes) {
   fs::create_directories(path.parent_path());
   std::ofstream(path, std::ios::binary) << bytes;
-}
-
-std::string content(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-template <typename Open>
-std::string refusal(Open open) {
-  try {
-    open();
-  } catch (const ModelError& error) {
-    return error.what();
-  }
-  return "accepted";
 }
 
 std::string broken(const std::string& text, const JsonLimits& limits = {}) {
@@ -88,6 +75,30 @@ TEST(Json, SaysWhatIsWrongInItsOwnWords) {
   EXPECT_EQ(broken("{\"a\": [1,"), "is cut short: its JSON breaks off after 9 bytes");
   EXPECT_EQ(broken("{\"a\": \"\xff\"}"), "must be JSON, breaks at byte 8");
   EXPECT_EQ(broken(""), "must be JSON, breaks at byte 1");
+}
+
+TEST(Json, OfTheUserSaysWhereItBreaksAndToCorrectIt) {
+  const TemporaryFolder folder;
+  const auto why = [&](const std::string& text, const JsonLimits& limits = {.unique_names = true}) {
+    std::ofstream(folder / "mine.json", std::ios::binary) << text;
+    return refusal_by([&] { read_written_json(*MappedFile::open(folder / "mine.json"), limits); });
+  };
+  EXPECT_EQ(why("{\n  \"a\": 1\n}\n"), "");
+  EXPECT_EQ(why("{\n  \"a\": 1,\n  \"\u00e9\" 2\n}\n"),
+            "[mine.json] must be JSON, breaks at line 3, column 7; correct it there, or in front of it");
+  EXPECT_EQ(why("{\n  \"a\": 1,\n}\n"),
+            "[mine.json] must be JSON, breaks at line 3, column 1; correct it there, or in front of it");
+  EXPECT_EQ(why("{\"a\": [1,\n2\n"),
+            "[mine.json] must be whole JSON, ends at line 3, column 1 with something open; close it");
+  EXPECT_EQ(why("{\"a\": 1e999}"),
+            "[mine.json] must be JSON with numbers below 1.8e308, has a larger one at line 1, column 11; correct it");
+  EXPECT_EQ(why("{\"a\": 1, \"a\": 2}"), "[mine.json] must have each name once, has \"a\" twice; take one away");
+  EXPECT_EQ(why(""), "[mine.json] must be JSON, is empty; write it, or name another file");
+  EXPECT_EQ(why("no JSON at all"),
+            "[mine.json] must be JSON, breaks at line 1, column 2; correct it there, or in front of it");
+  EXPECT_EQ(why("[1, 2]", {.bytes = 4}),
+            "[mine.json] must have at most 4 bytes, has 6; name the file that you wrote, or make it smaller");
+  EXPECT_EQ(place_in("ab\ncd", 99), "line 2, column 3");
 }
 
 TEST(Json, TakesLittleMemoryAndTime) {
@@ -140,14 +151,14 @@ TEST(Foreign, IsNamedForEveryFileOfAModel) {
   for (const auto& [bytes, words] : kForeign) {
     const std::map<std::string, std::string> found = {
         {"safetensors",
-         refusal([&] { write(folder / "x.safetensors", bytes), Checkpoint::open(folder / "x.safetensors"); })},
-        {"pth", refusal([&] { write(folder / "x.pth", bytes), Checkpoint::open(folder / "x.pth"); })},
-        {"blob", refusal([&] { write(folder / "0f3a", bytes), Checkpoint::open(folder / "0f3a"); })},
-        {"index", refusal([&] { write(index, bytes), Checkpoint::open(index.parent_path()); })},
-        {"config", refusal([&] { write(folder / "config.json", bytes), WanConfig::read(folder / "config.json"); })},
+         refusal_by([&] { write(folder / "x.safetensors", bytes), Checkpoint::open(folder / "x.safetensors"); })},
+        {"pth", refusal_by([&] { write(folder / "x.pth", bytes), Checkpoint::open(folder / "x.pth"); })},
+        {"blob", refusal_by([&] { write(folder / "0f3a", bytes), Checkpoint::open(folder / "0f3a"); })},
+        {"index", refusal_by([&] { write(index, bytes), Checkpoint::open(index.parent_path()); })},
+        {"config", refusal_by([&] { write(folder / "config.json", bytes), WanConfig::read(folder / "config.json"); })},
 #ifndef WAN_CORE_ONLY
-        {"json", refusal([&] { write(folder / "j/tokenizer.json", bytes), text::Tokenizer::open(folder / "j"); })},
-        {"spiece", refusal([&] { write(folder / "s/spiece.model", bytes), text::Tokenizer::open(folder / "s"); })},
+        {"json", refusal_by([&] { write(folder / "j/tokenizer.json", bytes), text::Tokenizer::open(folder / "j"); })},
+        {"spiece", refusal_by([&] { write(folder / "s/spiece.model", bytes), text::Tokenizer::open(folder / "s"); })},
 #endif
     };
     for (const auto& [door, why] : found) {
@@ -156,20 +167,58 @@ TEST(Foreign, IsNamedForEveryFileOfAModel) {
     }
   }
   write(folder / "x.safetensors", "PK\x03\x04\x00\x00\x08\x08"s + std::string(50, 'x'));
-  EXPECT_NE(refusal([&] { Checkpoint::open(folder / "x.safetensors"); }).find("is a zip archive"), std::string::npos);
-  write_safetensors(folder / "y.safetensors", {{"a", at::ones({4})}});
-  fs::rename(folder / "y.safetensors", folder / "y.pth");
-  EXPECT_NE(refusal([&] { Checkpoint::open(folder / "y.pth"); }).find("safetensors file under the name of a torch"),
+  EXPECT_NE(refusal_by([&] { Checkpoint::open(folder / "x.safetensors"); }).find("is a zip archive"),
             std::string::npos);
+}
+
+TEST(Foreign, WeightsUnderTheNameOfAnotherFormatAreToldTheirOwn) {
+  const TemporaryFolder folder;
+  const fs::path samples = WAN_SOURCE_DIR "/tests/formats";
+  const struct {
+    fs::path file;
+    std::string words, name;
+  } kinds[] = {{samples / "safetensors_ok/scalar.safetensors", "a safetensors file", ".safetensors"},
+               {samples / "pickle/zip_state_dict.pth", "a torch file", ".pth"},
+               {samples / "pickle/legacy_state_dict.pth", "a torch file", ".pth"},
+               {samples / "gguf/q8_0.gguf", "a GGUF file", ".gguf"}};
+  const std::map<std::string, std::string> endings = {{".safetensors", ".safetensors"},
+                                                      {".sft", ".safetensors"},
+                                                      {".pth", ".pth"},
+                                                      {".pt", ".pth"},
+                                                      {".bin", ".pth"},
+                                                      {".pkl", ".pth"},
+                                                      {".ckpt", ".pth"},
+                                                      {".gguf", ".gguf"}};
+  for (const auto& kind : kinds) {
+    for (const auto& [ending, own] : endings) {
+      const std::string name = "x" + ending;
+      fs::copy_file(kind.file, folder / name, fs::copy_options::overwrite_existing);
+      EXPECT_EQ(refusal_by([&] { Checkpoint::open(folder / name); }),
+                kind.name == own ? "" : "[" + name + "] is " + kind.words + " under another name; name it " + kind.name)
+          << kind.file;
+    }
+    fs::copy_file(kind.file, folder / "nameless", fs::copy_options::overwrite_existing);
+    EXPECT_EQ(refusal_by([&] { Checkpoint::open(folder / "nameless"); }), "") << "by its first bytes";
+    fs::copy_file(kind.file, folder / "config.json", fs::copy_options::overwrite_existing);
+    EXPECT_EQ(refusal_by([&] { WanConfig::read(folder / "config.json"); }),
+              "[config.json] is " + kind.words + ", not the file itself; take the file of the published model");
+  }
+}
+
+TEST(Foreign, AGgufFileOf123TensorsIsNoSafetensorsFile) {
+  const TemporaryFolder folder;
+  write(folder / "nameless", "GGUF\3\0\0\0{\0\0\0\0\0\0\0"s + std::string(64, '\0'));  // '{' is 123
+  const auto file = MappedFile::open(folder / "nameless");
+  EXPECT_TRUE(format_of(*file)->has_extension(".gguf"));
 }
 
 TEST(Foreign, ACutFileSaysHowMuchIsThere) {
   const TemporaryFolder folder;
   write_safetensors(folder / "x.safetensors", {{"a", at::ones({4000})}, {"b", at::ones({4000})}});
-  const std::string whole = content(folder / "x.safetensors");
+  const std::string whole = content_of(folder / "x.safetensors");
   for (size_t size : {whole.size() - 1, whole.size() - 20'000, size_t(400)}) {
     write(folder / "x.safetensors", whole.substr(0, size));
-    EXPECT_EQ(refusal([&] { Checkpoint::open(folder / "x.safetensors"); }),
+    EXPECT_EQ(refusal_by([&] { Checkpoint::open(folder / "x.safetensors"); }),
               "[x.safetensors] is cut short: " + std::to_string(size) + " of " + std::to_string(whole.size()) +
                   " bytes are there; download it again");
   }

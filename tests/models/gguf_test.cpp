@@ -15,6 +15,7 @@
 #include "models/weights/scope.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
+#include "tests/support/checkpoint_files.h"
 
 namespace wan {
 
@@ -25,18 +26,6 @@ namespace fs = std::filesystem;
 const fs::path kSamples = fs::path(WAN_SOURCE_DIR) / "tests/formats";
 constexpr uint64_t kBillion = 1'000'000'000;
 constexpr uint32_t kF32 = 0, kQ8 = 8, kUint16 = 2, kUint32 = 4, kInt32 = 5, kString = 8, kArray = 9;
-
-/// What opening `path` is refused with; empty where it is not.
-std::string refusal(const fs::path& path) {
-  try {
-    Checkpoint::open(path);
-  } catch (const ModelError& error) {
-    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
-    EXPECT_EQ(error.subject.rfind(shown_name(path.string(), true), 0), 0u) << error.what();
-    return error.what();
-  }
-  return "";
-}
 
 /// A file piece by piece.
 class Made {
@@ -154,7 +143,7 @@ TEST(Gguf, RefusesEveryBadSampleAndSaysWhy) {
   };
   size_t files = 0;
   for (const auto& entry : fs::directory_iterator(kSamples / "gguf_bad")) {
-    const std::string name = entry.path().stem().string(), got = refusal(entry.path());
+    const std::string name = entry.path().stem().string(), got = refusal_of(entry.path());
     ASSERT_TRUE(reasons.contains(name)) << name;
     EXPECT_NE(got.find(reasons.at(name)), std::string::npos) << name << ": " << got;
     ++files;
@@ -185,14 +174,14 @@ TEST(Gguf, UnderAnotherNameSaysWhatItIs) {
   TemporaryFolder folder;
   const Made made = Made().start(1, 0).tensor("rows", {32, 2}, kQ8, 0);
   for (const char* name : {"made.safetensors", "made.pth"})
-    EXPECT_NE(refusal(made.write(folder, two_rows(), name)).find("is a GGUF file under another name; name it .gguf"),
+    EXPECT_NE(refusal_of(made.write(folder, two_rows(), name)).find("is a GGUF file under another name; name it .gguf"),
               std::string::npos);
 }
 
 TEST(Gguf, NamesTheFileAndTheTensorThatIsWrong) {
   TemporaryFolder folder;
   const auto with = [&](const std::vector<uint64_t>& sizes, uint32_t type, uint64_t offset, uint64_t data) {
-    return refusal(Made().start(1, 0).tensor("block.weight", sizes, type, offset).write(folder, data));
+    return refusal_of(Made().start(1, 0).tensor("block.weight", sizes, type, offset).write(folder, data));
   };
   EXPECT_NE(with({8, 4}, kF32, 64, 128)
                 .find("made.gguf: block.weight] must lie in the 128 bytes of data that the file "
@@ -213,7 +202,7 @@ TEST(Gguf, NamesTheFileAndTheTensorThatIsWrong) {
 TEST(Gguf, RefusesWhatItsMetadataCannotMean) {
   TemporaryFolder folder;
   const auto refused = [&](const Made& made, const std::string& why) {
-    const std::string got = refusal(made.write(folder, 64));
+    const std::string got = refusal_of(made.write(folder, 64));
     EXPECT_NE(got.find(why), std::string::npos) << got;
   };
   refused(Made().start(kBillion, 0), "must have at most 200,000 tensors, says 1000000000");
@@ -239,11 +228,11 @@ TEST(Gguf, WalksOverNoMoreThanAHeaderOfAHugeFile) {
   TemporaryFolder folder;
   // A string of 200 MB of zeros, and an array of as many strings as the file has room for.
   const fs::path text = Made().start(0, 1).entry("a", kString).number(2 * kBillion).write(folder, 3 * kBillion);
-  EXPECT_NE(refusal(text).find("must have a header of at most 100 MB"), std::string::npos);
+  EXPECT_NE(refusal_of(text).find("must have a header of at most 100 MB"), std::string::npos);
   const auto start = std::chrono::steady_clock::now();
   const fs::path many =
       Made().start(0, 1).entry("a", kArray).number(kString).number(kBillion).write(folder, 9 * kBillion);
-  EXPECT_NE(refusal(many).find("must have a header of at most 100 MB"), std::string::npos);
+  EXPECT_NE(refusal_of(many).find("must have a header of at most 100 MB"), std::string::npos);
   EXPECT_LT(seconds_since(start), 5);
 }
 
@@ -275,7 +264,7 @@ TEST(Gguf, IsTheOnlyWeightFileOfAFolder) {
   std::ofstream(folder / "config.json") << "{}";
   EXPECT_TRUE(at::equal(Checkpoint::open(folder.path()).map("rows"), values_of_two_rows()));
   made.write(folder, two_rows(), "Wan2.2-T2V-Q4_0.gguf");
-  EXPECT_NE(refusal(folder.path()).find("holds Wan2.2-T2V-Q4_0.gguf and Wan2.2-T2V-Q8_0.gguf"), std::string::npos);
+  EXPECT_NE(refusal_of(folder.path()).find("holds Wan2.2-T2V-Q4_0.gguf and Wan2.2-T2V-Q8_0.gguf"), std::string::npos);
   // The files of a published folder come first.
   write_safetensors(folder / "model.safetensors", {{"other", at::zeros({1})}});
   EXPECT_TRUE(Checkpoint::open(folder.path()).tensors().contains("other"));

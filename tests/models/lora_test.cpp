@@ -5,7 +5,6 @@
 #include <cstring>
 #include <fstream>
 #include <random>
-#include <sstream>
 
 #include "models/files/error.h"
 #include "models/weights/format/safetensors.h"
@@ -13,6 +12,7 @@
 #include "models/weights/lora/file.h"
 #include "models/weights/lora/row_merge.h"
 #include "tests/support.h"
+#include "tests/support/checkpoint_files.h"
 
 namespace wan::lora {
 
@@ -40,12 +40,6 @@ StoredTensors network() {
   add("head.head.weight", {8, 4});
   add("patch_embedding.weight", {4, 2, 1, 2, 2});
   return tensors;
-}
-
-std::string read_file(const fs::path& path) {
-  std::ostringstream bytes;
-  bytes << std::ifstream(path, std::ios::binary).rdbuf();
-  return bytes.str();
 }
 
 at::Tensor random(std::vector<int64_t> shape) {
@@ -405,7 +399,7 @@ TEST_F(Lora, ChangedFilesAreReadOrRefused) {
   const fs::path samples = fs::path(WAN_SOURCE_DIR) / "tests/formats/lora";
   const Checkpoint base = Checkpoint::open(samples / "base.safetensors");
   std::vector<std::string> files;
-  for (const auto& entry : fs::directory_iterator(samples)) files.push_back(read_file(entry.path()));
+  for (const auto& entry : fs::directory_iterator(samples)) files.push_back(content_of(entry.path()));
   int refused = 0;
   for (int round = 0; round < 400; ++round) {
     std::string bytes = files[draw() % files.size()];

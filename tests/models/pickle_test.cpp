@@ -7,6 +7,7 @@
 #include "models/weights/checkpoint.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
+#include "tests/support/checkpoint_files.h"
 
 namespace wan {
 
@@ -16,15 +17,6 @@ namespace fs = std::filesystem;
 using namespace std::string_literals;
 
 const fs::path kSamples = fs::path(WAN_SOURCE_DIR) / "tests/formats";
-
-std::string refusal(const fs::path& path) {
-  try {
-    Checkpoint::open(path);
-  } catch (const ModelError& error) {
-    return error.what();
-  }
-  return "";
-}
 
 /// An archive with this pickle and 16 floats as storage "0".
 fs::path archive_with(const TemporaryFolder& folder, const std::string& pickle) {
@@ -91,7 +83,7 @@ TEST(Pickle, RefusesEveryBadSampleAndSaysWhy) {
   for (const auto& entry : fs::directory_iterator(kSamples / "pickle_bad")) {
     const std::string name = entry.path().stem().string();
     ASSERT_TRUE(reasons.contains(name)) << name;
-    const std::string why = refusal(entry.path());
+    const std::string why = refusal_of(entry.path());
     EXPECT_NE(why.find(reasons.at(name)), std::string::npos) << name << ": " << why;
     ++files;
   }
@@ -106,29 +98,29 @@ TEST(Pickle, ExecutesNothing) {
       "\x80\x02"
       "cos\nsystem\n(" +
       argument + "tR.";
-  EXPECT_NE(refusal(archive_with(folder, system)).find("os.system"), std::string::npos);
+  EXPECT_NE(refusal_of(archive_with(folder, system)).find("os.system"), std::string::npos);
   // The same call as the state of an OrderedDict, which is read and dropped.
   const std::string state =
       "\x80\x02"
       "ccollections\nOrderedDict\n)Rcos\nsystem\n(" +
       argument + "tRb.";
-  EXPECT_NE(refusal(archive_with(folder, state)).find("os.system"), std::string::npos);
+  EXPECT_NE(refusal_of(archive_with(folder, state)).find("os.system"), std::string::npos);
   EXPECT_FALSE(fs::exists(folder / "executed"));
 }
 
 TEST(Pickle, NamesTheOpcodeItRefuses) {
   const TemporaryFolder folder;
-  const auto refused = [&](const std::string& body) { return refusal(archive_with(folder, "\x80\x02" + body)); };
+  const auto refused = [&](const std::string& body) { return refusal_of(archive_with(folder, "\x80\x02" + body)); };
   EXPECT_NE(refused("(ios\nsystem\n.").find("opcode INST"), std::string::npos);
   EXPECT_NE(refused("ccollections\nOrderedDict\n)\x81.").find("opcode NEWOBJ"), std::string::npos);
   EXPECT_NE(refused("\x82\x01.").find("opcode EXT"), std::string::npos);
   EXPECT_NE(refused("\xff.").find("opcode 0xFF"), std::string::npos);
-  EXPECT_NE(refusal(archive_with(folder, "\x80\x05.")).find("protocol 2 to 4, has 5"), std::string::npos);
+  EXPECT_NE(refusal_of(archive_with(folder, "\x80\x05.")).find("protocol 2 to 4, has 5"), std::string::npos);
 }
 
 TEST(Pickle, RefusesBrokenPrograms) {
   const TemporaryFolder folder;
-  const auto refused = [&](const std::string& body) { return refusal(archive_with(folder, "\x80\x02" + body)); };
+  const auto refused = [&](const std::string& body) { return refusal_of(archive_with(folder, "\x80\x02" + body)); };
   for (const std::string& body : {"."s, "R."s, "t."s, "a."s, "}u."s, "}(Ns"s, "h\x05."s, "j\0\0\0\x10."s, "Q."s, "b."s,
                                   "NQ."s, "q\0."s, "}(Nu."s, "X\xff\xff\xff\xff."s,
                                   "\x8a\x09"
@@ -141,27 +133,27 @@ TEST(Pickle, RefusesBrokenPrograms) {
 TEST(Pickle, IsBoundedInDepthAndNumber) {
   const TemporaryFolder folder;
   // A tuple in a tuple, a million deep: neither built nor released by recursion.
-  EXPECT_NE(refusal(archive_with(folder, "\x80\x02)" + std::string(1'000'000, '\x85') + ".")).find("holds none"),
+  EXPECT_NE(refusal_of(archive_with(folder, "\x80\x02)" + std::string(1'000'000, '\x85') + ".")).find("holds none"),
             std::string::npos);
-  EXPECT_NE(refusal(archive_with(folder, "\x80\x02" + std::string(3'000'000, 'N') + ".")).find("two million"),
+  EXPECT_NE(refusal_of(archive_with(folder, "\x80\x02" + std::string(3'000'000, 'N') + ".")).find("two million"),
             std::string::npos);
   // A list that holds itself.
-  EXPECT_NE(refusal(archive_with(folder,
-                                 "\x80\x02]q\x01h\x01"
-                                 "a."s))
+  EXPECT_NE(refusal_of(archive_with(folder,
+                                    "\x80\x02]q\x01h\x01"
+                                    "a."s))
                 .find("holds none"),
             std::string::npos);
   // A dict that is its own state dict.
-  EXPECT_NE(refusal(archive_with(folder, "\x80\x02}q\x01X\x0a\0\0\0state_dicth\x01s."s)).find("holds none"),
+  EXPECT_NE(refusal_of(archive_with(folder, "\x80\x02}q\x01X\x0a\0\0\0state_dicth\x01s."s)).find("holds none"),
             std::string::npos);
 }
 
 TEST(Pickle, ViewsMustLieInsideTheirStorage) {
   const TemporaryFolder folder;
   const std::string four = "K\x04\x85", one = "K\x01\x85";
-  EXPECT_EQ(refusal(archive_with(folder, one_tensor("K\x0c", four, one))), "");
+  EXPECT_EQ(refusal_of(archive_with(folder, one_tensor("K\x0c", four, one))), "");
   const auto refused = [&](const std::string& offset, const std::string& sizes, const std::string& strides) {
-    return refusal(archive_with(folder, one_tensor(offset, sizes, strides))).find("does not lie inside") !=
+    return refusal_of(archive_with(folder, one_tensor(offset, sizes, strides))).find("does not lie inside") !=
            std::string::npos;
   };
   EXPECT_TRUE(refused("K\x0d", four, one));
@@ -173,8 +165,8 @@ TEST(Pickle, ViewsMustLieInsideTheirStorage) {
   EXPECT_TRUE(refused("K\x0c", four, huge + "\x85"));
   EXPECT_TRUE(refused(huge, four, one));
   EXPECT_TRUE(refused("K\0"s, huge + huge + "\x86", "K\0K\0\x86"s));
-  EXPECT_NE(refusal(archive_with(folder, one_tensor("K\0"s, four + "\x85", one))).find("number"), std::string::npos);
-  EXPECT_NE(refusal(archive_with(folder, one_tensor("K\0"s, four, "K\x01K\x01\x86"))).find("impossible"),
+  EXPECT_NE(refusal_of(archive_with(folder, one_tensor("K\0"s, four + "\x85", one))).find("number"), std::string::npos);
+  EXPECT_NE(refusal_of(archive_with(folder, one_tensor("K\0"s, four, "K\x01K\x01\x86"))).find("impossible"),
             std::string::npos);
 }
 
@@ -182,7 +174,7 @@ TEST(Pickle, NamesMustBeUtf8) {
   const TemporaryFolder folder;
   std::string pickle = one_tensor("K\0"s, "K\x04\x85", "K\x01\x85");
   pickle[pickle.find('w')] = '\xff';
-  EXPECT_NE(refusal(archive_with(folder, pickle)).find("must have names in UTF-8, \\xFF"), std::string::npos);
+  EXPECT_NE(refusal_of(archive_with(folder, pickle)).find("must have names in UTF-8, \\xFF"), std::string::npos);
 }
 
 TEST(Pickle, TheArchiveMustBeWhole) {
@@ -192,7 +184,7 @@ TEST(Pickle, TheArchiveMustBeWhole) {
     ZipWriter zip(folder / "x.pth");
     for (const auto& [name, bytes] : records) zip.add(name, bytes);
     zip.finish();
-    return refusal(folder / "x.pth");
+    return refusal_of(folder / "x.pth");
   };
   const std::string floats(64, '\0');
   EXPECT_EQ(refused({{"x/data.pkl", pickle}, {"x/data/0", floats}}), "");
@@ -215,7 +207,7 @@ TEST(Pickle, TheZipTableMustAgreeWithTheRecords) {
   const auto refused = [&](size_t at, const std::string& bytes) {
     std::string patched = whole;
     std::ofstream(path, std::ios::binary) << patched.replace(at, bytes.size(), bytes);
-    return refusal(path);
+    return refusal_of(path);
   };
   EXPECT_EQ(refused(end, "PK"), "");
   EXPECT_NE(refused(30, "M").find("contradicts the zip table"), std::string::npos) << "another name in the record";
@@ -237,7 +229,7 @@ TEST(Pickle, ATruncatedFileIsRefusedWhereverItEnds) {
     const std::string whole{std::istreambuf_iterator<char>(file), {}};
     for (size_t size = 0; size < whole.size(); size += 31) {
       std::ofstream(folder / "cut.pth", std::ios::binary) << whole.substr(0, size);
-      EXPECT_NE(refusal(folder / "cut.pth"), "") << name << " cut to " << size;
+      EXPECT_NE(refusal_of(folder / "cut.pth"), "") << name << " cut to " << size;
     }
   }
 }

@@ -1,4 +1,5 @@
 #include "tests/models/quantised.h"
+#include "tests/support/checkpoint_files.h"
 
 #include <cmath>
 #include <cstring>
@@ -86,21 +87,6 @@ Files& Files::write_text(const std::string& name, const std::string& words) {
 std::string refusal(const Tensors& tensors, const Metadata& metadata) {
   Files files;
   return refusal_of(files.write(tensors, metadata).path());
-}
-
-std::string refusal_of(const std::filesystem::path& path) {
-  try {
-    Checkpoint::open(path);
-  } catch (const ModelError& error) {
-    const std::string words = error.what();
-    EXPECT_EQ(words.find('\n'), std::string::npos) << words;
-    if (!std::filesystem::is_directory(path)) {
-      EXPECT_EQ(error.subject.rfind(shown_name(path.string(), true), 0), 0u) << words;
-    }
-    EXPECT_NE(words.find("; "), std::string::npos) << "no way out: " << words;
-    return words;
-  }
-  return "";
 }
 
 }  // namespace wan::quantised

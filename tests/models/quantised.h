@@ -50,9 +50,7 @@ class Files {
   TemporaryFolder folder_;
 };
 
-/// What opening a file with these tensors is refused with, in one line that names the file; empty where it is not.
+/// refusal_of (tests/support/checkpoint_files.h) a file with these tensors.
 std::string refusal(const Tensors& tensors, const Metadata& metadata = {});
-/// The same of a path.
-std::string refusal_of(const std::filesystem::path& path);
 
 }  // namespace wan::quantised

@@ -5,6 +5,7 @@
 
 #include "models/files/error.h"
 #include "tests/models/quantised.h"
+#include "tests/support/checkpoint_files.h"
 
 namespace wan::quantised {
 namespace {

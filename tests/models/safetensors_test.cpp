@@ -7,6 +7,7 @@
 #include "models/weights/checkpoint.h"
 #include "models/weights/format/safetensors.h"
 #include "tests/support.h"
+#include "tests/support/checkpoint_files.h"
 
 namespace wan {
 
@@ -15,23 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 
 const fs::path kSamples = fs::path(WAN_SOURCE_DIR) / "tests/formats";
-
-std::string content(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-/// What opening `path` is refused with; empty where it is not.
-std::string refusal(const fs::path& path) {
-  try {
-    Checkpoint::open(path);
-  } catch (const ModelError& error) {
-    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
-    EXPECT_EQ(error.subject.rfind(shown_name(path.string(), true), 0), 0u) << error.what();
-    return error.what();
-  }
-  return "";
-}
 
 /// A file with this header and `data` bytes behind it.
 fs::path file_with(const TemporaryFolder& folder, const std::string& header, size_t data) {
@@ -77,7 +61,7 @@ TEST(Safetensors, RefusesEveryBadSampleAndSaysWhy) {
   for (const auto& entry : fs::directory_iterator(kSamples / "safetensors_bad")) {
     const std::string name = entry.path().stem().string();
     ASSERT_TRUE(reasons.contains(name)) << name;
-    const std::string why = refusal(entry.path());
+    const std::string why = refusal_of(entry.path());
     EXPECT_NE(why.find(reasons.at(name)), std::string::npos) << name << ": " << why;
     ++files;
   }
@@ -86,7 +70,9 @@ TEST(Safetensors, RefusesEveryBadSampleAndSaysWhy) {
 
 TEST(Safetensors, RefusesWhatTheSamplesLackToo) {
   const TemporaryFolder folder;
-  const auto refused = [&](const std::string& header, size_t data) { return refusal(file_with(folder, header, data)); };
+  const auto refused = [&](const std::string& header, size_t data) {
+    return refusal_of(file_with(folder, header, data));
+  };
   const std::string a = R"("a":{"dtype":"U8","shape":[0,4611686018427387904,4],"data_offsets":[0,0]})";
   EXPECT_NE(refused("{" + a + "}", 0).find("impossible shape"), std::string::npos)
       << "strides that overflow around a zero";
@@ -151,7 +137,7 @@ TEST(Safetensors, WritesWhatItReads) {
                                                {"i.double \"quoted\"\n", at::ones({2}, at::kDouble)}};
   write_safetensors(folder / "one.safetensors", tensors, {{"made by", "a test"}, {"kind", "latents"}});
   write_safetensors(folder / "two.safetensors", tensors, {{"kind", "latents"}, {"made by", "a test"}});
-  EXPECT_EQ(content(folder / "one.safetensors"), content(folder / "two.safetensors"));
+  EXPECT_EQ(content_of(folder / "one.safetensors"), content_of(folder / "two.safetensors"));
   const Checkpoint read = Checkpoint::open(folder / "one.safetensors");
   ASSERT_EQ(read.tensors().size(), tensors.size());
   for (const auto& [name, tensor] : tensors) {
@@ -172,7 +158,7 @@ TEST(Safetensors, ADigestTellsDamage) {
   EXPECT_TRUE(is_undamaged(path));
   EXPECT_EQ(read_safetensors_metadata(MappedFile::open(path)), metadata) << "the digest is not the caller's";
   EXPECT_TRUE(at::equal(Checkpoint::open(path).map("x"), at::arange(40, at::kFloat)));
-  const std::string whole = content(path);
+  const std::string whole = content_of(path);
   for (size_t at = 0; at < whole.size(); at += 7) {
     std::string damaged = whole;
     damaged[at] ^= 1;

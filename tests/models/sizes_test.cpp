@@ -10,21 +10,12 @@
 #include "models/wav2vec2/config.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
+#include "tests/support/checkpoint_files.h"
 
 namespace wan {
 namespace {
 
 using nlohmann::json;
-
-template <typename Call>
-std::string refusal(Call call) {
-  try {
-    call();
-  } catch (const ModelError& error) {
-    return error.what();
-  }
-  return "";
-}
 
 void expect_equal(const WanConfig& got, const WanConfig& want) {
   EXPECT_EQ(got.dim, want.dim);
@@ -72,14 +63,14 @@ TEST_F(SizesTest, WhatTensorsDoNotTellIsRefused) {
   StoredTensors tensors = published_tensors("official_dit_t2v_a14b");
   tensors["patch_embedding.bias"].shape = {5000};
   EXPECT_EQ(
-      refusal([&] { WanConfig::of(tensors, "a file"); }),
+      refusal_by([&] { WanConfig::of(tensors, "a file"); }),
       "[a file] must be a multiple of 128 wide, the width of a head, where no config.json states the heads, is 5000 "
       "wide; put its config.json beside it");
   tensors.erase("head.head.weight");
-  EXPECT_EQ(refusal([&] { WanConfig::of(tensors, "a file"); }),
+  EXPECT_EQ(refusal_by([&] { WanConfig::of(tensors, "a file"); }),
             "[a file: head.head.weight] is absent, and out_dim is read off it where no config.json states it; take the "
             "file of a whole transformer");
-  EXPECT_NE(refusal([] { WanConfig::of({}, "a file"); }), "");
+  EXPECT_NE(refusal_by([] { WanConfig::of({}, "a file"); }), "");
 }
 
 TEST_F(SizesTest, ConfigsOfDiffusers) {
@@ -95,7 +86,7 @@ TEST_F(SizesTest, ConfigsOfDiffusers) {
   for (const auto& [key, value] : bad) {
     json config = diffusers_config();
     config[key] = value;
-    EXPECT_NE(refusal([&] { WanConfig::parse(config, "config.json"); }), "") << key << " = " << value;
+    EXPECT_NE(refusal_by([&] { WanConfig::parse(config, "config.json"); }), "") << key << " = " << value;
   }
 }
 
@@ -107,13 +98,13 @@ TEST_F(SizesTest, AConfigThatContradictsTheTensorsNamesBoth) {
   for (const auto& [key, value] : wrong) {
     json config = diffusers_config();
     config[key] = value;
-    const std::string text = refusal([&] { WanConfig::find(write(config), tensors, "wan_t2v.safetensors"); });
+    const std::string text = refusal_by([&] { WanConfig::find(write(config), tensors, "wan_t2v.safetensors"); });
     EXPECT_NE(text.find("config.json]"), text.npos) << key << ": " << text;
     EXPECT_NE(text.find("wan_t2v.safetensors"), text.npos) << key << ": " << text;
   }
   json config = diffusers_config();
   config["num_layers"] = 30;
-  const std::string text = refusal([&] { WanConfig::find(write(config), tensors, "wan_t2v.safetensors"); });
+  const std::string text = refusal_by([&] { WanConfig::find(write(config), tensors, "wan_t2v.safetensors"); });
   EXPECT_NE(text.find("num_layers must be 40, as in the tensors of wan_t2v.safetensors, is 30; take the config.json of "
                       "this model"),
             text.npos)
@@ -129,10 +120,10 @@ TEST_F(SizesTest, TheSpeechTransformer) {
   EXPECT_EQ(told.num_audio_token, 4);
   EXPECT_EQ(told.audio_inject_layers, (std::vector<int64_t>{0, 4, 8, 12, 16, 20, 24, 27, 30, 33, 36, 39}));
   std::erase_if(tensors, [](const auto& entry) { return entry.first.starts_with("audio_injector.injector.11."); });
-  EXPECT_NE(refusal([&] { SpeechConfig::of(tensors, "a file"); }).find("has 40 and 11"), std::string::npos);
+  EXPECT_NE(refusal_by([&] { SpeechConfig::of(tensors, "a file"); }).find("has 40 and 11"), std::string::npos);
   tensors = published_tensors("s2v_14b");
   tensors.erase("cond_encoder.weight");
-  EXPECT_NE(refusal([&] { SpeechConfig::of(tensors, "a file"); }).find("lacks"), std::string::npos);
+  EXPECT_NE(refusal_by([&] { SpeechConfig::of(tensors, "a file"); }).find("lacks"), std::string::npos);
 }
 
 TEST_F(SizesTest, TheSpeechConfigAgainstTheTensors) {
@@ -165,7 +156,7 @@ TEST_F(SizesTest, TheSpeechConfigAgainstTheTensors) {
   for (const auto& [key, value] : wrong) {
     json changed = config;
     changed[key] = value;
-    const std::string text = refusal([&] { SpeechConfig::find(write(changed), tensors, "speech.safetensors"); });
+    const std::string text = refusal_by([&] { SpeechConfig::find(write(changed), tensors, "speech.safetensors"); });
     EXPECT_NE(text.find("config.json] "), text.npos) << key << ": " << text;
     EXPECT_NE(text.find(std::string(key) + " must be "), text.npos) << text;
     EXPECT_NE(text.find("speech.safetensors"), text.npos) << text;
@@ -226,14 +217,14 @@ TEST_F(SizesTest, TheAudioConfigAgainstTheTensors) {
   for (const auto& [key, value] : wrong) {
     json config = audio_config();
     config[key] = value;
-    const std::string text = refusal([&] { Wav2Vec2Config::find(write(config), tensors, "audio.safetensors"); });
+    const std::string text = refusal_by([&] { Wav2Vec2Config::find(write(config), tensors, "audio.safetensors"); });
     EXPECT_NE(text.find(std::string("] ") + key), text.npos) << key << ": " << text;
     EXPECT_NE(text.find("as in the tensors of audio.safetensors"), text.npos) << key << ": " << text;
   }
   const auto changed = [&](const std::string& name, std::vector<int64_t> shape) {
     StoredTensors other = tensors;
     other[name].shape = std::move(shape);
-    return refusal([&] { Wav2Vec2Config::of(other, "a file"); });
+    return refusal_by([&] { Wav2Vec2Config::of(other, "a file"); });
   };
   const std::string root = "wav2vec2.";
   EXPECT_NE(changed(root + "feature_projection.projection.weight", {1000, 512}), "");

@@ -199,17 +199,21 @@ TEST(Inspect, SeveralCandidatesAreNoModelBeforeAFlagChooses) {
     layouts::write_single(folder / "f" / (std::string(name) + "_low_noise.safetensors"), kNano / "low_noise_model");
   }
   layouts::write_single(folder / "f/plain.safetensors", kNano / "high_noise_model");
+  layouts::write_single(folder / "f/HIGH_to_low.safetensors", kNano / "high_noise_model");
   fs::create_hard_link(folder / "f/a_low_noise.safetensors", folder / "f/again_low_noise.safetensors");
   const Inspection found = inspect(folder / "f");
   EXPECT_EQ(found.kind, "text-to-video files, several that could be high_noise and low_noise");
   EXPECT_EQ(network(found, "b_high_noise.safetensors").rule, "one of 6 candidates");
-  ASSERT_EQ(found.remarks.size(), 3u);
+  ASSERT_EQ(found.remarks.size(), 4u);
   EXPECT_EQ(
       found.remarks[0],
       "several could be high_noise (text-to-video transformer): a_high_noise.safetensors, "
       "b_high_noise.safetensors, c_high_noise.safetensors, d_high_noise.safetensors and 2 more; --high-noise FILE "
       "chooses");
   EXPECT_EQ(found.remarks[2],
+            "HIGH_to_low.safetensors: the name has the words of both high and low noise; --high-noise FILE or "
+            "--low-noise FILE says which expert it is");
+  EXPECT_EQ(found.remarks[3],
             "plain.safetensors: the name says neither high nor low noise; --high-noise FILE or --low-noise FILE says "
             "which expert it is");
 }
@@ -263,7 +267,7 @@ TEST(Inspect, VerifiesChecksumsAsAUserAsks) {
   std::ofstream(folder / "list") << abc << "  x.pth\n";
   outcome = run({"--verify", "list"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
-  EXPECT_EQ(outcome.out, "ok: x.pth\nm: compared with list: 1 ok, 0 differ, 0 absent, 0 not listed\n");
+  EXPECT_EQ(outcome.out, "ok: x.pth\nm: compared with list: 1 ok, 0 differ, 0 absent, 0 unreadable, 0 not listed\n");
   std::ofstream(folder / "m/x.pth") << "abd";
   outcome = run({"--verify=list", "--log-format", "json"});
   EXPECT_EQ(outcome.code, 3) << outcome.err;

@@ -89,11 +89,16 @@ TEST(ProgramConvert, FoldsLorasInAndSaysHowManyApplied) {
     std::vector<std::string> words;
     int code;
     std::string text;
-  } rows[] = {{{"convert", fp8, out, "--merge-lora", lora, "--overwrite"}, 2, "[to] is required, since IN holds matrices in F8_E4M3"},
-              {{"convert", kExpert, out, "--merge-lora", lora + ":0", "--overwrite"}, 2, "one scale that is not 0"},
-              {{"convert", kExpert, out, "--merge-lora", lora, "--merge-lora", lora, "--overwrite"}, 2, "each file once"},
-              {{"convert", kExpert, out, "--merge-lora", folder / "none", "--overwrite"}, 2, "merge_lora"},
-              {{"convert", kModel + "/Wan2.1_VAE.pth", out, "--merge-lora", lora, "--overwrite"}, 3, "must be a transformer, which a LoRA changes, is "}};
+  } rows[] = {
+      {{"convert", fp8, out, "--merge-lora", lora, "--overwrite"},
+       2,
+       "[--to] is required, since IN holds matrices in F8_E4M3"},
+      {{"convert", kExpert, out, "--merge-lora", lora + ":0", "--overwrite"}, 2, "one scale that is not 0"},
+      {{"convert", kExpert, out, "--merge-lora", lora, "--merge-lora", lora, "--overwrite"}, 2, "each file once"},
+      {{"convert", kExpert, out, "--merge-lora", folder / "none", "--overwrite"}, 2, "[--merge-lora] must be a file"},
+      {{"convert", kModel + "/Wan2.1_VAE.pth", out, "--merge-lora", lora, "--overwrite"},
+       2,
+       "[--merge-lora] must be left out: a LoRA changes a transformer, and IN is "}};
   for (const auto& row : rows) {
     const Outcome refused = wan_infer(row.words);
     EXPECT_EQ(refused.code, row.code) << refused.err;
@@ -105,25 +110,36 @@ TEST(ProgramConvert, SaysWhatIsWrongBeforeItWrites) {
   TemporaryFolder folder;
   const std::string out = folder / "x.safetensors";
   std::ofstream(folder / "note.txt") << "no checkpoint";
+  fs::create_directories(folder / "two/vae");
+  std::ofstream(folder / "two/high.safetensors") << "x";
+  std::ofstream(folder / "two/vae/b.pth") << "x";
   const struct {
     std::vector<std::string> words;
     int code;
     std::string text;
   } rows[] = {
       {{"convert", kExpert, out}, 2, "[--to] is required: bf16, fp8, int8 or gguf:Q8_0"},
-      {{"convert", kExpert, out, "--to", "int4"}, 2, "must be bf16, fp8, int8 or gguf:Q8_0, got 'int4'"},
-      {{"convert", kExpert, "--to", "fp8"}, 2, "[OUT] is required"},
+      {{"convert", kExpert, out, "--to", "int4"}, 2, "[--to] must be bf16, fp8, int8 or gguf:Q8_0, got 'int4'"},
+      {{"convert", kExpert, "--to", "fp8"},
+       2,
+       "[OUT] is required; wan-infer convert IN OUT --to bf16|fp8|int8|gguf:Q8_0"},
+      {{"convert", "--to", "fp8"}, 2, "[IN] is required; wan-infer convert IN OUT --to bf16|fp8|int8|gguf:Q8_0"},
       {{"convert", kModel, out, "--to", "fp8"},
        3,
        "must be one network, is the folder of a whole model; name a part of it: IN/high_noise_model, "
-       "IN/low_noise_model or IN/models_t5_umt5-xxl-enc-bf16.pth"},
+       "IN/low_noise_model, IN/models_t5_umt5-xxl-enc-bf16.pth or IN/Wan2.1_VAE.pth"},
+      {{"convert", folder / "two", out, "--to", "fp8"},
+       3,
+       "[two] must be one network, is a folder of several; name one of them: IN/high.safetensors and IN/vae/b.pth"},
       {{"convert", WAN_SOURCE_DIR "/tests/formats/lora/comfy_ab_noalpha.safetensors", out, "--to", "fp8"},
        3,
        "is a LoRA, which changes a network and is none; convert NETWORK OUT --merge-lora FILE folds it into one"},
       {{"convert", kExpert, folder / "x.gguf", "--to", "fp8"}, 2, ".safetensors"},
       {{"convert", kExpert, folder / "x.pth", "--to", "gguf:Q8_0"}, 2, ".gguf"},
       {{"convert", kExpert, folder / "no/x.safetensors", "--to", "fp8"}, 2, "must lie in a folder that exists"},
-      {{"convert", kModel + "/Wan2.1_VAE.pth", out, "--to", "fp8"}, 3, "is a VAE; --to bf16"},
+      {{"convert", kModel + "/Wan2.1_VAE.pth", out, "--to", "fp8"},
+       2,
+       "[--to] must be bf16 for a VAE, whose convolutions take no other form, got 'fp8'"},
       {{"convert", folder / "note.txt", out, "--to", "fp8"}, 3, "note.txt"},
       {{"convert", folder / "absent", out, "--to", "fp8"}, 3, "absent"},
   };
@@ -134,6 +150,21 @@ TEST(ProgramConvert, SaysWhatIsWrongBeforeItWrites) {
     EXPECT_FALSE(fs::exists(out)) << run.err;
     EXPECT_FALSE(fs::exists(out + ".part")) << run.err;
   }
+}
+
+TEST(ProgramConvert, TheCurrentFolderIsToldByItsName) {
+  TemporaryFolder folder;
+  fs::copy(kModel, folder / "Wan", fs::copy_options::recursive);
+  const auto run = [&](const std::vector<std::string>& words) {
+    return Process("wan-infer", words, folder / "Wan").finish();
+  };
+  const Outcome whole = run({"convert", ".", folder / "x.safetensors", "--to", "fp8"});
+  EXPECT_EQ(whole.code, 3);
+  EXPECT_NE(whole.err.find("Wan] must be one network, is the folder of a whole model"), std::string::npos) << whole.err;
+  const Outcome one = run({"inspect", "Wan2.1_VAE.pth"});
+  EXPECT_NE(one.out.find("\nWan2.1_VAE.pth: VAE, 1 file"), std::string::npos) << one.out;
+  const Outcome here = run({"inspect", "."});
+  EXPECT_TRUE(here.out.starts_with("Wan: text-to-video model\n")) << here.out;
 }
 
 TEST(ProgramConvert, AnInputThatChangesMeanwhileIsRefusedAndLeavesNothing) {

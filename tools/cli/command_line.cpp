@@ -161,9 +161,18 @@ class Reader {
       const std::string name = option->get_name(true);
       std::string& path = name == "OUT" ? command_.output : command_.input;
       path = text(name);
-      if (path.empty()) fail(name, "is required; wan-infer " + command_.name + " " + name, "missing");
+      if (path.empty()) fail(name, "is required; " + usage(), "missing");
     }
     command_.work = text("--work", command_.input + ".work");
+  }
+
+  /// "wan-infer convert IN OUT --to bf16|fp8|int8|gguf:Q8_0".
+  std::string usage() const {
+    std::string words = "wan-infer " + command_.name;
+    for (const CLI::Option* option : app_.get_options())
+      if (option->get_positional()) words += " " + option->get_name(true);
+    const CLI::Option* const to = app_.get_option_no_throw("--to");
+    return to ? words + " --to " + to->get_type_name() : words;
   }
 
   void read_request() {

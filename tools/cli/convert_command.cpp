@@ -10,9 +10,11 @@
 #include <vector>
 
 #include "engine/base/error.h"
+#include "engine/base/listing.h"
 #include "engine/base/note.h"
 #include "engine/base/text.h"
 #include "engine/request/files.h"
+#include "engine/residency/folder_scan.h"
 #include "engine/residency/identity.h"
 #include "engine/residency/part_checks.h"
 #include "models/files/error.h"
@@ -26,16 +28,34 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A whole model, which is several networks, and a LoRA, which is none.
-void check_input(const fs::path& input) {
-  if (holds_checkpoint(input)) return;  // of speech, whose folder holds the other networks as well
+/// IN with a name that messages can show: "." is the current folder's.
+fs::path named_input(const std::string& words) {
+  const fs::path name = fs::path(words).filename();
+  return name == "." || name == ".." ? fs::absolute(words).lexically_normal() : fs::path(words);
+}
+
+/// The networks of a whole model's folder that can be converted: "IN/Wan2.1_VAE.pth".
+std::vector<std::string> parts_inside(const fs::path& input) {
   std::vector<std::string> inside;
-  for (Network network : {Network::HighNoise, Network::LowNoise, Network::TextEncoder})
+  for (Network network : {Network::HighNoise, Network::LowNoise, Network::TextEncoder, Network::Vae})
     if (const fs::path part = part_inside(input, network); !part.empty())
       inside.push_back("IN/" + part.lexically_relative(input).generic_string());
-  if (!inside.empty())
+  return inside;
+}
+
+/// Throws ModelError for the folder of a whole model, or of several files.
+void check_input(const fs::path& input) {
+  std::error_code ignored;
+  // The folder of speech is that of its transformer, and holds the other networks as well.
+  if (!fs::is_directory(input, ignored) || holds_checkpoint(input)) return;
+  if (const std::vector<std::string> inside = parts_inside(input); !inside.empty())
     throw ModelError(input.string(),
                      "must be one network, is the folder of a whole model; name a part of it: " + either(inside));
+  std::vector<std::string> files;
+  for (const ModelPart& part : scan_folder(input).checkpoints) files.push_back("IN/" + shown_text(part.name, 120));
+  if (files.size() > 1)
+    throw ModelError(input.string(),
+                     "must be one network, is a folder of several; name one of them: " + listed(std::move(files)));
 }
 
 void check_output(const Command& command, convert::Target target) {
@@ -146,15 +166,16 @@ void run_convert(const Command& command, Console& console) {
       keeps_form ? convert::Target::Bf16 : convert::target_of(command.to);
   if (!target)
     throw InvalidRequest("to", "must be " + std::string(convert::target_words()) + ", got " + shown(command.to));
-  check_input(command.input);
+  const fs::path in = named_input(command.input);
+  check_input(in);
   check_output(command, *target);
   const std::vector<Lora> loras = read_merges(command.merge_loras);
-  InputFiles files(command.input);
+  InputFiles files(in);
   for (const Lora& lora : loras) {
     check_other_file("OUT", command.output, "--merge-lora", lora.path);
     files.add(lora.path);
   }
-  const Checkpoint source = Checkpoint::open(command.input);
+  const Checkpoint source = Checkpoint::open(in);
   const Recognised found = recognise(source.tensors());
   if (found.other == Other::Lora)
     throw ModelError(source.label(),
@@ -166,13 +187,12 @@ void run_convert(const Command& command, Console& console) {
   const bool is_transformer =
       *found.model == Model::TextExpert || *found.model == Model::ImageExpert || *found.model == Model::Speech;
   if (!loras.empty() && !is_transformer)
-    throw ModelError(source.label(), "must be a transformer, which a LoRA changes, is " + found.name +
-                                         "; without --merge-lora it is converted");
+    throw InvalidRequest("merge_lora", "must be left out: a LoRA changes a transformer, and IN is " + found.name);
   const Checkpoint named = source.renamed(official_names(source.tensors(), *found.model, source.label()));
   Notes notes(console.log());
   if (keeps_form) check_floats(named, *found.model);
   tell(named, *found.model, *target, notes);
-  const MergedLoras merged(loras, named, command.input, command.lora_lax, notes);
+  const MergedLoras merged(loras, named, in, command.lora_lax, notes);
   merged.tell(console.log());
   convert::Options options{.merges = merged.merges(), .check = [&] { files.check(); }};
   if (keeps_form) options.changes = [](const std::string&) { return false; };
@@ -191,6 +211,8 @@ void run_convert(const Command& command, Console& console) {
     const convert::Result result =
         convert::convert(named, *found.model, *target, command.output, key, told, options);
     std::cout << (command.log_format == "json" ? to_json(result, command).dump() + "\n" : to_text(result, command));
+  } catch (const convert::FormError& wrong) {
+    throw InvalidRequest("to", wrong.what() + (", got " + shown(command.to)));
   } catch (const Cancelled&) {
     throw Cancelled(shown_path(command.output + ".part") + " keeps what was done: the same command goes on");
   }

@@ -1,5 +1,6 @@
 #include "tools/cli/inspect_output.h"
 
+#include <filesystem>
 #include <iostream>
 #include <type_traits>
 
@@ -64,7 +65,7 @@ std::string lora_text(const InspectedLora& lora) {
     text += ": scale " + counts_text(file.scales) + "\n";
   }
   if (lora.expert.empty())
-    text += "  its name has no expert: @high, @low or @both tells\n";
+    text += "  its name " + lora.unclear + ": @high, @low or @both tells\n";
   else if (lora.expert == "both")
     text += "  for both experts: transformer. is the high-noise one's, transformer_2. the low-noise one's\n";
   else
@@ -124,6 +125,13 @@ nlohmann::ordered_json task_json(const InspectedTask& task) {
   return {{"task", task.name}, {"whole", task.refusals.empty()}, {"errors", errors}};
 }
 
+/// What was inspected; "." is told by the current folder's name.
+std::string name_of(const Inspection& inspection) {
+  std::error_code ignored;
+  const bool here = inspection.path == "." || inspection.path == "./";
+  return shown_text(here ? std::filesystem::current_path(ignored).filename().string() : inspection.path);
+}
+
 const char* word(Verdict state) {
   switch (state) {
     case Verdict::Same:
@@ -134,6 +142,8 @@ const char* word(Verdict state) {
       return "absent";
     case Verdict::NotListed:
       return "not listed";
+    case Verdict::Unreadable:
+      return "unreadable";
   }
   return "";
 }
@@ -141,13 +151,15 @@ const char* word(Verdict state) {
 }  // namespace
 
 std::string to_text(const Inspection& inspection, bool with_tensors) {
-  std::string text = shown_text(inspection.path) + ": " + inspection.kind + "\n";
+  const std::string path = name_of(inspection);
+  std::string text = path + ": " + inspection.kind + "\n";
   for (const InspectedNetwork& network : inspection.networks) {
+    const std::string name = network.name == "." ? path : shown_text(network.name);
     if (!network.why.empty()) {
-      text += shown_text(network.name) + ": " + network.kind + ", " + network.why + "\n";
+      text += name + ": " + network.kind + ", " + network.why + "\n";
       continue;
     }
-    text += shown_text(network.name) + ": " + network.kind + ", " + counted(network.files.size(), "file") + ", " +
+    text += name + ": " + network.kind + ", " + counted(network.files.size(), "file") + ", " +
             counted(network.tensors.size(), "tensor") + ", " + std::to_string(network.parameters) + " parameters, " +
             gigabytes(network.bytes) + " of " + dtypes_text(network.dtypes) + "\n";
     if (!network.config.empty()) text += "  " + config_text(network.config) + "\n";
@@ -230,12 +242,14 @@ std::string to_text(const Verification& verification) {
     text += std::string(word(file.state)) + ": " + shown_text(file.name);
     if (file.state == Verdict::Differs)
       text += " is " + file.sha256 + ", " + shown_text(file.list) + " says " + file.wanted + "; download it again";
+    if (file.state == Verdict::Unreadable)
+      text += ": " + file.why + "; give yourself the right to read it (chmod u+rX), or check the disk";
     text += "\n";
   }
   const auto count = [&](Verdict state) { return std::to_string(verification.count(state)); };
   return text + verification.path + ": compared with " + lists + ": " + count(Verdict::Same) + " ok, " +
-         count(Verdict::Differs) + " differ, " + count(Verdict::Absent) + " absent, " +
-         count(Verdict::NotListed) + " not listed\n";
+         count(Verdict::Differs) + " differ, " + count(Verdict::Absent) + " absent, " + count(Verdict::Unreadable) +
+         " unreadable, " + count(Verdict::NotListed) + " not listed\n";
 }
 
 nlohmann::ordered_json to_json(const Verification& verification) {
@@ -245,6 +259,7 @@ nlohmann::ordered_json to_json(const Verification& verification) {
     if (!file.sha256.empty()) entry["sha256"] = file.sha256;
     if (!file.wanted.empty()) entry["wanted"] = file.wanted;
     if (!file.list.empty()) entry["list"] = file.list;
+    if (!file.why.empty()) entry["why"] = file.why;
     files.push_back(std::move(entry));
   }
   return {{"path", verification.path},
@@ -252,6 +267,7 @@ nlohmann::ordered_json to_json(const Verification& verification) {
           {"same", verification.count(Verdict::Same)},
           {"differ", verification.count(Verdict::Differs)},
           {"absent", verification.count(Verdict::Absent)},
+          {"unreadable", verification.count(Verdict::Unreadable)},
           {"not_listed", verification.count(Verdict::NotListed)},
           {"files", files}};
 }

@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kFlag = "merge_lora";
+constexpr const char* kField = "merge_lora";  // told as its flag
+constexpr const char* kFlag = "--merge-lora";
 
 std::string level_text(const fs::path& path) {
   const auto level = noise_level({path, path.filename().string(), ""});
@@ -32,17 +33,17 @@ std::string name_of(const Lora& lora) {
 std::vector<Lora> read_merges(const std::vector<std::string>& words) {
   std::vector<Lora> loras = read_loras(*find_parameter("loras"), words, /*text=*/true);
   for (const Lora& lora : loras) {
-    check_lora_file(kFlag, lora.path);
+    check_lora_file(kField, lora.path);
     if (lora.scales.size() != 1 || lora.scales[0] == 0)
-      throw InvalidRequest(kFlag,
+      throw InvalidRequest(kField,
                            "must have one scale that is not 0, as FILE:0.5; scales for runs of steps go with --lora");
     if (!lora.transformer.empty())
       throw InvalidRequest(
-          kFlag, "must be FILE or FILE:SCALE, got @" + lora.transformer + ": IN is the one network it is for");
+          kField, "must be FILE or FILE:SCALE, got @" + lora.transformer + ": IN is the one network it is for");
     std::error_code ignored;
     for (const Lora* other = loras.data(); other != &lora; ++other)
       if (fs::equivalent(other->path, lora.path, ignored))
-        throw InvalidRequest(kFlag,
+        throw InvalidRequest(kField,
                              "must name each file once, has " + shown_path(lora.path) + " twice; give it one scale");
   }
   return loras;

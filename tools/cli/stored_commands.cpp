@@ -44,7 +44,7 @@ void answer_for(std::vector<Difference> differences, const Command& command, Con
   std::vector<std::string> lines;
   for (Difference& difference : differences) {
     difference.subject = typed_name(command.name, difference.subject);
-    lines.push_back(difference.line() + "; " + difference.way_out + ", --anyway takes this one");
+    lines.push_back(difference.line() + "; " + difference.way_out + ", --anyway takes what is here");
   }
   if (!lines.empty() && !command.anyway) throw OtherFiles(lines);
   for (const Difference& difference : differences) console.say(command.name + ": " + difference.line());

@@ -207,27 +207,31 @@ class Conversion {
   std::map<std::string, const Slot*> slots_;
 };
 
-/// GGUF files from here hold floats beside Q8_0. Throws ModelError for a tensor that stays in something else.
-void check_kept(const std::vector<Planned>& planned, const std::string& label) {
+/// GGUF files from here hold floats beside Q8_0. Throws FormError for a tensor that stays in something else.
+void check_kept(const std::vector<Planned>& planned) {
   for (const Planned& one : planned)
     if (one.group.empty() && one.kept != at::kFloat && one.kept != at::kHalf && one.kept != at::kBFloat16)
-      throw ModelError(label + ": " + printable(one.name),
-                       "must be in F32, F16 or BF16, which GGUF files from here hold, is in " +
-                           std::string(dtype_name(one.kept)) + "; --to bf16, fp8 or int8 writes it as it is");
+      throw FormError("must be bf16, fp8 or int8 where a tensor is in other than F32, F16 or BF16, as " +
+                      printable(one.name) + " is in " + std::string(dtype_name(one.kept)));
 }
 
-/// Throws ModelError unless some tensors of the network change to this form, and the others can be kept beside them.
-void check_changes(const std::vector<Planned>& planned, const std::string& label, Model model, Target target) {
+bool any_changes(const std::vector<Planned>& planned) {
+  return std::any_of(planned.begin(), planned.end(), [](const Planned& one) { return !one.group.empty(); });
+}
+
+/// Throws unless some tensors of the network change to this form, and the others can be kept beside them: FormError where
+/// another form would do, else ModelError.
+void check_changes(const std::vector<Planned>& planned, const Checkpoint& source, Model model, Target target) {
   if (model == Model::Vae && target != Target::Bf16)
-    throw ModelError(label,
-                     "must be a transformer or a text encoder, whose linears take this form, is a VAE; --to bf16 "
-                     "takes its convolutions");
-  if (std::none_of(planned.begin(), planned.end(), [](const Planned& one) { return !one.group.empty(); }))
-    throw ModelError(label,
+    throw FormError("must be bf16 for a VAE, whose convolutions take no other form");
+  if (target == Target::Q8_0 && !any_changes(planned) && any_changes(plan(source, model, Target::Bf16)))
+    throw FormError("must be bf16, fp8 or int8 where no linear of the blocks has rows of whole blocks of 32 values");
+  if (!any_changes(planned))
+    throw ModelError(source.label(),
                      model == Model::AudioEncoder
                          ? "must be a transformer, a text encoder or a VAE, is an audio encoder, which is used as it is"
-                         : "must have linears in blocks, which change their form, has none that take it");
-  if (target == Target::Q8_0) check_kept(planned, label);
+                         : "must have linears in blocks, which change their form, has none; name another file");
+  if (target == Target::Q8_0) check_kept(planned);
 }
 
 /// All tensors that `file` has not yet, then its place.
@@ -272,7 +276,7 @@ Result write_all(const Checkpoint& source, const std::vector<Planned>& planned, 
 Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
                const std::string& key, const Told& told, const Options& options) {
   const std::vector<Planned> planned = plan(source, model, target, options);
-  if (options.merges.empty() || !options.changes) check_changes(planned, source.label(), model, target);
+  if (options.merges.empty() || !options.changes) check_changes(planned, source, model, target);
   const Layout layout = layout_of(planned, source, model, target, options);
   check_space(out, layout.size);
   PartFile file(out, sha256({key, layout.header}), layout.size);
@@ -284,6 +288,9 @@ Result convert(const Checkpoint& source, Model model, Target target, const std::
     return write_all(source, planned, layout, target, file, told, options);
   } catch (const DiskFull&) {
     if (options.discard_when_full) file.discard();
+    throw;
+  } catch (const ModelError&) {  // the next run would end there, too
+    file.discard();
     throw;
   }
 }

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,11 @@ struct Result {
   int64_t tensors = 0;                  // written
   int64_t resumed = 0;                  // of them by an earlier run
   uint64_t bytes = 0;                   // of the file
+};
+
+/// The network is converted, but not to this form. what() is a predicate of the form: "must be bf16 for a VAE, ...".
+struct FormError : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
 };
 
 /// Tensors: finished, all.
@@ -61,8 +67,8 @@ struct Options {
 /// Of transformers and text encoders the linears of the blocks change form, of a VAE the convolutions, which take bfloat16
 /// alone; all other tensors keep theirs (matrices in codes become bfloat16, the rest float32). `source` by official names,
 /// which `out` has, too; `key` identifies its content, so that an interrupted run is gone on with only for the same one.
-/// `out` is replaced. Throws ModelError for a network that does not take the form and for values that are not finite,
-/// naming the tensor, std::runtime_error where the disk refuses.
+/// `out` is replaced. Throws ModelError for a network that is not converted and for values that are not finite, naming the
+/// tensor, and then removes what was written; FormError; std::runtime_error where the disk refuses.
 Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
                const std::string& key, const Told& told, const Options& options = {});
 

@@ -23,7 +23,7 @@ class Header {
   explicit Header(std::shared_ptr<const MappedFile> file)
       : file_(std::move(file)), label_(file_->path().string()), reader_(file_->bytes(), label_) {
     if (!file_->bytes().starts_with(kMagic)) {
-      refuse_foreign(file_->bytes(), Content::Binary, label_);
+      refuse_foreign(file_->bytes(), Content::Gguf, label_);
       throw ModelError(label_, "must be a GGUF file, does not begin with GGUF; download it again");
     }
     reader_.skip(kMagic.size());

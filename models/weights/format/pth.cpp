@@ -2,6 +2,9 @@
 
 // Torch's own file formats: a zip archive with `<root>/data.pkl` and `<root>/data/<key>` (since 1.6), and before that a
 // row of pickles with the storages behind them. Source: torch/serialization.py.
+#include <algorithm>
+#include <array>
+
 #include "models/files/bytes.h"
 #include "models/files/error.h"
 #include "models/files/foreign.h"
@@ -11,12 +14,6 @@
 namespace wan {
 
 namespace {
-
-using namespace std::string_view_literals;
-
-// The number 0x1950a86a20f9469cfc6c and the version 1001, each pickled by itself.
-constexpr std::string_view kLegacyStart =
-    "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03."sv;
 
 /// Gives every tensor its place in the file; `storages` are the bytes of PickledStateDict::storages, in their order.
 StoredTensors place(const std::shared_ptr<const MappedFile>& file, const PickledStateDict& pickled,
@@ -81,7 +78,7 @@ struct LegacyFile {
 
 LegacyFile read_legacy_pickles(const MappedFile& file) {
   const std::string subject = file.path().string();
-  std::string_view rest = file.bytes().substr(kLegacyStart.size());
+  std::string_view rest = file.bytes().substr(kLegacyTorchStart.size());
   if (!take_pickled_flag(rest, "little_endian", subject))
     throw ModelError(subject, "must be little-endian, is not; get it as safetensors");
   LegacyFile legacy{read_pickled_state_dict(rest, subject), {}, {}};
@@ -119,7 +116,7 @@ StoredTensors read_legacy(const std::shared_ptr<const MappedFile>& file) {
 bool is_legacy(const MappedFile& file) {
   const std::string_view bytes = file.bytes();
   refuse_foreign(bytes, Content::TorchFile, file.path().string());
-  if (bytes.starts_with(kLegacyStart)) return true;
+  if (bytes.starts_with(kLegacyTorchStart)) return true;
   if (bytes.starts_with("PK")) return false;
   throw ModelError(file.path().string(), "must be a file that torch.save wrote, is not; download it again");
 }
@@ -140,7 +137,8 @@ StoredTensors read_pth(const std::shared_ptr<const MappedFile>& file) {
 const Format kPth = {
     .has_extension =
         [](std::string_view extension) {
-          return extension == ".pth" || extension == ".pt" || extension == ".bin" || extension == ".pkl";
+          constexpr std::array<std::string_view, 5> kEndings = {".pth", ".pt", ".bin", ".pkl", ".ckpt"};
+          return std::find(kEndings.begin(), kEndings.end(), extension) != kEndings.end();
         },
     .has_content =
         [](std::string_view bytes) { return bytes.starts_with("PK\x03\x04") || bytes.starts_with("\x80\x02"); },

@@ -223,13 +223,14 @@ std::map<std::string, std::string> read_safetensors_metadata(const std::shared_p
   return metadata;
 }
 
-const Format kSafetensors = {.has_extension = [](std::string_view extension) { return extension == ".safetensors"; },
-                             .has_content = [](std::string_view bytes) { return bytes.size() > 8 && bytes[8] == '{'; },
-                             .read = read_safetensors,
-                             .header =
-                                 [](const std::shared_ptr<const MappedFile>& file) {
-                                   return std::vector<std::string_view>{safetensors_header(*file)};
-                                 },
-                             .metadata = read_safetensors_metadata};
+const Format kSafetensors = {
+    .has_extension = [](std::string_view extension) { return extension == ".safetensors" || extension == ".sft"; },
+    .has_content = is_safetensors,
+    .read = read_safetensors,
+    .header =
+        [](const std::shared_ptr<const MappedFile>& file) {
+          return std::vector<std::string_view>{safetensors_header(*file)};
+        },
+    .metadata = read_safetensors_metadata};
 
 }  // namespace wan

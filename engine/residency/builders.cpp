@@ -15,8 +15,10 @@ concept HasBlocks = requires(Model& model) {
 
 /// Builds a network from a checkpoint whose every tensor it must use.
 template <typename Model, typename Make>
-Built<Model> build(Checkpoint checkpoint, const Place& place, const Streaming* streaming, Make make) {
+Built<Model> build(Checkpoint checkpoint, const Place& place, const Loading& loading, Make make) {
   Weights weights(std::move(checkpoint), place);
+  if (weights.files()) weights.files()->ask(loading.check);
+  const Streaming* const streaming = loading.streaming;
   if (streaming) weights.plan(StreamedBlocks::kBlocks);
   std::unique_ptr<Model> model = make(weights);
   weights.finish();
@@ -59,36 +61,36 @@ Place place_of(Network network, const Placement& placement) {
   return place;
 }
 
-Built<Umt5Encoder> build_text_encoder(Checkpoint checkpoint, const Place& place, const Streaming* streaming) {
-  return build<Umt5Encoder>(std::move(checkpoint), place, streaming, [&](Weights& weights) {
+Built<Umt5Encoder> build_text_encoder(Checkpoint checkpoint, const Place& place, const Loading& loading) {
+  return build<Umt5Encoder>(std::move(checkpoint), place, loading, [&](Weights& weights) {
     return std::make_unique<Umt5Encoder>(weights.root(), place.compute);
   });
 }
 
 Built<WanModel> build_expert(const ModelPart& part, Checkpoint checkpoint, const Place& place,
-                             const Streaming* streaming) {
+                             const Loading& loading) {
   const WanConfig config = expert_config(part, checkpoint);
-  return build<WanModel>(std::move(checkpoint), place, streaming, [&](Weights& weights) {
+  return build<WanModel>(std::move(checkpoint), place, loading, [&](Weights& weights) {
     return std::make_unique<WanModel>(weights.root(), config, place.compute);
   });
 }
 
 Built<SpeechModel> build_speech(const ModelPart& part, Checkpoint checkpoint, const Place& place,
-                                const Streaming* streaming) {
+                                const Loading& loading) {
   const SpeechConfig config = speech_config(part, checkpoint);
-  return build<SpeechModel>(std::move(checkpoint), place, streaming, [&](Weights& weights) {
+  return build<SpeechModel>(std::move(checkpoint), place, loading, [&](Weights& weights) {
     return std::make_unique<SpeechModel>(weights.root(), config, place.compute);
   });
 }
 
 Built<Wav2Vec2> build_audio_encoder(const ModelPart& part, Checkpoint checkpoint, const Place& place) {
   const Wav2Vec2Config config = audio_config(part, checkpoint);
-  return build<Wav2Vec2>(std::move(checkpoint), place, nullptr,
+  return build<Wav2Vec2>(std::move(checkpoint), place, {},
                          [&](Weights& weights) { return std::make_unique<Wav2Vec2>(weights, config); });
 }
 
-Built<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place, at::ScalarType dtype) {
-  return build<vae::Vae>(std::move(checkpoint), place, nullptr, [&](Weights& weights) {
+Built<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place, at::ScalarType dtype, const Loading& loading) {
+  return build<vae::Vae>(std::move(checkpoint), place, loading, [&](Weights& weights) {
     auto model = std::make_unique<vae::Vae>(weights, vae::Options{dtype});
     weights.ignore("");  // published files hold others as well, which note_search tells
     return model;

@@ -1,6 +1,7 @@
 // Networks from their checkpoints: every tensor must be used, and belong there.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -34,14 +35,20 @@ struct Built {
   std::vector<Weight> weights = {};  // handles to those of the model
 };
 
-/// Each takes its whole checkpoint. With `streaming`, where its blocks lie; it begins with begin(). Throw ModelError.
-Built<Umt5Encoder> build_text_encoder(Checkpoint checkpoint, const Place& place, const Streaming* streaming = nullptr);
+/// How a network is brought in.
+struct Loading {
+  const Streaming* streaming = nullptr;  // where its blocks lie; it begins with begin()
+  std::function<void()> check = {};      // asked while files are read, and while a block is waited for; may throw to stop
+};
+
+/// Each takes its whole checkpoint. Throw ModelError, and what Loading::check throws.
+Built<Umt5Encoder> build_text_encoder(Checkpoint checkpoint, const Place& place, const Loading& loading = {});
 Built<WanModel> build_expert(const ModelPart& part, Checkpoint checkpoint, const Place& place,
-                             const Streaming* streaming = nullptr);
+                             const Loading& loading = {});
 Built<SpeechModel> build_speech(const ModelPart& part, Checkpoint checkpoint, const Place& place,
-                                const Streaming* streaming = nullptr);
+                                const Loading& loading = {});
 Built<Wav2Vec2> build_audio_encoder(const ModelPart& part, Checkpoint checkpoint, const Place& place);
-Built<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place, at::ScalarType dtype);
+Built<vae::Vae> build_vae(Checkpoint checkpoint, const Place& place, at::ScalarType dtype, const Loading& loading = {});
 
 /// What a network's weights take.
 struct PlannedBytes {

@@ -85,7 +85,7 @@ class Walk {
       }
       if (!is_hidden(entry->path())) entries.push_back(entry->path());
     }
-    if (!error) fs::status(folder / ".", error);  // which also tells where names can be listed, and nothing be opened
+    if (!error) (void)fs::status(folder / ".", error);  // which also tells where names can be listed, and nothing be opened
     if (error && folder == root_)
       throw ModelError(folder.string(), "cannot be listed: " + error.message() +
                                             "; give yourself the right to read it "

@@ -58,9 +58,9 @@ std::optional<Extent> most_frames(const Workload& workload, const Machine& machi
 }
 
 /// Throws InvalidRequest where a card takes tiles and the host has no room for the caches of the other tiles.
-void check_parked(const Workload& workload, const Machine& machine) {
+void check_tiles_on_host(const Workload& workload, const Machine& machine) {
   const Demand demand = demand_on(workload, machine, workload.extent);
-  const uint64_t needed = kProgramBytes + demand.parked;
+  const uint64_t needed = kProgramBytes + std::max(demand.tiles_on_host, demand.encode_tiles_on_host);
   if (!machine.is_card || machine.stands_in || demand.vae_shared > 0 || machine.host_available >= needed) return;
   throw InvalidRequest("memory", "must have " + gigabytes(needed) + " of host memory for the VAE in tiles at " +
                                      text_of(workload.extent) + ", got " + gigabytes(machine.host_available) +
@@ -108,7 +108,7 @@ void check_room(const Workload& workload, const Machine& machine) {
                                        gigabytes(machine.host_available) +
                                        " available; end other programs, or raise the limit of the control group");
   const std::optional<Shortage> missing = shortage(workload, machine, workload.extent);
-  if (!missing) return check_parked(workload, machine);
+  if (!missing) return check_tiles_on_host(workload, machine);
   const std::string fits = largest_fit(workload, machine);
   const bool streams = machine.is_card && (missing->phase == "denoise" || missing->phase == "text");
   throw InvalidRequest(machine.budget_field,

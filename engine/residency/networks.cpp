@@ -71,7 +71,8 @@ void Networks::load(Slot<Model>& slot, Network network, const Streaming* streami
   const auto ahead = ahead_.find(network);
   if (ahead != ahead_.end()) ahead->second->stop();
   const Place where = place_of(network, placement_);
-  const auto from = [&](Checkpoint files) { return build(std::move(files), where, streaming); };
+  const Loading loading{streaming, check_};
+  const auto from = [&](Checkpoint files) { return build(std::move(files), where, loading); };
   std::optional<decltype(from(std::move(checkpoint)))> made;
   if (is_cached(checkpoint, placement_.cache_dir)) {
     const auto again = [&] {
@@ -88,6 +89,7 @@ void Networks::load(Slot<Model>& slot, Network network, const Streaming* streami
   // Files that are copied were opened once more, by their names.
   if (!where.mapped) check_unchanged(parts_, field_of(network));
   slot = {std::move(built.model), std::move(lease), std::move(built.weights), {}};
+  if (is_kept_once_more(network)) ++expert_loads_;
   Log::Fields fields = {{"network", name(network)}, {"bytes", bytes}};
   if (ahead != ahead_.end()) fields["bytes_ahead"] = ahead->second->bytes();
   if (streaming) {
@@ -126,8 +128,8 @@ void Networks::warn_of_precision() {
 }
 
 const Umt5Encoder& Networks::text_encoder() {
-  const auto build = [](Checkpoint file, const Place& place, const Streaming* streaming) {
-    return build_text_encoder(std::move(file), place, streaming);
+  const auto build = [](Checkpoint file, const Place& place, const Loading& loading) {
+    return build_text_encoder(std::move(file), place, loading);
   };
   const Umt5Encoder& encoder = get(text_encoder_, Network::TextEncoder, build);
   if (next_) read_ahead(*next_);
@@ -136,10 +138,9 @@ const Umt5Encoder& Networks::text_encoder() {
 
 const WanModel& Networks::expert(bool high) {
   const Network network = high ? Network::HighNoise : Network::LowNoise;
-  const auto build = [&](Checkpoint file, const Place& place, const Streaming* streaming) {
+  const auto build = [&](Checkpoint file, const Place& place, const Loading& loading) {
     warn_of_precision();
-    ++expert_loads_;
-    return build_expert(parts_.networks.at(network), std::move(file), place, streaming);
+    return build_expert(parts_.networks.at(network), std::move(file), place, loading);
   };
   const WanModel& model = get(high ? high_ : low_, network, build);
   if (high && activations_.switches) read_ahead(Network::LowNoise);
@@ -147,22 +148,21 @@ const WanModel& Networks::expert(bool high) {
 }
 
 const SpeechModel& Networks::speech() {
-  return get(speech_, Network::Speech, [&](Checkpoint file, const Place& place, const Streaming* streaming) {
+  return get(speech_, Network::Speech, [&](Checkpoint file, const Place& place, const Loading& loading) {
     warn_of_precision();
-    ++expert_loads_;
-    return build_speech(parts_.networks.at(Network::Speech), std::move(file), place, streaming);
+    return build_speech(parts_.networks.at(Network::Speech), std::move(file), place, loading);
   });
 }
 
 const Wav2Vec2& Networks::audio_encoder() {
-  return get(audio_encoder_, Network::AudioEncoder, [&](Checkpoint file, const Place& place, const Streaming*) {
+  return get(audio_encoder_, Network::AudioEncoder, [&](Checkpoint file, const Place& place, const Loading&) {
     return build_audio_encoder(parts_.networks.at(Network::AudioEncoder), std::move(file), place);
   });
 }
 
 const vae::Vae& Networks::vae() {
-  return get(vae_, Network::Vae, [&](Checkpoint file, const Place& place, const Streaming*) {
-    return build_vae(std::move(file), place, placement_.vae);
+  return get(vae_, Network::Vae, [&](Checkpoint file, const Place& place, const Loading& loading) {
+    return build_vae(std::move(file), place, placement_.vae, loading);
   });
 }
 
@@ -170,8 +170,8 @@ const vae::Vae& Networks::wide_vae() {
   if (placement_.vae == at::kFloat) return vae();
   log_("vae", {{"dtype", "float32"}, {"reason", "a clip exceeds the range of half precision"}});
   if (placement_.device.is_cuda()) drop_others(Network::Vae);
-  return get(wide_vae_, Network::Vae, [](Checkpoint file, const Place& place, const Streaming*) {
-    return build_vae(std::move(file), place, at::kFloat);
+  return get(wide_vae_, Network::Vae, [](Checkpoint file, const Place& place, const Loading& loading) {
+    return build_vae(std::move(file), place, at::kFloat, loading);
   });
 }
 
@@ -200,10 +200,9 @@ void Networks::adapt(Network network, const std::vector<lora::Adapter>& adapters
 
 void Networks::prefetch_low() {
   if (!placement_.budget || !high_.model || low_.model) return;
-  const auto build = [&](Checkpoint file, const Place& place, const Streaming* streaming) {
+  const auto build = [&](Checkpoint file, const Place& place, const Loading& loading) {
     warn_of_precision();
-    ++expert_loads_;
-    return build_expert(parts_.networks.at(Network::LowNoise), std::move(file), place, streaming);
+    return build_expert(parts_.networks.at(Network::LowNoise), std::move(file), place, loading);
   };
   try {
     if (keep_ != Keep::One) {

@@ -67,7 +67,8 @@ class Networks {
   /// The network that comes behind the text encoder: its files are read ahead while that computes, as far as the host has
   /// room. Nothing without a budget.
   void expect(Network next) { next_ = next; }
-  /// Asked while a copy for --cache-dir is written; it may throw to stop.
+  /// Asked while a network is brought in, also block by block, and while a copy for --cache-dir is written; it may throw to
+  /// stop.
   void ask(std::function<void()> check) { check_ = std::move(check); }
 
   /// After c10::OutOfMemoryError: leaves less on the device, by the next step of a ladder, which is logged. False at

@@ -1,7 +1,10 @@
 // From which files networks are loaded, and when they are read ahead.
+#include <chrono>
+#include <optional>
 #include <utility>
 
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "engine/residency/networks.h"
 #include "engine/residency/open_network.h"
 #include "engine/residency/weight_cache.h"
@@ -12,8 +15,18 @@ namespace wan {
 Checkpoint Networks::open(Network network) {
   Checkpoint own = open_network(network, parts_);
   if (placement_.cache_dir.empty() || !is_kept_once_more(network)) return own;
-  const convert::Step step = [&](int64_t, int64_t) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::seconds kBetweenLines(10);
+  std::optional<Clock::time_point> told;
+  const CacheStep step = [&](const std::filesystem::path& file, uint64_t bytes, int64_t finished, int64_t all) {
     if (check_) check_();
+    if (told && finished < all && Clock::now() < *told + kBetweenLines) return;
+    told = Clock::now();
+    log_("cache", {{"network", name(network)},
+                   {"file", shown_name(file.string())},
+                   {"file_bytes", bytes},
+                   {"tensors", finished},
+                   {"of", all}});
   };
   std::optional<CachedCopy> copy =
       cached(network, parts_.networks.at(network), own, place_of(network, placement_), /*merged=*/false,

@@ -30,13 +30,16 @@ class Planner {
     if (has(Network::AudioEncoder)) sound();
     if (demand_.encode + demand_.encode_tiles > 0) {
       const bool tiles = demand_.encode == 0 || (demand_.encode_tiles > 0 && !has_room_for_vae(demand_.encode));
-      vae_phase("encode", tiles ? demand_.encode_tiles : demand_.encode, demand_.encode_work, tiles);
+      vae_phase("encode", tiles ? demand_.encode_tiles : demand_.encode, demand_.encode_work,
+                tiles ? std::optional(InTiles{demand_.encode_tiles_on_host, demand_.encode_tile_work}) : std::nullopt);
     }
     if (has(Network::Speech))
       speech();
     else
       experts();
-    vae_phase("decode", vae_bytes_of(plan_.vae), demand_.decode_work * double(work_.clips), plan_.vae == VaeWay::Tiles);
+    const bool tiles = plan_.vae == VaeWay::Tiles;
+    vae_phase("decode", vae_bytes_of(plan_.vae), demand_.decode_work * double(work_.clips),
+              tiles ? std::optional(InTiles{demand_.tiles_on_host, demand_.tile_work}) : std::nullopt);
     for (PhasePlan& phase : plan_.phases) finish(phase);
     return std::move(plan_);
   }
@@ -139,7 +142,13 @@ class Planner {
     phase.load_seconds = double(network.file()) / machine_.disk;
   }
 
-  void vae_phase(const char* name, uint64_t activations, const Work& work, bool tiles) {
+  /// What tiles keep on the host, and their arithmetic against that of whole frames.
+  struct InTiles {
+    uint64_t on_host;
+    double work;
+  };
+
+  void vae_phase(const char* name, uint64_t activations, const Work& work, const std::optional<InTiles>& tiles) {
     PhasePlan& phase = begin(name, activations);
     const NetworkSizes& network = sizes(Network::Vae);
     NetworkPlan whole;
@@ -148,12 +157,12 @@ class Planner {
     phase.networks.push_back(whole);
     phase.load_seconds = loaded_vae_ ? 0 : load_of(network, whole);
     loaded_vae_ = plan_.keeps_all;
-    phase.compute_seconds = phase.seconds = seconds(work) * (tiles ? demand_.tile_work : 1);
-    phase.in_tiles = tiles;
+    phase.compute_seconds = phase.seconds = seconds(work) * (tiles ? tiles->work : 1);
+    phase.in_tiles = tiles.has_value();
     if (!tiles) return;
-    phase.networks.back().host_bytes = demand_.parked;
+    phase.networks.back().host_bytes = tiles->on_host;
     const double times = 2 * double((work_.extent.frames + 3) / 4 * work_.clips);  // to the device and back
-    phase.streamed_bytes = uint64_t(times * double(demand_.parked));
+    phase.streamed_bytes = uint64_t(times * double(tiles->on_host));
     phase.copy_seconds = double(phase.streamed_bytes) / machine_.link_pageable;
     phase.seconds += phase.copy_seconds;
     phase.hidden = false;

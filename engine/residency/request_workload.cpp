@@ -83,7 +83,7 @@ Demand decode_demand(int64_t vae_width, const Extent& extent, const Placement& p
   if (!placement.device.is_cpu()) demand.vae_own = vae_bytes(vae_width, extent, placement.vae, vae::Windows::Own);
   const TileNeeds tiles = tile_needs(vae_width, extent, placement.vae);
   demand.vae_tiles = tiles.device;
-  demand.parked = tiles.parked;
+  demand.tiles_on_host = tiles.on_host;
   demand.tile_work = tiles.work;
   return demand;
 }
@@ -96,7 +96,10 @@ Demand demand_of(const Shapes& shapes, const Extent& extent, const Work& text_wo
       denoise_bytes(shapes.config, extent, shapes.placement, shapes.copied) + shapes.widened + shapes.lora_bytes;
   if (shapes.encodes) {
     demand.encode = demand.vae_shared;
-    demand.encode_tiles = demand.vae_tiles;
+    const TileNeeds tiles = encode_tile_needs(shapes.vae_width, extent, shapes.placement.vae);
+    demand.encode_tiles = tiles.device;
+    demand.encode_tiles_on_host = tiles.on_host;
+    demand.encode_tile_work = tiles.work;
     demand.encode_work = vae_work(shapes, extent, kEncodeFlops);
   }
   demand.block = block_work(shapes, tokens);

@@ -183,13 +183,13 @@ struct Entry {
 
   /// The copy, written now or meanwhile by another run. Nothing, with a note, where it cannot be written.
   std::optional<CachedCopy> write(const Key& key, IdentityCache& identities, Notes& notes,
-                                  const convert::Step& step) const {
+                                  const CacheStep& step) const {
     if (!has_room(notes)) return std::nullopt;
     bool stopped = false;  // by the caller
     const convert::Step watched = [&](int64_t finished, int64_t all) {
       check_disk();
       stopped = true;
-      if (step) step(finished, all);
+      if (step) step(file, form.bytes, finished, all);
       stopped = false;
     };
     Found found;
@@ -289,7 +289,7 @@ std::optional<CachedCopy> copy_there(Network network, const ModelPart& part, con
 
 std::optional<CachedCopy> cached(Network network, const ModelPart& part, const Checkpoint& source, const Place& place,
                                  bool merged, const fs::path& folder, IdentityCache& identities, Notes& notes,
-                                 const convert::Step& step) {
+                                 const CacheStep& step) {
   const CacheForm form = cache_form(network, source, place, merged);
   const Entry entry{network, part, source, form, cached_file(folder, part, form.target)};
   if (!form.refusal.empty()) {

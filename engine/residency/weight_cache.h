@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 
 #include "engine/base/note.h"
@@ -45,6 +46,9 @@ struct CachedCopy {
   FileState state;  // of the file when that was found; who opens it once more by its name compares
 };
 
+/// Told of a copy that is written: its file, the bytes that it will have, and its tensors: finished, all.
+using CacheStep = std::function<void(const std::filesystem::path& file, uint64_t bytes, int64_t finished, int64_t all)>;
+
 /// What a network is loaded from in place of `source` (its checkpoint by official names): the file of the cache. It is
 /// written first where it is not there, is damaged, was written to since, or was made of other source files or before their
 /// inodes or times of change became others: those also change by `cp -a` and `chmod`, but samples of a file do not tell
@@ -58,7 +62,7 @@ struct CachedCopy {
 /// Throws ModelError where files of the part are absent or changed meanwhile.
 std::optional<CachedCopy> cached(Network network, const ModelPart& part, const Checkpoint& source, const Place& place,
                                  bool merged, const std::filesystem::path& folder, IdentityCache& identities,
-                                 Notes& notes, const convert::Step& step = {});
+                                 Notes& notes, const CacheStep& step = {});
 /// Whether what was opened is a file of the cache in this folder.
 bool is_cached(const Checkpoint& checkpoint, const std::filesystem::path& folder);
 /// What cached() gives where it is there already: nothing is written, and nothing said. Throws ModelError where files of

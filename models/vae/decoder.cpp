@@ -58,9 +58,9 @@ Tensor DecoderStream::level(size_t number, Tensor x) {
   return tiled_.empty() ? stage(std::move(x), cache_) : tiled_[number](std::move(x), cache_, stage);
 }
 
-int64_t DecoderStream::parked_bytes() const {
+int64_t DecoderStream::host_bytes() const {
   int64_t sum = 0;
-  for (const TiledStage& stage : tiled_) sum += stage.parked_bytes();
+  for (const TiledStage& stage : tiled_) sum += stage.host_bytes();
   return sum;
 }
 

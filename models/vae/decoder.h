@@ -49,7 +49,7 @@ class DecoderStream {
   Tensor next(const Tensor& latent);
   int64_t cache_bytes() const { return cache_.bytes(); }
   /// Bytes on the host that tiles wait with.
-  int64_t parked_bytes() const;
+  int64_t host_bytes() const;
 
  private:
   Tensor level(size_t number, Tensor x);

@@ -88,9 +88,9 @@ Tensor EncoderStream::stage(int64_t number, Tensor x) {
   });
 }
 
-int64_t EncoderStream::parked_bytes() const {
+int64_t EncoderStream::host_bytes() const {
   int64_t sum = 0;
-  for (const TiledStage& stage : tiled_) sum += stage.parked_bytes();
+  for (const TiledStage& stage : tiled_) sum += stage.host_bytes();
   return sum;
 }
 

@@ -59,7 +59,7 @@ class EncoderStream {
   Tensor next(const Tensor& chunk);
   int64_t cache_bytes() const { return cache_.bytes(); }
   /// Bytes on the host that tiles wait with.
-  int64_t parked_bytes() const;
+  int64_t host_bytes() const;
 
  private:
   int64_t settled_frames(const Tensor& clip);

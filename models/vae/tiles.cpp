@@ -20,17 +20,17 @@ TiledStage::TiledStage(Slots slots, Halo halo, int64_t rows) : slots_(slots), ha
 }
 
 Tensor TiledStage::tile(size_t number, Tensor slab, FrameCache& cache, const Stage& stage) {
-  move_to(parked_[number], slab.device());
-  cache.put(slots_, std::move(parked_[number]));
+  move_to(on_host_[number], slab.device());
+  cache.put(slots_, std::move(on_host_[number]));
   Tensor y = stage(std::move(slab), cache);
-  parked_[number] = cache.take(slots_);
-  move_to(parked_[number], at::kCPU);
+  on_host_[number] = cache.take(slots_);
+  move_to(on_host_[number], at::kCPU);
   return y;
 }
 
 Tensor TiledStage::operator()(Tensor x, FrameCache& cache, const Stage& stage) {
   const int64_t height = x.size(1), count = (height + rows_ - 1) / rows_;
-  parked_.resize(size_t(count));
+  on_host_.resize(size_t(count));
   if (count == 1) return tile(0, std::move(x), cache, stage);
   Tensor whole;
   for (int64_t number = 0; number < count; ++number) {
@@ -45,9 +45,9 @@ Tensor TiledStage::operator()(Tensor x, FrameCache& cache, const Stage& stage) {
   return whole;
 }
 
-int64_t TiledStage::parked_bytes() const {
+int64_t TiledStage::host_bytes() const {
   int64_t sum = 0;
-  for (const std::vector<Tensor>& tile : parked_)
+  for (const std::vector<Tensor>& tile : on_host_)
     for (const Tensor& slot : tile) sum += slot.defined() ? int64_t(slot.nbytes()) : 0;
   return sum;
 }

@@ -35,7 +35,7 @@ class TiledStage {
   /// x [T, H, W, C], the next chunk; H even where the stage halves it. x is released on the way where there is one tile.
   Tensor operator()(Tensor x, FrameCache& cache, const Stage& stage);
   /// Bytes that lie on the host.
-  int64_t parked_bytes() const;
+  int64_t host_bytes() const;
 
  private:
   Tensor tile(size_t number, Tensor slab, FrameCache& cache, const Stage& stage);
@@ -43,7 +43,7 @@ class TiledStage {
   Slots slots_;
   Halo halo_;
   int64_t rows_;
-  std::vector<std::vector<Tensor>> parked_;  // of each tile, by slot
+  std::vector<std::vector<Tensor>> on_host_;  // of each tile, by slot
 };
 
 }  // namespace wan::vae

@@ -173,21 +173,21 @@ void BlockImage::load_direct(const Tensor& region, CopyEngine& engine) {
       }
     }
   const auto memory = [&](size_t bytes) { return engine.ring_memory(bytes); };
-  files_->load(loads.to_host, *host_copier(), Caching::Pass, memory);
+  files_->load(loads.to_host, *host_copier(), Caching::Pass, memory, stopped_);
   for (const Loads::Kept& kept : loads.kept) {
     taken.bytes -= kept.part->source.bytes;
     keep(*kept.part, {kept.tensor}, engine);
   }
   const std::unique_ptr<PieceCopier> pieces = engine.pieces(kLeases);
-  files_->load(loads.to_device, *pieces, Caching::Pass, memory);
-  files_->load(loads.as_filed, *pieces, Caching::Keep, memory);
+  files_->load(loads.to_device, *pieces, Caching::Pass, memory, stopped_);
+  files_->load(loads.as_filed, *pieces, Caching::Keep, memory, stopped_);
 }
 
 void BlockImage::copy_staged(Source& source, const Tensor& region, CopyEngine& engine) {
   if (!source.staged.empty() && source.wants_staging())
     files_->load(source.staged, *host_copier(),
                  keeps_ && source.has_codes_as_filed() ? Caching::Keep : Caching::Pass,
-                 [&](size_t bytes) { return engine.ring_memory(bytes); });
+                 [&](size_t bytes) { return engine.ring_memory(bytes); }, stopped_);
   for (Part& part : source.parts) {
     if (part.direct) continue;
     std::vector<Tensor> tensors = !part.kept.empty() ? part.kept : part.source.in_file;

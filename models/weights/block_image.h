@@ -46,8 +46,11 @@ class BlockImage {
   /// Where its tensors begin in the block's memory, in bytes.
   void lies_at(size_t weight, const std::vector<uint64_t>& starts);
 
-  /// Fills `region` [n] uint8 on the device. Throws ModelError where a file is cut, changed or cannot be read.
+  /// Fills `region` [n] uint8 on the device. Throws ModelError where a file is cut, changed or cannot be read, and
+  /// std::runtime_error once it is to stop.
   void copy_to(const at::Tensor& region, CopyEngine& engine, Copied& done);
+  /// Whether copy_to() is to end soon: its bytes are not needed any more. By any thread.
+  void set_stopped(bool stopped) { stopped_ = stopped; }
 
   /// Of host memory that it keeps.
   uint64_t bytes() const { return bytes_; }
@@ -68,6 +71,7 @@ class BlockImage {
   std::shared_ptr<HostRoom> room_;
   bool keeps_;
   std::atomic<uint64_t> bytes_ = 0, pinned_ = 0;
+  std::atomic<bool> stopped_ = false;
 };
 
 }  // namespace wan

@@ -3,6 +3,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -71,11 +72,18 @@ std::shared_ptr<Copier::Ticket> Copier::add(Work work, Moment moment) {
   return ticket;
 }
 
-void Copier::wait(Ticket& ticket) {
+void Copier::wait(Ticket& ticket, const std::function<void()>& check) {
+  constexpr std::chrono::milliseconds kBetweenChecks(50);
   Moment moment;
   {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return ticket.state == Ticket::Done; });
+    const auto is_done = [&] { return ticket.state == Ticket::Done; };
+    if (!check) changed_.wait(lock, is_done);
+    while (!changed_.wait_for(lock, kBetweenChecks, is_done)) {
+      lock.unlock();
+      check();
+      lock.lock();
+    }
     if (ticket.failure) std::rethrow_exception(ticket.failure);
     moment = ticket.done_at;
   }

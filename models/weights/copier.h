@@ -87,8 +87,8 @@ class Copier {
   /// Queues a job that begins after `moment`, from which on the memory that it writes is free.
   std::shared_ptr<Ticket> add(Work work, Moment moment);
   /// Blocks until a job is done (on a GPU: is queued there), and lets the caller's work on the device wait for it.
-  /// Throws what the job threw.
-  void wait(Ticket& ticket);
+  /// Throws what the job threw. `check` is asked several times a second meanwhile; it may throw to stop waiting.
+  void wait(Ticket& ticket, const std::function<void()>& check = {});
   /// A job that nobody needs any more: it is left out if it has not begun; returns when it is out of the way.
   void cancel(Ticket& ticket);
   /// See CopyEngine::now.

@@ -110,9 +110,7 @@ class Loading {
   void add(const TensorLoad& load) {
     const std::shared_ptr<const MappedFile>& file = load.from.file;
     if (files_.empty() || files_.back().path != file->path()) {
-      const auto planned = options_.planned.find(file->path());
-      files_.push_back({file->path(), file->bytes().size(),
-                        planned == options_.planned.end() ? std::nullopt : std::optional(planned->second), nullptr});
+      files_.push_back({file->path(), file->bytes().size()});
       if (options_.open)
         if (const auto open = options_.open->find(file->path()); open != options_.open->end())
           files_.back().open = open->second;

@@ -41,8 +41,6 @@ struct LoadOptions {
   const OpenFiles* open = nullptr;
   /// host_copier() where null. What it holds leases of must be fewer buffers than the ring has.
   PieceCopier* copier = nullptr;
-  /// States of the files when the loading was planned, by their paths (states_of). A file that is another now is refused.
-  std::map<std::filesystem::path, FileState> planned = {};
 };
 
 struct LoadCounts {

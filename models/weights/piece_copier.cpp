@@ -113,15 +113,4 @@ std::unique_ptr<PieceCopier> device_copier(at::Device device, size_t most_leases
   return std::make_unique<DeviceCopier>(device, most_leases, std::move(mark));
 }
 
-std::shared_ptr<char> pinned_memory(size_t bytes) {
-  try {
-    const at::Tensor memory = at::empty({int64_t(bytes)}, at::TensorOptions().dtype(at::kByte).pinned_memory(true));
-    char* data = static_cast<char*>(memory.mutable_data_ptr());
-    if (reinterpret_cast<uintptr_t>(data) % SourceFile::kAlignment != 0) return nullptr;
-    return {data, [memory](char*) {}};
-  } catch (const c10::Error&) {  // no CUDA here, or the system refuses
-    return nullptr;
-  }
-}
-
 }  // namespace wan

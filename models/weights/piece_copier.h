@@ -34,7 +34,4 @@ using Mark = std::function<bool(bool wait)>;
 /// current stream where it is empty.
 std::unique_ptr<PieceCopier> device_copier(at::Device device, size_t most_leases, std::function<Mark()> mark = {});
 
-/// Pinned memory, from which a CUDA device copies while the host goes on; null where it is refused, for RingOptions.
-std::shared_ptr<char> pinned_memory(size_t bytes);
-
 }  // namespace wan

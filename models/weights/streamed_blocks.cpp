@@ -73,12 +73,14 @@ std::vector<uint64_t> StreamedBlocks::sizes(const Weights& weights, int64_t bloc
 
 StreamedBlocks::StreamedBlocks(const Weights& weights, std::shared_ptr<BlockMemory> memory,
                                std::shared_ptr<Copier> copier, std::shared_ptr<HostRoom> room)
-    : memory_(std::move(memory)), copier_(std::move(copier)), room_(std::move(room)) {
-  const auto files = weights.files() ? weights.files() : std::make_shared<WeightFiles>(weights.checkpoint());
+    : memory_(std::move(memory)),
+      copier_(std::move(copier)),
+      room_(std::move(room)),
+      files_(weights.files() ? weights.files() : std::make_shared<WeightFiles>(weights.checkpoint())) {
   const auto staging = std::make_shared<Staging>(weights.taken(kBlocks), weights.checkpoint());
   for (int64_t number = 0; number < memory_->blocks(); ++number) {
     Block& block = *blocks_.emplace_back(std::make_unique<Block>());
-    block.image = std::make_shared<BlockImage>(files, staging, room_, /*keeps=*/!memory_->is_kept(number));
+    block.image = std::make_shared<BlockImage>(files_, staging, room_, /*keeps=*/!memory_->is_kept(number));
     for (const Weight& weight : weights_of(weights, number)) block.add(weight, weights.checkpoint());
     const Tensor& region = memory_->is_kept(number) ? memory_->own(number).bytes : memory_->ring().at(0).bytes;
     if (block.weights.empty() || block.bytes > region.nbytes())
@@ -88,15 +90,25 @@ StreamedBlocks::StreamedBlocks(const Weights& weights, std::shared_ptr<BlockMemo
 }
 
 StreamedBlocks::~StreamedBlocks() {
+  // The last ones first: what is queued behind a copy is gone before that one ends.
   const auto leave = [&](Region& region) {
-    if (region.owner != this) return;
-    if (region.filled) copier_->cancel(*region.filled);
-    region.owner = nullptr;
-    region.filled = nullptr;
+    if (region.owner == this) empty(region);
   };
-  for (int64_t block = 0; block < memory_->blocks(); ++block)
-    if (memory_->is_kept(block)) leave(memory_->own(block));
   for (Region& region : memory_->ring()) leave(region);
+  for (int64_t block = memory_->blocks() - 1; block >= 0; --block)
+    if (memory_->is_kept(block)) leave(memory_->own(block));
+}
+
+void StreamedBlocks::empty(Region& region) noexcept {
+  BlockImage& image = *blocks_[size_t(region.block)]->image;
+  image.set_stopped(true);
+  try {
+    if (region.filled) copier_->cancel(*region.filled);
+  } catch (...) {  // the device failed, which whoever asks it next is told
+  }
+  image.set_stopped(false);
+  region.owner = nullptr;
+  region.filled = nullptr;
 }
 
 void StreamedBlocks::begin() {
@@ -119,10 +131,9 @@ StreamedBlocks::Use StreamedBlocks::use(int64_t block) {
   }
   Region& region = *region_of(block);
   try {
-    copier_->wait(*region.filled);
+    copier_->wait(*region.filled, [this] { files_->check(); });
   } catch (...) {
-    region.owner = nullptr;
-    region.filled = nullptr;
+    empty(region);
     throw;
   }
   mine.bind(region);

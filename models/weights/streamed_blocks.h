@@ -58,7 +58,7 @@ class StreamedBlocks {
     StreamedBlocks* blocks_ = nullptr;
     int64_t block_ = -1;
   };
-  /// Throws what copying threw; the next call tries again.
+  /// Throws what copying threw, and what WeightFiles::check throws while it waits; the next call tries again.
   [[nodiscard]] Use use(int64_t block);
 
   /// From now on each region whose block has been used for the last time in a forward goes to `next`, a network of as
@@ -77,6 +77,8 @@ class StreamedBlocks {
   using Region = BlockMemory::Region;
 
   void release(int64_t block) noexcept;
+  /// The region holds nothing any more; a copy into it that runs is ended soon and waited for. One of this network's.
+  void empty(Region& region) noexcept;
   /// Queues the copy of a block into a region, after the last use of what that holds.
   void fill(Region& region, int64_t block);
   /// The same; where it fails, the region holds nothing, and the block is copied when it is used.
@@ -90,6 +92,7 @@ class StreamedBlocks {
   const std::shared_ptr<BlockMemory> memory_;
   const std::shared_ptr<Copier> copier_;
   const std::shared_ptr<HostRoom> room_;
+  const std::shared_ptr<WeightFiles> files_;
   std::vector<std::unique_ptr<Block>> blocks_;
   StreamedBlocks* next_ = nullptr;
 };

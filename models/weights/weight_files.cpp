@@ -3,7 +3,20 @@
 #include <ATen/ATen.h>
 #include <unistd.h>
 
+#include <stdexcept>
+
 namespace wan {
+namespace {
+
+/// Whether reading takes so long that it is worth to be asked meanwhile: more than one buffer of the ring, which then has
+/// threads of its own.
+bool takes_long(const std::vector<TensorLoad>& loads) {
+  uint64_t bytes = 0;
+  for (const TensorLoad& load : loads) bytes += load.from.bytes();
+  return bytes > RingOptions{}.buffer_bytes;
+}
+
+}  // namespace
 
 WeightFiles::WeightFiles(const Checkpoint& checkpoint) {
   for (const auto& [name, tensor] : checkpoint.tensors()) {
@@ -16,17 +29,24 @@ WeightFiles::WeightFiles(const Checkpoint& checkpoint) {
   }
 }
 
-void WeightFiles::load(const std::vector<TensorLoad>& loads, PieceCopier& copier, Caching caching, TakeMemory memory) {
+void WeightFiles::load(const std::vector<TensorLoad>& loads, PieceCopier& copier, Caching caching, TakeMemory memory,
+                       std::function<void()> check) {
   if (loads.empty()) return;
+  check();
   LoadOptions options;
   options.ring.take_memory = std::move(memory);
+  if (takes_long(loads)) options.ring.check = std::move(check);
   options.copier = &copier;
   options.open = caching == Caching::Keep ? &keep_ : &pass_;
   load_tensors(loads, options);
 }
 
-void WeightFiles::load(const std::vector<TensorLoad>& loads, Caching caching) {
-  load(loads, *host_copier(), caching, [this](size_t bytes) { return memory_.take(bytes); });
+void WeightFiles::load(const std::vector<TensorLoad>& loads, PieceCopier& copier, Caching caching, TakeMemory memory,
+                       const std::atomic<bool>& stop) {
+  const auto check = [&stop] {
+    if (stop) throw std::runtime_error("[copy] was stopped");
+  };
+  load(loads, copier, caching, std::move(memory), std::function<void()>(check));
 }
 
 StoredPart WeightFiles::read(const Checkpoint& checkpoint, const std::string& name, const StoredPart& part) {
@@ -35,7 +55,8 @@ StoredPart WeightFiles::read(const Checkpoint& checkpoint, const std::string& na
   StoredPart own = part;
   at::Tensor& to = values_or_codes(own);
   to = at::empty(to.sizes(), to.options());
-  load({{.name = name, .from = as_loaded(stored, part), .to = to}}, Caching::Pass);
+  load({{.name = name, .from = as_loaded(stored, part), .to = to}}, *host_copier(), Caching::Pass,
+       [this](size_t bytes) { return memory_.take(bytes); }, [this] { check(); });
   return own;
 }
 

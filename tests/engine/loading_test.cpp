@@ -32,8 +32,10 @@ class Loading : public DeviceMemory {
   struct Heard {
     std::map<std::string, Log::Fields> loads = {};
     std::vector<std::string> notes = {};  // about experts
+    std::vector<Log::Fields> written = {};
     Log log{[this](std::string_view event, const Log::Fields& fields) {
       if (event == "load") loads[fields.at("network")] = fields;
+      if (event == "cache") written.push_back(fields);
       if (event == "note" && fields.at("subject").get<std::string>().ends_with("_noise"))
         notes.push_back(fields.at("subject").get<std::string>() + " " + fields.at("text").get<std::string>());
     }};
@@ -73,6 +75,32 @@ TEST_F(Loading, AnExpertIsReadAheadWhileTheTextEncoderRuns) {
   EXPECT_FALSE(plain.loads["high-noise expert"].contains("bytes_ahead")) << "mapped files are left to the system";
 }
 
+TEST_F(Loading, AStopIsHeardWhileANetworkIsBroughtIn) {
+  struct Stopping : Progress {
+    void at(const Report&) override {}
+    void check() override {
+      if (stops) throw Cancelled();
+    }
+    bool stops = false;
+  };
+  const Request wanted = request(Task::T2V, kNano);
+  const std::string want = rendered(wanted);
+  const auto [least, all] = limits_of(wanted);
+  for (const uint64_t limit : {least, all}) {
+    Stopping progress;
+    std::vector<std::string> loads;
+    const Log log{[&](std::string_view event, const Log::Fields& fields) {
+      if (event != "load") return;
+      loads.push_back(fields.at("network"));
+      progress.stops = loads.back() == "text encoder";
+    }};
+    EXPECT_THROW(render(limited(wanted, limit), {.save_every = {}}, log, progress), Cancelled);
+    EXPECT_EQ(loads, std::vector<std::string>{"text encoder"}) << "the expert is not loaded to its end";
+    Heard told;
+    EXPECT_TRUE(heard(limited(wanted, limit), told) == want);
+  }
+}
+
 TEST_F(Loading, AnExpertThatIsCutWhileItIsStreamedEndsTheRunByName) {
   fs::copy(kNano, folder_ / "m", fs::copy_options::recursive);
   const Request wanted = request(Task::T2V, folder_ / "m");
@@ -106,6 +134,16 @@ TEST_F(Loading, TheCacheGivesTheSameBytes) {
     EXPECT_NE(first.notes[0].find("high_noise is written as bf16 to --cache-dir: "), std::string::npos) << first.notes[0];
     EXPECT_TRUE(heard(cached, second) == want);
     EXPECT_TRUE(second.notes.empty()) << second.notes[0];
+    // While a copy is written the log says where, and how large it will be: at the beginning and at the end.
+    ASSERT_GE(first.written.size(), 4u);
+    EXPECT_TRUE(second.written.empty());
+    const Log::Fields& begun = first.written[0];
+    EXPECT_EQ(begun.at("network"), "high-noise expert");
+    EXPECT_EQ(begun.at("tensors"), 0);
+    const Log::Fields& ended = first.written[1];
+    EXPECT_EQ(ended.at("tensors"), ended.at("of"));
+    const std::string name = fs::path(ended.at("file").get<std::string>()).filename();
+    EXPECT_EQ(ended.at("file_bytes"), Checkpoint::open(folder / name).bytes());
     EXPECT_LT(second.loads["high-noise expert"].at("bytes").get<uint64_t>() * 10,
               Checkpoint::open(wanted.model + "/high_noise_model").bytes() * 8)
         << "fewer bytes are loaded";

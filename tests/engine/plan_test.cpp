@@ -212,7 +212,7 @@ Workload in_tiles(const Extent& extent) {
     Demand demand = plans::demand(size);
     const TileNeeds tiles = tile_needs(96, size, at::kHalf);
     demand.vae_tiles = tiles.device;
-    demand.parked = tiles.parked;
+    demand.tiles_on_host = tiles.on_host;
     demand.tile_work = tiles.work;
     return demand;
   };
@@ -253,7 +253,7 @@ TEST(Plan, TilesTakeLessTakeLongerAndWaitOnTheHost) {
   EXPECT_GT(in_parts.compute_seconds, 1.05 * as_whole.compute_seconds);
   EXPECT_LT(in_parts.compute_seconds, 1.2 * as_whole.compute_seconds);
   // Four latent frames, to the card and back.
-  EXPECT_EQ(in_parts.streamed_bytes, 8 * tile_needs(96, short720p, at::kHalf).parked);
+  EXPECT_EQ(in_parts.streamed_bytes, 8 * tile_needs(96, short720p, at::kHalf).on_host);
   EXPECT_NEAR(
       in_parts.seconds,
       in_parts.load_seconds + in_parts.compute_seconds + double(in_parts.streamed_bytes) / machine.link_pageable, 1e-9);

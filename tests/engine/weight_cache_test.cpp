@@ -53,9 +53,20 @@ class WeightCache : public testing::Test {
   std::optional<Checkpoint> get(const Place& place, const convert::Step& step = {}, bool merged = false) {
     notes = {};
     IdentityCache identities;
+    fs::path told;
+    uint64_t bytes = 0;
+    const auto watched = [&](const fs::path& file, uint64_t all_bytes, int64_t finished, int64_t all) {
+      told = file;
+      bytes = all_bytes;
+      if (step) step(finished, all);
+    };
     const std::optional<CachedCopy> copy = cached(Network::LowNoise, part, Checkpoint::open(part.path), place, merged,
-                                                  folder / "cache", identities, notes, step);
+                                                  folder / "cache", identities, notes, watched);
     if (!copy) return std::nullopt;
+    if (!told.empty()) {
+      EXPECT_EQ(told, copy->checkpoint.files().at(0)->path());
+      EXPECT_EQ(bytes, copy->checkpoint.bytes());
+    }
     EXPECT_TRUE(is_cached(copy->checkpoint, folder / "cache"));
     EXPECT_EQ(copy->state, state_of(copy->checkpoint.files().at(0)->path()));
     return copy->checkpoint;
@@ -378,7 +389,7 @@ TEST_F(WeightCache, AsksForRoomFirst) {
   write_sparse_shards(folder / "large", {{"blocks.0.ffn.0.weight", linear}}, 1);
   const ModelPart large{folder / "large", "large", "test"};
   IdentityCache identities;
-  const auto never = [](int64_t, int64_t) { throw std::logic_error("writes"); };
+  const auto never = [](const fs::path&, uint64_t, int64_t, int64_t) { throw std::logic_error("writes"); };
   EXPECT_FALSE(cached(Network::LowNoise, large, Checkpoint::open(large.path), kCard, false, folder / "cache",
                       identities, notes, never));
   EXPECT_NE(said().find(" and 1.07 GB to spare, its disk has "), std::string::npos) << said();

@@ -58,6 +58,27 @@ TEST(Copier, WhatWasGivenUpIsNotDone) {
   EXPECT_NO_THROW(copier.cancel(*first));  // is done
 }
 
+TEST(Copier, WhoWaitsIsAskedAndMayStop) {
+  struct Stop : std::exception {};
+  std::atomic<bool> go = false;
+  Copier copier(cpu_copy_engine());
+  const auto ticket = copier.add(
+      [&](CopyEngine&, Copied&) {
+        while (!go) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      },
+      nullptr);
+  int asked = 0;
+  const auto check = [&] {
+    if (++asked == 3) throw Stop();
+  };
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_THROW(copier.wait(*ticket, check), Stop);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
+  go = true;
+  EXPECT_NO_THROW(copier.wait(*ticket, [] {}));
+  EXPECT_EQ(copier.copied().jobs, 1) << "the copy itself goes on";
+}
+
 TEST(Copier, EndsWithWorkInItsQueue) {
   int done = 0;
   {

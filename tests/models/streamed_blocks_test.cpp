@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <fstream>
 #include <thread>
@@ -47,6 +48,19 @@ class SlowEngine : public CopyEngine {
   std::unique_ptr<CopyEngine> engine_;
 };
 
+/// Begins no copy as long as it is held.
+class HeldEngine : public SlowEngine {
+ public:
+  explicit HeldEngine(const std::atomic<bool>& held) : held_(held) {}
+  void begin(const Moment& moment) override {
+    while (held_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    SlowEngine::begin(moment);
+  }
+
+ private:
+  const std::atomic<bool>& held_;
+};
+
 /// A nano expert whose blocks are streamed.
 struct Streamed {
   Streamed(const Checkpoint& file, const Place& place, const BlockPlan& plan, std::shared_ptr<Copier> with = nullptr,
@@ -54,6 +68,7 @@ struct Streamed {
       : copier(with ? with : std::make_shared<Copier>(std::make_unique<SlowEngine>())),
         room(std::make_shared<HostRoom>(host)) {
     Weights weights(file, place);
+    files = weights.files();
     weights.plan(StreamedBlocks::kBlocks);
     model.emplace(weights.root(), WanConfig::read(kLow / "config.json"), place.compute);
     weights.finish();
@@ -69,6 +84,7 @@ struct Streamed {
 
   std::shared_ptr<Copier> copier;
   std::shared_ptr<HostRoom> room;
+  std::shared_ptr<WeightFiles> files;
   std::shared_ptr<BlockMemory> memory;
   std::optional<WanModel> model;
 };
@@ -287,6 +303,27 @@ TEST(StreamedBlocks, AForwardThatBreaksOffLeavesThemUsable) {
       }
       EXPECT_TRUE(are_equal(velocities(*streamed.model), want)) << plan.kept << " kept, broken off at block " << last;
     }
+}
+
+TEST(StreamedBlocks, WhoWaitsForABlockMayStopAndGoOnLater) {
+  struct Stop : std::exception {};
+  const Checkpoint file = Checkpoint::open(kLow);
+  const std::vector<Tensor> want = resident(file, copied());
+  for (const BlockPlan& plan : {BlockPlan{0, 2}, {3, 2}, {6, 0}}) {
+    SCOPED_TRACE(std::to_string(plan.kept) + " kept");
+    std::atomic<bool> held = true;
+    Streamed streamed(file, copied(), plan, std::make_shared<Copier>(std::make_unique<HeldEngine>(held)));
+    int asked = 0;
+    streamed.files->ask([&] {
+      if (++asked < 3) return;
+      held = false;
+      throw Stop();
+    });
+    EXPECT_THROW(velocities(*streamed.model), Stop);
+    EXPECT_EQ(asked, 3);
+    streamed.files->ask({});
+    EXPECT_TRUE(are_equal(velocities(*streamed.model), want));
+  }
 }
 
 TEST(StreamedBlocks, ACopyThatFailsIsToldAndMadeAgain) {

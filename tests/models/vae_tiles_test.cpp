@@ -41,7 +41,7 @@ void expect_the_bits_of_whole_frames(const Vae& vae, const Size& size, int64_t t
     EXPECT_TRUE(tiles.next(latent).equal(frames)) << "decoding, chunk " << t;
     EXPECT_TRUE(encoder_tiles.next(frames).equal(encoder.next(frames))) << "encoding, chunk " << t;
   }
-  EXPECT_GT(tiles.parked_bytes(), 0);
+  EXPECT_GT(tiles.host_bytes(), 0);
 }
 
 TEST(VaeTiles, HaveTheBitsOfWholeFrames) {
@@ -80,7 +80,7 @@ TEST(VaeTiles, HoldNoMoreAfterManyFramesThanAfterTwo) {
   std::vector<int64_t> held;
   for (int64_t t = 0; t < 4; ++t) {
     stream.next(at::randn({16, 1, 5, 3}));
-    held.push_back(stream.cache_bytes() + stream.parked_bytes());
+    held.push_back(stream.cache_bytes() + stream.host_bytes());
   }
   EXPECT_EQ(held[1], held[3]);
 }

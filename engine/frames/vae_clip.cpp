@@ -37,7 +37,7 @@ void ClipDecoder::open(const vae::Vae& vae, const at::Tensor& latent) {
   const Placement& placement = networks_.placement();
   stream_.reset();                   // its caches make room,
   release_cached(placement.device);  // which the driver sees only then
-  const int64_t rows = networks_.vae_tile_rows(picture(latent), build.dtype);
+  const int64_t rows = networks_.vae_tile_rows(build.dtype);
   vae::Windows windows = vae::Windows::Shared;
   if (rows == 0 && !networks_.has_small_windows()) windows = windows_for(placement, own, networks_.vae_room());
   if (windows == vae::Windows::Own)
@@ -61,7 +61,8 @@ at::Tensor ClipDecoder::next(const at::Tensor& latent) {
     return again_in_float32();
   } catch (const c10::OutOfMemoryError&) {
     stream_.reset();
-    refuse_wide_decode(networks_.parts(), picture(latent), networks_.placement());
+    const VaeTiles tiles{networks_.vae_tile_rows(at::kHalf), networks_.vae_tile_rows(at::kFloat)};
+    refuse_wide_decode(networks_.parts(), picture(latent), networks_.placement(), tiles);
   }
 }
 
@@ -74,11 +75,11 @@ at::Tensor ClipDecoder::again_in_float32() {
   return frames;
 }
 
-int64_t told_tile_rows(const Networks& networks, const Extent& picture, const Log& log) {
-  const Placement& placement = networks.placement();
-  const int64_t rows = card_tile_rows(networks.parts(), placement, picture, placement.vae);
-  if (rows > 0) log("vae", {{"tile_rows", rows}, {"reason", "a card of this memory has no room for whole frames"}});
-  return rows;
+VaeTiles told_tiles(const Networks& networks, const Log& log) {
+  const VaeTiles& tiles = networks.settled_tiles();
+  if (const int64_t rows = tiles.of(networks.placement().vae); rows > 0)
+    log("vae", {{"tile_rows", rows}, {"reason", "the card that the job was begun on has no room for whole frames"}});
+  return tiles;
 }
 
 at::Tensor encode_clip(const vae::Vae& vae, int64_t frames,
@@ -99,10 +100,10 @@ at::Tensor pixel_latent(const vae::Vae& vae, const at::Tensor& pixels, const Run
   return encode_clip(vae, pixels.size(1), chunk, run, tile_rows);
 }
 
-at::Tensor encode_in_range(Networks& networks, const Extent& picture,
+at::Tensor encode_in_range(Networks& networks,
                            const std::function<at::Tensor(const vae::Vae& vae, int64_t tile_rows)>& encode) {
   const auto encode_by = [&](const vae::Vae& vae) {
-    return encode(vae, networks.vae_tile_rows(picture, vae.encoder.build.dtype));
+    return encode(vae, networks.vae_tile_rows(vae.encoder.build.dtype));
   };
   const vae::Vae& vae = networks.vae();
   const bool half = is_half(vae);

@@ -34,9 +34,9 @@ class ClipDecoder {
   bool half_ = false;
 };
 
-/// Rows of the tiles that a card without room for whole frames decodes in, for the record of the video: they have other
-/// last bits, so that it is logged, too. 0: whole frames, or a CPU, where tiles change nothing. Throws ModelError.
-int64_t told_tile_rows(const Networks& networks, const Extent& picture, const Log& log);
+/// The tiles that were settled, for the record of the video. On a card they have other last bits, so that they are logged,
+/// too.
+VaeTiles told_tiles(const Networks& networks, const Log& log);
 
 /// Encodes a clip of `frames` frames, 4n + 1, chunk by chunk: chunk(start, count) gives [3, count, H, W] in [-1, 1].
 /// Returns the normalised latent [16, n + 1, H/8, W/8] on the VAE's device. Progress is asked before each chunk.
@@ -47,9 +47,9 @@ at::Tensor encode_clip(const vae::Vae& vae, int64_t frames,
 /// The same of pixels [3, F, H, W] in [-1, 1], on any device.
 at::Tensor pixel_latent(const vae::Vae& vae, const at::Tensor& pixels, const Run& run, int64_t tile_rows = 0);
 
-/// encode(vae, rows of its tiles) with the VAE of `networks` for pictures of this size, and once more in float32 where
-/// half precision gave NaN or Inf.
-at::Tensor encode_in_range(Networks& networks, const Extent& picture,
+/// encode(vae, rows of its tiles) with the VAE of `networks`, and once more in float32 where half precision gave NaN or
+/// Inf.
+at::Tensor encode_in_range(Networks& networks,
                            const std::function<at::Tensor(const vae::Vae& vae, int64_t tile_rows)>& encode);
 
 }  // namespace wan

@@ -40,7 +40,7 @@ class Check {
     const DiskNeed disk = disk_need(request, extent);
     check_space(waiting_ + disk.work + disk.running, options_.work);
     check_space(disk.video, request.out);
-    preflight_.look(request, files, record, group, placement, notes, progress_);
+    preflight_.look(request, files, record, group, preflight_.memory(request, group, placement), notes, progress_);
     if (!options_.given_order) waiting_ += disk.work;
   }
 

@@ -56,8 +56,7 @@ at::Tensor image_condition(const vae::Vae& vae, const at::Tensor& image, const a
 Encoded encode_images(Networks& networks, const Request& request, const Inputs& inputs, const Run& run) {
   Encoded encoded;
   const int64_t frames = request.rendered_frames();
-  const Extent extent{frames, inputs.image.size(1), inputs.image.size(2)};
-  encoded.conditioning.image = encode_in_range(networks, extent, [&](const vae::Vae& vae, int64_t tile_rows) {
+  encoded.conditioning.image = encode_in_range(networks, [&](const vae::Vae& vae, int64_t tile_rows) {
     return image_condition(vae, inputs.image, inputs.last_image, frames, run, tile_rows);
   });
   return encoded;

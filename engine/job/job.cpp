@@ -68,6 +68,8 @@ void JobNames::set_names(Job& job) {
   if (!record.rotation.empty()) networks.push_back(record.rotation);
   json named = {job.key, networks, record.noise_device};
   if (!job.attention.empty()) named.push_back(job.attention);
+  if (job.replayed_tiles.value_or(VaeTiles()) != VaeTiles())
+    named.push_back({"tiles", job.replayed_tiles->half, job.replayed_tiles->wide});
   if (!job.loras->files.empty()) named.push_back(to_json(job.loras->files));
   job.name = digest(named);
   if (request.task == Task::S2V) return;

@@ -70,6 +70,7 @@ struct Job {
   std::string label;  // in progress reports: "2/12 NAME.mp4"; empty for one alone
   OutputOptions output;
   AttentionChoices attention = {};  // of a replay: what computed the video
+  std::optional<VaeTiles> replayed_tiles = {};  // the same of its VAE
   Notes notes;                      // what was assumed or left out on its way
   std::string key;                  // names the request and the content of its inputs: whether it is finished
   bool finished = false;
@@ -81,6 +82,7 @@ struct Job {
   Group* group = nullptr;
   std::shared_ptr<const UsedLoras> loras;
   Record record;
+  VaeTiles tiles;  // that the VAE computes in
   std::optional<Schedule> schedule;
   std::string name;                       // of its files: other for other model files, device or version
   std::string positive, negative, input;  // names of the encodings it needs; empty: none

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 nlohmann::json comparable(Record record, uint64_t seed) {
   record.request.seed = seed;
   record.attention.clear();
-  record.vae_tile_rows = 0;
+  record.vae_tiles = {};
   record.notes.clear();
   for (FileIdentity& file : record.files) file.rule.clear();  // found in another way, it is the same file
   return nlohmann::json::parse(to_text(record));

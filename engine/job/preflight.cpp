@@ -93,24 +93,26 @@ void check_space(uint64_t bytes, const fs::path& path) {
                                   shown_path(path.string()) + "; make room, or another --out is on another disk");
 }
 
-Fit Preflight::memory(const Request& request, const Group& group, const Placement& placement) {
+Fit Preflight::memory(const Request& request, const Group& group, const Placement& placement,
+                      const std::optional<VaeTiles>& before) {
   const Extent extent = largest_extent(request);
   const Schedule schedule = make_schedule(request);
   const bool switches = schedule.first_low() > 0 && schedule.first_low() < schedule.size();
-  const nlohmann::json loras = {request.loras, request.lora_lax};
+  nlohmann::json loras = {request.loras, request.lora_lax};
+  if (before) loras.push_back({before->half, before->wide});
   const auto key = std::tuple(&group, request.task, extent.frames, extent.height, extent.width, switches,
                               loras.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   const auto known = memory_.find(key);
   if (known != memory_.end()) return known->second;
   ModelParts parts = group.parts;
   parts.loras = lora_parts(request);
-  return memory_.emplace(key, fit_of(request, parts, placement)).first->second;
+  return memory_.emplace(key, fit_of(request, parts, placement, before)).first->second;
 }
 
 void Preflight::look(const Request& request, const InputFiles& files, const Record& record, const Group& group,
-                     const Placement& placement, Notes& notes, Progress& progress) {
+                     const Fit& fit, Notes& notes, Progress& progress) {
   const Extent extent = largest_extent(request);
-  memory(request, group, placement).check();
+  fit.check();
   note_prompt("prompt", request.prompt, group.parts, notes);
   note_prompt("negative_prompt", request.negative_prompt, group.parts, notes);
   if (make_schedule(request).empty())

@@ -6,6 +6,7 @@
 #include <exception>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <tuple>
@@ -41,15 +42,16 @@ class Preflight {
  public:
   explicit Preflight(Look look) : look_(look) {}
 
-  /// Whether a job of this group fits, and what it computes in. Throws ModelError.
-  Fit memory(const Request& request, const Group& group, const Placement& placement);
+  /// Whether a job of this group fits, and what it computes in. `before`: as fit_of. Throws ModelError.
+  Fit memory(const Request& request, const Group& group, const Placement& placement,
+             const std::optional<VaeTiles>& before = {});
 
-  /// Opens every input, opens the encoder and writes a header with the record into nothing, and asks the planner
-  /// whether the job fits. Notes what is assumed, where the end of a prompt is cut, where a prompt has the notation of
+  /// Opens every input, opens the encoder and writes a header with the record into nothing, and refuses what does not fit.
+  /// Notes what is assumed, where the end of a prompt is cut, where a prompt has the notation of
   /// another program, and where no step is made. `record` knows all inputs. Throws InvalidRequest naming the field,
   /// ModelError, Cancelled.
-  void look(const Request& request, const InputFiles& files, const Record& record, const Group& group,
-            const Placement& placement, Notes& notes, Progress& progress);
+  void look(const Request& request, const InputFiles& files, const Record& record, const Group& group, const Fit& fit,
+            Notes& notes, Progress& progress);
 
  private:
   /// What was found in the inputs of a job.

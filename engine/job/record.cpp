@@ -69,6 +69,27 @@ nlohmann::ordered_json stored_inputs(const InputIdentities& inputs, Metadata lev
   return json;
 }
 
+constexpr const char *kTileRows = "vae_tile_rows", *kWideTileRows = "vae_tile_rows_float32";
+
+/// Of what the VAE began in, and of float32 for clips that leave the range of float16.
+void store_tiles(const Record& record, nlohmann::ordered_json& json) {
+  const bool half = record.vae_dtype == "float16";
+  if (const int64_t rows = half ? record.vae_tiles.half : record.vae_tiles.wide; rows > 0) json[kTileRows] = rows;
+  if (half && record.vae_tiles.wide > 0) json[kWideTileRows] = record.vae_tiles.wide;
+}
+
+VaeTiles read_tiles(const nlohmann::json& json, const std::string& dtype, const std::string& field) {
+  const auto rows = [&](const char* name) {
+    const int64_t found = json.value(name, int64_t(0));
+    if (found != 0 && !are_tile_rows(found))
+      throw InvalidRequest(field, std::string("holds no request of wan-infer: its ") + name +
+                                      " must be a multiple of 16, got " + std::to_string(found));
+    return found;
+  };
+  if (dtype == "float16") return {.half = rows(kTileRows), .wide = rows(kWideTileRows)};
+  return {.half = 0, .wide = rows(kTileRows)};
+}
+
 /// Records of older versions call the digest of a header "sha256".
 FileIdentity read_file(const nlohmann::json& file) {
   if (file.contains("digest"))
@@ -100,7 +121,7 @@ Record make_record(const Request& request, const Placement& placement, std::vect
           .dtype = placement.dtype == at::kBFloat16 ? "bf16" : "float32",
           .noise_device = word(placement.noise),
           .vae_dtype = placement.vae == at::kHalf ? "float16" : "float32",
-          .vae_tile_rows = 0,
+          .vae_tiles = {},
           .rotation = is_int8(placement.precision) ? kRotation : "",
           .attention = {},
           .files = std::move(files),
@@ -127,7 +148,7 @@ std::string to_text(const Record& record, Metadata level) {
                                  {"dtype", record.dtype},
                                  {"noise_device", record.noise_device},
                                  {"vae_dtype", record.vae_dtype}};
-  if (record.vae_tile_rows > 0) json["vae_tile_rows"] = record.vae_tile_rows;
+  store_tiles(record, json);
   if (!record.rotation.empty()) json["rotation"] = record.rotation;
   if (!record.attention.empty()) json["attention"] = record.attention;
   json["files"] = stored_files(record.files, level);
@@ -149,10 +170,11 @@ Record parse_record(const std::string& text, const std::string& field) {
                   .dtype = json.at("dtype"),
                   .noise_device = json.at("noise_device"),
                   .vae_dtype = json.value("vae_dtype", "float32"),
-                  .vae_tile_rows = json.value("vae_tile_rows", int64_t(0)),
+                  .vae_tiles = {},
                   .rotation = json.value("rotation", ""),
                   .attention = json.value("attention", std::map<std::string, std::string>()),
                   .files = {}};
+    record.vae_tiles = read_tiles(json, record.vae_dtype, field);
     for (const nlohmann::json& file : json.at("files")) record.files.push_back(read_file(file));
     const auto inputs = json.find("inputs");
     if (inputs != json.end())

@@ -10,6 +10,7 @@
 #include "engine/request/request.h"
 #include "engine/residency/device.h"
 #include "engine/residency/identity.h"
+#include "engine/residency/vae_tiles.h"
 
 namespace wan {
 
@@ -22,7 +23,7 @@ struct Record {
   Request request;                               // as asked: what followed from the inputs is found again in them
   std::string device, dtype, noise_device;       // what `auto` became: "cpu" or "cuda", "float32" or "bf16"
   std::string vae_dtype = "float32";             // or "float16": what the VAE began in (engine/frames/vae_clip.h)
-  int64_t vae_tile_rows = 0;                     // of a card without room for whole frames (card_tile_rows)
+  VaeTiles vae_tiles = {};                       // that the VAE computes in, in either dtype
   std::string rotation = {};                     // of 8-bit rows: kRotation; empty where none are multiplied
   std::map<std::string, std::string> attention;  // on CUDA: which back end computed which shape
   std::vector<FileIdentity> files;

@@ -37,8 +37,10 @@ class Scheduler {
     for (const JobRequest& job : asked) {
       const std::string name = job.name.empty() ? shown_name(job.request.out) : job.name;
       result_.jobs.push_back({.line = job.line, .request = job.request, .name = name});
-      jobs_.emplace_back(result_.jobs.back(), label(asked, job.request), job.output, of_line(log, job.line)).attention =
-          job.attention;
+      Job& made =
+          jobs_.emplace_back(result_.jobs.back(), label(asked, job.request), job.output, of_line(log, job.line));
+      made.attention = job.attention;
+      made.replayed_tiles = job.tiles;
     }
   }
 

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <list>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct JobRequest {
   std::string name = {};  // of the output, in logs and reports; empty: that of a path alone (shown_name)
   OutputOptions output = {};
   AttentionChoices attention = {};  // of a replay: what computed the video
+  std::optional<VaeTiles> tiles = {};  // the same of its VAE
 };
 
 /// Renders what the work folder does not know as finished. By default all jobs of one model go through each phase

@@ -194,7 +194,8 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
                     options.fresh ? WorkFolder::Broken::BeginAnew : WorkFolder::Broken::Refuse);
   claim(folder, key, request, options.fresh);
   if (!options.copies.empty()) take_copies(folder, options.copies);
-  const JobRequest job{.line = 0, .request = request, .output = options.output, .attention = options.attention};
+  const JobRequest job{
+      .line = 0, .request = request, .output = options.output, .attention = options.attention, .tiles = options.tiles};
   RunResult result = run_jobs({job}, folder,
                               {.overwrite = options.overwrite,
                                .save_every = options.save_every,
@@ -227,9 +228,15 @@ void decode_saved(SavedLatents saved, const std::string& out, const Placement& p
   }
   const Extent extent{4 * saved.latents.size(1) - 3, saved.latents.size(2) * vae::kPixels,
                       saved.latents.size(3) * vae::kPixels};
-  const Fit fit = decode_fit(parts, extent, placement);
+  // Those of a CPU say nothing of a card.
+  const std::optional<VaeTiles> before =
+      saved.record.device == "cuda" ? std::optional(saved.record.vae_tiles) : std::nullopt;
+  const Fit fit = decode_fit(parts, extent, placement, before);
   fit.check();
+  Notes notes(log);
+  note_lost_frames(before, fit.tiles, placement.vae, notes);
   Networks networks(parts, placement, fit.activations, log);
+  networks.take_tiles(fit.tiles);
   warn_of_cudnn(placement, log);
   const auto start = std::chrono::steady_clock::now();
   try {

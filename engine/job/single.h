@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "engine/job/latents.h"
@@ -16,6 +17,7 @@ struct SingleOptions {
   bool overwrite = false;             // replaces a file that another request made
   std::string prefix = {};            // how the names of outputs begin that were not chosen; empty: the task's name
   AttentionChoices attention = {};    // of a replay: what computed the video
+  std::optional<VaeTiles> tiles = {};  // the same of its VAE
   std::filesystem::path copies = {};  // folder of copies of its URLs (copy_path): moved into the work folder
   std::chrono::milliseconds save_every = std::chrono::minutes(1);
   Contexts* contexts = nullptr;         // of the kernels; null: default options and no choice of attention

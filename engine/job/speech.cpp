@@ -134,10 +134,8 @@ class SpeechJob {
   }
 
   at::Tensor encode(const at::Tensor& pixels) {
-    const Extent extent{pixels.size(1), pixels.size(2), pixels.size(3)};
-    return encode_in_range(networks_, extent, [&](const vae::Vae& vae, int64_t tile_rows) {
-      return pixel_latent(vae, pixels, run_, tile_rows);
-    });
+    return encode_in_range(
+        networks_, [&](const vae::Vae& vae, int64_t tile_rows) { return pixel_latent(vae, pixels, run_, tile_rows); });
   }
 
   void decode(const at::Tensor& latents, const std::function<void(const at::Tensor&)>& piece) {
@@ -295,7 +293,7 @@ void speak(Networks& networks, Job& job, const InputFiles& files, const std::fil
   if (inputs.pose) inputs.pose->tell(job.notes);
   Record whole = job.record;
   whole.attention = kept.attention();
-  whole.vae_tile_rows = told_tile_rows(networks, {1, plan.geometry.height, plan.geometry.width}, run.log);
+  whole.vae_tiles = told_tiles(networks, run.log);
   whole.notes = job.notes.list();
   join_speech(job.request.out, plan, files.audio, whole, kept, job.output, run);
 }

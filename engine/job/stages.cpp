@@ -76,7 +76,10 @@ void Stages::prepare(Job& job) {
 void Stages::look_ahead(Job& job) {
   const Extent extent = largest_extent(job.request);
   if (!preflight_) preflight_.emplace(options_.given_order ? Look::Whole : Look::Streams);
-  const Fit fit = preflight_->memory(job.request, *job.group, job.placement);
+  const std::optional<VaeTiles> before = tiles_before(job);
+  const Fit fit = preflight_->memory(job.request, *job.group, job.placement, before);
+  job.tiles = job.record.vae_tiles = fit.tiles;
+  note_lost_frames(before, fit.tiles, job.placement.vae, job.notes);
   note_search(job.group->parts, job.notes);
   note_zero_weights(job.group->files, job.notes);
   job.loras->loras.note(job.notes);
@@ -97,7 +100,7 @@ void Stages::look_ahead(Job& job) {
   try {
     // Of a job that waits for its decoding alone the inputs may have gone.
     if (!rendered)
-      preflight_->look(job.request, files, job.record, *job.group, job.placement, job.notes, progress_);
+      preflight_->look(job.request, files, job.record, *job.group, fit, job.notes, progress_);
     else
       fit.check();
   } catch (const InvalidRequest&) {
@@ -106,6 +109,22 @@ void Stages::look_ahead(Job& job) {
   }
   job.group->activations.widen(fit.activations);
   tell_resumed(job);
+}
+
+/// The tiles that its input was encoded with, or its clips were made with, in an earlier run; else those of the video that
+/// it replays.
+std::optional<VaeTiles> Stages::tiles_before(const Job& job) const {
+  const bool speaks = wants_speech(job);
+  const std::string& name = speaks ? job.name : job.input;
+  const bool is_there = !name.empty() && fs::exists(speaks ? files_.clips(job) : files_.encoding(name));
+  const std::optional<VaeTiles> noted = is_there ? tiles_.noted(name) : std::nullopt;
+  return noted ? noted : job.replayed_tiles;
+}
+
+/// Before the VAE works on the piece `name`: a later run goes on with the same tiles, on another card, too.
+void Stages::settle_tiles(const Job& job, const std::string& name) {
+  networks_.of(job).take_tiles(job.tiles);
+  tiles_.note(name, job.tiles, job.placement.device.is_cpu());
 }
 
 /// What an earlier run left of the job, where it left anything. Of speech, speak() tells.
@@ -183,6 +202,7 @@ void Stages::encode_input(Job& job) {
   }
   const fs::path encoded = files_.encoding(job.input);
   if (!fs::exists(encoded)) {
+    settle_tiles(job, job.input);
     attention_.pin(job.placement, job.input, job.attention);
     const Encoded states = work_of(job.request.task).encode(networks_.of(job), job.request, inputs, run_of(job));
     attention_.note(job.placement, job.input);
@@ -278,6 +298,7 @@ void Stages::decode(Job& job) {
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out))
     throw InvalidRequest("out", "must not be there already, and " + shown_path(job.request.out) +
                                     " has appeared since the job began; --overwrite replaces it");
+  networks_.of(job).take_tiles(job.tiles);
   explaining_nan(job, {Network::Vae}, progress_,
                  [&] { write_video(networks_.of(job), saved, job.request.out, job.output, run_of(job)); });
   finish(job);
@@ -285,6 +306,7 @@ void Stages::decode(Job& job) {
 
 void Stages::speak(Job& job) {
   const InputFiles files = fetch(job);
+  settle_tiles(job, job.name);
   try {
     explaining_nan(job, networks_of(job.request.task), progress_,
                    [&] { wan::speak(networks_.of(job), job, files, files_.clips(job), run_of(job)); });

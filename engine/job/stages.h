@@ -6,6 +6,7 @@
 #include "engine/job/network_pool.h"
 #include "engine/job/preflight.h"
 #include "engine/job/task.h"
+#include "engine/job/tile_notes.h"
 #include "engine/job/work_files.h"
 
 namespace wan {
@@ -18,6 +19,7 @@ class Stages {
         networks_(networks),
         files_(folder),
         attention_(folder),
+        tiles_(folder),
         log_(log),
         progress_(progress),
         options_(options) {}
@@ -56,6 +58,8 @@ class Stages {
  private:
   Run run_of(const Job& job) const { return {log_, progress_, job.label, options_.save_every, *job.placement.context}; }
   void look_ahead(Job& job);
+  std::optional<VaeTiles> tiles_before(const Job& job) const;
+  void settle_tiles(const Job& job, const std::string& name);
   void tell_resumed(const Job& job) const;
   bool has_encoding(const Job& job) const;
   bool made_here(const std::string& out) const;
@@ -73,6 +77,7 @@ class Stages {
   JobNames names_;
   WorkFiles files_;
   AttentionNotes attention_;
+  TileNotes tiles_;
   const Log& log_;
   Progress& progress_;
   const RunOptions& options_;

@@ -43,7 +43,7 @@ void write_video(Networks& networks, const SavedLatents& saved, const std::strin
                  const Run& run) {
   const Extent extent{saved.frames, saved.latents.size(2) * vae::kPixels, saved.latents.size(3) * vae::kPixels};
   Record record = saved.record;
-  record.vae_tile_rows = told_tile_rows(networks, extent, run.log);
+  record.vae_tiles = told_tiles(networks, run.log);
   const VideoFormat format = format_of(record, extent.height, extent.width, saved.audio_from);
   write_frames(out, format, saved.frames, options,
                [&](const auto& take) { decode_frames(networks, saved.latents, saved.frames, run, take); });

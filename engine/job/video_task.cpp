@@ -136,8 +136,7 @@ at::Tensor video_latent(const vae::Vae& vae, const at::Tensor& frames, const Run
 
 Encoded encode_video(Networks& networks, const Request&, const Inputs& inputs, const Run& run) {
   Encoded encoded;
-  const Extent extent{inputs.video.size(0), inputs.video.size(1), inputs.video.size(2)};
-  encoded.clean = encode_in_range(networks, extent, [&](const vae::Vae& vae, int64_t tile_rows) {
+  encoded.clean = encode_in_range(networks, [&](const vae::Vae& vae, int64_t tile_rows) {
     return video_latent(vae, inputs.video, run, tile_rows);
   });
   return encoded;

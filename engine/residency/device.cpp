@@ -70,6 +70,7 @@ Placement resolve_placement(const Request& request, Contexts* contexts, DeviceBu
       request.noise_device == "auto" ? placement.device : parse_device(request.noise_device, "noise_device");
   if (contexts) placement.context = contexts->on(placement.device);
   placement.budget = budget_of(request, placement.device, std::move(hook));
+  if (const uint64_t allowed = read_size(request.device_memory).value_or(0); allowed > 0) placement.allowed = allowed;
   placement.cache_dir = request.cache_dir;
   return placement;
 }

@@ -33,6 +33,8 @@ struct Placement {
   std::shared_ptr<kernels::Context> context = std::make_shared<kernels::Context>();
   /// What may be taken of the device. Null: weights are mapped on the CPU, and a GPU takes what it has.
   std::shared_ptr<DeviceBudget> budget = nullptr;
+  /// What the user allows of the device (--device-memory), whatever is free.
+  uint64_t allowed = UINT64_MAX;
   /// Where copies of float32 transformers are kept (engine/residency/weight_cache.h); empty: nowhere.
   std::filesystem::path cache_dir = {};
 };

@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/base/units.h"
 #include "engine/request/geometry.h"
 #include "engine/residency/placed_blocks.h"
 #include "engine/residency/vae_way.h"
@@ -57,6 +58,10 @@ std::optional<Extent> most_frames(const Workload& workload, const Machine& machi
   return std::nullopt;
 }
 
+bool is_of_vae(const Shortage& shortage) {
+  return shortage.phase == "encode" || shortage.phase == "decode";
+}
+
 /// Throws InvalidRequest where a card takes tiles and the host has no room for the caches of the other tiles.
 void check_tiles_on_host(const Workload& workload, const Machine& machine) {
   const Demand demand = demand_on(workload, machine, workload.extent);
@@ -65,6 +70,32 @@ void check_tiles_on_host(const Workload& workload, const Machine& machine) {
   throw InvalidRequest("memory", "must have " + gigabytes(needed) + " of host memory for the VAE in tiles at " +
                                      text_of(workload.extent) + ", got " + gigabytes(machine.host_available) +
                                      " available; end other programs, or take a smaller size");
+}
+
+/// As much as a flag can say, and no more than `bytes`.
+std::string flag_text(uint64_t bytes) {
+  constexpr uint64_t kUnit = 10'000'000;
+  return decimals(double(bytes / kUnit) / 100) + "GB";
+}
+
+/// What lets the VAE of a card compute in tiles where whole frames have no room in what is free: to call the card smaller.
+/// Empty where that would not do.
+std::string smaller_card(const Workload& workload, const Machine& machine, const Shortage& missing) {
+  if (!machine.is_card || machine.stands_in || workload.in_tiles || !is_of_vae(missing)) return "";
+  const std::string allowed = flag_text(machine.budget);
+  Machine smaller = machine;
+  limit_budget(smaller, *read_size(allowed));
+  if (shortage(workload, smaller, workload.extent)) return "";
+  return ", and --device-memory " + allowed + " lets the VAE compute in tiles, which have other last bits";
+}
+
+/// What takes less where no size or length fits.
+std::string less_of(const Shortage& missing, const Machine& machine) {
+  if (missing.phase == "denoise") return "--weights fp8 takes less";
+  const std::string elsewhere = machine.is_card && !machine.stands_in ? "--device cpu takes nothing of the card"
+                                                                      : "another machine, or less beside it";
+  return missing.phase == "text" ? "a text encoder of fewer bits (--text-encoder FILE) takes less, " + elsewhere
+                                 : elsewhere;
 }
 
 std::string device_text(const Machine& machine) {
@@ -115,8 +146,9 @@ void check_room(const Workload& workload, const Machine& machine) {
                        "must hold " + gigabytes(missing->bytes) + " for " + missing->phase + " at " +
                            text_of(workload.extent) + (streams ? ", two blocks at a time" : "") + ", got " +
                            device_text(machine) + "; " +
-                           (fits.empty() ? "no other size or length fits either: --weights fp8 takes less"
-                                         : "the largest that fits is " + fits));
+                           (fits.empty() ? "no other size or length fits either: " + less_of(*missing, machine)
+                                         : "the largest that fits is " + fits) +
+                           smaller_card(workload, machine, *missing));
 }
 
 }  // namespace wan

@@ -34,7 +34,7 @@ std::vector<Network> networks_for(const Lora& lora, Task task) {
   const std::optional<NoiseLevel> level = noise_level(part);
   if (!level)
     throw InvalidRequest(kField, "must be for an expert, and the name of " + shown_path(lora.path) + " " +
-                                     without_level(part) + "; FILE@high, FILE@low or FILE@both says it");
+                                     without_level(part) + "; write FILE@high, FILE@low or FILE@both");
   return {*level == NoiseLevel::High ? Network::HighNoise : Network::LowNoise};
 }
 
@@ -117,8 +117,8 @@ void note_alpha(const lora::File& file, const std::string& name, const char* fie
     return difference.kind == lora::Kind::LowRank && !difference.alpha;
   };
   if (std::any_of(file.differences().begin(), file.differences().end(), lacks))
-    notes.add({field, shown_text(name) + " says no alpha: its factors are taken as they are",
-               "a scale of alpha / rank weakens it, where its maker names one"});
+    notes.add({field, shown_text(name) + " has no alpha: its factors are taken as they are",
+               "a scale of alpha / rank weakens it, where its page names an alpha"});
 }
 
 Loras::Loras(const Request& request, const ModelParts& parts) {
@@ -170,6 +170,16 @@ uint64_t Loras::bytes(at::ScalarType compute) const {
     for (const Use& use : uses) bytes += lora::attached_bytes(*use.file, compute);
     most = std::max(most, bytes);
   }
+  return most;
+}
+
+lora::BranchWork Loras::work(at::ScalarType compute) const {
+  lora::BranchWork most;  // one branch at a time
+  for (const auto& [network, uses] : uses_)
+    for (const Use& use : uses) {
+      const lora::BranchWork work = lora::branch_work(*use.file, compute);
+      most = {std::max(most.bytes, work.bytes), std::max(most.values, work.values)};
+    }
   return most;
 }
 

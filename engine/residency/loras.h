@@ -42,6 +42,8 @@ class Loras {
 
   /// Of the branches and other values beside a transformer that computes in `compute`: the most that one has.
   uint64_t bytes(at::ScalarType compute) const;
+  /// What they take while they compute: the most that one transformer's do.
+  lora::BranchWork work(at::ScalarType compute) const;
   /// FLOPs that they add to the blocks of a forward, for each token: the most that one transformer has.
   double flops() const;
 
@@ -49,8 +51,8 @@ class Loras {
   void check_finite() const;
   /// A line for each file on each transformer: tensors that it changes, keys that are left out and why, the scale.
   void tell(const Log& log) const;
-  /// What may not be meant: files of one expert alone without one of the other, a file on the other expert than its
-  /// name says, alphas that are absent.
+  /// What may not be meant: files of one expert alone without one of the other, a file that is by its name for the
+  /// other expert, alphas that are absent.
   void note(Notes& notes) const;
 
  private:

@@ -55,6 +55,7 @@ HostShare host_share(const Machine& machine) {
 }
 
 void limit_budget(Machine& machine, uint64_t allowed) {
+  machine.allowed = allowed;
   if (allowed >= machine.budget) return;
   machine.budget = allowed;
   machine.budget_field = "device_memory";
@@ -71,6 +72,7 @@ Machine described(const MachineWords& words, const Machine& probed) {
     machine.device_free = machine.device_total;
     machine.has_display = machine.stands_in = false;
     machine.budget_field = "memory";
+    machine.allowed = UINT64_MAX;
     machine.budget = budget_of(machine.device_total, false);
     machine.assumed.clear();
     if (!named) {

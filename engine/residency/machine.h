@@ -21,6 +21,7 @@ struct Machine {
   bool has_display = false;             // other programs draw on it
   uint64_t budget = 0;                  // what a job may take of the device: budget_of(free), or what the user allows
   std::string budget_field = "memory";  // of the request, for refusals: "device_memory" where the user allows less
+  uint64_t allowed = UINT64_MAX;        // of the device by the user (--device-memory), whatever is free
   bool stands_in = false;               // the CPU in a card's place (is_card): the device's memory is the host's
 
   uint64_t host_available = 0;  // MemAvailable, under the limits of control groups
@@ -55,7 +56,7 @@ struct HostShare {
 /// Of Machine::host_available and host_pinnable.
 HostShare host_share(const Machine& machine);
 
-/// Lets a job take at most so many bytes of the device: no more than Machine::budget.
+/// Lets a job take at most so many bytes of the device (Machine::allowed): no more than Machine::budget.
 void limit_budget(Machine& machine, uint64_t allowed);
 
 /// `probed` with what the words say in its place. A described card is free, without a display, and has the link that it

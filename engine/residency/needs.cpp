@@ -9,6 +9,7 @@
 #include "engine/residency/open_network.h"
 #include "engine/residency/placed_bytes.h"
 #include "engine/residency/planned_network.h"
+#include "engine/residency/tile_needs.h"
 #include "kernels/dequantise/fp8_product.h"
 
 namespace wan {
@@ -20,8 +21,11 @@ std::string picture(const Extent& extent) {
 }
 
 /// Of decoding alone: activations and, on a device, weights.
-uint64_t decode_bytes(const ModelParts& parts, const Extent& extent, const Placement& placement) {
-  return vae_bytes(vae_width(parts), extent, placement.vae) + placed_bytes(Network::Vae, parts, placement);
+uint64_t decode_bytes(const ModelParts& parts, const Extent& extent, const Placement& placement,
+                      const VaeTiles& tiles) {
+  const int64_t rows = tiles.of(placement.vae), width = vae_width(parts);
+  return placed_bytes(Network::Vae, parts, placement) +
+         (rows > 0 ? tile_needs(width, extent, placement.vae, rows).device : vae_bytes(width, extent, placement.vae));
 }
 
 bool is_transformer(Network network) {
@@ -123,15 +127,16 @@ void check_precision(const ModelParts& parts, const Placement& placement) {
                        "--weights fp8 makes such codes");
 }
 
-void refuse_wide_decode(const ModelParts& parts, const Extent& extent, const Placement& placement) {
+void refuse_wide_decode(const ModelParts& parts, const Extent& extent, const Placement& placement,
+                        const VaeTiles& tiles) {
   Placement wide = placement;
   wide.vae = at::kFloat;
-  throw std::runtime_error("[decode] the clip exceeds the range of half precision, and float32 must hold " +
-                           gigabytes(decode_bytes(parts, extent, wide)) + " at " + picture(extent) +
-                           " where half takes " + gigabytes(decode_bytes(parts, extent, placement)) + ", got " +
-                           placement.device.str() +
-                           " out of memory; `wan-infer decode LATENTS --device cpu` finishes " +
-                           "kept latents, and a smaller size needs less");
+  throw std::runtime_error(
+      "[decode] the clip exceeds the range of half precision, and float32 must hold " +
+      gigabytes(decode_bytes(parts, extent, wide, tiles)) + (tiles.wide > 0 ? " in tiles" : "") + " at " +
+      picture(extent) + " where half takes " + gigabytes(decode_bytes(parts, extent, placement, tiles)) + ", got " +
+      placement.device.str() + " out of memory; `wan-infer decode LATENTS --device cpu` finishes " +
+      "kept latents, and a smaller size needs less");
 }
 
 }  // namespace wan

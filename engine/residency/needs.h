@@ -7,6 +7,7 @@
 #include "engine/residency/device.h"
 #include "engine/residency/extent.h"
 #include "engine/residency/parts.h"
+#include "engine/residency/vae_tiles.h"
 #include "models/vae/vae.h"
 #include "models/wan/config.h"
 
@@ -38,7 +39,8 @@ void note_weights(const ModelParts& parts, const Placement& placement, Notes& no
 void check_precision(const ModelParts& parts, const Placement& placement);
 
 /// Throws std::runtime_error where a clip beyond half's range has no room in float32, which no check can foresee: with
-/// both needs and the way out. Throws ModelError.
-[[noreturn]] void refuse_wide_decode(const ModelParts& parts, const Extent& extent, const Placement& placement);
+/// both needs, in the tiles that it computes in, and the way out. Throws ModelError.
+[[noreturn]] void refuse_wide_decode(const ModelParts& parts, const Extent& extent, const Placement& placement,
+                                     const VaeTiles& tiles);
 
 }  // namespace wan

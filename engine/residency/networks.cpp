@@ -181,7 +181,7 @@ void Networks::adapt(Slot<Model>& slot, Network network, const std::vector<lora:
   const auto start = std::chrono::steady_clock::now();
   slot.adapters.clear();
   if (adapters.empty()) return lora::detach(slot.weights);
-  lora::attach(slot.weights, adapters, open_network(network, parts_), check_);
+  lora::attach(slot.weights, adapters, open_network(network, parts_), check_, &dora_[network]);
   slot.adapters = adapters;
   log_("lora", {{"network", name(network)},
                 {"files", adapters.size()},

@@ -16,6 +16,7 @@
 #include "engine/residency/lying.h"
 #include "engine/residency/parts.h"
 #include "engine/residency/placed_bytes.h"
+#include "engine/residency/vae_tiles.h"
 #include "models/files/read_ahead.h"
 #include "models/weights/lora/attach.h"
 
@@ -76,10 +77,12 @@ class Networks {
   bool make_room(bool first);
   /// Whether the VAE is to have its smallest windows: a step of the ladder.
   bool has_small_windows() const { return small_windows_; }
-  /// Rows of the tiles in which the VAE computes frames of this size in this dtype; 0: whole frames. On a CPU under a
-  /// budget tiles are taken where whole frames have no room, and as a step of the ladder: they have the same bytes. On a
-  /// card, where they have not, its model decides (card_takes_tiles).
-  int64_t vae_tile_rows(const Extent& picture, at::ScalarType dtype);
+  /// What the job that comes next was settled to compute in (fit_of, VaeTiles).
+  void take_tiles(const VaeTiles& tiles) { settled_tiles_ = tiles; }
+  const VaeTiles& settled_tiles() const { return settled_tiles_; }
+  /// Rows of the tiles in which the VAE computes in this dtype; 0: whole frames. Those that were settled; on a CPU under a
+  /// budget tiles are also taken where whole frames have no room, and as a step of the ladder: they have the same bytes.
+  int64_t vae_tile_rows(at::ScalarType dtype);
   /// What the VAE, which was asked for last, may take for its activations; and that it takes so much.
   uint64_t vae_room() const;
   void count_vae(uint64_t activations);
@@ -159,11 +162,13 @@ class Networks {
   std::map<Network, int64_t> kept_;       // blocks that a network keeps, as it was last placed
   std::map<Network, int64_t> most_kept_;  // that it may keep: the ladder
   bool shares_memory_ = false, small_windows_ = false, tiles_ = false;
+  VaeTiles settled_tiles_;
   std::map<Network, std::unique_ptr<ReadAhead>> ahead_;
   std::optional<Network> next_;
   std::function<void()> check_;
   IdentityCache identities_;
   Notes cache_notes_;
+  std::map<Network, lora::DoraCache> dora_;  // of a transformer, also while it is away
 
   Slot<Umt5Encoder> text_encoder_;
   Slot<WanModel> high_, low_;

@@ -6,7 +6,7 @@
 #include "engine/base/text.h"
 #include "engine/residency/machine.h"
 #include "engine/residency/networks.h"
-#include "engine/residency/tile_needs.h"
+#include "models/vae/tiles.h"
 
 namespace wan {
 
@@ -85,9 +85,9 @@ uint64_t Networks::working_of(Network network) {
   return network == Network::Vae && chooses_tiles() ? activations_.vae_tiles : activations_.of(network);
 }
 
-int64_t Networks::vae_tile_rows(const Extent& picture, at::ScalarType dtype) {
-  if (placement_.device.is_cpu()) return chooses_tiles() ? vae::kTileRows : 0;
-  return card_tile_rows(parts_, placement_, picture, dtype);
+int64_t Networks::vae_tile_rows(at::ScalarType dtype) {
+  if (const int64_t rows = settled_tiles_.of(dtype); rows > 0) return rows;
+  return placement_.device.is_cpu() && chooses_tiles() ? vae::kTileRows : 0;
 }
 
 uint64_t Networks::vae_room() const {

@@ -86,6 +86,7 @@ Machine probed_machine(const Placement& placement, bool measure) {
   const uint64_t limit = placement.budget->limit();
   machine.budget = limit;
   machine.budget_field = placement.budget->field();
+  machine.allowed = placement.allowed;
   if (machine.is_card) return machine;
   machine.is_card = machine.stands_in = true;
   machine.device = "cpu as a card";

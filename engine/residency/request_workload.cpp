@@ -31,7 +31,8 @@ struct Shapes {
   uint64_t widened;      // bytes of the tile in which codes are widened
   double block_weights;  // of a block
   bool coded, encodes, copied;
-  uint64_t lora_bytes = 0;  // of the branches beside one transformer
+  uint64_t lora_bytes = 0;  // of the branches beside one transformer, and of their work
+  int64_t lora_values = 0;  // of their work, for each token
   double lora_flops = 0;    // of them in a block, for each token
 };
 
@@ -92,8 +93,9 @@ Demand demand_of(const Shapes& shapes, const Extent& extent, const Work& text_wo
   Demand demand = decode_demand(shapes.vae_width, extent, shapes.placement);
   const double tokens = double(extent.tokens());
   demand.text = text;
-  demand.denoise =
-      denoise_bytes(shapes.config, extent, shapes.placement, shapes.copied) + shapes.widened + shapes.lora_bytes;
+  demand.denoise = denoise_bytes(shapes.config, extent, shapes.placement, shapes.copied) + shapes.widened +
+                   shapes.lora_bytes +
+                   uint64_t(extent.tokens()) * uint64_t(shapes.lora_values) * c10::elementSize(shapes.placement.dtype);
   if (shapes.encodes) {
     demand.encode = demand.vae_shared;
     const TileNeeds tiles = encode_tile_needs(shapes.vae_width, extent, shapes.placement.vae);
@@ -166,7 +168,9 @@ Workload workload_of(const Request& request, const ModelParts& parts, const Plac
   shapes.block_weights = transformer.block_flops / 2 / double(std::max<size_t>(transformer.blocks.size(), 1));
   if (!parts.loras.empty()) {
     const Loras loras(request, parts);
-    shapes.lora_bytes = loras.bytes(placement.dtype);
+    const lora::BranchWork work = loras.work(placement.dtype);
+    shapes.lora_bytes = loras.bytes(placement.dtype) + work.bytes;
+    shapes.lora_values = work.values;
     shapes.lora_flops = loras.flops() / double(std::max<size_t>(transformer.blocks.size(), 1));
   }
   Work text_work;

@@ -1,11 +1,9 @@
 #include "engine/residency/tile_needs.h"
 
-#include <c10/core/CachingDeviceAllocator.h>
-
 #include <algorithm>
 
 #include "engine/residency/needs.h"
-#include "engine/residency/placed_bytes.h"
+#include "engine/residency/network_sizes.h"
 #include "engine/residency/vae_way.h"
 
 namespace wan {
@@ -75,16 +73,17 @@ TileNeeds encode_tile_needs(int64_t base_width, const Extent& extent, at::Scalar
   return needs;
 }
 
-int64_t card_tile_rows(const ModelParts& parts, const Placement& placement, const Extent& picture,
-                       at::ScalarType dtype) {
-  const at::Device device = placement.device;
-  if (!device.is_cuda()) return 0;
-  Placement computing = placement;
-  computing.vae = dtype;
-  const uint64_t total = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).second;
-  const uint64_t whole =
-      placed_bytes(Network::Vae, parts, computing) + vae_bytes(vae_width(parts), picture, dtype, vae::Windows::Shared);
-  return card_takes_tiles(whole, total) ? vae::kTileRows : 0;
+VaeTiles card_tiles(const ModelParts& parts, const Placement& placement, const Machine& machine, const Extent& extent) {
+  if (!machine.is_card || machine.stands_in) return {};
+  const int64_t width = vae_width(parts);
+  const auto rows = [&](at::ScalarType dtype) {
+    Placement computing = placement;
+    computing.vae = dtype;
+    const uint64_t weights = network_sizes(Network::Vae, parts, computing, /*copied=*/false).device();
+    const uint64_t whole = weights + vae_bytes(width, extent, dtype);
+    return card_takes_tiles(whole, machine.device_total, machine.allowed) ? vae::kTileRows : 0;
+  };
+  return {.half = placement.vae == at::kHalf ? rows(at::kHalf) : 0, .wide = rows(at::kFloat)};
 }
 
 }  // namespace wan

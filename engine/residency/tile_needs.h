@@ -7,7 +7,9 @@
 
 #include "engine/residency/device.h"
 #include "engine/residency/extent.h"
+#include "engine/residency/machine.h"
 #include "engine/residency/parts.h"
+#include "engine/residency/vae_tiles.h"
 #include "models/vae/tiles.h"
 
 namespace wan {
@@ -25,9 +27,8 @@ TileNeeds tile_needs(int64_t base_width, const Extent& extent, at::ScalarType dt
 TileNeeds encode_tile_needs(int64_t base_width, const Extent& extent, at::ScalarType dtype,
                             int64_t tile_rows = vae::kTileRows);
 
-/// Rows of the tiles in which the VAE of the placement's card computes frames of this size in this dtype; 0: on whole
-/// frames, and on the CPU. Throws ModelError.
-int64_t card_tile_rows(const ModelParts& parts, const Placement& placement, const Extent& picture,
-                       at::ScalarType dtype);
+/// Rows of the tiles in which a card computes a job of this size by itself (card_takes_tiles), in each dtype that the
+/// placement's VAE may compute in; on a CPU, and on one that stands for a card, none. Throws ModelError.
+VaeTiles card_tiles(const ModelParts& parts, const Placement& placement, const Machine& machine, const Extent& extent);
 
 }  // namespace wan

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "engine/request/request.h"
@@ -46,6 +47,7 @@ struct Workload {
   int64_t high_steps = 0, low_steps = 0;        // speech has low_steps alone, of one clip
   int64_t high_forwards = 0, low_forwards = 0;  // steps times guidance branches
   int64_t clips = 1;                            // of speech
+  std::optional<bool> in_tiles = {};  // whether a card's VAE computes in tiles, where that is settled (VaeTiles)
   bool text_on_host = false;  // whether the text encoder may compute on the CPU: its states would have other bits
   std::map<Network, NetworkSizes> networks;
   std::function<Demand(const Extent&)> demand;  // throws nothing

@@ -26,14 +26,18 @@ void add_product(at::Tensor rows, const at::Tensor& x, const at::Tensor& weight,
 }  // namespace
 
 uint64_t Branch::bytes() const {
-  uint64_t sum = (down.defined() ? down.nbytes() : 0) + (rows.defined() ? rows.nbytes() : 0);
-  for (const Part& part : parts) sum += part.up.defined() ? part.up.nbytes() : part.whole.nbytes();
+  const auto of = [](const at::Tensor& tensor) { return tensor.defined() ? uint64_t(tensor.nbytes()) : 0; };
+  uint64_t sum = of(down) + of(rows);
+  for (const at::Tensor& some : columns) sum += of(some);
+  for (const Part& part : parts) sum += of(part.up) + of(part.whole) + (part.kronecker ? part.kronecker->bytes() : 0);
   return sum;
 }
 
 double Branch::products() const {
   double sum = down.defined() ? double(down.numel()) : 0;
-  for (const Part& part : parts) sum += double(part.up.defined() ? part.up.numel() : part.whole.numel());
+  for (const Part& part : parts)
+    sum +=
+        part.kronecker ? part.kronecker->order().products : double((part.up.defined() ? part.up : part.whole).numel());
   return sum;
 }
 
@@ -42,9 +46,13 @@ at::Tensor added(at::Tensor y, const at::Tensor& x, const Branch& branch, const 
   const at::Tensor ranks =
       branch.down.defined() ? kernels::linear(from, branch.down, {}, kernels::Activation::None, context) : at::Tensor();
   for (const Branch::Part& part : branch.parts) {
-    const at::Tensor& factor = part.up.defined() ? part.up : part.whole;
-    const at::Tensor rows = all.narrow(1, part.first_row, factor.size(0));
-    add_product(rows, part.up.defined() ? ranks.narrow(1, part.first_rank, factor.size(1)) : from, factor, context);
+    const at::Tensor rows = all.narrow(1, part.first_row, part.rows());
+    if (part.kronecker)
+      add_product(rows, from, *part.kronecker, context);
+    else if (part.up.defined())
+      add_product(rows, ranks.narrow(1, part.first_rank, part.up.size(1)), part.up, context);
+    else
+      add_product(rows, from, part.whole, context);
   }
   return y;
 }

@@ -5,6 +5,7 @@
 #include "kernels/dequantise/fp8_product.h"
 #include "kernels/linear/int8.h"
 #include "models/weights/branch.h"
+#include "models/weights/storage_rows.h"
 
 namespace wan {
 namespace {
@@ -93,21 +94,59 @@ struct AddedProduct {
   void operator()(const MadeAtUse& weight) const { std::visit(*this, copy_of({weight.mapped}, weight.form, context)); }
 };
 
+/// Of rows with a weight, apart from its branch.
+Tensor plain_product(const Tensor& rows, const Weight& weight, const Storage& storage, const Tensor& bias) {
+  const Operand operand(rows);
+  return std::visit(
+      Product{operand, bias, Activation::None, rows.scalar_type(), multiplies_fp8(weight), weight.context()}, storage);
+}
+
+/// x (W with its columns multiplied)^T + bias: the rows are multiplied in their place, for each part of the weight by
+/// what is its own.
+Tensor product_by_columns(const Tensor& x, const Weight& weight, const std::vector<Tensor>& columns,
+                          const Tensor& bias) {
+  const auto scaled = [&](const Tensor& factors) {
+    if (!factors.defined()) return x;
+    Tensor rows = at::empty_like(x);
+    return at::mul_out(rows, x, factors);
+  };
+  if (columns.size() == 1) return plain_product(scaled(columns[0]), weight, weight.storage(), bias);
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.back() = weight.size(0);
+  const Tensor y = at::empty(sizes, x.options());
+  int64_t first = 0;
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const int64_t count = weight.parts()[i].shape[0];
+    const Tensor some = bias.defined() ? bias.narrow(0, first, count) : bias;
+    y.narrow(-1, first, count)
+        .copy_(plain_product(scaled(columns[i]), weight, rows_of(weight.storage(), first, count), some));
+    first += count;
+  }
+  return y;
+}
+
+/// Of the weight as its branch multiplies its rows and columns.
+Tensor scaled_product(const Tensor& x, const Weight& weight, const Weight& bias) {
+  const lora::Branch& branch = *weight.branch();
+  const Tensor added = bias.tensor();
+  if (!branch.rows.defined())
+    return branch.columns.empty() ? plain_product(x, weight, weight.storage(), added)
+                                  : product_by_columns(x, weight, branch.columns, added);
+  Tensor y = plain_product(x, weight, weight.storage(), {}).mul_(branch.rows);
+  if (added.defined()) y.add_(added.to(x.scalar_type()));
+  if (branch.columns.empty()) return y;
+  // W (rows + columns - 1): a second product, of what the columns change.
+  std::vector<Tensor> changes;
+  for (const Tensor& factors : branch.columns)
+    changes.push_back((factors.defined() ? factors : at::ones({x.size(-1)}, x.options())) - 1);
+  return y.add_(product_by_columns(x, weight, changes, {}));
+}
+
 /// Of a weight with a branch, without an activation.
 Tensor product_beside(const Operand& x, const Weight& weight, const Weight& bias, at::ScalarType compute) {
-  const lora::Branch& branch = *weight.branch();
   TORCH_CHECK(!x.is_coded(), "[linear] a branch needs rows, got codes");
   const Tensor rows = x.rows.to(compute);
-  const Operand operand(rows);
-  const Tensor scaled_apart = branch.rows.defined() ? Tensor() : bias.tensor();
-  Tensor y =
-      std::visit(Product{operand, scaled_apart, Activation::None, compute, multiplies_fp8(weight), weight.context()},
-                 weight.storage());
-  if (branch.rows.defined()) {
-    y.mul_(branch.rows);
-    if (bias.defined()) y.add_(bias.tensor().to(compute));
-  }
-  return lora::added(y, rows, branch, weight.context());
+  return lora::added(scaled_product(rows, weight, bias), rows, *weight.branch(), weight.context());
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ TEST_F(DeviceMemory, AVaeWithoutRoomForWholeFramesTakesTiles) {
     ClipDecoder decoder(networks);
     std::vector<at::Tensor> frames;
     for (int64_t t = 0; t < latents.size(1); ++t) frames.push_back(decoder.next(latents.narrow(1, t, 1)));
-    rows = networks.vae_tile_rows(extent, at::kFloat);
+    rows = networks.vae_tile_rows(at::kFloat);
     return at::cat(frames, 1);
   };
   int64_t rows = -1;

@@ -52,12 +52,13 @@ TEST(PartsErrors, WhatIsAbsentIsListedWithWhatIsThere) {
   write_comfy(folder / "models");
   fs::remove(folder / "models/diffusion_models/wan" / kHigh);
   fs::remove(folder / "models/vae/wan_2.1_vae.safetensors");
-  expect_refused(request(Task::T2V, folder / "models"),
-                 {"[models] lacks the high-noise expert (high_noise_model or a file of any name) and the VAE "
-                  "(Wan2.1_VAE.pth or a file of any name)",
-                  "wan2.1_t2v_14B_fp16.safetensors (text-to-video transformer whose name says neither high nor low "
-                  "noise)",
-                  "looked in diffusion_models", "--high-noise FILE and --vae FILE name them"});
+  expect_refused(
+      request(Task::T2V, folder / "models"),
+      {"[models] lacks the high-noise expert (high_noise_model or a file of any name) and the VAE "
+       "(Wan2.1_VAE.pth or a file of any name)",
+       "wan2.1_t2v_14B_fp16.safetensors (text-to-video transformer whose name has the words of neither high nor low "
+       "noise)",
+       "looked in diffusion_models", "--high-noise FILE and --vae FILE name them"});
 }
 
 TEST(PartsErrors, ANameWithTheWordsOfBothExpertsIsToldAsThat) {

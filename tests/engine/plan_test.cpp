@@ -235,13 +235,87 @@ TEST(Plan, ACardTakesTilesByItsModelAndNotByWhatIsFree) {
   EXPECT_EQ(shortage(work, large, short720p)->phase, "decode");
   large.budget = 9 * kGb;
   EXPECT_EQ(plan(work, large).vae, VaeWay::Shared);
-  EXPECT_FALSE(card_takes_tiles(7 * kGb, small.device_total));
+  EXPECT_FALSE(card_takes_tiles(6 * kGb, small.device_total));
+  EXPECT_TRUE(card_takes_tiles(62 * kGb / 10, small.device_total));
+}
+
+TEST(Plan, WhatTheUserAllowsOfACardDecidesAboutTilesAsASmallerCardWould) {
+  const Extent short720p{13, 720, 1280};
+  const Workload work = in_tiles(short720p);
+  Machine machine = card(20 * kGb);
+  machine.device_total = 24 * (uint64_t(1) << 30);
+  EXPECT_EQ(plan(work, machine).phase("decode")->in_tiles, false);
+  Machine limited = machine;
+  limit_budget(limited, 6 * kGb);
+  EXPECT_TRUE(plan(work, limited).phase("decode")->in_tiles);
+  // Also where less is free than the user allows: what is free decides nothing.
+  machine.budget = 5 * kGb;
+  Machine taken = machine;
+  limit_budget(taken, 6 * kGb);
+  EXPECT_EQ(taken.budget, 5 * kGb);
+  EXPECT_TRUE(plan(work, taken).phase("decode")->in_tiles);
+  // The refusal of a card on which other programs have memory names it.
+  try {
+    plan(work, machine);
+    ADD_FAILURE() << "whole frames fit into 5 GB";
+  } catch (const InvalidRequest& refused) {
+    const std::string& line = refused.errors.at(0).wrong;
+    EXPECT_TRUE(
+        line.ends_with(", and --device-memory 5.00GB lets the VAE compute in tiles, which have other last bits"))
+        << line;
+  }
+}
+
+/// Of a card on which nothing else runs but a display: where some size has room for its VAE, so has each smaller one.
+TEST(Plan, ASmallerSizeIsNotRefusedWhereALargerOneComputesInTiles) {
+  constexpr uint64_t kGiB = uint64_t(1) << 30;
+  for (const uint64_t gigabytes : {6, 8, 10, 11, 12, 16, 24, 32})
+    for (const bool display : {false, true}) {
+      SCOPED_TRACE(std::to_string(gigabytes) + " GiB" + (display ? " with a display" : ""));
+      const uint64_t total = gigabytes * kGiB - 100'000'000;
+      Machine machine = card(budget_of(total - 400'000'000, display));
+      machine.device_total = total;
+      const Workload work = in_tiles({5, 256, 256});
+      bool has_room = true;
+      for (int64_t side = 256; side <= 2560; side += 16) {
+        const Demand demand = demand_on(work, machine, {5, side, side});
+        ASSERT_EQ(demand.vae_shared > 0, demand.vae_tiles == 0) << "a card has one of both ways";
+        const uint64_t needed = work.networks.at(Network::Vae).device() + std::max(demand.vae_shared, demand.vae_tiles);
+        const bool fits = needed <= machine.budget;
+        EXPECT_TRUE(has_room || !fits) << side << " has room, and a smaller one has not";
+        has_room = has_room && fits;
+      }
+    }
+}
+
+TEST(Plan, ARefusalSaysWhatTakesLessInThePhaseThatHasNoRoom) {
+  const auto line_of = [](const Workload& work, const Machine& machine) {
+    try {
+      plan(work, machine);
+    } catch (const InvalidRequest& refused) {
+      return refused.errors.at(0).wrong;
+    }
+    return std::string();
+  };
+  Workload large_vae = a14b(k480p, plans::kQ4), large_text = large_vae, large_blocks = large_vae;
+  large_vae.networks.at(Network::Vae).outside = 40 * kGb;
+  large_text.networks.at(Network::TextEncoder).outside = 40 * kGb;
+  large_blocks.networks.at(Network::HighNoise).outside = 40 * kGb;
+  EXPECT_TRUE(line_of(large_blocks, card(20 * kGb)).ends_with("either: --weights fp8 takes less"))
+      << line_of(large_blocks, card(20 * kGb));
+  EXPECT_TRUE(line_of(large_vae, card(20 * kGb)).ends_with("either: --device cpu takes nothing of the card"))
+      << line_of(large_vae, card(20 * kGb));
+  EXPECT_TRUE(line_of(large_text, card(20 * kGb))
+                  .ends_with("either: a text encoder of fewer bits (--text-encoder FILE) takes less, --device cpu "
+                             "takes nothing of the card"))
+      << line_of(large_text, card(20 * kGb));
 }
 
 TEST(Plan, TilesTakeLessTakeLongerAndWaitOnTheHost) {
   const Extent short720p{13, 720, 1280};
   const Workload work = in_tiles(short720p);
   Machine machine = card(9 * kGb);
+  machine.device_total = uint64_t(10) << 30;
   const Plan whole = plan(work, machine);
   machine.device_total = uint64_t(8) << 30;
   const Plan tiles = plan(work, machine);

@@ -75,7 +75,7 @@ struct PictureJob {
     Silent silent;
     InputFiles files;
     files.image = {path(), "image_url"};
-    preflight.look(request, files, record, group, placement, notes, silent);
+    preflight.look(request, files, record, group, preflight.memory(request, group, placement), notes, silent);
     return notes.list();
   }
   std::string path() const { return folder / "picture.png"; }

@@ -171,6 +171,20 @@ TEST(Record, CarriesTheFormOfTheWeightsToAReplay) {
   }
 }
 
+TEST(Record, RefusesTilesThatCannotBe) {
+  for (const char* rows : {"7", "-16", "1000000"}) try {
+      parse_record(R"({"wan_infer": "1", "device": "cuda", "dtype": "bf16", "noise_device": "cuda", "files": [],
+                       "vae_tile_rows": )" +
+                       std::string(rows) + R"(, "request": {"task": "t2v", "prompt": "a fox"}})",
+                   "video");
+      ADD_FAILURE() << rows;
+    } catch (const InvalidRequest& refused) {
+      EXPECT_EQ(refused.errors.at(0).line(),
+                "[video] holds no request of wan-infer: its vae_tile_rows must be a multiple of 16, got " +
+                    std::string(rows));
+    }
+}
+
 TEST(Record, SaysWhatTheVaeBeganInAndOlderOnesMeanFloat32) {
   Record record = parse_record(R"({"wan_infer": "1", "device": "cuda", "dtype": "bf16", "noise_device": "cuda",
                                    "files": [], "request": {"task": "t2v", "prompt": "a fox"}})",
@@ -178,9 +192,15 @@ TEST(Record, SaysWhatTheVaeBeganInAndOlderOnesMeanFloat32) {
   EXPECT_EQ(record.vae_dtype, "float32");
   record.vae_dtype = "float16";
   EXPECT_EQ(parse_record(to_text(record), "video").vae_dtype, "float16");
-  EXPECT_EQ(parse_record(to_text(record), "video").vae_tile_rows, 0);
-  record.vae_tile_rows = 128;
-  EXPECT_EQ(parse_record(to_text(record), "video").vae_tile_rows, 128);
+  const auto stored = [&] { return parse_record(to_text(record), "video").vae_tiles; };
+  EXPECT_EQ(stored(), VaeTiles());
+  for (const VaeTiles& tiles : {VaeTiles{128, 128}, VaeTiles{0, 128}, VaeTiles{128, 256}}) {
+    record.vae_tiles = tiles;
+    EXPECT_EQ(stored(), tiles) << "float32 is what clips beyond half's range are repeated in";
+  }
+  record.vae_dtype = "float32";
+  EXPECT_EQ(stored(), (VaeTiles{0, 256}));
+  EXPECT_EQ(to_text(record).find("vae_tile_rows_float32"), std::string::npos);
   Placement placement;
   placement.vae = at::kHalf;
   EXPECT_EQ(make_record({}, placement, {}).vae_dtype, "float16");

@@ -337,6 +337,41 @@ TEST_F(Render, LatentsAreDecodedByThemselves) {
   EXPECT_TRUE(bytes_of(wanted.out) == whole);
 }
 
+TEST_F(Render, TheTilesOfTheEncodingHoldAfterAnInterrupt) {
+  const Request wanted = request({{"seed", 1}});
+  const auto tiles_of = [&] { return parse_record(read_metadata({wanted.out, "out"}), "out").vae_tiles; };
+  run(wanted);
+  EXPECT_EQ(tiles_of(), VaeTiles()) << "on the CPU there are none by themselves";
+  fs::remove(wanted.out);
+  const VaeTiles replayed{0, 16};
+  Steps few(2), rest;
+  EXPECT_THROW(run(wanted, few, {.tiles = replayed}), Cancelled);
+  run(wanted, rest);
+  EXPECT_EQ(tiles_of(), replayed) << "the run after it asks for none, and its input is encoded";
+  EXPECT_NE(std::find(events_.begin(), events_.end(), "vae"), events_.end()) << "they are logged";
+  EXPECT_EQ(files(), std::set<std::string>{"a.mp4"});
+}
+
+TEST_F(Render, LatentsOfACardAreDecodedInItsTiles) {
+  const Request wanted = request({{"seed", 1}});
+  Steps stopped(Stage::Decode);
+  EXPECT_THROW(run(wanted, stopped), Cancelled);
+  WorkFolder work(WorkFolder::beside(wanted.out), WorkFolder::draw_number(WorkFolder::beside(wanted.out)));
+  SavedLatents saved = load_latents(*work.latents());
+  saved.audio_from.clear();
+  saved.record.vae_tiles = {0, 16};
+  const auto decoded = [&](const char* device) {
+    Silent silent;
+    saved.record.device = device;
+    decode_saved(saved, wanted.out, Placement{}, parts_of(wanted.model, Task::V2V), {}, Log{}, silent);
+    const VaeTiles tiles = parse_record(read_metadata({wanted.out, "out"}), "out").vae_tiles;
+    fs::remove(wanted.out);
+    return tiles;
+  };
+  EXPECT_EQ(decoded("cuda"), (VaeTiles{0, 16}));
+  EXPECT_EQ(decoded("cpu"), VaeTiles());
+}
+
 TEST_F(Render, TheUsersOwnFileStays) {
   const std::string video = folder_ / "in.mp4";
   fs::copy_file(media_file("aac_sound.mp4"), video);

@@ -7,6 +7,7 @@
 #include "engine/residency/fit.h"
 #include "engine/residency/needs.h"
 #include "engine/residency/request_workload.h"
+#include "engine/residency/tile_needs.h"
 #include "models/files/error.h"
 #include "models/weights/format/safetensors.h"
 #include "tests/parts.h"
@@ -224,7 +225,7 @@ TEST(Memory, AWideDecodeThatHasNoRoomNamesBothNeeds) {
   const Extent extent{1, 720, 1280};
   EXPECT_EQ(decode_fit(folder, extent, Placement{}).activations.vae, vae_bytes(vae_width(folder), extent, at::kFloat));
   try {
-    refuse_wide_decode(folder, extent, half);
+    refuse_wide_decode(folder, extent, half, {});
   } catch (const std::runtime_error& error) {
     EXPECT_STREQ(
         error.what(),
@@ -232,6 +233,39 @@ TEST(Memory, AWideDecodeThatHasNoRoomNamesBothNeeds) {
         "half takes 0.64 GB, got cuda:0 out of memory; `wan-infer decode LATENTS --device cpu` finishes kept "
         "latents, and a smaller size needs less");
   }
+  const uint64_t in_tiles = tile_needs(vae_width(folder), extent, at::kFloat).device;
+  Placement wide = half;
+  wide.vae = at::kFloat;
+  try {
+    refuse_wide_decode(folder, extent, half, {.half = 0, .wide = vae::kTileRows});
+  } catch (const std::runtime_error& error) {
+    const std::string line = error.what();
+    EXPECT_NE(line.find("float32 must hold " + gigabytes(in_tiles + placed_bytes(Network::Vae, folder, wide)) +
+                        " in tiles at 1280x720 where half takes 0.64 GB, got "),
+              std::string::npos)
+        << line;
+  }
+}
+
+TEST(Memory, AJobComputesInTheTilesThatItWasBegunWith) {
+  const ModelParts folder = parts_of(kNano, Task::T2V);
+  const Extent extent{1, 720, 1280};
+  EXPECT_EQ(decode_fit(folder, extent, Placement{}).tiles, VaeTiles());
+  EXPECT_EQ(decode_fit(folder, extent, Placement{}, VaeTiles{16, 128}).tiles, (VaeTiles{16, 128}));
+  // A card that takes tiles by itself, and one that does not; nothing is asked of a card that is not here.
+  Machine machine;
+  machine.is_card = true;
+  Placement half = kCuda;
+  half.vae = at::kHalf;
+  machine.device_total = uint64_t(24) << 30;
+  EXPECT_EQ(card_tiles(folder, half, machine, extent), VaeTiles());
+  machine.allowed = 1'000'000'000;
+  EXPECT_EQ(card_tiles(folder, half, machine, extent), (VaeTiles{0, vae::kTileRows})) << "1.27 GB in float32";
+  EXPECT_EQ(card_tiles(folder, kCuda, machine, extent), (VaeTiles{0, vae::kTileRows}));
+  machine.allowed = 500'000'000;
+  EXPECT_EQ(card_tiles(folder, half, machine, extent), (VaeTiles{vae::kTileRows, vae::kTileRows}));
+  machine.stands_in = true;
+  EXPECT_EQ(card_tiles(folder, half, machine, extent), VaeTiles()) << "on the CPU they have the bytes of whole frames";
 }
 
 TEST(Memory, GrowsWithTokensAndDecodingOnlyWithThePicture) {

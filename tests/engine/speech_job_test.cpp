@@ -398,6 +398,19 @@ TEST(RenderSpeech, AttentionOfABrokenRunIsInTheFile) {
             (AttentionChoices{{"a case", "a back end"}}));
 }
 
+TEST(RenderSpeech, TheTilesOfItsClipsHoldAfterAnInterrupt) {
+  const Scene scene(16000, 1);
+  const Request request = scene.request({{"seed", 7}, {"num_inference_steps", 3}});
+  Steps first(1), rest;
+  EXPECT_THROW(rendered(request, first), Cancelled);
+  const fs::path work = WorkFolder::beside(request.out);
+  const std::string name = clips_of(request.out).stem().string();
+  WorkFolder(work, WorkFolder::draw_number(work)).note(name, {{"vae_tiles", {{"float16", 0}, {"float32", 16}}}});
+  rendered(request, rest);
+  EXPECT_EQ(rest.made, 2) << "goes on with the clip";
+  EXPECT_EQ(parse_record(read_metadata({request.out, "video"}), "video").vae_tiles, (VaeTiles{0, 16}));
+}
+
 TEST(RenderSpeech, AReplayGoesOnWithItsOwnAttentionOnly) {
   const Scene scene(16000, 1);
   const Request request = scene.request({{"seed", 7}});

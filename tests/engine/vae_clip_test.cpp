@@ -64,8 +64,7 @@ class VaeRangeTest : public testing::Test {
     return at::cat(parts, 1);
   }
   at::Tensor encode(Networks& models) const {
-    return encode_in_range(models, {video_.size(1), video_.size(2), video_.size(3)},
-                           [&](const vae::Vae& vae, int64_t) { return vae::encode(vae.encoder, video_); });
+    return encode_in_range(models, [&](const vae::Vae& vae, int64_t) { return vae::encode(vae.encoder, video_); });
   }
 
   TemporaryFolder folder_;
@@ -129,6 +128,43 @@ TEST_F(VaeRangeTest, WithoutRoomForFloat32TheErrorNamesBothNeedsAndTheWayOut) {
     EXPECT_NE(line.find("`wan-infer decode LATENTS --device cpu`"), std::string::npos) << line;
     EXPECT_EQ(line.find('\n'), std::string::npos);
   }
+}
+
+/// A picture of more than one tile in height.
+TEST_F(VaeRangeTest, FramesInFloat32AreInTheTilesThatWereSettledForIt) {
+  latents_ = at::randn({16, 2, 34, 2});
+  const auto frames_of = [&](const VaeTiles& tiles) {
+    Networks half = models(1e5, 1, at::kHalf);
+    half.take_tiles(tiles);
+    const std::pair rows(half.vae_tile_rows(at::kHalf), half.vae_tile_rows(at::kFloat));
+    EXPECT_EQ(rows, std::pair(tiles.half, tiles.wide));
+    return decode(half, latents_);
+  };
+  // On the CPU tiles have the bytes of whole frames.
+  const at::Tensor want = frames_of({});
+  EXPECT_TRUE(frames_of({.half = 0, .wide = 16}).equal(want));
+  EXPECT_TRUE(frames_of({.half = 16, .wide = 16}).equal(want));
+}
+
+TEST(KeptTiles, AJobKeepsWhatItWasBegunWithAndSaysWhereItCannot) {
+  const auto told = [](const std::optional<VaeTiles>& before, const VaeTiles& ruled, at::ScalarType dtype) {
+    Notes notes;
+    const VaeTiles kept = kept_tiles(before, ruled);
+    note_lost_frames(before, kept, dtype, notes);
+    return std::pair(kept, notes.list().empty() ? std::string() : notes.list().at(0).text);
+  };
+  const std::string none;
+  const std::string lost =
+      "it was to compute on whole frames, for which this card has no room: it takes tiles of 128 rows, and the frames "
+      "differ in their last bits";
+  const VaeTiles whole{0, 0}, wide{0, 128}, both{128, 128}, other{32, 64};
+  EXPECT_EQ(told({}, both, at::kHalf), std::pair(both, none)) << "nothing came before";
+  EXPECT_EQ(told(both, whole, at::kHalf), std::pair(both, none)) << "a larger card keeps the tiles";
+  EXPECT_EQ(told(other, both, at::kHalf), std::pair(other, none)) << "of so many rows";
+  EXPECT_EQ(told(whole, both, at::kHalf), std::pair(both, lost)) << "a smaller card cannot keep whole frames";
+  EXPECT_EQ(told(whole, wide, at::kFloat), std::pair(wide, lost));
+  EXPECT_EQ(told(whole, wide, at::kHalf), std::pair(wide, "where a clip leaves the range of float16, " + lost));
+  EXPECT_EQ(told(wide, whole, at::kHalf), std::pair(wide, none));
 }
 
 TEST_F(VaeRangeTest, TheHalfVaeMakesRoomForTheWideOne) {

@@ -39,6 +39,15 @@ Tensors low_rank(const std::string& name, int64_t rank, double alpha) {
           {module + ".alpha", at::tensor(alpha)}};
 }
 
+/// A LoKr with a whole first factor, and a second one of two matrices.
+Tensors lokr(const std::string& name) {
+  const std::string module = "diffusion_model.blocks.0." + name;
+  return {{module + ".lokr_w1", at::randn({4, 8})},
+          {module + ".lokr_w2_a", at::randn({kOut / 4, 2})},
+          {module + ".lokr_w2_b", at::randn({2, kIn / 8}) / 16},
+          {module + ".alpha", at::tensor(3.0)}};
+}
+
 /// A form of the base, and how far a product in it may be from that of the values it stands for.
 struct Lie {
   const char* name;
@@ -120,7 +129,7 @@ void expect_close_to(const at::Tensor& got, const at::Tensor& want, double toler
 }
 
 TEST_F(LoraOnWeights, ABranchAddsItsProductWhateverTheWeightLiesIn) {
-  const auto on_q = file("q.safetensors", low_rank("q", 4, 2)), on_v = file("v.safetensors", low_rank("v", 8, 16));
+  const auto on_q = file("q.safetensors", low_rank("q", 4, 2)), on_v = file("v.safetensors", lokr("v"));
   for (const Lie& lie : lies()) {
     SCOPED_TRACE(lie.name);
     Layers layers(base(lie), lie.place);
@@ -257,17 +266,133 @@ TEST_F(LoraOnWeights, WhatTheyTakeIsToldBefore) {
   EXPECT_EQ(attached_flops(*lora), 2.0 * 4 * (kIn + kOut));
 
   const std::string module = "diffusion_model.blocks.0.q";
-  Tensors columns = low_rank("q", 4, 4);
-  columns[module + ".dora_scale"] = at::rand({1, kIn}) + 0.5;
+  Tensors columns = low_rank("q", 4, 4), both = lokr("q");
+  columns[module + ".dora_scale"] = both[module + ".dora_scale"] = at::rand({1, kIn}) + 0.5;
   const Tensors products = {{module + ".hada_w1_a", at::randn({kOut, 2})},
                             {module + ".hada_w1_b", at::randn({2, kIn})},
                             {module + ".hada_w2_a", at::randn({kOut, 3})},
                             {module + ".hada_w2_b", at::randn({3, kIn})}};
-  for (const auto& [name, tensors] : {std::pair("columns.safetensors", columns), {"loha.safetensors", products}}) {
+  for (const auto& [name, tensors] : {std::pair("columns.safetensors", columns),
+                                      {"loha.safetensors", products},
+                                      {"lokr.safetensors", lokr("q")},
+                                      {"lokr_columns.safetensors", both}}) {
+    SCOPED_TRACE(name);
     const auto other = file(name, tensors);
     attach(layers.taken, {{other, 1}}, base());
-    EXPECT_EQ(layers.merged.parts[0].weight.branch()->bytes(), attached_bytes(*other, at::kBFloat16)) << name;
+    const Branch& branch = *layers.merged.parts[0].weight.branch();
+    EXPECT_EQ(branch.bytes(), attached_bytes(*other, at::kBFloat16));
+    EXPECT_EQ(2 * branch.products(), attached_flops(*other));
+    EXPECT_LT(branch.bytes(), uint64_t(kOut * kIn * 2)) << "less than a difference as a whole";
   }
+}
+
+// Each form of the base: the product with its columns multiplied is that of rows which are.
+TEST_F(LoraOnWeights, DoraByColumnsMultipliesWhatTheWeightMultiplies) {
+  const auto with_columns = [&](const std::string& name, Tensors tensors) {
+    tensors["diffusion_model.blocks.0." + name + ".dora_scale"] = at::rand({1, kIn}) + 0.5;
+    return file(name + ".safetensors", tensors);
+  };
+  const std::shared_ptr<const File> files[] = {with_columns("q", low_rank("q", 4, 4)), nullptr,
+                                               with_columns("v", lokr("v"))};
+  for (const Lie& lie : lies()) {
+    SCOPED_TRACE(lie.name);
+    const Checkpoint checkpoint = base(lie);
+    Layers layers(checkpoint, lie.place);
+    const at::Tensor x = at::randn({2, 3, kIn}).to(lie.place.compute);
+    const at::Tensor none = layers(x)[1];
+    std::vector<at::Tensor> want;
+    for (int i : {0, 2}) {
+      const Difference& difference = files[i]->differences().at(0);
+      const at::Tensor values = checkpoint.map(difference.tensor).to(at::kDouble);
+      const at::Tensor delta = files[i]->scaled(difference, 0.75), sum = values + delta;
+      const at::Tensor magnitude = Checkpoint::open(files[i]->label()).map(difference.factors.at(Part::DoraScale));
+      const at::Tensor factors = (magnitude / sum.norm(2, {0}) - 1) * 0.75 + 1;
+      EXPECT_GT((factors - 1).abs().max().item<double>(), 0.1);
+      const at::Tensor rows = (x.to(at::kDouble) * factors).to(x.scalar_type());
+      want.push_back(layers(rows)[size_t(i)] + at::linear(rows.to(at::kDouble), delta).to(x.scalar_type()));
+    }
+    attach(layers.taken, {{files[0], 0.75}, {files[2], 0.75}}, checkpoint);
+    const std::vector<at::Tensor> got = layers(x);
+    // In 8-bit products a code of a row may round to the other side: as much as a step of codes, 1/127 of the largest.
+    const double tolerance = lie.place.precision == Precision::Balanced ? 1e-2 : 1e-5;
+    expect_close_to(got[0], want[0], tolerance);
+    expect_close_to(got[2], want[1], tolerance);
+    expect_close_to(got[1], none, 1e-5);  // k has no LoRA
+  }
+}
+
+// Each difference is that from the base, so that W is multiplied with rows + columns - 1.
+TEST_F(LoraOnWeights, DoraByRowsAndByColumnsOnOneLinearAddUp) {
+  Tensors by_rows = low_rank("k", 4, 4), by_columns = low_rank("k", 3, 2);
+  by_rows["diffusion_model.blocks.0.k.dora_scale"] = at::rand({kOut, 1}) + 0.5;
+  by_columns["diffusion_model.blocks.0.k.dora_scale"] = at::rand({1, kIn}) + 0.5;
+  const auto rows = file("rows.safetensors", by_rows), columns = file("columns.safetensors", by_columns);
+  const Checkpoint checkpoint = base();
+  const at::Tensor values = checkpoint.map("blocks.0.k.weight"), bias = checkpoint.map("blocks.0.k.bias");
+  const at::Tensor sum = rows->merged(values, rows->differences().at(0), 0.5) +
+                         columns->merged(values, columns->differences().at(0), 2) - values;
+  for (const Place& place : {Place{}, Place{.mapped = false}}) {
+    Layers layers(checkpoint, place);
+    const at::Tensor x = at::randn({4, kIn});
+    for (const bool turned : {false, true}) {
+      std::vector<Adapter> adapters = {{rows, 0.5}, {columns, 2}};
+      if (turned) std::swap(adapters[0], adapters[1]);
+      attach(layers.taken, adapters, checkpoint);
+      expect_close_to(layers(x)[1], at::linear(x, sum, bias), 1e-5);
+    }
+  }
+}
+
+TEST_F(LoraOnWeights, WhatDoraMultipliesWithIsKept) {
+  Tensors by_rows = low_rank("q", 4, 4), by_columns = low_rank("v", 4, 4);
+  by_rows["diffusion_model.blocks.0.q.dora_scale"] = at::rand({kOut, 1}) + 0.5;
+  by_columns["diffusion_model.blocks.0.v.dora_scale"] = at::rand({1, kIn}) + 0.5;
+  const auto rows = file("rows.safetensors", by_rows), columns = file("columns.safetensors", by_columns);
+  Tensors doubled = network();
+  for (auto& [name, values] : doubled) values = values * 2;
+  write_safetensors(folder / "other.safetensors", doubled);
+  const Checkpoint other = Checkpoint::open(folder / "other.safetensors");
+  Layers layers(base(), Place{});
+  const at::Tensor x = at::randn({4, kIn});
+  const auto seen = [&](double strength, const Checkpoint& from, DoraCache* kept) {
+    attach(layers.taken, {{rows, strength}, {columns, strength}}, from, {}, kept);
+    return at::cat(layers(x), 1);
+  };
+  DoraCache kept;
+  const at::Tensor whole = seen(1, base(), &kept), half = seen(0.5, base(), &kept);
+  EXPECT_EQ(kept.bytes(), 2 * uint64_t(kOut + kIn) * sizeof(double));
+  EXPECT_TRUE(whole.equal(seen(1, base(), nullptr)));
+  EXPECT_FALSE(whole.equal(half));
+  // From other weights nothing is made: what is there is of these.
+  EXPECT_FALSE(seen(1, other, nullptr).equal(whole));
+  EXPECT_TRUE(seen(1, other, &kept).equal(whole));
+  EXPECT_TRUE(seen(0.5, other, &kept).equal(half));
+  // Another file of the same content is another one.
+  const auto again = file("again.safetensors", by_rows);
+  attach(layers.taken, {{again, 1}}, base(), {}, &kept);
+  EXPECT_EQ(kept.bytes(), uint64_t(3 * kOut + 2 * kIn) * sizeof(double));
+}
+
+TEST(DoraCacheTest, KeepsWhatWasUsedLastWithinItsLimit) {
+  DoraCache kept(2 * 8 * sizeof(double));
+  const auto file = std::make_shared<const File>();
+  Difference difference;
+  int made = 0;
+  const auto get = [&](double strength, int64_t values = 8) {
+    return kept.get(file, difference, strength, [&] { return ++made, at::full({values}, strength, at::kDouble); });
+  };
+  get(1), get(2), get(1);
+  EXPECT_EQ(made, 2);
+  EXPECT_EQ(get(3)[0].item<double>(), 3);  // 2 goes
+  EXPECT_EQ(get(1)[0].item<double>(), 1);
+  EXPECT_EQ(made, 3);
+  EXPECT_EQ(get(2)[0].item<double>(), 2);
+  EXPECT_EQ(made, 4);
+  EXPECT_EQ(kept.bytes(), 2 * 8 * sizeof(double));
+  get(4, 17);  // larger than all that it keeps
+  EXPECT_EQ(kept.bytes(), 2 * 8 * sizeof(double));
+  get(2);
+  EXPECT_EQ(made, 5);
 }
 
 }  // namespace

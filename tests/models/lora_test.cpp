@@ -205,7 +205,8 @@ TEST_F(Lora, DorasDirectionIsThatOfItsShape) {
     const at::Tensor norms = file.merged(base, file.differences()[0], 1).norm(2, {axis});
     EXPECT_TRUE(at::allclose(norms, magnitude, 1e-5)) << axis << norms << magnitude;
     const RowSource rows = [&](int64_t first, int64_t count) { return base.narrow(0, first, count); };
-    const at::Tensor by_rows = RowMerge(file, file.differences()[0], 1, true, rows)(base, 0);
+    const at::Tensor by_rows = base.clone();
+    RowMerge(file, file.differences()[0], 1, true, rows).add_to(by_rows, 0);
     EXPECT_TRUE(is_close(by_rows, file.merged(base, file.differences()[0], 1), 1e-6));
   }
 }
@@ -332,10 +333,11 @@ TEST_F(Lora, MergingByRowsIsMergingAtOnce) {
       };
       for (const bool exact : {true, false}) {
         const RowMerge merge(file, difference, 0.7, exact, rows);
-        std::vector<at::Tensor> parts;
-        for (int64_t first = 0; first < base.size(0); first += 3)
-          parts.push_back(merge(rows(first, std::min<int64_t>(3, base.size(0) - first)), first));
-        const at::Tensor got = at::cat(parts).view(base.sizes());
+        const at::Tensor got = base.clone();
+        for (int64_t first = 0; first < base.size(0); first += 3) {
+          const int64_t count = std::min<int64_t>(3, base.size(0) - first);
+          merge.add_to(got.narrow(0, first, count).view({count, -1}), first);
+        }
         // float32 against float64: relative to the largest value
         EXPECT_TRUE(exact ? got.equal(want) : is_close(got, want, 1e-5))
             << difference.tensor << " " << max_abs_difference(got, want);
@@ -352,7 +354,8 @@ TEST_F(Lora, DoraOfColumnsIsMergedByRowsToo) {
   const Difference& difference = file.differences()[0];
   const RowSource rows = [&](int64_t first, int64_t count) { return base.narrow(0, first, count); };
   const RowMerge merge(file, difference, 0.5, true, rows);
-  const at::Tensor got = at::cat({merge(rows(0, 2), 0), merge(rows(2, 4), 2)});
+  const at::Tensor got = base.clone();
+  for (const auto& [first, count] : {std::pair(0, 2), {2, 4}}) merge.add_to(got.narrow(0, first, count), first);
   EXPECT_TRUE(is_close(got, file.merged(base, difference, 0.5), 1e-6));
 }
 

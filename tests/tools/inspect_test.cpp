@@ -214,7 +214,8 @@ TEST(Inspect, SeveralCandidatesAreNoModelBeforeAFlagChooses) {
             "HIGH_to_low.safetensors: the name has the words of both high and low noise; --high-noise FILE or "
             "--low-noise FILE says which expert it is");
   EXPECT_EQ(found.remarks[3],
-            "plain.safetensors: the name says neither high nor low noise; --high-noise FILE or --low-noise FILE says "
+            "plain.safetensors: the name has the words of neither high nor low noise; --high-noise FILE or --low-noise "
+            "FILE says "
             "which expert it is");
 }
 

@@ -5,6 +5,7 @@
 
 #include "models/files/scratch_folder.h"
 #include "models/weights/branch.h"
+#include "models/weights/convert/rows.h"
 #include "models/weights/format/safetensors.h"
 #include "models/weights/lora/attach.h"
 #include "models/weights/lora/row_merge.h"
@@ -24,19 +25,39 @@ std::vector<Shape> shapes(const WanConfig& c) {
   return {{"o", c.dim, c.dim}, {"ffn up", c.dim, c.ffn_dim}, {"ffn down", c.ffn_dim, c.dim}};
 }
 
+constexpr int64_t kFirst = 16;  // rows and columns of LoKr's first factor
+
+/// A branch of rank 64, or of a LoKr, and the matrix that it stands for, float64.
+struct Beside {
+  lora::Branch branch;
+  Tensor whole;
+};
+
+Beside low_rank(const Site& site, const Shape& shape) {
+  const Tensor down = site.randn({kRank, shape.in}) * 0.02, up = site.randn({shape.out, kRank}) * 0.1;
+  lora::Branch branch;
+  branch.down = down;
+  branch.parts.push_back({.up = up});
+  return {std::move(branch), up.to(at::kDouble).matmul(down.to(at::kDouble))};
+}
+
+Beside lokr(const Site& site, const Shape& shape) {
+  const Tensor first = site.randn({kFirst, kFirst}) * 0.1,
+               second = site.randn({shape.out / kFirst, shape.in / kFirst}) * 0.02;
+  lora::Branch branch;
+  branch.parts.push_back({.kronecker = lora::Kronecker{{first}, {second}}});
+  return {std::move(branch), at::kron(first.to(at::kDouble), second.to(at::kDouble))};
+}
+
 /// The branch alone, added to a product that is there.
-Contest branch(const Site& site, const Shape& shape, int64_t tokens) {
+Contest branch(const Site& site, const Shape& shape, int64_t tokens, const Beside& beside, const char* note) {
   const double size = double(at::elementSize(site.dtype));
   std::vector<Tensor> x(rotation(size * double(tokens * (shape.in + shape.out))));
   for (Tensor& one : x) one = site.randn({tokens, shape.in});
-  const Tensor down = site.randn({kRank, shape.in}) * 0.02, up = site.randn({shape.out, kRank}) * 0.1;
   const Tensor y = at::zeros({tokens, shape.out}, site.options());
-  lora::Branch branch;
-  branch.down = down;
-  branch.parts.push_back({0, 0, up, {}});
+  const lora::Branch& branch = beside.branch;
   const Tensor rows = sampled_rows(tokens, site.device);
-  const auto wide = [](const Tensor& values) { return values.to(at::kDouble); };
-  const Tensor want = at::linear(at::linear(wide(x[0].index_select(0, rows)), wide(down)), wide(up));
+  const Tensor want = at::linear(x[0].index_select(0, rows).to(at::kDouble), beside.whole);
   Contest contest{.flops = 2 * double(tokens) * branch.products(),
                   .bytes = size * double(tokens * (shape.in + 2 * kRank + 2 * shape.out)) + double(branch.bytes()),
                   .ceiling = "bf16",
@@ -44,9 +65,8 @@ Contest branch(const Site& site, const Shape& shape, int64_t tokens) {
                   .error = [rows, want](const Tensor& out) { return relative_l2(out.index_select(0, rows), want); },
                   .bound = 2e-2,
                   .contestants = {}};
-  contest.contestants.push_back({"lora::added", true,
-                                 [=](size_t set) { return lora::added(at::zeros_like(y), x[set], branch); },
-                                 "with filling y, rank 64"});
+  contest.contestants.push_back(
+      {"lora::added", true, [=](size_t set) { return lora::added(at::zeros_like(y), x[set], branch); }, note});
   return contest;
 }
 
@@ -56,7 +76,6 @@ constexpr const char* kTensor = "blocks.0.ffn.0.weight";
 enum class Of { LowRank, Dora, LoKr };
 
 std::map<std::string, Tensor> factors_of(const Shape& shape, Of of) {
-  constexpr int64_t kFirst = 16;  // rows and columns of LoKr's first factor
   const std::string module = "diffusion_model.blocks.0.ffn.0.";
   const auto halves = [](std::vector<int64_t> sizes, double size) { return (at::randn(sizes) * size).to(at::kHalf); };
   if (of == Of::LoKr)
@@ -79,6 +98,11 @@ struct Files {
     lora = std::make_shared<const lora::File>(lora::File::open(file, base.tensors(), {}));
   }
   const lora::Difference& difference() const { return lora->differences().at(0); }
+  lora::RowSource rows() const {
+    return [weight = base.map(kTensor)](int64_t first, int64_t count) {
+      return weight.narrow(0, first, count).to(at::kFloat);
+    };
+  }
 
   ScratchFolder folder;
   Checkpoint base;
@@ -95,11 +119,13 @@ Contest ready(const Site& site, const Shape& shape, Of of) {
                             {StoredPart(at::empty(sizes, at::TensorOptions(at::kBFloat16).device(at::kMeta)))}));
   const lora::File& lora = *files->lora;
   const lora::Difference& difference = files->difference();
-  Tensor want = of == Of::LoKr ? lora.delta(difference, 1) : lora.factors(difference, 1)->up;
-  if (of == Of::Dora)
-    want = want * lora.row_factors(files->base.map(kTensor).to(at::kFloat), difference, 1).unsqueeze(1);
+  Tensor want =
+      of == Of::LoKr ? lora.kronecker(difference, 1).second.front() : lora.factors(difference, 1)->up.to(at::kDouble);
+  if (of == Of::Dora) want = want * lora::RowMerge::dora_factors(lora, difference, 1, files->rows()).unsqueeze(1);
   Contest contest{.flops = 0,
-                  .bytes = 2.0 * double(of == Of::LowRank ? 2 * kRank * (shape.in + shape.out) : shape.in * shape.out),
+                  .bytes = of == Of::LoKr ? 4.0 * double(shape.in * shape.out / kFirst / kFirst)
+                                          : 4.0 * double(kRank * (shape.in + shape.out)) +
+                                                (of == Of::Dora ? 2.0 * double(shape.in * shape.out) : 0),
                   .ceiling = "copy",
                   .sets = 1,
                   .error = [want = want.to(site.device)](const Tensor& out) { return relative_l2(out, want); },
@@ -109,7 +135,7 @@ Contest ready(const Site& site, const Shape& shape, Of of) {
                                  [=](size_t) {
                                    lora::attach(*weights, {{files->lora, 1}}, files->base);
                                    const lora::Branch::Part& part = weights->front().branch()->parts.at(0);
-                                   return part.up.defined() ? part.up : part.whole;
+                                   return part.kronecker ? part.kronecker->second.front() : part.up;
                                  },
                                  "one linear, rank 64; a file has 400", [files](const Tensor& up) { return up; }});
   return contest;
@@ -128,19 +154,9 @@ Contest merge(const Shape& shape) {
                   .bound = 1e-2,
                   .contestants = {}};
   const auto all = [=](size_t) {
-    const lora::RowSource rows = [&](int64_t first, int64_t count) {
-      return base.narrow(0, first, count).to(at::kFloat);
-    };
-    const lora::RowMerge merge(*files->lora, files->difference(), 1, /*exact=*/false, rows);
-    const Tensor out = at::empty_like(base);
-    const int64_t tile = lora::merge_tile(shape.in);
-    for (int64_t first = 0; first < shape.out; first += tile) {
-      const int64_t count = std::min(tile, shape.out - first);
-      out.narrow(0, first, count).copy_(merge(rows(first, count), first));
-    }
-    return out;
+    return convert::Rows(files->base, kTensor, {{files->lora.get(), 1}}).get(0, shape.out, at::kBFloat16);
   };
-  contest.contestants.push_back({"lora::RowMerge", true, all, "one linear, rank 64; a file has 400"});
+  contest.contestants.push_back({"convert::Rows", true, all, "one linear, rank 64; a file has 400"});
   return contest;
 }
 
@@ -155,9 +171,14 @@ std::vector<Plan> lora_plans(const Site& site) {
       plans.push_back({"ops", std::string(name) + shape.name, sizes, [=, of = of] { return ready(site, shape, of); }});
     if (site.device.is_cpu())
       plans.push_back({"ops", std::string("lora merge ") + shape.name, sizes, [=] { return merge(shape); }});
-    for (const Resolution& at : site.resolutions)
-      plans.push_back({"ops", std::string("lora branch ") + shape.name, at.shape(),
-                       [=] { return branch(site, shape, at.tokens()); }});
+    for (const Resolution& at : site.resolutions) {
+      plans.push_back({"ops", std::string("lora branch ") + shape.name, at.shape(), [=] {
+                         return branch(site, shape, at.tokens(), low_rank(site, shape), "with filling y, rank 64");
+                       }});
+      plans.push_back({"ops", std::string("lokr branch ") + shape.name, at.shape(), [=] {
+                         return branch(site, shape, at.tokens(), lokr(site, shape), "with filling y, W1 16 x 16");
+                       }});
+    }
   }
   return plans;
 }

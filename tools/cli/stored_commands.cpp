@@ -129,6 +129,7 @@ void run_replay(const Command& command, Contexts& contexts, Console& console) {
     console.say("replay: made with 8-bit rows that were rotated in another way: the frames will differ");
   SingleOptions options = single_options(command, contexts);
   options.attention = record.attention;
+  if (record.device == "cuda") options.tiles = record.vae_tiles;
   options.copies = copies.path;
   options.prefix = std::filesystem::path(request.out).stem().string();
   request.out_given = command.fields.contains("out");

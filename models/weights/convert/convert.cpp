@@ -20,6 +20,8 @@ namespace {
 
 // Of rows that are worked on at once: 8 MB of float32, which the allocator keeps from tile to tile instead of asking the system anew.
 constexpr int64_t kTileValues = 2 << 20;
+// Of rows that LoRAs are merged into and that keep their form: so many that 16 cores have a piece each.
+constexpr int64_t kMergedValues = 8 << 20;
 
 bool is_transformer(Model model) {
   return model == Model::TextExpert || model == Model::ImageExpert || model == Model::Speech;
@@ -177,9 +179,9 @@ class Conversion {
 
   void keep_merged(const Planned& planned, const Rows& rows, const std::vector<int64_t>& shape) {
     const int64_t columns = columns_of(source_.tensors().at(planned.name));
-    const int64_t tile = std::max<int64_t>(kTileValues / std::max<int64_t>(columns, 1), 1);
+    const int64_t tile = std::max<int64_t>(kMergedValues / std::max<int64_t>(columns, 1), 1);
     for (int64_t first = 0; first < shape[0]; first += tile) {
-      const at::Tensor piece = rows.get(first, std::min(tile, shape[0] - first)).to(planned.kept);
+      const at::Tensor piece = rows.get(first, std::min(tile, shape[0] - first), planned.kept);
       put(planned.name, piece, first * columns * int64_t(piece.element_size()));
     }
   }

@@ -22,6 +22,7 @@ const lora::Difference* difference_of(const lora::File& file, const std::string&
 Rows::Rows(const Checkpoint& source, const std::string& name, const std::vector<Merge>& merges)
     : subject_(source.label() + ": " + printable(name)), coded_(source.coded(name)) {
   if (!coded_) plain_ = source.map(name);
+  columns_ = coded_ ? coded_->columns : plain_.numel() / std::max<int64_t>(plain_.size(0), 1);
   const bool exact = !coded_ && plain_.element_size() >= 4;
   const lora::RowSource before = [this](int64_t first, int64_t count) { return get(first, count); };
   merges_.reserve(merges.size());
@@ -30,15 +31,25 @@ Rows::Rows(const Checkpoint& source, const std::string& name, const std::vector<
       merges_.emplace_back(*merge.file, *difference, merge.strength, exact, before);
 }
 
-at::Tensor Rows::get(int64_t first, int64_t count) const {
-  const at::Tensor rows = coded_ ? kernels::widen(*coded_, first, count, at::kFloat)
-                                 : plain_.narrow(0, first, count).reshape({count, -1}).to(at::kFloat);
+at::Tensor Rows::get(int64_t first, int64_t count, at::ScalarType dtype) const {
+  const at::Tensor all = at::empty({count, columns_}, dtype);
+  lora::each_tile(count, columns_, [&](int64_t row, int64_t some) {
+    const at::Tensor to = all.narrow(0, row, some);
+    const at::Tensor rows = dtype == at::kFloat ? to : at::empty(to.sizes(), at::kFloat);
+    fill(rows, first + row);
+    if (dtype != at::kFloat) to.copy_(rows);
+  });
+  return all;
+}
+
+/// With float32 rows, from `first` on: a tile that stays in the cache while it is read, merged and checked.
+void Rows::fill(const at::Tensor& rows, int64_t first) const {
+  rows.copy_(coded_ ? kernels::widen(*coded_, first, rows.size(0), at::kFloat)
+                    : plain_.narrow(0, first, rows.size(0)).reshape(rows.sizes()));
   check(rows, "must hold finite numbers, holds some that are not; do not use this file");
-  if (!merges()) return rows;
-  at::Tensor merged = rows;
-  for (const lora::RowMerge& merge : merges_) merged = merge(merged, first);
-  check(merged, "must stay finite with the LoRA, does not; take a smaller scale");
-  return merged;
+  if (!merges()) return;
+  for (const lora::RowMerge& merge : merges_) merge.add_to(rows, first);
+  check(rows, "must stay finite with the LoRA, does not; take a smaller scale");
 }
 
 /// Quick where all are finite: their sum is then finite, too, unless it overflows.

@@ -28,13 +28,15 @@ class Rows {
 
   /// Whether a LoRA changes it.
   bool merges() const { return !merges_.empty(); }
-  /// [count, columns] float32. Throws ModelError for values that are not finite.
-  at::Tensor get(int64_t first, int64_t count) const;
+  /// [count, columns] in `dtype`, rounded once from float32. Throws ModelError for values that are not finite.
+  at::Tensor get(int64_t first, int64_t count, at::ScalarType dtype = at::kFloat) const;
 
  private:
+  void fill(const at::Tensor& rows, int64_t first) const;
   void check(const at::Tensor& rows, const char* wanted) const;
 
   std::string subject_;
+  int64_t columns_ = 0;
   std::optional<kernels::CodedMatrix> coded_;
   at::Tensor plain_;
   std::vector<lora::RowMerge> merges_;

@@ -25,11 +25,6 @@ bool is_finite(const at::Tensor& stored) {
   return std::isfinite(values.sum(at::kFloat).item<float>()) || values.isfinite().all().item<bool>();
 }
 
-/// With enough of ranks the factors are larger than what they make.
-bool is_worth_factors(int64_t rank, int64_t rows, int64_t columns) {
-  return rank * (rows + columns) < rows * columns;
-}
-
 /// The products of each column of a [N, r] with each of b [N, s], side by side: [N, r * s].
 at::Tensor pairs(const at::Tensor& a, const at::Tensor& b) {
   return (a.unsqueeze(2) * b.unsqueeze(1)).flatten(1);
@@ -85,24 +80,20 @@ std::optional<Factors> File::factors(const Difference& difference, double streng
   if (difference.kind == Kind::LowRank) return Factors{get(Part::Up).mul(scale), get(Part::Down)};
   if (difference.kind != Kind::Hadamard) return std::nullopt;
   const at::Tensor first = get(Part::Hada1A), second = get(Part::Hada2A);
-  if (!is_worth_factors(first.size(1) * second.size(1), rows, columns)) return std::nullopt;
+  if (!FactorSizes{rows, columns, first.size(1) * second.size(1)}.is_product()) return std::nullopt;
   return Factors{pairs(first, second).mul_(scale), pairs(get(Part::Hada1B).t(), get(Part::Hada2B).t()).t()};
 }
 
-at::Tensor File::row_factors(const at::Tensor& base, const Difference& difference, double strength) const {
-  constexpr int64_t kTile = 256;
-  const std::optional<Factors> factors = this->factors(difference, strength);
-  const at::Tensor whole = factors ? at::Tensor() : as_matrix(scaled(difference, strength));
-  const at::Tensor down = factors ? factors->down.to(at::kDouble) : at::Tensor();
-  std::vector<at::Tensor> norms;
-  for (int64_t first = 0; first < base.size(0); first += kTile) {
-    const auto tile = [&](const at::Tensor& all) {
-      return all.narrow(0, first, std::min(kTile, base.size(0) - first)).to(at::kDouble);
-    };
-    norms.push_back((tile(base) + (factors ? tile(factors->up).matmul(down) : tile(whole))).norm(2, {1}));
-  }
-  const at::Tensor magnitude = factor(difference, Part::DoraScale).flatten();
-  return (magnitude / (at::cat(norms) + std::numeric_limits<float>::epsilon()) - 1) * strength + 1;
+Kronecker File::kronecker(const Difference& difference, double strength) const {
+  const auto get = [&](const FactorSizes& sizes, Part whole, Part left, Part right) -> std::vector<at::Tensor> {
+    const auto matrix = [&](Part part) { return as_matrix(factor(difference, part)); };
+    if (sizes.is_product()) return {matrix(left), matrix(right)};
+    return {sizes.rank > 0 ? matrix(left).matmul(matrix(right)) : matrix(whole)};
+  };
+  Kronecker made{get(difference.w1, Part::W1, Part::W1A, Part::W1B),
+                 get(difference.w2, Part::W2, Part::W2A, Part::W2B)};
+  made.first.front() = made.first.front() * (strength * difference.scale);
+  return made;
 }
 
 }  // namespace wan::lora

@@ -151,6 +151,11 @@ class Maker {
     return second ? second : first;
   }
 
+  FactorSizes factor_of(const Difference& made, Part whole, Part left, Part right) const {
+    const std::vector<int64_t> both = sizes(made, whole, left, right);
+    return {both[0], both[1], made.factors.contains(whole) ? 0 : inner(made, left, right)};
+  }
+
   /// [rows, columns] of a product or of a factor that is whole.
   std::vector<int64_t> sizes(const Difference& made, Part whole, Part left, Part right) const {
     if (made.factors.contains(whole)) return {shape(made, whole)[0], product_of(shape(made, whole), 1)};
@@ -166,9 +171,9 @@ class Maker {
         refuse(key, "must have two products of one shape; do not use this file");
     }
     if (made.kind == Kind::Kronecker) {
-      const auto first = sizes(made, Part::W1, Part::W1A, Part::W1B),
-                 second = sizes(made, Part::W2, Part::W2A, Part::W2B);
-      got = {first[0] * second[0], first[1] * second[1]};
+      made.w1 = factor_of(made, Part::W1, Part::W1A, Part::W1B);
+      made.w2 = factor_of(made, Part::W2, Part::W2A, Part::W2B);
+      got = {made.w1.rows * made.w2.rows, made.w1.columns * made.w2.columns};
       // The kernel of a convolution is that of the second factor alone.
       if (made.factors.contains(Part::W1) && product_of(shape(made, Part::W1), 2) != 1)
         refuse(made.factors.at(Part::W1), "must be a matrix, is " + shape_text(shape(made, Part::W1)));

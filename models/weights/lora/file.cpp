@@ -31,6 +31,10 @@ int64_t Difference::elements() const {
   return std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<>());
 }
 
+std::vector<int64_t> FactorSizes::widths() const {
+  return is_product() ? std::vector<int64_t>{columns, rank, rows} : std::vector<int64_t>{columns, rows};
+}
+
 const char* name(Kind kind) {
   switch (kind) {
     case Kind::LowRank:
@@ -57,8 +61,8 @@ File File::open(const std::filesystem::path& path, const StoredTensors& network,
     all = half_of(std::move(all), *options.half);
   else if (halves_of(all).both())
     throw ModelError(path.string(),
-                     "must be for one expert, has parts for both (transformer. and transformer_2.); give "
-                     "it to a network whose name says high or low");
+                     "must be for one expert, has parts for both (transformer. and transformer_2.); name a "
+                     "network with high or low in its name");
   file.checkpoint_ = Checkpoint::names_only(std::move(all), path.string());
   if (format_of(*mapped) == &kSafetensors) file.metadata_ = read_safetensors_metadata(mapped);
   const StoredTensors& tensors = file.checkpoint_.tensors();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/weights/checkpoint.h"
+#include "models/weights/lora/kronecker.h"
 #include "models/weights/lora/names.h"
 
 namespace wan::lora {
@@ -22,6 +23,17 @@ enum class Kind {
 };
 const char* name(Kind kind);
 
+/// A matrix of a LoKr, or two whose product it is: their widths.
+struct FactorSizes {
+  int64_t rows = 0, columns = 0, rank = 0;  // rank 0: one matrix
+
+  /// With enough of ranks two are larger than what they make, and are kept as that.
+  bool is_product() const { return rank > 0 && rank * (rows + columns) < rows * columns; }
+  int64_t values() const { return is_product() ? rank * (rows + columns) : rows * columns; }
+  /// As KroneckerOrder takes them.
+  std::vector<int64_t> widths() const;
+};
+
 /// The difference of one tensor of the network. Nothing of it has been read but alpha.
 struct Difference {
   std::string tensor;          // of the network, by its official name: "blocks.0.self_attn.q.weight"
@@ -29,7 +41,8 @@ struct Difference {
   Kind kind;
   int64_t rank = 0;                     // 0: of a full difference, and of a LoKr whose factors are both whole
   int64_t second_rank = 0;              // of a LoHa's second product
-  std::optional<double> alpha;          // as the file says it
+  FactorSizes w1 = {}, w2 = {};         // of a LoKr
+  std::optional<double> alpha;          // as it stands in the file
   double scale = 1;                     // alpha / rank; 1 where the file has no alpha
   bool dora = false;                    // the rows or columns of the sum get the file's magnitudes
   bool dora_by_rows = true;             // [N, 1] and [N] are of rows, [1, N] of columns
@@ -86,11 +99,10 @@ class File {
   /// Nothing for what has no factors of fewer values than it has itself: LoKr, full differences, LoHa of high ranks.
   /// Throws ModelError for a factor that is not finite.
   std::optional<Factors> factors(const Difference& difference, double strength) const;
+  /// The same of a LoKr of a matrix, float64: strength and scale are in W1.
+  Kronecker kronecker(const Difference& difference, double strength) const;
   /// The same as a whole, float64, in the tensor's shape.
   at::Tensor scaled(const Difference& difference, double strength) const;
-  /// By what merged() multiplies each row of V: [out] float64. Of DoRA by rows alone; `base` [out, in], float32.
-  /// Widens a few rows at a time.
-  at::Tensor row_factors(const at::Tensor& base, const Difference& difference, double strength) const;
   /// Reads all factors. Throws ModelError for one that is not finite.
   void check_finite() const;
 

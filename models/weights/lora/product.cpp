@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <stdexcept>
+#include <tuple>
 
 namespace wan::lora {
 
@@ -10,14 +11,15 @@ Product::Product(const File& file, const Difference& difference, at::ScalarType 
     : kind_(difference.kind), rows_(difference.shape[0]) {
   for (const auto& [part, name] : difference.factors)
     if (part != Part::DoraScale) factors_[part] = file.factor(difference, part).to(dtype);
+  if (kind_ != Kind::Kronecker) return;
+  for (const auto& [whole, left, right] :
+       {std::tuple(Part::W1, Part::W1A, Part::W1B), {Part::W2, Part::W2A, Part::W2B}})
+    if (!factors_.contains(whole)) factors_[whole] = matrix(left).matmul(matrix(right));
 }
 
 /// Of flattened factors: the kernel of a convolution is that of the second one.
 at::Tensor Product::kronecker(int64_t first, int64_t count) const {
-  const auto whole = [&](Part all, Part left, Part right) {
-    return factors_.contains(all) ? matrix(all) : matrix(left).matmul(matrix(right));
-  };
-  const at::Tensor a = whole(Part::W1, Part::W1A, Part::W1B), b = whole(Part::W2, Part::W2A, Part::W2B);
+  const at::Tensor a = matrix(Part::W1), b = matrix(Part::W2);
   const at::Tensor row = at::arange(first, first + count, at::kLong), inner = row.remainder(b.size(0));
   const at::Tensor outer = (row - inner).floor_divide(b.size(0));
   return (a.index_select(0, outer).unsqueeze(2) * b.index_select(0, inner).unsqueeze(1)).flatten(1);

@@ -19,7 +19,7 @@ class Product {
 
   /// Rows of the difference [count, columns], without strength and scale.
   at::Tensor rows(int64_t first, int64_t count) const;
-  /// A factor as a matrix.
+  /// A factor as a matrix; of a LoKr also W1 and W2 where the file has two matrices for them.
   at::Tensor matrix(Part part) const { return factors_.at(part).flatten(1); }
 
  private:

@@ -22,6 +22,8 @@ COPY --from=build /opt/wan-infer/.deps/venv/lib/python3.11/site-packages/nvidia 
 COPY --from=build /opt/wan-infer/build/cuda/tools/wan-infer /opt/wan-infer/build/cuda/tools/wan-inspect /opt/wan-infer/build/cuda/tools/wan-engine /opt/wan-infer/build/cuda/tools/wan-bench /opt/wan-infer/build/cuda/tools/
 COPY --from=build /opt/wan-infer/LICENSE /opt/wan-infer/NOTICE /opt/wan-infer/
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility XDG_CACHE_HOME=/cache
+# Whoever runs it (--user): what is kept there is read and written by that user.
+RUN install -d -m 1777 /cache
 VOLUME /cache
 WORKDIR /work
 ENTRYPOINT ["/opt/wan-infer/build/cuda/tools/wan-infer"]

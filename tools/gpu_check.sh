@@ -1,113 +1,253 @@
 #!/usr/bin/env bash
-# On a machine with a GPU and an installed torch, without network: configures and builds what needs no FFmpeg, ICU or
-# sentencepiece, runs its tests and the bench, and leaves results and logs in a folder. tools/pack_for_gpu.sh packs what
-# such a machine lacks. gpu_check.sh [OPTION...] OUT
-#   --seconds N        for everything (540)          --suites "ops step"   of wan-bench (all)
-#   --architectures A  CMake's list (this card's)    --reference DIR       parity cases (WAN_REFERENCE, else tests/golden)
-#   --build-only       stop after the build          --baseline            diffusers too (tools/bench_baseline.py)
-set -euo pipefail
+# The first minutes on a card, without network: tests, then figures, in parts that each have a time of their own, the most
+# valuable first. What is there when it ends, however it ends, is in OUT: at most eight files, the JSON of each measuring
+# part, plan.json (which part did what) and results.tar.gz (all of these and every log). A part that fails or hangs ends
+# alone. tools/pack_for_gpu.sh packs what such a machine lacks; `wan-bench adopt OUT` reads what comes back.
+#   gpu_check.sh [OPTION...] OUT
+#   --seconds N        for everything (540; the whole plan takes 1500)
+#   --parts "A B"      these parts alone, in this order; OUT keeps what earlier calls left there
+#   --list             the parts: name, seconds, what it measures and of what
+#   --rehearse         the whole plan on a machine without a card, with programs and timings that stand in
+#   --architectures A  CMake's list (this card's)    --reference DIR   parity cases (WAN_REFERENCE, else tests/golden)
+#   --build-only       stop after the build
+set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 fail() { printf 'gpu_check: %s\n' "$*" >&2; exit 2; }
+
+# name, seconds; wan-bench: its suite and the cases (--only). Seconds are estimates for an H200.
+plan() {
+  cat <<'TABLE'
+build|300
+gpu-tests|90
+wgmma-tests|60
+step-720p|340|step|720p, 75600 tokens
+ops-720p|200|ops|720p, 75600 tokens
+vae|100|vae|720p
+ops-vae|70|ops|VAE
+parity|60
+step-480p|100|step|480p, 32760 tokens
+diffusers|240
+last-rows|60
+memcheck|120
+racecheck|120
+TABLE
+}
+
 command="gpu_check.sh $*"
-seconds=540 suites=all architectures= reference=${WAN_REFERENCE:-} build_only= baseline= out=
+seconds=540 parts= architectures= reference=${WAN_REFERENCE:-$root/tests/golden} build_only= rehearse= out=
 while [ $# -gt 0 ]; do
   case $1 in
+    --seconds|--parts|--architectures|--reference) [ $# -ge 2 ] || fail "$1 needs a value";;&
     --seconds) seconds=$2; shift 2;;
-    --suites) suites=$2; shift 2;;
+    --parts) parts=$2; shift 2;;
     --architectures) architectures=$2; shift 2;;
     --reference) reference=$2; shift 2;;
     --build-only) build_only=1; shift;;
-    --baseline) baseline=1; shift;;
+    --rehearse) rehearse=1; shift;;
+    --list) plan; exit 0;;
     -*) fail "unknown option $1";;
     *) out=$1; shift;;
   esac
 done
 [ -n "$out" ] || fail "a folder for results is wanted"
-mkdir -p "$out"
-out=$(cd "$out" && pwd)
-build=${WAN_GPU_BUILD:-$root/build/gpu}
-say() { printf '== %3d s: %s\n' "$SECONDS" "$*" | tee -a "$out/log.txt" >&2; }
-left() { echo $((seconds - SECONDS > 1 ? seconds - SECONDS : 1)); }
-failed=0
-say "$command"
+[[ $seconds =~ ^[0-9]+$ ]] || fail "--seconds must be a whole number, got $seconds"
+names=" $(plan | cut -d'|' -f1 | tr '\n' ' ')"
+[ -n "$parts" ] || parts=$names
+for part in $parts; do
+  case $names in *" $part "*) ;; *) fail "--parts must be of$names, got $part";; esac
+done
+mkdir -p "$out" && out=$(cd "$out" && pwd) || fail "$out cannot be made"
+
+# --- what is kept, and when: nothing waits for the end
+
+work=$(mktemp -d)
+[ ! -e "$out/results.tar.gz" ] || tar -C "$work" -xzf "$out/results.tar.gz" || fail "$out/results.tar.gz is damaged"
+states=$work/states.txt # name|state|seconds, the newest line of a name counts
+touch "$states"
+failed=0 child= current=
+
+say() { printf '== %4d s: %s\n' "$SECONDS" "$*" | tee -a "$work/log.txt" >&2; }
+left() { echo $((seconds > SECONDS ? seconds - SECONDS : 0)); }
+state_of() { awk -F'|' -v name="$1" '$1 == name { state = $2 } END { print state }' "$states"; }
+
+publish() {
+  {
+    printf '{"schema": 1, "command": "%s", "commit": "%s", "date": "%s", "rehearsal": %s, "parts": [' "${command//[\"\\]/}" \
+      "$commit" "$(date -u +%F)" "$([ -n "$rehearse" ] && echo true || echo false)"
+    awk -F'|' '{ if (!($1 in state)) order[++count] = $1; state[$1] = $2; time[$1] = $3 }
+      END { for (i = 1; i <= count; ++i) printf "%s\n {\"name\": \"%s\", \"state\": \"%s\", \"seconds\": %d}", (i > 1 ? "," : ""),
+            order[i], state[order[i]], time[order[i]] }' "$states"
+    printf ']}\n'
+  } >"$work/plan.json"
+  cp "$work/plan.json" "$out/.part" && mv "$out/.part" "$out/plan.json"
+  for json in "$out"/*.json; do [ "$json" = "$out/plan.json" ] || cp "$json" "$work/"; done 2>/dev/null
+  tar -C "$work" --exclude=./python --exclude=./cache --exclude=./stand-ins -czf "$out/.part" . && mv "$out/.part" "$out/results.tar.gz"
+}
+note_state() {
+  printf '%s|%s|%d\n' "$1" "$2" "$3" >>"$states"
+  publish
+}
+# Ends what runs; what it has written counts.
+stopped() {
+  [ -z "$child" ] || { kill -TERM "$child" 2>/dev/null; wait "$child" 2>/dev/null; }
+  [ -z "$current" ] || note_state "$current" stopped 0
+  exit "$1"
+}
+finish() { publish; rm -rf "$work"; }
+commit=rehearsal
+[ -n "$rehearse" ] || commit=$(cat "$root/.gpu/commit" 2>/dev/null || git -C "$root" describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
+trap finish EXIT
+trap 'stopped 129' HUP
+trap 'stopped 130' INT
+trap 'stopped 143' TERM
+
 # Whether a sanitizer's output holds an error; that its program was ended, or a summary of none, is not one.
 found_errors() {
   awk '/^========= .*(Invalid|Race|Error|hazard)/ && !/SUMMARY: 0 |terminate successfully/ { found = 1 } END { exit !found }' "$1"
 }
-# step NAME COMMAND...: within $limit seconds or the time that is left; its output goes to NAME.txt. A hung kernel ends
-# here, too. A part with a $limit of its own may run out of it: what it has found by then counts.
-step() {
-  local name=$1 status=0
-  shift
-  say "$name"
-  timeout --kill-after=5 "${limit:-$(left)}" "$@" >"$out/$name.txt" 2>&1 || status=$?
-  if [ -n "${limit:-}" ] && { [ $status -eq 124 ] || [ $status -eq 137 ]; } && ! found_errors "$out/$name.txt"; then
-    say "$name: its time ended first; no error up to there"
-    return 0
+
+# run NAME LIMIT COMMAND...: within its seconds and what is left of all; the output goes to NAME.txt.
+run() {
+  local name=$1 limit=$2 status=0 begun=$SECONDS state=done
+  shift 2
+  [ "$limit" -le "$(left)" ] || limit=$(left)
+  if [ "$limit" -lt 1 ]; then
+    say "$name: no time is left"
+    note_state "$name" "not begun" 0
+    return 1
   fi
-  [ $status -eq 0 ] || { failed=1; say "$name ended with $status; the end of its output:"; tail -n 15 "$out/$name.txt" | tee -a "$out/log.txt" >&2; }
-  return $status
+  say "$name, at most $limit s"
+  current=$name
+  note_state "$name" begun 0
+  WAN_PART=$name WAN_PLAN=$$ timeout --kill-after=5 "$limit" "$@" >"$work/$name.txt" 2>&1 &
+  child=$!
+  wait "$child" || status=$?
+  child= current=
+  case $name:$status in
+    *check:124|*check:137) found_errors "$work/$name.txt" && state=failed || state="time ended, no error up to there";;
+    *:0) ;;
+    *:124|*:137) state="time ended";;
+    *) state="failed with $status";;
+  esac
+  [ "$state" = done ] || say "$name: $state"
+  case $state in "failed"*|"time ended") failed=1; tail -n 15 "$work/$name.txt" | tee -a "$work/log.txt" >&2;; esac
+  note_state "$name" "$state" $((SECONDS - begun))
+  [ "$state" = done ]
 }
 
-# --- build
+# --- programs: those that were built elsewhere where they start, else built here, else those that stand in
 
-torch=$(python3 -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])') || fail "python3 knows no torch"
-nvcc=$(command -v nvcc || ls "$torch"/../nvidia/cu13/bin/nvcc /usr/local/cuda/bin/nvcc 2>/dev/null | head -n 1 || true)
-[ -n "$nvcc" ] || fail "nvcc is wanted, in PATH, in torch's wheels or in /usr/local/cuda"
-# Wheels hold libcudart.so.13 alone, and a linker asks for the plain name.
-mkdir -p "$build/cuda"
-for library in "$torch"/../nvidia/cu13/lib/lib*.so.[0-9]*; do
-  [ ! -e "$library" ] || ln -sf "$(readlink -f "$library")" "$build/cuda/$(basename "${library%.so.*}.so")"
-done
-export LIBRARY_PATH=$build/cuda${LIBRARY_PATH:+:$LIBRARY_PATH}
-options=()
-for name in GTest CLI11 nlohmann_json; do
-  config=$(find "$root/.gpu" -name "${name}Config.cmake" 2>/dev/null | head -n 1 || true)
-  [ -z "$config" ] || options+=("-D${name}_DIR=$(dirname "$config")")
-done
-if [ -z "$architectures" ]; then
-  capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .)
-  architectures=${capability:+$capability-real}
-  [ "$capability" != 90 ] || architectures=90a-real
-fi
-[ -z "$architectures" ] || options+=("-DWAN_CUDA_ARCHITECTURES=$architectures")
-step configure cmake -G Ninja -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DWAN_CORE_ONLY=ON -DWAN_TORCH_CUDA="${WAN_TORCH_CUDA:-ON}" \
-  -DTORCH_ROOT="$torch" -DCMAKE_CUDA_COMPILER="$nvcc" "${options[@]}" || exit 1
-step build cmake --build "$build" --target wan-bench kernels_tests models_tests gpu_tests parity_tests || exit 1
-[ -z "$build_only" ] || { say "built in $build"; exit 0; }
+build=${WAN_GPU_BUILD:-$root/build/gpu}
+programs=$build
 
-# --- tests, then figures: what a failing kernel measures is worth nothing
+find_tools() {
+  torch=$(python3 -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])') || fail "python3 knows no torch"
+  if [ -z "$architectures" ]; then
+    capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .)
+    architectures=${capability:+$capability-real}
+    [ "$capability" != 90 ] || architectures=90a-real
+  fi
+}
 
-[ -z "$reference" ] || export WAN_REFERENCE=$reference
-# The test of the compiler's report wants every architecture, and here is one.
-for part in gpu kernels models parity; do
-  filter=${architectures:+-Resources.NoKernelSpillsOnAnyArchitecture}
-  [ $part != gpu ] || filter='-WgmmaGpu.*'
-  step "test-$part" "$build/tests/${part}_tests" ${filter:+"--gtest_filter=$filter"} || true
-done
-# Apart: where one of these waits for ever, nothing runs on the device behind it. What fails here is not measured.
-step test-wgmma timeout --kill-after=5 "$(($(left) / 5))" "$build/tests/gpu_tests" '--gtest_filter=WgmmaGpu.*' || export WAN_WGMMA=off
-# Reads and writes out of bounds, and races in shared memory, where the CUDA toolkit is here. Instrumented kernels are
-# some tens of times slower: a fifth of the time for each tool, and not the tests of real lengths or whole networks.
-sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
-[ -n "$sanitizer" ] || say "no compute-sanitizer is here: its checks are left out"
-for tool in ${sanitizer:+memcheck racecheck}; do
-  limit=$(($(left) / 5)) step "sanitizer-$tool" "$sanitizer" --tool "$tool" --error-exitcode 9 "$build/tests/gpu_tests" \
-    '--gtest_filter=-WgmmaGpu.*:StepGpu.*:LinearGpu.Gelu*:AttentionGpu.EveryBackEnd*:AttentionGpu.TheLongestTail*' || true
-done
-commit=$(cat "$root/.gpu/commit" 2>/dev/null || git -C "$root" describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
-# Tenths of the time left: the baseline gets the other half, the end of a case that has begun a rest.
-share=9
-[ -z "$baseline" ] || share=5
-for suite in $suites; do
-  step "bench-$suite" "$build/tools/wan-bench" "$suite" --budget "$(($(left) * share / 10))" --commit "$commit" --json "$out/$suite.json" --plot "$out/$suite.svg" || true
-done
-if [ -n "$baseline" ]; then
-  for wheel in "$root"/.gpu/wheels/*.whl; do
-    [ ! -e "$wheel" ] || python3 -m zipfile -e "$wheel" "$out/python"
+# Of this commit, for this card, and able to load its libraries.
+starts() {
+  [ "$(cat "$1/commit" 2>/dev/null)" = "$commit" ] && [ "$(cat "$1/architectures" 2>/dev/null)" = "$architectures" ] &&
+    (libraries "$1"; "$1/tools/wan-bench" --help && "$1/tests/gpu_tests" --gtest_list_tests) >/dev/null 2>&1
+}
+libraries() { for folder in "$torch/lib" "$torch"/../nvidia/*/lib; do export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder; done; }
+
+compile() {
+  local nvcc name config library options=()
+  nvcc=$(command -v nvcc || ls "$torch"/../nvidia/cu13/bin/nvcc /usr/local/cuda/bin/nvcc 2>/dev/null | head -n 1)
+  [ -n "$nvcc" ] || { echo "nvcc is wanted, in PATH, in torch's wheels or in /usr/local/cuda"; return 1; }
+  # Wheels hold libcudart.so.13 alone, and a linker asks for the plain name.
+  mkdir -p "$build/cuda"
+  for library in "$torch"/../nvidia/cu13/lib/lib*.so.[0-9]*; do
+    [ ! -e "$library" ] || ln -sf "$(readlink -f "$library")" "$build/cuda/$(basename "${library%.so.*}.so")"
   done
-  step baseline env PYTHONPATH="$out/python" python3 "$root/tools/bench_baseline.py" --budget "$(($(left) * 9 / 10))" --commit "$commit" --json "$out/diffusers.json" || true
-  rm -rf "$out/python"
-fi
+  export LIBRARY_PATH=$build/cuda${LIBRARY_PATH:+:$LIBRARY_PATH}
+  for name in GTest CLI11 nlohmann_json; do
+    config=$(find "$root/.gpu" -name "${name}Config.cmake" 2>/dev/null | head -n 1)
+    [ -z "$config" ] || options+=("-D${name}_DIR=$(dirname "$config")")
+  done
+  [ -z "$architectures" ] || options+=("-DWAN_CUDA_ARCHITECTURES=$architectures")
+  cmake -G Ninja -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DWAN_CORE_ONLY=ON -DWAN_TORCH_CUDA="${WAN_TORCH_CUDA:-ON}" \
+    -DTORCH_ROOT="$torch" -DCMAKE_CUDA_COMPILER="$nvcc" "${options[@]}" &&
+    cmake --build "$build" --target wan-bench gpu_tests parity_tests
+}
+export -f compile
+export root build torch architectures
+
+make_programs() { # LIMIT
+  local name
+  if [ -n "$rehearse" ]; then
+    programs=$work/stand-ins
+    mkdir -p "$programs/tools" "$programs/tests"
+    for name in tools/wan-bench tests/gpu_tests tests/parity_tests compute-sanitizer baseline compile; do
+      ln -sf "$root/tools/gpu_stand_in.py" "$programs/$name"
+    done
+    run build "$1" "$programs/compile"
+  elif [ -z "$build_only" ] && starts "$root/.gpu/prebuilt"; then
+    programs=$root/.gpu/prebuilt
+    libraries "$programs"
+    say "build: the programs that were built elsewhere start here"
+    note_state build "not needed" 0
+  else
+    export torch architectures
+    run build "$([ -n "$build_only" ] && left || echo "$1")" bash -c compile && printf '%s\n' "$commit" >"$build/commit" &&
+      printf '%s\n' "$architectures" >"$build/architectures"
+  fi
+}
+
+# --- the parts
+
+bench() { # NAME LIMIT SUITE ONLY
+  # No case is begun in the last fifth: it would be cut.
+  run "$1" "$2" "$programs/tools/wan-bench" "$3" --only "$4" --budget $((($2 < $(left) ? $2 : $(left)) * 4 / 5 + 1)) \
+    --commit "$commit" --json "$out/$1.json" --plot "$work/$1.svg"
+}
+sanitize() { # NAME LIMIT: instrumented kernels are some tens of times slower, so not the tests of real lengths or networks
+  local sanitizer=$programs/compute-sanitizer
+  [ -n "$rehearse" ] || sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
+  [ -n "$sanitizer" ] || { say "$1: no compute-sanitizer is here"; note_state "$1" "not begun" 0; return; }
+  run "$1" "$2" "$sanitizer" --tool "$1" --error-exitcode 9 "$programs/tests/gpu_tests" \
+    '--gtest_filter=-WgmmaGpu.*:StepGpu.*:LastRowsGpu.*:LinearGpu.Gelu*:AttentionGpu.EveryBackEnd*:AttentionGpu.TheLongestTail*'
+}
+baseline() {
+  local wheel command=("$programs/baseline")
+  [ -n "$rehearse" ] || command=(env "PYTHONPATH=$work/python" python3 "$root/tools/bench_baseline.py")
+  for wheel in "$root"/.gpu/wheels/*.whl; do
+    [ -n "$rehearse" ] || [ ! -e "$wheel" ] || python3 -m zipfile -e "$wheel" "$work/python"
+  done
+  run "$1" "$2" "${command[@]}" --only 720p --budget $(($2 * 2 / 3)) --commit "$commit" --json "$out/$1.json"
+}
+
+say "$command"
+[ -n "$rehearse" ] || find_tools
+[ -n "$rehearse" ] || nvidia-smi -q >"$work/card.txt" 2>&1
+export WAN_REFERENCE=$reference XDG_CACHE_HOME=$work/cache
+built=
+for part in $parts; do
+  IFS='|' read -r name limit suite only < <(plan | grep "^$part|")
+  # Every part wants the programs.
+  if [ -z "$built" ]; then
+    make_programs "$(plan | sed -n 's/^build|//p')" || { say "nothing can run without programs"; exit 1; }
+    built=1
+    [ -z "$build_only" ] || { say "built in $build"; exit 0; }
+  fi
+  # What fails with wgmma, or hung there, is not measured.
+  case $(state_of wgmma-tests) in failed*|"time ended") export WAN_WGMMA=off;; esac
+  case $name in
+    build) ;;
+    gpu-tests) run "$name" "$limit" "$programs/tests/gpu_tests" '--gtest_filter=-WgmmaGpu.*:LastRowsGpu.*';;
+    # A program run of their own: where one of these waits for ever, nothing else runs on the device behind it.
+    wgmma-tests) run "$name" "$limit" "$programs/tests/gpu_tests" '--gtest_filter=WgmmaGpu.*';;
+    last-rows) run "$name" "$limit" "$programs/tests/gpu_tests" '--gtest_filter=LastRowsGpu.*';;
+    parity) run "$name" "$limit" "$programs/tests/parity_tests";;
+    diffusers) baseline "$name" "$limit";;
+    memcheck|racecheck) sanitize "$name" "$limit";;
+    *) bench "$name" "$limit" "$suite" "$only";;
+  esac
+done
 say "done; results in $out"
 exit $failed

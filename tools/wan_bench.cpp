@@ -1,5 +1,6 @@
 // wan-bench: speed and memory on this machine, without a checkpoint. tools/bench/README.md describes its commands.
 #include <ATen/Parallel.h>
+#include <c10/core/AllocatorConfig.h>
 #include <c10/core/InferenceMode.h>
 
 #include <CLI/CLI.hpp>
@@ -8,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/op/pieces.h"
+#include "tools/bench/adopt.h"
 #include "tools/bench/cpu.h"
 #include "tools/bench/device.h"
 #include "tools/bench/disk.h"
@@ -119,6 +121,13 @@ void add_readers(CLI::App& app, int& status) {
       }
     }
   });
+  auto folder = std::make_shared<std::string>(), root = std::make_shared<std::string>(".");
+  auto dry = std::make_shared<bool>(false);
+  CLI::App* adopting = app.add_subcommand("adopt", "which defaults the figures of tools/gpu_check.sh would change; writes results/");
+  adopting->add_option("folder", *folder, "what the script left")->required();
+  adopting->add_option("--root", *root, "the checkout whose results/ and README are written; the current folder");
+  adopting->add_flag("--dry-run", *dry, "print, and write nothing");
+  adopting->callback([=, &status] { status = adopt(read_findings(*folder), *root, *dry, std::cout) ? 0 : 1; });
   auto plot = std::make_shared<std::string>();
   CLI::App* showing = app.add_subcommand("show", "a result as a table");
   showing->add_option("file", *paths, "result")->required()->expected(1);
@@ -135,6 +144,8 @@ void add_readers(CLI::App& app, int& status) {
 
 int main(int argc, char** argv) {
   wan::kernels::fix_order_of_sums();  // as the program that is measured
+  if (const std::string settings = wan::allocator_settings(); !settings.empty())
+    c10::CachingAllocator::setAllocatorSettings(settings);
   const c10::InferenceMode inference;
   std::string line = "wan-bench";
   for (int i = 1; i < argc; ++i) line += std::string(" ") + argv[i];

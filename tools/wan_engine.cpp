@@ -1,4 +1,5 @@
 // The program that does the work: what wan-infer becomes once the command line is understood.
+#include <c10/core/AllocatorConfig.h>
 #include <c10/core/InferenceMode.h>
 
 #include <iostream>
@@ -60,5 +61,7 @@ int main(int argc, char** argv) {
   wan::take_signals();
   wan::install_bus_handler();
   wan::kernels::fix_order_of_sums();
+  if (const std::string settings = wan::allocator_settings(); !settings.empty())
+    c10::CachingAllocator::setAllocatorSettings(settings);
   return wan::exit_code(argc, argv, wan::run);
 }

@@ -8,6 +8,7 @@
 #include "engine/residency/find_parts.h"
 #include "engine/residency/model_check.h"
 #include "engine/residency/unchanged.h"
+#include "engine/residency/usable_card.h"
 #include "engine/sampling/attention_record.h"
 #include "models/files/error.h"
 
@@ -99,6 +100,7 @@ Networks& NetworkPool::of(const Job& job) {
     drop();
     warn_of_kernels(*job.placement.context, log_);
     warn_of_cudnn(job.placement, log_);
+    warn_of_precision(job.placement, log_);
     networks_.emplace(job.group->parts, job.group->placement, job.group->activations, log_);
     networks_->ask(check_);
     loaded_ = job.group;

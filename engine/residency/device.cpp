@@ -11,23 +11,22 @@
 #include "engine/base/units.h"
 #include "engine/residency/host_memory.h"
 #include "engine/residency/machine.h"
+#include "engine/residency/usable_card.h"
+#include "kernels/op/device.h"
 
 namespace wan {
 
 namespace {
 
 at::Device parse_device(const std::string& text, const char* field) {
-  if (text == "auto") return at::hasCUDA() ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
-  at::Device device(text);
-  if (device.is_cuda()) {
-    if (!at::hasCUDA())
-      throw InvalidRequest(field, "asks for " + text + ", but no usable NVIDIA device or driver is here; use cpu");
-    if (!device.has_index()) device = at::Device(at::kCUDA, 0);
-    int64_t count = at::detail::getCUDAHooks().deviceCount();
-    if (device.index() >= count)
-      throw InvalidRequest(field,
-                           "asks for " + text + ", but there are " + std::to_string(count) + " devices, from cuda:0");
-  }
+  if (text == "cpu") return at::kCPU;
+  const CardSituation situation = card_situation();
+  if (const auto why = why_no_card(text, situation)) throw InvalidRequest(field, *why);
+  if (text == "auto" && situation.usable == 0) return at::kCPU;
+  at::Device device(text == "auto" ? "cuda:0" : text);
+  if (!device.is_cuda()) return device;
+  if (!device.has_index()) device = at::Device(at::kCUDA, 0);
+  if (const auto why = why_too_old(kernels::cuda::architecture(device))) throw InvalidRequest(field, *why);
   return device;
 }
 

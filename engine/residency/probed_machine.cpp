@@ -10,6 +10,8 @@
 #include "engine/base/text.h"
 #include "engine/base/units.h"
 #include "engine/residency/host_memory.h"
+#include "engine/residency/usable_card.h"
+#include "kernels/op/card_name.h"
 
 namespace wan {
 
@@ -30,16 +32,24 @@ at::Tensor host_buffer(int64_t bytes, bool pinned) {
   }
 }
 
+std::string percent(double share) {
+  return std::to_string(int64_t(share * 100 + 0.5)) + " %";
+}
+
 void probe_card(Machine& machine, at::Device device, bool measure) {
   const auto [free, total] = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
   machine.device_free = free;
   machine.device_total = total;
   machine.has_display = display_on_nvidia();
   machine.budget = budget_of(free, machine.has_display);
-  const std::string name = nvidia_name("");
-  const Card* known = name.empty() ? nullptr : card_named(name);
-  const Card& card = known ? *known : card_of_size(total);
-  take_card(machine, card);
+  // By its device: of two kinds of cards the system's list does not say which one this is.
+  std::string name = kernels::cuda::card_name(device);
+  if (name.empty()) name = nvidia_name("");
+  const double share = mig_share(name);
+  const Card* known = name.empty() ? nullptr : card_named(name.substr(0, name.find(" MIG ")));
+  const Card& card = known ? *known : card_of_size(uint64_t(double(total) / share));
+  take_card(machine, slice_of(card, share));
+  if (share < 1) machine.assumed.push_back("this slice of a card computes at " + percent(share) + " of its rates");
   machine.device = name.empty() ? device.str() : name;
   if (!known) machine.assumed.push_back("the card computes as fast as " + std::string(card.name));
   if (measure)

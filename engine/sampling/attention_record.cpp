@@ -1,11 +1,15 @@
 #include "engine/sampling/attention_record.h"
 
+#include <chrono>
 #include <fstream>
+#include <optional>
 #include <sstream>
+#include <thread>
 
 #include "engine/request/version.h"
 #include "kernels/op/device.h"
 #include "models/files/atomic_file.h"
+#include "models/files/folder_lock.h"
 #include "models/files/json.h"
 
 namespace wan {
@@ -34,8 +38,6 @@ nlohmann::json read(const std::filesystem::path& file) {
 }
 
 void write(const std::filesystem::path& file, const nlohmann::json& content) {
-  std::error_code ignored;
-  std::filesystem::create_directories(file.parent_path(), ignored);
   try {
     AtomicFile whole(file.string());
     const std::string text = content.dump(1) + "\n";
@@ -75,6 +77,13 @@ kernels::AttentionMemory attention_file(std::filesystem::path file) {
   if (file.empty()) return {};
   return {[file](const std::string& card, const std::string& wanted) { return times_in(read(file), card, wanted); },
           [file](const std::string& card, const std::string& wanted, const kernels::AttentionTimes& times) {
+            // Two processes that measure at the same time keep each other's cases. Who has to wait long writes all the
+            // same: an entry that is lost costs a measurement.
+            std::error_code ignored;
+            std::filesystem::create_directories(file.parent_path(), ignored);
+            std::optional<FolderLock> lock;
+            for (int i = 0; i < 100 && !(lock.emplace(file.parent_path()), lock->held()); ++i)
+              std::this_thread::sleep_for(std::chrono::milliseconds(2));
             nlohmann::json content = read(file);
             put(content, card, wanted, times);
             write(file, content);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cstdint>
 
 #include "kernels/attention/attention_cuda.h"
 #include "kernels/attention/launch.h"
@@ -64,6 +65,12 @@ bool is_nested(const Tensor& x) {
     size = x.size(dim);
   }
   return x.stride(3) == 1;
+}
+
+bool spans_int32(const Tensor& x) {
+  int64_t last = 0;
+  for (int64_t dim = 0; dim < x.dim(); ++dim) last += (x.size(dim) - 1) * x.stride(dim);
+  return last <= INT32_MAX;
 }
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias,

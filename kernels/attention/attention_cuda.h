@@ -14,6 +14,9 @@ bool takes_head(int64_t head_dim, at::ScalarType dtype);
 /// Whether a copy engine's box reads x [B, L, H, D] as it lies: each stride passes over what is inside it and is a
 /// multiple of that stride.
 bool is_nested(const Tensor& x);
+/// Whether each element of x lies less than 2^31 elements behind its first: ATen's memory-efficient attention multiplies
+/// row and stride in 32 bits, and reads elsewhere beyond that.
+bool spans_int32(const Tensor& x);
 
 namespace cuda {
 

@@ -75,6 +75,7 @@ struct AttentionSelector::Trials {
   const Inputs& in;
   AttentionTimes times;  // without those that ran out of memory: they may pass another time
   std::string others;    // why back ends are out, each behind "; "
+  bool was_full = false;  // one of them ran out of memory
 
   /// Whether the back end agrees with the reference.
   bool passes(const AttentionBackend& backend) {
@@ -100,6 +101,7 @@ struct AttentionSelector::Trials {
     try {
       return work();
     } catch (const c10::OutOfMemoryError&) {
+      was_full = true;
       others += "; " + backend.name + " out: no memory now";
     } catch (const c10::Error& failure) {
       note(backend, first_line(failure.what_without_backtrace()));
@@ -176,7 +178,7 @@ Tensor AttentionSelector::operator()(const Tensor& q, const Tensor& k, const Ten
 }
 
 AttentionSelector::Choice AttentionSelector::choose(const AttentionCase& wanted, const Inputs& in) const {
-  Trials trials{wanted, in, {}, {}};
+  Trials trials{wanted, in, {}, {}, false};
   const auto named = pinned_cases_.find(wanted.name());
   const std::string& pin = named == pinned_cases_.end() ? pinned_ : named->second;
   if (pin == kReference) return {nullptr, "pinned"};
@@ -194,6 +196,10 @@ AttentionSelector::Choice AttentionSelector::choose(const AttentionCase& wanted,
       if (time != trials.times.end() && time->second) timed.emplace_back(*time->second, &backend);
     }
   }
+  // The reference would be kept for this case until the process ends, hundreds of times slower. Whoever called can make
+  // room and come again.
+  TORCH_CHECK_WITH(OutOfMemoryError, !timed.empty() || !trials.was_full, "[attention] no back end for ", wanted.name(),
+                   " has memory", trials.others);
   if (timed.empty()) return {nullptr, "no back end is left" + trials.others};
   std::stable_sort(timed.begin(), timed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   if (memory_.store) memory_.store(card_, wanted.name(), trials.times);

@@ -63,7 +63,8 @@ class AttentionSelector {
   AttentionSelector(std::vector<AttentionBackend> backends, std::string card, Timer timer,
                     const std::vector<std::string>& off = {});
 
-  /// kernels::attention through the chosen back end; the first call of a case times and checks.
+  /// kernels::attention through the chosen back end; the first call of a case times and checks. Throws
+  /// c10::OutOfMemoryError, and chooses nothing, where no back end passes and one of them had no memory.
   Tensor operator()(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias = {});
 
   /// What is measured from now on is stored there, and looked up there before. An empty function does nothing.

@@ -2,7 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "kernels/linear/gelu_cuda.h"
+#include "kernels/linear/row_parts.h"
 #include "kernels/op/check.h"
 #include "kernels/op/pieces.h"
 
@@ -13,6 +16,10 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activat
   check_shape("linear", "weight", weight, {kAny, kAny});
   check_trailing("linear", "x", x, {weight.size(1)});
   if (bias.defined()) check_shape("linear", "bias", bias, {weight.size(0)});
+  const int64_t rows = x.numel() / std::max<int64_t>(x.size(-1), 1);
+  const int64_t part = rows_at_once(rows, weight.size(1), weight.size(0));
+  if (!x.is_cpu() && part < rows && !x.requires_grad())
+    return reference::activated(linear_in_parts(x, weight, bias, part), activation);
   if (activation == Activation::GeluTanh) {
     if (auto out = cuda::linear_gelu(x, weight, bias, context)) return *out;
   }

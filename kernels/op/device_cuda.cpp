@@ -1,5 +1,7 @@
 #include "kernels/op/device.h"
 
+#include "kernels/op/card_name.h"
+
 #ifdef WAN_CUDA_KERNELS
 
 #include <c10/cuda/CUDAMacros.h>
@@ -30,6 +32,12 @@ int architecture(at::Device device) {
   return 10 * major + minor;
 }
 
+std::string card_name(at::Device device) {
+  cudaDeviceProp properties;
+  C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, device.index()));
+  return properties.name;
+}
+
 }  // namespace wan::kernels::cuda
 
 #else  // a build without kernels
@@ -42,6 +50,10 @@ bool has_kernels(at::Device) {
 
 int architecture(at::Device) {
   return 0;
+}
+
+std::string card_name(at::Device) {
+  return "";
 }
 
 }  // namespace wan::kernels::cuda

@@ -92,6 +92,28 @@ TEST_F(AttentionFile, IsWrittenWholeWhileOthersRead) {
     EXPECT_EQ(entry.path(), file_) << "nothing else is left";
 }
 
+TEST_F(AttentionFile, TwoProcessesKeepEachOthersCases) {
+  constexpr int kCases = 40;
+  const auto measure = [&](const std::string& who) {
+    const kernels::AttentionMemory own = attention_file(file_);
+    for (int i = 0; i < kCases; ++i) own.store("card", who + std::to_string(i), times_);
+  };
+  std::thread other([&] { measure("b"); });
+  measure("a");
+  other.join();
+  for (const char* who : {"a", "b"})
+    for (int i = 0; i < kCases; ++i) EXPECT_EQ(memory_.load("card", who + std::to_string(i)), times_) << who << i;
+}
+
+TEST_F(AttentionFile, AReadOnlyPlaceIsReadAndNoError) {
+  memory_.store("card", "case", times_);
+  std::filesystem::permissions(file_, std::filesystem::perms::owner_read);
+  std::filesystem::permissions(file_.parent_path(), std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
+  EXPECT_NO_THROW(memory_.store("card", "other case", times_));
+  EXPECT_EQ(memory_.load("card", "case"), times_);
+  std::filesystem::permissions(file_.parent_path(), std::filesystem::perms::owner_all);
+}
+
 TEST_F(AttentionFile, AnUnwritablePlaceIsNoError) {
   std::ofstream(folder_ / "cache") << "a file where a folder is wanted";
   EXPECT_NO_THROW(memory_.store("card", "case", times_));

@@ -8,10 +8,11 @@ namespace {
 
 class ConvolutionGpu : public Gpu {
  protected:
-  /// Weights that keep the size of their input.
+  /// Weights that keep the size of their input, in the layout of the networks (models/vae/layers.cpp).
   static Tensor taps(at::IntArrayRef shape, at::ScalarType dtype) {
     const int64_t fan_in = c10::multiply_integers(shape.begin() + 1, shape.end());
-    return (at::randn(shape) / std::sqrt(double(fan_in))).to(dtype).to(at::kCUDA);
+    const Tensor drawn = (at::randn(shape) / std::sqrt(double(fan_in))).to(dtype).to(at::kCUDA);
+    return drawn.contiguous(shape.size() == 5 ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::ChannelsLast);
   }
 };
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/linear/row_parts.h"
 #include "tests/support.h"
 
 namespace wan::kernels {
@@ -25,6 +26,26 @@ TEST(Linear, ActivationsFollowTheirFormulas) {
   Tensor gelu = 0.5 * x * (1 + (std::sqrt(2 / M_PI) * (x + 0.044715 * x.pow(3))).tanh());
   EXPECT_TRUE(is_close(kernels::linear(x, weight, {}, Activation::GeluTanh), gelu, 1e-12));
   EXPECT_TRUE(is_close(kernels::linear(x, weight, {}, Activation::Silu), x / (1 + (-x).exp()), 1e-12));
+}
+
+TEST(Linear, NoLibraryIsAskedForMoreThan2To31Elements) {
+  EXPECT_EQ(rows_at_once(75600, 5120, 15360), 75600);   // 720p, 81 frames: 1.2e9
+  EXPECT_EQ(rows_at_once(147600, 5120, 15360), 73800);  // 161 frames: 2.3e9
+  EXPECT_EQ(rows_at_once(147600, 5120, 13824), 147600);
+  EXPECT_EQ(rows_at_once(1024 * 3600, 13824, 5120), 153600);  // 4,093 frames: the wider side counts
+  EXPECT_EQ(rows_at_once(0, 5120, 15360), 1);
+  EXPECT_EQ(rows_at_once(7, 5, 5, 3), 1);
+}
+
+TEST(Linear, PartsOfRowsAreTheWhole) {
+  at::manual_seed(7);
+  const Tensor x = at::randn({2, 5, 8}, at::kDouble), weight = at::randn({6, 8}, at::kDouble),
+               bias = at::randn({6}, at::kDouble);
+  const Tensor product = at::matmul(x, weight.t());
+  for (int64_t rows : {1, 3, 5, 9, 10, 11}) {
+    EXPECT_TRUE(is_close(linear_in_parts(x, weight, bias, rows), product + bias, 1e-12)) << rows;
+    EXPECT_TRUE(is_close(linear_in_parts(x, weight, {}, rows), product, 1e-12)) << rows;
+  }
 }
 
 TEST(Linear, WrongShapesAreNamed) {

@@ -117,6 +117,17 @@ TEST_F(Selector, AFailureIsRememberedUnlessMemoryRanOut) {
   EXPECT_EQ(chosen_anew("card", {backend("a", 3), hungry("b", 2, full), broken("broken")}), "b");
 }
 
+TEST_F(Selector, WhereOnlyMemoryWasShortNothingIsChosen) {
+  bool full = true;
+  AttentionSelector selector({hungry("b", 2, full), broken("broken")}, "card", timer());
+  selector.set_memory(memory());
+  EXPECT_THROW(selector(q, k, v, 0.3), c10::OutOfMemoryError);
+  EXPECT_TRUE(selector.choices().empty());
+  EXPECT_TRUE(kept.empty());
+  full = false;  // room was made
+  EXPECT_EQ(chosen(selector), "b");
+}
+
 TEST_F(Selector, ABackEndThatFailsOnTheClockIsOut) {
   const auto clock = [this](const std::function<void()>& run) {
     run();

@@ -88,5 +88,19 @@ TEST(Takes, BoxesReadNestedStrides) {
   EXPECT_FALSE(is_nested(at::empty({40000}).as_strided({1, 9, 4, 128}, {0, 1000, 128, 1})));  // not a multiple
 }
 
+TEST(Takes, EfficientAttentionCountsIn32Bits) {
+  // The values of 161 frames at 720p as they lie in the merged product of 40 heads; no memory behind them.
+  const auto values = [](int64_t tokens, int64_t stride) {
+    const at::TensorOptions nowhere = at::TensorOptions(at::kMeta).dtype(at::kBFloat16);
+    return at::empty_strided({1, tokens, 40, 128}, {tokens * stride, stride, 128, 1}, nowhere);
+  };
+  constexpr int64_t kMerged = 3 * 40 * 128;
+  EXPECT_TRUE(spans_int32(values(75600, kMerged)));
+  EXPECT_TRUE(spans_int32(values(139810, kMerged)));
+  EXPECT_FALSE(spans_int32(values(139812, kMerged)));
+  EXPECT_FALSE(spans_int32(values(147600, kMerged)));
+  EXPECT_TRUE(spans_int32(values(147600, kMerged / 3)));  // a copy of them
+}
+
 }  // namespace
 }  // namespace wan::kernels

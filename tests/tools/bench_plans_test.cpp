@@ -2,6 +2,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <map>
+#include <sstream>
+
 #include "tools/bench/ceilings.h"
 #include "tools/bench/networks.h"
 #include "tools/bench/ops.h"
@@ -59,12 +63,61 @@ TEST(BenchPlans, Operations) {
   expect_whole(measured(ops_plans(small_site())), 6 + 9 + 8 + 8 + 13 * 2 * 3 + 4 + 18);
 }
 
+TEST(BenchPlans, ConvolutionsHaveTheNetworksLayout) {
+  const Report report = measured(convolution_plans(small_site()));
+  int seen = 0;
+  for (const Row& row : report.rows) {
+    if (!row.backend.starts_with("channels last")) continue;
+    EXPECT_EQ(row.note, "weights channels last") << row.backend;
+    ++seen;
+  }
+  EXPECT_EQ(seen, 3);
+}
+
+/// Cases of a suite at their real sizes: plans draw nothing before they are made.
+std::vector<Plan> real_plans(const std::string& suite) {
+  const Site site{.device = at::kCPU};
+  if (suite == "step") return step_plans(site);
+  if (suite == "vae") return vae_plans(site);
+  return ops_plans(site);
+}
+
+TEST(BenchPlans, TheCheckOnAGpuAsksForCasesThatThereAre) {
+  FILE* listing = popen("bash " WAN_SOURCE_DIR "/tools/gpu_check.sh --list", "r");
+  ASSERT_TRUE(listing);
+  char line[256];
+  std::map<std::string, size_t> cases;
+  while (fgets(line, sizeof line, listing)) {
+    std::istringstream fields(line);
+    std::string name, limit, suite, only;
+    std::getline(fields, name, '|') && std::getline(fields, limit, '|') && std::getline(fields, suite, '|') &&
+        std::getline(fields, only);
+    if (only.empty()) continue;
+    for (const Plan& plan : real_plans(suite))
+      if ((plan.name + ", " + plan.shape).find(only) != std::string::npos) ++cases[name];
+  }
+  pclose(listing);
+  EXPECT_EQ(cases.size(), 5u);
+  EXPECT_GE(cases["step-720p"], 4u) << "forward, balanced, fast, both branches";
+  EXPECT_GE(cases["ops-720p"], 10u);
+  EXPECT_EQ(cases["vae"], 2u);
+  EXPECT_EQ(cases["ops-vae"], 6u);
+  EXPECT_GE(cases["step-480p"], 4u);
+}
+
 /// Widths that the 8-bit kernels take.
 Site wider_site() {
   Site site = small_site();
   site.config.dim = 256;
   site.config.ffn_dim = 384;
   return site;
+}
+
+TEST(BenchPlans, WhatIsMissedLeastComesLast) {
+  std::vector<std::string> names;
+  for (const Plan& plan : step_plans(wider_site(), small_sizes())) names.push_back(plan.name);
+  EXPECT_EQ(names.front(), "forward");
+  EXPECT_EQ(names.back(), "forward, both guidance branches");
 }
 
 TEST(BenchPlans, EightBits) {

@@ -1,9 +1,13 @@
 // What the environment says of the kernels.
 #include "tools/cli/environment.h"
 
+#include <c10/core/AllocatorConfig.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <fstream>
+
+#include "tests/support.h"
 
 namespace wan {
 namespace {
@@ -34,7 +38,8 @@ class Environment : public testing::Test {
   }
 
  private:
-  static constexpr const char* kNames[] = {"WAN_KERNELS", "WAN_WGMMA", "WAN_ATTENTION_OFF", "XDG_CACHE_HOME", "HOME"};
+  static constexpr const char* kNames[] = {"WAN_KERNELS", "WAN_WGMMA", "WAN_ATTENTION_OFF", "XDG_CACHE_HOME", "HOME",
+                                          "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"};
   std::vector<std::pair<const char*, std::optional<std::string>>> before_;
 };
 
@@ -86,6 +91,21 @@ TEST_F(Environment, TheCacheIsTheUsers) {
   EXPECT_EQ(attention_cache_path(), "/cache/wan-infer/attention.json");
   set("XDG_CACHE_HOME", "");
   EXPECT_EQ(attention_cache_path(), "/home/fox/.cache/wan-infer/attention.json");
+}
+
+TEST_F(Environment, SegmentsGrowUnlessTheUserSaysOtherwise) {
+  TemporaryFolder root;
+  EXPECT_EQ(allocator_settings(root.path()), "expandable_segments:True");
+  c10::CachingAllocator::setAllocatorSettings(allocator_settings(root.path()));
+  EXPECT_TRUE(c10::CachingAllocator::AcceleratorAllocatorConfig::use_expandable_segments()) << "libtorch knows the word";
+  for (const char* variable : {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"}) {
+    set(variable, "max_split_size_mb:128");
+    EXPECT_EQ(allocator_settings(root.path()), "");
+    unsetenv(variable);
+  }
+  std::filesystem::create_directories(root / "dev");
+  std::ofstream(root / "dev/dxg");
+  EXPECT_EQ(allocator_settings(root.path()), "") << "below Windows";
 }
 
 }  // namespace

@@ -1,9 +1,11 @@
-// What the check on a GPU makes of a sanitizer that runs out of time, with programs that only play their parts.
+// What the check on a GPU leaves behind, however it ends: with programs that only play their parts.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
 #include <cstdlib>
 #include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "tests/support.h"
 #include "tests/tools/process.h"
@@ -13,60 +15,181 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Runs tools/gpu_check.sh where building and testing always succeed but for wgmma's tests, if `wgmma` says so, and a
-/// sanitizer prints `line` and never ends. The bench prints what it is told of wgmma.
+constexpr const char* kScript = WAN_SOURCE_DIR "/tools/gpu_check.sh";
+
 class GpuCheck : public testing::Test {
  protected:
-  int run(const std::string& line, const std::string& wgmma = "exit 0") {
-    for (const char* name : {"cmake", "nvcc", "nvidia-smi"}) program("bin/" + std::string(name), "exit 0");
-    program("bin/python3", "echo " + folder_.path().string());
-    program("bin/compute-sanitizer", "echo '" + line + "'; exec sleep 30");
-    for (const char* part : {"kernels", "models", "parity"})
-      program("build/tests/" + std::string(part) + "_tests", "exit 0");
-    program("build/tests/gpu_tests", "case \"$*\" in *=WgmmaGpu*) " + wgmma + ";; esac");
-    program("build/tools/wan-bench", "echo WAN_WGMMA=$WAN_WGMMA.");
-    const std::string at = folder_.path().string();
-    const std::string command = "PATH=" + at + "/bin:$PATH WAN_GPU_BUILD=" + at +
-                                "/build bash " WAN_SOURCE_DIR
-                                "/tools/gpu_check.sh --architectures 80 --suites ops --seconds 8 " +
-                                at + "/out 2>/dev/null";
-    const int status = std::system(command.c_str());
-    log_ = content(folder_ / "out/log.txt");
-    bench_ = content(folder_ / "out/bench-ops.txt");
-    return WEXITSTATUS(status);
-  }
-
-  std::string log_, bench_;
-
- private:
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
   void program(const std::string& name, const std::string& body) {
     const fs::path path = folder_ / name;
     fs::create_directories(path.parent_path());
     std::ofstream(path) << "#!/bin/sh\n" << body << "\n";
     fs::permissions(path, fs::perms::owner_all);
   }
+  /// The exit code of these words in a shell; what they print is in err_.
+  int shell(const std::string& words) {
+    const int status = std::system(("{ " + words + "\n} >" + path("err.txt") + " 2>&1").c_str());
+    err_ = content(folder_ / "err.txt");
+    return WEXITSTATUS(status);
+  }
+  int rehearse(const std::string& environment, const std::string& options) {
+    return shell(environment + " bash " + kScript + " --rehearse " + options + " " + path("out"));
+  }
+  /// What became of a part; empty where the plan does not name it.
+  std::string state(const std::string& part) const {
+    const auto plan = nlohmann::json::parse(content(folder_ / "out/plan.json"));
+    for (const auto& one : plan.at("parts"))
+      if (one.at("name") == part) return one.at("state");
+    return "";
+  }
+  /// Whether the tar holds this file.
+  bool packed(const std::string& file) {
+    return shell("tar -tzf " + path("out/results.tar.gz") + " | grep -qx ./" + file) == 0;
+  }
+  std::vector<std::string> files() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder_ / "out")) names.push_back(entry.path().filename());
+    return names;
+  }
+  /// Names of the parts, in the script's order.
+  std::vector<std::string> parts() {
+    shell(std::string("bash ") + kScript + " --list");
+    std::vector<std::string> names;
+    std::istringstream lines(err_);
+    for (std::string line; std::getline(lines, line);) names.push_back(line.substr(0, line.find('|')));
+    return names;
+  }
 
   TemporaryFolder folder_;
+  std::string err_;
 };
 
-TEST_F(GpuCheck, WhatASanitizerFoundBeforeItsTimeEndedIsAFailure) {
-  EXPECT_EQ(run("========= Invalid __global__ read of size 4 bytes"), 1) << log_;
-  EXPECT_NE(log_.find("sanitizer-memcheck ended with 124"), std::string::npos) << log_;
-  EXPECT_NE(log_.find("sanitizer-racecheck ended with 124"), std::string::npos) << log_;
+TEST_F(GpuCheck, ARehearsalPlaysEveryPartAndLeavesFewFiles) {
+  ASSERT_EQ(rehearse("", ""), 0) << err_;
+  for (const std::string& part : parts()) {
+    EXPECT_EQ(state(part), "done") << part;
+    EXPECT_TRUE(packed(part + ".txt")) << part;
+  }
+  EXPECT_EQ(parts().size(), 13u);
+  EXPECT_LE(files().size(), 8u);
+  for (const char* json : {"plan", "step-720p", "ops-720p", "vae", "diffusers"})
+    EXPECT_TRUE(fs::exists(folder_ / "out" / (std::string(json) + ".json")) && packed(std::string(json) + ".json")) << json;
 }
 
-TEST_F(GpuCheck, ASanitizerThatHadNoTimeIsNone) {
-  EXPECT_EQ(run("========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)"), 0) << log_;
-  EXPECT_NE(log_.find("sanitizer-memcheck: its time ended first"), std::string::npos) << log_;
+TEST_F(GpuCheck, KilledAtAnyPartItLeavesWhatCameBefore) {
+  for (const std::string& part : parts()) {
+    const std::string before = part == "step-480p" ? "vae" : "step-480p";
+    const bool asked = part == "vae" || part == "racecheck";  // these by a signal that can be caught
+    fs::remove_all(folder_ / "out");
+    const std::string begun = "'\"" + part + "\", \"state\": \"begun\"' " + path("out/plan.json");
+    const std::string first = part == "build" ? "" : before;  // before the build there is nothing
+    shell("WAN_REHEARSE_HANG=" + part + " setsid bash " + kScript + " --rehearse --parts '" + first + " " + part +
+          " last-rows' " + path("out") + " & p=$!; for i in $(seq 300); do grep -q " + begun +
+          " && break; sleep 0.1; done; kill -" + (asked ? "TERM" : "KILL") + " -$p; wait $p");
+    EXPECT_EQ(state(part), asked ? "stopped" : "begun") << err_;
+    EXPECT_EQ(state("last-rows"), part == "last-rows" ? "begun" : "") << part;
+    if (first.empty()) continue;
+    EXPECT_EQ(state(before), "done") << part;
+    EXPECT_TRUE(packed(before + ".json") && packed(before + ".txt") && packed("plan.json")) << part;
+    EXPECT_TRUE(fs::exists(folder_ / "out" / (before + ".json"))) << part;
+  }
 }
 
-TEST_F(GpuCheck, WhatFailsWithWgmmaIsNotMeasured) {
-  const std::string nothing = "========= ERROR SUMMARY: 0 errors";
-  EXPECT_EQ(run(nothing), 0) << log_;
-  EXPECT_EQ(bench_, "WAN_WGMMA=.\n");
-  EXPECT_EQ(run(nothing, "exec sleep 30"), 1) << log_;
-  EXPECT_EQ(bench_, "WAN_WGMMA=off.\n");
-  EXPECT_NE(log_.find("test-wgmma ended with 124"), std::string::npos) << log_;
+TEST_F(GpuCheck, APartThatFailsOrHangsEndsAlone) {
+  EXPECT_EQ(rehearse("WAN_REHEARSE_FAIL='gpu-tests vae'", "--parts 'gpu-tests vae step-480p'"), 1) << err_;
+  EXPECT_EQ(state("gpu-tests"), "failed with 3");
+  EXPECT_EQ(state("vae"), "failed with 3");
+  EXPECT_EQ(state("step-480p"), "done");
+  EXPECT_EQ(rehearse("WAN_REHEARSE_HANG=vae", "--seconds 5 --parts 'vae last-rows'"), 1) << err_;
+  EXPECT_EQ(state("vae"), "time ended");
+  EXPECT_EQ(state("last-rows"), "not begun");
+  EXPECT_EQ(state("step-480p"), "done") << "of the call before";
+  EXPECT_TRUE(packed("step-480p.json"));
+}
+
+TEST_F(GpuCheck, WrongOptionsAreNamed) {
+  EXPECT_EQ(rehearse("", "--parts stepp"), 2);
+  EXPECT_NE(err_.find("--parts must be of build gpu-tests"), std::string::npos) << err_;
+  EXPECT_EQ(rehearse("", "--seconds many"), 2);
+  EXPECT_EQ(rehearse("", "--suites ops"), 2);
+  EXPECT_EQ(shell(std::string("bash ") + kScript), 2);
+}
+
+/// The script as it is on a card, with a tool chain that always succeeds and programs that the test writes.
+class GpuCheckPrograms : public GpuCheck {
+ protected:
+  GpuCheckPrograms() {
+    program("bin/cmake", "echo cmake >>" + path("cmake.txt"));
+    for (const char* name : {"nvcc", "nvidia-smi"}) program("bin/" + std::string(name), "exit 0");
+    program("bin/python3", "echo " + path("torch"));
+    sanitizer("exit 0");
+    for (const std::string where : {"build", "tree/.gpu/prebuilt"}) {
+      for (const char* part : {"gpu", "parity"}) program(where + "/tests/" + part + "_tests", "exit 0");
+      program(where + "/tools/wan-bench", "echo WAN_WGMMA=$WAN_WGMMA. " + where);
+    }
+    fs::create_directories(folder_ / "tree/tools");
+    fs::copy_file(kScript, folder_ / "tree/tools/gpu_check.sh");
+    std::ofstream(folder_ / "tree/.gpu/commit") << "c0ffee\n";
+  }
+  void sanitizer(const std::string& body) { program("bin/compute-sanitizer", body); }
+  int run(const std::string& options) {
+    return shell("PATH=" + path("bin") + ":$PATH WAN_GPU_BUILD=" + path("build") + " bash " +
+                 path("tree/tools/gpu_check.sh") + " --architectures 90a-real " + options + " " + path("out"));
+  }
+  std::string output(const std::string& part) {
+    shell("tar -xzOf " + path("out/results.tar.gz") + " ./" + part + ".txt");
+    return err_;
+  }
+  /// The packed programs say that they are of this commit and for this card.
+  void prebuilt(const std::string& commit, const std::string& architectures) {
+    std::ofstream(folder_ / "tree/.gpu/prebuilt/commit") << commit << "\n";
+    std::ofstream(folder_ / "tree/.gpu/prebuilt/architectures") << architectures << "\n";
+  }
+};
+
+TEST_F(GpuCheckPrograms, WhatASanitizerFoundBeforeItsTimeEndedIsAFailure) {
+  sanitizer("echo '========= Invalid __global__ read of size 4 bytes'; exec sleep 30");
+  EXPECT_EQ(run("--seconds 3 --parts memcheck"), 1) << err_;
+  EXPECT_EQ(state("memcheck"), "failed");
+  sanitizer("echo '========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)'; exec sleep 30");
+  EXPECT_EQ(run("--seconds 3 --parts racecheck"), 0) << err_;
+  EXPECT_EQ(state("racecheck"), "time ended, no error up to there");
+}
+
+TEST_F(GpuCheckPrograms, WhatFailsWithWgmmaIsNotMeasured) {
+  EXPECT_EQ(run("--parts 'wgmma-tests vae'"), 0) << err_;
+  EXPECT_EQ(output("vae"), "WAN_WGMMA=. build\n");
+  program("build/tests/gpu_tests", "case \"$*\" in *=WgmmaGpu*) exec sleep 30;; esac");
+  EXPECT_EQ(run("--seconds 3 --parts wgmma-tests"), 1) << err_;
+  EXPECT_EQ(state("wgmma-tests"), "time ended");
+  EXPECT_EQ(run("--parts vae"), 0) << err_;  // another call knows it
+  EXPECT_EQ(output("vae"), "WAN_WGMMA=off. build\n");
+}
+
+TEST_F(GpuCheckPrograms, ProgramsThatWereBuiltElsewhereAreTakenWhereTheyStart) {
+  prebuilt("c0ffee", "90a-real");
+  EXPECT_EQ(run("--parts vae"), 0) << err_;
+  EXPECT_EQ(output("vae"), "WAN_WGMMA=. tree/.gpu/prebuilt\n");
+  EXPECT_EQ(state("build"), "not needed");
+  EXPECT_FALSE(fs::exists(folder_ / "cmake.txt"));
+  prebuilt("c0ffee", "89-real");
+  EXPECT_EQ(run("--parts vae"), 0) << err_;
+  EXPECT_EQ(output("vae"), "WAN_WGMMA=. build\n") << "for another card";
+  prebuilt("decade", "90a-real");
+  EXPECT_EQ(run("--parts vae"), 0) << err_;
+  EXPECT_EQ(output("vae"), "WAN_WGMMA=. build\n") << "of another commit";
+  prebuilt("c0ffee", "90a-real");
+  program("tree/.gpu/prebuilt/tests/gpu_tests", "echo libtorch_cuda.so: cannot open shared object file; exit 127");
+  EXPECT_EQ(run("--parts vae"), 0) << err_;
+  EXPECT_EQ(output("vae"), "WAN_WGMMA=. build\n") << "they do not start";
+}
+
+TEST_F(GpuCheckPrograms, ABuildThatFailsIsToldAndKept) {
+  program("bin/cmake", "echo no such compiler; exit 1");
+  EXPECT_EQ(run(""), 1) << err_;
+  EXPECT_NE(err_.find("no such compiler"), std::string::npos) << err_;
+  EXPECT_EQ(state("build"), "failed with 1");
+  EXPECT_NE(output("build").find("no such compiler"), std::string::npos);
 }
 
 }  // namespace

@@ -35,6 +35,20 @@ class RunScript : public testing::Test {
   /// What nvidia-smi does.
   void card(const std::string& body) { program("bin/nvidia-smi", body); }
 
+  /// A Linux with NVIDIA's driver of this version.
+  void driver(const std::string& version) {
+    fs::create_directories(folder_ / "system/proc/driver/nvidia");
+    std::ofstream(folder_ / "system/proc/driver/nvidia/version")
+        << "NVRM version: NVIDIA UNIX x86_64 Kernel Module  " << version << "  Sat Aug 19 01:15:15 UTC 2023\nGCC version:\n";
+  }
+  /// Windows' Linux: the driver's programs are in a folder of their own.
+  void below_windows(const std::string& nvidia_smi) {
+    fs::create_directories(folder_ / "system/dev");
+    std::ofstream(folder_ / "system/dev/dxg");
+    fs::remove(folder_ / "bin/nvidia-smi");
+    program("system/usr/lib/wsl/lib/nvidia-smi", nvidia_smi);
+  }
+
   /// CMake: configuring keeps its options as the cache does, building does `body`.
   void ninja(const std::string& body) {
     program("bin/cmake",
@@ -45,7 +59,7 @@ class RunScript : public testing::Test {
   }
 
   int run(const std::string& words) {
-    const std::string command = "PATH=" + path("bin") + ":$PATH WAN_DEPS=" + path("deps") + " bash " + path("run") +
+    const std::string command = "PATH=" + path("bin") + ":$PATH WAN_SYSTEM=" + path("system") + " WAN_DEPS=" + path("deps") + " bash " + path("run") +
                                 " " + words + " 2>" + path("err.txt");
     fs::remove(folder_ / "cmake.txt");
     const int status = std::system(command.c_str());
@@ -128,6 +142,39 @@ TEST_F(RunScript, TestsHaveEveryArchitectureAndAProgramAfterwardsKeepsThem) {
     EXPECT_TRUE(holds(configured(), "-DWAN_TESTS=ON")) << configured();
     EXPECT_TRUE(holds(configured(), "-DWAN_WARNINGS_ARE_ERRORS=OFF")) << configured();
   }
+}
+
+TEST_F(RunScript, ADriverThatIsTooOldIsToldBeforeAnythingIsFetched) {
+  driver("535.104.05");
+  card("echo 9.0");
+  EXPECT_EQ(run("build wan-engine"), 1);
+  EXPECT_TRUE(holds(err_, "the NVIDIA driver 535.104.05 is older than 580")) << err_;
+  EXPECT_TRUE(holds(err_, "./run --preset release build computes on the CPU")) << err_;
+  EXPECT_EQ(configured() + installed(), "");
+  EXPECT_EQ(run("--preset release build wan-engine"), 0) << err_;
+  EXPECT_EQ(run("--cuda build wan-engine"), 0) << "for another machine: " << err_;
+  driver("580.65.06");
+  EXPECT_EQ(run("build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(configured(), "--preset cuda ")) << configured();
+}
+
+TEST_F(RunScript, CardsThatLibtorchHasNoCodeForAreTold) {
+  driver("580.65.06");
+  card("echo 6.1; echo 5.2");
+  EXPECT_EQ(run("build wan-engine"), 1);
+  EXPECT_TRUE(holds(err_, "the cards here have compute capability 6.1")) << err_;
+  card("echo 6.1; echo 7.5");
+  EXPECT_EQ(run("build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(configured(), "-DWAN_CUDA=OFF")) << "libtorch runs there, our kernels do not: " << configured();
+}
+
+TEST_F(RunScript, BelowWindowsTheDriverIsFoundInItsOwnFolder) {
+  below_windows("case \"$*\" in *driver_version*) echo 581.29;; *) echo 8.9;; esac");
+  ASSERT_EQ(run("build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(configured(), "-DWAN_CUDA_ARCHITECTURES=89-real ")) << configured();
+  below_windows("case \"$*\" in *driver_version*) echo 551.86;; *) echo 8.9;; esac");
+  EXPECT_EQ(run("build wan-engine"), 1);
+  EXPECT_TRUE(holds(err_, "driver 551.86 is older than 580")) << err_;
 }
 
 TEST_F(RunScript, ShowsHowFarItIsInFewLines) {

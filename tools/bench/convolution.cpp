@@ -1,5 +1,6 @@
 // The VAE's causal convolutions at its real sizes: layouts and dtypes, and the norm and activation before them.
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 
 #include "kernels/convolution/conv3d.h"
 #include "kernels/norm/channel_norm.h"
@@ -19,6 +20,13 @@ std::string shape_of(const Site::Level& level) {
 struct Layout {
   at::ScalarType dtype;
   bool channels_last;
+};
+
+/// cuDNN measures its plans for a shape in place of guessing the best, as long as this lives.
+struct Tuned {
+  Tuned() { at::globalContext().setBenchmarkCuDNN(true); }
+  ~Tuned() { at::globalContext().setBenchmarkCuDNN(before); }
+  const bool before = at::globalContext().benchmarkCuDNN();
 };
 
 Contest convolution(const Site& site, const Site::Level& level) {
@@ -41,8 +49,19 @@ Contest convolution(const Site& site, const Site::Level& level) {
   for (at::ScalarType dtype : {at::kHalf, at::kBFloat16, at::kFloat}) {
     const std::string type = dtype == at::kHalf ? "fp16" : dtype == at::kBFloat16 ? "bf16" : "fp32 (TF32 by default)";
     const Tensor clip = x.to(dtype), kernel = weight.to(dtype), offset = bias.to(dtype);
-    contest.contestants.push_back({"channels last " + type, true,
-                                   [=](size_t) { return kernels::conv3d(clip, kernel, offset, 1, *site.context); }});
+    // As the networks hold them (models/vae/layers.cpp): with other strides ATen takes another path for the clip, too.
+    const Tensor taps = kernel.contiguous(at::MemoryFormat::ChannelsLast3d);
+    const std::string layout = taps.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d ? "weights channels last"
+                                                                                                 : "weights as planes";
+    const auto convolve = [=](size_t) { return kernels::conv3d(clip, taps, offset, 1, *site.context); };
+    contest.contestants.push_back({"channels last " + type, true, convolve, layout});
+    if (site.is_cuda())
+      contest.contestants.push_back({"channels last " + type + ", tuned", false,
+                                     [=](size_t set) {
+                                       const Tuned tuned;
+                                       return convolve(set);
+                                     },
+                                     "cuDNN measures its plans: " + layout});
     const Tensor planes = clip.permute({3, 0, 1, 2}).unsqueeze(0).contiguous();
     contest.contestants.push_back({"planes " + type, false,
                                    [=](size_t) {

@@ -4,6 +4,8 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <torch/headeronly/version.h>
 
+#include <cstdlib>
+
 #include "kernels/op/device.h"
 #include "tools/bench/child.h"
 
@@ -24,10 +26,17 @@ bool has_device() {
 
 namespace {
 
+/// The first card that CUDA shows, as nvidia-smi names it: a number, GPU-... or MIG-...
+std::string first_card() {
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  const std::string names = visible ? visible : "";
+  return names.empty() ? "0" : names.substr(0, names.find(','));
+}
+
 std::string nvidia_smi(const std::string& query) {
   try {
     ChildResult result =
-        run_child({"nvidia-smi", "--id=0", "--format=csv,noheader", "--query-gpu=" + query}, /*quiet=*/true);
+        run_child({"nvidia-smi", "--id=" + first_card(), "--format=csv,noheader", "--query-gpu=" + query}, /*quiet=*/true);
     while (!result.out.empty() && result.out.back() == '\n') result.out.pop_back();
     return result.status == 0 ? result.out : "unknown";
   } catch (const std::runtime_error&) {

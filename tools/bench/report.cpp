@@ -115,12 +115,18 @@ void write_file(const std::filesystem::path& file, const std::string& content) {
   std::filesystem::rename(part, file);
 }
 
+bool is_stand_in(const Report& report) {
+  const auto gpu = report.environment.find("gpu");
+  return gpu != report.environment.end() && gpu->second.starts_with("stand-in");
+}
+
 std::vector<std::string> complaints(const Report& report) {
   std::vector<std::string> found;
   if (report.commit.empty() || report.commit == "unknown") found.push_back("no commit");
   for (const char* key : {"gpu", "driver", "cuda", "torch", "clocks_before", "clocks_after"})
     if (!report.environment.count(key) || report.environment.at(key).empty())
       found.push_back(std::string("no ") + key + " in the environment");
+  if (is_stand_in(report)) found.push_back("timings of a rehearsal: nothing was measured");
   if (report.rows.empty()) found.push_back("no rows");
   for (const Row& row : report.rows) {
     const std::string what = row.suite + ", " + row.name + ", " + row.shape + ", " + row.backend + ": ";

@@ -63,6 +63,8 @@ void write_file(const std::filesystem::path& file, const std::string& content);
 
 /// A Markdown table of the rows, what was left out below it.
 std::string table(const Report& report);
+/// Whether its timings are invented: of tools/gpu_check.sh --rehearse.
+bool is_stand_in(const Report& report);
 /// What makes a report unfit to be published: missing ceilings, errors, names of machine or commit. Empty: fit.
 std::vector<std::string> complaints(const Report& report);
 /// Both side by side: back ends of one name with each other, else the fastest of each.

@@ -189,17 +189,20 @@ std::vector<Plan> block_plans(const Site& site, const NetworkSizes& sizes) {
 std::vector<Plan> step_plans(const Site& site, const NetworkSizes& sizes) {
   std::vector<Plan> plans;
   for (const Resolution& at : site.resolutions) {
-    for (auto [name, branches] : {std::pair{"forward", 1}, {"forward, both guidance branches", 2}})
-      plans.push_back({"step", name, at.shape(), [=, branches = branches] {
+    const auto exact = [&](const char* name, int64_t branches) {
+      plans.push_back({"step", name, at.shape(), [=] {
                          const double error = network_error(site, sizes, true, Precision::Exact);
                          return step_contest(site, sizes, at, branches, Precision::Exact, error);
                        }});
+    };
+    exact("forward", 1);
     for (const Lower& lower : lower_precisions(site))
       plans.push_back({"step", "forward, " + lower.name, at.shape(), [=] {
                          const Site own = with_instructions(site, lower);
                          const double error = network_error(own, sizes, true, lower.precision);
                          return step_contest(own, sizes, at, 1, lower.precision, error);
                        }});
+    exact("forward, both guidance branches", 2);  // the longest, and the most like what is known by then
   }
   return plans;
 }

@@ -56,6 +56,13 @@ kernels::Options options_of_environment() {
           .attention_off = attention_off()};
 }
 
+std::string allocator_settings(const std::filesystem::path& root) {
+  for (const char* variable : {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"})
+    if (std::getenv(variable)) return "";
+  std::error_code ignored;
+  return std::filesystem::exists(root / "dev/dxg", ignored) ? "" : "expandable_segments:True";
+}
+
 std::filesystem::path attention_cache_path() {
   const std::string cache = value_of("XDG_CACHE_HOME"), home = value_of("HOME");
   if (!cache.empty()) return std::filesystem::path(cache) / "wan-infer" / "attention.json";

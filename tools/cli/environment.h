@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <stdexcept>
+#include <string>
 
 #include "kernels/op/options.h"
 
@@ -17,6 +18,11 @@ struct EnvironmentError : std::invalid_argument {
 /// WAN_KERNELS (fused, reference), WAN_WGMMA (off, measured, on) and WAN_ATTENTION_OFF (names of attention back ends
 /// with commas between). Unset and empty is the default. Throws EnvironmentError for other values.
 kernels::Options options_of_environment();
+
+/// What libtorch's allocator on GPUs is told (c10::CachingAllocator::setAllocatorSettings): segments that grow, so that
+/// blocks of other sizes find room after long runs. Empty, for nothing, where the user has set PYTORCH_CUDA_ALLOC_CONF or
+/// PYTORCH_ALLOC_CONF, and below Windows, whose driver does not always have them. `root` stands for "/".
+std::string allocator_settings(const std::filesystem::path& root = "/");
 
 /// Where times of attention are kept: wan-infer/attention.json in XDG_CACHE_HOME, else in .cache of HOME; empty without
 /// either.

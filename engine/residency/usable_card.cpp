@@ -1,0 +1,124 @@
+#include "engine/residency/usable_card.h"
+
+#include <ATen/detail/CUDAHooksInterface.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "kernels/op/device.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The oldest driver that runs programs of CUDA 13, and the oldest card that libtorch holds code for.
+constexpr int kOldestDriver = 580, kOldestArchitecture = 75;
+
+/// "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug ..." -> "535.104.05".
+std::string driver_version(const fs::path& file) {
+  std::ifstream in(file);
+  std::string word;
+  while (in >> word) {
+    const size_t dot = word.find('.');
+    if (dot != std::string::npos && dot > 0 && word.find_first_not_of("0123456789.") == std::string::npos) return word;
+  }
+  return "";
+}
+
+bool is_old(const std::string& driver) {
+  return !driver.empty() && std::atoi(driver.c_str()) < kOldestDriver;
+}
+
+/// Whether the variable says that no card is wanted.
+bool hides_all(const std::string& visible) {
+  return visible.empty() || visible == "-1" || visible == "NoDevFiles" || visible == "none" || visible == "void";
+}
+
+std::string listed(int64_t count) {
+  if (count == 1) return "there is one device, cuda:0";
+  return "there are " + std::to_string(count) + " devices, cuda:0 to cuda:" + std::to_string(count - 1);
+}
+
+/// Of a driver that is here, in a build that could use it, while CUDA shows no device.
+std::string why_none_is_shown(const CardSituation& s) {
+  if (is_old(s.driver))
+    return "the NVIDIA driver " + s.driver + " is older than " + std::to_string(kOldestDriver) +
+           ", which CUDA 13 needs; update the driver, or take --device cpu";
+  if (s.visible && !s.visible->empty())
+    return "CUDA_VISIBLE_DEVICES is '" + *s.visible +
+           "', which names no card of this machine; give it numbers of nvidia-smi -L, or unset it, or take --device cpu";
+  return "an NVIDIA driver is here" + (s.driver.empty() ? "" : " (" + s.driver + ")") +
+         ", but CUDA shows no card: nvidia-smi says whether the driver works; a container wants --gpus all, a user the right "
+         "to open /dev/nvidia*; --device cpu computes without a card";
+}
+
+}  // namespace
+
+CardSituation card_situation(const fs::path& root) {
+  CardSituation s;
+  const at::CUDAHooksInterface& hooks = at::detail::getCUDAHooks();
+  s.built = hooks.hasCUDART();
+  s.usable = hooks.hasCUDA() ? hooks.deviceCount() : 0;
+  std::error_code ignored;
+  const fs::path linux_driver = root / "proc/driver/nvidia/version";
+  s.has_driver = fs::exists(linux_driver, ignored) ||
+                 (fs::exists(root / "dev/dxg", ignored) && fs::exists(root / "usr/lib/wsl/lib/libcuda.so.1", ignored));
+  s.driver = driver_version(linux_driver);
+  if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES")) s.visible = visible;
+  return s;
+}
+
+std::optional<std::string> why_no_card(const std::string& asked, const CardSituation& s) {
+  const bool any = asked == "auto";
+  if (s.usable > 0) {
+    const int64_t index = asked.starts_with("cuda:") ? std::atoll(asked.c_str() + 5) : 0;
+    if (index < s.usable) return std::nullopt;
+    return "asks for " + asked + ", but " + listed(s.usable) +
+           (s.visible ? "; CUDA_VISIBLE_DEVICES is '" + *s.visible + "' and numbers them anew" : "");
+  }
+  const std::string begin = any ? "is auto, and " : "asks for " + asked + ", but ";
+  const bool hidden = s.visible && hides_all(*s.visible);
+  if (any && (!s.has_driver || !s.built || hidden)) return std::nullopt;
+  if (!s.built) return begin + "this build has no CUDA part of libtorch; build with ./run --cuda, or use cpu";
+  if (hidden) return begin + "CUDA_VISIBLE_DEVICES is '" + *s.visible + "' and hides every card; unset it, or use cpu";
+  if (!s.has_driver) return begin + "no usable NVIDIA device or driver is here; use cpu";
+  return begin + why_none_is_shown(s);
+}
+
+std::optional<std::string> why_too_old(int architecture) {
+  if (architecture == 0 || architecture >= kOldestArchitecture) return std::nullopt;
+  return "takes a card of compute capability " + std::to_string(architecture / 10) + "." +
+         std::to_string(architecture % 10) + ", and libtorch for CUDA 13 holds code for 7.5 and newer; use another card, or "
+         "--device cpu";
+}
+
+std::optional<std::string> precision_warning(Precision precision, int architecture, bool uses_wgmma) {
+  const bool lower = precision == Precision::Balanced || precision == Precision::Fast;
+  if (!lower || architecture != 90 || uses_wgmma) return std::nullopt;
+  const std::string name = precision == Precision::Fast ? "fast" : "balanced";
+  return "precision " + name + " is estimated slower than exact on this card: 13 to 15 s a forward at 720p in place of 10.5 s, "
+         "since its kernels use mma.sync. WAN_WGMMA=on takes those with wgmma, which have not been measured on a card yet";
+}
+
+void warn_of_precision(const Placement& placement, const Log& log) {
+  if (!placement.device.is_cuda()) return;
+  const bool uses_wgmma = kernels::cuda::instructions_on(placement.device, *placement.context) == kernels::Instructions::Wgmma;
+  if (const auto text = precision_warning(placement.precision, kernels::cuda::architecture(placement.device), uses_wgmma))
+    log("warning", {{"text", *text}});
+}
+
+double mig_share(const std::string& name) {
+  const size_t at = name.find(" MIG ");
+  if (at == std::string::npos) return 1;
+  const int slices = std::atoi(name.c_str() + at + 5);
+  const int all = name.find("A30") != std::string::npos ? 4 : 7;
+  return slices > 0 && slices <= all ? double(slices) / all : 1;
+}
+
+Card slice_of(Card card, double share) {
+  for (double* rate : {&card.tflops16, &card.tflops8, &card.bandwidth}) *rate *= share;
+  return card;
+}
+
+}  // namespace wan

@@ -1,0 +1,120 @@
+// What a user reads who asks for a card that cannot be used.
+#include "engine/residency/usable_card.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tests/support.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+
+void write(const fs::path& file, const std::string& content) {
+  fs::create_directories(file.parent_path());
+  std::ofstream(file) << content;
+}
+
+/// The words in which the device is refused; "taken" where it is not.
+std::string answer(const std::string& asked, const CardSituation& situation) {
+  return why_no_card(asked, situation).value_or("taken");
+}
+
+constexpr const char* kDriver = "580.65.06";
+
+TEST(UsableCard, TheDriverIsFoundOnLinuxAndBelowWindows) {
+  TemporaryFolder linux_root, windows, bare;
+  EXPECT_FALSE(card_situation(bare.path()).has_driver);
+  write(linux_root / "proc/driver/nvidia/version",
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC version:\n");
+  EXPECT_TRUE(card_situation(linux_root.path()).has_driver);
+  EXPECT_EQ(card_situation(linux_root.path()).driver, "535.104.05");
+  write(linux_root / "proc/driver/nvidia/version",
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\n");
+  EXPECT_EQ(card_situation(linux_root.path()).driver, "580.65.06");
+  write(windows / "dev/dxg", "");
+  EXPECT_FALSE(card_situation(windows.path()).has_driver) << "another maker's card";
+  write(windows / "usr/lib/wsl/lib/libcuda.so.1", "");
+  EXPECT_TRUE(card_situation(windows.path()).has_driver);
+  EXPECT_EQ(card_situation(windows.path()).driver, "");
+}
+
+TEST(UsableCard, AnOldDriverIsToldInsteadOfDaysOnTheProcessor) {
+  const CardSituation old{.built = true, .has_driver = true, .driver = "535.104.05"};
+  for (const char* asked : {"auto", "cuda", "cuda:1"}) {
+    EXPECT_NE(answer(asked, old).find("driver 535.104.05 is older than 580"), std::string::npos) << answer(asked, old);
+    EXPECT_NE(answer(asked, old).find("--device cpu"), std::string::npos) << asked;
+  }
+  const CardSituation shut{.built = true, .has_driver = true, .driver = kDriver};
+  EXPECT_NE(answer("auto", shut).find("(580.65.06), but CUDA shows no card"), std::string::npos) << answer("auto", shut);
+  const CardSituation windows{.built = true, .has_driver = true};
+  EXPECT_NE(answer("auto", windows).find("an NVIDIA driver is here, but CUDA shows no card"), std::string::npos)
+      << answer("auto", windows);
+}
+
+TEST(UsableCard, WithoutDriverOrCudaPartAutoIsTheProcessor) {
+  EXPECT_EQ(answer("auto", {}), "taken");
+  EXPECT_EQ(answer("auto", {.built = true}), "taken");
+  EXPECT_EQ(answer("auto", {.has_driver = true, .driver = kDriver}), "taken");
+  EXPECT_EQ(answer("cuda", {.built = true}), "asks for cuda, but no usable NVIDIA device or driver is here; use cpu");
+  EXPECT_NE(answer("cuda", {.has_driver = true}).find("./run --cuda"), std::string::npos);
+}
+
+TEST(UsableCard, HiddenCardsAndNumbersThatNameNone) {
+  CardSituation here{.built = true, .has_driver = true, .driver = kDriver};
+  for (const char* none : {"", "-1", "NoDevFiles"}) {
+    here.visible = none;
+    EXPECT_EQ(answer("auto", here), "taken") << none;
+    EXPECT_NE(answer("cuda", here).find("hides every card"), std::string::npos) << none;
+  }
+  here.visible = "7";
+  EXPECT_NE(answer("auto", here).find("CUDA_VISIBLE_DEVICES is '7', which names no card"), std::string::npos)
+      << answer("auto", here);
+}
+
+TEST(UsableCard, OfTwoCardsEachHasItsNumber) {
+  CardSituation two{.built = true, .usable = 2, .has_driver = true, .driver = kDriver};
+  for (const char* asked : {"auto", "cuda", "cuda:0", "cuda:1"}) EXPECT_EQ(answer(asked, two), "taken") << asked;
+  EXPECT_EQ(answer("cuda:2", two), "asks for cuda:2, but there are 2 devices, cuda:0 to cuda:1");
+  two.usable = 1;
+  two.visible = "1";
+  EXPECT_EQ(answer("cuda:1", two),
+            "asks for cuda:1, but there is one device, cuda:0; CUDA_VISIBLE_DEVICES is '1' and numbers them anew");
+}
+
+TEST(UsableCard, ACardThatLibtorchHasNoCodeForIsRefused) {
+  for (int taken : {0, 75, 80, 89, 90, 120}) EXPECT_FALSE(why_too_old(taken)) << taken;
+  for (int old : {50, 61, 70})
+    EXPECT_NE(why_too_old(old).value_or("").find("7.5 and newer"), std::string::npos) << old;
+  EXPECT_NE(why_too_old(61)->find("compute capability 6.1"), std::string::npos);
+}
+
+TEST(UsableCard, APrecisionThatIsSlowerOnACardIsTold) {
+  for (Precision lower : {Precision::Balanced, Precision::Fast}) {
+    EXPECT_TRUE(precision_warning(lower, 90, false));
+    EXPECT_FALSE(precision_warning(lower, 90, true));
+    for (int other : {80, 86, 89, 100, 120}) EXPECT_FALSE(precision_warning(lower, other, false)) << other;
+  }
+  EXPECT_FALSE(precision_warning(Precision::Exact, 90, false));
+  EXPECT_FALSE(precision_warning(Precision::Fp8, 90, false));
+  EXPECT_NE(precision_warning(Precision::Balanced, 90, false)->find("not been measured"), std::string::npos);
+  warn_of_precision(Placement{}, Log{[](std::string_view, const Log::Fields& fields) { ADD_FAILURE() << fields; }});
+}
+
+TEST(UsableCard, ASliceComputesAsMuchAsItIs) {
+  EXPECT_EQ(mig_share("NVIDIA H100 80GB HBM3"), 1);
+  EXPECT_DOUBLE_EQ(mig_share("NVIDIA H100 80GB HBM3 MIG 1g.10gb"), 1.0 / 7);
+  EXPECT_DOUBLE_EQ(mig_share("NVIDIA H200 MIG 3g.71gb"), 3.0 / 7);
+  EXPECT_DOUBLE_EQ(mig_share("NVIDIA A30 MIG 2g.12gb"), 0.5);
+  EXPECT_EQ(mig_share("NVIDIA H200 MIG unknown"), 1);
+  const Card& whole = *card_named("H100");
+  const Card slice = slice_of(whole, 1.0 / 7);
+  EXPECT_DOUBLE_EQ(slice.tflops16, whole.tflops16 / 7);
+  EXPECT_DOUBLE_EQ(slice.bandwidth, whole.bandwidth / 7);
+  EXPECT_EQ(slice.link, whole.link);
+}
+
+}  // namespace
+}  // namespace wan

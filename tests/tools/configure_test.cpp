@@ -1,0 +1,81 @@
+// Configuring as a stranger's machine does it: without ccache, for one architecture alone, in a folder of its own, by the
+// CMake that is here and by those that WAN_CMAKES names ("/a/cmake:/b/cmake"). Nothing is compiled but what CMake tries.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "tests/support.h"
+#include "tests/tools/process.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A variable of this build's cache; empty where it has none.
+std::string cached(const std::string& variable) {
+  std::ifstream in(std::string(WAN_BINARY_DIR) + "/CMakeCache.txt");
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with(variable + ":")) return line.substr(line.find('=') + 1);
+  return "";
+}
+
+std::vector<std::string> cmakes() {
+  std::vector<std::string> all = {"cmake"};
+  std::istringstream more(std::getenv("WAN_CMAKES") ? std::getenv("WAN_CMAKES") : "");
+  for (std::string one; std::getline(more, one, ':');) all.push_back(one);
+  return all;
+}
+
+class Configure : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (cached("CMAKE_CUDA_COMPILER").empty()) GTEST_SKIP() << "built without nvcc";
+  }
+  /// The build file that this CMake makes for this list; what it said where it made none.
+  std::string build_file(const std::string& cmake, const std::string& architectures) {
+    const TemporaryFolder folder;
+    const std::string at = folder.path().string();
+    const std::string command = cmake + " -G Ninja -S " WAN_SOURCE_DIR " -B " + at + " -DWAN_CORE_ONLY=ON -DCCACHE=OFF -DTORCH_ROOT=" +
+                                cached("TORCH_ROOT") + " -DCMAKE_CUDA_COMPILER=" + cached("CMAKE_CUDA_COMPILER") +
+                                " '-DWAN_CUDA_ARCHITECTURES=" + architectures + "' >" + at + "/said.txt 2>&1";
+    const int status = std::system(("env -u CMAKE_CUDA_COMPILER_LAUNCHER -u CMAKE_CXX_COMPILER_LAUNCHER " + command).c_str());
+    EXPECT_EQ(WEXITSTATUS(status), 0) << cmake << ", " << architectures << ":\n" << content(folder / "said.txt");
+    return content(folder / "build.ninja");
+  }
+  /// Lines of the build file that hold `part`.
+  static std::vector<std::string> lines(const std::string& text, const std::string& part) {
+    std::vector<std::string> found;
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);)
+      if (line.find(part) != std::string::npos) found.push_back(line);
+    return found;
+  }
+};
+
+TEST_F(Configure, WithoutCcacheTheReportIsKeptByOneProgramInFrontOfNvcc) {
+  for (const std::string& cmake : cmakes()) {
+    const std::vector<std::string> launched = lines(build_file(cmake, "90a-real"), "keep_report.sh");
+    EXPECT_GE(launched.size(), 3u) << cmake;  // three libraries of kernels
+    for (const std::string& line : launched) {
+      const std::string behind = line.substr(line.find("keep_report.sh") + std::string("keep_report.sh").size());
+      EXPECT_TRUE(behind.starts_with(" /")) << cmake << ": nvcc's path is wanted behind it, got: " << line;
+    }
+  }
+}
+
+TEST_F(Configure, EveryArchitectureAlone) {
+  for (const std::string& cmake : cmakes()) {
+    for (const char* number : {"80", "86", "89", "90a", "100", "120"}) {
+      const std::string text = build_file(cmake, std::string(number) + "-real");
+      EXPECT_FALSE(lines(text, std::string("arch=compute_") + number + ",code=[sm_" + number + "]").empty()) << cmake << ", " << number;
+      EXPECT_FALSE(lines(text, "arch=compute_90a,code=[sm_90a]").empty()) << "wgmma is compiled for its own";
+    }
+  }
+}
+
+}  // namespace
+}  // namespace wan

@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Stands in for the programs of tools/gpu_check.sh --rehearse: takes their arguments, and writes a result of wan-bench with
+invented timings, marked as such, so that `wan-bench check` refuses it and `wan-bench adopt` writes nothing from it.
+
+Which program it is says the name it is called by. WAN_REHEARSE_FAIL and WAN_REHEARSE_HANG name parts of the plan that
+fail, or wait until they are ended.
+"""
+import argparse
+import json
+import os
+import sys
+import time
+
+STAND_IN = 'stand-in: a rehearsal, nothing was measured'
+# Cases of wan-bench, with milliseconds that are estimates for an H200 and FLOP.
+CASES = {
+    'step': [('forward', '720p, 75600 tokens', 'wan-infer', True, 10500, 6.523e15),
+             ('forward, balanced', '720p, 75600 tokens', 'wan-infer', True, 14000, 6.523e15),
+             ('forward, balanced, wgmma', '720p, 75600 tokens', 'wan-infer', True, 8000, 6.523e15),
+             ('forward, fast, wgmma', '720p, 75600 tokens', 'wan-infer', True, 7400, 6.523e15),
+             ('forward', '480p, 32760 tokens', 'wan-infer', True, 2650, 1.678e15)],
+    'ops': [('self-attention', '720p, 75600 tokens', 'cudnn', False, 195, 1.17e14),
+            ('self-attention', '720p, 75600 tokens', 'wgmma', True, 190, 1.17e14),
+            ('self-attention', '720p, 75600 tokens', '8+16 wgmma', True, 150, 1.17e14),
+            ('VAE convolution', '96 channels, 4 frames of 1280x720', 'channels last fp16', True, 5, 1.835e12)],
+    'vae': [('VAE decode', '720p, 81 frames', 'fp16', True, 1400, 6.39e14)],
+}
+
+
+def result(args):
+    suite = args.suite or 'step'
+    rows = [{'suite': suite, 'name': name, 'shape': shape, 'backend': backend if args.suite else 'eager', 'ours': ours,
+             'milliseconds': {'median': time, 'p10': time, 'p90': time, 'samples': [time] * 3}, 'flops': flops, 'bytes': 0.0,
+             'ceiling': 'bf16', 'error': 1e-3, 'bound': 3e-2, 'peak_bytes': 0.0, 'note': STAND_IN}
+            for name, shape, backend, ours, time, flops in CASES[suite] if args.only in f'{name}, {shape}']
+    if not rows:
+        sys.exit(f'stand-in: no case of {suite} holds {args.only}')
+    environment = {key: STAND_IN for key in ('gpu', 'driver', 'cuda', 'cudnn', 'torch', 'clocks_before', 'clocks_after')}
+    return {'schema': 1, 'command': ' '.join(sys.argv), 'commit': args.commit, 'environment': environment,
+            'ceilings': {'bf16': 7.88e14}, 'rows': rows, 'left_out': []}
+
+
+def measure(suites):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('suite', choices=suites) if suites else parser.set_defaults(suite='')
+    for option in ('--only', '--commit', '--json'):
+        parser.add_argument(option, required=True)
+    parser.add_argument('--budget', type=float, required=True)
+    parser.add_argument('--plot')
+    args = parser.parse_args()
+    with open(args.json + '.part', 'w') as file:
+        json.dump(result(args), file, indent=1)
+    os.rename(args.json + '.part', args.json)
+    if args.plot:
+        with open(args.plot, 'w') as file:
+            file.write('<svg xmlns="http://www.w3.org/2000/svg"/>\n')
+
+
+def wait_for_the_end_of(process):
+    """Hangs, but not longer than the plan lives: one that is killed ends nothing itself."""
+    try:
+        while True:
+            os.kill(process, 0)
+            time.sleep(0.2)
+    except ProcessLookupError:
+        pass
+
+
+def main():
+    part = os.environ.get('WAN_PART', '')
+    print(STAND_IN, sys.argv, flush=True)
+    if part in os.environ.get('WAN_REHEARSE_HANG', '').split():
+        wait_for_the_end_of(int(os.environ['WAN_PLAN']))
+    if part in os.environ.get('WAN_REHEARSE_FAIL', '').split():
+        sys.exit(3)
+    program = os.path.basename(sys.argv[0])
+    if program == 'wan-bench':
+        measure(list(CASES))
+    elif program == 'baseline':
+        measure([])
+
+
+if __name__ == '__main__':
+    main()

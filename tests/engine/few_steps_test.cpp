@@ -73,6 +73,15 @@ TEST_F(FewSteps, NoNoteWhereAllFits) {
                   kNano, {"lightx2v.safetensors"}),
             "")
       << "the preset's values one by one";
+  EXPECT_EQ(notes({{"num_inference_steps", 4},
+                   {"guidance_scale", 1},
+                   {"guidance_scale_2", 1},
+                   {"solver", "step_distill"},
+                   {"sigmas", {1, 0.9375, 0.83333, 0.625}},
+                   {"boundary", 0.9}},
+                  kNano, {"lightx2v.safetensors"}),
+            "")
+      << "the solver that such models are made with";
 }
 
 TEST_F(FewSteps, SettingsThatADistilledFileWasNotMadeForAreTold) {

@@ -44,10 +44,16 @@ class LoraJob : public DeviceMemory {
     more["loras"] = loras;
     return request(Task::T2V, kNano, more);
   }
-  /// The one line that a run with the LoRAs ends in.
+  /// The one line that a run with the LoRAs ends in, before its first step.
   std::string refusal(const Request& request) {
+    Told told;
+    Steps steps;
+    const struct BeforeAStep {
+      const Steps& steps;
+      ~BeforeAStep() { EXPECT_EQ(steps.made, 0) << "it is refused before a step"; }
+    } before{steps};
     try {
-      rendered(request);
+      rendered(request, told, {}, &steps);
     } catch (const InvalidRequest& invalid) {
       return invalid.errors.at(0).line();
     } catch (const std::exception& error) {
@@ -68,7 +74,9 @@ TEST_F(LoraJob, StreamedBlocksGiveTheSameBytes) {
   uint64_t all = activations_of(work).most();
   for (const auto& [network, sizes] : work.networks) all += sizes.device();
   const uint64_t least = shortage(work, nothing, work.extent)->bytes;
-  EXPECT_GT(activations_of(work).denoise, activations_of(workload(request(Task::T2V, kNano))).denoise);
+  const Workload without = workload(request(Task::T2V, kNano));
+  EXPECT_GT(activations_of(work).denoise, activations_of(without).denoise);
+  EXPECT_GT(work.demand(work.extent).block.linear, without.demand(without.extent).block.linear);
   for (const uint64_t limit : {all, (all + least) / 2, least}) {
     Told told;
     EXPECT_TRUE(rendered(limited(wanted, limit), told) == want) << limit;
@@ -172,6 +180,25 @@ TEST_F(LoraJob, WhichExpertAFileIsForItsNameOrTheRequestSays) {
   }
   ASSERT_EQ(schedule.first_low(), 2) << "4 steps";
   EXPECT_EQ(strengths, (std::vector<double>{2, 0, 3, 3}));
+}
+
+TEST_F(LoraJob, FactorsWithoutAnAlphaAreNoted) {
+  const ModelParts parts = find_parts(request(Task::T2V, kNano));
+  const auto noted = [&](const std::string& path) {
+    Notes notes;
+    Loras(with({lora(path, "both")}), parts).note(notes);
+    return notes.list();
+  };
+  EXPECT_TRUE(noted(write_lora("a.safetensors", 1)).empty());
+  const std::string path = write_lora("b.safetensors", 1, [](Tensors& tensors) {
+    std::erase_if(tensors, [](const auto& entry) { return entry.first.ends_with(".alpha"); });
+  });
+  ASSERT_EQ(noted(path).size(), 2u) << "one for each expert";
+  EXPECT_EQ(noted(path)[0].text, "b.safetensors says no alpha: its factors are taken as they are");
+  const std::string whole = write_lora("c.safetensors", 1, [](Tensors& tensors) {
+    std::erase_if(tensors, [](const auto& entry) { return entry.first.find(".diff") == entry.first.npos; });
+  });
+  EXPECT_TRUE(noted(whole).empty()) << "whole differences have none";
 }
 
 TEST_F(LoraJob, TwoOfOneNameInTwoFoldersAreToldApart) {

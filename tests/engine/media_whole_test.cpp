@@ -218,16 +218,18 @@ TEST(DamagedVideo, GapsInRegularTimesAreMissingFrames) {
     for (int64_t time : times) gaps.add(time, duration);
     return gaps.text(0.001);
   };
-  std::vector<int64_t> even, lacking, irregular, jumping;
+  std::vector<int64_t> even, lacking, irregular, uneven, jumping;
   for (int64_t n = 0; n < 48; ++n) {
     const int64_t time = n * 1000 / 24;
     even.push_back(time);
     if (n != 12 && n != 30 && n != 31) lacking.push_back(time);
     if (n % 3 != 1) irregular.push_back(time);
+    if (n % 4 != 1) uneven.push_back(time);  // two of three gaps are one step: too few for a rule
     jumping.push_back(time + (n >= 20 ? 60 : 0));  // a pause that is no whole number of frames
   }
   EXPECT_EQ(told(even), "");
   EXPECT_EQ(told(irregular), "");
+  EXPECT_EQ(told(uneven), "");
   EXPECT_EQ(told(jumping), "");
   EXPECT_EQ(told({0, 42, 500}), "");
   EXPECT_EQ(told(lacking),
@@ -271,6 +273,10 @@ TEST(DamagedVideo, WholeFilesGiveNoFalseAlarm) {
          "variable.mkv");
   silent("-i " + path + " -vf select='not(mod(n\\,5))+lt(n\\,8)' -vsync vfr -colorspace bt709 -an -g 4 -movflags "
          "frag_keyframe+empty_moov", "variable_fragments.mp4");
+  // Every fourth frame is left out, and no duration says so.
+  const std::string uneven = "-f lavfi -i testsrc2=s=64x48:r=24:d=4 -vf select='mod(n+3\\,4)' -vsync vfr -colorspace bt709 ";
+  silent(uneven + "-c:v mpeg2video -q:v 3", "uneven.ts");
+  silent(uneven + "-c:v wmv2", "uneven.wmv");
   silent("-i " + path + " -c:v mpeg4 -bf 2 -an -colorspace bt709", "packed.avi");
   silent("-i " + path + " -c copy", "sound.avi");
   silent("-i " + path + " -c copy", "stream.ts");

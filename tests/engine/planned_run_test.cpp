@@ -70,6 +70,10 @@ class PlannedRun : public DeviceMemory {
           if (const PhasePlan* found = plan.phase(name)) most = std::max(most, found->device_bytes);
         EXPECT_LE(bytes, most) << phase;
         EXPECT_GT(bytes, 0u) << phase;
+        // Where all networks stay, those of later phases are counted from the start.
+        if (!plan.keeps_all) {
+          EXPECT_GE(double(bytes), 0.9 * double(most)) << phase << ": the plan asks for more than is taken";
+        }
       }
       // As many blocks stay as the plan says.
       for (const PhasePlan& phase : plan.phases) {

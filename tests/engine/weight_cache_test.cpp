@@ -341,6 +341,25 @@ TEST_F(WeightCache, AFullDiskGetsItsRoomBack) {
   }
 }
 
+TEST_F(WeightCache, ADiskThatBecomesFullWhileItIsWrittenGetsItsRoomBack) {
+  const auto full = [](int64_t finished, int64_t) {
+    if (finished == 3) throw convert::DiskFull("full");
+  };
+  EXPECT_THROW(get(kCard, full), convert::DiskFull);
+  for (const char* ending : {"", ".part", ".part.done"}) EXPECT_FALSE(fs::exists(file().string() + ending)) << ending;
+}
+
+TEST_F(WeightCache, ASourceThatIsWrittenToWhileItIsCopiedLeavesNoCopy) {
+  const auto touch = [&](int64_t finished, int64_t) {
+    if (finished == 3) fs::last_write_time(part.path, fs::last_write_time(part.path) + std::chrono::seconds(3));
+  };
+  EXPECT_FALSE(get(kCard, touch));
+  EXPECT_NE(said().find("must stay as it is while it is copied, was written to"), std::string::npos) << said();
+  for (const char* ending : {"", ".json", ".part", ".part.done"})
+    EXPECT_FALSE(fs::exists(file().string() + ending)) << ending;
+  EXPECT_TRUE(get(kCard)) << "the next time it is left alone";
+}
+
 // A copy of another model put in its place, with the statement of the right one.
 TEST_F(WeightCache, IsTheFileThatWasWritten) {
   ASSERT_TRUE(get(kCard));

@@ -265,6 +265,12 @@ TEST_F(LoraOnWeights, WhatTheyTakeIsToldBefore) {
   EXPECT_EQ(attached_bytes(*lora, at::kBFloat16), uint64_t(4 * (kIn + kOut) * 2));
   EXPECT_EQ(attached_flops(*lora), 2.0 * 4 * (kIn + kOut));
 
+  // What is no linear's weight is kept whole, in float32.
+  const auto others = file("others.safetensors", {{"diffusion_model.blocks.0.diff_m", at::randn({1, 6, kIn})},
+                                                  {"diffusion_model.blocks.0.norm3.diff", at::randn({kIn})}});
+  EXPECT_EQ(attached_bytes(*others, at::kBFloat16), uint64_t(7 * kIn * 4));
+  EXPECT_EQ(attached_flops(*others), 0);
+
   const std::string module = "diffusion_model.blocks.0.q";
   Tensors columns = low_rank("q", 4, 4), both = lokr("q");
   columns[module + ".dora_scale"] = both[module + ".dora_scale"] = at::rand({1, kIn}) + 0.5;

@@ -83,6 +83,15 @@ TEST(ProgramConvert, FoldsLorasInAndSaysHowManyApplied) {
   EXPECT_TRUE(merged.map("blocks.0.self_attn.k.weight").equal(base.map("blocks.0.self_attn.k.weight")));
   const std::string record = read_safetensors_metadata(MappedFile::open(out)).at("merged_loras");
   EXPECT_NE(record.find("\"digest\":\"samples:"), std::string::npos) << record;
+  EXPECT_NE(record.find("\"scale\":0.5"), std::string::npos) << record;
+
+  // Of a file for both experts the half that IN is.
+  const std::string both = folder / "both.safetensors";
+  write_safetensors(both, {{"transformer.blocks.0.attn1.to_q.diff", at::ones({width, width})},
+                           {"transformer_2.blocks.0.attn1.to_q.diff", at::full({width, width}, 2.f)}});
+  EXPECT_EQ(wan_infer({"convert", kExpert, out, "--merge-lora", both, "--overwrite"}).code, 0);
+  EXPECT_TRUE(Checkpoint::open(out).map(name).equal(
+      (base.map(name).to(at::kFloat) + 1).to(base.map(name).scalar_type())));
 
   EXPECT_EQ(wan_infer({"convert", kExpert, fp8, "--to", "fp8"}).code, 0);
   const struct {

@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 
-# diffusers' transformers need no text encoder. Where the machine has transformers, its import checks versions of packages
-# that the pinned ones of diffusers shadow, and ends the run.
+# diffusers' transformers need no text encoder. Where the machine has transformers, its import checks versions of
+# packages that the pinned ones of diffusers shadow, and ends the run.
 sys.modules['transformers'] = None
 
 import torch

@@ -123,7 +123,8 @@ void add_readers(CLI::App& app, int& status) {
   });
   auto folder = std::make_shared<std::string>(), root = std::make_shared<std::string>(".");
   auto dry = std::make_shared<bool>(false);
-  CLI::App* adopting = app.add_subcommand("adopt", "which defaults the figures of tools/gpu_check.sh would change; writes results/");
+  CLI::App* adopting =
+      app.add_subcommand("adopt", "which defaults the figures of tools/gpu_check.sh would change; writes results/");
   adopting->add_option("folder", *folder, "what the script left")->required();
   adopting->add_option("--root", *root, "the checkout whose results/ and README are written; the current folder");
   adopting->add_flag("--dry-run", *dry, "print, and write nothing");

@@ -15,6 +15,10 @@ namespace wan {
 
 namespace {
 
+bool is_transformer(Network network) {
+  return network == Network::HighNoise || network == Network::LowNoise || network == Network::Speech;
+}
+
 template <typename Model>
 void begin(const Model& model) {
   if constexpr (requires { model.streamed; })
@@ -89,7 +93,7 @@ void Networks::load(Slot<Model>& slot, Network network, const Streaming* streami
   // Files that are copied were opened once more, by their names.
   if (!where.mapped) check_unchanged(parts_, field_of(network));
   slot = {std::move(built.model), std::move(lease), std::move(built.weights), {}};
-  if (is_kept_once_more(network)) ++expert_loads_;
+  if (is_transformer(network)) ++expert_loads_;
   Log::Fields fields = {{"network", name(network)}, {"bytes", bytes}};
   if (ahead != ahead_.end()) fields["bytes_ahead"] = ahead->second->bytes();
   if (streaming) {

@@ -47,9 +47,11 @@ std::string why_none_is_shown(const CardSituation& s) {
            ", which CUDA 13 needs; update the driver, or take --device cpu";
   if (s.visible && !s.visible->empty())
     return "CUDA_VISIBLE_DEVICES is '" + *s.visible +
-           "', which names no card of this machine; give it numbers of nvidia-smi -L, or unset it, or take --device cpu";
+           "', which names no card of this machine; give it numbers of nvidia-smi -L, or unset it, or take --device "
+           "cpu";
   return "an NVIDIA driver is here" + (s.driver.empty() ? "" : " (" + s.driver + ")") +
-         ", but CUDA shows no card: nvidia-smi says whether the driver works; a container wants --gpus all, a user the right "
+         ", but CUDA shows no card: nvidia-smi says whether the driver works; a container wants --gpus all, a user the "
+         "right "
          "to open /dev/nvidia*; --device cpu computes without a card";
 }
 
@@ -89,7 +91,8 @@ std::optional<std::string> why_no_card(const std::string& asked, const CardSitua
 std::optional<std::string> why_too_old(int architecture) {
   if (architecture == 0 || architecture >= kOldestArchitecture) return std::nullopt;
   return "takes a card of compute capability " + std::to_string(architecture / 10) + "." +
-         std::to_string(architecture % 10) + ", and libtorch for CUDA 13 holds code for 7.5 and newer; use another card, or "
+         std::to_string(architecture % 10) +
+         ", and libtorch for CUDA 13 holds code for 7.5 and newer; use another card, or "
          "--device cpu";
 }
 
@@ -97,14 +100,18 @@ std::optional<std::string> precision_warning(Precision precision, int architectu
   const bool lower = precision == Precision::Balanced || precision == Precision::Fast;
   if (!lower || architecture != 90 || uses_wgmma) return std::nullopt;
   const std::string name = precision == Precision::Fast ? "fast" : "balanced";
-  return "precision " + name + " is estimated slower than exact on this card: 13 to 15 s a forward at 720p in place of 10.5 s, "
-         "since its kernels use mma.sync. WAN_WGMMA=on takes those with wgmma, which have not been measured on a card yet";
+  return "precision " + name +
+         " is estimated slower than exact on this card: 13 to 15 s a forward at 720p in place of 10.5 s, "
+         "since its kernels use mma.sync. WAN_WGMMA=on takes those with wgmma, which have not been measured on a card "
+         "yet";
 }
 
 void warn_of_precision(const Placement& placement, const Log& log) {
   if (!placement.device.is_cuda()) return;
-  const bool uses_wgmma = kernels::cuda::instructions_on(placement.device, *placement.context) == kernels::Instructions::Wgmma;
-  if (const auto text = precision_warning(placement.precision, kernels::cuda::architecture(placement.device), uses_wgmma))
+  const bool uses_wgmma =
+      kernels::cuda::instructions_on(placement.device, *placement.context) == kernels::Instructions::Wgmma;
+  if (const auto text =
+          precision_warning(placement.precision, kernels::cuda::architecture(placement.device), uses_wgmma))
     log("warning", {{"text", *text}});
 }
 

@@ -14,8 +14,9 @@ namespace wan {
 using AttentionChoices = kernels::Choices;
 
 /// Memory in this JSON file, for this version of the program only; "" is none. Written whole or not at all: other
-/// processes may read and write it at the same time; cases of all of them stay, and of one case the last one wins. A file that is missing, damaged or of another
-/// schema counts as empty, and one that cannot be written is left alone: either costs a measurement, no error.
+/// processes may read and write it at the same time; cases of all of them stay, and of one case the last one wins. A
+/// file that is missing, damaged or of another schema counts as empty, and one that cannot be written is left alone:
+/// either costs a measurement, no error.
 kernels::AttentionMemory attention_file(std::filesystem::path file);
 
 /// Warns where this build holds no kernels for the Context's GPU. Nothing on the CPU.

@@ -65,8 +65,9 @@ std::vector<AttentionBackend> backends(at::Device device, Wgmma wgmma) {
   };
   auto efficient = [](Tensor q, Tensor k, Tensor v, double scale) {
     for (const Tensor& x : {q, k, v})
-      TORCH_CHECK(spans_int32(x), "[attention] efficient must have tensors of less than 2^31 elements from end to end, got ",
-                  x.sizes(), " with strides ", x.strides());
+      TORCH_CHECK(spans_int32(x),
+                  "[attention] efficient must have tensors of less than 2^31 elements from end to end, got ", x.sizes(),
+                  " with strides ", x.strides());
     return std::get<0>(at::_scaled_dot_product_efficient_attention(q, k, v, {}, false, 0.0, false, scale));
   };
   // The VAE's single head is 384 wide: its 14,400 pixels at 720p would cost 0.1 s a clip in the reference's float32.

@@ -73,8 +73,8 @@ double sampled_error(const Tensor& output, const Tensor& q, const Tensor& k, con
 struct AttentionSelector::Trials {
   const AttentionCase& wanted;
   const Inputs& in;
-  AttentionTimes times;  // without those that ran out of memory: they may pass another time
-  std::string others;    // why back ends are out, each behind "; "
+  AttentionTimes times;   // without those that ran out of memory: they may pass another time
+  std::string others;     // why back ends are out, each behind "; "
   bool was_full = false;  // one of them ran out of memory
 
   /// Whether the back end agrees with the reference.

@@ -108,7 +108,8 @@ TEST_F(AttentionFile, TwoProcessesKeepEachOthersCases) {
 TEST_F(AttentionFile, AReadOnlyPlaceIsReadAndNoError) {
   memory_.store("card", "case", times_);
   std::filesystem::permissions(file_, std::filesystem::perms::owner_read);
-  std::filesystem::permissions(file_.parent_path(), std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
+  std::filesystem::permissions(file_.parent_path(),
+                               std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
   EXPECT_NO_THROW(memory_.store("card", "other case", times_));
   EXPECT_EQ(memory_.load("card", "case"), times_);
   std::filesystem::permissions(file_.parent_path(), std::filesystem::perms::owner_all);

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/residency/fit.h"
 #include "engine/residency/job_plan.h"
 #include "engine/residency/weight_cache.h"
 #include "models/files/error.h"
@@ -148,6 +149,27 @@ TEST_F(Loading, TheCacheGivesTheSameBytes) {
               Checkpoint::open(wanted.model + "/high_noise_model").bytes() * 8)
         << "fewer bytes are loaded";
   }
+}
+
+TEST_F(Loading, AnExpertWhoseCopyIsReplacedMeanwhileIsCountedOnce) {
+  Request wanted = request(Task::T2V, float_model(), {{"dtype", "bf16"}});
+  wanted = limited(wanted, limits_of(wanted).second);
+  wanted.cache_dir = (folder_ / "cache").string();
+  Heard first, told;
+  heard(wanted, first);
+  const ModelParts parts = parts_of(wanted.model, wanted.task);
+  const Placement placement = resolve_placement(wanted);
+  Networks networks(parts, placement, fit_of(wanted, parts, placement).activations, told.log);
+  networks.ask([&] {  // while the copy is read
+    for (const auto& entry : fs::directory_iterator(folder_ / "cache"))
+      if (entry.path().extension() == ".safetensors")
+        fs::last_write_time(entry.path(), fs::file_time_type::clock::now());
+  });
+  networks.expert(true);
+  ASSERT_EQ(told.notes.size(), 1u);
+  EXPECT_NE(told.notes[0].find("it was replaced or written to before it was loaded"), std::string::npos)
+      << told.notes[0];
+  EXPECT_EQ(networks.expert_loads(), 1);
 }
 
 TEST_F(Loading, ACacheThatIsOfNoUseIsNotedAndTheRunGoesOn) {

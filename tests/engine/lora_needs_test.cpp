@@ -1,4 +1,5 @@
 // What LoRAs take beside a transformer, as it is planned.
+#include "engine/request/params.h"
 #include "engine/residency/find_parts.h"
 #include "models/weights/lora/attach.h"
 #include "tests/engine/device_memory_support.h"

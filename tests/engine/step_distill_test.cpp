@@ -1,5 +1,6 @@
 // Whole jobs whose solver adds fresh noise in each step, and with LoRAs whose scale changes: stopped behind each step and
 // gone on with.
+#include "engine/request/params.h"
 #include "tests/engine/device_memory_support.h"
 
 namespace wan {

@@ -48,7 +48,8 @@ TEST(UsableCard, AnOldDriverIsToldInsteadOfDaysOnTheProcessor) {
     EXPECT_NE(answer(asked, old).find("--device cpu"), std::string::npos) << asked;
   }
   const CardSituation shut{.built = true, .has_driver = true, .driver = kDriver};
-  EXPECT_NE(answer("auto", shut).find("(580.65.06), but CUDA shows no card"), std::string::npos) << answer("auto", shut);
+  EXPECT_NE(answer("auto", shut).find("(580.65.06), but CUDA shows no card"), std::string::npos)
+      << answer("auto", shut);
   const CardSituation windows{.built = true, .has_driver = true};
   EXPECT_NE(answer("auto", windows).find("an NVIDIA driver is here, but CUDA shows no card"), std::string::npos)
       << answer("auto", windows);
@@ -86,8 +87,7 @@ TEST(UsableCard, OfTwoCardsEachHasItsNumber) {
 
 TEST(UsableCard, ACardThatLibtorchHasNoCodeForIsRefused) {
   for (int taken : {0, 75, 80, 89, 90, 120}) EXPECT_FALSE(why_too_old(taken)) << taken;
-  for (int old : {50, 61, 70})
-    EXPECT_NE(why_too_old(old).value_or("").find("7.5 and newer"), std::string::npos) << old;
+  for (int old : {50, 61, 70}) EXPECT_NE(why_too_old(old).value_or("").find("7.5 and newer"), std::string::npos) << old;
   EXPECT_NE(why_too_old(61)->find("compute capability 6.1"), std::string::npos);
 }
 

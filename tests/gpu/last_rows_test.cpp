@@ -1,5 +1,5 @@
-// 161 frames at 720p, the longest video that hosted endpoints take: 147,600 tokens, whose merged queries, keys and values
-// are 2.3e9 elements. The last rows are compared, where an index of 32 bits would have gone round.
+// 161 frames at 720p, the longest video that hosted endpoints take: 147,600 tokens, whose merged queries, keys and
+// values are 2.3e9 elements. The last rows are compared, where an index of 32 bits would have gone round.
 #include "kernels/attention/attention.h"
 
 #include <c10/core/CachingDeviceAllocator.h>

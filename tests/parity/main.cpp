@@ -26,11 +26,9 @@ const Handler* const kHandlers[] = {
     &kSpeechAudioTokens,
     &kSpeechMotionTokens,
     &kSpeechSpread,
-#ifndef WAN_CORE_ONLY
     &kTokenizer,
     &kEndToEnd,
     &kEndToEndSpeech,
-#endif
 };
 
 const Handler* handler_of(const Case& golden) {

@@ -5,10 +5,8 @@
 
 #include "engine/speech/clock.h"
 #include "engine/speech/features.h"
-#include "tests/parity/case.h"
-#ifndef WAN_CORE_ONLY
 #include "engine/speech/waveform.h"
-#endif
+#include "tests/parity/case.h"
 
 namespace wan::parity {
 namespace {
@@ -51,16 +49,9 @@ void check_buckets(Case& golden, SpeechFeatures& features) {
   }
 }
 
-/// The sound file of the case, resampled; the stored samples in a build that reads no media.
+/// The sound file of the case, resampled.
 Waveform waveform(Case& golden) {
-#ifndef WAN_CORE_ONLY
   return open_waveform({(golden.folder / "cases" / golden.json.at("wav")).string(), "audio_url"});
-#else
-  const Tensor sound = golden.input("waveform_16k");
-  SampleStatistics statistics;
-  statistics.add(sound);
-  return {sound.size(0), [sound](int64_t start, int64_t count) { return sound.narrow(0, start, count); }, statistics};
-#endif
 }
 
 void check_resampling(Case& golden) {

@@ -74,7 +74,8 @@ TEST(Adopt, WithoutFiguresNothingChanges) {
 
 TEST(Adopt, WgmmaWantsItsRateAndItsTests) {
   const auto with = [](double rate, const std::string& tests) {
-    return line_of(findings_of({row_of("self-attention", kTokens, "8+16 wgmma", at_rate(rate))}, tests), "wgmma for 8-bit");
+    return line_of(findings_of({row_of("self-attention", kTokens, "8+16 wgmma", at_rate(rate))}, tests),
+                   "wgmma for 8-bit");
   };
   EXPECT_TRUE(with(780, "done").starts_with("CHANGE")) << with(780, "done");
   EXPECT_NE(with(780, "done").find("8+16 wgmma 780 TFLOP/s, at least 760 wanted; its tests passed"), std::string::npos);
@@ -129,7 +130,8 @@ TEST(Adopt, ConvolutionsAndPrecisions) {
   EXPECT_TRUE(find(100, 90, "cuDNN measures").starts_with("CHANGE"));
   EXPECT_TRUE(find(100, 99, "cuDNN measures").starts_with("keep"));
   const auto balanced = [](double time) {
-    return line_of(findings_of({row_of("forward", kTokens, "wan-infer", 10500), row_of("forward, balanced", kTokens, "wan-infer", time),
+    return line_of(findings_of({row_of("forward", kTokens, "wan-infer", 10500),
+                                row_of("forward, balanced", kTokens, "wan-infer", time),
                                 row_of("forward, balanced, wgmma", kTokens, "wan-infer", 8000)}),
                    "the warning that precision balanced");
   };
@@ -142,7 +144,8 @@ TEST(Adopt, ConvolutionsAndPrecisions) {
 class AdoptFiles : public testing::Test {
  protected:
   AdoptFiles() {
-    std::ofstream(root_ / "README.md") << "before\n<!-- measured on a GPU -->\nnothing yet\n<!-- end of measured on a GPU -->\nafter\n";
+    std::ofstream(root_ / "README.md")
+        << "before\n<!-- measured on a GPU -->\nnothing yet\n<!-- end of measured on a GPU -->\nafter\n";
   }
   bool adopted(const Findings& findings, bool dry = false) {
     std::ostringstream out;
@@ -166,7 +169,8 @@ TEST_F(AdoptFiles, WritesWhatIsFitAndTheTable) {
   EXPECT_FALSE(fs::exists(folder / "vae.json"));
   EXPECT_NE(said_.find("left out: vae.json: no commit"), std::string::npos) << said_;
   const std::string readme = content(root_ / "README.md");
-  EXPECT_NE(readme.find("| NVIDIA H200 | forward, 720p, 75600 tokens | 10.5 s | eager 21 s | 2.00 | c0ffee |"), std::string::npos)
+  EXPECT_NE(readme.find("| NVIDIA H200 | forward, 720p, 75600 tokens | 10.5 s | eager 21 s | 2.00 | c0ffee |"),
+            std::string::npos)
       << readme;
   EXPECT_NE(readme.find("(results/nvidia-h200/2026-01-31/step-720p.json)"), std::string::npos) << readme;
   EXPECT_EQ(readme.find("nothing yet"), std::string::npos);
@@ -199,7 +203,8 @@ TEST_F(AdoptFiles, AReadmeWithoutItsSectionIsToldBeforeAnythingIsWritten) {
 }
 
 TEST_F(AdoptFiles, WhatARehearsalLeavesIsRead) {
-  const std::string command = "bash " WAN_SOURCE_DIR "/tools/gpu_check.sh --rehearse --parts 'step-720p vae diffusers' " +
+  const std::string command = "bash " WAN_SOURCE_DIR
+                              "/tools/gpu_check.sh --rehearse --parts 'step-720p vae diffusers' " +
                               (root_ / "out").string() + " 2>/dev/null";
   ASSERT_EQ(std::system(command.c_str()), 0);
   const Findings findings = read_findings(root_ / "out");

@@ -38,8 +38,9 @@ class Environment : public testing::Test {
   }
 
  private:
-  static constexpr const char* kNames[] = {"WAN_KERNELS", "WAN_WGMMA", "WAN_ATTENTION_OFF", "XDG_CACHE_HOME", "HOME",
-                                          "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"};
+  static constexpr const char* kNames[] = {"WAN_KERNELS",       "WAN_WGMMA", "WAN_ATTENTION_OFF",
+                                           "XDG_CACHE_HOME",    "HOME",      "PYTORCH_CUDA_ALLOC_CONF",
+                                           "PYTORCH_ALLOC_CONF"};
   std::vector<std::pair<const char*, std::optional<std::string>>> before_;
 };
 
@@ -97,7 +98,8 @@ TEST_F(Environment, SegmentsGrowUnlessTheUserSaysOtherwise) {
   TemporaryFolder root;
   EXPECT_EQ(allocator_settings(root.path()), "expandable_segments:True");
   c10::CachingAllocator::setAllocatorSettings(allocator_settings(root.path()));
-  EXPECT_TRUE(c10::CachingAllocator::AcceleratorAllocatorConfig::use_expandable_segments()) << "libtorch knows the word";
+  EXPECT_TRUE(c10::CachingAllocator::AcceleratorAllocatorConfig::use_expandable_segments())
+      << "libtorch knows the word";
   for (const char* variable : {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"}) {
     set(variable, "max_split_size_mb:128");
     EXPECT_EQ(allocator_settings(root.path()), "");

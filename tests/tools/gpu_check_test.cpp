@@ -73,7 +73,8 @@ TEST_F(GpuCheck, ARehearsalPlaysEveryPartAndLeavesFewFiles) {
   EXPECT_EQ(parts().size(), 13u);
   EXPECT_LE(files().size(), 8u);
   for (const char* json : {"plan", "step-720p", "ops-720p", "vae", "diffusers"})
-    EXPECT_TRUE(fs::exists(folder_ / "out" / (std::string(json) + ".json")) && packed(std::string(json) + ".json")) << json;
+    EXPECT_TRUE(fs::exists(folder_ / "out" / (std::string(json) + ".json")) && packed(std::string(json) + ".json"))
+        << json;
 }
 
 TEST_F(GpuCheck, KilledAtAnyPartItLeavesWhatCameBefore) {
@@ -190,6 +191,32 @@ TEST_F(GpuCheckPrograms, ABuildThatFailsIsToldAndKept) {
   EXPECT_NE(err_.find("no such compiler"), std::string::npos) << err_;
   EXPECT_EQ(state("build"), "failed with 1");
   EXPECT_NE(output("build").find("no such compiler"), std::string::npos);
+}
+
+/// A package that python3 finds in `python`, with this source.
+class GpuCheckBaseline : public GpuCheck {
+ protected:
+  void package(const std::string& name, const std::string& source) {
+    const fs::path folder = folder_ / "python" / name;
+    fs::create_directories(folder);
+    std::ofstream(folder / "__init__.py") << source;
+  }
+};
+
+TEST_F(GpuCheckBaseline, DiffusersIsImportedWithoutTransformers) {
+  package("torch", "bfloat16 = float16 = None\n");
+  package("torch/nn", "");
+  package("torch/nn/attention", "SDPBackend = sdpa_kernel = None\n");
+  package("transformers", "raise ImportError('huggingface_hub>=1.0 is required, 0.34.4 was found')\n");
+  package("diffusers",
+          "import importlib.util\n"
+          "if importlib.util.find_spec('transformers') is not None:\n  import transformers\n"
+          "WanTransformer3DModel = 'the class'\n");
+  const std::string python = "PYTHONPATH=" + path("python") + ":" WAN_SOURCE_DIR "/tools python3 -B -c ";
+  EXPECT_NE(shell(python + "'import diffusers'"), 0) << "the stand-in fails as the real one does";
+  EXPECT_EQ(shell(python + "'import bench_baseline; import diffusers; print(diffusers.WanTransformer3DModel)'"), 0)
+      << err_;
+  EXPECT_EQ(err_, "the class\n");
 }
 
 }  // namespace

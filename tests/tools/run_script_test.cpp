@@ -39,7 +39,8 @@ class RunScript : public testing::Test {
   void driver(const std::string& version) {
     fs::create_directories(folder_ / "system/proc/driver/nvidia");
     std::ofstream(folder_ / "system/proc/driver/nvidia/version")
-        << "NVRM version: NVIDIA UNIX x86_64 Kernel Module  " << version << "  Sat Aug 19 01:15:15 UTC 2023\nGCC version:\n";
+        << "NVRM version: NVIDIA UNIX x86_64 Kernel Module  " << version
+        << "  Sat Aug 19 01:15:15 UTC 2023\nGCC version:\n";
   }
   /// Windows' Linux: the driver's programs are in a folder of their own.
   void below_windows(const std::string& nvidia_smi) {
@@ -59,8 +60,9 @@ class RunScript : public testing::Test {
   }
 
   int run(const std::string& words) {
-    const std::string command = "PATH=" + path("bin") + ":$PATH WAN_SYSTEM=" + path("system") + " WAN_DEPS=" + path("deps") + " bash " + path("run") +
-                                " " + words + " 2>" + path("err.txt");
+    const std::string command = "PATH=" + path("bin") + ":$PATH WAN_SYSTEM=" + path("system") +
+                                " WAN_DEPS=" + path("deps") + " bash " + path("run") + " " + words + " 2>" +
+                                path("err.txt");
     fs::remove(folder_ / "cmake.txt");
     const int status = std::system(command.c_str());
     err_ = read("err.txt");

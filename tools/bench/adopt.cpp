@@ -100,7 +100,8 @@ Findings read_findings(const fs::path& folder) {
     throw std::invalid_argument("[" + plan.string() + "] is damaged; results.tar.gz beside it holds another copy");
   }
   if (findings.date.empty() || findings.date.find_first_not_of("0123456789-") != std::string::npos)
-    throw std::invalid_argument("[" + plan.string() + "] must have a date like 2026-01-31, got '" + findings.date + "'");
+    throw std::invalid_argument("[" + plan.string() + "] must have a date like 2026-01-31, got '" + findings.date +
+                                "'");
   for (const auto& entry : fs::directory_iterator(folder))
     if (entry.path().extension() == ".json" && entry.path().filename() != "plan.json")
       findings.reports[entry.path().filename()] = read_report(entry.path());

@@ -1,5 +1,5 @@
-// `wan-bench adopt`: what the figures of a run of tools/gpu_check.sh say of the defaults, and their way into results/ and
-// the README.
+// `wan-bench adopt`: what the figures of a run of tools/gpu_check.sh say of the defaults, and their way into results/
+// and the README.
 #pragma once
 
 #include <filesystem>
@@ -41,9 +41,9 @@ std::string headline(const Findings& findings);
 /// std::invalid_argument where it has no such lines.
 std::string with_section(const std::string& text, const std::string& name, const std::string& content);
 
-/// Prints the decisions and the table; unless `dry`, copies the reports that are fit to be published, and their rooflines,
-/// into results/<gpu>/<date>/ of the checkout `root` and the table into its README. Returns false where nothing was
-/// written: a rehearsal, or no report that is fit; `out` says why.
+/// Prints the decisions and the table; unless `dry`, copies the reports that are fit to be published, and their
+/// rooflines, into results/<gpu>/<date>/ of the checkout `root` and the table into its README. Returns false where
+/// nothing was written: a rehearsal, or no report that is fit; `out` says why.
 bool adopt(const Findings& findings, const std::filesystem::path& root, bool dry, std::ostream& out);
 
 }  // namespace wan::bench

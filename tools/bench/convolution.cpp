@@ -51,8 +51,9 @@ Contest convolution(const Site& site, const Site::Level& level) {
     const Tensor clip = x.to(dtype), kernel = weight.to(dtype), offset = bias.to(dtype);
     // As the networks hold them (models/vae/layers.cpp): with other strides ATen takes another path for the clip, too.
     const Tensor taps = kernel.contiguous(at::MemoryFormat::ChannelsLast3d);
-    const std::string layout = taps.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d ? "weights channels last"
-                                                                                                 : "weights as planes";
+    const std::string layout = taps.suggest_memory_format() == at::MemoryFormat::ChannelsLast3d
+                                   ? "weights channels last"
+                                   : "weights as planes";
     const auto convolve = [=](size_t) { return kernels::conv3d(clip, taps, offset, 1, *site.context); };
     contest.contestants.push_back({"channels last " + type, true, convolve, layout});
     if (site.is_cuda())

@@ -48,8 +48,8 @@ std::string rate(const Row& row) {
 
 /// "a is 1.23 times as fast as b".
 std::string ratio(const Row& a, const Row& b) {
-  return a.name + ", " + a.backend + " is " + text("%.2f", b.median() / a.median()) + " times as fast as " + b.name + ", " +
-         b.backend;
+  return a.name + ", " + a.backend + " is " + text("%.2f", b.median() / a.median()) + " times as fast as " + b.name +
+         ", " + b.backend;
 }
 
 Decision wgmma_of_8_bits(const Figures& figures, bool passed) {
@@ -151,9 +151,11 @@ std::vector<Decision> decide(const Findings& findings) {
   const Figures figures(findings);
   const auto state = findings.states.find("wgmma-tests");
   const bool passed = state != findings.states.end() && state->second == "done";
-  return {wgmma_of_8_bits(figures, passed), wgmma_of_16_bits(figures, passed), values_of_8_bits(figures),
-          half_sums(figures),               products_of_8_bits(figures),       convolution(figures),
-          tuned_convolution(figures),       lower_precision(figures, "balanced"), lower_precision(figures, "fast")};
+  return {wgmma_of_8_bits(figures, passed), wgmma_of_16_bits(figures, passed),
+          values_of_8_bits(figures),        half_sums(figures),
+          products_of_8_bits(figures),      convolution(figures),
+          tuned_convolution(figures),       lower_precision(figures, "balanced"),
+          lower_precision(figures, "fast")};
 }
 
 std::string to_text(const std::vector<Decision>& decisions) {

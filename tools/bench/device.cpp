@@ -35,8 +35,8 @@ std::string first_card() {
 
 std::string nvidia_smi(const std::string& query) {
   try {
-    ChildResult result =
-        run_child({"nvidia-smi", "--id=" + first_card(), "--format=csv,noheader", "--query-gpu=" + query}, /*quiet=*/true);
+    ChildResult result = run_child(
+        {"nvidia-smi", "--id=" + first_card(), "--format=csv,noheader", "--query-gpu=" + query}, /*quiet=*/true);
     while (!result.out.empty() && result.out.back() == '\n') result.out.pop_back();
     return result.status == 0 ? result.out : "unknown";
   } catch (const std::runtime_error&) {

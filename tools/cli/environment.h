@@ -20,8 +20,8 @@ struct EnvironmentError : std::invalid_argument {
 kernels::Options options_of_environment();
 
 /// What libtorch's allocator on GPUs is told (c10::CachingAllocator::setAllocatorSettings): segments that grow, so that
-/// blocks of other sizes find room after long runs. Empty, for nothing, where the user has set PYTORCH_CUDA_ALLOC_CONF or
-/// PYTORCH_ALLOC_CONF, and below Windows, whose driver does not always have them. `root` stands for "/".
+/// blocks of other sizes find room after long runs. Empty, for nothing, where the user has set PYTORCH_CUDA_ALLOC_CONF
+/// or PYTORCH_ALLOC_CONF, and below Windows, whose driver does not always have them. `root` stands for "/".
 std::string allocator_settings(const std::filesystem::path& root = "/");
 
 /// Where times of attention are kept: wan-infer/attention.json in XDG_CACHE_HOME, else in .cache of HOME; empty without

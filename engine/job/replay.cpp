@@ -148,6 +148,7 @@ nlohmann::json find_named(const Request& stored, const nlohmann::json& given, co
     if (!wanted || field == fields.end() || given.contains(parameter.name)) continue;
     const std::string name = *field;
     if (parameter.part && given.contains("model")) {
+      if (lies_in_model(name, beside, given)) continue;
       fields.erase(field);
       continue;
     }

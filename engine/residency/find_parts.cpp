@@ -74,7 +74,7 @@ class Search {
       throw ModelError(request_.model, std::string("must be a set for ") + task_name(task_) + ", is for " +
                                            task_name(*set->second.task) + "; --model names another");
     if (const std::string why = closed_to_us(set->second.model); !why.empty())
-      throw ModelError(set->second.model, "must be a folder, cannot be looked at: " + why + kRightToRead);
+      throw ModelError(set->second.model, "must be a folder, cannot be looked at: " + why);
     if (!set->second.model.empty() && !is_there(set->second.model))
       throw ModelError(set->second.model, "must be a folder, is not there; models.json has it as model of " + rule_);
     found_.root = without_slash(set->second.model);
@@ -92,7 +92,7 @@ class Search {
     if (path.empty()) return std::nullopt;
     path = without_slash(path);
     if (const std::string why = closed_to_us(path); !why.empty())
-      refuse(path, "must be the " + words + ", cannot be looked at: " + why + kRightToRead);
+      refuse(path, "must be the " + words + ", cannot be looked at: " + why);
     else if (!is_there(path) && by_set)
       refuse(path, "must be the " + words + ", is not there; " +
                        shown_name(sets_file(request_.models).filename().string()) + " has it as " + field + " of set " +
@@ -159,7 +159,7 @@ class Search {
     scan();
     std::erase_if(missing_.networks, [&](Network network) { return take_candidate(network); });
     for (const std::string& remark : remarks_of(scan_)) found_.remarks.push_back(remark);
-    left_out_ = unreadable_remark(scan_, files_);
+    left_out_ = unreadable_remark(scan_, found_, files_);
   }
 
   /// Whether there was one, or several.
@@ -239,7 +239,7 @@ std::vector<ModelPart> lora_parts(const Request& request) {
   for (const Lora& lora : request.loras) {
     const fs::path path = lora.path;
     if (const std::string why = closed_to_us(path); !why.empty())
-      throw ModelError(lora.path, "must be a LoRA's file, cannot be looked at: " + why + kRightToRead);
+      throw ModelError(lora.path, "must be a LoRA's file, cannot be looked at: " + why);
     if (!fs::is_regular_file(path, ignored))
       throw ModelError(lora.path, std::string("must be a LoRA's file, ") +
                                       (is_there(path) ? "is none" : "is not there") + "; --lora names it");

@@ -16,7 +16,7 @@ bool holds_one(const fs::path& folder) {
   return is_there(folder / "tokenizer.json") || is_there(folder / "spiece.model");
 }
 
-/// Whether nobody may look into a folder, which may hold one.
+/// Whether a folder, which may hold one, cannot be looked into.
 bool is_closed(const fs::path& folder) {
   return !closed_to_us(folder / "tokenizer.json").empty();
 }
@@ -38,7 +38,7 @@ class Search {
 
   void refuse_closed(const fs::path& folder) {
     refuse(folder, "must be the tokenizer's folder, cannot be looked into: " + closed_to_us(folder / "tokenizer.json") +
-                       kRightToRead + ", or --tokenizer names another");
+                       ", or --tokenizer names another");
   }
 
   void check_named(const fs::path& path) {

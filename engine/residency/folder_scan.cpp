@@ -85,7 +85,8 @@ class Walk {
       }
       if (!is_hidden(entry->path())) entries.push_back(entry->path());
     }
-    if (!error) (void)fs::status(folder / ".", error);  // which also tells where names can be listed, and nothing be opened
+    if (!error)
+      (void)fs::status(folder / ".", error);  // which also tells where names can be listed, and nothing be opened
     if (error && folder == root_)
       throw ModelError(folder.string(), "cannot be listed: " + error.message() +
                                             "; give yourself the right to read it "
@@ -174,19 +175,22 @@ FolderScan scan_folder(const fs::path& root) {
 fs::path one_network_in(const fs::path& place) {
   std::error_code error, ignored;
   if (!fs::is_directory(place, ignored) || holds_checkpoint(place)) return place;
-  std::vector<fs::path> files;
+  fs::path file;
   bool folders = false;
+  size_t entries = 0;
   for (fs::directory_iterator entry(place, error), end; !error && entry != end; entry.increment(error)) {
+    if (++entries > kMostEntries) break;
     if (is_hidden(entry->path())) continue;
-    if (entry->is_directory(ignored))
+    if (entry->is_directory(ignored)) {
       folders = true;
-    else if (is_checkpoint_name(entry->path()) || is_of_folder(entry->path()))
-      files.push_back(entry->path());
+    } else if (is_checkpoint_name(entry->path())) {
+      if (!file.empty()) return {};
+      file = entry->path();
+    }
   }
-  if (files.empty()) return folders ? fs::path() : place;
-  if (files.size() > 1) return {};
-  const fs::path kind = files[0].extension();
-  return kind == ".safetensors" || kind == ".gguf" ? place : files[0];  // of these Checkpoint takes the folder
+  if (file.empty()) return folders ? fs::path() : place;
+  const fs::path kind = file.extension();
+  return kind == ".safetensors" || kind == ".gguf" ? place : file;  // of these Checkpoint takes the folder
 }
 
 std::vector<std::string> remarks_of(const FolderScan& scan) {

@@ -8,6 +8,7 @@
 #include "engine/request/params.h"
 #include "engine/residency/noise_level.h"
 #include "engine/residency/part_kinds.h"
+#include "engine/residency/part_paths.h"
 #include "models/files/foreign.h"
 
 namespace wan {
@@ -70,10 +71,16 @@ std::string unfinished(const MissingParts& missing, const fs::path& root) {
 
 }  // namespace
 
-std::string unreadable_remark(const FolderScan& scan, RecognisedFiles& files) {
+std::string unreadable_remark(const FolderScan& scan, const ModelParts& taken, RecognisedFiles& files) {
+  const auto is_taken = [&](const ModelPart& part) {
+    return std::any_of(taken.networks.begin(), taken.networks.end(),
+                       [&](const auto& network) { return is_same(network.second.path, part.path); });
+  };
   std::vector<std::string> names;
   for (const ModelPart& part : scan.checkpoints)
-    if (const std::string& broken = files.at(part.path).broken; !broken.empty())
+    if (is_taken(part))
+      continue;
+    else if (const std::string& broken = files.at(part.path).broken; !broken.empty())
       names.push_back(shown_text(part.name, 120) + " (" + reason(broken) + ")");
   return names.empty() ? "" : "cannot be read and left out: " + listed(std::move(names));
 }

@@ -23,11 +23,12 @@ struct MissingParts {
 ModelError missing_error(const MissingParts& missing, const std::filesystem::path& root, Task task,
                          const FolderScan& scan, RecognisedFiles& files);
 
-/// "cannot be read and left out: vae/a.pth (is cut short: ...)", of the checkpoints that were looked at; empty where all
-/// can be read.
-std::string unreadable_remark(const FolderScan& scan, RecognisedFiles& files);
+/// "cannot be read and left out: vae/a.pth (is cut short: ...)", of the checkpoints that were looked at and are no part of
+/// `taken`; empty where all can be read.
+std::string unreadable_remark(const FolderScan& scan, const ModelParts& taken, RecognisedFiles& files);
 
-/// "all.safetensors holds other networks as well, which are not used: vae, text_encoders". `networks`: Checkpoint::left_out.
+/// "all.safetensors holds other networks as well, which are not used: vae, text_encoders". `networks`:
+/// Checkpoint::left_out.
 std::string left_out_remark(const std::string& name, const std::vector<std::string>& networks);
 
 }  // namespace wan

@@ -14,7 +14,10 @@ bool is_there(const fs::path& path) {
 std::string closed_to_us(const fs::path& path) {
   std::error_code error;
   const fs::file_type type = fs::symlink_status(path, error).type();
-  return type == fs::file_type::none && error ? error.message() : "";
+  if (type != fs::file_type::none || !error) return "";
+  const bool closed = error == std::errc::permission_denied;
+  return error.message() + (closed ? "; give yourself the right to read it, and to enter its folder (chmod u+rX)"
+                                   : "; name another path");
 }
 
 bool is_folder(const fs::path& path) {

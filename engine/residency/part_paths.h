@@ -6,13 +6,11 @@
 
 namespace wan {
 
-/// Whether something has that name, be it a link to nothing. False where nobody may look: closed_to_us tells.
+/// Whether something has that name, be it a link to nothing. False where it cannot be looked at: closed_to_us tells.
 bool is_there(const std::filesystem::path& path);
-/// Why `path` cannot be looked at: "Permission denied". Empty where it can, and where nothing has that name.
+/// Why `path` cannot be looked at, and the way out: "Permission denied; give yourself the right to read it ...". Empty
+/// where it can, and where nothing has that name.
 std::string closed_to_us(const std::filesystem::path& path);
-/// What is said behind that: the way out.
-inline constexpr const char* kRightToRead =
-    "; give yourself the right to read it, and to enter its folder (chmod u+rX)";
 
 bool is_folder(const std::filesystem::path& path);
 /// Whether both lead to one file.

@@ -37,18 +37,16 @@ std::vector<fs::path> lying_as(const fs::path& name, const fs::path& root, const
 
 std::string not_there(const std::string& flag, const std::vector<fs::path>& there, const fs::path& root,
                       const FolderScan& scan, bool bare) {
-  const auto shown = [&](const fs::path& path) {
-    return shown_name(root.string(), true) + "/" + shown_text(name_in(root, path), 120);
-  };
   if (there.size() == 1)
-    return ", is not there; " + flag + " " + shown(there[0]) + " names the one in the model's folder";
+    return ", is not there; " + flag + " " + shown_text(there[0].filename().string(), 120) +
+           ", without its folder, takes the one in the model's folder";
   if (there.empty())
     return ", is not there" + places(root, scan, bare) + "; " + flag + " names it" +
            (bare && !root.empty() ? " with its folder" : "");
   std::vector<std::string> names;
   for (const fs::path& path : there) names.push_back(shown_text(name_in(root, path), 120));
-  return ", is not there, and the model's folder has " + listed(std::move(names)) + "; " + flag + " " +
-         shown(there[0]) + " names the first";
+  return ", is not there, and the model's folder has " + listed(std::move(names)) + "; " + flag +
+         " with the whole path names one of them";
 }
 
 }  // namespace wan

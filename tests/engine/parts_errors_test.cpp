@@ -142,13 +142,14 @@ TEST(PartsErrors, ANameWithoutFolderIsLookedForInTheModelsFolder) {
                   "models with diffusion_models, diffusion_models/wan, unet, unet/gguf and ",
                   "; --high-noise names it with its folder"});
   asked.high_noise = folder / "other/T2V-HIGH-Q4.safetensors";
-  expect_refused(asked, {"must be the high-noise expert, is not there; --high-noise ",
-                         "models/unet/gguf/T2V-HIGH-Q4.safetensors names the one in the model's folder"});
+  expect_refused(asked,
+                 {"must be the high-noise expert, is not there; --high-noise ",
+                  "--high-noise T2V-HIGH-Q4.safetensors, without its folder, takes the one in the model's folder"});
   write_single(folder / "models/diffusion_models/T2V-HIGH-Q4.safetensors", kNano / "high_noise_model");
   asked.high_noise = "T2V-HIGH-Q4.safetensors";
   expect_refused(asked, {"is not there, and the model's folder has diffusion_models/T2V-HIGH-Q4.safetensors and "
                          "unet/gguf/T2V-HIGH-Q4.safetensors; --high-noise ",
-                         "models/diffusion_models/T2V-HIGH-Q4.safetensors names the first"});
+                         "--high-noise with the whole path names one of them"});
   Request alone = all_named(kNano);
   alone.vae = "absent.pth";
   expect_refused(alone, {"[absent.pth] must be the VAE, is not there; --vae names it"});

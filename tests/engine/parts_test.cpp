@@ -84,6 +84,27 @@ TEST(Parts, AtThePlaceOfAPartMayHaveAnyNameAndFormat) {
   EXPECT_EQ(vae(), "vae by diffusers layout") << "an empty place is told by check_model";
 }
 
+// Whole or empty, it may hold zeros where bytes have not come yet.
+TEST(Parts, AnUnfinishedDownloadAtThePlaceOfAPartIsNone) {
+  const TemporaryFolder folder;
+  write_diffusers(folder / "m");
+  const fs::path whole = folder / "m/vae/diffusion_pytorch_model.safetensors", part = whole.string() + ".part";
+  fs::rename(whole, part);
+  const auto refusal = [&]() -> std::string {
+    try {
+      check_model(find_parts(request(Task::T2V, folder / "m")));
+    } catch (const ModelError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_NE(refusal().find("its download is unfinished: diffusion_pytorch_model.safetensors.part"), std::string::npos)
+      << refusal();
+  fs::resize_file(part, 0);
+  EXPECT_NE(refusal().find("its download is unfinished: diffusion_pytorch_model.safetensors.part"), std::string::npos)
+      << refusal();
+}
+
 TEST(Parts, SeveralFilesAtThePlaceOfAPartAreToldApartByTheirTensors) {
   const TemporaryFolder folder;
   write_diffusers(folder / "m");

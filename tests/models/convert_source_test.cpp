@@ -110,7 +110,7 @@ TEST_F(ConvertSource, ASourceThatChangedLeavesNothingBehind) {
   std::ofstream(folder / "out.safetensors") << "an older file";
   const Options options{.check = [&] {
     EXPECT_TRUE(fs::exists(folder / "out.safetensors.part"));
-    throw ModelError("in", "was changed");
+    throw SourceRefused("in", "was changed");
   }};
   write_safetensors(folder / "in.safetensors", tensors);
   EXPECT_THROW(run(Target::Fp8, "out.safetensors", options), ModelError);
@@ -119,6 +119,14 @@ TEST_F(ConvertSource, ASourceThatChangedLeavesNothingBehind) {
   EXPECT_EQ(there.str(), "an older file");
   EXPECT_FALSE(fs::exists(folder / "out.safetensors.part"));
   EXPECT_FALSE(fs::exists(folder / "out.safetensors.part.done"));
+}
+
+// A file that cannot be read for a while is no reason to begin anew.
+TEST_F(ConvertSource, WhatWasWrittenStaysWhereTheSourceCannotBeRead) {
+  const Options options{.check = [&] { throw ModelError("in", "cannot be read"); }};
+  write_safetensors(folder / "in.safetensors", tensors);
+  EXPECT_THROW(run(Target::Fp8, "out.safetensors", options), ModelError);
+  EXPECT_TRUE(fs::exists(folder / "out.safetensors.part"));
 }
 
 TEST(PartFile, WhatALargerFileLeftIsRoomForASmallerOne) {

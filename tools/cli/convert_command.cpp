@@ -91,14 +91,15 @@ class InputFiles {
     return key;
   }
 
-  /// Throws ModelError where one was written to or replaced since.
+  /// Throws SourceRefused where one was written to or replaced since.
   void check() const {
     for (const auto& [file, was] : files_) {
       const FileStamp is = stamp_at(file);
       if (is.inode != was.inode || is.size != was.size || is.modified != was.modified)
-        throw ModelError(file.string(),
-                         "must stay as it is while it is converted, was changed meanwhile: nothing was kept; run the "
-                         "same command again once it is whole");
+        throw convert::SourceRefused(
+            file.string(),
+            "must stay as it is while it is converted, was changed meanwhile: nothing was kept; run the "
+            "same command again once it is whole");
     }
   }
 
@@ -155,15 +156,15 @@ void check_floats(const Checkpoint& named, Model model) {
   const auto coded = convert::coded_already(named, model, convert::Target::Bf16);
   if (!coded.empty())
     throw InvalidRequest("to", "is required, since IN holds matrices in " + coded.begin()->first + ": " +
-                                   std::string(convert::target_words()) + " is what they become once the LoRA is in them");
+                                   std::string(convert::target_words()) +
+                                   " is what they become once the LoRA is in them");
 }
 
 }  // namespace
 
 void run_convert(const Command& command, Console& console) {
   const bool keeps_form = command.to.empty();  // only with LoRAs
-  const std::optional<convert::Target> target =
-      keeps_form ? convert::Target::Bf16 : convert::target_of(command.to);
+  const std::optional<convert::Target> target = keeps_form ? convert::Target::Bf16 : convert::target_of(command.to);
   if (!target)
     throw InvalidRequest("to", "must be " + std::string(convert::target_words()) + ", got " + shown(command.to));
   const fs::path in = named_input(command.input);
@@ -208,8 +209,7 @@ void run_convert(const Command& command, Console& console) {
                                   }};
   try {
     const std::string key = files.key() + (loras.empty() ? "" : merged.record());
-    const convert::Result result =
-        convert::convert(named, *found.model, *target, command.output, key, told, options);
+    const convert::Result result = convert::convert(named, *found.model, *target, command.output, key, told, options);
     std::cout << (command.log_format == "json" ? to_json(result, command).dump() + "\n" : to_text(result, command));
   } catch (const convert::FormError& wrong) {
     throw InvalidRequest("to", wrong.what() + (", got " + shown(command.to)));

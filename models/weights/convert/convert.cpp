@@ -291,7 +291,7 @@ Result convert(const Checkpoint& source, Model model, Target target, const std::
   } catch (const DiskFull&) {
     if (options.discard_when_full) file.discard();
     throw;
-  } catch (const ModelError&) {  // the next run would end there, too
+  } catch (const SourceRefused&) {  // the next run would end there, too
     file.discard();
     throw;
   }

@@ -55,7 +55,7 @@ void Rows::fill(const at::Tensor& rows, int64_t first) const {
 /// Quick where all are finite: their sum is then finite, too, unless it overflows.
 void Rows::check(const at::Tensor& rows, const char* wanted) const {
   if (std::isfinite(rows.sum().item<float>()) || rows.isfinite().all().item<bool>()) return;
-  throw ModelError(subject_, wanted);
+  throw SourceRefused(subject_, wanted);
 }
 
 }  // namespace wan::convert

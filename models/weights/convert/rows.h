@@ -7,10 +7,16 @@
 #include <string>
 #include <vector>
 
+#include "models/files/error.h"
 #include "models/weights/checkpoint.h"
 #include "models/weights/lora/row_merge.h"
 
 namespace wan::convert {
+
+/// What a checkpoint holds cannot be converted, now or at the next try: numbers that are not finite, or files that change.
+struct SourceRefused : ModelError {
+  using ModelError::ModelError;
+};
 
 /// A LoRA that is folded into the weights. The file must outlive the conversion.
 struct Merge {
@@ -22,13 +28,13 @@ struct Merge {
 /// their first axis counts.
 class Rows {
  public:
-  /// Reads the factors of LoRAs that change the tensor. Throws ModelError for values that are not finite.
+  /// Reads the factors of LoRAs that change the tensor. Throws SourceRefused for values that are not finite.
   Rows(const Checkpoint& source, const std::string& name, const std::vector<Merge>& merges);
   Rows(const Rows&) = delete;
 
   /// Whether a LoRA changes it.
   bool merges() const { return !merges_.empty(); }
-  /// [count, columns] in `dtype`, rounded once from float32. Throws ModelError for values that are not finite.
+  /// [count, columns] in `dtype`, rounded once from float32. Throws SourceRefused for values that are not finite.
   at::Tensor get(int64_t first, int64_t count, at::ScalarType dtype = at::kFloat) const;
 
  private:

@@ -82,7 +82,7 @@ kernels::AttentionMemory attention_file(std::filesystem::path file) {
             std::error_code ignored;
             std::filesystem::create_directories(file.parent_path(), ignored);
             std::optional<FolderLock> lock;
-            for (int i = 0; i < 100 && !(lock.emplace(file.parent_path()), lock->held()); ++i)
+            for (int i = 0; i < 1000 && !(lock.emplace(file.parent_path()), lock->held()); ++i)
               std::this_thread::sleep_for(std::chrono::milliseconds(2));
             nlohmann::json content = read(file);
             put(content, card, wanted, times);

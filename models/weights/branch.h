@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/op/context.h"
-#include "models/weights/lora/kronecker.h"
+#include "models/weights/kronecker.h"
 
 namespace wan::lora {
 

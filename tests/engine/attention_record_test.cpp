@@ -96,7 +96,10 @@ TEST_F(AttentionFile, TwoProcessesKeepEachOthersCases) {
   constexpr int kCases = 40;
   const auto measure = [&](const std::string& who) {
     const kernels::AttentionMemory own = attention_file(file_);
-    for (int i = 0; i < kCases; ++i) own.store("card", who + std::to_string(i), times_);
+    for (int i = 0; i < kCases; ++i) {
+      own.store("card", who + std::to_string(i), times_);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // what is stored takes far longer to measure
+    }
   };
   std::thread other([&] { measure("b"); });
   measure("a");

@@ -72,6 +72,7 @@ TEST(PartChecks, FilesAndFoldersThatMayNotBeReadAreTold) {
 TEST(PartChecks, WhatNobodyMayLookAtIsNotCalledAbsent) {
   const TemporaryFolder folder;
   fs::copy(kNano, folder / "m", fs::copy_options::recursive);
+  fs::create_directories(folder / "closed");
   fs::copy(kNano / "google/umt5-xxl", folder / "closed/t", fs::copy_options::recursive);
   write_single(folder / "closed/vae.safetensors", kNano / "Wan2.1_VAE.pth");
   fs::permissions(folder.path(), fs::perms::owner_all | fs::perms::others_read | fs::perms::others_exec);

@@ -1,5 +1,5 @@
 // Products with a Kronecker product that is never made.
-#include "models/weights/lora/kronecker.h"
+#include "models/weights/kronecker.h"
 
 #include <gtest/gtest.h>
 

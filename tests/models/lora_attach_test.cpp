@@ -294,8 +294,11 @@ TEST_F(LoraOnWeights, WhatTheyTakeIsToldBefore) {
 
 // Each form of the base: the product with its columns multiplied is that of rows which are.
 TEST_F(LoraOnWeights, DoraByColumnsMultipliesWhatTheWeightMultiplies) {
+  std::map<std::string, at::Tensor> magnitudes;  // by the tensors that they are of
   const auto with_columns = [&](const std::string& name, Tensors tensors) {
-    tensors["diffusion_model.blocks.0." + name + ".dora_scale"] = at::rand({1, kIn}) + 0.5;
+    const at::Tensor magnitude = at::rand({1, kIn}) + 0.5;
+    tensors["diffusion_model.blocks.0." + name + ".dora_scale"] = magnitude;
+    magnitudes["blocks.0." + name + ".weight"] = magnitude;
     return file(name + ".safetensors", tensors);
   };
   const std::shared_ptr<const File> files[] = {with_columns("q", low_rank("q", 4, 4)), nullptr,
@@ -311,8 +314,7 @@ TEST_F(LoraOnWeights, DoraByColumnsMultipliesWhatTheWeightMultiplies) {
       const Difference& difference = files[i]->differences().at(0);
       const at::Tensor values = checkpoint.map(difference.tensor).to(at::kDouble);
       const at::Tensor delta = files[i]->scaled(difference, 0.75), sum = values + delta;
-      const at::Tensor magnitude = Checkpoint::open(files[i]->label()).map(difference.factors.at(Part::DoraScale));
-      const at::Tensor factors = (magnitude / sum.norm(2, {0}) - 1) * 0.75 + 1;
+      const at::Tensor factors = (magnitudes.at(difference.tensor) / sum.norm(2, {0}) - 1) * 0.75 + 1;
       EXPECT_GT((factors - 1).abs().max().item<double>(), 0.1);
       const at::Tensor rows = (x.to(at::kDouble) * factors).to(x.scalar_type());
       want.push_back(layers(rows)[size_t(i)] + at::linear(rows.to(at::kDouble), delta).to(x.scalar_type()));

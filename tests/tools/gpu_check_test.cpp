@@ -85,7 +85,7 @@ TEST_F(GpuCheck, KilledAtAnyPartItLeavesWhatCameBefore) {
     const std::string begun = "'\"" + part + "\", \"state\": \"begun\"' " + path("out/plan.json");
     const std::string first = part == "build" ? "" : before;  // before the build there is nothing
     shell("WAN_REHEARSE_HANG=" + part + " setsid bash " + kScript + " --rehearse --parts '" + first + " " + part +
-          " last-rows' " + path("out") + " & p=$!; for i in $(seq 300); do grep -q " + begun +
+          " last-rows' " + path("out") + " & p=$!; for i in $(seq 1200); do grep -q " + begun +
           " && break; sleep 0.1; done; kill -" + (asked ? "TERM" : "KILL") + " -$p; wait $p");
     EXPECT_EQ(state(part), asked ? "stopped" : "begun") << err_;
     EXPECT_EQ(state("last-rows"), part == "last-rows" ? "begun" : "") << part;
@@ -101,7 +101,7 @@ TEST_F(GpuCheck, APartThatFailsOrHangsEndsAlone) {
   EXPECT_EQ(state("gpu-tests"), "failed with 3");
   EXPECT_EQ(state("vae"), "failed with 3");
   EXPECT_EQ(state("step-480p"), "done");
-  EXPECT_EQ(rehearse("WAN_REHEARSE_HANG=vae", "--seconds 5 --parts 'vae last-rows'"), 1) << err_;
+  EXPECT_EQ(rehearse("WAN_REHEARSE_HANG=vae", "--seconds 15 --parts 'vae last-rows'"), 1) << err_;
   EXPECT_EQ(state("vae"), "time ended");
   EXPECT_EQ(state("last-rows"), "not begun");
   EXPECT_EQ(state("step-480p"), "done") << "of the call before";
@@ -150,10 +150,10 @@ class GpuCheckPrograms : public GpuCheck {
 
 TEST_F(GpuCheckPrograms, WhatASanitizerFoundBeforeItsTimeEndedIsAFailure) {
   sanitizer("echo '========= Invalid __global__ read of size 4 bytes'; exec sleep 30");
-  EXPECT_EQ(run("--seconds 3 --parts memcheck"), 1) << err_;
+  EXPECT_EQ(run("--seconds 8 --parts memcheck"), 1) << err_;
   EXPECT_EQ(state("memcheck"), "failed");
   sanitizer("echo '========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)'; exec sleep 30");
-  EXPECT_EQ(run("--seconds 3 --parts racecheck"), 0) << err_;
+  EXPECT_EQ(run("--seconds 8 --parts racecheck"), 0) << err_;
   EXPECT_EQ(state("racecheck"), "time ended, no error up to there");
 }
 
@@ -161,7 +161,7 @@ TEST_F(GpuCheckPrograms, WhatFailsWithWgmmaIsNotMeasured) {
   EXPECT_EQ(run("--parts 'wgmma-tests vae'"), 0) << err_;
   EXPECT_EQ(output("vae"), "WAN_WGMMA=. build\n");
   program("build/tests/gpu_tests", "case \"$*\" in *=WgmmaGpu*) exec sleep 30;; esac");
-  EXPECT_EQ(run("--seconds 3 --parts wgmma-tests"), 1) << err_;
+  EXPECT_EQ(run("--seconds 8 --parts wgmma-tests"), 1) << err_;
   EXPECT_EQ(state("wgmma-tests"), "time ended");
   EXPECT_EQ(run("--parts vae"), 0) << err_;  // another call knows it
   EXPECT_EQ(output("vae"), "WAN_WGMMA=off. build\n");

@@ -171,7 +171,7 @@ TEST(ProgramConvert, TheCurrentFolderIsToldByItsName) {
   EXPECT_EQ(whole.code, 3);
   EXPECT_NE(whole.err.find("Wan] must be one network, is the folder of a whole model"), std::string::npos) << whole.err;
   const Outcome one = run({"inspect", "Wan2.1_VAE.pth"});
-  EXPECT_NE(one.out.find("\nWan2.1_VAE.pth: VAE, 1 file"), std::string::npos) << one.out;
+  EXPECT_NE(one.out.find("\nWan2.1_VAE.pth: Wan 2.1 VAE, 1 file"), std::string::npos) << one.out;
   const Outcome here = run({"inspect", "."});
   EXPECT_TRUE(here.out.starts_with("Wan: text-to-video model\n")) << here.out;
 }

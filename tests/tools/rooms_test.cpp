@@ -61,7 +61,7 @@ const std::vector<Room> kRooms = {
     {"models/weights", kKernels +
                            " models/files models/weights/dtype models/weights/stored_tensor models/weights/format"
                            " models/weights/quantised"},
-    {"models/weights/lora", kWeights + " models/weights/format"},
+    {"models/weights/lora", kWeights + " kernels/op kernels/dequantise models/weights/format"},
     {"models/names", "models/weights/stored_tensor"},
     {"models/recognise", "models/files models/weights/stored_tensor models/names"},
     {"models/weights/convert", kKernels + kWeights + " models/recognise models/weights/lora"},
@@ -84,7 +84,7 @@ const std::vector<Room> kRooms = {
     {"engine/job", kSpeech},
 
     {"tools/cli", kEngine + " models/weights/convert"},
-    {"tools/bench", kKernels + kModels + " models/weights/lora"},
+    {"tools/bench", kKernels + kModels + " models/weights/convert models/weights/lora"},
     {"tools", kEngine + " tools/cli tools/bench"},
 };
 

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <iomanip>
 #include <iostream>
@@ -16,7 +17,7 @@
 #include "engine/request/files.h"
 #include "engine/residency/folder_scan.h"
 #include "engine/residency/identity.h"
-#include "engine/residency/part_checks.h"
+#include "engine/residency/part_kinds.h"
 #include "models/files/error.h"
 #include "models/recognise.h"
 #include "models/weights/convert/convert.h"
@@ -36,10 +37,15 @@ fs::path named_input(const std::string& words) {
 
 /// The networks of a whole model's folder that can be converted: "IN/Wan2.1_VAE.pth".
 std::vector<std::string> parts_inside(const fs::path& input) {
+  std::error_code ignored;
+  const bool diffusers = fs::exists(input / "model_index.json", ignored);  // a folder "vae" alone is also ComfyUI's
   std::vector<std::string> inside;
-  for (Network network : {Network::HighNoise, Network::LowNoise, Network::TextEncoder, Network::Vae})
-    if (const fs::path part = part_inside(input, network); !part.empty())
-      inside.push_back("IN/" + part.lexically_relative(input).generic_string());
+  for (const UsualPlace& place : diffusers ? diffusers_places() : official_places()) {
+    const std::string name = std::string("IN/") + place.path;
+    const bool known = std::find(inside.begin(), inside.end(), name) != inside.end();  // an expert's or of speech
+    if (!known && place.network != Network::AudioEncoder && name != "IN/." && fs::exists(input / place.path, ignored))
+      inside.push_back(name);
+  }
   return inside;
 }
 

@@ -52,7 +52,7 @@ class Header {
     try {
       check_utf8(name);
     } catch (const std::invalid_argument& error) {
-      reader_.refuse("must have names in UTF-8, " + printable(name) + " " + error.what());
+      reader_.refuse("must have names in UTF-8, " + printable(name) + " " + error.what() + "; do not use this file");
     }
     const auto dimensions = reader_.number<uint32_t>();
     if (dimensions > kMostDimensions)

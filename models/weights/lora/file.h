@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "models/weights/checkpoint.h"
-#include "models/weights/lora/kronecker.h"
+#include "models/weights/kronecker.h"
 #include "models/weights/lora/names.h"
 
 namespace wan::lora {

@@ -1,4 +1,4 @@
-#include "models/weights/lora/kronecker.h"
+#include "models/weights/kronecker.h"
 
 #include <ATen/ATen.h>
 

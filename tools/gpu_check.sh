@@ -8,7 +8,7 @@
 #   --parts "A B"      these parts alone, in this order; OUT keeps what earlier calls left there
 #   --list             the parts: name, seconds, what it measures and of what
 #   --rehearse         the whole plan on a machine without a card, with programs and timings that stand in
-#   --architectures A  CMake's list (this card's)    --reference DIR   parity cases (WAN_REFERENCE, else tests/golden)
+#   --architectures A  CMake's list (this card's)
 #   --build-only       stop after the build
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -24,7 +24,6 @@ step-720p|340|step|720p, 75600 tokens
 ops-720p|200|ops|720p, 75600 tokens
 vae|100|vae|720p
 ops-vae|70|ops|VAE
-parity|60
 step-480p|100|step|480p, 32760 tokens
 diffusers|240
 last-rows|60
@@ -34,14 +33,13 @@ TABLE
 }
 
 command="gpu_check.sh $*"
-seconds= parts= architectures= reference=${WAN_REFERENCE:-$root/tests/golden} build_only= rehearse= out=
+seconds= parts= architectures= build_only= rehearse= out=
 while [ $# -gt 0 ]; do
   case $1 in
-    --seconds|--parts|--architectures|--reference) [ $# -ge 2 ] || fail "$1 needs a value";;&
+    --seconds|--parts|--architectures) [ $# -ge 2 ] || fail "$1 needs a value";;&
     --seconds) seconds=$2; shift 2;;
     --parts) parts=$2; shift 2;;
     --architectures) architectures=$2; shift 2;;
-    --reference) reference=$2; shift 2;;
     --build-only) build_only=1; shift;;
     --rehearse) rehearse=1; shift;;
     --list) plan; exit 0;;
@@ -172,10 +170,12 @@ compile() {
     config=$(find "$root/.gpu" -name "${name}Config.cmake" 2>/dev/null | head -n 1)
     [ -z "$config" ] || options+=("-D${name}_DIR=$(dirname "$config")")
   done
+  library=$(find "$root/.gpu" -name libcrypto.a 2>/dev/null | head -n 1)
+  [ -z "$library" ] || options+=("-DOPENSSL_CRYPTO_LIBRARY=$library" "-DOPENSSL_INCLUDE_DIR=$root/.gpu/usr/include")
   [ -z "$architectures" ] || options+=("-DWAN_CUDA_ARCHITECTURES=$architectures")
   cmake -G Ninja -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DWAN_CORE_ONLY=ON -DWAN_TORCH_CUDA="${WAN_TORCH_CUDA:-ON}" \
     -DTORCH_ROOT="$torch" -DCMAKE_CUDA_COMPILER="$nvcc" "${options[@]}" &&
-    cmake --build "$build" --target wan-bench gpu_tests parity_tests
+    cmake --build "$build" --target wan-bench gpu_tests
 }
 export -f compile
 export root build torch architectures
@@ -185,7 +185,7 @@ make_programs() { # LIMIT
   if [ -n "$rehearse" ]; then
     programs=$work/stand-ins
     mkdir -p "$programs/tools" "$programs/tests"
-    for name in tools/wan-bench tests/gpu_tests tests/parity_tests compute-sanitizer baseline compile; do
+    for name in tools/wan-bench tests/gpu_tests compute-sanitizer baseline compile; do
       ln -sf "$root/tools/gpu_stand_in.py" "$programs/$name"
     done
     run build "$1" "$programs/compile"
@@ -227,7 +227,7 @@ baseline() {
 say "$command"
 [ -n "$rehearse" ] || find_tools
 [ -n "$rehearse" ] || nvidia-smi -q >"$work/card.txt" 2>&1
-export WAN_REFERENCE=$reference XDG_CACHE_HOME=$work/cache
+export XDG_CACHE_HOME=$work/cache
 built=
 for part in $parts; do
   IFS='|' read -r name limit suite only < <(plan | grep "^$part|")
@@ -245,7 +245,6 @@ for part in $parts; do
     # A program run of their own: where one of these waits for ever, nothing else runs on the device behind it.
     wgmma-tests) run "$name" "$limit" "$programs/tests/gpu_tests" '--gtest_filter=WgmmaGpu.*';;
     last-rows) run "$name" "$limit" "$programs/tests/gpu_tests" '--gtest_filter=LastRowsGpu.*';;
-    parity) run "$name" "$limit" "$programs/tests/parity_tests";;
     diffusers) baseline "$name" "$limit";;
     memcheck|racecheck) sanitize "$name" "$limit";;
     *) bench "$name" "$limit" "$suite" "$only";;

@@ -78,7 +78,9 @@ at::Tensor ClipDecoder::again_in_float32() {
 VaeTiles told_tiles(const Networks& networks, const Log& log) {
   const VaeTiles& tiles = networks.settled_tiles();
   if (const int64_t rows = tiles.of(networks.placement().vae); rows > 0)
-    log("vae", {{"tile_rows", rows}, {"reason", "the card that the job was begun on has no room for whole frames"}});
+    log("vae",
+        {{"tile_rows", rows},
+         {"reason", "whole frames have no room on the card that the job was begun on, or in its --device-memory"}});
   return tiles;
 }
 

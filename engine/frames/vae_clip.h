@@ -34,8 +34,8 @@ class ClipDecoder {
   bool half_ = false;
 };
 
-/// The tiles that were settled, for the record of the video. On a card they have other last bits, so that they are logged,
-/// too.
+/// The tiles that were settled, for the record of the video. On a card they have other last bits, so that they are
+/// logged, too.
 VaeTiles told_tiles(const Networks& networks, const Log& log);
 
 /// Encodes a clip of `frames` frames, 4n + 1, chunk by chunk: chunk(start, count) gives [3, count, H, W] in [-1, 1].

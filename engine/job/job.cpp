@@ -68,18 +68,31 @@ void JobNames::set_names(Job& job) {
   if (!record.rotation.empty()) networks.push_back(record.rotation);
   json named = {job.key, networks, record.noise_device};
   if (!job.attention.empty()) named.push_back(job.attention);
-  if (job.replayed_tiles.value_or(VaeTiles()) != VaeTiles())
-    named.push_back({"tiles", job.replayed_tiles->half, job.replayed_tiles->wide});
+  json tiles;  // of a replay: what its VAE is to compute in
+  if (job.replayed_tiles) tiles = {"tiles", job.replayed_tiles->half, job.replayed_tiles->wide};
+  if (!tiles.is_null()) named.push_back(tiles);
   if (!job.loras->files.empty()) named.push_back(to_json(job.loras->files));
   job.name = digest(named);
   if (request.task == Task::S2V) return;
   if (!job.schedule->empty()) job.positive = digest({networks, "prompt", request.prompt});
   if (job.schedule->guides()) job.negative = digest({networks, "prompt", request.negative_prompt});
   if (request.task == Task::T2V) return;
-  job.input = digest({networks, task_name(request.task), content_of(request.image_url),
-                      content_of(request.last_image_url), content_of(request.video_url), request.resolution,
-                      request.aspect_ratio, request.width, request.height, request.num_frames, request.num_frames_given,
-                      request.frames_per_second, request.resample_fps, request.deinterlace});
+  json input = {networks,
+                task_name(request.task),
+                content_of(request.image_url),
+                content_of(request.last_image_url),
+                content_of(request.video_url),
+                request.resolution,
+                request.aspect_ratio,
+                request.width,
+                request.height,
+                request.num_frames,
+                request.num_frames_given,
+                request.frames_per_second,
+                request.resample_fps,
+                request.deinterlace};
+  if (!tiles.is_null()) input.push_back(tiles);
+  job.input = digest(input);
 }
 
 }  // namespace wan

@@ -46,8 +46,8 @@ class Preflight {
   Fit memory(const Request& request, const Group& group, const Placement& placement,
              const std::optional<VaeTiles>& before = {});
 
-  /// Opens every input, opens the encoder and writes a header with the record into nothing, and refuses what does not fit.
-  /// Notes what is assumed, where the end of a prompt is cut, where a prompt has the notation of
+  /// Opens every input, opens the encoder and writes a header with the record into nothing, and refuses what does not
+  /// fit. Notes what is assumed, where the end of a prompt is cut, where a prompt has the notation of
   /// another program, and where no step is made. `record` knows all inputs. Throws InvalidRequest naming the field,
   /// ModelError, Cancelled.
   void look(const Request& request, const InputFiles& files, const Record& record, const Group& group, const Fit& fit,

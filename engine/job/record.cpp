@@ -9,6 +9,7 @@
 #include "engine/request/version.h"
 #include "engine/residency/short_names.h"
 #include "models/files/json.h"
+#include "models/vae/tiles.h"
 
 namespace wan {
 
@@ -71,19 +72,24 @@ nlohmann::ordered_json stored_inputs(const InputIdentities& inputs, Metadata lev
 
 constexpr const char *kTileRows = "vae_tile_rows", *kWideTileRows = "vae_tile_rows_float32";
 
-/// Of what the VAE began in, and of float32 for clips that leave the range of float16.
+/// Of what the VAE began in, and of float32 for clips that leave the range of float16. 0: on whole frames.
 void store_tiles(const Record& record, nlohmann::ordered_json& json) {
+  const auto store = [&](const char* name, int64_t rows) {
+    if (rows != VaeTiles::kUnknown) json[name] = rows;
+  };
   const bool half = record.vae_dtype == "float16";
-  if (const int64_t rows = half ? record.vae_tiles.half : record.vae_tiles.wide; rows > 0) json[kTileRows] = rows;
-  if (half && record.vae_tiles.wide > 0) json[kWideTileRows] = record.vae_tiles.wide;
+  store(kTileRows, half ? record.vae_tiles.half : record.vae_tiles.wide);
+  if (half) store(kWideTileRows, record.vae_tiles.wide);
 }
 
+/// Records of older builds left out what was on whole frames, or all of it.
 VaeTiles read_tiles(const nlohmann::json& json, const std::string& dtype, const std::string& field) {
   const auto rows = [&](const char* name) {
-    const int64_t found = json.value(name, int64_t(0));
-    if (found != 0 && !are_tile_rows(found))
-      throw InvalidRequest(field, std::string("holds no request of wan-infer: its ") + name +
-                                      " must be a multiple of 16, got " + std::to_string(found));
+    if (!json.contains(name)) return VaeTiles::kUnknown;
+    const auto found = json.at(name).get<int64_t>();
+    if (!are_planned_rows(found))
+      throw InvalidRequest(field, std::string("holds no request of wan-infer: its ") + name + " must be 0 or " +
+                                      std::to_string(vae::kTileRows) + ", got " + std::to_string(found));
     return found;
   };
   if (dtype == "float16") return {.half = rows(kTileRows), .wide = rows(kWideTileRows)};

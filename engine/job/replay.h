@@ -27,9 +27,9 @@ enum class Named { Model, ModelAndInputs };
 nlohmann::json find_named(const Request& stored, const nlohmann::json& given, const std::filesystem::path& beside,
                           Named which);
 
-/// The model files that are others than the record's, absent or new; a part's file under another name is the same one, and
-/// where a part has one absent and one new file, the new one stands in its place. A record of an older version knows
-/// headers only (knows_headers_only): other weights of the same shapes are then not told. Throws ModelError.
+/// The model files that are others than the record's, absent or new; a part's file under another name is the same one,
+/// and where a part has one absent and one new file, the new one stands in its place. A record of an older version
+/// knows headers only (knows_headers_only): other weights of the same shapes are then not told. Throws ModelError.
 std::vector<Difference> other_files(const Record& record, const ModelParts& parts, IdentityCache& cache);
 /// Of a part with more than two, the first one, which says how many more files differ: another model is told in a few
 /// lines. Those of no part stay as they are.

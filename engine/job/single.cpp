@@ -236,6 +236,7 @@ void decode_saved(SavedLatents saved, const std::string& out, const Placement& p
   Notes notes(log);
   note_lost_frames(before, fit.tiles, placement.vae, notes);
   Networks networks(parts, placement, fit.activations, log);
+  networks.ask([&progress] { progress.check(); });
   networks.take_tiles(fit.tiles);
   warn_of_cudnn(placement, log);
   const auto start = std::chrono::steady_clock::now();

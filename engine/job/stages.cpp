@@ -111,17 +111,19 @@ void Stages::look_ahead(Job& job) {
   tell_resumed(job);
 }
 
-/// The tiles that its input was encoded with, or its clips were made with, in an earlier run; else those of the video that
-/// it replays.
+/// The tiles that an earlier run began the job with: those of its latents, those that were noted of it, those that its
+/// input was encoded with. Else those of the video that it replays.
 std::optional<VaeTiles> Stages::tiles_before(const Job& job) const {
-  const bool speaks = wants_speech(job);
-  const std::string& name = speaks ? job.name : job.input;
-  const bool is_there = !name.empty() && fs::exists(speaks ? files_.clips(job) : files_.encoding(name));
-  const std::optional<VaeTiles> noted = is_there ? tiles_.noted(name) : std::nullopt;
-  return noted ? noted : job.replayed_tiles;
+  if (wants_decode(job) && !wants_latents(job))
+    if (const Record made = load_latents(files_.latents(job)).record; made.device == "cuda") return made.vae_tiles;
+  if (wants_speech(job) && !fs::exists(files_.clips(job))) return job.replayed_tiles;
+  if (const auto noted = tiles_.noted(job.name)) return noted;
+  if (!job.input.empty() && fs::exists(files_.encoding(job.input)))
+    if (const auto noted = tiles_.noted(job.input)) return noted;
+  return job.replayed_tiles;
 }
 
-/// Before the VAE works on the piece `name`: a later run goes on with the same tiles, on another card, too.
+/// Before the VAE works for `name`, the job or its input: a later run goes on with the same tiles, on any card.
 void Stages::settle_tiles(const Job& job, const std::string& name) {
   networks_.of(job).take_tiles(job.tiles);
   tiles_.note(name, job.tiles, job.placement.device.is_cpu());
@@ -223,6 +225,7 @@ void Stages::encode_input(Job& job) {
 
 void Stages::encode_prompts(Job& job) {
   if (job.input.empty()) log_job(job, log_);
+  tiles_.note(job.name, job.tiles, job.placement.device.is_cpu());  // the job begins here
   auto encode = [&](const std::string& name, const std::string& prompt) {
     if (name.empty() || fs::exists(files_.encoding(name))) return;
     progress_.at({Stage::Encode, 0, 1, "", job.label});
@@ -298,7 +301,7 @@ void Stages::decode(Job& job) {
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out))
     throw InvalidRequest("out", "must not be there already, and " + shown_path(job.request.out) +
                                     " has appeared since the job began; --overwrite replaces it");
-  networks_.of(job).take_tiles(job.tiles);
+  settle_tiles(job, job.name);
   explaining_nan(job, {Network::Vae}, progress_,
                  [&] { write_video(networks_.of(job), saved, job.request.out, job.output, run_of(job)); });
   finish(job);

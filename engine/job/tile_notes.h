@@ -1,4 +1,4 @@
-// Which tiles the VAE computed each encoding and the clips of a speech in, kept in the work folder.
+// Which tiles each job was begun with, and each encoding was computed in, kept in the work folder.
 #pragma once
 
 #include <optional>
@@ -9,13 +9,13 @@
 
 namespace wan {
 
-/// On a card tiles have other last bits, so that a job that goes on there, or on another one, needs to know. On the CPU,
-/// where they change nothing, none are noted but those that a replay brought along.
+/// On a card tiles have other last bits, so that a job that goes on there, or on another one, needs to know. On the
+/// CPU, where they change nothing, none are noted but those that a replay brought along.
 class TileNotes {
  public:
   explicit TileNotes(WorkFolder& folder) : folder_(folder) {}
 
-  /// Before the VAE works on the piece `name`: what it is computed in is on the disk.
+  /// Before the job `name` begins, or the VAE works on the encoding `name`: its tiles are on the disk.
   void note(const std::string& name, const VaeTiles& tiles, bool on_cpu);
   /// What was noted under that name.
   std::optional<VaeTiles> noted(const std::string& name) const;

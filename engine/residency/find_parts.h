@@ -29,11 +29,12 @@ struct PartsSearch {
   std::string left_out;                    // what cannot be read and is no part; a remark of find_parts
 };
 
-/// `files`: what is known of checkpoints; those that are looked at are added. Throws ModelError where the folder or the set
-/// itself cannot be used.
+/// `files`: what is known of checkpoints; those that are looked at are added. Throws ModelError where the folder or the
+/// set itself cannot be used.
 PartsSearch search_parts(const Request& request, RecognisedFiles& files);
 
-/// The files of the request's LoRAs, each once: ModelParts::loras of find_parts. Throws ModelError where one is no file.
+/// The files of the request's LoRAs, each once: ModelParts::loras of find_parts. Throws ModelError where one is no
+/// file.
 std::vector<ModelPart> lora_parts(const Request& request);
 
 }  // namespace wan

@@ -50,7 +50,8 @@ class Search {
                          shown_name((path / inside).string(), true) + " names it");
   }
 
-  /// Of a folder with both files the taken one is told, but not of the published folder, which has both, wherever it lies.
+  /// Of a folder with both files the taken one is told, but not of the published folder, which has both, wherever it
+  /// lies.
   void note_two() {
     const auto& [path, label, rule] = *found_.part;
     if (path.filename() == fs::path(kOfficialTokenizer).filename() || !is_there(path / "tokenizer.json") ||

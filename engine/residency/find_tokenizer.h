@@ -17,8 +17,8 @@ struct TokenizerSearch {
   std::vector<std::string> remarks;  // for ModelParts::remarks
 };
 
-/// `named`: what the user named as the tokenizer. Else it is looked for at its places under `root` (empty: no folder) and
-/// around `encoder` (null: none was found), then inside that file.
+/// `named`: what the user named as the tokenizer. Else it is looked for at its places under `root` (empty: no folder)
+/// and around `encoder` (null: none was found), then inside that file.
 TokenizerSearch find_tokenizer(const std::optional<ModelPart>& named, const std::filesystem::path& root,
                                const ModelPart* encoder);
 

@@ -18,7 +18,7 @@ Fit fit_of(Workload workload, const ModelParts& parts, const Placement& placemen
            const std::optional<VaeTiles>& before, Check check) {
   const Machine machine = probed_machine(placement, /*measure=*/false);
   const VaeTiles tiles = kept_tiles(before, card_tiles(parts, placement, machine, workload.extent));
-  if (before) workload.in_tiles = tiles.of(placement.vae) > 0;
+  if (before && before->of(placement.vae) != VaeTiles::kUnknown) workload.in_tiles = tiles.of(placement.vae) > 0;
   Fit fit{activations_of(workload, demand_on(workload, machine, workload.extent)), tiles, {}};
   try {
     check(workload, machine);

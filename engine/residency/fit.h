@@ -23,8 +23,8 @@ struct Fit {
   }
 };
 
-/// Of a request on its placement, with what is free now. `before`: what it was begun with, or the video that it replays was
-/// made with. Reads headers alone. Throws ModelError.
+/// Of a request on its placement, with what is free now. `before`: what it was begun with, or the video that it replays
+/// was made with. Reads headers alone. Throws ModelError.
 Fit fit_of(const Request& request, const ModelParts& parts, const Placement& placement,
            const std::optional<VaeTiles>& before = {});
 /// Of decoding latents of this size alone. Throws ModelError.

@@ -26,16 +26,16 @@ bool is_checkpoint_name(const fs::path& file) {
   return std::any_of(formats().begin(), formats().end(), has_it);
 }
 
-/// Whether a file belongs to the network of its folder: a shard, an index, or a name that diffusers gives. The torch file
-/// that older versions of it wrote is opened by its own name.
+/// Whether a file belongs to the network of its folder: a shard, an index, or a name that diffusers gives. The torch
+/// file that older versions of it wrote is opened by its own name.
 bool is_of_folder(const fs::path& file) {
   constexpr const char* kName = "diffusion_pytorch_model";
   const bool torch_file = file.stem() == kName && file.extension() != ".safetensors" && is_checkpoint_name(file);
   return is_shard(file) || (file.filename().string().starts_with(kName) && !torch_file);
 }
 
-/// Whether a file has one of the names that Hugging Face gives the only file of a folder's network. Of several, which are
-/// the same weights in other formats, the first of checkpoint_layout() is read.
+/// Whether a file has one of the names that Hugging Face gives the only file of a folder's network. Of several, which
+/// are the same weights in other formats, the first of checkpoint_layout() is read.
 bool is_usual_name(const fs::path& file) {
   return file.filename() == "model.safetensors" || file.filename() == "pytorch_model.bin";
 }

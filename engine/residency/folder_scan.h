@@ -31,9 +31,9 @@ inline constexpr int kDeepest = 3;
 /// Throws ModelError where `root` cannot be listed.
 FolderScan scan_folder(const std::filesystem::path& root);
 
-/// What the place of a part stands for: a file, or a folder that holds one network, or nothing of which a network could be
-/// made, stands for itself; a folder with one checkpoint of another name for that file. Empty where several checkpoints
-/// lie there, or folders alone, which a scan tells apart. Unfinished downloads do not count.
+/// What the place of a part stands for: a file, or a folder that holds one network, or nothing of which a network could
+/// be made, stands for itself; a folder with one checkpoint of another name for that file. Empty where several
+/// checkpoints lie there, or folders alone, which a scan tells apart. Unfinished downloads do not count.
 std::filesystem::path one_network_in(const std::filesystem::path& place);
 
 /// What a user should know of a scan that did not see everything.

@@ -22,8 +22,8 @@ struct InspectedNetwork {
   std::string kind;            // "text-to-video transformer", "UMT5 encoder", ...; "unknown network"; "unreadable"
   std::optional<Model> model;  // nothing: none that this program runs, or unreadable
   std::string part;  // which part of a model it can be, as the request's field: "high_noise"; empty: none that is known
-  /// Why it is that part: "official layout", "ComfyUI folder vae", "only candidate in the folder", "set my-i2v"; or why it
-  /// is not: "one of 8 candidates", "not used: high_noise_model is taken"; empty: none.
+  /// Why it is that part: "official layout", "ComfyUI folder vae", "only candidate in the folder", "set my-i2v"; or why
+  /// it is not: "one of 8 candidates", "not used: high_noise_model is taken"; empty: none.
   std::string rule;
   std::string why;                    // it is unreadable
   std::vector<std::string> left_out;  // other networks in the same file, which are not used
@@ -81,8 +81,8 @@ uint64_t stored_bytes(const StoredTensor& tensor);
 
 /// Looks into `path`: a folder in any layout (engine/residency/folder_scan.h), complete or not, a folder with one
 /// network, a checkpoint file, a file of sets (.json), or where nothing has that name the set of that name, of the file
-/// `models` (empty: the user's own). Throws ModelError where nothing is there, and ModelErrors naming them where none of
-/// the networks that are there can be read.
+/// `models` (empty: the user's own). Throws ModelError where nothing is there, and ModelErrors naming them where none
+/// of the networks that are there can be read.
 Inspection inspect(const std::filesystem::path& path, const std::string& models = "");
 
 }  // namespace wan

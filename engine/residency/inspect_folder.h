@@ -14,8 +14,8 @@ namespace wan {
 Inspection list_folder(const std::filesystem::path& root, std::vector<std::filesystem::path>& paths,
                        RecognisedFiles& files);
 
-/// Throws ModelErrors with the reasons of those that cannot be read, the first ten of them, where no network can be; about
-/// `subject` where there is none at all and no tokenizer.
+/// Throws ModelErrors with the reasons of those that cannot be read, the first ten of them, where no network can be;
+/// about `subject` where there is none at all and no tokenizer.
 void refuse_unreadable(const Inspection& inspection, const std::filesystem::path& subject);
 
 }  // namespace wan

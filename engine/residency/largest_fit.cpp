@@ -78,8 +78,8 @@ std::string flag_text(uint64_t bytes) {
   return decimals(double(bytes / kUnit) / 100) + "GB";
 }
 
-/// What lets the VAE of a card compute in tiles where whole frames have no room in what is free: to call the card smaller.
-/// Empty where that would not do.
+/// What lets the VAE of a card compute in tiles where whole frames have no room in what is free: to call the card
+/// smaller. Empty where that would not do.
 std::string smaller_card(const Workload& workload, const Machine& machine, const Shortage& missing) {
   if (!machine.is_card || machine.stands_in || workload.in_tiles || !is_of_vae(missing)) return "";
   const std::string allowed = flag_text(machine.budget);

@@ -186,9 +186,9 @@ lora::BranchWork Loras::work(at::ScalarType compute) const {
 double Loras::flops() const {
   double most = 0;
   for (const auto& [network, uses] : uses_) {
-    double flops = 0;
-    for (const Use& use : uses) flops += lora::attached_flops(*use.file);
-    most = std::max(most, flops);
+    std::vector<std::shared_ptr<const lora::File>> files;
+    for (const Use& use : uses) files.push_back(use.file);
+    most = std::max(most, lora::attached_flops(files));
   }
   return most;
 }

@@ -57,19 +57,20 @@ class Networks {
   /// vae() stays as it was: what a clip is computed in must not depend on the clips before it.
   const vae::Vae& wide_vae();
 
-  /// Puts LoRAs on a transformer that was just asked for, in place of those that it had, and takes away those of the other
-  /// one: their branches are counted among the activations of a step. Its base weights are not touched. Throws ModelError.
+  /// Puts LoRAs on a transformer that was just asked for, in place of those that it had, and takes away those of the
+  /// other one: their branches are counted among the activations of a step. Its base weights are not touched. Throws
+  /// ModelError.
   void adapt(Network network, const std::vector<lora::Adapter>& adapters);
 
   /// Before the last forward of the high-noise expert: the low-noise one is copied while that runs, into memory of its
   /// own or that of each block which is not needed again. Nothing without a budget, or where it has no room.
   void prefetch_low();
 
-  /// The network that comes behind the text encoder: its files are read ahead while that computes, as far as the host has
-  /// room. Nothing without a budget.
+  /// The network that comes behind the text encoder: its files are read ahead while that computes, as far as the host
+  /// has room. Nothing without a budget.
   void expect(Network next) { next_ = next; }
-  /// Asked while a network is brought in, also block by block, and while a copy for --cache-dir is written; it may throw to
-  /// stop.
+  /// Asked while a network is brought in, also block by block, and while a copy for --cache-dir is written; it may
+  /// throw to stop.
   void ask(std::function<void()> check) { check_ = std::move(check); }
 
   /// After c10::OutOfMemoryError: leaves less on the device, by the next step of a ladder, which is logged. False at
@@ -80,8 +81,9 @@ class Networks {
   /// What the job that comes next was settled to compute in (fit_of, VaeTiles).
   void take_tiles(const VaeTiles& tiles) { settled_tiles_ = tiles; }
   const VaeTiles& settled_tiles() const { return settled_tiles_; }
-  /// Rows of the tiles in which the VAE computes in this dtype; 0: whole frames. Those that were settled; on a CPU under a
-  /// budget tiles are also taken where whole frames have no room, and as a step of the ladder: they have the same bytes.
+  /// Rows of the tiles in which the VAE computes in this dtype; 0: whole frames. Those that were settled; on a CPU
+  /// under a budget tiles are also taken where whole frames have no room, and as a step of the ladder: they have the
+  /// same bytes.
   int64_t vae_tile_rows(at::ScalarType dtype);
   /// What the VAE, which was asked for last, may take for its activations; and that it takes so much.
   uint64_t vae_room() const;
@@ -108,9 +110,9 @@ class Networks {
   /// What the network is loaded from: its files, or a copy in --cache-dir, which is written where it is not there.
   Checkpoint open(Network network);
   bool is_loaded(Network network) const;
-  /// Reads the files of a network that comes next into the page cache, by a thread and behind all copies to the device that
-  /// are queued, as far as the host has room: what images of blocks may take and do not. Nothing without a budget, for a
-  /// network that is there, or twice.
+  /// Reads the files of a network that comes next into the page cache, by a thread and behind all copies to the device
+  /// that are queued, as far as the host has room: what images of blocks may take and do not. Nothing without a budget,
+  /// for a network that is there, or twice.
   void read_ahead(Network network);
   void make_copier();
 

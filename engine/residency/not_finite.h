@@ -15,8 +15,8 @@ struct NotFinite : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// Reads the whole files of these networks. Throws ModelError for the first tensor that holds NaN or Inf, naming it, and
-/// Cancelled through `progress`. `label`: of the job, in reports.
+/// Reads the whole files of these networks. Throws ModelError for the first tensor that holds NaN or Inf, naming it,
+/// and Cancelled through `progress`. `label`: of the job, in reports.
 void check_weights_finite(const ModelParts& parts, const std::vector<Network>& networks, Progress& progress,
                           const std::string& label = "");
 

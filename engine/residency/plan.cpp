@@ -231,6 +231,7 @@ class Planner {
     };
     first.networks = {placed_as(Network::HighNoise)};
     second.networks = {placed_as(Network::LowNoise)};
+    second.networks[0].device_bytes -= high.outside;  // went with the high-noise expert
     steps(first, high, first.networks[0], work_.high_steps, work_.high_forwards);
     steps(second, low, second.networks[0], work_.low_steps, work_.low_forwards);
     first.load_seconds = load_of(high, first.networks[0]);

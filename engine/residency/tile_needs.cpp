@@ -31,8 +31,8 @@ double frame_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtyp
 
 }  // namespace
 
-// In frames of the base width at full size, as in vae_bytes. What layers remember: 14 at the last level, 6, 3.25 and 0.9
-// at those before, 0.6 before the levels.
+// In frames of the base width at full size, as in vae_bytes. What layers remember: 14 at the last level, 6, 3.25 and
+// 0.9 at those before, 0.6 before the levels.
 TileNeeds tile_needs(int64_t base_width, const Extent& extent, at::ScalarType dtype, int64_t tile_rows) {
   const auto level = [&](int64_t down) { return rows_of(extent.height, down, tile_rows, vae::kDecoderHalo); };
   const Rows last = level(0), third = level(1), second = level(2), first = level(3);
@@ -51,8 +51,8 @@ TileNeeds tile_needs(int64_t base_width, const Extent& extent, at::ScalarType dt
   return needs;
 }
 
-// In the same frames. What layers remember: 8 at full size and two frames of pixels, 3.6 and 1.8 at the stages behind it,
-// 1.1 in the last one, which is not cut.
+// In the same frames. What layers remember: 8 at full size and two frames of pixels, 3.6 and 1.8 at the stages behind
+// it, 1.1 in the last one, which is not cut.
 TileNeeds encode_tile_needs(int64_t base_width, const Extent& extent, at::ScalarType dtype, int64_t tile_rows) {
   const auto level = [&](int64_t down) { return rows_of(extent.height, down, tile_rows, vae::kEncoderHalo); };
   const Rows first = level(0), second = level(1), third = level(2);
@@ -68,7 +68,7 @@ TileNeeds encode_tile_needs(int64_t base_width, const Extent& extent, at::Scalar
   TileNeeds needs;
   needs.device = uint64_t(frame * (kLast + 4 * pixels + std::max(at_first, at_second)));
   needs.on_host = uint64_t(frame * ((kFirst + 2 * pixels) * first.all + kSecond * second.all + kThird * third.all));
-  // Convolutions by their arithmetic: two in five at full size, about as many behind it, one in twenty in the last stage.
+  // Convolutions by their arithmetic: two in five at full size, about as many behind it, in the last stage one in 20.
   needs.work = 0.4 * first.all + 0.35 * second.all + 0.2 * third.all + 0.05;
   return needs;
 }

@@ -13,17 +13,18 @@ void note_lost_frames(const std::optional<VaeTiles>& before, const VaeTiles& now
   const auto is_lost = [&](at::ScalarType in) { return before && before->of(in) == 0 && now.of(in) > 0; };
   const auto note = [&](at::ScalarType in, const std::string& when) {
     notes.add({"vae",
-               when + "it was to compute on whole frames, for which this card has no room: it takes tiles of " +
+               when +
+                   "it was to compute on whole frames, which have no room on this card or in --device-memory: it takes "
+                   "tiles of " +
                    std::to_string(now.of(in)) + " rows, and the frames differ in their last bits",
-               "a card with more memory takes whole frames"});
+               "more memory, or a larger --device-memory, has room for whole frames"});
   };
   if (is_lost(dtype)) return note(dtype, "");
   if (dtype == at::kHalf && is_lost(at::kFloat)) note(at::kFloat, "where a clip leaves the range of float16, ");
 }
 
-bool are_tile_rows(int64_t rows) {
-  constexpr int64_t kStep = 2 * kernels::kRowsOfAConvolution, kMost = 1 << 16;
-  return rows > 0 && rows <= kMost && rows % kStep == 0;
+bool are_planned_rows(int64_t rows) {
+  return rows == 0 || rows == vae::kTileRows;
 }
 
 }  // namespace wan

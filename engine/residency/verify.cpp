@@ -101,8 +101,8 @@ void compare(const fs::path& path, VerifiedFile& file, Counter& counter) {
   }
 }
 
-/// A file that a list names and the walk through the folder did not meet: it is hidden, in a folder that cannot be listed,
-/// or absent.
+/// A file that a list names and the walk through the folder did not meet: it is hidden, in a folder that cannot be
+/// listed, or absent.
 VerifiedFile not_seen(const fs::path& folder, const fs::path& name, const Checksums::Entry& entry) {
   VerifiedFile file{
       .name = name.generic_string(), .state = Verdict::Absent, .wanted = entry.sha256, .list = entry.list};

@@ -30,8 +30,8 @@ struct Demand {
   // job encodes nothing.
   uint64_t encode = 0, encode_tiles = 0;
   uint64_t vae_own = 0, vae_shared = 0, vae_tiles = 0;
-  // Bytes that tiles keep on the host; they cross the link twice with each latent frame. And the arithmetic of tiles against
-  // that of whole frames. Of the decoder and of the encoder.
+  // Bytes that tiles keep on the host; they cross the link twice with each latent frame. And the arithmetic of tiles
+  // against that of whole frames. Of the decoder and of the encoder.
   uint64_t tiles_on_host = 0, encode_tiles_on_host = 0;
   double tile_work = 1, encode_tile_work = 1;
   Work block;            // of one transformer block and one guidance branch

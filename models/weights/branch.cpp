@@ -27,7 +27,8 @@ void add_product(at::Tensor rows, const at::Tensor& x, const at::Tensor& weight,
 
 uint64_t Branch::bytes() const {
   const auto of = [](const at::Tensor& tensor) { return tensor.defined() ? uint64_t(tensor.nbytes()) : 0; };
-  uint64_t sum = of(down) + of(rows);
+  uint64_t sum = of(down);
+  for (const at::Tensor& some : rows) sum += of(some);
   for (const at::Tensor& some : columns) sum += of(some);
   for (const Part& part : parts) sum += of(part.up) + of(part.whole) + (part.kronecker ? part.kronecker->bytes() : 0);
   return sum;
@@ -38,6 +39,8 @@ double Branch::products() const {
   for (const Part& part : parts)
     sum +=
         part.kronecker ? part.kronecker->order().products : double((part.up.defined() ? part.up : part.whole).numel());
+  for (size_t i = 0; i < rows.size(); ++i)
+    if (has_both(i)) sum += double(rows[i].numel()) * double(columns[i].numel());
   return sum;
 }
 

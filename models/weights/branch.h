@@ -12,8 +12,9 @@
 
 namespace wan::lora {
 
-/// y = (x * columns) W^T * rows + b + x D^T, where D is a difference of W [out, in]; each part of it changes some rows.
-/// The factors are in the dtype of the product, on its device, and have their scales in them.
+/// y = x M^T + b + x D^T, where D is a difference of W [out, in], each part of which changes some rows, and M is W
+/// multiplied by what DoRA has for its rows and columns. The factors of D are in the dtype of the product, on its
+/// device, and have their scales in them.
 struct Branch {
   /// Rows `first_row` on, in one of three forms.
   struct Part {
@@ -26,14 +27,18 @@ struct Branch {
   };
   at::Tensor down = {};  // [ranks, in] of all parts, so that x is read once; undefined where none has ranks
   std::vector<Part> parts = {};
-  /// By what W's rows are multiplied (DoRA): [out] float32, or float64 in float64; undefined: 1.
-  at::Tensor rows = {};
-  /// By what the columns of each part of the weight are, which may be rows of several tensors: [in] in that dtype,
-  /// undefined: 1. Empty: all are 1. Where there are `rows`, too, W is multiplied with rows + columns - 1.
+  /// By what the rows of each part of the weight are multiplied, which may be rows of several tensors: [its rows] in
+  /// float32, or float64 in float64; undefined: 1. Empty: all are 1.
+  std::vector<at::Tensor> rows = {};
+  /// By what its columns are: [in], the same. A part with both is multiplied with rows + columns - 1.
   std::vector<at::Tensor> columns = {};
 
+  /// Whether this part of the weight is multiplied by rows and by columns, which takes a second product with it.
+  bool has_both(size_t part) const {
+    return part < rows.size() && part < columns.size() && rows[part].defined() && columns[part].defined();
+  }
   uint64_t bytes() const;
-  /// Multiplications of a forward for each row of x, beside those with W.
+  /// Multiplications of a forward for each row of x, beside the first with W.
   double products() const;
 };
 

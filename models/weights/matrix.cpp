@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "kernels/dequantise/fp8_product.h"
 #include "kernels/linear/int8.h"
 #include "models/weights/branch.h"
@@ -101,27 +103,42 @@ Tensor plain_product(const Tensor& rows, const Weight& weight, const Storage& st
       Product{operand, bias, Activation::None, rows.scalar_type(), multiplies_fp8(weight), weight.context()}, storage);
 }
 
+/// Calls work(part, first row, rows) for each part of the weight.
+template <typename Work>
+void each_part(const Weight& weight, const Work& work) {
+  int64_t first = 0;
+  for (size_t i = 0; i < weight.parts().size(); ++i) {
+    const int64_t count = weight.parts()[i].shape[0];
+    work(i, first, count);
+    first += count;
+  }
+}
+
+bool is_defined(const Tensor& tensor) {
+  return tensor.defined();
+}
+
+/// x times the factors; undefined ones are 1.
+Tensor multiplied(const Tensor& x, const Tensor& factors) {
+  if (!factors.defined()) return x;
+  Tensor rows = at::empty_like(x);
+  return at::mul_out(rows, x, factors);
+}
+
 /// x (W with its columns multiplied)^T + bias: the rows are multiplied in their place, for each part of the weight by
 /// what is its own.
 Tensor product_by_columns(const Tensor& x, const Weight& weight, const std::vector<Tensor>& columns,
                           const Tensor& bias) {
-  const auto scaled = [&](const Tensor& factors) {
-    if (!factors.defined()) return x;
-    Tensor rows = at::empty_like(x);
-    return at::mul_out(rows, x, factors);
-  };
-  if (columns.size() == 1) return plain_product(scaled(columns[0]), weight, weight.storage(), bias);
+  if (std::none_of(columns.begin(), columns.end(), is_defined)) return plain_product(x, weight, weight.storage(), bias);
+  if (columns.size() == 1) return plain_product(multiplied(x, columns[0]), weight, weight.storage(), bias);
   std::vector<int64_t> sizes = x.sizes().vec();
   sizes.back() = weight.size(0);
   const Tensor y = at::empty(sizes, x.options());
-  int64_t first = 0;
-  for (size_t i = 0; i < columns.size(); ++i) {
-    const int64_t count = weight.parts()[i].shape[0];
+  each_part(weight, [&](size_t i, int64_t first, int64_t count) {
     const Tensor some = bias.defined() ? bias.narrow(0, first, count) : bias;
     y.narrow(-1, first, count)
-        .copy_(plain_product(scaled(columns[i]), weight, rows_of(weight.storage(), first, count), some));
-    first += count;
-  }
+        .copy_(plain_product(multiplied(x, columns[i]), weight, rows_of(weight.storage(), first, count), some));
+  });
   return y;
 }
 
@@ -129,17 +146,22 @@ Tensor product_by_columns(const Tensor& x, const Weight& weight, const std::vect
 Tensor scaled_product(const Tensor& x, const Weight& weight, const Weight& bias) {
   const lora::Branch& branch = *weight.branch();
   const Tensor added = bias.tensor();
-  if (!branch.rows.defined())
-    return branch.columns.empty() ? plain_product(x, weight, weight.storage(), added)
-                                  : product_by_columns(x, weight, branch.columns, added);
-  Tensor y = plain_product(x, weight, weight.storage(), {}).mul_(branch.rows);
-  if (added.defined()) y.add_(added.to(x.scalar_type()));
-  if (branch.columns.empty()) return y;
-  // W (rows + columns - 1): a second product, of what the columns change.
-  std::vector<Tensor> changes;
-  for (const Tensor& factors : branch.columns)
-    changes.push_back((factors.defined() ? factors : at::ones({x.size(-1)}, x.options())) - 1);
-  return y.add_(product_by_columns(x, weight, changes, {}));
+  if (branch.rows.empty()) return product_by_columns(x, weight, branch.columns, added);
+  // A part with both is W (rows + columns - 1): a second product, of what the columns change.
+  std::vector<Tensor> columns = branch.columns, changes(columns.size());
+  for (size_t i = 0; i < columns.size(); ++i) {
+    if (!branch.has_both(i)) continue;
+    changes[i] = columns[i] - 1;
+    columns[i] = Tensor();
+  }
+  const Tensor y = product_by_columns(x, weight, columns, {});
+  each_part(weight, [&](size_t i, int64_t first, int64_t count) {
+    const Tensor some = y.narrow(-1, first, count);
+    if (branch.rows[i].defined()) some.mul_(branch.rows[i]);
+    if (branch.has_both(i))
+      some.add_(plain_product(multiplied(x, changes[i]), weight, rows_of(weight.storage(), first, count), {}));
+  });
+  return added.defined() ? y.add_(added.to(x.scalar_type())) : y;
 }
 
 /// Of a weight with a branch, without an activation.

@@ -75,8 +75,8 @@ Weight Weights::take(std::vector<Part> parts, Role role, const Making& making) {
   }
   if (stored.size() < parts.size()) return {};
   const bool planned = is_planned(parts[0].name);
-  // Of a table a few rows are looked up: the mapping brings those alone. Scales come by it, too: they are looked at before
-  // anything is copied.
+  // Of a table a few rows are looked up: the mapping brings those alone. Scales come by it, too: they are looked at
+  // before anything is copied.
   if (files_ && !planned && role != Role::Table)
     for (size_t i = 0; i < parts.size(); ++i) stored[i] = files_->read(checkpoint_, parts[i].name, stored[i]);
   taken_.emplace_back(std::move(parts), role, making, planned ? place_.planned() : place_, stored);

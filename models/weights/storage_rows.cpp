@@ -12,14 +12,15 @@ namespace {
 }
 
 StoredPart rows_of(const StoredPart& part, int64_t first, int64_t count) {
+  if (first == 0 && count == part.shape().at(0)) return part;
   if (!part.is_coded()) return StoredPart(part.values.narrow(0, first, count), part.in_file);
   kernels::CodedMatrix matrix = *part.codes;
   matrix.codes = matrix.codes.narrow(0, first, count);
-  if (!matrix.scale.defined()) return StoredPart(std::move(matrix));
-  if (matrix.scale_rows == 1)
-    matrix.scale = matrix.scale.narrow(0, first, count);
-  else if (matrix.scale.size(0) != 1)
-    refuse(first);
+  if (matrix.scale.defined() && matrix.scale.size(0) > 1) {
+    const int64_t each = matrix.scale_rows;
+    if (first % each != 0) refuse(first);
+    matrix.scale = matrix.scale.narrow(0, first / each, (count + each - 1) / each);
+  }
   return StoredPart(std::move(matrix));
 }
 

@@ -8,8 +8,8 @@
 namespace wan {
 
 /// A view of the rows of one part of a weight (Weight::parts), `first` to `first + count - 1`. Throws std::logic_error
-/// for a storage that keeps them with others: codes of a file whose parts begin elsewhere, or whose scales are of several
-/// rows.
+/// for a storage that keeps them with others: codes of a file whose parts begin elsewhere, or rows that begin within
+/// those of one scale.
 Storage rows_of(const Storage& storage, int64_t first, int64_t count);
 
 }  // namespace wan

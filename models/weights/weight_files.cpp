@@ -8,8 +8,8 @@
 namespace wan {
 namespace {
 
-/// Whether reading takes so long that it is worth to be asked meanwhile: more than one buffer of the ring, which then has
-/// threads of its own.
+/// Whether reading takes so long that it is worth to be asked meanwhile: more than one buffer of the ring, which then
+/// has threads of its own.
 bool takes_long(const std::vector<TensorLoad>& loads) {
   uint64_t bytes = 0;
   for (const TensorLoad& load : loads) bytes += load.from.bytes();
@@ -22,7 +22,8 @@ WeightFiles::WeightFiles(const Checkpoint& checkpoint) {
   for (const auto& [name, tensor] : checkpoint.tensors()) {
     const std::shared_ptr<const MappedFile>& file = tensor.file;
     if (!file || pass_.contains(file->path())) continue;
-    const auto pass = std::make_shared<SourceFile>(file->path(), file->bytes().size(), std::nullopt, Caching::Pass, pread);
+    const auto pass =
+        std::make_shared<SourceFile>(file->path(), file->bytes().size(), std::nullopt, Caching::Pass, pread);
     pass_[file->path()] = pass;
     keep_[file->path()] =
         std::make_shared<SourceFile>(file->path(), file->bytes().size(), pass->state(), Caching::Keep, pread);
@@ -55,8 +56,9 @@ StoredPart WeightFiles::read(const Checkpoint& checkpoint, const std::string& na
   StoredPart own = part;
   at::Tensor& to = values_or_codes(own);
   to = at::empty(to.sizes(), to.options());
-  load({{.name = name, .from = as_loaded(stored, part), .to = to}}, *host_copier(), Caching::Pass,
-       [this](size_t bytes) { return memory_.take(bytes); }, [this] { check(); });
+  load(
+      {{.name = name, .from = as_loaded(stored, part), .to = to}}, *host_copier(), Caching::Pass,
+      [this](size_t bytes) { return memory_.take(bytes); }, [this] { check(); });
   return own;
 }
 

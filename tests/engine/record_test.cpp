@@ -172,7 +172,7 @@ TEST(Record, CarriesTheFormOfTheWeightsToAReplay) {
 }
 
 TEST(Record, RefusesTilesThatCannotBe) {
-  for (const char* rows : {"7", "-16", "1000000"}) try {
+  for (const char* rows : {"16", "-1", "256", "1000000"}) try {
       parse_record(R"({"wan_infer": "1", "device": "cuda", "dtype": "bf16", "noise_device": "cuda", "files": [],
                        "vae_tile_rows": )" +
                        std::string(rows) + R"(, "request": {"task": "t2v", "prompt": "a fox"}})",
@@ -180,8 +180,7 @@ TEST(Record, RefusesTilesThatCannotBe) {
       ADD_FAILURE() << rows;
     } catch (const InvalidRequest& refused) {
       EXPECT_EQ(refused.errors.at(0).line(),
-                "[video] holds no request of wan-infer: its vae_tile_rows must be a multiple of 16, got " +
-                    std::string(rows));
+                "[video] holds no request of wan-infer: its vae_tile_rows must be 0 or 128, got " + std::string(rows));
     }
 }
 
@@ -190,21 +189,39 @@ TEST(Record, SaysWhatTheVaeBeganInAndOlderOnesMeanFloat32) {
                                    "files": [], "request": {"task": "t2v", "prompt": "a fox"}})",
                                "video");
   EXPECT_EQ(record.vae_dtype, "float32");
+  EXPECT_EQ(record.vae_tiles.wide, VaeTiles::kUnknown) << "not whole frames";
   record.vae_dtype = "float16";
+  record.vae_tiles = {VaeTiles::kUnknown, VaeTiles::kUnknown};
   EXPECT_EQ(parse_record(to_text(record), "video").vae_dtype, "float16");
   const auto stored = [&] { return parse_record(to_text(record), "video").vae_tiles; };
-  EXPECT_EQ(stored(), VaeTiles());
-  for (const VaeTiles& tiles : {VaeTiles{128, 128}, VaeTiles{0, 128}, VaeTiles{128, 256}}) {
+  EXPECT_EQ(stored(), (VaeTiles{VaeTiles::kUnknown, VaeTiles::kUnknown}));
+  for (const VaeTiles& tiles : {VaeTiles{0, 0}, VaeTiles{0, 128}, VaeTiles{128, 0}, VaeTiles{128, 128}}) {
     record.vae_tiles = tiles;
     EXPECT_EQ(stored(), tiles) << "float32 is what clips beyond half's range are repeated in";
   }
   record.vae_dtype = "float32";
-  EXPECT_EQ(stored(), (VaeTiles{0, 256}));
+  EXPECT_EQ(stored(), (VaeTiles{0, 128}));
   EXPECT_EQ(to_text(record).find("vae_tile_rows_float32"), std::string::npos);
   Placement placement;
   placement.vae = at::kHalf;
   EXPECT_EQ(make_record({}, placement, {}).vae_dtype, "float16");
   EXPECT_EQ(make_record({}, Placement{}, {}).vae_dtype, "float32");
+}
+
+/// Of builds that left out whole frames, and of those that said nothing of tiles.
+TEST(Record, OlderOnesDoNotSayWhetherTheirFramesWereWhole) {
+  const auto tiles_of = [](const std::string& said) {
+    return parse_record(R"({"wan_infer": "1", "device": "cuda", "dtype": "bf16", "noise_device": "cuda", "files": [],
+                            "request": {"task": "t2v", "prompt": "a fox"})" +
+                            said + "}",
+                        "video")
+        .vae_tiles;
+  };
+  constexpr int64_t kUnknown = VaeTiles::kUnknown;
+  EXPECT_EQ(tiles_of(R"(, "vae_dtype": "float16")"), (VaeTiles{kUnknown, kUnknown}));
+  EXPECT_EQ(tiles_of(R"(, "vae_dtype": "float16", "vae_tile_rows": 128)"), (VaeTiles{128, kUnknown}));
+  EXPECT_EQ(tiles_of(R"(, "vae_dtype": "float16", "vae_tile_rows_float32": 128)"), (VaeTiles{kUnknown, 128}));
+  EXPECT_EQ(tiles_of(R"(, "vae_dtype": "float16", "vae_tile_rows": 0, "vae_tile_rows_float32": 0)"), VaeTiles());
 }
 
 }  // namespace

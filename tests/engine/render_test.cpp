@@ -8,6 +8,7 @@
 
 #include "engine/media/metadata.h"
 #include "engine/media/video_reader.h"
+#include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "tests/parts.h"
 #include "tests/support/render.h"
@@ -29,6 +30,14 @@ std::string data_url_of(const std::string& path) {
   }
   for (size_t i = 0; i < (3 - bytes.size() % 3) % 3; ++i) url[url.size() - 1 - i] = '=';
   return url;
+}
+
+/// Of a VAE in float32.
+constexpr VaeTiles kTiles{.half = 0, .wide = 128};
+
+/// As work folders have them.
+nlohmann::json noted(const VaeTiles& tiles) {
+  return {{"float16", tiles.half}, {"float32", tiles.wide}};
 }
 
 class Render : public testing::Test {
@@ -61,6 +70,37 @@ class Render : public testing::Test {
   std::string run(const Request& request, Progress& progress, const SingleOptions& options = {}) {
     return render(request, options, log_, progress);
   }
+  /// Text to video of as many steps.
+  Request text_request() const {
+    return request(
+        {{"seed", 1}, {"task", "t2v"}, {"strength", nullptr}, {"resample_fps", nullptr}, {"video_url", nullptr}});
+  }
+
+  VaeTiles tiles_of(const Request& made) const {
+    return parse_record(read_metadata({made.out, "out"}), "out").vae_tiles;
+  }
+  /// The names of the work files of an interrupted run that end so.
+  std::vector<std::string> names_of(const Request& interrupted, const std::string& ending) const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(WorkFolder::beside(interrupted.out)))
+      if (const std::string file = entry.path().filename(); file.ends_with(ending))
+        names.push_back(file.substr(0, file.size() - ending.size()));
+    return names;
+  }
+  /// Notes tiles for each of them, as a run on a card would have: by default on one with less memory.
+  void note_tiles(const Request& interrupted, const std::string& ending, const VaeTiles& tiles = kTiles) const {
+    const std::vector<std::string> names = names_of(interrupted, ending);
+    EXPECT_FALSE(names.empty());
+    const fs::path work = WorkFolder::beside(interrupted.out);
+    WorkFolder folder(work, WorkFolder::draw_number(work));
+    for (const std::string& name : names) {
+      const nlohmann::json* known = folder.find(name);
+      nlohmann::json note = known ? *known : nlohmann::json::object();
+      note["vae_tiles"] = noted(tiles);
+      folder.note(name, note);
+    }
+  }
+
   std::set<std::string> files() const {
     std::set<std::string> names;
     for (const auto& entry : fs::directory_iterator(folder_.path())) names.insert(entry.path().filename());
@@ -337,19 +377,77 @@ TEST_F(Render, LatentsAreDecodedByThemselves) {
   EXPECT_TRUE(bytes_of(wanted.out) == whole);
 }
 
-TEST_F(Render, TheTilesOfTheEncodingHoldAfterAnInterrupt) {
+TEST_F(Render, TheTilesThatAJobWasBegunWithHoldAfterAnInterrupt) {
+  for (const Request& wanted : {request({{"seed", 1}}), text_request()}) {
+    SCOPED_TRACE(task_name(wanted.task));
+    run(wanted);
+    EXPECT_EQ(tiles_of(wanted), VaeTiles()) << "on the CPU there are none by themselves";
+    fs::remove(wanted.out);
+    Steps few(2), rest;
+    EXPECT_THROW(run(wanted, few), Cancelled);
+    note_tiles(wanted, ".sampling.safetensors");
+    events_.clear();
+    run(wanted, rest);
+    EXPECT_EQ(rest.made, 2);
+    EXPECT_EQ(tiles_of(wanted), kTiles);
+    EXPECT_NE(std::find(events_.begin(), events_.end(), "vae"), events_.end()) << "they are logged";
+    EXPECT_EQ(files(), std::set<std::string>{"a.mp4"});
+    fs::remove(wanted.out);
+  }
+}
+
+TEST_F(Render, TheTilesAreNotedWhereAJobBegins) {
+  const Request wanted = text_request();
+  Steps few(2);
+  EXPECT_THROW(run(wanted, few, {.tiles = kTiles}), Cancelled);
+  const fs::path work = WorkFolder::beside(wanted.out);
+  const std::vector<std::string> names = names_of(wanted, ".sampling.safetensors");
+  ASSERT_EQ(names.size(), 1u);
+  const auto note = WorkFolder::peek(work, names[0]);
+  ASSERT_TRUE(note && note->contains("vae_tiles"));
+  EXPECT_EQ(note->at("vae_tiles"), noted(kTiles));
+}
+
+TEST_F(Render, TheTilesOfAnEncodingHoldAfterAnInterrupt) {
   const Request wanted = request({{"seed", 1}});
-  const auto tiles_of = [&] { return parse_record(read_metadata({wanted.out, "out"}), "out").vae_tiles; };
+  Steps none(0);
+  EXPECT_THROW(run(wanted, none), Cancelled);
+  note_tiles(wanted, ".encoded.safetensors");
   run(wanted);
-  EXPECT_EQ(tiles_of(), VaeTiles()) << "on the CPU there are none by themselves";
-  fs::remove(wanted.out);
-  const VaeTiles replayed{0, 16};
-  Steps few(2), rest;
-  EXPECT_THROW(run(wanted, few, {.tiles = replayed}), Cancelled);
-  run(wanted, rest);
-  EXPECT_EQ(tiles_of(), replayed) << "the run after it asks for none, and its input is encoded";
-  EXPECT_NE(std::find(events_.begin(), events_.end(), "vae"), events_.end()) << "they are logged";
-  EXPECT_EQ(files(), std::set<std::string>{"a.mp4"});
+  EXPECT_EQ(tiles_of(wanted), kTiles);
+}
+
+TEST_F(Render, AReplayAndTheRunBesideItDoNotTakeTheTilesOfEachOther) {
+  const Request wanted = request({{"seed", 1}});
+  const std::vector<std::optional<VaeTiles>> both = {kTiles, std::nullopt};
+  for (const bool replay_first : {true, false}) {
+    SCOPED_TRACE(replay_first);
+    const std::optional<VaeTiles> first = both[replay_first ? 0 : 1], second = both[replay_first ? 1 : 0];
+    Steps none(0);
+    EXPECT_THROW(run(wanted, none, {.tiles = first}), Cancelled);
+    if (!replay_first) note_tiles(wanted, ".encoded.safetensors", {.half = 0, .wide = 0});
+    run(wanted, {.tiles = second});
+    EXPECT_EQ(tiles_of(wanted), second.value_or(VaeTiles())) << "its input is encoded by itself";
+    fs::remove(wanted.out);
+  }
+}
+
+TEST_F(Render, TheTilesOfACardsLatentsHoldAfterAnInterrupt) {
+  const Request wanted = text_request();
+  for (const char* device : {"cuda", "cpu"}) {
+    Steps stopped(Stage::Decode);
+    EXPECT_THROW(run(wanted, stopped), Cancelled);
+    const std::vector<std::string> names = names_of(wanted, ".latents.safetensors");
+    ASSERT_EQ(names.size(), 1u);
+    const fs::path path = WorkFolder::beside(wanted.out) / (names[0] + ".latents.safetensors");
+    SavedLatents saved = load_latents(path);
+    saved.record.device = device;
+    saved.record.vae_tiles = kTiles;
+    save_latents(path, saved);
+    run(wanted);
+    EXPECT_EQ(tiles_of(wanted), device == std::string("cuda") ? kTiles : VaeTiles()) << device;
+    fs::remove(wanted.out);
+  }
 }
 
 TEST_F(Render, LatentsOfACardAreDecodedInItsTiles) {
@@ -359,16 +457,16 @@ TEST_F(Render, LatentsOfACardAreDecodedInItsTiles) {
   WorkFolder work(WorkFolder::beside(wanted.out), WorkFolder::draw_number(WorkFolder::beside(wanted.out)));
   SavedLatents saved = load_latents(*work.latents());
   saved.audio_from.clear();
-  saved.record.vae_tiles = {0, 16};
+  saved.record.vae_tiles = kTiles;
   const auto decoded = [&](const char* device) {
     Silent silent;
     saved.record.device = device;
     decode_saved(saved, wanted.out, Placement{}, parts_of(wanted.model, Task::V2V), {}, Log{}, silent);
-    const VaeTiles tiles = parse_record(read_metadata({wanted.out, "out"}), "out").vae_tiles;
+    const VaeTiles tiles = tiles_of(wanted);
     fs::remove(wanted.out);
     return tiles;
   };
-  EXPECT_EQ(decoded("cuda"), (VaeTiles{0, 16}));
+  EXPECT_EQ(decoded("cuda"), kTiles);
   EXPECT_EQ(decoded("cpu"), VaeTiles());
 }
 

@@ -405,10 +405,10 @@ TEST(RenderSpeech, TheTilesOfItsClipsHoldAfterAnInterrupt) {
   EXPECT_THROW(rendered(request, first), Cancelled);
   const fs::path work = WorkFolder::beside(request.out);
   const std::string name = clips_of(request.out).stem().string();
-  WorkFolder(work, WorkFolder::draw_number(work)).note(name, {{"vae_tiles", {{"float16", 0}, {"float32", 16}}}});
+  WorkFolder(work, WorkFolder::draw_number(work)).note(name, {{"vae_tiles", {{"float16", 0}, {"float32", 128}}}});
   rendered(request, rest);
   EXPECT_EQ(rest.made, 2) << "goes on with the clip";
-  EXPECT_EQ(parse_record(read_metadata({request.out, "video"}), "video").vae_tiles, (VaeTiles{0, 16}));
+  EXPECT_EQ(parse_record(read_metadata({request.out, "video"}), "video").vae_tiles, (VaeTiles{0, 128}));
 }
 
 TEST(RenderSpeech, AReplayGoesOnWithItsOwnAttentionOnly) {

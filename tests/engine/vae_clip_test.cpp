@@ -155,8 +155,8 @@ TEST(KeptTiles, AJobKeepsWhatItWasBegunWithAndSaysWhereItCannot) {
   };
   const std::string none;
   const std::string lost =
-      "it was to compute on whole frames, for which this card has no room: it takes tiles of 128 rows, and the frames "
-      "differ in their last bits";
+      "it was to compute on whole frames, which have no room on this card or in --device-memory: it takes tiles of 128 "
+      "rows, and the frames differ in their last bits";
   const VaeTiles whole{0, 0}, wide{0, 128}, both{128, 128}, other{32, 64};
   EXPECT_EQ(told({}, both, at::kHalf), std::pair(both, none)) << "nothing came before";
   EXPECT_EQ(told(both, whole, at::kHalf), std::pair(both, none)) << "a larger card keeps the tiles";
@@ -165,6 +165,13 @@ TEST(KeptTiles, AJobKeepsWhatItWasBegunWithAndSaysWhereItCannot) {
   EXPECT_EQ(told(whole, wide, at::kFloat), std::pair(wide, lost));
   EXPECT_EQ(told(whole, wide, at::kHalf), std::pair(wide, "where a clip leaves the range of float16, " + lost));
   EXPECT_EQ(told(wide, whole, at::kHalf), std::pair(wide, none));
+  // Older builds did not say what is now written as 0.
+  const VaeTiles unknown{VaeTiles::kUnknown, VaeTiles::kUnknown}, half{128, VaeTiles::kUnknown};
+  for (const VaeTiles& before : {unknown, half}) {
+    EXPECT_EQ(told(before, both, at::kHalf), std::pair(both, none)) << before.half;
+    EXPECT_EQ(told(before, both, at::kFloat), std::pair(both, none)) << before.half;
+  }
+  EXPECT_EQ(told(unknown, whole, at::kHalf), std::pair(whole, none));
 }
 
 TEST_F(VaeRangeTest, TheHalfVaeMakesRoomForTheWideOne) {

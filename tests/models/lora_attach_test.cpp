@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kIn = 256, kOut = 24;
+constexpr int64_t kIn = 256, kOut = 136;  // more than the rows of a block of scales
 constexpr const char* kNames[] = {"q", "k", "v"};
 
 using Tensors = std::map<std::string, at::Tensor>;
@@ -54,7 +54,24 @@ struct Lie {
   Place place;
   std::optional<kernels::Code> code = {};  // of the file
   double tolerance = 1e-5;                 // of the branch, relative to the largest: float32 in another order
+  bool in_blocks = false;                  // the file has 8-bit floats with a scale for each 128 x 128 of them
 };
+
+bool is_matrix(const std::string& name) {
+  return name.ends_with(".weight") && !name.ends_with("norm3.weight");
+}
+
+/// With matrices as Lie::in_blocks.
+Tensors in_blocks(Tensors tensors) {
+  Tensors scales;
+  for (auto& [name, values] : tensors) {
+    if (!is_matrix(name)) continue;
+    values = values.to(at::kFloat8_e4m3fn);
+    scales[name + "_scale"] = at::rand({(kOut + 127) / 128, kIn / 128}) / 2 + 0.75;
+  }
+  tensors.merge(scales);
+  return tensors;
+}
 
 std::vector<Lie> lies() {
   const Place mapped, copied = {.mapped = false}, as_mapped = {.mapped = false, .as_mapped = true};
@@ -72,6 +89,8 @@ std::vector<Lie> lies() {
           {"8-bit products of mapped weights", with(mapped, Precision::Balanced, Kept::Stored)},
           {"Q8_0", mapped, kernels::Code::Q8_0},
           {"Q4_K copied", copied, kernels::Code::Q4_K},
+          {"fp8 in blocks", mapped, {}, 1e-5, /*in_blocks=*/true},
+          {"fp8 in blocks, copied and joined", copied, {}, 1e-5, /*in_blocks=*/true},
           {"float64", {.compute = at::kDouble, .mapped = false}, {}, 1e-6}};
 }
 
@@ -79,19 +98,18 @@ class LoraOnWeights : public testing::Test {
  protected:
   LoraOnWeights() {
     at::manual_seed(5);
-    write_safetensors(folder / "base.safetensors", network());
+    const Tensors tensors = network();
+    write_safetensors(folder / "base.safetensors", tensors);
+    write_safetensors(folder / "blocks.safetensors", in_blocks(tensors));
   }
 
   Checkpoint base(const Lie& lie = {"", {}}) {
-    const Checkpoint floats = Checkpoint::open(folder / "base.safetensors");
+    const Checkpoint floats = Checkpoint::open(folder / (lie.in_blocks ? "blocks.safetensors" : "base.safetensors"));
     if (!lie.code) return floats;
     const bool q8 = *lie.code == kernels::Code::Q8_0;
     return coded_checkpoint(
-        floats, folder / (q8 ? "q8.bin" : "q4.bin"), [&](const std::string& name) { return is_matrix(name); },
+        floats, folder / (q8 ? "q8.bin" : "q4.bin"), is_matrix,
         [&](const std::string&, const at::Tensor& values) { return q8 ? as_q8_0(values) : as_q4_k(values); });
-  }
-  static bool is_matrix(const std::string& name) {
-    return name.ends_with(".weight") && !name.ends_with("norm3.weight");
   }
 
   std::shared_ptr<const File> file(const std::string& name, const Tensors& tensors) {
@@ -263,13 +281,13 @@ TEST_F(LoraOnWeights, WhatTheyTakeIsToldBefore) {
   attach(layers.taken, {{lora, 1}}, base());
   EXPECT_EQ(layers.merged.parts[0].weight.branch()->bytes(), attached_bytes(*lora, at::kBFloat16));
   EXPECT_EQ(attached_bytes(*lora, at::kBFloat16), uint64_t(4 * (kIn + kOut) * 2));
-  EXPECT_EQ(attached_flops(*lora), 2.0 * 4 * (kIn + kOut));
+  EXPECT_EQ(attached_flops({lora}), 2.0 * 4 * (kIn + kOut));
 
   // What is no linear's weight is kept whole, in float32.
   const auto others = file("others.safetensors", {{"diffusion_model.blocks.0.diff_m", at::randn({1, 6, kIn})},
                                                   {"diffusion_model.blocks.0.norm3.diff", at::randn({kIn})}});
   EXPECT_EQ(attached_bytes(*others, at::kBFloat16), uint64_t(7 * kIn * 4));
-  EXPECT_EQ(attached_flops(*others), 0);
+  EXPECT_EQ(attached_flops({others}), 0);
 
   const std::string module = "diffusion_model.blocks.0.q";
   Tensors columns = low_rank("q", 4, 4), both = lokr("q");
@@ -287,8 +305,41 @@ TEST_F(LoraOnWeights, WhatTheyTakeIsToldBefore) {
     attach(layers.taken, {{other, 1}}, base());
     const Branch& branch = *layers.merged.parts[0].weight.branch();
     EXPECT_EQ(branch.bytes(), attached_bytes(*other, at::kBFloat16));
-    EXPECT_EQ(2 * branch.products(), attached_flops(*other));
+    EXPECT_EQ(2 * branch.products(), attached_flops({other}));
     EXPECT_LT(branch.bytes(), uint64_t(kOut * kIn * 2)) << "less than a difference as a whole";
+  }
+}
+
+// Three linears of one input lie as one matrix: what DoRA multiplies of one is neither kept nor computed of the others.
+TEST_F(LoraOnWeights, WhatDoraTakesOfALinearThatLiesBesideOthersIsToldBefore) {
+  const auto with = [&](const std::string& file_name, const std::string& linear, at::IntArrayRef shape) {
+    Tensors tensors = low_rank(linear, 4, 4);
+    tensors["diffusion_model.blocks.0." + linear + ".dora_scale"] = at::rand(shape) + 0.5;
+    return file(file_name, tensors);
+  };
+  const auto rows = with("rows.safetensors", "q", {kOut, 1}), columns = with("columns.safetensors", "q", {1, kIn}),
+             of_v = with("v.safetensors", "v", {1, kIn});
+  Layers layers(base(), Place{.compute = at::kBFloat16, .mapped = false});
+  ASSERT_EQ(layers.merged.parts.size(), 1u);
+  const double factors = 4 * (kIn + kOut);
+  struct Files {
+    std::vector<std::shared_ptr<const File>> all;
+    double products;
+  };
+  for (const auto& [all, products] :
+       {Files{{rows}, factors}, {{rows, of_v}, 2 * factors}, {{rows, columns, of_v}, 3 * factors + kOut * kIn}}) {
+    SCOPED_TRACE(all.size());
+    std::vector<Adapter> adapters;
+    uint64_t bytes = 0;
+    for (const auto& one : all) {
+      adapters.push_back({one, 1});
+      bytes += attached_bytes(*one, at::kBFloat16);
+    }
+    attach(layers.taken, adapters, base());
+    const Branch& branch = *layers.merged.parts[0].weight.branch();
+    EXPECT_EQ(branch.bytes(), bytes);
+    EXPECT_EQ(branch.products(), products);
+    EXPECT_EQ(attached_flops(all), 2 * products);
   }
 }
 
@@ -331,22 +382,33 @@ TEST_F(LoraOnWeights, DoraByColumnsMultipliesWhatTheWeightMultiplies) {
 
 // Each difference is that from the base, so that W is multiplied with rows + columns - 1.
 TEST_F(LoraOnWeights, DoraByRowsAndByColumnsOnOneLinearAddUp) {
-  Tensors by_rows = low_rank("k", 4, 4), by_columns = low_rank("k", 3, 2);
+  Tensors by_rows = low_rank("k", 4, 4), by_columns = low_rank("k", 3, 2), of_v = low_rank("v", 4, 4);
   by_rows["diffusion_model.blocks.0.k.dora_scale"] = at::rand({kOut, 1}) + 0.5;
   by_columns["diffusion_model.blocks.0.k.dora_scale"] = at::rand({1, kIn}) + 0.5;
-  const auto rows = file("rows.safetensors", by_rows), columns = file("columns.safetensors", by_columns);
-  const Checkpoint checkpoint = base();
-  const at::Tensor values = checkpoint.map("blocks.0.k.weight"), bias = checkpoint.map("blocks.0.k.bias");
-  const at::Tensor sum = rows->merged(values, rows->differences().at(0), 0.5) +
-                         columns->merged(values, columns->differences().at(0), 2) - values;
-  for (const Place& place : {Place{}, Place{.mapped = false}}) {
-    Layers layers(checkpoint, place);
-    const at::Tensor x = at::randn({4, kIn});
+  of_v["diffusion_model.blocks.0.v.dora_scale"] = at::rand({1, kIn}) + 0.5;
+  const auto rows = file("rows.safetensors", by_rows), columns = file("columns.safetensors", by_columns),
+             other = file("v.safetensors", of_v);
+  for (const Lie& lie : lies()) {
+    if (lie.place.precision == Precision::Balanced || lie.place.kept != Kept::Stored) continue;
+    SCOPED_TRACE(lie.name);
+    const Checkpoint checkpoint = base(lie);
+    const auto linear = [&](const at::Tensor& x, const std::string& name, const at::Tensor& weight) {
+      return at::linear(x, weight.to(x.scalar_type()),
+                        checkpoint.map("blocks.0." + name + ".bias").to(x.scalar_type()));
+    };
+    const at::Tensor values = checkpoint.map("blocks.0.k.weight"), values_of_v = checkpoint.map("blocks.0.v.weight");
+    const at::Tensor sum = rows->merged(values, rows->differences().at(0), 0.5) +
+                           columns->merged(values, columns->differences().at(0), 2) - values;
+    Layers layers(checkpoint, lie.place);
+    const at::Tensor x = at::randn({4, kIn}).to(lie.place.compute);
     for (const bool turned : {false, true}) {
-      std::vector<Adapter> adapters = {{rows, 0.5}, {columns, 2}};
+      std::vector<Adapter> adapters = {{rows, 0.5}, {columns, 2}, {other, 0.75}};
       if (turned) std::swap(adapters[0], adapters[1]);
       attach(layers.taken, adapters, checkpoint);
-      expect_close_to(layers(x)[1], at::linear(x, sum, bias), 1e-5);
+      const std::vector<at::Tensor> got = layers(x);
+      expect_close_to(got[0], linear(x, "q", checkpoint.map("blocks.0.q.weight")), 1e-5);
+      expect_close_to(got[1], linear(x, "k", sum), 1e-5);
+      expect_close_to(got[2], linear(x, "v", other->merged(values_of_v, other->differences().at(0), 0.75)), 1e-5);
     }
   }
 }

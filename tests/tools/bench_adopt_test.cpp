@@ -179,6 +179,19 @@ TEST_F(AdoptFiles, WritesWhatIsFitAndTheTable) {
   EXPECT_EQ(content(root_ / "README.md"), readme);
 }
 
+TEST_F(AdoptFiles, WhatIsNotFitDecidesNothing) {
+  Findings findings = findings_of({row_of("self-attention", kTokens, "8+16 wgmma", at_rate(780))});
+  adopted(findings, /*dry=*/true);
+  EXPECT_NE(said_.find("CHANGE       wgmma for 8-bit"), std::string::npos) << said_;
+  Row wrong = row_of("self-attention", kTokens, "wgmma", 100);
+  wrong.error = 2 * wrong.bound;
+  findings.reports.begin()->second.rows.push_back(wrong);
+  adopted(findings, /*dry=*/true);
+  EXPECT_NE(said_.find("left out: step-720p.json: "), std::string::npos) << said_;
+  EXPECT_EQ(said_.find("CHANGE"), std::string::npos) << said_;
+  EXPECT_NE(said_.find("no figure of self-attention at 720p, 8+16 wgmma"), std::string::npos) << said_;
+}
+
 TEST_F(AdoptFiles, OfARehearsalNothingIsWritten) {
   const std::string before = content(root_ / "README.md");
   Findings played = findings_of({row_of("forward", kTokens, "wan-infer", 10500)});

@@ -33,20 +33,16 @@ std::vector<std::string> cmakes() {
 
 class Configure : public testing::Test {
  protected:
-  void SetUp() override {
-    if (cached("CMAKE_CUDA_COMPILER").empty()) GTEST_SKIP() << "built without nvcc";
-  }
-  /// The build file that this CMake makes for this list; what it said where it made none.
-  std::string build_file(const std::string& cmake, const std::string& architectures) {
+  /// The build file that this CMake makes with these options beside those for any.
+  std::string build_file(const std::string& cmake, const std::string& options) {
     const TemporaryFolder folder;
     const std::string at = folder.path().string();
     const std::string command = cmake + " -G Ninja -S " WAN_SOURCE_DIR " -B " + at +
-                                " -DWAN_CORE_ONLY=ON -DCCACHE=OFF -DTORCH_ROOT=" + cached("TORCH_ROOT") +
-                                " -DCMAKE_CUDA_COMPILER=" + cached("CMAKE_CUDA_COMPILER") +
-                                " '-DWAN_CUDA_ARCHITECTURES=" + architectures + "' >" + at + "/said.txt 2>&1";
+                                " -DWAN_CORE_ONLY=ON -DCCACHE=OFF -DTORCH_ROOT=" + cached("TORCH_ROOT") + " " +
+                                options + " >" + at + "/said.txt 2>&1";
     const int status =
         std::system(("env -u CMAKE_CUDA_COMPILER_LAUNCHER -u CMAKE_CXX_COMPILER_LAUNCHER " + command).c_str());
-    EXPECT_EQ(WEXITSTATUS(status), 0) << cmake << ", " << architectures << ":\n" << content(folder / "said.txt");
+    EXPECT_EQ(WEXITSTATUS(status), 0) << cmake << ", " << options << ":\n" << content(folder / "said.txt");
     return content(folder / "build.ninja") + content(folder / "CMakeFiles/rules.ninja");
   }
   /// Lines of the build file that hold `part`.
@@ -60,10 +56,13 @@ class Configure : public testing::Test {
 };
 
 TEST_F(Configure, WithoutCcacheForOneArchitectureAlone) {
+  const std::string nvcc = cached("CMAKE_CUDA_COMPILER");
+  if (nvcc.empty()) GTEST_SKIP() << "built without nvcc";
   for (const std::string& cmake : cmakes()) {
     for (const std::string architecture : {"86", "90a"}) {  // one without 8-bit floats, and the one with wgmma
       SCOPED_TRACE(cmake + ", " + architecture);
-      const std::string text = build_file(cmake, architecture + "-real");
+      const std::string text =
+          build_file(cmake, "-DCMAKE_CUDA_COMPILER=" + nvcc + " -DWAN_CUDA_ARCHITECTURES=" + architecture + "-real");
       const std::vector<std::string> launched = lines(text, "keep_report.sh");
       EXPECT_GE(launched.size(), 3u) << "three libraries of kernels";
       for (const std::string& line : launched) {
@@ -76,6 +75,19 @@ TEST_F(Configure, WithoutCcacheForOneArchitectureAlone) {
       EXPECT_FALSE(lines(text, "arch=compute_" + eight + ",code=[sm_" + eight + "]").empty()) << "8-bit floats";
     }
   }
+}
+
+// tools/gpu_check.sh builds with WAN_CORE_ONLY, as build_file configures.
+TEST_F(Configure, HasEveryTargetThatTheCheckOnACardBuilds) {
+  const std::string text = build_file("cmake", "-DWAN_CUDA=OFF");
+  const std::string before = "--target ";
+  const std::vector<std::string> builds = lines(content(WAN_SOURCE_DIR "/tools/gpu_check.sh"), before);
+  ASSERT_EQ(builds.size(), 1u);
+  std::istringstream targets(builds[0].substr(builds[0].find(before) + before.size()));
+  int count = 0;
+  for (std::string target; targets >> target; ++count)
+    EXPECT_FALSE(lines(text, "build " + target + ": phony ").empty()) << target << " is no target of WAN_CORE_ONLY";
+  EXPECT_GE(count, 2) << builds[0];
 }
 
 }  // namespace

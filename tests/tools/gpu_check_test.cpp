@@ -70,7 +70,7 @@ TEST_F(GpuCheck, ARehearsalPlaysEveryPartAndLeavesFewFiles) {
     EXPECT_EQ(state(part), "done") << part;
     EXPECT_TRUE(packed(part + ".txt")) << part;
   }
-  EXPECT_EQ(parts().size(), 13u);
+  EXPECT_EQ(parts().size(), 12u);
   EXPECT_LE(files().size(), 8u);
   for (const char* json : {"plan", "step-720p", "ops-720p", "vae", "diffusers"})
     EXPECT_TRUE(fs::exists(folder_ / "out" / (std::string(json) + ".json")) && packed(std::string(json) + ".json"))
@@ -120,12 +120,12 @@ TEST_F(GpuCheck, WrongOptionsAreNamed) {
 class GpuCheckPrograms : public GpuCheck {
  protected:
   GpuCheckPrograms() {
-    program("bin/cmake", "echo cmake >>" + path("cmake.txt"));
+    program("bin/cmake", "echo \"$*\" >>" + path("cmake.txt"));
     for (const char* name : {"nvcc", "nvidia-smi"}) program("bin/" + std::string(name), "exit 0");
     program("bin/python3", "echo " + path("torch"));
     sanitizer("exit 0");
     for (const std::string where : {"build", "tree/.gpu/prebuilt"}) {
-      for (const char* part : {"gpu", "parity"}) program(where + "/tests/" + part + "_tests", "exit 0");
+      program(where + "/tests/gpu_tests", "exit 0");
       program(where + "/tools/wan-bench", "echo WAN_WGMMA=$WAN_WGMMA. " + where);
     }
     fs::create_directories(folder_ / "tree/tools");
@@ -183,6 +183,21 @@ TEST_F(GpuCheckPrograms, ProgramsThatWereBuiltElsewhereAreTakenWhereTheyStart) {
   program("tree/.gpu/prebuilt/tests/gpu_tests", "echo libtorch_cuda.so: cannot open shared object file; exit 127");
   EXPECT_EQ(run("--parts vae"), 0) << err_;
   EXPECT_EQ(output("vae"), "WAN_WGMMA=. build\n") << "they do not start";
+}
+
+TEST_F(GpuCheckPrograms, WhatIsPackedIsBuiltWith) {
+  const std::string usr = path("tree/.gpu/usr");
+  EXPECT_EQ(run("--parts vae"), 0) << err_;
+  EXPECT_EQ(content(folder_ / "cmake.txt").find("OPENSSL"), std::string::npos) << "that of the machine";
+  for (const char* file : {"lib/x86_64-linux-gnu/libcrypto.a", "share/cmake/CLI11/CLI11Config.cmake"}) {
+    fs::create_directories((usr / fs::path(file)).parent_path());
+    std::ofstream(usr / fs::path(file)) << "packed";
+  }
+  EXPECT_EQ(run("--parts vae"), 0) << err_;
+  for (const std::string& option :
+       {"-DOPENSSL_CRYPTO_LIBRARY=" + usr + "/lib/x86_64-linux-gnu/libcrypto.a",
+        "-DOPENSSL_INCLUDE_DIR=" + usr + "/include", "-DCLI11_DIR=" + usr + "/share/cmake/CLI11"})
+    EXPECT_NE(content(folder_ / "cmake.txt").find(option), std::string::npos) << option;
 }
 
 TEST_F(GpuCheckPrograms, ABuildThatFailsIsToldAndKept) {

@@ -179,6 +179,24 @@ TEST_F(RunScript, BelowWindowsTheDriverIsFoundInItsOwnFolder) {
   EXPECT_TRUE(holds(err_, "driver 551.86 is older than 580")) << err_;
 }
 
+TEST_F(RunScript, WhatADriverDoesNotTellIsNoNumber) {
+  driver("580.65.06");
+  card("echo '[N/A]'");
+  EXPECT_EQ(run("build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(configured(), kEveryArchitecture)) << configured();
+  EXPECT_FALSE(holds(err_, "expected")) << err_;  // bash's word for what it does not compare
+  card("echo 9.0; echo '[N/A]'");
+  EXPECT_EQ(run("build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(configured(), "-DWAN_CUDA_ARCHITECTURES=90a-real ")) << configured();
+}
+
+TEST_F(RunScript, BelowWindowsAVersionThatIsNoNumberStopsNothing) {
+  below_windows("case \"$*\" in *driver_version*) echo '[N/A]';; *) echo 8.9;; esac");
+  EXPECT_EQ(run("build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(configured(), "-DWAN_CUDA_ARCHITECTURES=89-real ")) << configured();
+  EXPECT_FALSE(holds(err_, "expected")) << err_;
+}
+
 TEST_F(RunScript, ShowsHowFarItIsInFewLines) {
   ninja("i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo \"[$i/300] Building x$i\"; done");
   ASSERT_EQ(run("--preset release build"), 0) << err_;

@@ -68,13 +68,20 @@ std::string headline_row(const Findings& findings, const Report& report, const R
          report.commit + " |\n";
 }
 
-/// Copies what is fit to be published; its paths.
-std::vector<fs::path> publish(const Findings& findings, const fs::path& root, std::ostream& out) {
+/// Without the reports that are not fit to be published; `out` says why.
+Findings fit_of(Findings findings, std::ostream& out) {
+  std::erase_if(findings.reports, [&](const auto& one) {
+    const std::vector<std::string> wrong = complaints(one.second);
+    for (const std::string& complaint : wrong) out << "left out: " << one.first << ": " << complaint << "\n";
+    return !wrong.empty();
+  });
+  return findings;
+}
+
+/// Copies the reports; their paths.
+std::vector<fs::path> publish(const Findings& findings, const fs::path& root) {
   std::vector<fs::path> written;
   for (const auto& [file, report] : findings.reports) {
-    const std::vector<std::string> wrong = complaints(report);
-    for (const std::string& complaint : wrong) out << "left out: " << file << ": " << complaint << "\n";
-    if (!wrong.empty()) continue;
     const fs::path folder = root / "results" / folder_name(report.environment.at("gpu")) / findings.date;
     fs::create_directories(folder);
     write_file(folder / file, to_json(report).dump(1) + "\n");
@@ -127,7 +134,9 @@ std::string with_section(const std::string& text, const std::string& name, const
 bool adopt(const Findings& findings, const fs::path& root, bool dry, std::ostream& out) {
   for (const auto& [part, state] : findings.states)
     if (state != "done" && state != "not needed") out << "part " << part << ": " << state << "\n";
-  out << to_text(decide(findings)) << "\n" << headline(findings) << "\n";
+  // A rehearsal plays the decisions, too; all of its reports are unfit.
+  const Findings fit = findings.rehearsal ? findings : fit_of(findings, out);
+  out << to_text(decide(fit)) << "\n" << headline(fit) << "\n";
   const bool invented = findings.rehearsal || std::any_of(findings.reports.begin(), findings.reports.end(),
                                                           [](const auto& one) { return is_stand_in(one.second); });
   if (invented || dry) {
@@ -136,13 +145,11 @@ bool adopt(const Findings& findings, const fs::path& root, bool dry, std::ostrea
   }
   const std::string readme = read_text(root / "README.md");
   with_section(readme, kSection, "");  // before anything is written
-  const std::vector<fs::path> written = publish(findings, root, out);
+  const std::vector<fs::path> written = publish(fit, root);
   if (written.empty()) {
     out << "nothing is written: no result is fit to be published\n";
     return false;
   }
-  Findings fit = findings;
-  std::erase_if(fit.reports, [](const auto& one) { return !complaints(one.second).empty(); });
   std::string section = "\n" + headline(fit) + "\nMeasured on " + findings.date + "; files and rooflines:";
   for (const fs::path& path : written) {
     const std::string relative = fs::relative(path, root).generic_string();

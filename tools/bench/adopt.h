@@ -41,9 +41,9 @@ std::string headline(const Findings& findings);
 /// std::invalid_argument where it has no such lines.
 std::string with_section(const std::string& text, const std::string& name, const std::string& content);
 
-/// Prints the decisions and the table; unless `dry`, copies the reports that are fit to be published, and their
-/// rooflines, into results/<gpu>/<date>/ of the checkout `root` and the table into its README. Returns false where
-/// nothing was written: a rehearsal, or no report that is fit; `out` says why.
+/// Prints the reports that are not fit to be published, and the decisions and the table of the others; unless `dry`,
+/// copies these, and their rooflines, into results/<gpu>/<date>/ of the checkout `root` and the table into its README.
+/// Returns false where nothing was written: a rehearsal, or no report that is fit; `out` says why.
 bool adopt(const Findings& findings, const std::filesystem::path& root, bool dry, std::ostream& out);
 
 }  // namespace wan::bench

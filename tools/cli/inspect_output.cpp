@@ -72,12 +72,14 @@ std::string lora_text(const InspectedLora& lora) {
     text += "  for the " + lora.expert + "-noise expert, by its name\n";
   if (lora.distilled) text += "  distilled to few steps: --preset lightning4 sets what it was made for\n";
   for (const auto& [key, reason] : file.exempt) {
-    text += "  " + std::to_string(file.exempt.size()) + " keys left out: " + reason + " (" + printable(key) + " is one)\n";
+    text +=
+        "  " + std::to_string(file.exempt.size()) + " keys left out: " + reason + " (" + printable(key) + " is one)\n";
     break;
   }
   if (!file.unknown.empty())
-    text += "  " + std::to_string(file.unknown.size()) + " keys that it has no place for: " + printable(file.unknown[0]) +
-            (file.unknown.size() > 1 ? ", ..." : "") + "; --lora-lax leaves them out\n";
+    text += "  " + std::to_string(file.unknown.size()) +
+            " keys that it has no place for: " + printable(file.unknown[0]) + (file.unknown.size() > 1 ? ", ..." : "") +
+            "; --lora-lax leaves them out\n";
   return text;
 }
 

@@ -23,8 +23,8 @@ std::string to_text(const Verification& verification);
 nlohmann::ordered_json to_json(const Verification& verification);
 
 /// Looks into what the command names and prints it, as text or as one JSON object with all tensors. Returns
-/// the exit code, 0: something could be listed, and what cannot be read or is lacking is told. Throws as inspect, which is
-/// exit code 3.
+/// the exit code, 0: something could be listed, and what cannot be read or is lacking is told. Throws as inspect, which
+/// is exit code 3.
 int run_inspect(const Command& command);
 
 }  // namespace wan

@@ -18,7 +18,8 @@
 namespace wan::convert {
 namespace {
 
-// Of rows that are worked on at once: 8 MB of float32, which the allocator keeps from tile to tile instead of asking the system anew.
+// Of rows that are worked on at once: 8 MB of float32, which the allocator keeps from tile to tile instead of asking
+// the system anew.
 constexpr int64_t kTileValues = 2 << 20;
 // Of rows that LoRAs are merged into and that keep their form: so many that 16 cores have a piece each.
 constexpr int64_t kMergedValues = 8 << 20;
@@ -27,8 +28,8 @@ bool is_transformer(Model model) {
   return model == Model::TextExpert || model == Model::ImageExpert || model == Model::Speech;
 }
 
-/// The layers by which errors are told: of a VAE its halves, "encoder", of others those of a block, "ffn". Empty for a tensor
-/// that keeps its form.
+/// The layers by which errors are told: of a VAE its halves, "encoder", of others those of a block, "ffn". Empty for a
+/// tensor that keeps its form.
 std::string group_of(const std::string& name, const StoredTensor& tensor, Model model) {
   if (model == Model::Vae)
     return name.ends_with(".weight") && tensor.shape.size() >= 4 ? name.substr(0, name.find('.')) : "";
@@ -221,8 +222,8 @@ bool any_changes(const std::vector<Planned>& planned) {
   return std::any_of(planned.begin(), planned.end(), [](const Planned& one) { return !one.group.empty(); });
 }
 
-/// Throws unless some tensors of the network change to this form, and the others can be kept beside them: FormError where
-/// another form would do, else ModelError.
+/// Throws unless some tensors of the network change to this form, and the others can be kept beside them: FormError
+/// where another form would do, else ModelError.
 void check_changes(const std::vector<Planned>& planned, const Checkpoint& source, Model model, Target target) {
   if (model == Model::Vae && target != Target::Bf16)
     throw FormError("must be bf16 for a VAE, whose convolutions take no other form");

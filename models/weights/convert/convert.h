@@ -1,5 +1,5 @@
-// Writes a checkpoint in another form: `wan-infer convert`. One tensor after another, so that memory does not grow with the
-// file, and resumable.
+// Writes a checkpoint in another form: `wan-infer convert`. One tensor after another, so that memory does not grow with
+// the file, and resumable.
 #pragma once
 
 #include <cstdint>
@@ -39,16 +39,17 @@ struct FormError : std::invalid_argument {
 /// Tensors: finished, all.
 using Step = std::function<void(int64_t finished, int64_t all)>;
 
-/// Who is told how far it is; either may be empty. `step`: before each tensor that is written, and at the end; it may throw
-/// to stop, and what was written is kept. `resumed`: once before, where an earlier run wrote some.
+/// Who is told how far it is; either may be empty. `step`: before each tensor that is written, and at the end; it may
+/// throw to stop, and what was written is kept. `resumed`: once before, where an earlier run wrote some.
 struct Told {
   Step step = {}, resumed = {};
 };
 
 /// What a conversion leaves as it is, what it adds, and what it says of itself.
 struct Options {
-  /// In this order, each into what those before it left. Their tensors, in whatever form, are widened to float32, merged some
-  /// rows at a time, and then get the form that they would get without: linears of the blocks the target's, others their own.
+  /// In this order, each into what those before it left. Their tensors, in whatever form, are widened to float32,
+  /// merged some rows at a time, and then get the form that they would get without: linears of the blocks the target's,
+  /// others their own.
   std::vector<Merge> merges = {};
   /// Of the linears of the blocks, which change their form; all where it is empty.
   std::function<bool(const std::string& name)> changes = {};
@@ -64,11 +65,12 @@ struct Options {
   bool discard_when_full = false;
 };
 
-/// Of transformers and text encoders the linears of the blocks change form, of a VAE the convolutions, which take bfloat16
-/// alone; all other tensors keep theirs (matrices in codes become bfloat16, the rest float32). `source` by official names,
-/// which `out` has, too; `key` identifies its content, so that an interrupted run is gone on with only for the same one.
-/// `out` is replaced. Throws ModelError for a network that is not converted and for values that are not finite, naming the
-/// tensor, and then removes what was written; FormError; std::runtime_error where the disk refuses.
+/// Of transformers and text encoders the linears of the blocks change form, of a VAE the convolutions, which take
+/// bfloat16 alone; all other tensors keep theirs (matrices in codes become bfloat16, the rest float32). `source` by
+/// official names, which `out` has, too; `key` identifies its content, so that an interrupted run is gone on with only
+/// for the same one. `out` is replaced. Throws ModelError for a network that is not converted and for values that are
+/// not finite, naming the tensor, and then removes what was written; FormError; std::runtime_error where the disk
+/// refuses.
 Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
                const std::string& key, const Told& told, const Options& options = {});
 

@@ -66,7 +66,8 @@ struct Sources {
   DoraCache* dora;
 };
 
-/// What all files together change of one part of a linear: factors in float32, what DoRA multiplies with in float64.
+/// What all files together change of one part of a linear: in float32, or in float64 where it was made in that (LoKr,
+/// and what DoRA multiplies with or has multiplied).
 class PartSum {
  public:
   PartSum(const Sources& sources, const wan::Part& part, const Weight& weight)
@@ -126,7 +127,7 @@ class BranchOf {
   void add(const wan::Part& part, const std::vector<Change>* changes) {
     const int64_t first = row_;
     row_ += part.shape[0];
-    rows_.push_back(at::ones({part.shape[0]}, at::kDouble));
+    rows_.emplace_back();
     columns_.emplace_back();
     if (!changes) return;
     PartSum sum(sources_, part, weight_);
@@ -139,7 +140,7 @@ class BranchOf {
     }
     for (const Kronecker& one : sum.kroneckers) branch_.parts.push_back({.first_row = first, .kronecker = placed(one)});
     if (sum.whole.defined()) branch_.parts.push_back({.first_row = first, .whole = placed(sum.whole)});
-    if (sum.rows.defined()) rows_.back() = sum.rows;
+    rows_.back() = placed_wide(sum.rows);
     columns_.back() = placed_wide(sum.columns);
     has_rows_ = has_rows_ || sum.rows.defined();
     has_columns_ = has_columns_ || sum.columns.defined();
@@ -148,7 +149,7 @@ class BranchOf {
   std::shared_ptr<const Branch> done() {
     if (branch_.parts.empty()) return nullptr;
     if (!downs_.empty()) branch_.down = downs_.size() == 1 ? downs_[0] : at::cat(downs_);
-    if (has_rows_) branch_.rows = placed_wide(at::cat(rows_));
+    if (has_rows_) branch_.rows = rows_;
     if (has_columns_) branch_.columns = columns_;
     return std::make_shared<const Branch>(std::move(branch_));
   }
@@ -284,15 +285,20 @@ BranchWork branch_work(const File& file, at::ScalarType compute) {
   return work;
 }
 
-double attached_flops(const File& file) {
-  double flops = 0;
-  for (const Difference& difference : file.differences()) {
-    if (!is_in_block(difference)) continue;
-    flops += 2 * (difference.kind == Kind::Kronecker
+double attached_flops(const std::vector<std::shared_ptr<const File>>& files) {
+  double products = 0;
+  std::map<std::string, double> by_rows, by_columns;  // values of the weights that DoRA multiplies so
+  for (const std::shared_ptr<const File>& file : files)
+    for (const Difference& difference : file->differences()) {
+      if (!is_in_block(difference)) continue;
+      products += difference.kind == Kind::Kronecker
                       ? KroneckerOrder(difference.w1.widths(), difference.w2.widths()).products
-                      : double(branch_values(difference)));
-  }
-  return flops;
+                      : double(branch_values(difference));
+      if (difference.dora) (difference.dora_by_rows ? by_rows : by_columns)[difference.tensor] = difference.elements();
+    }
+  for (const auto& [tensor, values] : by_rows)
+    if (by_columns.contains(tensor)) products += values;  // a second product of the base
+  return 2 * products;
 }
 
 }  // namespace wan::lora

@@ -43,7 +43,7 @@ struct BranchWork {
 };
 BranchWork branch_work(const File& file, at::ScalarType compute);
 
-/// FLOPs for each token that its branches add to the blocks of a network.
-double attached_flops(const File& file);
+/// FLOPs for each token that the branches of all of them together add to the blocks of a network.
+double attached_flops(const std::vector<std::shared_ptr<const File>>& files);
 
 }  // namespace wan::lora

@@ -29,7 +29,7 @@ class RowMerge {
   void add_to(const at::Tensor& rows, int64_t first) const;
 
   /// By what DoRA multiplies each row, or each column, of the weight with the difference (File::merged): [out] or [in]
-  /// float64. Reads the whole weight.
+  /// float64. Reads the whole weight. The sum of the two is float32 for every base; its norms are added up in float64.
   static at::Tensor dora_factors(const File& file, const Difference& difference, double strength,
                                  const RowSource& base);
 

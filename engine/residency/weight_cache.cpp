@@ -150,8 +150,8 @@ struct Entry {
   /// Throws ModelError where the source is another than `key` was made of.
   void check_source(const Key& key, IdentityCache& identities) const {
     if (key_of(part, form, identities).exact != key.exact)
-      throw ModelError(part.path.string(), "must stay as it is while it is copied, was written to; start again once it "
-                                           "is whole");
+      throw convert::SourceRefused(
+          part.path.string(), "must stay as it is while it is copied, was written to; start again once it is whole");
   }
 
   /// False, with a note, where there is no room for it now.
@@ -176,9 +176,10 @@ struct Entry {
     std::error_code unknown;
     const fs::space_info space = fs::space(file.parent_path(), unknown);
     if (!unknown && space.available < kMargin / 2)
-      throw convert::DiskFull("the disk of --cache-dir became full while the copy was written: " +
-                              gigabytes(space.available) + " are free, and 0.54 GB are left to others; make room, or "
-                              "name a folder on another disk");
+      throw convert::DiskFull(
+          "the disk of --cache-dir became full while the copy was written: " + gigabytes(space.available) +
+          " are free, and 0.54 GB are left to others; make room, or "
+          "name a folder on another disk");
   }
 
   /// The copy, written now or meanwhile by another run. Nothing, with a note, where it cannot be written.

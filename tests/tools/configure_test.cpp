@@ -67,7 +67,9 @@ TEST_F(Configure, WithoutCcacheForOneArchitectureAlone) {
       EXPECT_GE(launched.size(), 3u) << "three libraries of kernels";
       for (const std::string& line : launched) {
         const std::string behind = line.substr(line.find("keep_report.sh") + std::string("keep_report.sh").size());
-        EXPECT_TRUE(behind.starts_with(" /")) << "nvcc's path is wanted behind it, got: " << line;
+        // A current CMake has it in a variable of its own, and nvcc in the command that begins with that.
+        const bool alone = line.starts_with("  LAUNCHER = ") && behind.find_first_not_of(' ') == std::string::npos;
+        EXPECT_TRUE(alone || behind.starts_with(" /")) << "nvcc's path is wanted behind it, got: " << line;
       }
       EXPECT_FALSE(lines(text, "arch=compute_" + architecture + ",code=[sm_" + architecture + "]").empty());
       EXPECT_FALSE(lines(text, "arch=compute_90a,code=[sm_90a]").empty()) << "wgmma is compiled for its own";

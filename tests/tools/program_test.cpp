@@ -534,11 +534,11 @@ TEST_F(Program, AnotherInputOfTheSameNameIsNotReplayed) {
   std::filesystem::copy(at("other.mp4"), at("made/in.mp4"));  // beside the video: it goes before the current folder
   const Outcome other = run(replay);
   EXPECT_EQ(other.code, 3) << other.err;
-  expect_one_line(other, "[--video] 'in.mp4' has ");
+  expect_one_line(other, "[--video] must be as recorded, 'in.mp4' of ");
   EXPECT_EQ(run(more({"--video", "in.mp4"})).code, 0);
   const Outcome anyway = run(more({"--anyway"}));
   EXPECT_EQ(anyway.code, 0) << anyway.err;
-  EXPECT_NE(anyway.err.find("replay: [--video] 'in.mp4' has "), std::string::npos) << anyway.err;
+  EXPECT_NE(anyway.err.find("replay: [--video] must be as recorded, 'in.mp4' of "), std::string::npos) << anyway.err;
 
   std::filesystem::remove(at("made/in.mp4"));
   std::filesystem::remove(at("in.mp4"));

@@ -185,6 +185,10 @@ TEST_F(RunScript, WhatADriverDoesNotTellIsNoNumber) {
   EXPECT_EQ(run("build wan-engine"), 0) << err_;
   EXPECT_TRUE(holds(configured(), kEveryArchitecture)) << configured();
   EXPECT_FALSE(holds(err_, "expected")) << err_;  // bash's word for what it does not compare
+}
+
+TEST_F(RunScript, OfSeveralCardsThoseThatTellTheirCapabilityCount) {
+  driver("580.65.06");
   card("echo 9.0; echo '[N/A]'");
   EXPECT_EQ(run("build wan-engine"), 0) << err_;
   EXPECT_TRUE(holds(configured(), "-DWAN_CUDA_ARCHITECTURES=90a-real ")) << configured();

@@ -55,8 +55,8 @@ struct Options {
   std::function<bool(const std::string& name)> changes = {};
   /// Texts for a safetensors file, by their names, beside "format".
   std::map<std::string, std::string> metadata = {};
-  /// Called once all is written, before `out` is replaced. Where it throws, what was written is removed, `out` stays as
-  /// it is, and convert() throws the same: for a source that was changed meanwhile.
+  /// Called once all is written, before `out` is replaced. Where it throws, `out` stays as it is, and convert() throws the
+  /// same; SourceRefused also removes what was written: for a source that was changed meanwhile.
   std::function<void()> check = {};
   /// Asked once the lock on `out` is held, before anything is written. True: another run has written `out` meanwhile;
   /// convert() leaves it as it is and returns a Result without tensors.

@@ -75,6 +75,12 @@ TEST(Verify, ANameAloneIsNoneWhereSeveralFilesHaveIt) {
       states(folder / "m", folder / "list"),
       "not listed high_noise_model/x.safetensors, not listed low_noise_model/x.safetensors, absent x.safetensors");
   EXPECT_EQ(states(folder / "m/high_noise_model", folder / "list"), "ok x.safetensors");
+  // Nor where the list has it twice, and in a list of the folder itself names are places.
+  write(folder / "list", kAbc + "  a/x.safetensors\n" + kNothing + "  b/x.safetensors\n");
+  EXPECT_EQ(states(folder / "m/high_noise_model", folder / "list"),
+            "not listed x.safetensors, absent a/x.safetensors, absent b/x.safetensors");
+  write(folder / "m/high_noise_model/SHA256SUMS", kAbc + "  elsewhere/x.safetensors\n");
+  EXPECT_EQ(states(folder / "m/high_noise_model"), "not listed x.safetensors, absent elsewhere/x.safetensors");
 }
 
 TEST(Verify, KnowsWhatDownloadsLeave) {

@@ -55,8 +55,8 @@ struct Options {
   std::function<bool(const std::string& name)> changes = {};
   /// Texts for a safetensors file, by their names, beside "format".
   std::map<std::string, std::string> metadata = {};
-  /// Called once all is written, before `out` is replaced. Where it throws, `out` stays as it is, and convert() throws the
-  /// same; SourceRefused also removes what was written: for a source that was changed meanwhile.
+  /// Called once all is written, before `out` is replaced, which stays as it is where it throws: SourceRefused for a
+  /// source that was changed meanwhile.
   std::function<void()> check = {};
   /// Asked once the lock on `out` is held, before anything is written. True: another run has written `out` meanwhile;
   /// convert() leaves it as it is and returns a Result without tensors.
@@ -68,9 +68,9 @@ struct Options {
 /// Of transformers and text encoders the linears of the blocks change form, of a VAE the convolutions, which take
 /// bfloat16 alone; all other tensors keep theirs (matrices in codes become bfloat16, the rest float32). `source` by
 /// official names, which `out` has, too; `key` identifies its content, so that an interrupted run is gone on with only
-/// for the same one. `out` is replaced. Throws ModelError for a network that is not converted and for values that are
-/// not finite, naming the tensor, and then removes what was written; FormError; std::runtime_error where the disk
-/// refuses.
+/// for the same one. `out` is replaced. Throws ModelError for a network that is not converted and a source that
+/// cannot be read; SourceRefused for values that are not finite, naming the tensor, and then removes what was written;
+/// FormError; std::runtime_error where the disk refuses.
 Result convert(const Checkpoint& source, Model model, Target target, const std::filesystem::path& out,
                const std::string& key, const Told& told, const Options& options = {});
 

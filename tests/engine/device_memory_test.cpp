@@ -67,12 +67,18 @@ TEST_F(DeviceMemory, AJobInTilesHasTheSameBytes) {
     const Request wanted = request(task, model, {{"width", 32}, {"height", 272}, {"num_inference_steps", 2}});
     const std::string want = rendered(wanted);
     const auto [least, all] = limits_of(wanted);
+    const Workload work = workload(wanted);
+    const Activations activations = activations_of(work);
+    ASSERT_GT(activations.vae_tiles, 0u);
+    ASSERT_LT(activations.vae_tiles, activations.vae);
     Told told, laddered;
     EXPECT_TRUE(rendered(limited(wanted, least), told) == want);
     // Two steps of the ladder: the last one takes tiles.
     EXPECT_TRUE(rendered(limited(wanted, all), laddered, full("VAE", 0, 2)) == want);
     ASSERT_EQ(laddered.memory.size(), 2u);
     EXPECT_NE(laddered.memory[1].find("the VAE computes in tiles"), std::string::npos) << laddered.memory[1];
+    EXPECT_LE(laddered.phases.at("decode"), work.networks.at(Network::Vae).device() + activations.vae_tiles)
+        << "and takes no more than tiles take";
   }
 }
 
@@ -90,11 +96,17 @@ TEST_F(DeviceMemory, LowerPrecisionAndKeptFormsHaveTheSameBytes) {
 }
 
 TEST_F(DeviceMemory, ASecondJobIsAsTheFirst) {
-  const Request wanted = limited(request(Task::T2V, kNano), limits_of(request(Task::T2V, kNano)).first);
-  Told first, second;
-  EXPECT_TRUE(rendered(wanted, first) == rendered(wanted, second));
-  EXPECT_EQ(first.device.at("peak_bytes"), second.device.at("peak_bytes"));
-  EXPECT_EQ(first.streamed, second.streamed);
+  const Request free = request(Task::T2V, kNano);
+  const auto [least, all] = limits_of(free);
+  for (const uint64_t limit : {least, least + (all - least) / 4, all}) {
+    SCOPED_TRACE(limit);
+    const Request wanted = limited(free, limit);
+    Told first, second;
+    EXPECT_TRUE(rendered(wanted, first) == rendered(wanted, second));
+    EXPECT_EQ(first.device.at("peak_bytes"), second.device.at("peak_bytes"));
+    EXPECT_EQ(first.phases, second.phases);
+    EXPECT_EQ(first.streamed, second.streamed);
+  }
 }
 
 TEST_F(DeviceMemory, AJobGoesOnUnderAnotherLimit) {

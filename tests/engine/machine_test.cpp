@@ -152,7 +152,7 @@ TEST(HostMemory, TheTightestControlGroupCounts) {
 
 TEST(HostMemory, VersionOneOfControlGroupsCountsToo) {
   System system;
-  system.write("proc/self/cgroup", "11:cpu,cpuacct:/other\n4:memory:/docker/abc\n0::/\nbroken line\n");
+  system.write("proc/self/cgroup", "11:cpu,cpuacct:/other\n4:hugetlb,memory:/docker/abc\n0::/\nbroken line\n");
   system.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
   system.write("sys/fs/cgroup/memory/memory.usage_in_bytes", "1000\n");
   system.write("sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes", "16000000000\n");

@@ -7,6 +7,18 @@
 namespace wan {
 namespace {
 
+/// As full(), and counts how often it failed.
+DeviceBudget::Hook counted(const DeviceBudget::Hook& inner, int64_t& failed) {
+  return [inner, &failed](const std::string& what) {
+    try {
+      inner(what);
+    } catch (...) {
+      ++failed;
+      throw;
+    }
+  };
+}
+
 TEST_F(DeviceMemory, WhatRunsOutGoesOnWithLess) {
   const Request wanted = request(Task::I2V, deeper_model());
   const std::string want = rendered(wanted);
@@ -18,18 +30,30 @@ TEST_F(DeviceMemory, WhatRunsOutGoesOnWithLess) {
                      " times");
         Told told;
         int64_t failed = 0;
-        const DeviceBudget::Hook hook = [&, inner = full(network, from, times)](const std::string& what) mutable {
-          try {
-            inner(what);
-          } catch (...) {
-            ++failed;
-            throw;
-          }
-        };
-        EXPECT_TRUE(rendered(limited(wanted, all), told, hook) == want);
+        EXPECT_TRUE(rendered(limited(wanted, all), told, counted(full(network, from, times), failed)) == want);
         EXPECT_EQ(int64_t(told.memory.size()), failed) << "each step is told";
+        if (from == 0) {
+          EXPECT_EQ(failed, times) << "nothing ran out";
+        }
         EXPECT_EQ(told.device.at("left_bytes"), 0);
       }
+}
+
+TEST_F(DeviceMemory, SpeechThatRunsOutGoesOnWithLess) {
+  const Request wanted =
+      request(Task::S2V, kCheckpoints / "Wan2.2-S2V-14B", {{"num_inference_steps", 1}, {"max_seconds", 0.3}});
+  const std::string want = rendered(wanted);
+  const uint64_t all = limits_of(wanted).second;
+  for (const char* network : {"VAE", "speech transformer"})
+    for (int64_t times : {1, 2}) {
+      SCOPED_TRACE(std::string(network) + ", " + std::to_string(times) + " times");
+      Told told;
+      int64_t failed = 0;
+      EXPECT_TRUE(rendered(limited(wanted, all), told, counted(full(network, 0, times), failed)) == want);
+      EXPECT_EQ(failed, times) << "nothing ran out";
+      EXPECT_EQ(int64_t(told.memory.size()), failed) << "each step is told";
+      EXPECT_EQ(told.device.at("left_bytes"), 0);
+    }
 }
 
 /// Runs out of memory before latent frame `frame` of a decoding, `times` times.
@@ -122,6 +146,7 @@ TEST_F(DeviceMemory, TheNextJobOfABatchBeginsAnew) {
   EXPECT_EQ(result.jobs.at(0).state, JobState::Failed);
   ASSERT_EQ(result.jobs.at(1).state, JobState::Done) << result.jobs.at(1).error;
   EXPECT_TRUE(bytes_of(second.out) == want);
+  EXPECT_EQ(told.streamed.at("high-noise expert"), 0) << "as if no job had run out before";
   EXPECT_EQ(told.device.at("left_bytes"), 0);
 }
 

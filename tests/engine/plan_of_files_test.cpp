@@ -131,5 +131,24 @@ TEST_F(RealModel, TheTableOfTheDocsIsWhatIsComputed) {
   EXPECT_NE(text.find(table), std::string::npos) << "docs/residency.md must have this table:\n" << table;
 }
 
+/// README's sentence on one of its two cards.
+TEST_F(RealModel, TheNumbersOfTheReadmeAreWhatIsComputed) {
+  std::ifstream file(WAN_SOURCE_DIR "/README.md");
+  std::string text;  // wherever its lines end
+  for (std::string word; file >> word;) text += word + " ";
+  const auto expect_told = [&](const Request& request, const char* gpu) {
+    const Plan plan = job_plan(request, {.gpu = gpu, .host = "64GB", .link = "22GB/s", .disk = "3GB/s"}).plan;
+    const PhasePlan& phase = *plan.phase("high_noise");
+    ASSERT_TRUE(phase.hidden);
+    const std::string told = std::to_string(phase.networks.at(0).kept_blocks) +
+                             " of 40 blocks stay on the card, the rest is streamed behind the arithmetic, " +
+                             gigabytes(plan.device_bytes()) + " of the card, " + gigabytes(phase.host_bytes) +
+                             " of the host, " + std::to_string(int64_t(plan.seconds / 60 + 0.5)) + " min";
+    EXPECT_NE(text.find(told), std::string::npos) << "README.md must have: " << told;
+  };
+  expect_told(request("720p", "bf16"), "24GiB");
+  expect_told(request("480p", "fp8"), "12GiB");
+}
+
 }  // namespace
 }  // namespace wan

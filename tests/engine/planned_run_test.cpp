@@ -1,4 +1,6 @@
 // The plan, the check and the run of a job say the same: whether it fits, and how much of the device it takes.
+#include <cstdio>
+
 #include "engine/job/check.h"
 #include "engine/residency/job_plan.h"
 #include "tests/engine/device_memory_support.h"
@@ -108,9 +110,15 @@ TEST_F(PlannedRun, OfStepsOfOneExpertAgrees) {
 
 TEST_F(PlannedRun, AnotherSizeThatIsNamedFits) {
   const Request large = request(Task::T2V, kNano, {{"width", 256}, {"height", 256}, {"num_frames", 17}});
+  const uint64_t limit = limits_of(large).first - 1;
   Plan plan;
-  const std::string refusal = planned(limited(large, limits_of(large).first - 1), plan);
-  EXPECT_NE(refusal.find("; the largest that fits is "), std::string::npos) << refusal;
+  const std::string refusal = planned(limited(large, limit), plan), words = "; the largest that fits is ";
+  const size_t at = refusal.find(words);
+  ASSERT_NE(at, std::string::npos) << refusal;
+  int width = 0, height = 0, frames = 0;
+  ASSERT_EQ(std::sscanf(refusal.c_str() + at + words.size(), "%dx%d with %d", &width, &height, &frames), 3) << refusal;
+  const Request named = request(Task::T2V, kNano, {{"width", width}, {"height", height}, {"num_frames", frames}});
+  EXPECT_EQ(planned(limited(named, limit), plan), "");
 }
 
 TEST_F(PlannedRun, ADescribedCardIsLimitedToo) {

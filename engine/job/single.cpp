@@ -239,6 +239,7 @@ void decode_saved(SavedLatents saved, const std::string& out, const Placement& p
   networks.ask([&progress] { progress.check(); });
   networks.take_tiles(fit.tiles);
   warn_of_cudnn(placement, log);
+  placement.context->pin(saved.record.attention);
   const auto start = std::chrono::steady_clock::now();
   try {
     write_video(networks, saved, out, options, {log, progress});

@@ -302,8 +302,12 @@ void Stages::decode(Job& job) {
     throw InvalidRequest("out", "must not be there already, and " + shown_path(job.request.out) +
                                     " has appeared since the job began; --overwrite replaces it");
   settle_tiles(job, job.name);
+  AttentionChoices made = saved.record.attention;  // an encoding of this size has the decoding's case
+  made.insert(job.attention.begin(), job.attention.end());
+  attention_.pin(job.placement, job.name, made);
   explaining_nan(job, {Network::Vae}, progress_,
                  [&] { write_video(networks_.of(job), saved, job.request.out, job.output, run_of(job)); });
+  attention_.note(job.placement, job.name);
   finish(job);
 }
 

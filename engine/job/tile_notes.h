@@ -17,7 +17,7 @@ class TileNotes {
 
   /// Before the job `name` begins, or the VAE works on the encoding `name`: its tiles are on the disk.
   void note(const std::string& name, const VaeTiles& tiles, bool on_cpu);
-  /// What was noted under that name.
+  /// What was noted under that name. Throws InvalidRequest for rows that no run notes (are_planned_rows).
   std::optional<VaeTiles> noted(const std::string& name) const;
 
  private:

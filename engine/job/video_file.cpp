@@ -2,9 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include <functional>
+#include <optional>
+
 #include "engine/frames/contact_sheet.h"
 #include "engine/media/png.h"
 #include "engine/media/writer.h"
+#include "engine/sampling/attention_record.h"
 #include "models/vae/latent.h"
 
 namespace wan {
@@ -23,17 +27,19 @@ VideoFormat format_of(const Record& record, int64_t height, int64_t width, const
           .audio_from = audio_from};
 }
 
-/// Writes the frames that `produce` gives, `count` of them, to `out`.
-void write_frames(const std::string& out, const VideoFormat& format, int64_t count, const OutputOptions& options,
+/// Writes the frames that `produce` gives, `count` of them, to `out`. `format` is asked once the first of them is there.
+void write_frames(const std::string& out, const std::function<VideoFormat()>& format, int64_t count,
+                  const OutputOptions& options,
                   const std::function<void(const std::function<void(const at::Tensor& rgb)>& take)>& produce) {
-  VideoWriter writer(out, format);
+  std::optional<VideoWriter> writer;
+  const auto opened = [&]() -> VideoWriter& { return writer ? *writer : writer.emplace(out, format()); };
   ContactSheet sheet(count);
   std::vector<FrameStep*> steps;
   if (!options.contact_sheet.empty()) steps.push_back(&sheet);
-  FrameStream stream(steps, [&](const Frames& frames) { writer.write(frames.rgb); });
+  FrameStream stream(steps, [&](const Frames& frames) { opened().write(frames.rgb); });
   produce([&](const at::Tensor& rgb) { stream.push(rgb); });
   stream.end();
-  writer.finish();
+  opened().finish();
   if (!options.contact_sheet.empty()) write_png(options.contact_sheet, sheet.image());
 }
 
@@ -44,14 +50,22 @@ void write_video(Networks& networks, const SavedLatents& saved, const std::strin
   const Extent extent{saved.frames, saved.latents.size(2) * vae::kPixels, saved.latents.size(3) * vae::kPixels};
   Record record = saved.record;
   record.vae_tiles = told_tiles(networks, run.log);
-  const VideoFormat format = format_of(record, extent.height, extent.width, saved.audio_from);
+  const auto format = [&] {
+    // The middle attention of all frames is of one case, chosen behind the first. Frames that are done again in float32
+    // have another, which one back end alone takes.
+    AttentionChoices choices = networks.placement().context->choices();
+    choices.erase(kernels::kEightBits);  // the VAE has no such products
+    record.attention.merge(choices);
+    return format_of(record, extent.height, extent.width, saved.audio_from);
+  };
   write_frames(out, format, saved.frames, options,
                [&](const auto& take) { decode_frames(networks, saved.latents, saved.frames, run, take); });
 }
 
 void write_input(const Record& record, const Inputs& inputs, const std::string& out, const OutputOptions& options) {
   const Geometry& size = inputs.geometry;
-  write_frames(out, format_of(record, size.height, size.width, inputs.keep_audio_from), size.num_frames, options,
+  const auto format = [&] { return format_of(record, size.height, size.width, inputs.keep_audio_from); };
+  write_frames(out, format, size.num_frames, options,
                [&](const auto& take) { take(inputs.video.narrow(0, 0, size.num_frames).contiguous()); });
 }
 

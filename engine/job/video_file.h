@@ -14,7 +14,8 @@ struct OutputOptions {
   std::string contact_sheet = {};  // PNG of some frames; empty: none
 };
 
-/// Decodes latents and encodes the frames as they come, exactly `saved.frames` of them, to `out`.
+/// Decodes latents and encodes the frames as they come, exactly `saved.frames` of them, to `out`. Its record has the
+/// attention of `saved`, and what the decoding chose on the networks' Context, of which the caller pins the choices.
 void write_video(Networks& networks, const SavedLatents& saved, const std::string& out, const OutputOptions& options,
                  const Run& run);
 

@@ -17,7 +17,7 @@ concept HasBlocks = requires(Model& model) {
 template <typename Model, typename Make>
 Built<Model> build(Checkpoint checkpoint, const Place& place, const Loading& loading, Make make) {
   Weights weights(std::move(checkpoint), place);
-  if (weights.files()) weights.files()->ask(loading.check);
+  weights.ask(loading.check);
   const Streaming* const streaming = loading.streaming;
   if (streaming) weights.plan(StreamedBlocks::kBlocks);
   std::unique_ptr<Model> model = make(weights);

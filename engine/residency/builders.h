@@ -38,7 +38,8 @@ struct Built {
 /// How a network is brought in.
 struct Loading {
   const Streaming* streaming = nullptr;  // where its blocks lie; it begins with begin()
-  std::function<void()> check = {};      // asked while files are read or a block is waited for; may throw to stop
+  /// Asked before each weight, while files are read, and while a block is waited for; may throw to stop.
+  std::function<void()> check = {};
 };
 
 /// Each takes its whole checkpoint. Throw ModelError, and what Loading::check throws.

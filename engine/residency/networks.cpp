@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/residency/built_from_copy.h"
 #include "engine/residency/open_network.h"
 #include "engine/residency/unchanged.h"
 #include "engine/residency/weight_cache.h"
@@ -23,25 +24,6 @@ template <typename Model>
 void begin(const Model& model) {
   if constexpr (requires { model.streamed; })
     if (model.streamed) model.streamed->begin();
-}
-
-/// What `build` makes of a copy in --cache-dir; nothing, after `tell` was told why, where it went or became another one before
-/// its file was opened once more, by its name. `again` gives the right copy as it lies there then.
-template <typename Build, typename Again, typename Tell>
-auto built_from_copy(Checkpoint copy, Build build, Again again, Tell tell)
-    -> std::optional<decltype(build(std::move(copy)))> {
-  const std::filesystem::path path = copy.files().at(0)->path();
-  try {
-    const FileState before = state_of(path);
-    auto built = build(std::move(copy));
-    // A file that has this state before and after is what was opened in between.
-    const std::optional<CachedCopy> there = again();
-    if (there && there->state == before) return built;
-    tell("it was replaced or written to before it was loaded");
-  } catch (const ModelError& error) {
-    tell(error.what());
-  }
-  return std::nullopt;
 }
 
 }  // namespace

@@ -124,14 +124,17 @@ void write_statement(const fs::path& file, const Key& key, const ModelPart& part
   out.commit();
 }
 
-/// Bytes that the disk still gives, with what an interrupted run has written already.
-std::optional<uint64_t> room_for(const fs::path& file) {
+std::optional<uint64_t> free_on_disk(const fs::path& folder) {
   std::error_code unknown;
-  const fs::space_info space = fs::space(file.parent_path(), unknown);
+  const fs::space_info space = fs::space(folder, unknown);
   if (unknown) return std::nullopt;
+  return uint64_t(space.available);
+}
+
+/// Bytes that an interrupted run has written already.
+uint64_t begun_bytes(const fs::path& file) {
   struct stat part {};
-  const bool begun = stat((file.string() + ".part").c_str(), &part) == 0;
-  return uint64_t(space.available) + (begun ? uint64_t(part.st_blocks) * 512 : 0);
+  return stat((file.string() + ".part").c_str(), &part) == 0 ? uint64_t(part.st_blocks) * 512 : 0;
 }
 
 /// One network on its way into the cache.
@@ -141,6 +144,7 @@ struct Entry {
   const Checkpoint& source;
   const CacheForm& form;
   fs::path file;
+  FreeSpace free_space;
 
   std::string subject() const { return field_of(network); }
   void leave(Notes& notes, const std::string& why) const {
@@ -156,9 +160,10 @@ struct Entry {
 
   /// False, with a note, where there is no room for it now.
   bool has_room(Notes& notes) const {
-    const std::optional<uint64_t> room = room_for(file);
-    if (!room || *room >= form.bytes + kMargin) return true;
-    leave(notes, "that takes " + gigabytes(form.bytes) + " and 1.07 GB to spare, its disk has " + gigabytes(*room) +
+    const std::optional<uint64_t> free = free_space(file.parent_path());
+    const uint64_t room = free.value_or(0) + begun_bytes(file);
+    if (!free || room >= form.bytes + kMargin) return true;
+    leave(notes, "that takes " + gigabytes(form.bytes) + " and 1.07 GB to spare, its disk has " + gigabytes(room) +
                      " free; make room, or name a folder on another disk");
     return false;
   }
@@ -173,11 +178,10 @@ struct Entry {
 
   /// Another program may fill the disk while the copy is written, which takes minutes.
   void check_disk() const {
-    std::error_code unknown;
-    const fs::space_info space = fs::space(file.parent_path(), unknown);
-    if (!unknown && space.available < kMargin / 2)
+    const std::optional<uint64_t> free = free_space(file.parent_path());
+    if (free && *free < kMargin / 2)
       throw convert::DiskFull(
-          "the disk of --cache-dir became full while the copy was written: " + gigabytes(space.available) +
+          "the disk of --cache-dir became full while the copy was written: " + gigabytes(*free) +
           " are free, and 0.54 GB are left to others; make room, or "
           "name a folder on another disk");
   }
@@ -290,9 +294,10 @@ std::optional<CachedCopy> copy_there(Network network, const ModelPart& part, con
 
 std::optional<CachedCopy> cached(Network network, const ModelPart& part, const Checkpoint& source, const Place& place,
                                  bool merged, const fs::path& folder, IdentityCache& identities, Notes& notes,
-                                 const CacheStep& step) {
+                                 const CacheStep& step, const FreeSpace& free_space) {
   const CacheForm form = cache_form(network, source, place, merged);
-  const Entry entry{network, part, source, form, cached_file(folder, part, form.target)};
+  const Entry entry{network, part, source, form, cached_file(folder, part, form.target),
+                    free_space ? free_space : FreeSpace(free_on_disk)};
   if (!form.refusal.empty()) {
     entry.leave(notes, form.refusal);
     return std::nullopt;

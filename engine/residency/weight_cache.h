@@ -49,6 +49,9 @@ struct CachedCopy {
 /// Told of a copy that is written: its file, the bytes that it will have, and its tensors: finished, all.
 using CacheStep = std::function<void(const std::filesystem::path& file, uint64_t bytes, int64_t finished, int64_t all)>;
 
+/// Bytes that are free on the disk of a folder; nothing where that cannot be told.
+using FreeSpace = std::function<std::optional<uint64_t>(const std::filesystem::path& folder)>;
+
 /// What a network is loaded from in place of `source` (its checkpoint by official names): the file of the cache. It is
 /// written first where it is not there, is damaged, was written to since, or was made of other source files or before their
 /// inodes or times of change became others: those also change by `cp -a` and `chmod`, but samples of a file do not tell
@@ -59,10 +62,11 @@ using CacheStep = std::function<void(const std::filesystem::path& file, uint64_t
 /// lacks the room, something fails on the way, or another process writes the file; a note says which. Notes tell sizes, too.
 ///   merged: cache_form's
 ///   step: told before each tensor that is written; what it throws passes through
+///   free_space: asked before the copy is begun and before each of its tensors; the system where it is empty
 /// Throws ModelError where files of the part are absent or changed meanwhile.
 std::optional<CachedCopy> cached(Network network, const ModelPart& part, const Checkpoint& source, const Place& place,
                                  bool merged, const std::filesystem::path& folder, IdentityCache& identities,
-                                 Notes& notes, const CacheStep& step = {});
+                                 Notes& notes, const CacheStep& step = {}, const FreeSpace& free_space = {});
 /// Whether what was opened is a file of the cache in this folder.
 bool is_cached(const Checkpoint& checkpoint, const std::filesystem::path& folder);
 /// What cached() gives where it is there already: nothing is written, and nothing said. Throws ModelError where files of

@@ -64,7 +64,13 @@ Weights::Weights(Checkpoint checkpoint, const Place& place) : checkpoint_(std::m
 Weights::Weights(Draw draw, const Place& place, Checkpoint shapes)
     : checkpoint_(std::move(shapes)), place_(place), draw_(std::move(draw)) {}
 
+void Weights::ask(std::function<void()> check) {
+  if (files_) files_->ask(check);
+  check_ = std::move(check);
+}
+
 Weight Weights::take(std::vector<Part> parts, Role role, const Making& making) {
+  if (check_) check_();
   std::vector<StoredPart> stored;
   // All parts first, so that every one that is missing is noted.
   for (const Part& part : parts) {

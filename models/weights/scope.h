@@ -66,6 +66,8 @@ class Weights {
   /// memory for them later gives it to them (StreamedBlocks). Nothing of them is read.
   void plan(std::string prefix) { planned_.push_back(std::move(prefix)); }
   const Place& place() const { return place_; }
+  /// Asked before each weight is taken, and while its file is read (WeightFiles::ask); it may throw to stop.
+  void ask(std::function<void()> check);
   /// The checkpoint's files, open, where weights are copied from them; else null.
   const std::shared_ptr<WeightFiles>& files() const { return files_; }
   /// Throws one ModelError that lists what is missing, wrongly shaped and unused (each list cut after ten names, with
@@ -92,6 +94,7 @@ class Weights {
   std::vector<Weight> taken_;
   std::vector<std::string> planned_;
   std::shared_ptr<WeightFiles> files_;
+  std::function<void()> check_;
 };
 
 }  // namespace wan

@@ -124,6 +124,25 @@ TEST_F(Loading, AStopIsHeardWhileANetworkIsBroughtIn) {
   }
 }
 
+TEST_F(Loading, AStopIsHeardWhereNothingIsCopied) {
+  for (const nlohmann::json& more : {nlohmann::json::object(), nlohmann::json{{"weights", "int8"}}}) {
+    SCOPED_TRACE(more.dump());
+    const Request wanted = request(Task::T2V, kNano, more);
+    const std::string want = rendered(wanted);
+    Stopping progress;
+    std::vector<std::string> loads;
+    const Log log{[&](std::string_view event, const Log::Fields& fields) {
+      if (event != "load") return;
+      loads.push_back(fields.at("network"));
+      progress.stops = loads.back() == "text encoder";
+    }};
+    EXPECT_THROW(render(wanted, {.save_every = {}}, log, progress), Cancelled);
+    EXPECT_EQ(loads, std::vector<std::string>{"text encoder"}) << "the expert is not loaded to its end";
+    Heard told;
+    EXPECT_TRUE(heard(wanted, told) == want);
+  }
+}
+
 TEST_F(Loading, AnExpertThatIsCutWhileItIsStreamedEndsTheRunByName) {
   fs::copy(kNano, folder_ / "m", fs::copy_options::recursive);
   const Request wanted = request(Task::T2V, folder_ / "m");

@@ -417,6 +417,40 @@ TEST_F(Render, TheTilesOfAnEncodingHoldAfterAnInterrupt) {
   EXPECT_EQ(tiles_of(wanted), kTiles);
 }
 
+TEST_F(Render, TilesThatNoRunNotesAreRefused) {
+  const Request wanted = text_request();
+  Steps few(2), rest;
+  EXPECT_THROW(run(wanted, few), Cancelled);
+  const std::string name = names_of(wanted, ".sampling.safetensors").at(0);
+  const fs::path work = WorkFolder::beside(wanted.out);
+  for (const char* tiles : {R"({"float16": 0, "float32": 64})", R"({"float16": -1, "float32": 0})", R"({"float16": 0})",
+                            R"({"float16": 0, "float32": "128"})", R"({"float16": 0, "float32": 128.5})", "128"}) {
+    SCOPED_TRACE(tiles);
+    {
+      WorkFolder folder(work, WorkFolder::draw_number(work));
+      const nlohmann::json* known = folder.find(name);
+      ASSERT_TRUE(known);
+      nlohmann::json note = *known;
+      note["vae_tiles"] = nlohmann::json::parse(tiles);
+      folder.note(name, note);
+    }
+    try {
+      run(wanted);
+      ADD_FAILURE() << "goes on";
+    } catch (const InvalidRequest& refused) {
+      const std::string line = refused.errors.at(0).line();
+      EXPECT_TRUE(line.starts_with("[work] must note the VAE's tiles in float")) << line;
+      EXPECT_NE(line.find(" as 0 or 128 rows"), std::string::npos) << line;
+      EXPECT_NE(line.find("a.mp4.work"), std::string::npos) << line;
+    }
+    ASSERT_EQ(names_of(wanted, ".sampling.safetensors").size(), 1u) << "the steps stay";
+  }
+  note_tiles(wanted, ".sampling.safetensors");
+  run(wanted, rest);
+  EXPECT_EQ(rest.made, 2);
+  EXPECT_EQ(tiles_of(wanted), kTiles);
+}
+
 TEST_F(Render, AReplayAndTheRunBesideItDoNotTakeTheTilesOfEachOther) {
   const Request wanted = request({{"seed", 1}});
   const std::vector<std::optional<VaeTiles>> both = {kTiles, std::nullopt};

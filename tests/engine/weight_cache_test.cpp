@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "engine/base/error.h"
+#include "engine/residency/built_from_copy.h"
 #include "engine/residency/cache_form.h"
 #include "models/files/error.h"
 #include "models/files/source_file.h"
@@ -438,6 +439,88 @@ TEST_F(WeightCache, IsRefusedWithTheReason) {
         cached(Network::LowNoise, part, source, kCard, false, folder / "other", identities, notes);
       },
       ModelError);
+}
+
+// Other runs share the folder: between the look at a copy and the opening of its file it may go or become another one.
+TEST_F(WeightCache, ACopyThatOthersTouchBeforeItIsLoadedIsNotTaken) {
+  const Tensor want = run(Checkpoint::open(part.path), kCard).velocity;
+  std::string why;
+  // `before` happens behind the look at the copy, `during` before its file is opened.
+  const auto loaded = [&](const std::function<void()>& before, const std::function<void()>& during) {
+    why.clear();
+    Checkpoint copy = get(kCard).value();
+    before();
+    const auto build = [&](Checkpoint files) {
+      during();
+      return run(files, kCard).velocity;
+    };
+    const auto again = [&] {
+      IdentityCache identities;
+      return copy_there(Network::LowNoise, part, Checkpoint::open(part.path), kCard, false, folder / "cache", identities);
+    };
+    return built_from_copy(std::move(copy), build, again, [&](const std::string& said) { why = said; });
+  };
+  const auto nothing = [] {};
+  const auto goes = [&] { fs::remove(file()); };
+  const auto is_replaced = [&] {  // by one of the same size whose last bytes are others
+    fs::copy_file(file(), folder / "other", fs::copy_options::overwrite_existing);
+    std::fstream out(folder / "other", std::ios::in | std::ios::out | std::ios::binary);
+    out.seekp(-64, std::ios::end);
+    out << std::string(64, 'x') << std::flush;
+    fs::rename(folder / "other", file());
+  };
+  const auto is_made_anew = [&] {
+    goes();
+    EXPECT_TRUE(get(kCard));
+  };
+  const std::string gone = "must be there until it is loaded, is absent now",
+                    replaced = "it was replaced or written to before it was loaded";
+  for (const auto& [act, text] : std::vector<std::pair<std::function<void()>, std::string>>{{goes, gone},
+                                                                                            {is_replaced, replaced}}) {
+    EXPECT_FALSE(loaded(act, nothing)) << text;
+    EXPECT_NE(why.find(text), std::string::npos) << why;
+    EXPECT_FALSE(loaded(nothing, act)) << text;
+    EXPECT_NE(why.find(text), std::string::npos) << why;
+  }
+  EXPECT_FALSE(loaded(nothing, is_made_anew)) << "which of the two was opened is not known";
+  EXPECT_EQ(why, replaced);
+  for (const std::function<void()>& act : {std::function<void()>(nothing), std::function<void()>(is_made_anew)}) {
+    const std::optional<Tensor> got = loaded(act, nothing);
+    EXPECT_EQ(why, "");
+    ASSERT_TRUE(got);
+    EXPECT_TRUE(same_bits(*got, want));
+  }
+}
+
+// 512 MiB stay for others, to the byte.
+TEST_F(WeightCache, ADiskThatOthersFillMeanwhileEndsTheCopyAndGetsItsRoomBack) {
+  constexpr uint64_t kLeft = uint64_t(512) << 20;
+  int64_t told = 0;
+  const auto write = [&](uint64_t left_behind_three) {
+    notes = {};
+    told = 0;
+    IdentityCache identities;
+    const CacheStep step = [&](const fs::path& to, uint64_t, int64_t finished, int64_t) {
+      told = finished;
+      EXPECT_TRUE(finished == 0 || fs::exists(to.string() + ".part"));
+    };
+    const FreeSpace free = [&](const fs::path& of) -> std::optional<uint64_t> {
+      EXPECT_EQ(of, folder / "cache");
+      return told < 3 ? uint64_t(10'000'000'000) : left_behind_three;
+    };
+    return cached(Network::LowNoise, part, Checkpoint::open(part.path), kCard, false, folder / "cache", identities, notes,
+                  step, free);
+  };
+  EXPECT_FALSE(write(kLeft - 1));
+  EXPECT_EQ(told, 3) << "the tensor behind it is not begun";
+  EXPECT_NE(said().find("is loaded from its own files, not from a copy in --cache-dir: the disk of --cache-dir became full "
+                        "while the copy was written: 0.54 GB are free, and 0.54 GB are left to others"),
+            std::string::npos)
+      << said();
+  for (const char* ending : {"", ".json", ".part", ".part.done"})
+    EXPECT_FALSE(fs::exists(file().string() + ending)) << ending;
+  EXPECT_TRUE(write(kLeft));
+  EXPECT_GT(told, 3);
 }
 
 }  // namespace wan

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "models/files/mapped_file.h"
+#include "models/weights/copier.h"
 #include "tests/support.h"
 
 namespace wan {
@@ -99,6 +100,31 @@ TEST_F(ReadAheadTest, StopsAndIsNoErrorWhereAFileIsGone) {
   EXPECT_FALSE(waits) << "it returns behind what it waits for";
   EXPECT_EQ(waiting.bytes(), 0u);
   other.join();
+}
+
+// As engine/residency/networks_files begins it: behind all copies to the device.
+TEST_F(ReadAheadTest, BeginsBehindTheCopiesThatAreQueued) {
+  std::atomic<int> held = 2;
+  Copier copier(cpu_copy_engine());
+  for (int last = 1; last >= 0; --last)
+    copier.add(
+        [&held, last](CopyEngine&, Copied&) {
+          while (held > last) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        },
+        nullptr);
+  ReadAhead ahead({{path, kBytes}}, UINT64_MAX, [&] { copier.settle(); });
+  // The first copy runs and the second waits; then the second runs and none waits.
+  for (const int left : {2, 1}) {
+    held = left;
+    for (int i = 0; i < 3000 && copier.copied().jobs < 2 - left; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_EQ(copier.copied().jobs, 2 - left);
+    std::this_thread::sleep_for(std::chrono::milliseconds(60));
+    EXPECT_EQ(ahead.bytes(), 0u) << left << " copies are left";
+  }
+  held = 0;
+  wait_for(ahead, kBytes);
+  EXPECT_EQ(ahead.bytes(), kBytes);
 }
 
 }  // namespace

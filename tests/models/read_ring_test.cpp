@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "models/files/error.h"
+#include "models/weights/copier.h"
 #include "tests/support.h"
 
 namespace wan {
@@ -309,6 +310,38 @@ TEST_F(ReadRingTest, ABufferIsReadIntoAgainOnlyWhenItsLeaseIsGone) {
   EXPECT_NE(error.find("all 4 buffers are held"), std::string::npos) << error;
   held.erase(held.begin());
   EXPECT_TRUE(ring.next());
+}
+
+// Copies that wait in a device's queue hold their leases: the readers go on in the buffers that are left.
+TEST_F(ReadRingTest, BuffersOfQueuedCopiesAreNotReadIntoBeforeTheyAreMade) {
+  std::atomic<bool> held = true;
+  Copier copier(cpu_copy_engine());
+  copier.add(
+      [&](CopyEngine&, Copied&) {  // at most ten seconds: a ring that throws must not leave it waiting
+        for (int i = 0; i < 10'000 && held; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      },
+      nullptr);
+  RingOptions options = small();
+  std::vector<std::string> copies(size_t(options.buffers - 1));
+  std::string got;
+  {
+    ReadRing ring({file}, {{0, 0, bytes.size()}}, options);
+    for (std::string& copy : copies) {
+      const RingPiece piece = *ring.next();
+      got.append(piece.data, piece.size);
+      copier.add([&copy, piece](CopyEngine&, Copied&) { copy.assign(piece.data, piece.size); }, nullptr);
+    }
+    while (const auto piece = ring.next()) got.append(piece->data, piece->size);  // all through one buffer
+  }
+  EXPECT_EQ(got, bytes);
+  held = false;
+  copier.settle();
+  size_t at = 0;
+  for (const std::string& copy : copies) {
+    ASSERT_GT(copy.size(), 0u);
+    EXPECT_TRUE(copy == bytes.substr(at, copy.size())) << "from byte " << at;
+    at += copy.size();
+  }
 }
 
 TEST_F(ReadRingTest, LeasesMayOutliveTheRing) {

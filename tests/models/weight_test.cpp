@@ -292,5 +292,20 @@ TEST(Weight, CopiesOfTheVaeComputeWhatTheFileDoes) {
   EXPECT_LT(relative_rms(encode(of_copies.encoder, video), encode(of_file.encoder, video)), 1e-4);
 }
 
+// Also where nothing is copied, so that no file asks.
+TEST(Weight, WhoBuildsANetworkIsAskedBeforeEachAndMayStop) {
+  struct Stop : std::exception {};
+  const Checkpoint file = Checkpoint::open(kNano);
+  for (const Place& place : {Place{}, Place{.kept = Kept::Int8}, Place{.precision = Precision::Balanced}}) {
+    Weights weights(file, place);
+    int asked = 0;
+    weights.ask([&] {
+      if (++asked == 5) throw Stop();
+    });
+    EXPECT_THROW(WanModel(weights.root(), WanConfig::read(kNano / "config.json"), place.compute), Stop);
+    EXPECT_EQ(weights.taken().size(), 4u);
+  }
+}
+
 }  // namespace
 }  // namespace wan

@@ -19,7 +19,7 @@ namespace {
 class Check {
  public:
   Check(const CheckOptions& options, Progress& progress)
-      : options_(options), progress_(progress), networks_(Log{}), preflight_(Look::Whole) {}
+      : options_(options), progress_(progress), networks_(Log{}, lora::Reading::Samples), preflight_(Look::Whole) {}
 
   void look(const Request& request, Notes& notes) {
     Placement placement = resolve_placement(request, options_.contexts);

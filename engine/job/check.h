@@ -28,7 +28,7 @@ struct CheckOptions {
   Contexts* contexts = nullptr;
 };
 
-/// Makes and changes no file but in the scratch folder. Throws Cancelled.
+/// Makes and changes no file but in the scratch folder. Of LoRAs it looks at samples (lora::Reading). Throws Cancelled.
 std::vector<CheckResult> check_jobs(const std::vector<JobRequest>& jobs, const CheckOptions& options,
                                     Progress& progress);
 

@@ -90,7 +90,7 @@ std::shared_ptr<const UsedLoras> NetworkPool::loras_of(const Request& request, c
   used.files = identify(files, cache);
   remember(used.parts, files, used.files);
   check_unchanged(used.parts, kLoraPart);
-  used.loras.check_finite();
+  used.loras.check_finite(reading_);
   used.loras.tell(log_);
   return known = std::make_shared<const UsedLoras>(std::move(used));
 }

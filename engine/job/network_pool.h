@@ -14,14 +14,16 @@ namespace wan {
 
 class NetworkPool {
  public:
-  explicit NetworkPool(Log log) : log_(std::move(log)) {}
+  /// `reading`: how much of LoRAs loras_of() looks at.
+  explicit NetworkPool(Log log, lora::Reading reading = lora::Reading::Whole)
+      : log_(std::move(log)), reading_(reading) {}
 
   /// The group that a job of this request and placement belongs to: the same files, device, dtype, precision and
   /// form of weights. Throws ModelError.
   Group& group_of(const Request& request, const Placement& placement);
   std::list<Group>& groups() { return groups_; }
-  /// The LoRAs of a request on the transformers of its group; their files are opened, read once for numbers that are not
-  /// finite, and told in the log. Throws ModelError and InvalidRequest.
+  /// The LoRAs of a request on the transformers of its group; their files are opened, looked at once for numbers that
+  /// are not finite, and told in the log. Throws ModelError and InvalidRequest.
   std::shared_ptr<const UsedLoras> loras_of(const Request& request, const Group& group);
 
   /// The networks of the job's group; those of another group go first.
@@ -45,6 +47,7 @@ class NetworkPool {
   const ModelParts& parts_of(const Request& request);
 
   const Log log_;
+  const lora::Reading reading_;
   std::function<void()> check_;
   std::map<std::string, ModelParts> found_;  // by the values of the request that name a model
   std::list<Group> groups_;

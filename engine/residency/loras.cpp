@@ -193,12 +193,12 @@ double Loras::flops() const {
   return most;
 }
 
-void Loras::check_finite() const {
+void Loras::check_finite(lora::Reading reading) const {
   std::set<std::pair<std::string, std::string>> seen;  // files, and where one is for two experts, which half of it
   for (const auto& [network, uses] : uses_)
     for (const Use& use : uses)
       if (const auto& all = use.file->differences(); !all.empty())
-        if (seen.insert({use.file->label(), all[0].factors.begin()->second}).second) use.file->check_finite();
+        if (seen.insert({use.file->label(), all[0].factors.begin()->second}).second) use.file->check_finite(reading);
 }
 
 void Loras::tell(const Log& log) const {

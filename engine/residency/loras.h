@@ -47,8 +47,8 @@ class Loras {
   /// FLOPs that they add to the blocks of a forward, for each token: the most that one transformer has.
   double flops() const;
 
-  /// Reads all files. Throws ModelError for numbers that are not finite.
-  void check_finite() const;
+  /// Reads all files, or of each factor its first values. Throws ModelError for numbers that are not finite.
+  void check_finite(lora::Reading reading) const;
   /// A line for each file on each transformer: tensors that it changes, keys that are left out and why, the scale.
   void tell(const Log& log) const;
   /// What may not be meant: files of one expert alone without one of the other, a file that is by its name for the

@@ -196,6 +196,36 @@ TEST_F(LoraOnWeights, SeveralOnOneLinearAreOnePassAndHaveNoOrder) {
   EXPECT_TRUE(is_close(layers(x)[1], first, 1e-5 * first.abs().max().item<double>()));
 }
 
+// Linears of one input lie as one matrix with one `down`, of whose ranks each takes its own.
+TEST_F(LoraOnWeights, EachOfSeveralJoinedLinearsTakesItsOwnRanks) {
+  const std::shared_ptr<const File> files[] = {file("q.safetensors", low_rank("q", 4, 2)),
+                                               file("k.safetensors", low_rank("k", 2, 3)),
+                                               file("v.safetensors", low_rank("v", 3, 1))};
+  const std::vector<Adapter> adapters = {{files[0], 1}, {files[1], -0.5}, {files[2], 2}};
+  size_t joined = 0;
+  for (const Lie& lie : lies()) {
+    SCOPED_TRACE(lie.name);
+    Layers layers(base(lie), lie.place);
+    const at::Tensor x = at::randn({3, 5, kIn}).to(lie.place.compute);
+    const std::vector<at::Tensor> before = layers(x);
+    attach(layers.taken, adapters, base(lie));
+    const std::vector<at::Tensor> after = layers(x);
+    for (size_t i = 0; i < 3; ++i) {
+      SCOPED_TRACE(kNames[i]);
+      const at::Tensor delta = files[i]->delta(files[i]->differences().at(0), adapters[i].strength);
+      const at::Tensor want = at::linear(x, delta.to(x.scalar_type()));
+      EXPECT_GT(want.abs().max().item<double>(), 0.1);
+      expect_close_to(after[i] - before[i], want, lie.tolerance);
+    }
+    if (layers.merged.parts.size() > 1) continue;
+    ++joined;
+    const Branch& branch = *layers.merged.parts[0].weight.branch();
+    EXPECT_EQ(branch.down.size(0), 4 + 2 + 3);
+    EXPECT_EQ(branch.parts.size(), 3u);
+  }
+  EXPECT_GT(joined, 0u);
+}
+
 TEST_F(LoraOnWeights, TheActivationAndTheGateComeAfterTheSum) {
   const auto lora = file("a.safetensors", low_rank("q", 4, 4));
   const Checkpoint checkpoint = base();
@@ -232,6 +262,37 @@ TEST_F(LoraOnWeights, DoraGivesTheProductOfTheMergedWeight) {
       const at::Tensor merged = lora->merged(values, lora->differences().at(0), 0.75);
       const at::Tensor bias = checkpoint.map("blocks.0.q.bias");
       expect_close_to(layers(x)[0], at::linear(x, merged.to(x.scalar_type()), bias.to(x.scalar_type())), 1e-5);
+    }
+  }
+}
+
+// The base is read in tiles of 2^19 values: here 256 rows, then 44.
+TEST_F(LoraOnWeights, DoraReadsEachTileOfItsWeight) {
+  constexpr int64_t kWide = 2048, kTall = 300;
+  const std::string module = "blocks.0.wide", tensor = module + ".weight";
+  write_safetensors(folder / "wide.safetensors",
+                    {{tensor, at::randn({kTall, kWide}) / 16}, {module + ".bias", at::randn({kTall})}});
+  const Checkpoint floats = Checkpoint::open(folder / "wide.safetensors");
+  const Checkpoint codes =
+      coded_checkpoint(floats, folder / "wide.bin", is_matrix,
+                       [](const std::string&, const at::Tensor& values) { return as_q8_0(values); });
+  for (const bool by_rows : {true, false}) {
+    const fs::path path = folder / (by_rows ? "rows.safetensors" : "columns.safetensors");
+    const std::vector<int64_t> sizes = by_rows ? std::vector<int64_t>{kTall, 1} : std::vector<int64_t>{1, kWide};
+    write_safetensors(path, {{module + ".lora_down.weight", at::randn({4, kWide}) / 16},
+                             {module + ".lora_up.weight", at::randn({kTall, 4})},
+                             {module + ".dora_scale", at::rand(sizes) + 0.5}});
+    const auto lora = std::make_shared<const File>(File::open(path, floats.tensors(), {}));
+    const Difference& difference = lora->differences().at(0);
+    for (const Checkpoint* checkpoint : {&floats, &codes}) {
+      SCOPED_TRACE(std::string(by_rows ? "rows" : "columns") + (checkpoint == &codes ? " of codes" : " of floats"));
+      Weights weights(*checkpoint, Place{});
+      const Linear wide(weights.root() / "blocks" / 0 / "wide", kWide, kTall, at::kFloat, Bias::Yes, Role::Block);
+      std::vector<Weight> taken = weights.taken();
+      attach(taken, {{lora, 0.75}}, *checkpoint);
+      const at::Tensor x = at::randn({4, kWide});
+      const at::Tensor merged = lora->merged(checkpoint->map(tensor), difference, 0.75);
+      expect_close_to(wide(x), at::linear(x, merged, checkpoint->map(module + ".bias")), 1e-5);
     }
   }
 }

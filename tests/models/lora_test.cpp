@@ -95,6 +95,17 @@ TEST_F(Lora, FindsModulesInEverySpelling) {
     }
 }
 
+TEST_F(Lora, PrefixesBeforePrefixesEnd) {
+  for (const char* prefixes : {"base_model.model.diffusion_model.", "model.model.model.model."})
+    EXPECT_EQ(open(pair(prefixes + std::string("blocks.0.self_attn.q"))).differences().size(), 1u) << prefixes;
+  // "model.diffusion_model." may be stripped as one prefix or as two: tried both ways, 64 of them would never end.
+  for (const auto& [prefix, count] : {std::pair("model.diffusion_model.", 64), {"model.", 100'000}}) {
+    std::string module;
+    for (int i = 0; i < count; ++i) module += prefix;
+    EXPECT_NE(refusal(pair(module + "blocks.0.self_attn.q")).find("is it a checkpoint"), std::string::npos) << prefix;
+  }
+}
+
 TEST_F(Lora, AlphaOfAnyTypeIsTheScale) {
   const Tensors two = pair("blocks.0.self_attn.q");
   for (const at::Tensor& alpha :
@@ -172,6 +183,11 @@ TEST_F(Lora, DifferencesOfWeightsBiasesNormsAndModulations) {
   EXPECT_TRUE(at::equal(got.at("blocks.0.modulation"), block * 2));
   EXPECT_TRUE(at::equal(got.at("head.modulation"), head * 2));
   EXPECT_TRUE(at::equal(got.at("blocks.0.self_attn.norm_q.weight"), norm * 2));
+  // An alpha is of factors.
+  const at::Tensor whole = random({6, 4});
+  const File beside = open({{"blocks.0.self_attn.q.diff", whole}, {"blocks.0.self_attn.q.alpha", at::tensor(8.0)}});
+  ASSERT_EQ(beside.differences().size(), 1u);
+  EXPECT_TRUE(beside.delta(beside.differences()[0], 1).equal(whole));
 }
 
 TEST_F(Lora, AConvolutionIsAMatrixOfItsKernels) {
@@ -231,7 +247,7 @@ TEST_F(Lora, FactorsOfOneByteAreAdded) {
   const at::Tensor delta = want.delta(want.differences()[0], 1);
   const File file = open(two);
   EXPECT_TRUE(file.delta(file.differences()[0], 1).equal(delta));
-  file.check_finite();
+  file.check_finite(Reading::Whole);
 }
 
 TEST_F(Lora, ATwoPartFileIsSplitByItsPrefixes) {
@@ -291,6 +307,9 @@ TEST_F(Lora, WhatCannotBeAppliedIsRefusedInOneLine) {
   expect({{alpha, at::tensor(1.0)}}, "is an alpha without factors");
   expect({{"lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", random({2, 4})}},
          "changes a text encoder alone");
+  expect({{"lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", random({2, 4})},
+          {"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight", random({2, 4})}},
+         "is one of another network: Flux or HunyuanVideo");
   expect({{"blocks.0.self_attn.q.weight", random({6, 4})}}, "is it a checkpoint");
   expect(with(two, "blocks.0.self_attn.q.set_weight", random({6, 4})), "replaces a weight");
   expect(with(two, "blocks.0.self_attn.q.lora_mid.weight", random({2, 2})), "core of a convolution");
@@ -313,6 +332,32 @@ TEST_F(Lora, FactorsThatAreNotFiniteAreRefusedWhenTheyAreUsed) {
   two.at("blocks.0.self_attn.q.lora_up.weight")[1][1] = NAN;
   const File file = open(two);
   EXPECT_THROW(file.delta(file.differences()[0], 1), ModelError);
+}
+
+TEST_F(Lora, ASampleOfAFactorIsItsFirstFourKibibytes) {
+  StoredTensors tall;
+  tall["blocks.0.self_attn.q.weight"] = {at::kFloat, {2048, 4}, row_major_strides({2048, 4}), nullptr};
+  const std::string up = "blocks.0.self_attn.q.lora_up.weight";
+  const auto is_refused = [&](int64_t row, int64_t column, double value, Reading reading) {
+    Tensors two = pair("blocks.0.self_attn.q", 2, 2048, 4);
+    two.at(up)[row][column] = value;
+    write_safetensors(folder / "x.safetensors", two);
+    const File file = File::open(folder / "x.safetensors", tall, {});
+    try {
+      file.check_finite(reading);
+    } catch (const ModelError& error) {
+      EXPECT_NE(std::string(error.what()).find(up), std::string::npos) << error.what();
+      return true;
+    }
+    return false;
+  };
+  for (const double value : {double(NAN), double(INFINITY)}) {
+    EXPECT_TRUE(is_refused(511, 1, value, Reading::Samples));
+    EXPECT_FALSE(is_refused(512, 0, value, Reading::Samples));
+    for (const int row : {0, 512, 2047}) EXPECT_TRUE(is_refused(row, 1, value, Reading::Whole)) << row;
+  }
+  EXPECT_FALSE(is_refused(0, 0, 1, Reading::Whole));
+  EXPECT_FALSE(is_refused(0, 0, 1, Reading::Samples));
 }
 
 // Row by row it is File::merged, in float64 bit for bit; in float32 within its rounding.
@@ -390,6 +435,8 @@ TEST_F(Lora, ADescriptionTellsWhatItIsFor) {
   EXPECT_FALSE(found.applies);
   EXPECT_EQ(found.dialect, "diffusers");
   EXPECT_NE(describe(pair("transformer.single_transformer_blocks.0.attn.to_q")).target.find("(Flux)"),
+            std::string::npos);
+  EXPECT_NE(describe(pair("lora_te1_encoder_block_0_layer_0_SelfAttention_q")).target.find("(a text encoder alone)"),
             std::string::npos);
   EXPECT_EQ(describe(pair("something.else")).target, "a network that is not known");
   EXPECT_EQ(describe(pair("lora_unet_blocks_0_self_attn_q", 2, 100, 100)).target,

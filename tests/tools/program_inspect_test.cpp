@@ -67,6 +67,12 @@ TEST(ProgramInspect, TellsWhatALoraIsFor) {
   EXPECT_EQ(other.code, 0) << other.err;
   EXPECT_NE(other.out.find("for a network of another family (Flux), which this program does not run"), std::string::npos)
       << other.out;
+
+  write_safetensors(folder / "style.safetensors",
+                    {{"transformer_2.blocks.0.attn1.to_q.lora_A.weight", at::zeros({4, 5120})},
+                     {"transformer_2.blocks.0.attn1.to_q.lora_B.weight", at::zeros({5120, 4})}});
+  const Outcome low = Process("wan-infer", {"inspect", "style.safetensors"}, folder.path()).finish();
+  EXPECT_NE(low.out.find("  for the low-noise expert, by its keys\n"), std::string::npos) << low.out;
 }
 
 TEST(ProgramInspect, FailsAsTheEngineDoes) {

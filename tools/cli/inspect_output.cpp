@@ -69,7 +69,7 @@ std::string lora_text(const InspectedLora& lora) {
   else if (lora.expert == "both")
     text += "  for both experts: transformer. is the high-noise one's, transformer_2. the low-noise one's\n";
   else
-    text += "  for the " + lora.expert + "-noise expert, by its name\n";
+    text += "  for the " + lora.expert + "-noise expert, by its " + (file.halves.low ? "keys" : "name") + "\n";
   if (lora.distilled) text += "  distilled to few steps: --preset lightning4 sets what it was made for\n";
   for (const auto& [key, reason] : file.exempt) {
     text +=

@@ -2,6 +2,7 @@
 // sums.
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
@@ -25,6 +26,12 @@ bool is_finite(const at::Tensor& stored) {
   return std::isfinite(values.sum(at::kFloat).item<float>()) || values.isfinite().all().item<bool>();
 }
 
+/// Those in its first 4 KiB.
+at::Tensor first_values(const at::Tensor& stored) {
+  const int64_t most = 4096 / int64_t(stored.element_size());
+  return stored.is_contiguous() ? stored.view({-1}).narrow(0, 0, std::min(most, stored.numel())) : stored;
+}
+
 /// The products of each column of a [N, r] with each of b [N, s], side by side: [N, r * s].
 at::Tensor pairs(const at::Tensor& a, const at::Tensor& b) {
   return (a.unsqueeze(2) * b.unsqueeze(1)).flatten(1);
@@ -32,13 +39,17 @@ at::Tensor pairs(const at::Tensor& a, const at::Tensor& b) {
 
 }  // namespace
 
+void File::check_finite(const at::Tensor& values, const std::string& name) const {
+  if (!is_finite(values))
+    throw ModelError(label() + ": " + printable(name),
+                     "must hold finite numbers, holds some that are not; do not use this file");
+}
+
 /// As it lies in the file.
 at::Tensor File::stored(const Difference& difference, Part part) const {
   const std::string& name = difference.factors.at(part);
   at::Tensor values = checkpoint_.map(name);
-  if (!is_finite(values))
-    throw ModelError(label() + ": " + printable(name),
-                     "must hold finite numbers, holds some that are not; do not use this file");
+  check_finite(values, name);
   return values;
 }
 
@@ -46,9 +57,12 @@ at::Tensor File::factor(const Difference& difference, Part part) const {
   return stored(difference, part).to(at::kDouble);
 }
 
-void File::check_finite() const {
+void File::check_finite(Reading reading) const {
   for (const Difference& difference : differences_)
-    for (const auto& [part, name] : difference.factors) stored(difference, part);
+    for (const auto& [part, name] : difference.factors) {
+      const at::Tensor values = checkpoint_.map(name);
+      check_finite(reading == Reading::Whole ? values : first_values(values), name);
+    }
 }
 
 at::Tensor File::scaled(const Difference& difference, double strength) const {

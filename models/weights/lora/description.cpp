@@ -136,7 +136,7 @@ Description describe(const std::filesystem::path& path) {
     const StoredTensors network = network_of(sizes);
     keys = sort_keys(tensors, network, label);
     if (keys.modules.empty() && keys.exempt.empty()) {
-      const std::string_view family = family_of(keys.unknown);
+      const std::string_view family = keys.is_of_text_encoder() ? "a text encoder alone" : family_of(keys.unknown);
       description.target =
           family.empty() ? "a network that is not known" : "a network of another family (" + std::string(family) + ")";
       return description;

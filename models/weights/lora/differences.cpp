@@ -83,7 +83,10 @@ class Maker {
     for (const auto& [part, key] : at.keys)
       if (!is_full(part) && part != Part::Alpha) factors.insert({part, key});
     if (factors.empty()) {
-      if (const auto alpha = at.keys.find(Part::Alpha); alpha != at.keys.end())
+      // A whole difference is added as it is: an alpha beside it does not count.
+      const auto is_whole = [](const auto& entry) { return is_full(entry.first); };
+      const bool whole = std::any_of(at.keys.begin(), at.keys.end(), is_whole);
+      if (const auto alpha = at.keys.find(Part::Alpha); alpha != at.keys.end() && !whole)
         refuse(alpha->second, "is an alpha without factors; the file is incomplete, download it again");
       return;
     }

@@ -58,6 +58,13 @@ struct Factors {
   at::Tensor up, down;
 };
 
+/// How much of a file is looked at for numbers that are not finite.
+enum class Reading {
+  Whole,
+  /// What a digest of samples reads anyway: the first 4 KiB of each factor, which are all of a small one.
+  Samples,
+};
+
 /// Of a file's header. Throws ModelError for a file that cannot be read.
 Halves halves_of(const std::filesystem::path& path);
 
@@ -103,14 +110,15 @@ class File {
   Kronecker kronecker(const Difference& difference, double strength) const;
   /// The same as a whole, float64, in the tensor's shape.
   at::Tensor scaled(const Difference& difference, double strength) const;
-  /// Reads all factors. Throws ModelError for one that is not finite.
-  void check_finite() const;
+  /// Reads all factors, or of each its first values alone. Throws ModelError for one that is not finite.
+  void check_finite(Reading reading) const;
 
  private:
   friend class Product;
   friend class RowMerge;
   at::Tensor factor(const Difference& difference, Part part) const;
   at::Tensor stored(const Difference& difference, Part part) const;
+  void check_finite(const at::Tensor& values, const std::string& name) const;
 
   Checkpoint checkpoint_;
   std::vector<Difference> differences_;

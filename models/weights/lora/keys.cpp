@@ -67,7 +67,7 @@ SortedKeys sort_keys(const StoredTensors& tensors, const StoredTensors& network,
 }
 
 void check_keys(const SortedKeys& keys, bool lax, const std::string& label) {
-  if (keys.modules.empty() && keys.of_text_encoder > 0)
+  if (keys.is_of_text_encoder())
     throw ModelError(label,
                      "must change the transformer, changes a text encoder alone; this program has no use for it");
   const std::string_view family = family_of(keys.unknown);

@@ -22,6 +22,11 @@ struct SortedKeys {
   std::vector<std::string> unknown;           // of which the network has no module
   std::string dialect;                        // how most modules are spelled
   size_t of_text_encoder = 0;                 // keys, some of them unknown
+
+  /// Whether it changes a text encoder and nothing else.
+  bool is_of_text_encoder() const {
+    return modules.empty() && of_text_encoder > 0 && of_text_encoder == unknown.size();
+  }
 };
 
 /// `tensors`: of the file; `network`: by official names. Throws ModelError naming `label` for a key that replaces a

@@ -1,7 +1,7 @@
 #include "models/weights/lora/names.h"
 
 #include <algorithm>
-#include <array>
+#include <iterator>
 
 namespace wan::lora {
 namespace {
@@ -65,6 +65,8 @@ constexpr std::string_view kPrefixes[] = {"base_model.model.",
                                           "model.",
                                           "unet.",
                                           "dit."};
+/// So many stand before one name at most ("base_model.model.transformer."): a hostile one may have a million.
+constexpr int kMostPrefixes = 4;
 constexpr std::string_view kFlatPrefixes[] = {"lora_transformer_", "lora_unet__", "lora_unet_", "lycoris_", "lora_"};
 
 /// Parts of names by which the LoRAs of other families are told.
@@ -147,13 +149,16 @@ std::optional<std::string> Modules::Names::find(std::string_view spelled) const 
     const auto found = names.find(name);
     return found == names.end() ? std::nullopt : std::optional(found->second);
   };
-  if (auto found = look(dotted, spelled)) return found;
-  for (std::string_view prefix : kFlatPrefixes)
-    if (spelled.starts_with(prefix))
-      if (auto found = look(flat, spelled.substr(prefix.size()))) return found;
-  for (std::string_view prefix : kPrefixes)
-    if (spelled.starts_with(prefix))
-      if (auto found = find(spelled.substr(prefix.size()))) return found;
+  for (int stripped = 0; stripped <= kMostPrefixes; ++stripped) {
+    if (auto found = look(dotted, spelled)) return found;
+    for (std::string_view prefix : kFlatPrefixes)
+      if (spelled.starts_with(prefix))
+        if (auto found = look(flat, spelled.substr(prefix.size()))) return found;
+    const auto begins_with = [&](std::string_view prefix) { return spelled.starts_with(prefix); };
+    const auto found = std::find_if(std::begin(kPrefixes), std::end(kPrefixes), begins_with);
+    if (found == std::end(kPrefixes)) return std::nullopt;
+    spelled.remove_prefix(found->size());
+  }
   return std::nullopt;
 }
 

@@ -189,16 +189,24 @@ void check(const Parameter& parameter, const Lora& lora) {
              "must have scales from -100 to 100");
 }
 
+/// What is wrong with the word behind the @ of a file that is absent, and the words that there are; empty where nothing
+/// is behind one, or what looks like the end of a file's name.
+std::string wrong_expert(const std::string& path) {
+  const size_t at = path.rfind('@');
+  if (at == std::string::npos || path.find_first_of("/.", at) != std::string::npos) return "";
+  const std::string came = path.substr(at + 1);
+  std::string word = came;
+  for (char& letter : word) letter = char(std::tolower(static_cast<unsigned char>(letter)));
+  if (is_transformer(word)) return "; the expert is written in lower case, @" + word;
+  return "; behind @ stands the expert, high, low or both (@high, @low, @both), got " + shown(came);
+}
+
 }  // namespace
 
 void check_lora_file(const std::string& field, const std::string& path) {
   std::error_code ignored;
   if (is_url(path) || std::filesystem::exists(std::filesystem::symlink_status(path, ignored))) return check_readable(field, path);
-  std::string last = path.substr(path.rfind('@') + 1);
-  for (char& letter : last) letter = char(std::tolower(static_cast<unsigned char>(letter)));
-  const bool says_expert = path.find('@') != std::string::npos && is_transformer(last);
-  throw InvalidRequest(field, "must be a file, and there is no file " + shown_missing(path) +
-                                  (says_expert ? "; the expert is written in lower case, @" + last : ""));
+  throw InvalidRequest(field, "must be a file, and there is no file " + shown_missing(path) + wrong_expert(path));
 }
 
 std::vector<Lora> read_loras(const Parameter& parameter, const json& value, bool text) {

@@ -51,6 +51,9 @@ class Search {
  private:
   void refuse(const fs::path& about, const std::string& what) { errors_.emplace_back(about.string(), what); }
 
+  /// The file of the sets as messages name it.
+  std::string sets_name() const { return shown_name(sets_file(request_.models).filename().string()); }
+
   /// Settles the root. Returns what a set has for the parts.
   std::map<std::string, fs::path> open_model() {
     if (request_.model.empty()) return {};
@@ -76,7 +79,8 @@ class Search {
     if (const std::string why = closed_to_us(set->second.model); !why.empty())
       throw ModelError(set->second.model, "must be a folder, cannot be looked at: " + why);
     if (!set->second.model.empty() && !is_there(set->second.model))
-      throw ModelError(set->second.model, "must be a folder, is not there; models.json has it as model of " + rule_);
+      throw ModelError(set->second.model,
+                       "must be a folder, is not there; " + sets_name() + " has it as model of set " + missing_.set);
     found_.root = without_slash(set->second.model);
     return set->second.parts;
   }
@@ -94,8 +98,7 @@ class Search {
     if (const std::string why = closed_to_us(path); !why.empty())
       refuse(path, "must be the " + words + ", cannot be looked at: " + why);
     else if (!is_there(path) && by_set)
-      refuse(path, "must be the " + words + ", is not there; " +
-                       shown_name(sets_file(request_.models).filename().string()) + " has it as " + field + " of set " +
+      refuse(path, "must be the " + words + ", is not there; " + sets_name() + " has it as " + field + " of set " +
                        missing_.set + "; " + parameter.flag() + " names another");
     else if (!is_there(path))
       path = in_model(path, parameter.flag(), words);
@@ -149,7 +152,7 @@ class Search {
   bool is_speech(const fs::path& folder) {
     if (!holds_checkpoint(folder)) return false;
     const RecognisedFile& file = files_.at(folder);
-    return !file.broken.empty() || file.network.model == Model::Speech;
+    return file.broken || file.network.model == Model::Speech;
   }
 
   void take_scanned() {
@@ -198,7 +201,7 @@ class Search {
 
   void check(Network network, const ModelPart& part) {
     const RecognisedFile& file = files_.at(part.path);
-    if (!file.broken.empty()) damaged_[network] = file.broken;
+    if (file.broken) damaged_.emplace(network, *file.broken);
     if (!file.left_out.empty()) found_.remarks.push_back(left_out_remark(part.name, file.left_out));
     if (searched_.contains(network)) return;  // it was chosen by what it is
     const bool by_name = part.rule == rule_ || part.rule.starts_with("--");
@@ -227,7 +230,7 @@ class Search {
   bool scanned_ = false;
   RecognisedFiles& files_;
   std::vector<ModelError> errors_, several_;
-  std::map<Network, std::string> damaged_;
+  std::map<Network, ModelError> damaged_;
   std::string left_out_;
 };
 

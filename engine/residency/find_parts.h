@@ -25,7 +25,7 @@ struct PartsSearch {
   ModelParts parts;                        // those that were found, without LoRAs; of several candidates the first
   std::vector<ModelError> errors;          // why find_parts refuses
   std::vector<ModelError> several;         // the same, of parts that several files could be
-  std::map<Network, std::string> damaged;  // found, but cannot be read, and why: check_model refuses them
+  std::map<Network, ModelError> damaged;   // found, but cannot be read, and why: check_model refuses them
   std::string left_out;                    // what cannot be read and is no part; a remark of find_parts
 };
 

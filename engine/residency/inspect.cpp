@@ -22,12 +22,10 @@ Inspection inspect_folder(const fs::path& root, const std::string& path) {
   Inspection inspection = list_folder(root, paths, files);
   inspection.path = path;
   refuse_unreadable(inspection, root);
-  const Several several = tell_several(paths, inspection);
   const bool one_network = paths.size() == 1 && inspection.networks[0].name == ".";
-  if (!one_network || inspection.networks[0].model == Model::Speech)
-    tell_renders(tasks_of(inspection), root.string(), "", paths, files, inspection);
-  tell_left_out(inspection);
-  inspection.kind = model_kind(inspection, several);
+  const bool may_be_whole = !one_network || inspection.networks[0].model == Model::Speech;
+  tell_model(may_be_whole ? tasks_of(inspection) : std::vector<Task>(), root.string(), "", paths, files, inspection);
+  if (paths.size() == 1) inspection.kind = inspection.networks[0].kind;
   if (paths.size() > 1 && inspection.tasks.empty())
     add_remark(inspection,
                "no transformer that can be read is there: t2v, v2v and i2v need two experts, s2v a speech transformer");
@@ -39,7 +37,7 @@ Inspection inspect_file(const fs::path& file, const std::string& path) {
   inspection.path = path;
   inspection.networks.push_back(inspect_network({file, ".", ""}));
   tell_left_out(inspection);
-  inspection.kind = model_kind(inspection, {});
+  inspection.kind = inspection.networks[0].kind;
   return inspection;
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/residency/inspect_lora.h"
+#include "models/files/error.h"
 #include "models/recognise.h"
 #include "models/weights/stored_tensor.h"
 
@@ -25,7 +26,7 @@ struct InspectedNetwork {
   /// Why it is that part: "official layout", "ComfyUI folder vae", "only candidate in the folder", "set my-i2v"; or why
   /// it is not: "one of 8 candidates", "not used: high_noise_model is taken"; empty: none.
   std::string rule;
-  std::string why;                    // it is unreadable
+  std::optional<ModelError> why;      // it is unreadable
   std::vector<std::string> left_out;  // other networks in the same file, which are not used
   std::string tokenizer;              // where it holds one: "the tensor spiece_model"; empty: nowhere
   std::vector<std::string> files;
@@ -69,7 +70,7 @@ struct Inspection {
   std::string kind;  // what the networks are together: "text-to-video model", "part of a text-to-video model", ...
   std::vector<InspectedNetwork> networks;
   std::vector<InspectedFile> files;
-  std::vector<InspectedTask> tasks;  // those whose transformer is there; none of a single network
+  std::vector<InspectedTask> tasks;  // those whose transformer is there; of a set see inspect_set; none of one network
   std::vector<std::string> remarks;  // what was not looked at, and what a flag must choose
   std::vector<InspectedSet> sets;    // of a file of sets, or the one that was asked for
 };

@@ -16,11 +16,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Errors that are already lines of their own.
-struct Lines : ModelError {
-  explicit Lines(const std::string& text) : ModelError(Whole{}, text) {}
-};
-
 /// The layout in which a network lies at the place of its part; elsewhere what the scan of the folder says. One that is
 /// unreadable or not known is taken for what has its name there, but not for the speech transformer, whose place is the
 /// folder itself.
@@ -46,7 +41,7 @@ Inspection list_folder(const fs::path& root, std::vector<fs::path>& paths, Recog
   std::vector<fs::path> encoders;
   for (const ModelPart& part : scan.checkpoints) {
     InspectedNetwork network = inspect_or_tell(part, files);
-    const bool known = !network.part.empty() || !network.why.empty();
+    const bool known = !network.part.empty() || network.why;
     const std::string rule = layout_of(network, part.rule, diffusers);
     network.rule = known || rule != part.rule ? rule : "";
     paths.push_back(part.path);
@@ -64,12 +59,12 @@ void refuse_unreadable(const Inspection& inspection, const fs::path& subject) {
   for (const std::string& remark : inspection.remarks) remarks += "; " + remark;
   if (inspection.networks.empty() && inspection.files.empty())
     throw ModelError(subject.string(), "must hold checkpoints, holds none" + remarks + "; weights.md lists the files");
-  const auto readable = [](const InspectedNetwork& network) { return network.why.empty(); };
+  const auto readable = [](const InspectedNetwork& network) { return !network.why; };
   if (inspection.networks.empty() || std::any_of(inspection.networks.begin(), inspection.networks.end(), readable))
     return;
   std::vector<ModelError> errors;
   for (const InspectedNetwork& network : inspection.networks)
-    if (errors.size() < kMost) errors.push_back(Lines(network.why));
+    if (errors.size() < kMost) errors.push_back(*network.why);
   if (const size_t all = inspection.networks.size(); all > kMost)
     errors.emplace_back(subject.string(),
                         "holds " + std::to_string(all - kMost) + " more that cannot be read" + remarks);

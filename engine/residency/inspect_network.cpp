@@ -103,8 +103,8 @@ InspectedNetwork inspect_or_tell(const ModelPart& part, RecognisedFiles& files) 
     InspectedNetwork network;
     network.name = part.name;
     network.kind = "unreadable";
-    network.why = error.what();
-    file.broken = error.what();
+    network.why = error;
+    file.broken = error;
     files.know(part.path, std::move(file));
     return network;
   }

@@ -159,7 +159,8 @@ void tell_left_out(Inspection& inspection) {
 Several tell_several(const std::vector<fs::path>& paths, Inspection& inspection) {
   std::map<std::pair<Model, std::string>, std::vector<size_t>> candidates;
   for (size_t i = 0; i < paths.size(); ++i)
-    if (const InspectedNetwork& network = inspection.networks[i]; network.model && !network.part.empty())
+    if (const InspectedNetwork& network = inspection.networks[i];
+        network.model && !network.part.empty() && !network.rule.starts_with("not used: "))
       candidates[{*network.model, network.part}].push_back(i);
   Several several;
   for (const auto& [key, all] : candidates) {
@@ -182,7 +183,6 @@ Several tell_several(const std::vector<fs::path>& paths, Inspection& inspection)
 }
 
 std::string model_kind(const Inspection& inspection, const Several& several) {
-  if (inspection.networks.size() == 1) return inspection.networks[0].kind;
   std::string text;
   for (const InspectedTask& task : inspection.tasks) {
     const Task of = *task_named(task.name);

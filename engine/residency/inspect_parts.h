@@ -29,11 +29,12 @@ void tell_left_out(Inspection& inspection);
 /// Networks of which a folder holds several, none at the place of a layout, each with its part.
 using Several = std::set<std::pair<Model, std::string>>;
 /// Finds them, says so in the rules of the networks, and adds a remark for each with the flag that chooses. `paths` are
-/// those of the networks; a file under two names counts once. Where one lies at its place, the others are not used.
+/// those of the networks; a file under two names counts once. Where one lies at its place, the others are not used, and
+/// those whose rule says already that they are not used do not count.
 Several tell_several(const std::vector<std::filesystem::path>& paths, Inspection& inspection);
 
 /// What the networks are good for together: "text-to-video model", or "part of a text-to-video model" where a render of
-/// that task would be refused.
+/// that task would be refused; "part of a model" where no task was told.
 std::string model_kind(const Inspection& inspection, const Several& several);
 
 }  // namespace wan

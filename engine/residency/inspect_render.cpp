@@ -30,7 +30,7 @@ class Render {
     try {
       take(search_parts(request, files));
     } catch (const ModelError& error) {
-      refuse(error.what(), false);
+      refuse(error, false);
     }
     inspection_.tasks.push_back(std::move(found_));
   }
@@ -38,26 +38,25 @@ class Render {
  private:
   void take(const PartsSearch& search) {
     for (const auto& [network, part] : search.parts.networks) tell_taken(network, part);
-    for (const ModelError& error : search.several) refuse(error.what(), true);
-    for (const ModelError& error : search.errors) refuse(error.what(), false);
+    for (const ModelError& error : search.several) refuse(error, true);
+    for (const ModelError& error : search.errors) refuse(error, false);
     for (const auto& [network, why] : search.damaged) refuse(why, is_line(why));
     for (const std::string& remark : search.parts.remarks) add_remark(inspection_, remark);
   }
 
   /// Whether the line of a network says it already.
-  bool is_line(const std::string& why) const {
-    return std::any_of(inspection_.networks.begin(), inspection_.networks.end(),
-                       [&](const InspectedNetwork& network) { return network.why == why; });
+  bool is_line(const ModelError& why) const {
+    return std::any_of(inspection_.networks.begin(), inspection_.networks.end(), [&](const InspectedNetwork& network) {
+      return network.why && network.why->subject == why.subject && network.why->text == why.text;
+    });
   }
 
-  void refuse(const std::string& what, bool told) {
-    const size_t end = what.starts_with('[') ? what.find("] ") : std::string::npos;
-    const auto known = [&](const InspectedRefusal& other) { return "[" + other.field + "] " + other.text == what; };
-    if (std::any_of(found_.refusals.begin(), found_.refusals.end(), known)) return;
-    if (end == std::string::npos)
-      found_.refusals.push_back({"model", what, told});
-    else
-      found_.refusals.push_back({what.substr(1, end - 1), what.substr(end + 2), told});
+  void refuse(const ModelError& error, bool told) {
+    const auto known = [&](const InspectedRefusal& other) {
+      return other.field == error.subject && other.text == error.text;
+    };
+    if (std::none_of(found_.refusals.begin(), found_.refusals.end(), known))
+      found_.refusals.push_back({error.subject, error.text, told});
   }
 
   /// The networks that are a part: its file under all of its names, or the only file in its folder.
@@ -77,7 +76,7 @@ class Render {
     for (size_t i = 0; i < paths_.size(); ++i) {
       InspectedNetwork& entry = inspection_.networks[i];
       const bool is_it = std::find(taken.begin(), taken.end(), i) != taken.end();
-      if (is_it && !entry.why.empty()) refuse(entry.why, true);
+      if (is_it && entry.why) refuse(*entry.why, true);
       const bool of_kind = entry.model == kind_of(network, task_).model && entry.part == field_of(network);
       if (!of_kind || entry.rule.starts_with("one of ")) continue;
       entry.rule = !is_it ? "not used: " + name + " is taken" : i == taken[0] ? part.rule : "the same file as " + name;
@@ -102,9 +101,12 @@ std::vector<Task> tasks_of(const Inspection& inspection) {
   return tasks;
 }
 
-void tell_renders(const std::vector<Task>& tasks, const std::string& model, const std::string& models,
-                  const std::vector<fs::path>& paths, RecognisedFiles& files, Inspection& inspection) {
+void tell_model(const std::vector<Task>& tasks, const std::string& model, const std::string& models,
+                const std::vector<fs::path>& paths, RecognisedFiles& files, Inspection& inspection) {
+  const Several several = tell_several(paths, inspection);
   for (Task task : tasks) Render(task, paths, inspection).tell(model, models, files);
+  tell_left_out(inspection);
+  inspection.kind = model_kind(inspection, several);
 }
 
 }  // namespace wan

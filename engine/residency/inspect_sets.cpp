@@ -1,13 +1,14 @@
 #include "engine/residency/inspect_sets.h"
 
+#include <algorithm>
 #include <system_error>
 
 #include "engine/request/params.h"
 #include "engine/residency/inspect_folder.h"
 #include "engine/residency/inspect_network.h"
-#include "engine/residency/inspect_parts.h"
 #include "engine/residency/inspect_render.h"
 #include "engine/residency/part_paths.h"
+#include "engine/residency/parts.h"
 #include "models/files/error.h"
 
 namespace wan {
@@ -37,6 +38,20 @@ void add_tokenizer(const fs::path& path, const std::string& rule, Inspection& in
     inspection.files.push_back({name, is_folder(path) ? 0 : fs::file_size(path, ignored), rule});
   else
     inspection.remarks.push_back("tokenizer " + name + " is " + absent(path));
+}
+
+/// The tasks that have all parts which the set names.
+std::vector<Task> tasks_with_parts(const ModelSet& set) {
+  std::vector<Task> tasks;
+  for (Task task : {Task::T2V, Task::I2V, Task::S2V}) {
+    const std::vector<Network> networks = networks_of(task);
+    const auto is_one = [&](const auto& part) {
+      const auto has = [&](Network network) { return part.first == field_of(network); };
+      return part.first == "tokenizer" || std::any_of(networks.begin(), networks.end(), has);
+    };
+    if (std::all_of(set.parts.begin(), set.parts.end(), is_one)) tasks.push_back(task);
+  }
+  return tasks;
 }
 
 }  // namespace
@@ -74,14 +89,19 @@ Inspection inspect_set(const std::string& name, const ModelSet& set, const std::
     inspection.networks.push_back(std::move(network));
     paths.push_back(path);
   }
-  if (inspection.networks.empty() && inspection.files.empty())
-    throw ModelError(file.string(), "set '" + shown_text(name) + "' names nothing that is there");
+  if (inspection.networks.empty() && inspection.files.empty()) {
+    std::string remarks;
+    for (const std::string& remark : inspection.remarks) remarks += (remarks.empty() ? ": " : ", ") + remark;
+    throw ModelError(file.string(), "set '" + shown_text(name) + "' must name checkpoints, names none that is there" +
+                                        remarks + "; its paths start at the file's folder");
+  }
   refuse_unreadable(inspection, name);
   inspection.sets.push_back(listed(name, set));
-  const std::optional<Task> task = set.task == Task::V2V ? Task::T2V : set.task;
-  tell_renders(task ? std::vector{*task} : tasks_of(inspection), name, models, paths, files, inspection);
-  tell_left_out(inspection);
-  inspection.kind = model_kind(inspection, {});
+  std::vector<Task> tasks = tasks_of(inspection);
+  if (set.task) tasks = {*set.task == Task::V2V ? Task::T2V : *set.task};
+  const bool told = !tasks.empty();
+  tell_model(told ? tasks : tasks_with_parts(set), name, models, paths, files, inspection);
+  if (!told) inspection.kind = "part of a model";  // which one, nothing that can be read says
   return inspection;
 }
 

@@ -18,16 +18,14 @@ namespace fs = std::filesystem;
 namespace {
 
 /// Why a file cannot be read, without the name in front and the way out behind it.
-std::string reason(const std::string& broken) {
-  const size_t begin = broken.find("] ");
-  const std::string what = broken.substr(begin == std::string::npos ? 0 : begin + 2);
-  return shown_text(what.substr(0, what.rfind("; ")), 200);
+std::string reason(const ModelError& broken) {
+  return shown_text(broken.text.substr(0, broken.text.rfind("; ")), 200);
 }
 
 /// "x.gguf (image-to-video transformer)".
 std::string described(const ModelPart& part, const RecognisedFile& file) {
   const bool expert = file.network.model == Model::TextExpert || file.network.model == Model::ImageExpert;
-  std::string what = file.broken.empty() ? file.network.name : "cannot be read: it " + reason(file.broken);
+  std::string what = !file.broken ? file.network.name : "cannot be read: it " + reason(*file.broken);
   if (expert && !noise_level(part)) what += " whose name " + without_level(part);
   return shown_text(part.name, 120) + " (" + what + ")";
 }
@@ -38,7 +36,7 @@ std::string others(const FolderScan& scan, RecognisedFiles& files) {
   for (const ModelPart& part : scan.checkpoints) {
     const RecognisedFile& file = files.at(part.path);
     const bool is_unknown = file.network.other == Other::Unknown;
-    (!file.broken.empty() ? known : is_unknown ? unknown : foreign).push_back(described(part, file));
+    (file.broken ? known : is_unknown ? unknown : foreign).push_back(described(part, file));
   }
   known.insert(known.end(), foreign.begin(), foreign.end());
   known.insert(known.end(), unknown.begin(), unknown.end());
@@ -80,8 +78,8 @@ std::string unreadable_remark(const FolderScan& scan, const ModelParts& taken, R
   for (const ModelPart& part : scan.checkpoints)
     if (is_taken(part))
       continue;
-    else if (const std::string& broken = files.at(part.path).broken; !broken.empty())
-      names.push_back(shown_text(part.name, 120) + " (" + reason(broken) + ")");
+    else if (const std::optional<ModelError>& broken = files.at(part.path).broken)
+      names.push_back(shown_text(part.name, 120) + " (" + reason(*broken) + ")");
   return names.empty() ? "" : "cannot be read and left out: " + listed(std::move(names));
 }
 

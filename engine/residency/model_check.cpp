@@ -22,7 +22,7 @@ class Findings {
     try {
       check();
     } catch (const ModelErrors& errors) {
-      found_.push_back(errors);
+      found_.insert(found_.end(), errors.list.begin(), errors.list.end());
     } catch (const ModelError& error) {
       found_.push_back(error);
     }

@@ -108,7 +108,7 @@ bool says_both(const ModelPart& part) {
 }
 
 std::string without_level(const ModelPart& part) {
-  return says_both(part) ? "has the words of both high and low noise" : "has the words of neither high nor low noise";
+  return says_both(part) ? "says both high and low noise" : "says neither high nor low noise";
 }
 
 }  // namespace wan

@@ -21,8 +21,8 @@ std::optional<NoiseLevel> noise_level(const ModelPart& part);
 /// Whether the first name that has such words at all has those of both levels, as "high_noise_low_vram.gguf" does,
 /// whatever noise_level() makes of it.
 bool says_both(const ModelPart& part);
-/// What is wrong with a name of which noise_level() makes nothing: "has the words of neither high nor low noise",
-/// or "has the words of both high and low noise".
+/// What is wrong with a name that does not tell the expert: "says neither high nor low noise", or "says both high and
+/// low noise".
 std::string without_level(const ModelPart& part);
 
 }  // namespace wan

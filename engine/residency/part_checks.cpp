@@ -29,7 +29,7 @@ void judge_name(Network network, const ModelPart& part, PartVerdict& verdict) {
   if (says == wanted) return;
   const std::string taken = shown_text(part.name, 120) + " is taken as the " + name(network) + " as asked: ";
   if (says_both(part))
-    verdict.remarks.push_back(taken + "its name has the words of both experts");
+    verdict.remarks.push_back(taken + "its name says both high and low noise");
   else if (!says)
     verdict.remarks.push_back(taken +
                               "neither its tensors nor its name tell which expert it is, or whether it is of Wan 2.1");
@@ -53,9 +53,9 @@ fs::path part_inside(const fs::path& folder, Network network) {
 
 PartVerdict judge(Network network, Task task, const ModelPart& part, const RecognisedFile& file, bool by_name) {
   PartVerdict verdict;
-  const bool other = file.broken.empty() && file.network.model != kind_of(network, task).model;
+  const bool other = !file.broken && file.network.model != kind_of(network, task).model;
   const fs::path inside = by_name ? part_inside(part.path, network) : fs::path();
-  if ((other || !file.broken.empty()) && !inside.empty()) {
+  if ((other || file.broken) && !inside.empty()) {
     verdict.error =
         ModelError(part.path.string(), std::string("must be the ") + name(network) +
                                            ", is the folder of a whole model; " + flag_of(network) + " " +

@@ -14,7 +14,7 @@ const RecognisedFile& RecognisedFiles::at(const std::filesystem::path& path) {
     file.network = recognise(checkpoint.tensors());
     file.left_out = checkpoint.left_out();
   } catch (const ModelError& error) {
-    file.broken = error.what();
+    file.broken = error;
   }
   return file;
 }

@@ -3,17 +3,19 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "models/files/error.h"
 #include "models/recognise.h"
 
 namespace wan {
 
 struct RecognisedFile {
   Recognised network = {};
-  std::string broken = {};                 // why it cannot be read; empty where it can
+  std::optional<ModelError> broken = {};   // why it cannot be read; nothing where it can
   std::vector<std::string> left_out = {};  // Checkpoint::left_out
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "models/files/public_url.h"
 #include "models/files/utf8.h"
@@ -48,9 +49,8 @@ size_t character_start(std::string_view text, size_t at) {
 
 }  // namespace
 
-ModelErrors::ModelErrors(const std::vector<ModelError>& list) : ModelError(Whole{}, lines_of(list)) {
-  subject = list.at(0).subject;
-}
+ModelErrors::ModelErrors(std::vector<ModelError> errors)
+    : ModelError(lines_of(errors), errors.at(0)), list(std::move(errors)) {}
 
 std::string shown_text(std::string_view text, size_t most) {
   if (text.size() > most) {
@@ -70,8 +70,11 @@ std::string shown_text(std::string_view text, size_t most) {
   return out;
 }
 
-ModelError::ModelError(const std::string& about, const std::string& what)
-    : std::runtime_error("[" + shown_subject(about) + "] " + what), subject(shown_subject(about)) {}
+ModelError::ModelError(const std::string& about, const std::string& wrong)
+    : std::runtime_error("[" + shown_subject(about) + "] " + wrong), subject(shown_subject(about)), text(wrong) {}
+
+ModelError::ModelError(const std::string& lines, const ModelError& first)
+    : std::runtime_error(lines), subject(first.subject), text(first.text) {}
 
 std::string shown_name(std::string_view path, bool with_folder) {
   if (!path.starts_with('/')) return shown_text(public_url(std::string(path)));

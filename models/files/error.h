@@ -9,21 +9,21 @@
 namespace wan {
 
 /// A model folder or one of its files is absent, incomplete, hostile or another than asked. `subject` is the file, and
-/// the tensor in it where there is one; of an absolute path only the last names are kept (shown_name). The text is one
-/// line: `[subject] what is wanted, what came; the way out`.
+/// the tensor in it where there is one; of an absolute path only the last names are kept (shown_name). what() is one
+/// line: `[subject] what is wanted, what came; the way out`. A subject may hold "] ": take the two from the members.
 struct ModelError : std::runtime_error {
-  ModelError(const std::string& subject, const std::string& what);
-  std::string subject;
+  ModelError(const std::string& subject, const std::string& text);
+  std::string subject, text;
 
  protected:
-  struct Whole {};  // the text is complete: no subject is put in front of it
-  ModelError(Whole, const std::string& text) : std::runtime_error(text) {}
+  ModelError(const std::string& lines, const ModelError& first);
 };
 
-/// Several of them, found at once: what() has a line for each.
+/// Several of them, found at once: what() has a line for each; subject and text are those of the first.
 struct ModelErrors : ModelError {
-  /// `list` is not empty; the subject is that of the first.
-  explicit ModelErrors(const std::vector<ModelError>& list);
+  /// `list` is not empty, and none in it is a ModelErrors.
+  explicit ModelErrors(std::vector<ModelError> list);
+  std::vector<ModelError> list;
 };
 
 /// Text that others chose, fit to stand on one line of a message: control characters, invisible ones and broken UTF-8

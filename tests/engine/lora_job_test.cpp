@@ -171,7 +171,7 @@ TEST_F(LoraJob, WhichExpertAFileIsForItsNameOrTheRequestSays) {
     return notes.list();
   };
   EXPECT_EQ(refusal(with({lora(plain)})).substr(0, 28), "[loras] must be for an exper");
-  EXPECT_NE(refusal(with({lora(write_lora("HIGH_to_low.safetensors", 1))})).find("has the words of both high and low"),
+  EXPECT_NE(refusal(with({lora(write_lora("HIGH_to_low.safetensors", 1))})).find("says both high and low noise"),
             std::string::npos);
   EXPECT_EQ(subject({lora(high), lora(low)}), std::vector<Note>());
   EXPECT_EQ(subject({lora(plain, "both")}), std::vector<Note>());

@@ -9,6 +9,7 @@
 #include "models/files/error.h"
 #include "tests/layouts.h"
 #include "tests/support.h"
+#include "tests/support/parts_refusal.h"
 
 namespace wan {
 namespace {
@@ -25,15 +26,6 @@ Request of_set(const std::string& name, const fs::path& file, Task task = Task::
   Request asked = request(task, name);
   asked.models = file.string();
   return asked;
-}
-
-std::string refusal(const Request& asked) {
-  try {
-    find_parts(asked);
-  } catch (const ModelError& error) {
-    return error.what();
-  }
-  return "accepted";
 }
 
 TEST(ModelSets, NamePartsRelativeToTheirFile) {

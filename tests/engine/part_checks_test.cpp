@@ -3,34 +3,20 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "engine/residency/model_check.h"
 #include "tests/layouts.h"
 #include "tests/support.h"
 #include "tests/support/other_user.h"
+#include "tests/support/parts_refusal.h"
 
 namespace wan {
 namespace {
 
 namespace fs = std::filesystem;
 using namespace layouts;
-
-std::string refusal(const Request& asked) {
-  try {
-    find_parts(asked);
-  } catch (const ModelError& error) {
-    return error.what();
-  }
-  return "accepted";
-}
-
-void expect_refused(const Request& asked, const std::vector<std::string>& words) {
-  const std::string why = refusal(asked);
-  for (const std::string& word : words) EXPECT_NE(why.find(word), std::string::npos) << word << "\n" << why;
-  EXPECT_EQ(why.find('\n'), std::string::npos) << why;
-  EXPECT_EQ(why.find(fs::temp_directory_path().string() + "/"), std::string::npos) << "names only: " << why;
-}
 
 TEST(PartChecks, FilesAndFoldersThatMayNotBeReadAreTold) {
   const TemporaryFolder folder;
@@ -194,6 +180,22 @@ TEST(PartChecks, ADamagedFileInAFolderKeepsItsReason) {
                  {"lacks the VAE", "vae/wan_2.1_vae.safetensors (cannot be read: it is cut short: "});
 }
 
+TEST(PartChecks, ADamagedFilesReasonIsWholeWhateverItsFolderIsCalled) {
+  const TemporaryFolder folder;
+  write_comfy(folder / "models");
+  const fs::path vae = folder / "models/vae/a] b/wan_2.1_vae.safetensors";
+  fs::create_directories(vae.parent_path());
+  fs::rename(folder / "models/vae/wan_2.1_vae.safetensors", vae);
+  fs::resize_file(vae, fs::file_size(vae) - 4);
+  expect_refused(request(Task::T2V, folder / "models"), {"lacks the VAE", " (cannot be read: it is cut short: "});
+  fs::copy(kNano / "Wan2.1_VAE.pth", folder / "models/vae/vae.pth");
+  const std::vector<std::string> remarks = find_parts(request(Task::T2V, folder / "models")).remarks;
+  const auto tells = [](const std::string& remark) {
+    return remark.starts_with("cannot be read and left out: ") && remark.find(" (is cut short: ") != std::string::npos;
+  };
+  EXPECT_TRUE(std::any_of(remarks.begin(), remarks.end(), tells)) << testing::PrintToString(remarks);
+}
+
 TEST(PartChecks, DamagedFilesBesideAWholeOneAreTold) {
   const TemporaryFolder folder;
   write_comfy(folder / "models");
@@ -212,7 +214,7 @@ TEST(PartChecks, DamagedFilesBesideAWholeOneAreTold) {
   EXPECT_TRUE(many.ends_with("and 18 more")) << many;
 }
 
-TEST(PartChecks, AFlagDecidesWhereANameHasTheWordsOfBoth) {
+TEST(PartChecks, AFlagDecidesWhereANameSaysBoth) {
   const TemporaryFolder folder;
   write_single(folder / "wan_high_noise_low_vram.safetensors", kNano / "low_noise_model");
   write_single(folder / "high_low_merged.safetensors", kNano / "high_noise_model");
@@ -221,9 +223,9 @@ TEST(PartChecks, AFlagDecidesWhereANameHasTheWordsOfBoth) {
   asked.high_noise = folder / "high_low_merged.safetensors";
   const ModelParts parts = find_parts(asked);
   const std::vector<std::string> wanted = {
-      "high_low_merged.safetensors is taken as the high-noise expert as asked: its name has the words of both experts",
-      "wan_high_noise_low_vram.safetensors is taken as the low-noise expert as asked: its name has the words of both "
-      "experts"};
+      "high_low_merged.safetensors is taken as the high-noise expert as asked: its name says both high and low noise",
+      "wan_high_noise_low_vram.safetensors is taken as the low-noise expert as asked: its name says both high and low "
+      "noise"};
   EXPECT_EQ(parts.remarks, wanted);
   asked.low_noise = kNano / "high_noise_model";
   EXPECT_NE(refusal(asked).find("is named as the other one"), std::string::npos) << refusal(asked);

@@ -10,28 +10,13 @@
 #include "tests/layouts.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
+#include "tests/support/parts_refusal.h"
 
 namespace wan {
 namespace {
 
 namespace fs = std::filesystem;
 using namespace layouts;
-
-std::string refusal(const Request& asked) {
-  try {
-    find_parts(asked);
-  } catch (const ModelError& error) {
-    return error.what();
-  }
-  return "accepted";
-}
-
-void expect_refused(const Request& asked, const std::vector<std::string>& words) {
-  const std::string why = refusal(asked);
-  for (const std::string& word : words) EXPECT_NE(why.find(word), std::string::npos) << word << "\n" << why;
-  EXPECT_EQ(why.find('\n'), std::string::npos) << why;
-  EXPECT_EQ(why.find(fs::temp_directory_path().string() + "/"), std::string::npos) << "names only: " << why;
-}
 
 const std::string kHigh = "wan2.2_t2v_high_noise_14B_fp16.safetensors";
 
@@ -56,20 +41,18 @@ TEST(PartsErrors, WhatIsAbsentIsListedWithWhatIsThere) {
       request(Task::T2V, folder / "models"),
       {"[models] lacks the high-noise expert (high_noise_model or a file of any name) and the VAE "
        "(Wan2.1_VAE.pth or a file of any name)",
-       "wan2.1_t2v_14B_fp16.safetensors (text-to-video transformer whose name has the words of neither high nor low "
-       "noise)",
+       "wan2.1_t2v_14B_fp16.safetensors (text-to-video transformer whose name says neither high nor low noise)",
        "looked in diffusion_models", "--high-noise FILE and --vae FILE name them"});
 }
 
-TEST(PartsErrors, ANameWithTheWordsOfBothExpertsIsToldAsThat) {
+TEST(PartsErrors, ANameThatSaysBothExpertsIsToldAsThat) {
   const TemporaryFolder folder;
   write_comfy(folder / "models");
   fs::rename(folder / "models/diffusion_models/wan" / kHigh,
              folder / "models/diffusion_models/HIGH_to_low.safetensors");
-  expect_refused(
-      request(Task::T2V, folder / "models"),
-      {"[models] lacks the high-noise expert",
-       "HIGH_to_low.safetensors (text-to-video transformer whose name has the words of both high and low noise)"});
+  expect_refused(request(Task::T2V, folder / "models"),
+                 {"[models] lacks the high-noise expert",
+                  "HIGH_to_low.safetensors (text-to-video transformer whose name says both high and low noise)"});
 }
 
 TEST(PartsErrors, AnEmptyFolderLacksEverything) {
@@ -242,7 +225,7 @@ TEST(NoiseLevel, IsReadFromPublishedNames) {
     EXPECT_STREQ(level(path), "none") << path;
 }
 
-TEST(NoiseLevel, SaysWhereANameHasTheWordsOfBoth) {
+TEST(NoiseLevel, TellsWhereANameSaysBoth) {
   for (const char* path :
        {"wan_high_low_merged.safetensors", "wan2.2_high_noise_low_vram.gguf", "high_noise_low_noise/x.gguf"})
     EXPECT_TRUE(says_both(ModelPart{path, path, ""})) << path;

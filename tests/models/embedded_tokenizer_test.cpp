@@ -2,8 +2,11 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <tuple>
 
 #include "models/files/error.h"
 #include "models/text/tokenizer/charsmap.h"
@@ -87,8 +90,12 @@ class Gguf {
   std::map<std::string, std::pair<uint32_t, std::string>> entries_;
 };
 
-/// The pieces of tokenizer.json as llama.cpp's conversion writes them, filled up to 1,300.
-Gguf of_tokenizer_json() {
+/// The text of a piece, and its kind as the file has it.
+using TextAndKind = std::pair<std::string, int32_t>;
+
+/// The pieces of tokenizer.json as llama.cpp's conversion writes them, filled up to 1,300. `last`: the last one instead
+/// of what fills up.
+Gguf of_tokenizer_json(const std::optional<TextAndKind>& last = std::nullopt) {
   const json file = json::parse(content_of(kTokenizer / "tokenizer.json"));
   std::vector<std::string> tokens;
   std::vector<float> scores;
@@ -104,6 +111,7 @@ Gguf of_tokenizer_json() {
     scores.push_back(-10000);
     kinds.push_back(5);
   }
+  if (last) std::tie(tokens.back(), kinds.back()) = *last;
   const std::string map =
       decode_base64(file.at("normalizer").at("normalizers").at(0).at("precompiled_charsmap").get<std::string>())
           .value();
@@ -187,6 +195,29 @@ TEST_F(EmbeddedTokenizerTest, SettingsOfAGgufFileCount) {
   const auto older = of(Gguf(whole).without("precompiled_charsmap"));
   EXPECT_NE(older->source.assumed.find("NFKC"), std::string::npos);
   EXPECT_EQ(older->tokenizer.encode_cleaned("\uff54\uff48\uff45"), plain) << "full width";
+}
+
+// A piece of the user is looked for in the text as it is, whatever its score. Its space tells the two kinds apart: in
+// an ordinary piece a space stands as a mark, so that this one would never be found.
+TEST_F(EmbeddedTokenizerTest, PiecesOfTheUserAreFoundInTheTextAsItIs) {
+  constexpr int32_t kOrdinary = 1, kOfTheUser = 4;
+  const auto ids = [&](int32_t kind, const char* text) {
+    return of(of_tokenizer_json(TextAndKind("two words", kind)))->tokenizer.encode_cleaned(text);
+  };
+  EXPECT_EQ(ids(kOfTheUser, "two words"), (std::vector<int64_t>{1299, 1}));
+  EXPECT_EQ(ids(kOfTheUser, "two wordstwo words"), (std::vector<int64_t>{1299, 1299, 1}));
+  const auto count = [](const std::vector<int64_t>& all) { return std::count(all.begin(), all.end(), 1299); };
+  EXPECT_EQ(count(ids(kOfTheUser, "a two words b")), 1);
+  EXPECT_EQ(count(ids(kOfTheUser, "a two  words b")), 0) << "two spaces are another text";
+  EXPECT_EQ(count(ids(kOrdinary, "a two words b")), 0);
+  // The same of a sentencepiece model: <unk>, </s>, which ends a text, and the user's "a b".
+  const std::string model =
+      "\x0a\x09\x0a\x05<unk>\x18\x02"
+      "\x0a\x06\x0a\x04</s>"
+      "\x0a\x07\x0a\x03"
+      "a b\x18\x04"
+      "\x12\x03\xd0\x02\x01";
+  EXPECT_EQ(Tokenizer::from(model, "model").encode_cleaned("a b"), (std::vector<int64_t>{2, 1}));
 }
 
 TEST_F(EmbeddedTokenizerTest, OtherMetadataAreNamed) {

@@ -128,6 +128,12 @@ TEST(Error, ShowsNamesOnOneShortLine) {
   EXPECT_LT(shown_name("/" + std::string(70'000, 'd') + "/x/y/" + std::string(70'000, 'f'), true).size(), 420u);
   const ModelErrors several({ModelError("a", "is b"), ModelError("/x/c", "is d")});
   EXPECT_STREQ(several.what(), "[a] is b\n[c] is d");
+  ASSERT_EQ(several.list.size(), 2u);
+  EXPECT_EQ(several.subject + several.text + several.list[1].subject + several.list[1].text, "ais bcis d");
+  const ModelError split("x/y/a] b/c", "is [d] e; f");  // a name may hold what ends a subject
+  EXPECT_STREQ(split.what(), "[x/y/a] b/c] is [d] e; f");
+  EXPECT_EQ(split.subject, "x/y/a] b/c");
+  EXPECT_EQ(split.text, "is [d] e; f");
 }
 
 /// What is found in place of a file, and the words for it.

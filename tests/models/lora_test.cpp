@@ -306,7 +306,7 @@ TEST_F(Lora, WhatCannotBeAppliedIsRefusedInOneLine) {
   expect(with(two, alpha, random({2})), "must be one number");
   expect({{alpha, at::tensor(1.0)}}, "is an alpha without factors");
   expect({{"lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", random({2, 4})}},
-         "changes a text encoder alone");
+         "changes a text encoder alone, whose LoRAs are not used with Wan 2.2; leave it out");
   expect({{"lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", random({2, 4})},
           {"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight", random({2, 4})}},
          "is one of another network: Flux or HunyuanVideo");
@@ -436,9 +436,19 @@ TEST_F(Lora, ADescriptionTellsWhatItIsFor) {
   EXPECT_EQ(found.dialect, "diffusers");
   EXPECT_NE(describe(pair("transformer.single_transformer_blocks.0.attn.to_q")).target.find("(Flux)"),
             std::string::npos);
-  EXPECT_NE(describe(pair("lora_te1_encoder_block_0_layer_0_SelfAttention_q")).target.find("(a text encoder alone)"),
-            std::string::npos);
   EXPECT_EQ(describe(pair("something.else")).target, "a network that is not known");
+  EXPECT_EQ(describe(pair("something.else")).unused, "which this program does not run");
+  for (const char* module :
+       {"lora_te_encoder_block_0_layer_0_SelfAttention_q", "lora_te1_text_model_encoder_layers_0_mlp_fc1",
+        "text_encoder.encoder.block.0.layer.0.SelfAttention.q"}) {
+    found = describe(pair(module));
+    EXPECT_EQ(found.target, "a text encoder") << module;
+    EXPECT_FALSE(found.applies) << module;
+    EXPECT_NE(found.unused.find("not used with Wan 2.2; leave this one out"), std::string::npos) << found.unused;
+  }
+  Tensors both = pair("lora_te_text_model_encoder_layers_0_mlp_fc1");
+  both.merge(pair("lora_unet_down_blocks_0_attentions_0_proj_in"));
+  EXPECT_EQ(describe(both).target, "a network of another family (Stable Diffusion)");
   EXPECT_EQ(describe(pair("lora_unet_blocks_0_self_attn_q", 2, 100, 100)).target,
             "Wan transformer of no published size (100 wide)");
   EXPECT_THROW(describe(pair("blocks.0.self_attn.q", 2, 100, 90)), ModelError);

@@ -183,7 +183,7 @@ TEST(CommandLine, DryRunHasTheScaleOfEachLoraInEachStep) {
   EXPECT_EQ(table.at("steps")[2].at("loras"), (nlohmann::json{nullptr, 0.5}));
 }
 
-TEST(CommandLine, AMissingLoraIsNoUrlAndItsExpertIsInLowerCase) {
+TEST(CommandLine, AMissingLoraIsNoUrlAndTellsWhatItsExpertMayBe) {
   const auto said = [](const char* lora) {
     try {
       read({"t2v", "--model", "m", "--prompt", "x", "--lora", lora});
@@ -194,6 +194,11 @@ TEST(CommandLine, AMissingLoraIsNoUrlAndItsExpertIsInLowerCase) {
   };
   EXPECT_EQ(said("none.safetensors").find("URL"), std::string::npos) << said("none.safetensors");
   EXPECT_NE(said("none.safetensors@HIGH").find("lower case, @high"), std::string::npos) << said("none.safetensors@HIGH");
+  const std::string experts = "high, low or both (@high, @low, @both), got 'bogus'";
+  for (const char* lora : {"none.safetensors@bogus", "/dev/null@bogus", "none.safetensors@bogus:0.5"})
+    EXPECT_NE(said(lora).find(experts), std::string::npos) << said(lora);
+  for (const char* lora : {"none.safetensors", "none@v2.safetensors", "folder@x/none", "/dev/null@bogus/none"})
+    EXPECT_EQ(said(lora).find("@high"), std::string::npos) << said(lora);
   EXPECT_NE(said("/dev/null:nan").find("nan"), std::string::npos) << said("/dev/null:nan");
 }
 

@@ -12,6 +12,7 @@
 #include "tests/layouts.h"
 #include "tests/support.h"
 #include "tests/support/other_user.h"
+#include "tests/support/parts_refusal.h"
 #include "tests/tools/process.h"
 #include "tools/cli/inspect_output.h"
 
@@ -20,16 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace layouts;
-
-/// What a render says of the model; empty where it takes it.
-std::string refusal(const Request& asked) {
-  try {
-    find_parts(asked);
-  } catch (const ModelError& error) {
-    return error.what();
-  }
-  return "";
-}
 
 std::string rule_of(const Inspection& inspection, const std::string& name) {
   for (const InspectedNetwork& network : inspection.networks)
@@ -75,6 +66,17 @@ TEST(InspectRender, SaysWhatIsLackingInTheWordsOfARender) {
   }
 }
 
+TEST(InspectRender, AFoldersNameMayHoldWhatEndsASubject) {
+  const TemporaryFolder folder;
+  fs::copy(kNano, folder / "a] b", fs::copy_options::recursive);
+  fs::remove(folder / "a] b/Wan2.1_VAE.pth");
+  const Inspection found = inspect(folder / "a] b");
+  const auto errors = to_json(found, false).at("tasks").at(0).at("errors");
+  ASSERT_EQ(errors.size(), 1u);
+  EXPECT_EQ(errors.at(0).at("field"), "a] b");
+  EXPECT_TRUE(errors.at(0).at("text").get<std::string>().starts_with("lacks the VAE (")) << errors;
+}
+
 TEST(InspectRender, SaysNothingOfAWholeModelOrOfOneNetwork) {
   const Inspection whole = inspect(kNano);
   ASSERT_EQ(whole.tasks.size(), 1u);
@@ -87,34 +89,6 @@ TEST(InspectRender, SaysNothingOfAWholeModelOrOfOneNetwork) {
   fs::copy(kNano / "Wan2.1_VAE.pth", folder / "Wan2.1_VAE.pth");
   fs::copy(kNano / "models_t5_umt5-xxl-enc-bf16.pth", folder / "models_t5_umt5-xxl-enc-bf16.pth");
   expect_remark(inspect(folder.path()), "no transformer that can be read is there: ");
-}
-
-TEST(InspectRender, OfASetSaysWhatItLacks) {
-  const TemporaryFolder folder;
-  std::ofstream(folder / "sets.json") << R"({"sets": {"mine": {"high_noise": ")"
-                                      << (kNano / "high_noise_model").string()
-                                      << R"(", "vae": "absent.pth"}, "nano": {"model": ")" << kNano.string()
-                                      << R"("}, "gone": {"vae": "a.pth", "high_noise": "b.pth"}}})";
-  Request asked = request(Task::T2V, "mine");
-  asked.models = folder / "sets.json";
-  const Inspection mine = inspect("mine", asked.models);
-  EXPECT_EQ(mine.kind, "part of a text-to-video model");
-  ASSERT_EQ(mine.tasks.size(), 1u);
-  const std::string text = to_text(mine, false);
-  EXPECT_NE(text.find("would be refused: [mine] lacks the text encoder"), std::string::npos) << text;
-  EXPECT_NE(text.find("absent.pth] must be the VAE, is not there; sets.json has it as vae of set mine"),
-            std::string::npos)
-      << text;
-  EXPECT_EQ(inspect("nano", asked.models).kind, "text-to-video model");
-  const auto run = [&](const char* set) {
-    return Process("wan-infer", {"inspect", set, "--models", "sets.json"}, folder.path()).finish();
-  };
-  EXPECT_EQ(run("mine").code, 0);
-  EXPECT_TRUE(run("nano").out.starts_with("nano: text-to-video model\n")) << run("nano").out << run("nano").err;
-  const Outcome gone = run("gone");
-  EXPECT_EQ(gone.code, 3) << "nothing that it names can be read";
-  for (const char* file : {"a.pth] is absent", "b.pth] is absent"})
-    EXPECT_NE(gone.err.find(file), std::string::npos) << gone.err;
 }
 
 TEST(InspectRender, ASecondFileOfAPartIsNotUsed) {
@@ -146,7 +120,7 @@ TEST(InspectRender, AgreesWithARenderAboutAFileOfAnotherNameInAPlace) {
   const Inspection found = inspect(folder / "m");
   EXPECT_EQ(found.kind, "text-to-video model");
   EXPECT_EQ(rule_of(found, "vae/Wan2.1_VAE.pth"), "diffusers layout");
-  EXPECT_EQ(refusal(request(Task::T2V, folder / "m")), "");
+  EXPECT_EQ(refusal(request(Task::T2V, folder / "m")), "accepted");
   fs::rename(folder / "m/vae/Wan2.1_VAE.pth", folder / "m/vae/diffusion_pytorch_model.bin");
   EXPECT_EQ(rule_of(inspect(folder / "m"), "vae/diffusion_pytorch_model.bin"), "diffusers layout");
 }

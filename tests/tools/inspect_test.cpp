@@ -5,7 +5,6 @@
 #include <sys/resource.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <fstream>
 #include <tuple>
 
@@ -211,46 +210,11 @@ TEST(Inspect, SeveralCandidatesAreNoModelBeforeAFlagChooses) {
       "b_high_noise.safetensors, c_high_noise.safetensors, d_high_noise.safetensors and 2 more; --high-noise FILE "
       "chooses");
   EXPECT_EQ(found.remarks[2],
-            "HIGH_to_low.safetensors: the name has the words of both high and low noise; --high-noise FILE or "
-            "--low-noise FILE says which expert it is");
+            "HIGH_to_low.safetensors: the name says both high and low noise; --high-noise FILE or --low-noise "
+            "FILE says which expert it is");
   EXPECT_EQ(found.remarks[3],
-            "plain.safetensors: the name has the words of neither high nor low noise; --high-noise FILE or --low-noise "
-            "FILE says "
+            "plain.safetensors: the name says neither high nor low noise; --high-noise FILE or --low-noise FILE says "
             "which expert it is");
-}
-
-TEST(Inspect, ListsSetsByNameAndFromTheirFile) {
-  const TemporaryFolder folder;
-  fs::create_directories(folder / "wan-infer");
-  std::ofstream(folder / "wan-infer/models.json")
-      << R"({"sets": {"mine": {"task": "t2v", "high_noise": ")" << (kNano / "high_noise_model").string()
-      << R"(", "vae": "absent.pth"}, "bad": {"hi_noise": "x"}}})";
-  const Inspection all = inspect(folder / "wan-infer/models.json");
-  EXPECT_EQ(all.kind, "sets of models");
-  const std::string text = to_text(all, false);
-  EXPECT_NE(text.find("set mine, t2v, high_noise high_noise_model, vae absent.pth\n"), std::string::npos) << text;
-  EXPECT_NE(text.find("set bad: cannot be used: set 'bad' has 'hi_noise', which is not known"), std::string::npos)
-      << text;
-  const char* const before = std::getenv("XDG_CONFIG_HOME");
-  const std::string kept = before ? before : "";
-  setenv("XDG_CONFIG_HOME", folder.path().c_str(), 1);
-  const Inspection mine = inspect("mine");
-  EXPECT_EQ(network(mine, "high_noise_model").rule, "set mine");
-  EXPECT_EQ(network(mine, "high_noise_model").part, "high_noise");
-  EXPECT_NE(network(mine, "absent.pth").why.find("absent.pth] is absent"), std::string::npos);
-  const auto why = [](const std::string& name) {
-    try {
-      inspect(name);
-    } catch (const ModelError& error) {
-      return std::string(error.what());
-    }
-    return std::string("accepted");
-  };
-  EXPECT_NE(why("bad").find("[wan-infer/models.json] set 'bad' has 'hi_noise'"), std::string::npos) << why("bad");
-  EXPECT_EQ(why("yours"),
-            "[yours] is no folder, no file and no set of models.json; sets there are 'bad' and 'mine'; inspect takes a "
-            "folder, a file or the name of a set");
-  before ? setenv("XDG_CONFIG_HOME", kept.c_str(), 1) : unsetenv("XDG_CONFIG_HOME");
 }
 
 TEST(Inspect, VerifiesChecksumsAsAUserAsks) {

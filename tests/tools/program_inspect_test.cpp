@@ -73,6 +73,17 @@ TEST(ProgramInspect, TellsWhatALoraIsFor) {
                      {"transformer_2.blocks.0.attn1.to_q.lora_B.weight", at::zeros({5120, 4})}});
   const Outcome low = Process("wan-infer", {"inspect", "style.safetensors"}, folder.path()).finish();
   EXPECT_NE(low.out.find("  for the low-noise expert, by its keys\n"), std::string::npos) << low.out;
+  EXPECT_EQ(other.out.find("@both"), std::string::npos) << "no expert takes it: " << other.out;
+
+  write_safetensors(folder / "text.safetensors",
+                    {{"lora_te_encoder_block_0_layer_0_SelfAttention_q.lora_down.weight", at::zeros({2, 4})},
+                     {"lora_te_encoder_block_0_layer_0_SelfAttention_q.lora_up.weight", at::zeros({4, 2})}});
+  const Outcome words = Process("wan-infer", {"inspect", "text.safetensors"}, folder.path()).finish();
+  EXPECT_NE(
+      words.out.find("  for a text encoder, whose LoRAs are not used with Wan 2.2; leave this one out, or take one of "
+                     "the transformer\n"),
+      std::string::npos)
+      << words.out;
 }
 
 TEST(ProgramInspect, FailsAsTheEngineDoes) {

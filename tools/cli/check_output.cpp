@@ -1,7 +1,6 @@
 #include "tools/cli/check_output.h"
 
 #include <algorithm>
-#include <sstream>
 
 #include "engine/base/error.h"
 #include "engine/residency/failure.h"
@@ -18,23 +17,22 @@ struct Finding {
   std::vector<FieldError> errors;
 };
 
+FieldError field_error(const ModelError& error) {
+  return {error.subject, error.text, "model", "", ""};
+}
+
 Finding finding_of(const CheckResult& result) {
   if (!result.failure) return {};
   try {
     std::rethrow_exception(result.failure);
   } catch (const InvalidRequest& invalid) {
     return {2, invalid.errors};
-  } catch (const ModelError& error) {
+  } catch (const ModelErrors& several) {
     Finding finding{3, {}};
-    std::istringstream lines(error.what());
-    for (std::string line; std::getline(lines, line);) {
-      const size_t end = line.starts_with('[') ? line.find("] ") : std::string::npos;
-      if (end == std::string::npos)
-        finding.errors.push_back({"model", line, "model", "", ""});
-      else
-        finding.errors.push_back({line.substr(1, end - 1), line.substr(end + 2), "model", "", ""});
-    }
+    for (const ModelError& error : several.list) finding.errors.push_back(field_error(error));
     return finding;
+  } catch (const ModelError& error) {
+    return {3, {field_error(error)}};
   } catch (const std::exception& error) {
     return {2, {{"check", text_of(error), "failure", "", ""}}};
   }

@@ -52,7 +52,7 @@ std::string counts_text(const std::map<Key, int64_t>& counts) {
 /// Lines about a LoRA: what it changes, how, which expert it is for, and what is left out.
 std::string lora_text(const InspectedLora& lora) {
   const lora::Description& file = lora.file;
-  std::string text = "  for " + file.target + (file.applies ? "" : ", which this program does not run") + "\n";
+  std::string text = "  for " + file.target + (file.applies ? "" : ", " + file.unused) + "\n";
   if (!file.dialect.empty()) {
     int64_t all = 0;
     for (const auto& [kind, count] : file.kinds) all += count;
@@ -64,6 +64,7 @@ std::string lora_text(const InspectedLora& lora) {
     if (!file.alphas.empty() && file.without_alpha > 0) text += ", none in " + std::to_string(file.without_alpha);
     text += ": scale " + counts_text(file.scales) + "\n";
   }
+  if (!file.applies) return text;
   if (lora.expert.empty())
     text += "  its name " + lora.unclear + ": @high, @low or @both tells\n";
   else if (lora.expert == "both")
@@ -94,6 +95,7 @@ nlohmann::ordered_json lora_json(const InspectedLora& lora) {
   const lora::Description& file = lora.file;
   return {{"target", file.target},
           {"applies", file.applies},
+          {"unused", file.applies ? "" : file.unused},
           {"dialect", file.dialect},
           {"kinds", counts_json(file.kinds, "kind")},
           {"ranks", counts_json(file.ranks, "rank")},
@@ -157,8 +159,8 @@ std::string to_text(const Inspection& inspection, bool with_tensors) {
   std::string text = path + ": " + inspection.kind + "\n";
   for (const InspectedNetwork& network : inspection.networks) {
     const std::string name = network.name == "." ? path : shown_text(network.name);
-    if (!network.why.empty()) {
-      text += name + ": " + network.kind + ", " + network.why + "\n";
+    if (network.why) {
+      text += name + ": " + network.kind + ", " + network.why->what() + "\n";
       continue;
     }
     text += name + ": " + network.kind + ", " + counted(network.files.size(), "file") + ", " +
@@ -200,7 +202,7 @@ nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors) 
                                     {"dtypes", network.dtypes},
                                     {"config", network.config}};
     if (!network.tokenizer.empty()) entry["tokenizer"] = network.tokenizer;
-    if (!network.why.empty()) entry["why"] = network.why;
+    if (network.why) entry["why"] = network.why->what();
     if (!network.left_out.empty()) entry["left_out"] = network.left_out;
     if (network.lora) entry["lora"] = lora_json(*network.lora);
     if (with_tensors) {

@@ -106,6 +106,16 @@ void count(const std::vector<Difference>& differences, Description& description)
   }
 }
 
+/// What a file is for that changes no transformer of Wan.
+void tell_foreign(const SortedKeys& keys, Description& description) {
+  const std::string_view family = family_of(keys.unknown);
+  description.target =
+      family.empty() ? "a network that is not known" : "a network of another family (" + std::string(family) + ")";
+  if (!of_text_encoder_alone(keys)) return;
+  description.target = "a text encoder";
+  description.unused = "whose LoRAs are not used with Wan 2.2; leave this one out, or take one of the transformer";
+}
+
 }  // namespace
 
 Description describe(const std::filesystem::path& path) {
@@ -136,9 +146,7 @@ Description describe(const std::filesystem::path& path) {
     const StoredTensors network = network_of(sizes);
     keys = sort_keys(tensors, network, label);
     if (keys.modules.empty() && keys.exempt.empty()) {
-      const std::string_view family = keys.is_of_text_encoder() ? "a text encoder alone" : family_of(keys.unknown);
-      description.target =
-          family.empty() ? "a network that is not known" : "a network of another family (" + std::string(family) + ")";
+      tell_foreign(keys, description);
       return description;
     }
     if (fits(sizes, keys, network)) return description;

@@ -66,10 +66,17 @@ SortedKeys sort_keys(const StoredTensors& tensors, const StoredTensors& network,
   return sorted;
 }
 
+bool of_text_encoder_alone(const SortedKeys& keys) {
+  return keys.modules.empty() && keys.exempt.empty() && keys.of_text_encoder > 0 &&
+         keys.of_text_encoder == keys.unknown.size();
+}
+
 void check_keys(const SortedKeys& keys, bool lax, const std::string& label) {
-  if (keys.is_of_text_encoder())
-    throw ModelError(label,
-                     "must change the transformer, changes a text encoder alone; this program has no use for it");
+  if (of_text_encoder_alone(keys))
+    throw ModelError(
+        label,
+        "must change the transformer, changes a text encoder alone, whose LoRAs are not used with Wan 2.2; "
+        "leave it out, or take one of the transformer");
   const std::string_view family = family_of(keys.unknown);
   if (keys.modules.empty() && !keys.unknown.empty() && !family.empty())
     throw ModelError(label, "must be a LoRA of a Wan 2.2 transformer, is one of another network: " +

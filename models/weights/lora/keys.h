@@ -23,15 +23,14 @@ struct SortedKeys {
   std::string dialect;                        // how most modules are spelled
   size_t of_text_encoder = 0;                 // keys, some of them unknown
 
-  /// Whether it changes a text encoder and nothing else.
-  bool is_of_text_encoder() const {
-    return modules.empty() && of_text_encoder > 0 && of_text_encoder == unknown.size();
-  }
 };
 
 /// `tensors`: of the file; `network`: by official names. Throws ModelError naming `label` for a key that replaces a
 /// weight, and for two keys that say the same.
 SortedKeys sort_keys(const StoredTensors& tensors, const StoredTensors& network, const std::string& label);
+
+/// Whether all keys are of a text encoder.
+bool of_text_encoder_alone(const SortedKeys& keys);
 
 /// Throws ModelError for a file that is no LoRA of the network, and unless `lax` for unknown keys.
 void check_keys(const SortedKeys& keys, bool lax, const std::string& label);

@@ -22,7 +22,6 @@ struct SortedKeys {
   std::vector<std::string> unknown;           // of which the network has no module
   std::string dialect;                        // how most modules are spelled
   size_t of_text_encoder = 0;                 // keys, some of them unknown
-
 };
 
 /// `tensors`: of the file; `network`: by official names. Throws ModelError naming `label` for a key that replaces a

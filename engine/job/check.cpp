@@ -27,8 +27,8 @@ class Check {
     const std::shared_ptr<const UsedLoras> loras = networks_.loras_of(request, group);
     loras->loras.note(notes);
     const InputFiles files = input_files(request, options_.scratch, progress_);
-    const Record record =
-        make_record(request, placement, joined(group.files, loras->files), identify_inputs(request, files.by_field(), contents_));
+    const Record record = make_record(request, placement, joined(group.files, loras->files),
+                                      identify_inputs(request, files.by_field(), contents_));
     check_free(request, record, notes);
     check_sheet(options_.contact_sheet, options_.overwrite);
     note_search(group.parts, notes);

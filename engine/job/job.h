@@ -26,6 +26,7 @@ struct RunOptions {
   std::chrono::milliseconds save_every = std::chrono::minutes(1);  // the longest time between saved states
   Contexts* contexts = nullptr;         // of the kernels; null: default options and no choice of attention
   DeviceBudget::Hook budget_hook = {};  // of tests
+  DeviceBudget::Look budget_look = {};  // of tests: what another program leaves
 };
 
 enum class JobState {
@@ -69,10 +70,10 @@ struct Job {
   const Request& request;
   std::string label;  // in progress reports: "2/12 NAME.mp4"; empty for one alone
   OutputOptions output;
-  AttentionChoices attention = {};  // of a replay: what computed the video
+  AttentionChoices attention = {};              // of a replay: what computed the video
   std::optional<VaeTiles> replayed_tiles = {};  // the same of its VAE
-  Notes notes;                      // what was assumed or left out on its way
-  std::string key;                  // names the request and the content of its inputs: whether it is finished
+  Notes notes;                                  // what was assumed or left out on its way
+  std::string key;  // names the request and the content of its inputs: whether it is finished
   bool finished = false;
   bool prepared = false;        // its files and all that is below are known
   std::set<std::string> files;  // names of those in the work folder that it may need or leave; jobs share encodings

@@ -31,7 +31,7 @@ bool have_one_limit(const Placement& a, const Placement& b) {
   if (!a.budget || !b.budget) return !a.budget && !b.budget;
   // What is free may change from job to job; what a user allows is meant for each.
   return a.budget->field() == b.budget->field() &&
-         (a.budget->field() != "device_memory" || a.budget->limit() == b.budget->limit());
+         (a.budget->field() != "device_memory" || a.budget->planned() == b.budget->planned());
 }
 
 /// Which file is which part, and why.
@@ -133,6 +133,10 @@ void NetworkPool::drop() {
 
 uint64_t NetworkPool::peak_since_asked() {
   return loaded_ && loaded_->placement.budget ? loaded_->placement.budget->peak_since_asked() : 0;
+}
+
+void NetworkPool::look_again() {
+  if (networks_) networks_->look_again();
 }
 
 bool NetworkPool::make_room(bool first) {

@@ -38,6 +38,8 @@ class NetworkPool {
   void drop();
   /// The most that was counted at once on the device since the last call; 0 where nothing was taken or is counted.
   uint64_t peak_since_asked();
+  /// Networks::look_again of those that are loaded.
+  void look_again();
   /// After c10::OutOfMemoryError, as Networks::make_room; with the last step all networks go.
   bool make_room(bool first);
   /// How often an expert was brought in, by all groups.

@@ -158,6 +158,7 @@ class Scheduler {
       const auto start = Clock::now();
       try {
         stages_.files().note(*job);
+        networks_.look_again();
         run_stage(phase, *job);
       } catch (const Cancelled&) {
         result.seconds += seconds_since(start);

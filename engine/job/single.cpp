@@ -200,7 +200,8 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
                               {.overwrite = options.overwrite,
                                .save_every = options.save_every,
                                .contexts = options.contexts,
-                               .budget_hook = options.budget_hook},
+                               .budget_hook = options.budget_hook,
+                               .budget_look = options.budget_look},
                               log, progress);
   JobResult& only = result.jobs.at(0);
   if (only.state == JobState::Done || only.state == JobState::Kept) {

@@ -13,15 +13,16 @@ namespace wan {
 
 struct SingleOptions {
   OutputOptions output = {};
-  bool fresh = false;                 // forgets the unfinished work of the same output
-  bool overwrite = false;             // replaces a file that another request made
-  std::string prefix = {};            // how the names of outputs begin that were not chosen; empty: the task's name
-  AttentionChoices attention = {};    // of a replay: what computed the video
+  bool fresh = false;                  // forgets the unfinished work of the same output
+  bool overwrite = false;              // replaces a file that another request made
+  std::string prefix = {};             // how the names of outputs begin that were not chosen; empty: the task's name
+  AttentionChoices attention = {};     // of a replay: what computed the video
   std::optional<VaeTiles> tiles = {};  // the same of its VAE
-  std::filesystem::path copies = {};  // folder of copies of its URLs (copy_path): moved into the work folder
+  std::filesystem::path copies = {};   // folder of copies of its URLs (copy_path): moved into the work folder
   std::chrono::milliseconds save_every = std::chrono::minutes(1);
   Contexts* contexts = nullptr;         // of the kernels; null: default options and no choice of attention
   DeviceBudget::Hook budget_hook = {};  // of tests
+  DeviceBudget::Look budget_look = {};  // of tests: what another program leaves
 };
 
 /// Renders `request` to its `out`, and goes on where an earlier run of the same request was interrupted or killed: its

@@ -48,7 +48,7 @@ void Stages::prepare(Job& job) {
     job.result.state = JobState::Kept;
     return;
   }
-  job.placement = resolve_placement(job.request, options_.contexts, options_.budget_hook);
+  job.placement = resolve_placement(job.request, options_.contexts, options_.budget_hook, options_.budget_look);
   job.group = &networks_.group_of(job.request, job.placement);
   job.placement.context = job.group->placement.context;  // that of the networks
   job.placement.budget = job.group->placement.budget;

@@ -205,7 +205,8 @@ std::string wrong_expert(const std::string& path) {
 
 void check_lora_file(const std::string& field, const std::string& path) {
   std::error_code ignored;
-  if (is_url(path) || std::filesystem::exists(std::filesystem::symlink_status(path, ignored))) return check_readable(field, path);
+  if (is_url(path) || std::filesystem::exists(std::filesystem::symlink_status(path, ignored)))
+    return check_readable(field, path);
   throw InvalidRequest(field, "must be a file, and there is no file " + shown_missing(path) + wrong_expert(path));
 }
 

@@ -67,8 +67,7 @@ Built<Umt5Encoder> build_text_encoder(Checkpoint checkpoint, const Place& place,
   });
 }
 
-Built<WanModel> build_expert(const ModelPart& part, Checkpoint checkpoint, const Place& place,
-                             const Loading& loading) {
+Built<WanModel> build_expert(const ModelPart& part, Checkpoint checkpoint, const Place& place, const Loading& loading) {
   const WanConfig config = expert_config(part, checkpoint);
   return build<WanModel>(std::move(checkpoint), place, loading, [&](Weights& weights) {
     return std::make_unique<WanModel>(weights.root(), config, place.compute);

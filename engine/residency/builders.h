@@ -30,8 +30,8 @@ struct Streaming {
 template <typename Model>
 struct Built {
   std::unique_ptr<Model> model;
-  uint64_t bytes;      // that its weights take on their devices
-  NetworkSizes sizes;  // the same by blocks, each tensor of which is aligned; of files it says nothing
+  uint64_t bytes;                    // that its weights take on their devices
+  NetworkSizes sizes;                // the same by blocks, each tensor of which is aligned; of files it says nothing
   std::vector<Weight> weights = {};  // handles to those of the model
 };
 

@@ -4,6 +4,7 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
+#include <algorithm>
 #include <fstream>
 #include <optional>
 
@@ -38,20 +39,42 @@ std::optional<uint64_t> proc_kilobytes(const char* path, const std::string& key)
   return std::nullopt;
 }
 
+/// Of a GPU: what the driver says is free, and what the allocator holds for this process, in use or cached.
+DeviceBudget::Look look_at(at::Device device, bool has_display) {
+  return [=](uint64_t) {
+    const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+    const int64_t held = stats.reserved_bytes[size_t(c10::CachingAllocator::StatType::AGGREGATE)].current;
+    const uint64_t all = available_memory(device) + uint64_t(held);
+    return DeviceRoom{wan::budget_of(all, has_display), all};
+  };
+}
+
+DeviceBudget::Look at_most(uint64_t allowed, DeviceBudget::Look look) {
+  return [allowed, look = std::move(look)](uint64_t used) {
+    const DeviceRoom now = look(used);
+    return DeviceRoom{std::min(now.usable, allowed), std::min(now.all, allowed)};
+  };
+}
+
 /// What a job may take of the device; null on a CPU of which all may be taken.
-std::shared_ptr<DeviceBudget> budget_of(const Request& request, at::Device device, DeviceBudget::Hook hook) {
+std::shared_ptr<DeviceBudget> budget_of(const Request& request, at::Device device, DeviceBudget::Hook hook,
+                                        DeviceBudget::Look look) {
   const uint64_t asked = read_size(request.device_memory).value_or(0);
   if (device.is_cpu() && asked == 0) return nullptr;
+  const bool has_display = device.is_cuda() && display_on_nvidia();
   const uint64_t free = available_memory(device);
-  const uint64_t usable = device.is_cpu() ? free : wan::budget_of(free, display_on_nvidia());
+  const uint64_t usable = device.is_cpu() ? free : wan::budget_of(free, has_display);
   const bool is_limited = asked > 0 && asked < usable;
+  if (!look && device.is_cuda()) look = look_at(device, has_display);
+  if (look && asked > 0) look = at_most(asked, std::move(look));
   return std::make_shared<DeviceBudget>(is_limited ? asked : usable, is_limited ? "device_memory" : "memory",
-                                        std::move(hook));
+                                        std::move(hook), std::move(look));
 }
 
 }  // namespace
 
-Placement resolve_placement(const Request& request, Contexts* contexts, DeviceBudget::Hook hook) {
+Placement resolve_placement(const Request& request, Contexts* contexts, DeviceBudget::Hook hook,
+                            DeviceBudget::Look look) {
   Placement placement;
   placement.device = parse_device(request.device, "device");
   placement.dtype =
@@ -68,7 +91,7 @@ Placement resolve_placement(const Request& request, Contexts* contexts, DeviceBu
   placement.noise =
       request.noise_device == "auto" ? placement.device : parse_device(request.noise_device, "noise_device");
   if (contexts) placement.context = contexts->on(placement.device);
-  placement.budget = budget_of(request, placement.device, std::move(hook));
+  placement.budget = budget_of(request, placement.device, std::move(hook), std::move(look));
   if (const uint64_t allowed = read_size(request.device_memory).value_or(0); allowed > 0) placement.allowed = allowed;
   placement.cache_dir = request.cache_dir;
   return placement;

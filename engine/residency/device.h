@@ -44,8 +44,10 @@ struct Placement {
 /// The kernels' Context is that of `contexts` for this device, where they are given.
 /// Throws InvalidRequest where a CUDA device is asked for and none is usable.
 /// Its budget is what the request allows (device_memory), on a GPU by default what is usable of what is free now. `hook` is
-/// that of the budget.
-Placement resolve_placement(const Request& request, Contexts* contexts = nullptr, DeviceBudget::Hook hook = {});
+/// that of the budget. `look`: of tests, in place of the device's own; what it says is held under device_memory. On a CPU
+/// that stands for a card nobody else takes of the budget: without `look` its limit stays.
+Placement resolve_placement(const Request& request, Contexts* contexts = nullptr, DeviceBudget::Hook hook = {},
+                            DeviceBudget::Look look = {});
 
 /// What a user should know of a cuDNN of this version (91500 is 9.15), or of none; nothing from 9.15 on.
 std::optional<std::string> cudnn_warning(std::optional<int64_t> version);

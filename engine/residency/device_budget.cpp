@@ -12,8 +12,9 @@ DeviceBudget::Lease DeviceBudget::take(uint64_t bytes, const std::string& what) 
   touch(what);
   uint64_t used = used_;
   do {
-    TORCH_CHECK_WITH(OutOfMemoryError, bytes <= limit_ - used, "[", field_, "] must have ", gigabytes(bytes),
-                     " more for ", what, ", got ", gigabytes(limit_ - used), " left of ", gigabytes(limit_));
+    const uint64_t limit = limit_, left = limit - std::min(limit, used);
+    TORCH_CHECK_WITH(OutOfMemoryError, bytes <= left, "[", field(), "] must have ", gigabytes(bytes), " more for ",
+                     what, ", got ", gigabytes(left), " left of ", gigabytes(limit));
   } while (!used_.compare_exchange_weak(used, used + bytes));
   for (std::atomic<uint64_t>* most : {&peak_, &recent_}) {
     uint64_t peak = *most;
@@ -25,6 +26,13 @@ DeviceBudget::Lease DeviceBudget::take(uint64_t bytes, const std::string& what) 
 
 void DeviceBudget::touch(const std::string& what) const {
   if (hook_) hook_(what);
+}
+
+bool DeviceBudget::look_again(uint64_t least) {
+  if (!look_) return false;
+  const DeviceRoom now = look_(used_);
+  const uint64_t limit = std::max(now.usable, std::min(least, now.all));
+  return limit_.exchange(limit) != limit;
 }
 
 }  // namespace wan

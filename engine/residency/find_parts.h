@@ -22,11 +22,11 @@ ModelParts find_parts(const Request& request);
 
 /// What such a search came to, also where it is refused.
 struct PartsSearch {
-  ModelParts parts;                        // those that were found, without LoRAs; of several candidates the first
-  std::vector<ModelError> errors;          // why find_parts refuses
-  std::vector<ModelError> several;         // the same, of parts that several files could be
-  std::map<Network, ModelError> damaged;   // found, but cannot be read, and why: check_model refuses them
-  std::string left_out;                    // what cannot be read and is no part; a remark of find_parts
+  ModelParts parts;                       // those that were found, without LoRAs; of several candidates the first
+  std::vector<ModelError> errors;         // why find_parts refuses
+  std::vector<ModelError> several;        // the same, of parts that several files could be
+  std::map<Network, ModelError> damaged;  // found, but cannot be read, and why: check_model refuses them
+  std::string left_out;                   // what cannot be read and is no part; a remark of find_parts
 };
 
 /// `files`: what is known of checkpoints; those that are looked at are added. Throws ModelError where the folder or the

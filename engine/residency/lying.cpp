@@ -1,5 +1,7 @@
 #include "engine/residency/lying.h"
 
+#include <algorithm>
+
 namespace wan {
 
 static_assert(kSlotAlignment == BlockMemory::kAlignment);
@@ -8,8 +10,8 @@ std::optional<Lying> lying_for(const NetworkSizes& sizes, uint64_t room, int64_t
   const auto blocks = int64_t(sizes.blocks.size());
   if (most_kept >= blocks && sizes.device() <= room) return Lying{{blocks, 0}, sizes.device()};
   for (const int64_t slots : {3, 2})
-    if (const auto plan = blocks > 0 ? place_streamed(sizes, slots, room, most_kept) : std::nullopt)
-      return Lying{{plan->kept_blocks, slots}, plan->device_bytes};
+    if (const auto plan = blocks > 0 ? place_streamed(sizes, std::min(slots, blocks), room, most_kept) : std::nullopt)
+      return Lying{{plan->kept_blocks, plan->slots}, plan->device_bytes};
   return std::nullopt;
 }
 

@@ -16,7 +16,8 @@ struct Lying {
 };
 
 /// Whole where it fits into `room` bytes, else as place_streamed has it, through three slots or two; nothing where not even
-/// two have room. `most_kept`: blocks that may stay; all of them is the whole network.
+/// two have room. `most_kept`: blocks that may stay; all of them is the whole network. A network of one block that may not
+/// stay has one slot: no less memory, but taken anew.
 std::optional<Lying> lying_for(const NetworkSizes& sizes, uint64_t room, int64_t most_kept = INT64_MAX);
 
 /// BlockSizes::device of each block: what BlockMemory takes.

@@ -26,6 +26,14 @@ void begin(const Model& model) {
     if (model.streamed) model.streamed->begin();
 }
 
+/// Bytes on the device of its blocks.
+template <typename Model>
+uint64_t block_bytes_of(const Model& model) {
+  if constexpr (requires { model.streamed; })
+    if (model.streamed) return model.streamed->memory()->bytes();
+  return 0;
+}
+
 }  // namespace
 
 Networks::Networks(ModelParts parts, const Placement& placement, Keep keep, Log log, const Activations& activations)
@@ -91,6 +99,9 @@ template <typename Model, typename Build>
 const Model& Networks::get(Slot<Model>& slot, Network network, Build build) {
   enter(network);
   const bool counted = placement_.budget && network != Network::AudioEncoder;
+  if (slot.model && counted && entered_ != network &&
+      lies_otherwise(network, slot.lease.bytes() + block_bytes_of(*slot.model)))
+    drop(network);
   if (!slot.model && counted) {
     const std::optional<Streaming> streaming = place(network);
     load(slot, network, streaming ? &*streaming : nullptr, build);
@@ -190,8 +201,10 @@ void Networks::prefetch_low() {
     warn_of_precision();
     return build_expert(parts_.networks.at(Network::LowNoise), std::move(file), place, loading);
   };
+  look(Network::LowNoise);  // what is free may have changed since the steps began
   try {
     if (keep_ != Keep::One) {
+      if (!placed_in(Network::LowNoise, placement_.budget->free() + working_.bytes()).lying) return;
       const std::optional<Streaming> streaming = place(Network::LowNoise);
       load(low_, Network::LowNoise, &*streaming, build);
       low_.model->streamed->begin();
@@ -199,6 +212,8 @@ void Networks::prefetch_low() {
       share_host();
       const Streaming streaming{high_.model->streamed->memory(), copier_, room_};
       load(low_, Network::LowNoise, &streaming, build);
+      kept_[Network::LowNoise] = kept_.at(Network::HighNoise);
+      placed_under_[Network::LowNoise] = placed_under_.at(Network::HighNoise);
       high_.model->streamed->hand_over_to(*low_.model->streamed);
     }
   } catch (const c10::OutOfMemoryError& error) {

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/base/log.h"
@@ -33,7 +34,8 @@ inline constexpr const char* kUnmeasuredText =
 /// network that was asked for last. What stays and how a network lies is what the planner says (keep_for, lying_for):
 /// both experts stay together where they have room. One that does not fit as a whole has some of its blocks streamed.
 /// Where only one network at a time fits, the low-noise expert may take the place of the high-noise one block by block
-/// (prefetch_low). None of it changes a result.
+/// (prefetch_low). What is free is asked again whenever another network is asked for, and for each job (look_again):
+/// then fewer or more networks and blocks stay. None of it changes a result.
 class Networks {
  public:
   using Keep = wan::Keep;
@@ -63,7 +65,8 @@ class Networks {
   void adapt(Network network, const std::vector<lora::Adapter>& adapters);
 
   /// Before the last forward of the high-noise expert: the low-noise one is copied while that runs, into memory of its
-  /// own or that of each block which is not needed again. Nothing without a budget, or where it has no room.
+  /// own or that of each block which is not needed again. Nothing without a budget, or where it has no room: that is
+  /// asked again here.
   void prefetch_low();
 
   /// The network that comes behind the text encoder: its files are read ahead while that computes, as far as the host
@@ -72,6 +75,9 @@ class Networks {
   /// Asked while a network is brought in, also block by block, and while a copy for --cache-dir is written; it may
   /// throw to stop.
   void ask(std::function<void()> check) { check_ = std::move(check); }
+
+  /// A stage of a job begins: the network that it asks for lies by what is free then, also where it is there already.
+  void look_again();
 
   /// After c10::OutOfMemoryError: leaves less on the device, by the next step of a ladder, which is logged. False at
   /// its end. `first`: of a stage's attempts.
@@ -131,13 +137,25 @@ class Networks {
   /// Memory for the blocks of a network that is about to be loaded; null for one without blocks. Throws InvalidRequest
   /// where it has no room.
   std::optional<Streaming> place(Network network);
-  std::optional<Lying> lying_of(Network network, const NetworkSizes& sizes);
+  std::optional<Lying> lying_of(Network network, const NetworkSizes& sizes, uint64_t free);
   /// Activations that are counted while it works.
   uint64_t working_of(Network network);
   /// Of a VAE that may compute in both ways.
   bool chooses_tiles();
-  /// In one memory with the low-noise expert; nothing where that is not to be.
-  std::optional<Lying> shared_lying(const NetworkSizes& both, const std::optional<Lying>& alone);
+  /// How a network lies where so many bytes are free.
+  struct Placed {
+    NetworkSizes sizes;  // of both experts where they share their memory
+    std::optional<Lying> lying;
+    bool shares = false;
+  };
+  Placed placed_in(Network network, uint64_t free);
+  /// Asks the budget again before this network works: how many networks stay follows from it.
+  void look(Network network);
+  /// Whether a network that is there, and takes `own` bytes, is to be placed anew: it has no room any more beside what
+  /// it computes in, or there is room for a tenth of its blocks more.
+  bool lies_otherwise(Network network, uint64_t own);
+  /// " may be taken now, ..." with both numbers.
+  std::string now_and_planned() const;
   /// What images of blocks may take of the host's memory from now on: as the planner counts, of what is available now.
   void share_host();
   [[noreturn]] void refuse(Network network);
@@ -161,8 +179,10 @@ class Networks {
   std::shared_ptr<HostRoom> room_;
   std::optional<Network> asked_, entered_;  // the last one, and whose activations are counted
   DeviceBudget::Lease working_;
-  std::map<Network, int64_t> kept_;       // blocks that a network keeps, as it was last placed
-  std::map<Network, int64_t> most_kept_;  // that it may keep: the ladder
+  std::map<Network, int64_t> kept_;           // blocks that a network keeps, as it was last placed
+  std::map<Network, uint64_t> placed_under_;  // the budget's limit then
+  std::map<Network, int64_t> most_kept_;      // that it may keep: the ladder
+  bool ran_out_ = false;                      // the ladder has said how many networks stay
   bool shares_memory_ = false, small_windows_ = false, tiles_ = false;
   VaeTiles settled_tiles_;
   std::map<Network, std::unique_ptr<ReadAhead>> ahead_;

@@ -13,6 +13,7 @@ bool Networks::make_room(bool first) {
   entered_.reset();
   if (first) {
     keep_ = Keep::One;
+    ran_out_ = true;
     drop_others(network);
     step("ran out: other networks and cached memory are given back, and the stage goes on from its last state");
     return true;

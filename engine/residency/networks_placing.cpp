@@ -42,7 +42,7 @@ Keep Networks::what_stays() {
                                                                                                  : Keep::One;
   for (const auto& [network, part] : parts_.networks)
     if (network != Network::AudioEncoder) sizes_of(network);
-  return keep_for(sizes_, activations_.most(), activations_.denoise, placement_.budget->free());
+  return keep_for(sizes_, activations_.most(), activations_.denoise, placement_.budget->limit());
 }
 
 const NetworkSizes& Networks::sizes_of(Network network) {
@@ -70,9 +70,48 @@ void Networks::enter(Network network) {
   // Branches are counted among the activations of a step.
   if (network == Network::TextEncoder || network == Network::Vae) adapt(network, {});
   if (!placement_.budget || network == Network::AudioEncoder || entered_ == network) return;
+  look_again();
+  look(network);
+  if (keep_ != Keep::All) drop_others(network);
+}
+
+void Networks::look_again() {
   entered_.reset();
   working_ = {};
-  if (keep_ != Keep::All) drop_others(network);
+}
+
+std::string Networks::now_and_planned() const {
+  return gigabytes(placement_.budget->limit()) + " may be taken of the device now, " +
+         gigabytes(placement_.budget->planned()) + " when the job began";
+}
+
+void Networks::look(Network network) {
+  const auto tell = [&](const std::string& text) {
+    log_("memory", {{"network", name(network)}, {"text", text + ": " + now_and_planned()}});
+  };
+  const bool in_tiles = chooses_tiles();
+  const uint64_t least = least_bytes(sizes_of(network)) + working_of(network);
+  if (!placement_.budget->look_again(least) || ran_out_) return;
+  const Keep before = std::exchange(keep_, what_stays());
+  if (keep_ != before)
+    tell(keep_ == Keep::All       ? "all networks stay on the device"
+         : keep_ == Keep::Experts ? "both experts stay on the device, other networks do not"
+                                  : "one network at a time is on the device");
+  if (network == Network::Vae && placement_.device.is_cpu() && chooses_tiles() != in_tiles)
+    tell(in_tiles ? "the VAE computes on whole frames" : "the VAE computes in tiles");
+}
+
+bool Networks::lies_otherwise(Network network, uint64_t own) {
+  const NetworkSizes& sizes = sizes_of(network);
+  const auto kept = kept_.find(network);
+  if (sizes.blocks.empty() || kept == kept_.end()) return false;
+  const DeviceBudget& budget = *placement_.budget;
+  const uint64_t others = budget.used() - own, room = budget.limit() - std::min(budget.limit(), others);
+  if (own + working_of(network) > room) return true;
+  const auto blocks = int64_t(sizes.blocks.size());
+  if (kept->second == blocks || budget.limit() <= placed_under_[network]) return false;
+  const std::optional<Lying> lying = lying_of(network, sizes, room);
+  return lying && lying->blocks.kept > kept->second && 10 * (lying->blocks.kept - kept->second) >= blocks;
 }
 
 bool Networks::chooses_tiles() {
@@ -100,29 +139,41 @@ void Networks::count_vae(uint64_t activations) {
   working_ = placement_.budget->take(activations, name(Network::Vae));
 }
 
-std::optional<Lying> Networks::lying_of(Network network, const NetworkSizes& sizes) {
-  // What the last network computes in will have gone.
-  const uint64_t taken = working_of(network), free = placement_.budget->free() + working_.bytes();
+std::optional<Lying> Networks::lying_of(Network network, const NetworkSizes& sizes, uint64_t free) {
+  const uint64_t taken = working_of(network);
   const auto most = most_kept_.find(network);
   if (taken > free) return std::nullopt;
   return lying_for(sizes, free - taken, most == most_kept_.end() ? INT64_MAX : most->second);
 }
 
-std::optional<Lying> Networks::shared_lying(const NetworkSizes& both, const std::optional<Lying>& alone) {
-  const std::optional<Lying> shared = lying_of(Network::HighNoise, both);
-  if (!shared || !alone) return shared;
-  const auto blocks = int64_t(both.blocks.size());
-  return is_worth_sharing(shared->blocks.kept, alone->blocks.kept, blocks) ? shared : std::nullopt;
+Networks::Placed Networks::placed_in(Network network, uint64_t free) {
+  const NetworkSizes& own = sizes_of(network);
+  const std::optional<Lying> alone = lying_of(network, own, free);
+  // Room for what the other expert has outside of blocks, so that it can be brought in while this one computes.
+  if (network == Network::HighNoise && keep_ == Keep::One && activations_.switches &&
+      sizes_of(Network::LowNoise).blocks.size() == own.blocks.size()) {
+    NetworkSizes both = joined(own, sizes_of(Network::LowNoise));
+    const std::optional<Lying> shared = lying_of(network, both, free);
+    if (shared && (!alone || is_worth_sharing(shared->blocks.kept, alone->blocks.kept, int64_t(own.blocks.size()))))
+      return {std::move(both), shared, true};
+  }
+  return {own, alone, false};
 }
 
 void Networks::refuse(Network network) {
   const uint64_t working = working_of(network), weights = least_bytes(sizes_of(network));
-  throw InvalidRequest(placement_.budget->field(),
+  const DeviceBudget& budget = *placement_.budget;
+  const std::string way_out =
+      budget.limit() < budget.planned()
+          ? " where " + gigabytes(budget.planned()) +
+                " could be taken when the job began: another program has the "
+                "rest. Steps that were made are kept; the same command goes on with them once it is given back"
+          : "; fewer frames or a smaller size need less";
+  throw InvalidRequest(budget.field(),
                        "must be at least " + gigabytes(weights + working) + ": for the " + name(network) + " " +
                            gigabytes(weights) +
                            (sizes_of(network).blocks.empty() ? "" : " with two of its blocks at a time") + ", and " +
-                           gigabytes(working) + " for what it computes; got " + gigabytes(placement_.budget->limit()) +
-                           "; fewer frames or a smaller size need less");
+                           gigabytes(working) + " for what it computes; got " + gigabytes(budget.limit()) + way_out);
 }
 
 void Networks::share_host() {
@@ -143,30 +194,27 @@ void Networks::make_copier() {
 }
 
 std::optional<Streaming> Networks::place(Network network) {
-  const NetworkSizes& own = sizes_of(network);
-  std::optional<Lying> lying = lying_of(network, own);
-  NetworkSizes sizes = own;
-  // Room for what the other expert has outside of blocks, so that it can be brought in while this one computes.
-  if (network == Network::HighNoise && keep_ == Keep::One && activations_.switches &&
-      sizes_of(Network::LowNoise).blocks.size() == own.blocks.size()) {
-    NetworkSizes both = joined(own, sizes_of(Network::LowNoise));
-    const std::optional<Lying> shared = shared_lying(both, lying);
-    shares_memory_ = shared.has_value();
-    if (shared) {
-      sizes = std::move(both);
-      lying = shared;
-    }
-  } else if (is_expert(network)) {
-    shares_memory_ = false;
+  DeviceBudget& budget = *placement_.budget;
+  // What the last network computes in will have gone.
+  const Placed placed = placed_in(network, budget.free() + working_.bytes());
+  if (is_expert(network)) shares_memory_ = placed.shares;
+  if (!placed.lying) refuse(network);
+  if (placed.sizes.blocks.empty()) return std::nullopt;
+  const BlockPlan& blocks = placed.lying->blocks;
+  if (budget.limit() != budget.planned()) {
+    const std::optional<Lying> planned = placed_in(network, budget.planned()).lying;
+    if (planned && planned->blocks.kept != blocks.kept)
+      log_("memory", {{"network", name(network)},
+                      {"text", std::to_string(blocks.kept) + " of " + std::to_string(placed.sizes.blocks.size()) +
+                                   " blocks stay on the device, " + std::to_string(planned->blocks.kept) +
+                                   " were planned: " + now_and_planned()}});
   }
-  if (!lying) refuse(network);
-  if (sizes.blocks.empty()) return std::nullopt;
-  kept_[network] = lying->blocks.kept;
+  kept_[network] = blocks.kept;
+  placed_under_[network] = budget.limit();
   make_copier();
   share_host();
-  return Streaming{
-      counted_memory(*placement_.budget, name(network), device_sizes(sizes), lying->blocks, placement_.device), copier_,
-      room_};
+  return Streaming{counted_memory(budget, name(network), device_sizes(placed.sizes), blocks, placement_.device),
+                   copier_, room_};
 }
 
 }  // namespace wan

@@ -16,8 +16,7 @@ std::string is_another(Network network, Task task, const RecognisedFile& file, b
                            " of " + task_name(task) + ", is";
   const std::string way = by_name ? flag_of(network) : "--model";
   if (file.network.other == Other::Lora)
-    return must + " a LoRA, which changes a network and is none; --lora applies it; " + way +
-           " names a checkpoint";
+    return must + " a LoRA, which changes a network and is none; --lora applies it; " + way + " names a checkpoint";
   return must + ": " + file.network.name + "; " + way + " names another";
 }
 

@@ -180,10 +180,9 @@ struct Entry {
   void check_disk() const {
     const std::optional<uint64_t> free = free_space(file.parent_path());
     if (free && *free < kMargin / 2)
-      throw convert::DiskFull(
-          "the disk of --cache-dir became full while the copy was written: " + gigabytes(*free) +
-          " are free, and 0.54 GB are left to others; make room, or "
-          "name a folder on another disk");
+      throw convert::DiskFull("the disk of --cache-dir became full while the copy was written: " + gigabytes(*free) +
+                              " are free, and 0.54 GB are left to others; make room, or "
+                              "name a folder on another disk");
   }
 
   /// The copy, written now or meanwhile by another run. Nothing, with a note, where it cannot be written.
@@ -296,7 +295,11 @@ std::optional<CachedCopy> cached(Network network, const ModelPart& part, const C
                                  bool merged, const fs::path& folder, IdentityCache& identities, Notes& notes,
                                  const CacheStep& step, const FreeSpace& free_space) {
   const CacheForm form = cache_form(network, source, place, merged);
-  const Entry entry{network, part, source, form, cached_file(folder, part, form.target),
+  const Entry entry{network,
+                    part,
+                    source,
+                    form,
+                    cached_file(folder, part, form.target),
                     free_space ? free_space : FreeSpace(free_on_disk)};
   if (!form.refusal.empty()) {
     entry.leave(notes, form.refusal);

@@ -28,10 +28,10 @@ std::filesystem::path cached_file(const std::filesystem::path& folder, const Mod
 /// What `--cache-dir` has or will have of a network.
 struct CachePlan {
   Network network = Network::HighNoise;
-  std::string form;            // "bf16" or "int8"
-  uint64_t bytes = 0;          // there
-  uint64_t source_bytes = 0;   // in its own files
-  bool is_there = false;       // it would be loaded as it lies there now; else it is written first
+  std::string form;           // "bf16" or "int8"
+  uint64_t bytes = 0;         // there
+  uint64_t source_bytes = 0;  // in its own files
+  bool is_there = false;      // it would be loaded as it lies there now; else it is written first
 };
 /// Nothing where no copy of it is kept. `source` and `place` as in cached(). Reads headers, and samples of what is there. Throws
 /// ModelError.

@@ -57,8 +57,7 @@ const Place& Scope::place() const {
 }
 
 Weights::Weights(Checkpoint checkpoint, const Place& place) : checkpoint_(std::move(checkpoint)), place_(place) {
-  if (!place.mapped && !place.on_meta)
-    files_ = std::make_shared<WeightFiles>(checkpoint_);
+  if (!place.mapped && !place.on_meta) files_ = std::make_shared<WeightFiles>(checkpoint_);
 }
 
 Weights::Weights(Draw draw, const Place& place, Checkpoint shapes)

@@ -23,9 +23,15 @@ class DecodingAttention : public testing::Test {
  protected:
   DecodingAttention() {
     at::manual_seed(3);
-    const nlohmann::json fields = {{"task", "t2v"},     {"model", kModel.string()}, {"prompt", "a red circle"},
-                                   {"unlocked", true},  {"width", 32},              {"height", 48},
-                                   {"num_frames", 5},   {"seed", 1},                {"device", "cpu"},
+    const nlohmann::json fields = {{"task", "t2v"},
+                                   {"model", kModel.string()},
+                                   {"prompt", "a red circle"},
+                                   {"unlocked", true},
+                                   {"width", 32},
+                                   {"height", 48},
+                                   {"num_frames", 5},
+                                   {"seed", 1},
+                                   {"device", "cpu"},
                                    {"out", out_.string()}};
     saved_ = {.latents = at::randn({16, 2, 6, 4}),
               .frames = 5,
@@ -38,12 +44,12 @@ class DecodingAttention : public testing::Test {
     calls_.clear();
     std::string last;
     const auto backend = [&](const std::string& name) {
-      return kernels::AttentionBackend{
-          name, [](const kernels::AttentionCase&) { return true; },
-          [&, name](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale, const at::Tensor& bias) {
-            ++calls_[last = name];
-            return kernels::reference::attention(q, k, v, scale, bias);
-          }};
+      return kernels::AttentionBackend{name, [](const kernels::AttentionCase&) { return true; },
+                                       [&, name](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                                 double scale, const at::Tensor& bias) {
+                                         ++calls_[last = name];
+                                         return kernels::reference::attention(q, k, v, scale, bias);
+                                       }};
     };
     const auto timer = [&](const std::function<void()>& run) {
       run();

@@ -173,7 +173,8 @@ TEST_F(Loading, TheCacheGivesTheSameBytes) {
     Heard first, second;
     EXPECT_TRUE(heard(cached, first) == want);
     ASSERT_EQ(first.notes.size(), 2u) << "one for each expert";
-    EXPECT_NE(first.notes[0].find("high_noise is written as bf16 to --cache-dir: "), std::string::npos) << first.notes[0];
+    EXPECT_NE(first.notes[0].find("high_noise is written as bf16 to --cache-dir: "), std::string::npos)
+        << first.notes[0];
     EXPECT_TRUE(heard(cached, second) == want);
     EXPECT_TRUE(second.notes.empty()) << second.notes[0];
     // While a copy is written the log says where, and how large it will be: at the beginning and at the end.

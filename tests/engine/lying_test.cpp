@@ -40,6 +40,39 @@ TEST(DeviceBudget, CountsExactly) {
   EXPECT_THROW(budget.take(UINT64_MAX, "all"), c10::OutOfMemoryError);
 }
 
+TEST(DeviceBudget, FollowsWhatTheDeviceHas) {
+  DeviceRoom now{80, 90};
+  uint64_t told = 0;
+  DeviceBudget budget(100, "device_memory", {}, [&](uint64_t used) {
+    told = used;
+    return now;
+  });
+  DeviceBudget::Lease lease = budget.take(60, "one");
+  EXPECT_EQ(budget.limit(), 100u) << "until it is asked";
+  EXPECT_TRUE(budget.look_again(70));
+  EXPECT_EQ(told, 60u);
+  EXPECT_EQ(budget.limit(), 80u);
+  EXPECT_EQ(budget.planned(), 100u);
+  EXPECT_EQ(budget.field(), "memory") << "less than the user allows";
+  EXPECT_FALSE(budget.look_again(70)) << "nothing has changed";
+  EXPECT_TRUE(budget.look_again(85));
+  EXPECT_EQ(budget.limit(), 85u) << "the least that is needed goes into the margin";
+  EXPECT_TRUE(budget.look_again(95));
+  EXPECT_EQ(budget.limit(), 90u) << "as far as it goes";
+  now = {40, 50};
+  EXPECT_TRUE(budget.look_again(0));
+  EXPECT_EQ(budget.free(), 0u) << "more is used than may be taken";
+  EXPECT_THROW(budget.take(1, "two"), c10::OutOfMemoryError);
+  lease = {};
+  EXPECT_EQ(budget.free(), 40u);
+  now = {100, 100};
+  EXPECT_TRUE(budget.look_again(0));
+  EXPECT_EQ(budget.field(), "device_memory");
+  DeviceBudget fixed(100);
+  EXPECT_FALSE(fixed.look_again(UINT64_MAX));
+  EXPECT_EQ(fixed.limit(), 100u);
+}
+
 NetworkSizes sizes_of(uint64_t outside, const std::vector<uint64_t>& blocks) {
   NetworkSizes sizes;
   sizes.outside = outside;
@@ -60,6 +93,15 @@ TEST(Lying, KeepsAsManyBlocksAsFit) {
   EXPECT_FALSE(lying_for(sizes, bytes(2) - 1));
   EXPECT_EQ(lying_for(sizes_of(1000, {}), 1000)->device_bytes, 1000u);
   EXPECT_FALSE(lying_for(sizes_of(1000, {}), 999));
+  // One block: as little as it takes is all of it, in a slot where it may not stay.
+  const NetworkSizes one = sizes_of(1000, {512});
+  EXPECT_EQ(lying_for(one, bytes(1))->blocks.kept, 1);
+  const std::optional<Lying> in_slot = lying_for(one, bytes(1), 0);
+  ASSERT_TRUE(in_slot);
+  EXPECT_EQ(in_slot->blocks.kept, 0);
+  EXPECT_EQ(in_slot->blocks.slots, 1);
+  EXPECT_EQ(in_slot->device_bytes, 1000 + block_bytes(device_sizes(one), in_slot->blocks));
+  EXPECT_FALSE(lying_for(one, bytes(1) - 1, 0));
   // What is planned is what BlockMemory takes.
   for (const uint64_t room : {bytes(2), bytes(3), bytes(4), bytes(5), bytes(6)}) {
     const Lying lying = *lying_for(sizes, room);

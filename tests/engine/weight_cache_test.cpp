@@ -276,7 +276,8 @@ TEST_F(WeightCache, IsLookedForWithoutBeingWritten) {
 TEST_F(WeightCache, OnePartHasOneCopyByWhateverPath) {
   fs::create_directories(folder / "real");
   fs::create_directory_symlink(folder / "real", folder / "link");
-  const ModelPart real{folder / "real" / "a.safetensors", "a", "test"}, link{folder / "link" / "a.safetensors", "a", "test"};
+  const ModelPart real{folder / "real" / "a.safetensors", "a", "test"},
+      link{folder / "link" / "a.safetensors", "a", "test"};
   std::ofstream(real.path) << "a";
   EXPECT_EQ(cached_file(folder / "cache", real, convert::Target::Bf16),
             cached_file(folder / "cache", link, convert::Target::Bf16));
@@ -456,7 +457,8 @@ TEST_F(WeightCache, ACopyThatOthersTouchBeforeItIsLoadedIsNotTaken) {
     };
     const auto again = [&] {
       IdentityCache identities;
-      return copy_there(Network::LowNoise, part, Checkpoint::open(part.path), kCard, false, folder / "cache", identities);
+      return copy_there(Network::LowNoise, part, Checkpoint::open(part.path), kCard, false, folder / "cache",
+                        identities);
     };
     return built_from_copy(std::move(copy), build, again, [&](const std::string& said) { why = said; });
   };
@@ -475,8 +477,8 @@ TEST_F(WeightCache, ACopyThatOthersTouchBeforeItIsLoadedIsNotTaken) {
   };
   const std::string gone = "must be there until it is loaded, is absent now",
                     replaced = "it was replaced or written to before it was loaded";
-  for (const auto& [act, text] : std::vector<std::pair<std::function<void()>, std::string>>{{goes, gone},
-                                                                                            {is_replaced, replaced}}) {
+  for (const auto& [act, text] :
+       std::vector<std::pair<std::function<void()>, std::string>>{{goes, gone}, {is_replaced, replaced}}) {
     EXPECT_FALSE(loaded(act, nothing)) << text;
     EXPECT_NE(why.find(text), std::string::npos) << why;
     EXPECT_FALSE(loaded(nothing, act)) << text;
@@ -508,14 +510,15 @@ TEST_F(WeightCache, ADiskThatOthersFillMeanwhileEndsTheCopyAndGetsItsRoomBack) {
       EXPECT_EQ(of, folder / "cache");
       return told < 3 ? uint64_t(10'000'000'000) : left_behind_three;
     };
-    return cached(Network::LowNoise, part, Checkpoint::open(part.path), kCard, false, folder / "cache", identities, notes,
-                  step, free);
+    return cached(Network::LowNoise, part, Checkpoint::open(part.path), kCard, false, folder / "cache", identities,
+                  notes, step, free);
   };
   EXPECT_FALSE(write(kLeft - 1));
   EXPECT_EQ(told, 3) << "the tensor behind it is not begun";
-  EXPECT_NE(said().find("is loaded from its own files, not from a copy in --cache-dir: the disk of --cache-dir became full "
-                        "while the copy was written: 0.54 GB are free, and 0.54 GB are left to others"),
-            std::string::npos)
+  EXPECT_NE(
+      said().find("is loaded from its own files, not from a copy in --cache-dir: the disk of --cache-dir became full "
+                  "while the copy was written: 0.54 GB are free, and 0.54 GB are left to others"),
+      std::string::npos)
       << said();
   for (const char* ending : {"", ".json", ".part", ".part.done"})
     EXPECT_FALSE(fs::exists(file().string() + ending)) << ending;

@@ -176,7 +176,8 @@ TEST(CommandLine, DryRunHasTheScaleOfEachLoraInEachStep) {
   Request request = read({"t2v", "--prompt", "x", "--dry-run", "--seed", "1", "--preset", "lightning4"}).request;
   request.loras = {{"a.safetensors", {0, 1}, "high"}, {"b.safetensors", {0.5}, ""}};
   const std::string text = dry_run_text(request);
-  for (const char* row : {"guidance  lora\n", "high           1  0 0.5\n", "high           1  1 0.5\n", "low            1  - 0.5\n"})
+  for (const char* row :
+       {"guidance  lora\n", "high           1  0 0.5\n", "high           1  1 0.5\n", "low            1  - 0.5\n"})
     EXPECT_NE(text.find(row), text.npos) << text;
   const nlohmann::json table = nlohmann::json::parse(dry_run_json(request));
   EXPECT_EQ(table.at("steps")[1].at("loras"), (nlohmann::json{1, 0.5}));
@@ -193,7 +194,8 @@ TEST(CommandLine, AMissingLoraIsNoUrlAndTellsWhatItsExpertMayBe) {
     return std::string();
   };
   EXPECT_EQ(said("none.safetensors").find("URL"), std::string::npos) << said("none.safetensors");
-  EXPECT_NE(said("none.safetensors@HIGH").find("lower case, @high"), std::string::npos) << said("none.safetensors@HIGH");
+  EXPECT_NE(said("none.safetensors@HIGH").find("lower case, @high"), std::string::npos)
+      << said("none.safetensors@HIGH");
   const std::string experts = "high, low or both (@high, @low, @both), got 'bogus'";
   for (const char* lora : {"none.safetensors@bogus", "/dev/null@bogus", "none.safetensors@bogus:0.5"})
     EXPECT_NE(said(lora).find(experts), std::string::npos) << said(lora);

@@ -48,12 +48,14 @@ TEST(ProgramInspect, TellsWhatALoraIsFor) {
   write_safetensors(folder / "wan_high_4steps.safetensors", tensors);
   const Outcome text = Process("wan-infer", {"inspect", "wan_high_4steps.safetensors"}, folder.path()).finish();
   EXPECT_EQ(text.code, 0) << text.err;
-  for (const char* line :
-       {": LoRA, 1 file, 8 tensors", "  for Wan 14B transformer (2.2 A14B, 2.1 14B)\n", "  official names, 2 differences: LoRA\n",
-        "  rank 64, alpha 8: scale 0.125\n", "  for the high-noise expert, by its name\n", "--preset lightning4",
-        "  1 keys left out: image tokens of Wan 2.1", "  1 keys that it has no place for: diffusion_model.blocks.0.extra.diff"})
+  for (const char* line : {": LoRA, 1 file, 8 tensors", "  for Wan 14B transformer (2.2 A14B, 2.1 14B)\n",
+                           "  official names, 2 differences: LoRA\n", "  rank 64, alpha 8: scale 0.125\n",
+                           "  for the high-noise expert, by its name\n", "--preset lightning4",
+                           "  1 keys left out: image tokens of Wan 2.1",
+                           "  1 keys that it has no place for: diffusion_model.blocks.0.extra.diff"})
     EXPECT_NE(text.out.find(line), std::string::npos) << line << "\n" << text.out;
-  const Outcome data = Process("wan-infer", {"inspect", "wan_high_4steps.safetensors", "--json"}, folder.path()).finish();
+  const Outcome data =
+      Process("wan-infer", {"inspect", "wan_high_4steps.safetensors", "--json"}, folder.path()).finish();
   const nlohmann::json lora = nlohmann::json::parse(data.out).at("networks").at(0).at("lora");
   EXPECT_EQ(lora.at("expert"), "high");
   EXPECT_EQ(lora.at("distilled"), true);
@@ -65,7 +67,8 @@ TEST(ProgramInspect, TellsWhatALoraIsFor) {
                      {"transformer.single_transformer_blocks.0.attn.to_q.lora_B.weight", at::zeros({4, 2})}});
   const Outcome other = Process("wan-infer", {"inspect", "flux.safetensors"}, folder.path()).finish();
   EXPECT_EQ(other.code, 0) << other.err;
-  EXPECT_NE(other.out.find("for a network of another family (Flux), which this program does not run"), std::string::npos)
+  EXPECT_NE(other.out.find("for a network of another family (Flux), which this program does not run"),
+            std::string::npos)
       << other.out;
 
   write_safetensors(folder / "style.safetensors",

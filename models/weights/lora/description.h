@@ -12,11 +12,11 @@
 namespace wan::lora {
 
 struct Description {
-  std::string target;    // "Wan 14B transformer (2.2 A14B, 2.1 14B)", "a network of another family (Flux)"
+  std::string target;  // "Wan 14B transformer (2.2 A14B, 2.1 14B)", "a network of another family (Flux)"
   std::string unused = "which this program does not run";  // of one that does not apply, why, and what to do
-  Halves halves;         // of both experts' parts the high-noise one's is described
-  bool applies = false;  // the target is a network that this program runs
-  std::string dialect;   // "official", "diffusers", "flattened"; empty where the target is no Wan
+  Halves halves;                                           // of both experts' parts the high-noise one's is described
+  bool applies = false;                                    // the target is a network that this program runs
+  std::string dialect;                   // "official", "diffusers", "flattened"; empty where the target is no Wan
   std::map<std::string, int64_t> kinds;  // differences of each kind: "LoRA", "LoHa with DoRA", "difference of a bias"
   std::map<int64_t, int64_t> ranks;      // how many have each
   std::map<double, int64_t> alphas;      // how many have each value

@@ -4,6 +4,7 @@
 
 #include "engine/residency/needs.h"
 #include "engine/residency/tile_needs.h"
+#include "kernels/op/device_failure.h"
 #include "models/vae/latent.h"
 
 namespace wan {
@@ -59,7 +60,8 @@ at::Tensor ClipDecoder::next(const at::Tensor& latent) {
   frames.reset();
   try {
     return again_in_float32();
-  } catch (const c10::OutOfMemoryError&) {
+  } catch (const c10::Error& error) {
+    if (kernels::device_failure(error) != kernels::DeviceFailure::Full) throw;
     stream_.reset();
     const VaeTiles tiles{networks_.vae_tile_rows(at::kHalf), networks_.vae_tile_rows(at::kFloat)};
     refuse_wide_decode(networks_.parts(), picture(latent), networks_.placement(), tiles);

@@ -1,6 +1,20 @@
 #include "engine/job/attention_notes.h"
 
+#include <algorithm>
+
 namespace wan {
+
+std::set<std::string> drop_unknown(AttentionChoices& choices) {
+  std::set<std::string> unknown;
+  std::erase_if(choices, [&](const auto& choice) {
+    const auto& [wanted, name] = choice;
+    const bool known = wanted == kernels::kEightBits || name == "reference" ||
+                       std::count(kernels::kAttentionBackends.begin(), kernels::kAttentionBackends.end(), name) > 0;
+    if (!known) unknown.insert(name);
+    return !known;
+  });
+  return unknown;
+}
 
 void AttentionNotes::pin(const Placement& placement, const std::string& name,
                          const std::map<std::string, std::string>& replayed) {

@@ -2,12 +2,18 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 
 #include "engine/job/work_folder.h"
 #include "engine/residency/device.h"
+#include "engine/sampling/attention_record.h"
 
 namespace wan {
+
+/// Takes the back ends that this version does not know out of `choices`, which may be another version's, and returns
+/// their names.
+std::set<std::string> drop_unknown(AttentionChoices& choices);
 
 /// On CUDA the back end is measured, so another process could choose another and give other bytes. On the CPU, which
 /// has one attention, nothing happens.

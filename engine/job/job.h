@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <exception>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -27,6 +28,7 @@ struct RunOptions {
   Contexts* contexts = nullptr;         // of the kernels; null: default options and no choice of attention
   DeviceBudget::Hook budget_hook = {};  // of tests
   DeviceBudget::Look budget_look = {};  // of tests: what another program leaves
+  std::function<bool(at::Device)> device_answers = {};  // of tests; empty: answers() of engine/residency/failure.h
 };
 
 enum class JobState {

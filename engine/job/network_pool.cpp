@@ -101,6 +101,7 @@ Networks& NetworkPool::of(const Job& job) {
     warn_of_kernels(*job.placement.context, log_);
     warn_of_cudnn(job.placement, log_);
     warn_of_precision(job.placement, log_);
+    tell_card(job.request.device, job.placement, log_);
     networks_.emplace(job.group->parts, job.group->placement, job.group->activations, log_);
     networks_->ask(check_);
     loaded_ = job.group;

@@ -167,8 +167,8 @@ class Scheduler {
         result.state = JobState::Failed;
         result.error = text_of(error);
         result.failure = std::current_exception();
-        stopped_ = options_.fail_fast;
         if (!job->label.empty()) log_("failed", {{"line", result.line}, {"out", result.name}, {"error", result.error}});
+        stop_after(error);
       }
       if (job->finished || result.state == JobState::Failed) progress_.forget(job->label);
       result.seconds += seconds_since(start);
@@ -176,19 +176,40 @@ class Scheduler {
     return worked;
   }
 
+  /// Whether other jobs are begun after this failure: on a device that is lost each of them would end like it.
+  void stop_after(const std::exception& error) {
+    const bool lost = is_device_lost(error);
+    if (lost && jobs_.size() > 1)
+      log_("note", {{"subject", "device"}, {"text", "no other job is begun: each would end like this one"}});
+    stopped_ = lost || options_.fail_fast;
+  }
+
   /// Where the device runs out of memory, the stage goes on from what it saved with less on the device, until there is
-  /// nothing left to give up.
+  /// nothing left to give up. Throws DeviceLost where the device can compute nothing more.
   void run_stage(const Phase& phase, Job& job) {
     for (bool first = true;; first = false) {
       try {
         return (stages_.*phase.stage)(job);
-      } catch (const c10::OutOfMemoryError& error) {
+      } catch (const c10::Error& error) {
+        if (is_lost(job, error)) throw DeviceLost(lost_text(name_of_device(job), error));
+        if (!is_device_full(error)) throw;
         if (!networks_.make_room(first)) throw std::runtime_error(no_room_text(phase, job, error));
       }
     }
   }
 
-  static std::string no_room_text(const Phase& phase, const Job& job, const c10::OutOfMemoryError& error) {
+  /// What libraries throw does not say whether the device is lost: it is asked itself.
+  bool is_lost(const Job& job, const c10::Error& error) const {
+    if (is_device_lost(error)) return true;
+    if (is_device_full(error) || !job.group) return false;
+    const at::Device device = job.placement.device;
+    return !(options_.device_answers ? options_.device_answers(device) : answers(device));
+  }
+  static std::string name_of_device(const Job& job) {
+    return job.group ? job.placement.device.str() : "the device";
+  }
+
+  static std::string no_room_text(const Phase& phase, const Job& job, const c10::Error& error) {
     std::string text = std::string("[memory] ") + phase.name + " ran out on " + job.placement.device.str() +
                        " with as little on it as can be: " + error.what_without_backtrace();
     return text + "; what was done is kept, fewer frames or a smaller size need less";

@@ -8,6 +8,7 @@
 #include "engine/job/outputs.h"
 #include "engine/request/files.h"
 #include "engine/request/params.h"
+#include "engine/residency/failure.h"
 #include "engine/residency/find_parts.h"
 #include "engine/residency/fit.h"
 #include "engine/residency/not_finite.h"
@@ -139,20 +140,22 @@ std::string model_flags(const Request& request) {
   return text;
 }
 
-/// Whether a failure is about the model's files: with the right ones the run goes on.
-bool is_about_model(const std::exception_ptr& failure) {
+/// Whether a failure is about the model's files or a device that is lost: with the right ones, or a new process, the run
+/// goes on.
+bool is_from_outside(const std::exception_ptr& failure) {
   try {
     if (failure) std::rethrow_exception(failure);
   } catch (const ModelError&) {
     return true;
-  } catch (...) {
+  } catch (const std::exception& error) {
+    return is_device_lost(error);
   }
   return false;
 }
 
 /// Where a run ended before its file was there: the folder stays if it holds what is of use, and the log says how to go
-/// on. After an error that is steps alone; after an interrupt, or where a file of the model changed, whatever was
-/// encoded, too.
+/// on. After an error that is steps alone; after an interrupt, or where a file of the model changed or the device was
+/// lost, whatever was encoded, too.
 void leave(WorkFolder& folder, const Request& request, bool failed, const Log& log) {
   if (failed ? !folder.holds_steps() : !folder.holds_work()) return folder.discard();
   Log::Fields fields = {{"work", shown_name(folder.path().string())}, {"finish_with", "the same command"}};
@@ -209,7 +212,7 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
     log_done(request, result, resolve_placement(request), log);
     return request.out;
   }
-  leave(folder, request, only.failure && !is_about_model(only.failure), log);
+  leave(folder, request, only.failure && !is_from_outside(only.failure), log);
   if (only.failure) std::rethrow_exception(only.failure);
   throw Cancelled(folder.holds_work() ? kept_text(folder) : "nothing is kept: nothing was done");
 }

@@ -131,7 +131,8 @@ std::vector<Parameter> of_run() {
        .field = &Request::device,
        .tasks = every({.value = "auto", .words = {"auto", "cpu", "cuda"}}),
        .group = "Run",
-       .help = "Where to compute; auto takes the first GPU, and the CPU where there is none. cuda:1 is the second GPU.",
+       .help = "Where to compute; auto takes the first GPU that the kernels run on, and the CPU where there is none. "
+               "cuda:1 is the second GPU.",
        .numbered = true},
       {.name = "dtype",
        .field = &Request::dtype,

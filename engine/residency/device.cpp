@@ -3,10 +3,12 @@
 #include <ATen/ATen.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 #include <fstream>
 #include <optional>
+#include <vector>
 
 #include "engine/base/error.h"
 #include "engine/base/units.h"
@@ -14,6 +16,7 @@
 #include "engine/residency/machine.h"
 #include "engine/residency/usable_card.h"
 #include "kernels/op/device.h"
+#include "kernels/op/device_failure.h"
 
 namespace wan {
 
@@ -24,9 +27,14 @@ at::Device parse_device(const std::string& text, const char* field) {
   const CardSituation situation = card_situation();
   if (const auto why = why_no_card(text, situation)) throw InvalidRequest(field, *why);
   if (text == "auto" && situation.usable == 0) return at::kCPU;
-  at::Device device(text == "auto" ? "cuda:0" : text);
+  at::Device device(text == "auto" ? "cuda" : text);
   if (!device.is_cuda()) return device;
-  if (!device.has_index()) device = at::Device(at::kCUDA, 0);
+  if (!device.has_index()) {
+    std::vector<int> architectures;
+    for (int64_t card = 0; card < situation.usable; ++card)
+      architectures.push_back(kernels::cuda::architecture(at::Device(at::kCUDA, at::DeviceIndex(card))));
+    device = at::Device(at::kCUDA, at::DeviceIndex(chosen_card(architectures)));
+  }
   if (const auto why = why_too_old(kernels::cuda::architecture(device))) throw InvalidRequest(field, *why);
   return device;
 }
@@ -90,6 +98,8 @@ Placement resolve_placement(const Request& request, Contexts* contexts, DeviceBu
   if (placement.device.is_cuda() && placement.dtype == at::kBFloat16) placement.vae = at::kHalf;
   placement.noise =
       request.noise_device == "auto" ? placement.device : parse_device(request.noise_device, "noise_device");
+  // Pinned memory and the driver's context of this thread are then that card's, and take nothing of another.
+  if (placement.device.is_cuda()) c10::impl::VirtualGuardImpl(placement.device.type()).setDevice(placement.device);
   if (contexts) placement.context = contexts->on(placement.device);
   placement.budget = budget_of(request, placement.device, std::move(hook), std::move(look));
   if (const uint64_t allowed = read_size(request.device_memory).value_or(0); allowed > 0) placement.allowed = allowed;
@@ -128,7 +138,12 @@ uint64_t peak_memory(at::Device device) {
 }
 
 void release_cached(at::Device device) {
-  if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
+  if (!device.is_cuda()) return;
+  try {
+    c10::getDeviceAllocator(device.type())->emptyCache();
+  } catch (const c10::Error& error) {  // networks also go after the device was lost, which was told
+    if (kernels::device_failure(error) != kernels::DeviceFailure::Lost) throw;
+  }
 }
 
 }  // namespace wan

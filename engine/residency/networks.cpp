@@ -9,6 +9,7 @@
 #include "engine/residency/open_network.h"
 #include "engine/residency/unchanged.h"
 #include "engine/residency/weight_cache.h"
+#include "kernels/op/device_failure.h"
 #include "models/files/error.h"
 #include "models/weights/place.h"
 
@@ -216,7 +217,8 @@ void Networks::prefetch_low() {
       placed_under_[Network::LowNoise] = placed_under_.at(Network::HighNoise);
       high_.model->streamed->hand_over_to(*low_.model->streamed);
     }
-  } catch (const c10::OutOfMemoryError& error) {
+  } catch (const c10::Error& error) {
+    if (kernels::device_failure(error) != kernels::DeviceFailure::Full) throw;
     low_ = {};
     log_("memory",
          {{"text", "the low-noise expert is not brought in ahead: " + std::string(error.what_without_backtrace())}});

@@ -1,10 +1,15 @@
 #include "engine/residency/usable_card.h"
 
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <fcntl.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <fstream>
 
+#include "kernels/op/card_name.h"
 #include "kernels/op/device.h"
 
 namespace wan {
@@ -14,6 +19,8 @@ namespace fs = std::filesystem;
 
 /// The oldest driver that runs programs of CUDA 13, and the oldest card that libtorch holds code for.
 constexpr int kOldestDriver = 580, kOldestArchitecture = 75;
+/// The oldest card that our kernels run on.
+constexpr int kOldestOfKernels = 80;
 
 /// "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug ..." -> "535.104.05".
 std::string driver_version(const fs::path& file) {
@@ -35,6 +42,37 @@ bool hides_all(const std::string& visible) {
   return visible.empty() || visible == "-1" || visible == "NoDevFiles" || visible == "none" || visible == "void";
 }
 
+bool names_slices(const std::string& visible) {
+  return visible.find("MIG-") != std::string::npos;
+}
+
+/// A card by itself, not one of the files that several share: nvidia0, or Windows' dxg.
+bool is_card_file(const std::string& name) {
+  if (name == "dxg") return true;
+  return name.starts_with("nvidia") && name.size() > 6 && name.find_first_not_of("0123456789", 6) == std::string::npos;
+}
+
+/// Looks at the files that CUDA opens.
+void look_at_files(const fs::path& root, CardSituation& s) {
+  s.lacks_files = true;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(root / "dev", ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (is_card_file(name)) s.lacks_files = false;
+    if (!is_card_file(name) && name != "nvidiactl" && name != "nvidia-uvm") continue;
+    const int file = open(entry.path().c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (file < 0 && (errno == EACCES || errno == EPERM)) s.shut.push_back("/dev/" + name);
+    if (file >= 0) close(file);
+  }
+  std::sort(s.shut.begin(), s.shut.end());
+}
+
+std::string comma_list(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
 std::string listed(int64_t count) {
   if (count == 1) return "there is one device, cuda:0";
   return "there are " + std::to_string(count) + " devices, cuda:0 to cuda:" + std::to_string(count - 1);
@@ -45,14 +83,21 @@ std::string why_none_is_shown(const CardSituation& s) {
   if (is_old(s.driver))
     return "the NVIDIA driver " + s.driver + " is older than " + std::to_string(kOldestDriver) +
            ", which CUDA 13 needs; update the driver, or take --device cpu";
+  const std::string here = "an NVIDIA driver is here" + (s.driver.empty() ? "" : " (" + s.driver + ")");
+  if (!s.shut.empty())
+    return here + ", but this user may not open " + comma_list(s.shut) +
+           "; `ls -l` names the group that may: join it (sudo usermod -aG GROUP USER, then log in anew), or take "
+           "--device cpu";
   if (s.visible && !s.visible->empty())
-    return "CUDA_VISIBLE_DEVICES is '" + *s.visible +
-           "', which names no card of this machine; give it numbers of nvidia-smi -L, or unset it, or take --device "
-           "cpu";
-  return "an NVIDIA driver is here" + (s.driver.empty() ? "" : " (" + s.driver + ")") +
-         ", but CUDA shows no card: nvidia-smi says whether the driver works; a container wants --gpus all, a user the "
-         "right "
-         "to open /dev/nvidia*; --device cpu computes without a card";
+    return "CUDA_VISIBLE_DEVICES is '" + *s.visible + "', which names no " +
+           (names_slices(*s.visible) ? "slice of a card (MIG)" : "card") +
+           " of this machine; give it numbers or names of nvidia-smi -L, or unset it, or take --device cpu";
+  if (s.lacks_files)
+    return here +
+           ", but no /dev/nvidia0; a container wants --gpus all (and NVIDIA's container toolkit), or take --device cpu";
+  return here +
+         ", but CUDA shows no card: nvidia-smi says whether the driver works, and whether a card that is to be cut into "
+         "slices (MIG) has any; --device cpu computes without a card";
 }
 
 }  // namespace
@@ -68,6 +113,7 @@ CardSituation card_situation(const fs::path& root) {
                  (fs::exists(root / "dev/dxg", ignored) && fs::exists(root / "usr/lib/wsl/lib/libcuda.so.1", ignored));
   s.driver = driver_version(linux_driver);
   if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES")) s.visible = visible;
+  if (s.usable == 0 && s.has_driver) look_at_files(root, s);
   return s;
 }
 
@@ -76,8 +122,11 @@ std::optional<std::string> why_no_card(const std::string& asked, const CardSitua
   if (s.usable > 0) {
     const int64_t index = asked.starts_with("cuda:") ? std::atoll(asked.c_str() + 5) : 0;
     if (index < s.usable) return std::nullopt;
-    return "asks for " + asked + ", but " + listed(s.usable) +
-           (s.visible ? "; CUDA_VISIBLE_DEVICES is '" + *s.visible + "' and numbers them anew" : "");
+    const std::string there = "asks for " + asked + ", but " + listed(s.usable);
+    if (!s.visible) return there;
+    if (names_slices(*s.visible))
+      return there + ": of the slices in CUDA_VISIBLE_DEVICES ('" + *s.visible + "') a program sees the first alone";
+    return there + "; CUDA_VISIBLE_DEVICES is '" + *s.visible + "' and numbers them anew";
   }
   const std::string begin = any ? "is auto, and " : "asks for " + asked + ", but ";
   const bool hidden = s.visible && hides_all(*s.visible);
@@ -94,6 +143,36 @@ std::optional<std::string> why_too_old(int architecture) {
          std::to_string(architecture % 10) +
          ", and libtorch for CUDA 13 holds code for 7.5 and newer; use another card, or "
          "--device cpu";
+}
+
+int64_t chosen_card(const std::vector<int>& architectures) {
+  for (int wanted : {kOldestOfKernels, kOldestArchitecture})
+    for (size_t card = 0; card < architectures.size(); ++card)
+      if (architectures[card] >= wanted) return int64_t(card);
+  return 0;
+}
+
+std::optional<std::string> card_note(const std::string& asked, int64_t taken, const std::vector<std::string>& names) {
+  if (names.size() < 2 || asked.find(':') != std::string::npos) return std::nullopt;
+  const auto named = [&](size_t card) {
+    const std::string device = "cuda:" + std::to_string(card);
+    return names[card].empty() ? device : device + " (" + names[card] + ")";
+  };
+  std::vector<std::string> others;
+  for (size_t card = 0; card < names.size(); ++card)
+    if (int64_t(card) != taken) others.push_back(named(card));
+  return "of " + std::to_string(names.size()) + " cards " + named(size_t(taken)) +
+         " is taken; --device takes another: " + comma_list(others) +
+         ". CUDA counts from the fastest card, nvidia-smi by bus (CUDA_DEVICE_ORDER=PCI_BUS_ID: CUDA, too)";
+}
+
+void tell_card(const std::string& asked, const Placement& placement, const Log& log) {
+  if (!placement.device.is_cuda()) return;
+  std::vector<std::string> names;
+  for (int64_t card = 0; card < at::detail::getCUDAHooks().deviceCount(); ++card)
+    names.push_back(kernels::cuda::card_name(at::Device(at::kCUDA, at::DeviceIndex(card))));
+  if (const auto text = card_note(asked, placement.device.index(), names))
+    log("note", {{"subject", "device"}, {"text", *text}});
 }
 
 std::optional<std::string> precision_warning(Precision precision, int architecture, bool uses_wgmma) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/base/log.h"
 #include "engine/request/known_cards.h"
@@ -20,6 +21,9 @@ struct CardSituation {
   bool has_driver = false;                  // NVIDIA's, of Linux or of Windows below WSL2
   std::string driver = {};                  // its version where it tells one: "535.104.05"
   std::optional<std::string> visible = {};  // CUDA_VISIBLE_DEVICES, where it is set
+  // Where CUDA shows no device:
+  std::vector<std::string> shut = {};  // device files that this user may not open: "/dev/nvidia0"
+  bool lacks_files = false;            // there is no device file of any card
 };
 /// Of this machine and this process. `root` stands for "/".
 CardSituation card_situation(const std::filesystem::path& root = "/");
@@ -32,6 +36,15 @@ std::optional<std::string> why_no_card(const std::string& asked, const CardSitua
 
 /// The same of a card with this compute capability (89 is 8.9; 0: not known): below 7.5 libtorch holds no code for it.
 std::optional<std::string> why_too_old(int architecture);
+
+/// Which card is taken where a request names none by its number, of those with these compute capabilities (89 is 8.9; 0:
+/// not known): the first that our kernels run on, else the first that libtorch has code for, else the first.
+int64_t chosen_card(const std::vector<int>& architectures);
+/// Of a request that names no number (`asked`: "auto", "cuda") where there are several cards: which is taken, and how
+/// another is. `names` as the driver has them; empty ones are not known.
+std::optional<std::string> card_note(const std::string& asked, int64_t taken, const std::vector<std::string>& names);
+/// Logs it. Nothing on the CPU.
+void tell_card(const std::string& asked, const Placement& placement, const Log& log);
 
 /// What a user should know who chose a precision that is slower than `exact` on such a card.
 std::optional<std::string> precision_warning(Precision precision, int architecture, bool uses_wgmma);

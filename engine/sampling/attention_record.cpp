@@ -24,6 +24,11 @@ nlohmann::json empty_file() {
 }
 
 nlohmann::json read(const std::filesystem::path& file) {
+  // What is no file, a pipe say, could be read for ever.
+  std::error_code failed;
+  if (!std::filesystem::is_regular_file(file, failed)) return empty_file();
+  const uintmax_t size = std::filesystem::file_size(file, failed);
+  if (failed || size > JsonLimits().bytes) return empty_file();
   std::ifstream in(file);
   std::ostringstream text;
   text << in.rdbuf();
@@ -81,6 +86,7 @@ kernels::AttentionMemory attention_file(std::filesystem::path file) {
             // same: an entry that is lost costs a measurement.
             std::error_code ignored;
             std::filesystem::create_directories(file.parent_path(), ignored);
+            if (!std::filesystem::is_directory(file.parent_path(), ignored)) return;
             std::optional<FolderLock> lock;
             for (int i = 0; i < 1000 && !(lock.emplace(file.parent_path()), lock->held()); ++i)
               std::this_thread::sleep_for(std::chrono::milliseconds(2));
@@ -91,7 +97,7 @@ kernels::AttentionMemory attention_file(std::filesystem::path file) {
 }
 
 void warn_of_kernels(const kernels::Context& context, const Log& log) {
-  if (!kernels::kFusedBuilt || !context.device().is_cuda() || kernels::cuda::has_kernels(context.device())) return;
+  if (!context.device().is_cuda() || kernels::cuda::has_kernels(context.device())) return;
   log("warning", {{"text",
                    "this build holds no kernels for this card (they need sm_80 or newer): plain operations of ATen run "
                    "instead, slower"}});

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "engine/base/error.h"
+#include "kernels/op/device_failure.h"
 #include "models/files/error.h"
 #include "models/weights/checkpoint.h"
 #include "models/weights/format/safetensors.h"
@@ -94,8 +95,8 @@ void denoise_and_save(Sampling& state, const Schedule& schedule, int64_t end, co
   } catch (const Cancelled&) {
     save_now();
     throw;
-  } catch (const c10::OutOfMemoryError&) {
-    if (between) save_now();
+  } catch (const c10::Error& error) {  // a device that is lost gives no state back
+    if (between && kernels::device_failure(error) == kernels::DeviceFailure::Full) save_now();
     throw;
   }
 }

@@ -10,10 +10,10 @@
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
-#include <sstream>
 
 #include "kernels/attention/launch.h"
 #include "kernels/op/binding.h"
+#include "kernels/op/card_name.h"
 
 namespace wan::kernels::cuda {
 namespace {
@@ -80,17 +80,13 @@ std::vector<AttentionBackend> backends(at::Device device, Wgmma wgmma) {
           })};
 }
 
-/// "NVIDIA H200 sm_90, torch 2.11.0, cuDNN 91900, driver 13000": a choice holds for these together.
+/// A choice holds for all of this together.
 std::string card(at::Device device) {
   int driver = 0;
-  cudaDeviceProp properties;
-  C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, device.index()));
   C10_CUDA_CHECK(cudaDriverGetVersion(&driver));
   const at::CUDAHooksInterface& hooks = at::detail::getCUDAHooks();
-  std::ostringstream name;
-  name << properties.name << " sm_" << properties.major << properties.minor << ", torch " << TORCH_VERSION << ", cuDNN "
-       << (hooks.hasCuDNN() ? hooks.versionRuntimeCuDNN() : 0) << ", driver " << driver;
-  return name.str();
+  return text_of({card_name(device), architecture(device), TORCH_VERSION,
+                  hooks.hasCuDNN() ? int64_t(hooks.versionRuntimeCuDNN()) : 0, driver});
 }
 
 /// The median of three launches behind one that warms up.

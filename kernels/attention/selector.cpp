@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "kernels/attention/attention.h"
+#include "kernels/op/device_failure.h"
 #include "kernels/op/first_use.h"
 
 namespace wan::kernels {
@@ -100,11 +101,17 @@ struct AttentionSelector::Trials {
   bool attempt(const AttentionBackend& backend, Work work) {
     try {
       return work();
-    } catch (const c10::OutOfMemoryError&) {
-      was_full = true;
-      others += "; " + backend.name + " out: no memory now";
     } catch (const c10::Error& failure) {
-      note(backend, first_line(failure.what_without_backtrace()));
+      switch (device_failure(failure)) {
+        case DeviceFailure::Lost:
+          throw;  // it says nothing of the back end, and nothing is chosen
+        case DeviceFailure::Full:
+          was_full = true;
+          others += "; " + backend.name + " out: no memory now";
+          break;
+        case DeviceFailure::None:
+          note(backend, first_line(failure.what_without_backtrace()));
+      }
     }
     return false;
   }

@@ -1,5 +1,7 @@
 #include "kernels/op/device.h"
 
+#include "kernels/op/card_name.h"
+
 namespace wan::kernels {
 
 bool use_libraries(const at::Tensor& x, const Context& context) {
@@ -24,6 +26,11 @@ Instructions instructions_on(at::Device device, const Context& context) {
 bool multiplies_float8(at::Device device, const Context& context) {
   const int own = architecture(device);
   return own == kFloat8Architecture || own >= 120 || instructions_on(device, context) == Instructions::Wgmma;
+}
+
+std::string text_of(const MeasuredCard& card) {
+  return card.name + " sm_" + std::to_string(card.architecture) + ", torch " + card.torch + ", cuDNN " +
+         std::to_string(card.cudnn) + ", driver " + std::to_string(card.driver);
 }
 
 }  // namespace cuda

@@ -1,4 +1,4 @@
-#include "kernels/op/launch.h"
+#include "kernels/op/card_image.h"
 
 namespace wan::kernels {
 namespace {
@@ -7,11 +7,11 @@ __global__ void nothing_kernel() {}
 
 }  // namespace
 
-bool current_card_has_image() {
+cudaError_t card_image_status() {
   cudaFuncAttributes attributes;
-  const bool found = cudaFuncGetAttributes(&attributes, nothing_kernel) == cudaSuccess;
-  if (!found) cudaGetLastError();  // else the next launch of anybody would report it
-  return found;
+  const cudaError_t status = cudaFuncGetAttributes(&attributes, nothing_kernel);
+  if (status != cudaSuccess) (void)cudaGetLastError();  // else the next launch of anybody would report it
+  return status;
 }
 
 }  // namespace wan::kernels

@@ -8,8 +8,10 @@
 
 #include <array>
 #include <atomic>
+#include <optional>
 
 #include "kernels/op/binding.h"
+#include "kernels/op/card_image.h"
 
 namespace wan::kernels::cuda {
 
@@ -19,7 +21,10 @@ bool has_kernels(at::Device device) {
   std::atomic<int8_t>& state = known.at(size_t(device.index()));
   if (state == Unknown) {
     const c10::cuda::CUDAGuard guard(device);
-    state = current_card_has_image() ? Yes : No;
+    const cudaError_t status = card_image_status();
+    const std::optional<bool> found = has_image(status);
+    if (!found) C10_CUDA_CHECK(status);  // remembered is only what is about the code
+    state = found.value_or(false) ? Yes : No;
   }
   return state == Yes;
 }

@@ -17,10 +17,6 @@ constexpr int kMaxRowChannels = 16384;
 /// Most segments with modulation rows of their own.
 constexpr int kMaxSegments = 4;
 
-/// Whether this build holds machine code for the current CUDA device: false below sm_80, and where the build was made
-/// for other architectures. False without a driver. Leaves no error behind.
-bool current_card_has_image();
-
 /// Where each segment of tokens ends.
 struct SegmentEnds {
   int count;

@@ -56,9 +56,12 @@ class CopyEngine {
 /// For a CPU that stands for a device: its memory is the host's.
 std::unique_ptr<CopyEngine> cpu_copy_engine();
 /// For a GPU with an index: a stream of its own, and a ring of pinned pieces through which pageable memory goes. Where
-/// the system refuses to pin, copies are made from pageable memory, and `tell` is called once with the reason. Throws
-/// c10::Error in a build without CUDA kernels (kernels/op/built.h).
+/// the system refuses to pin, copies are made from pageable memory, and `tell` is called once with the reason. In a build
+/// without CUDA kernels (kernels/op/built.h) it is library_copy_engine.
 std::unique_ptr<CopyEngine> cuda_copy_engine(at::Device device, std::function<void(const std::string&)> tell = {});
+
+/// By libtorch alone, for any device: one copy after the other, on the stream on which the device computes.
+std::unique_ptr<CopyEngine> library_copy_engine(at::Device device);
 
 /// One tensor of host memory and where it goes. Both hold their memory.
 struct Copy {

@@ -22,14 +22,30 @@ using Event = c10::cuda::CUDAEvent;
 
 constexpr size_t kPieces = 4, kPieceBytes = 16 << 20;
 
+/// This thread's device for a while: pinned memory is taken in the driver's context of one, and would make one on the
+/// first card, too. Throws nothing: memory is also freed after a device was lost.
+struct OnDevice {
+  explicit OnDevice(at::Device device) {
+    (void)cudaGetDevice(&before);
+    (void)cudaSetDevice(device.index());
+  }
+  ~OnDevice() { (void)cudaSetDevice(before); }
+  OnDevice(const OnDevice&) = delete;
+  int before = 0;
+};
+
 /// Pinned memory, or null where the system refuses it. Freed with the last pointer.
-std::shared_ptr<char> pinned(size_t bytes) {
+std::shared_ptr<char> pinned(at::Device device, size_t bytes) {
+  const OnDevice here(device);
   void* memory = nullptr;
   if (cudaHostAlloc(&memory, std::max<size_t>(bytes, 1), cudaHostAllocPortable) != cudaSuccess) {
     (void)cudaGetLastError();  // it is no failure of what comes next
     return nullptr;
   }
-  return std::shared_ptr<char>(static_cast<char*>(memory), [](char* pointer) { (void)cudaFreeHost(pointer); });
+  return std::shared_ptr<char>(static_cast<char*>(memory), [device](char* pointer) {
+    const OnDevice there(device);
+    (void)cudaFreeHost(pointer);
+  });
 }
 
 class CudaCopyEngine : public CopyEngine {
@@ -75,7 +91,7 @@ class CudaCopyEngine : public CopyEngine {
 
   Tensor kept(const Tensor& tensor) override {
     if (refused_) return tensor;
-    const std::shared_ptr<char> memory = pinned(tensor.nbytes());
+    const std::shared_ptr<char> memory = pinned(device_, tensor.nbytes());
     if (!memory) {
       refuse();
       return tensor;
@@ -115,7 +131,7 @@ class CudaCopyEngine : public CopyEngine {
   bool has_pieces() {
     if (refused_) return false;
     for (Piece& piece : pieces_)
-      if (!piece.memory && !(piece.memory = pinned(kPieceBytes))) {
+      if (!piece.memory && !(piece.memory = pinned(device_, kPieceBytes))) {
         refuse();
         return false;
       }
@@ -138,7 +154,7 @@ class CudaCopyEngine : public CopyEngine {
   const at::Device device_;
   const c10::cuda::CUDAStream stream_;
   const std::function<void(const std::string&)> tell_;
-  RingMemory ring_{pinned};
+  RingMemory ring_{[device = device_](size_t bytes) { return pinned(device, bytes); }};
   std::array<Piece, kPieces> pieces_;
   size_t next_ = 0;
   bool refused_ = false;
@@ -152,12 +168,12 @@ std::unique_ptr<CopyEngine> cuda_copy_engine(at::Device device, std::function<vo
 
 }  // namespace wan
 
-#else  // a build without kernels
+#else  // a build without kernels, for cards below sm_80 say, links no CUDA runtime
 
 namespace wan {
 
 std::unique_ptr<CopyEngine> cuda_copy_engine(at::Device device, std::function<void(const std::string&)>) {
-  TORCH_CHECK(false, "[copy] this build has no CUDA kernels, and copies nothing to ", device);
+  return library_copy_engine(device);
 }
 
 }  // namespace wan

@@ -1,8 +1,12 @@
 // Times of attention in a file that outlives the process.
 #include "engine/sampling/attention_record.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -10,6 +14,7 @@
 #include "engine/residency/contexts.h"
 #include "kernels/attention/attention.h"
 #include "tests/support.h"
+#include "tests/support/other_user.h"
 
 namespace wan {
 namespace {
@@ -118,11 +123,55 @@ TEST_F(AttentionFile, AReadOnlyPlaceIsReadAndNoError) {
   std::filesystem::permissions(file_.parent_path(), std::filesystem::perms::owner_all);
 }
 
-TEST_F(AttentionFile, AnUnwritablePlaceIsNoError) {
+TEST_F(AttentionFile, AnUnwritablePlaceIsNoErrorAndNotWaitedFor) {
   std::ofstream(folder_ / "cache") << "a file where a folder is wanted";
+  const auto start = std::chrono::steady_clock::now();
   EXPECT_NO_THROW(memory_.store("card", "case", times_));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1)) << "no other process holds it";
   EXPECT_TRUE(memory_.load("card", "case").empty());
   EXPECT_FALSE(attention_file("").load);
+}
+
+TEST_F(AttentionFile, AUserWithoutRightsReadsWhatIsThere) {
+  memory_.store("card", "case", times_);
+  for (std::filesystem::path at = file_.parent_path(); at != folder_.path().parent_path(); at = at.parent_path())
+    std::filesystem::permissions(at, std::filesystem::perms(0555));
+  std::filesystem::permissions(file_, std::filesystem::perms(0444));
+  const auto answer = as_other_user([&]() -> std::string {
+    try {
+      memory_.store("card", "other case", times_);
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+    return memory_.load("card", "case") == times_ && memory_.load("card", "other case").empty() ? "read" : "changed";
+  });
+  for (std::filesystem::path at = file_.parent_path(); at != folder_.path().parent_path(); at = at.parent_path())
+    std::filesystem::permissions(at, std::filesystem::perms::owner_all);
+  if (!answer) GTEST_SKIP() << "root's rights cannot be given up here";
+  EXPECT_EQ(*answer, "read");
+}
+
+TEST_F(AttentionFile, WhatIsNoFileIsNotRead) {
+  memory_.store("card", "case", times_);
+  const std::string whole = content();
+  std::filesystem::remove(file_);
+  ASSERT_EQ(mkfifo(file_.c_str(), 0600), 0);
+  std::atomic<bool> done = false;
+  std::thread writer([&] {  // so that a reader would neither wait nor find nothing
+    while (!done) {
+      const int end = open(file_.c_str(), O_WRONLY | O_NONBLOCK);  // fails while nobody reads
+      if (end < 0) continue;
+      EXPECT_EQ(write(end, whole.data(), whole.size()), ssize_t(whole.size()));
+      close(end);
+      return;
+    }
+  });
+  EXPECT_TRUE(memory_.load("card", "case").empty());
+  done = true;
+  writer.join();
+  std::filesystem::remove(file_);
+  std::filesystem::create_directory(file_);
+  EXPECT_TRUE(memory_.load("card", "case").empty());
 }
 
 TEST_F(AttentionFile, AChoiceSurvivesTheProcess) {

@@ -2,10 +2,12 @@
 #include "engine/residency/usable_card.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <fstream>
 
 #include "tests/support.h"
+#include "tests/support/other_user.h"
 
 namespace wan {
 namespace {
@@ -73,6 +75,75 @@ TEST(UsableCard, HiddenCardsAndNumbersThatNameNone) {
   here.visible = "7";
   EXPECT_NE(answer("auto", here).find("CUDA_VISIBLE_DEVICES is '7', which names no card"), std::string::npos)
       << answer("auto", here);
+}
+
+TEST(UsableCard, SlicesThatAreNotThereAndMoreThanOneAreTold) {
+  CardSituation here{.built = true, .has_driver = true, .driver = kDriver, .visible = "MIG-5c089c10"};
+  EXPECT_NE(answer("auto", here).find("CUDA_VISIBLE_DEVICES is 'MIG-5c089c10', which names no slice of a card (MIG)"),
+            std::string::npos)
+      << answer("auto", here);
+  EXPECT_NE(answer("auto", here).find("nvidia-smi -L"), std::string::npos);
+  here.usable = 1;
+  for (const char* asked : {"auto", "cuda", "cuda:0"}) EXPECT_EQ(answer(asked, here), "taken") << asked;
+  here.visible = "MIG-a,MIG-b";
+  EXPECT_EQ(answer("cuda:1", here),
+            "asks for cuda:1, but there is one device, cuda:0: of the slices in CUDA_VISIBLE_DEVICES ('MIG-a,MIG-b') a "
+            "program sees the first alone");
+}
+
+TEST(UsableCard, FilesThatAreShutOrMissingAreTold) {
+  const CardSituation shut{
+      .built = true, .has_driver = true, .driver = kDriver, .shut = {"/dev/nvidia0", "/dev/nvidiactl"}};
+  EXPECT_NE(answer("auto", shut).find("(580.65.06), but this user may not open /dev/nvidia0, /dev/nvidiactl; "),
+            std::string::npos)
+      << answer("auto", shut);
+  EXPECT_NE(answer("cuda", shut).find("usermod"), std::string::npos);
+  const CardSituation container{.built = true, .has_driver = true, .driver = kDriver, .lacks_files = true};
+  EXPECT_NE(answer("auto", container).find("but no /dev/nvidia0; a container wants --gpus all"), std::string::npos)
+      << answer("auto", container);
+}
+
+TEST(UsableCard, FilesAreLookedAtWhereNoDeviceIsShown) {
+  TemporaryFolder root;
+  write(root / "proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sat\n");
+  write(root / "dev/nvidia-modeset", "");
+  if (card_situation(root.path()).usable > 0) GTEST_SKIP() << "a card is here: files are not looked at";
+  EXPECT_TRUE(card_situation(root.path()).lacks_files) << "none of a card";
+  for (const char* name : {"dev/nvidia0", "dev/nvidia12", "dev/nvidiactl", "dev/nvidia-uvm"}) write(root / name, "");
+  EXPECT_FALSE(card_situation(root.path()).lacks_files);
+  EXPECT_TRUE(card_situation(root.path()).shut.empty());
+  for (const fs::path& folder : {root.path(), root / "dev", root / "proc", root / "proc/driver"})
+    fs::permissions(folder, fs::perms(0755));
+  for (const char* name : {"dev/nvidia-modeset", "dev/nvidia0", "dev/nvidia-uvm"})
+    fs::permissions(root / name, fs::perms(0600));
+  for (const char* name : {"dev/nvidia12", "dev/nvidiactl"}) fs::permissions(root / name, fs::perms(0666));
+  if (geteuid() != 0) GTEST_SKIP() << "what a user owns is open to him";
+  const auto shut = as_other_user([&] {
+    std::string text;
+    for (const std::string& file : card_situation(root.path()).shut) text += file + " ";
+    return text;
+  });
+  if (!shut) GTEST_SKIP() << "root's rights cannot be given up here";
+  EXPECT_EQ(*shut, "/dev/nvidia-uvm /dev/nvidia0 ");
+}
+
+TEST(UsableCard, OfSeveralCardsOneThatRunsTheKernelsIsTakenAndSaid) {
+  EXPECT_EQ(chosen_card({90, 89}), 0);
+  EXPECT_EQ(chosen_card({61, 75, 89, 90}), 2) << "the first that our kernels run on";
+  EXPECT_EQ(chosen_card({61, 75}), 1) << "libtorch has code for it";
+  EXPECT_EQ(chosen_card({61, 52}), 0) << "refused by its own words";
+  EXPECT_EQ(chosen_card({0, 0}), 0) << "a build without kernels knows none";
+  const std::vector<std::string> two = {"NVIDIA H200", "NVIDIA GeForce RTX 3060"};
+  for (const char* asked : {"auto", "cuda"}) {
+    const std::string text = card_note(asked, 1, two).value_or("");
+    EXPECT_TRUE(text.starts_with("of 2 cards cuda:1 (NVIDIA GeForce RTX 3060) is taken; --device takes another: cuda:0 "
+                                 "(NVIDIA H200). "))
+        << text;
+  }
+  EXPECT_FALSE(card_note("cuda:1", 1, two)) << "the user has chosen";
+  EXPECT_FALSE(card_note("auto", 0, {"NVIDIA H200"}));
+  EXPECT_TRUE(card_note("auto", 0, {"", ""})->starts_with("of 2 cards cuda:0 is taken; --device takes another: cuda:1."));
+  tell_card("auto", Placement{}, Log{[](std::string_view, const Log::Fields& fields) { ADD_FAILURE() << fields; }});
 }
 
 TEST(UsableCard, OfTwoCardsEachHasItsNumber) {

@@ -1,13 +1,17 @@
 // Fused or reference, of what can be told without a GPU: in builds with kernels and without.
 #include "kernels/op/device.h"
 
+#include <functional>
+#include <set>
+
 #include "kernels/attention/attention_cuda.h"
 #include "kernels/attention/int8_attention_cuda.h"
 #include "kernels/attention/selector.h"
 #include "kernels/linear/gelu_cuda.h"
 #include "kernels/linear/int8_cuda.h"
 #include "kernels/norm/norm_cuda.h"
-#include "kernels/op/launch.h"
+#include "kernels/op/card_image.h"
+#include "kernels/op/card_name.h"
 #include "kernels/rope/rope_cuda.h"
 #include "kernels/step/solver_step_cuda.h"
 #include "tests/support.h"
@@ -60,12 +64,35 @@ TEST(Device, TheCpuHasNoInstructionsOfItsOwn) {
 TEST(Device, WithoutACardThereIsNoImageForIt) {
 #ifdef WAN_CUDA_KERNELS
   if (at::hasCUDA()) GTEST_SKIP() << "a card is here: the tests in tests/gpu ask it";
-  EXPECT_FALSE(current_card_has_image());
+  EXPECT_EQ(has_image(card_image_status()), false);
 #else
   EXPECT_FALSE(cuda::has_kernels(at::Device(at::kCUDA, 0)));
   EXPECT_EQ(cuda::architecture(at::Device(at::kCUDA, 0)), 0);
   EXPECT_EQ(cuda::attention_selector(at::Device(at::kCUDA, 0), {}), nullptr);
 #endif
+}
+
+TEST(Device, AChoiceHoldsForCardAndLibrariesTogether) {
+  const cuda::MeasuredCard card{"NVIDIA H200", 90, "2.11.0", 91900, 13000};
+  EXPECT_EQ(text_of(card), "NVIDIA H200 sm_90, torch 2.11.0, cuDNN 91900, driver 13000");
+  std::set<std::string> texts = {text_of(card)};
+  const std::vector<std::function<void(cuda::MeasuredCard&)>> changes = {
+      [](auto& c) { c.name += " MIG 1g.18gb"; }, [](auto& c) { c.architecture = 89; },
+      [](auto& c) { c.torch = "2.12.0"; }, [](auto& c) { ++c.cudnn; }, [](auto& c) { c.driver = 13010; }};
+  for (const auto& change : changes) {
+    cuda::MeasuredCard other = card;
+    change(other);
+    EXPECT_TRUE(texts.insert(text_of(other)).second) << text_of(other);
+  }
+}
+
+TEST(Device, WantOfMemoryAndALostCardSayNothingOfItsImage) {
+  EXPECT_EQ(has_image(cudaSuccess), true);
+  EXPECT_EQ(has_image(cudaErrorNoKernelImageForDevice), false);
+  EXPECT_EQ(has_image(cudaErrorInvalidDeviceFunction), false);
+  for (cudaError_t other : {cudaErrorMemoryAllocation, cudaErrorUnknown, cudaErrorDevicesUnavailable,
+                            cudaErrorIllegalAddress, cudaErrorLaunchFailure})
+    EXPECT_FALSE(has_image(other).has_value()) << other;
 }
 
 }  // namespace

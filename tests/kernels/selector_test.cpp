@@ -15,6 +15,17 @@ class Selector : public InventedBackends {
     expect_right(selector);
     return selector.choices().begin()->second;
   }
+  /// A back end whose runs end in this error.
+  template <typename Error>
+  AttentionBackend ending(const std::string& name, const Error& error) {
+    AttentionBackend ends = backend(name, 1);
+    ends.run = [error](const Tensor&, const Tensor&, const Tensor&, double, const Tensor&) -> Tensor { throw error; };
+    return ends;
+  }
+  /// An error of CUDA with this number.
+  static c10::AcceleratorError cuda_error(int32_t code) {
+    return {{__func__, __FILE__, uint32_t(__LINE__)}, code, "CUDA error"};
+  }
   /// What a new process chooses, which finds what earlier ones kept. `timed` is counted anew.
   std::string chosen_anew(const std::string& card, std::vector<AttentionBackend> backends,
                           const std::vector<std::string>& off = {}) {
@@ -115,6 +126,29 @@ TEST_F(Selector, AFailureIsRememberedUnlessMemoryRanOut) {
   EXPECT_EQ(chosen_anew("card", {backend("a", 3), hungry("b", 2, full), broken("broken")}), "a");
   full = false;
   EXPECT_EQ(chosen_anew("card", {backend("a", 3), hungry("b", 2, full), broken("broken")}), "b");
+}
+
+TEST_F(Selector, WantOfMemoryIsNotRememberedWhoeverSaysIt) {
+  const c10::Error library({__func__, __FILE__, uint32_t(__LINE__)},
+                           "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`");
+  for (const AttentionBackend& full : {ending("b", cuda_error(2)), ending("b", library)}) {
+    kept.clear();
+    EXPECT_EQ(chosen_anew("card", {backend("a", 3), full}), "a");
+    EXPECT_EQ(kept.begin()->second.count("b"), 0u);
+    EXPECT_EQ(chosen_anew("card", {backend("a", 3), backend("b", 2)}), "b") << "it has memory in the next process";
+  }
+}
+
+TEST_F(Selector, ALostDeviceIsNoFailureOfABackEnd) {
+  for (int32_t code : {999, 700, 719}) {  // unknown error, illegal address, launch failure
+    calls.clear();
+    AttentionSelector selector({backend("a", 3), ending("b", cuda_error(code)), backend("c", 1)}, "card", timer());
+    selector.set_memory(memory());
+    EXPECT_THROW(selector(q, k, v, 0.3), c10::AcceleratorError) << code;
+    EXPECT_EQ(calls["c"], 0) << "nothing more is asked of it";
+    EXPECT_TRUE(selector.choices().empty());
+    EXPECT_TRUE(kept.empty()) << "b would be out for ever";
+  }
 }
 
 TEST_F(Selector, WhereOnlyMemoryWasShortNothingIsChosen) {

@@ -102,13 +102,34 @@ TEST(Copier, EndsWithWorkInItsQueue) {
   EXPECT_LE(done, 2) << "the running job is ended, and what is queued is dropped";
 }
 
-TEST(CopyEngine, OfTheCpuCopiesBytes) {
-  const auto engine = cpu_copy_engine();
-  const at::Tensor from = at::arange(10, at::kFloat), to = at::zeros({40}, at::kByte);
-  engine->copy(from, to);
-  EXPECT_TRUE(to.view(at::kFloat).equal(from));
-  EXPECT_THROW(engine->copy(from, at::zeros({41}, at::kByte)), c10::Error);
-  EXPECT_THROW(engine->copy(from.view({5, 2}).t(), to), c10::Error);
+TEST(CopyEngine, CopiesBytes) {
+  for (const bool library : {false, true}) {
+    SCOPED_TRACE(library ? "by libtorch" : "of the CPU");
+    const auto engine = library ? library_copy_engine(at::kCPU) : cpu_copy_engine();
+    const at::Tensor from = at::arange(10, at::kFloat), to = at::zeros({40}, at::kByte);
+    engine->copy(from, to);
+    EXPECT_TRUE(to.view(at::kFloat).equal(from));
+    const at::Tensor one = at::scalar_tensor(3.5, at::kDouble), words = at::zeros({2, 1}, at::kFloat);
+    engine->copy(one, words);
+    EXPECT_TRUE(words.view({2}).view(at::kDouble).equal(one.view({1})));
+    EXPECT_NO_THROW(engine->copy(at::empty({0}, at::kFloat), at::empty({0, 3}, at::kHalf)));
+    EXPECT_THROW(engine->copy(from, at::zeros({41}, at::kByte)), c10::Error);
+    EXPECT_THROW(engine->copy(from.view({5, 2}).t(), to), c10::Error);
+    const at::Tensor half = at::zeros({10}, at::kHalf);
+    const auto pieces = engine->pieces(2);
+    pieces->copy(from, half, nullptr);
+    pieces->finish();
+    EXPECT_TRUE(half.equal(from.to(at::kHalf)));
+  }
+}
+
+// ./run builds no kernels for cards below sm_80, and libtorch computes there all the same.
+TEST(CopyEngine, ABuildWithoutKernelsCopiesToAGpu) {
+#ifdef WAN_CUDA_KERNELS
+  GTEST_SKIP() << "this build has kernels";
+#else
+  EXPECT_NE(cuda_copy_engine(at::Device(at::kCUDA, 0)), nullptr);
+#endif
 }
 
 }  // namespace

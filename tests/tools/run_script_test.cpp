@@ -130,6 +130,17 @@ TEST_F(RunScript, AnImageForOtherMachinesHasEveryArchitecture) {
   EXPECT_TRUE(holds(configured(), kEveryArchitecture)) << configured();
 }
 
+// The words are the Dockerfile's.
+TEST_F(RunScript, AnImageIsBuiltForEveryCardAndFailsOnNoWarning) {
+  const std::string text = content(fs::path(WAN_SOURCE_DIR) / "Dockerfile");
+  const size_t at = text.find("./run ");
+  ASSERT_NE(at, std::string::npos);
+  const size_t begin = at + std::string("./run ").size();
+  ASSERT_EQ(run(text.substr(begin, text.find(" &&", at) - begin)), 0) << err_;
+  EXPECT_TRUE(holds(configured(), kEveryArchitecture)) << configured();
+  EXPECT_TRUE(holds(configured(), "-DWAN_WARNINGS_ARE_ERRORS=OFF")) << configured();
+}
+
 TEST_F(RunScript, TestsHaveEveryArchitectureAndAProgramAfterwardsKeepsThem) {
   for (const char* words : {"--preset release build --all", "--preset release build kernels_tests"}) {
     ASSERT_EQ(run("--preset release build wan-engine"), 0) << err_;

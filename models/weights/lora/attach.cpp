@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kernels/dequantise/coded_matrix.h"
+#include "kernels/op/device_failure.h"
 #include "models/files/error.h"
 #include "models/weights/branch.h"
 #include "models/weights/lora/row_merge.h"
@@ -38,9 +39,8 @@ template <typename Make>
 auto naming(const Change& change, const Make& make) {
   try {
     return make();
-  } catch (const c10::OutOfMemoryError&) {
-    throw;
   } catch (const c10::Error& error) {
+    if (kernels::device_failure(error) != kernels::DeviceFailure::None) throw;  // it is not about the file
     const std::string what = error.what_without_backtrace();
     throw ModelError(change.file->label() + ": " + printable(change.difference->tensor),
                      "must be a difference that can be added to its weight, is none (" +

@@ -205,9 +205,7 @@ class Scheduler {
     const at::Device device = job.placement.device;
     return !(options_.device_answers ? options_.device_answers(device) : answers(device));
   }
-  static std::string name_of_device(const Job& job) {
-    return job.group ? job.placement.device.str() : "the device";
-  }
+  static std::string name_of_device(const Job& job) { return job.group ? job.placement.device.str() : "the device"; }
 
   static std::string no_room_text(const Phase& phase, const Job& job, const c10::Error& error) {
     std::string text = std::string("[memory] ") + phase.name + " ran out on " + job.placement.device.str() +

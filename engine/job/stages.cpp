@@ -55,9 +55,9 @@ void Stages::prepare(Job& job) {
   job.loras = networks_.loras_of(job.request, *job.group);
   for (const std::string& name : drop_unknown(job.attention))
     if (job.placement.device.is_cuda())
-      job.notes.add({"attention",
-                     "the video was made by '" + shown_text(name) +
-                         "', which this version does not have: another is chosen, and last bits may differ"});
+      job.notes.add(
+          {"attention", "the video was made by '" + shown_text(name) +
+                            "', which this version does not have: another is chosen, and last bits may differ"});
   job.record = make_record(job.request, job.placement, joined(job.group->files, job.loras->files),
                            identify_inputs(job.request, {}, names_.contents()));
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out)) {

@@ -118,8 +118,9 @@ std::vector<Parameter> of_run() {
        .field = &Request::loras,
        .tasks = every({.value = nlohmann::json::array()}),
        .group = "LoRA",
-       .help = "A LoRA, at scale 1 where none is said; may be repeated. Several scales, as in FILE:1,0.5, are for as "
-               "many equal runs of its expert's steps. Its expert is the one behind @, else that of its name (high, low).",
+       .help =
+           "A LoRA, at scale 1 where none is said; may be repeated. Several scales, as in FILE:1,0.5, are for as "
+           "many equal runs of its expert's steps. Its expert is the one behind @, else that of its name (high, low).",
        .metavar = "FILE[:SCALE][@high|low|both]",
        .repeated = true},
       {.name = "lora_lax",

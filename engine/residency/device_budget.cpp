@@ -31,6 +31,8 @@ void DeviceBudget::touch(const std::string& what) const {
 bool DeviceBudget::look_again(uint64_t least) {
   if (!look_) return false;
   const DeviceRoom now = look_(used_);
+  const uint64_t margin = now.all - std::min(now.all, now.usable), before = limit_;
+  if (now.usable < before && now.all >= before + margin / 2 && before >= least) return false;
   const uint64_t limit = std::max(now.usable, std::min(least, now.all));
   return limit_.exchange(limit) != limit;
 }

@@ -61,8 +61,9 @@ class DeviceBudget {
   Lease take(uint64_t bytes, const std::string& what);
   /// Takes nothing, but fails where the hook does.
   void touch(const std::string& what) const;
-  /// Sets the limit to what may be had now. Where that is less than `least`, without which the next stage cannot run,
-  /// the margin gives the rest as far as it goes. Whether the limit is another one than before.
+  /// Sets the limit to what may be had now. It stays while half of the margin is left beside it: libraries that a GPU
+  /// loads while it works take some of it. Where there is less than `least`, without which the next stage cannot run, the
+  /// margin gives the rest as far as it goes. Whether the limit is another one than before.
   bool look_again(uint64_t least);
 
   uint64_t limit() const { return limit_; }

@@ -33,7 +33,11 @@ std::string first_line(const std::string& text) {
 
 std::string torch_text(const c10::Error& error) {
   const std::string text = error.what_without_backtrace();
-  if (device_failure(error) == DeviceFailure::Full) return std::string(kOutOfMemory) + " (" + first_line(text) + ")";
+  if (device_failure(error) == DeviceFailure::Full) {
+    std::string full = kOutOfMemory;
+    full.append(" (").append(first_line(text)).append(")");
+    return full;
+  }
   return dynamic_cast<const c10::AcceleratorError*>(&error) ? first_line(text) : text;
 }
 
@@ -62,8 +66,10 @@ bool answers(at::Device device) {
 
 std::string lost_text(const std::string& device, const std::exception& error) {
   const auto* torch = dynamic_cast<const c10::Error*>(&error);
-  return "[device] " + device + " can compute nothing more in this run: " +
-         first_line(torch ? torch->what_without_backtrace() : error.what()) +
+  const std::string_view why = torch ? torch->what_without_backtrace() : error.what();
+  std::string text = "[device] " + device + " can compute nothing more in this run: ";
+  text += why.substr(0, why.find('\n'));
+  return text +
          "; the same command goes on from what was saved. If it happens again, nvidia-smi and the system's log (dmesg, "
          "lines with Xid) tell of the card, and WAN_KERNELS=reference does without the kernels of this program";
 }

@@ -96,7 +96,8 @@ std::string why_none_is_shown(const CardSituation& s) {
     return here +
            ", but no /dev/nvidia0; a container wants --gpus all (and NVIDIA's container toolkit), or take --device cpu";
   return here +
-         ", but CUDA shows no card: nvidia-smi says whether the driver works, and whether a card that is to be cut into "
+         ", but CUDA shows no card: nvidia-smi says whether the driver works, and whether a card that is to be cut "
+         "into "
          "slices (MIG) has any; --device cpu computes without a card";
 }
 

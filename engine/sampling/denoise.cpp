@@ -15,9 +15,9 @@ namespace {
 void check_finite(const at::Tensor& x, const Step& step, int64_t position, int64_t steps) {
   if (x.isfinite().all().item<bool>()) return;
   throw NotFinite("[denoise] step " + std::to_string(position + 1) + " of " + std::to_string(steps) +
-                           " (t = " + std::to_string(step.t) + ", " + (step.high ? "high" : "low") +
-                           "-noise expert) gave NaN or Inf; the checkpoint may be damaged (wan-infer inspect --verify "
-                           "DIR compares checksums), or in bf16 try --dtype float32");
+                  " (t = " + std::to_string(step.t) + ", " + (step.high ? "high" : "low") +
+                  "-noise expert) gave NaN or Inf; the checkpoint may be damaged (wan-infer inspect --verify "
+                  "DIR compares checksums), or in bf16 try --dtype float32");
 }
 
 }  // namespace

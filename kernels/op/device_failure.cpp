@@ -10,17 +10,20 @@ namespace wan::kernels {
 namespace {
 
 /// After these every call of the process fails, or the device is not there.
-constexpr cudaError_t kLost[] = {
-    cudaErrorInitializationError, cudaErrorDevicesUnavailable,  cudaErrorPriorLaunchFailure,
-    cudaErrorNoDevice,            cudaErrorStartupFailure,      cudaErrorDeviceUninitialized,
-    cudaErrorECCUncorrectable,    cudaErrorNvlinkUncorrectable, cudaErrorContained,
-    cudaErrorOperatingSystem,     cudaErrorIllegalAddress,      cudaErrorLaunchTimeout,
-    cudaErrorContextIsDestroyed,  cudaErrorAssert,              cudaErrorHardwareStackError,
-    cudaErrorIllegalInstruction,  cudaErrorMisalignedAddress,   cudaErrorInvalidAddressSpace,
-    cudaErrorInvalidPc,           cudaErrorLaunchFailure,       cudaErrorTensorMemoryLeak,
-    cudaErrorSystemNotReady,      cudaErrorMpsConnectionFailed, cudaErrorMpsRpcFailure,
-    cudaErrorMpsServerNotReady,   cudaErrorMpsClientTerminated, cudaErrorExternalDevice,
-    cudaErrorUnknown};
+constexpr cudaError_t kLost[] = {cudaErrorInitializationError, cudaErrorDevicesUnavailable,
+                                 cudaErrorPriorLaunchFailure,  cudaErrorNoDevice,
+                                 cudaErrorStartupFailure,      cudaErrorDeviceUninitialized,
+                                 cudaErrorECCUncorrectable,    cudaErrorNvlinkUncorrectable,
+                                 cudaErrorContained,           cudaErrorOperatingSystem,
+                                 cudaErrorIllegalAddress,      cudaErrorLaunchTimeout,
+                                 cudaErrorContextIsDestroyed,  cudaErrorAssert,
+                                 cudaErrorHardwareStackError,  cudaErrorIllegalInstruction,
+                                 cudaErrorMisalignedAddress,   cudaErrorInvalidAddressSpace,
+                                 cudaErrorInvalidPc,           cudaErrorLaunchFailure,
+                                 cudaErrorTensorMemoryLeak,    cudaErrorSystemNotReady,
+                                 cudaErrorMpsConnectionFailed, cudaErrorMpsRpcFailure,
+                                 cudaErrorMpsServerNotReady,   cudaErrorMpsClientTerminated,
+                                 cudaErrorExternalDevice,      cudaErrorUnknown};
 
 /// How libraries say that memory ran out. libtorch tries one engine of cuDNN after the other, takes want of memory for a
 /// refusal, and says in the end that there is none.

@@ -61,8 +61,9 @@ TEST_F(LostDevice, WhatWasSavedStaysAndTheSameCommandGoesOn) {
     SCOPED_TRACE(row.network);
     Told told, next;
     const std::string text = failure(under, told, lost(row.network, row.from));
-    EXPECT_TRUE(text.starts_with("[device] cpu can compute nothing more in this run: CUDA error: unknown error; the "
-                                 "same command goes on from what was saved."))
+    EXPECT_TRUE(
+        text.starts_with("[device] cpu can compute nothing more in this run: CUDA error: unknown error; the "
+                         "same command goes on from what was saved."))
         << text;
     EXPECT_EQ(text.find('\n'), std::string::npos) << text;
     EXPECT_TRUE(told.memory.empty()) << "less on the device would not help";
@@ -93,8 +94,9 @@ TEST_F(LostDevice, NoOtherJobOfABatchIsBegunAndTheNextRunMakesAll) {
       const RunResult result =
           run_jobs(jobs, work, {.given_order = given_order, .save_every = {}, .budget_hook = hook}, log, silent);
       EXPECT_EQ(result.jobs.at(0).state, JobState::Failed);
-      EXPECT_TRUE(result.jobs.at(0).error.starts_with("[device] cpu can compute nothing more in this run: CUDA error: "
-                                                      "unspecified launch failure; "))
+      EXPECT_TRUE(
+          result.jobs.at(0).error.starts_with("[device] cpu can compute nothing more in this run: CUDA error: "
+                                              "unspecified launch failure; "))
           << result.jobs.at(0).error;
       EXPECT_EQ(result.jobs.at(1).state, JobState::Left) << result.jobs.at(1).error;
       EXPECT_EQ(later, 0) << "nothing is asked of a lost device";

@@ -68,6 +68,12 @@ TEST(DeviceBudget, FollowsWhatTheDeviceHas) {
   now = {100, 100};
   EXPECT_TRUE(budget.look_again(0));
   EXPECT_EQ(budget.field(), "device_memory");
+  now = {89, 105};
+  EXPECT_TRUE(budget.look_again(0)) << "5 of a margin of 16 are left";
+  EXPECT_EQ(budget.limit(), 89u);
+  now = {81, 97};
+  EXPECT_FALSE(budget.look_again(0)) << "half of the margin is left";
+  EXPECT_EQ(budget.limit(), 89u);
   DeviceBudget fixed(100);
   EXPECT_FALSE(fixed.look_again(UINT64_MAX));
   EXPECT_EQ(fixed.limit(), 100u);

@@ -136,13 +136,15 @@ TEST(UsableCard, OfSeveralCardsOneThatRunsTheKernelsIsTakenAndSaid) {
   const std::vector<std::string> two = {"NVIDIA H200", "NVIDIA GeForce RTX 3060"};
   for (const char* asked : {"auto", "cuda"}) {
     const std::string text = card_note(asked, 1, two).value_or("");
-    EXPECT_TRUE(text.starts_with("of 2 cards cuda:1 (NVIDIA GeForce RTX 3060) is taken; --device takes another: cuda:0 "
-                                 "(NVIDIA H200). "))
+    EXPECT_TRUE(
+        text.starts_with("of 2 cards cuda:1 (NVIDIA GeForce RTX 3060) is taken; --device takes another: cuda:0 "
+                         "(NVIDIA H200). "))
         << text;
   }
   EXPECT_FALSE(card_note("cuda:1", 1, two)) << "the user has chosen";
   EXPECT_FALSE(card_note("auto", 0, {"NVIDIA H200"}));
-  EXPECT_TRUE(card_note("auto", 0, {"", ""})->starts_with("of 2 cards cuda:0 is taken; --device takes another: cuda:1."));
+  EXPECT_TRUE(
+      card_note("auto", 0, {"", ""})->starts_with("of 2 cards cuda:0 is taken; --device takes another: cuda:1."));
   tell_card("auto", Placement{}, Log{[](std::string_view, const Log::Fields& fields) { ADD_FAILURE() << fields; }});
 }
 

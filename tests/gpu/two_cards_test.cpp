@@ -24,9 +24,8 @@ class TwoCardsGpu : public Gpu {
 TEST_F(TwoCardsGpu, AttentionIsChosenOnTheSecond) {
   const auto context = make_context({}, second_);
   std::map<std::string, AttentionTimes> kept;  // by the card
-  context->attention()->set_memory({{}, [&](const std::string& card, const std::string&, const AttentionTimes& times) {
-                                      kept[card] = times;
-                                    }});
+  context->attention()->set_memory(
+      {{}, [&](const std::string& card, const std::string&, const AttentionTimes& times) { kept[card] = times; }});
   const Tensor q = randn({1, 1560, 40, 128}, at::kBFloat16).to(second_);
   const Tensor got = attention(q, q, q, 0.09, {}, *context);
   EXPECT_EQ(got.device(), second_);

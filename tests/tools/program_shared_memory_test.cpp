@@ -29,9 +29,11 @@ TEST(ProgramSharedMemory, AFullFolderIsNoHindrance) {
   TemporaryFolder folder;
   const std::string said = folder / "said.txt";
   const auto code = with_full_memory_folder(
-      "cd " + folder.path().string() + " && exec " WAN_BINARY_DIR "/tools/wan-infer t2v --model " WAN_SOURCE_DIR
+      "cd " + folder.path().string() +
+      " && exec " WAN_BINARY_DIR "/tools/wan-infer t2v --model " WAN_SOURCE_DIR
       "/tests/nano/Wan2.2-T2V-A14B-nano --prompt x --width 64 --height 64 --num-frames 17 --num-inference-steps 2 "
-      "--seed 1 --device cpu --out a.mp4 >" + said + " 2>&1");
+      "--seed 1 --device cpu --out a.mp4 >" +
+      said + " 2>&1");
   EXPECT_EQ(code, 0) << content(said);
   EXPECT_TRUE(std::filesystem::exists(folder / "a.mp4"));
 }

@@ -64,7 +64,7 @@ const Sign* find_sign(const Sign (&signs)[N], const StoredTensors& tensors) {
 /// Whether a name is that of a change to a weight: low-rank factors, or whole differences.
 bool is_of_lora(std::string_view name) {
   constexpr std::string_view kParts[] = {".lora_", ".lora.", "_lora.", ".hada_w", ".lokr_w"};
-  constexpr std::string_view kEnds[] = {".diff", ".diff_b", ".diff_m", ".dora_scale"};
+  constexpr std::string_view kEnds[] = {".diff", ".diff_b", ".diff_m", ".dora_scale", ".w_norm", ".b_norm"};
   const auto in = [&](std::string_view part) { return name.find(part) != name.npos; };
   const auto at_end = [&](std::string_view end) { return name.ends_with(end); };
   return std::any_of(std::begin(kParts), std::end(kParts), in) ||

@@ -63,6 +63,18 @@ std::string misfit_of(const Request& request) {
   return misfits.empty() ? "" : either(misfits, " and ");
 }
 
+/// The settings that distilled files are made for: of as many steps as the first LoRA says that says any, else of 4.
+std::string way_out(const Request& request) {
+  int steps = 0;
+  for (const Lora& lora : request.loras)
+    if (const std::filesystem::path file = lora.path; steps == 0 && distilled_lora(file)) steps = lora_steps(file);
+  if (steps == 0) steps = 4;
+  if (steps == 4 && request.task != Task::S2V)
+    return "--preset lightning4 sets steps, sigmas, guidance and solver at once";
+  return "--num-inference-steps " + std::to_string(steps) + " --guidance-scale 1 " +
+         (request.task == Task::S2V ? "" : "--guidance-scale-2 1 ") + "--solver euler is what it is made for";
+}
+
 /// LoRAs that are on in the first step, though the preset's are off: those of the high-noise expert, or of none by
 /// name.
 std::vector<std::string> on_in_first_step(const Request& request) {
@@ -101,9 +113,7 @@ void note_few_steps(const Request& request, const ModelParts& parts, Notes& note
   notes.add({"preset",
              "THE SETTINGS DO NOT FIT THE MODEL: distilled to few steps without guidance (" +
                  either(distilled, " and ") + "), and this run has " + misfit,
-             request.task == Task::S2V
-                 ? "--num-inference-steps 4 --guidance-scale 1 --solver euler is what it is made for"
-                 : "--preset lightning4 sets steps, sigmas, guidance and solver at once"});
+             way_out(request)});
 }
 
 }  // namespace wan

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 
 #include "models/files/error.h"
 #include "models/files/mapped_file.h"
@@ -12,6 +13,8 @@ namespace wan {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr size_t kMostOfText = 4096;
 
 /// Lower case, with one blank for each run of what is neither letter nor digit.
 std::string simplified(std::string_view name) {
@@ -25,16 +28,18 @@ std::string simplified(std::string_view name) {
   return text;
 }
 
-/// A number from 1 to 8 with "step" behind it: "4step", "4 steps", but neither "14 steps" nor "0.4 step".
-bool counts_few_steps(std::string_view text) {
+/// Numbers from 1 to 8 with "step" behind them: "4step", "4 steps", but not "14 steps".
+std::set<int> numbers_of_steps(std::string_view text) {
+  std::set<int> numbers;
   for (size_t at = text.find("step"); at != text.npos; at = text.find("step", at + 1)) {
     std::string_view before = text.substr(0, at);
     if (before.ends_with(' ')) before.remove_suffix(1);
     if (before.empty() || before.back() < '1' || before.back() > '8') continue;
+    const int number = before.back() - '0';
     before.remove_suffix(1);
-    if (before.empty() || !std::isdigit(static_cast<unsigned char>(before.back()))) return true;
+    if (before.empty() || !std::isdigit(static_cast<unsigned char>(before.back()))) numbers.insert(number);
   }
-  return false;
+  return numbers;
 }
 
 bool says_so(std::string_view name) {
@@ -42,7 +47,12 @@ bool says_so(std::string_view name) {
   const auto has = [&](std::string_view word) { return text.find(word) != text.npos; };
   if (has("undistill") || has("non distill") || has("nondistill") || has("not distill")) return false;
   const bool seko = text == "seko" || text.starts_with("seko ") || text.ends_with(" seko") || has(" seko ");
-  return has("lightning") || has("lightx2v") || has("distill") || seko || counts_few_steps(text);
+  return has("lightning") || has("lightx2v") || has("distill") || seko || !numbers_of_steps(text).empty();
+}
+
+/// Whether an entry of metadata is about the whole file.
+bool is_about(std::string_view key) {
+  return key.ends_with("title") || key.ends_with("name") || key.ends_with("description");
 }
 
 std::map<std::string, std::string> texts_of(const fs::path& file) {
@@ -57,10 +67,9 @@ std::map<std::string, std::string> texts_of(const fs::path& file) {
 
 bool distilled(std::string_view name, const std::map<std::string, std::string>& metadata) {
   if (says_so(name)) return true;
-  for (const auto& [key, text] : metadata)
-    for (std::string_view about : {"title", "name", "description"})
-      if (key.ends_with(about) && says_so(std::string_view(text).substr(0, 4096))) return true;
-  return false;
+  return std::any_of(metadata.begin(), metadata.end(), [](const auto& entry) {
+    return is_about(entry.first) && says_so(std::string_view(entry.second).substr(0, kMostOfText));
+  });
 }
 
 bool distilled_file(const fs::path& file) {
@@ -72,6 +81,18 @@ bool distilled_lora(const fs::path& file) {
   std::error_code ignored;
   const fs::path whole = fs::absolute(file, ignored).lexically_normal();
   return distilled_file(whole) || distilled(whole.parent_path().filename().string());
+}
+
+int lora_steps(const fs::path& file) {
+  std::error_code ignored;
+  const fs::path whole = fs::absolute(file, ignored).lexically_normal();
+  std::vector<std::string> texts = {whole.filename().string(), whole.parent_path().filename().string()};
+  for (const auto& [key, text] : texts_of(whole))
+    if (is_about(key)) texts.push_back(text.substr(0, kMostOfText));
+  for (const std::string& text : texts)
+    if (const std::set<int> numbers = numbers_of_steps(simplified(text)); !numbers.empty())
+      return numbers.size() == 1 ? *numbers.begin() : 0;
+  return 0;
 }
 
 bool distilled_part(const ModelParts& parts, Network network) {

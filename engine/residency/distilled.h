@@ -22,6 +22,10 @@ bool distilled_file(const std::filesystem::path& file);
 /// ("...-4steps-lora-rank64/high_noise_model.safetensors").
 bool distilled_lora(const std::filesystem::path& file);
 
+/// The number of steps, 1 to 8, that a LoRA is distilled to: what the first of its name, its folder's and its metadata
+/// says that says any. 0: none says one, or it says several.
+int lora_steps(const std::filesystem::path& file);
+
 /// Of a part of a model: its own name, those of the folders around it up to that of the model, and its first file's
 /// texts.
 bool distilled_part(const ModelParts& parts, Network network);

@@ -70,8 +70,8 @@ class Search {
     if (set == sets.end())
       throw no_such_model(request_.model, sets, "--model names the folder of a Wan 2.2 checkpoint, see weights.md");
     if (!set->second.wrong.empty()) throw ModelError(sets_file(request_.models).string(), set->second.wrong);
-    rule_ = "set " + set->first;
     missing_.set = shown_text(set->first);
+    rule_ = "set " + missing_.set;
     const auto family = [](Task task) { return task == Task::V2V ? Task::T2V : task; };
     if (set->second.task && family(*set->second.task) != family(task_))
       throw ModelError(request_.model, std::string("must be a set for ") + task_name(task_) + ", is for " +

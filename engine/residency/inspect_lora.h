@@ -13,6 +13,7 @@ struct InspectedLora {
   std::string expert;      // "high", "low" or "both", which its name or its keys say; empty: nothing does
   std::string unclear;     // without an expert, what is wrong with the name (without_level)
   bool distilled = false;  // to few steps (engine/residency/distilled.h)
+  int steps = 0;           // of a distilled one, as lora_steps
 };
 
 /// Reads headers and alphas. Throws ModelError as lora::describe.

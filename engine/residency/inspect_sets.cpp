@@ -1,6 +1,7 @@
 #include "engine/residency/inspect_sets.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <system_error>
 
 #include "engine/request/params.h"
@@ -32,12 +33,14 @@ std::string absent(const fs::path& path) {
 }
 
 void add_tokenizer(const fs::path& path, const std::string& rule, Inspection& inspection) {
-  std::error_code ignored;
+  std::error_code error;
   const std::string name = shown_name(path.string());
-  if (fs::exists(path, ignored))
-    inspection.files.push_back({name, is_folder(path) ? 0 : fs::file_size(path, ignored), rule});
-  else
+  if (!fs::exists(path, error)) {
     inspection.remarks.push_back("tokenizer " + name + " is " + absent(path));
+    return;
+  }
+  const uintmax_t bytes = fs::file_size(path, error);  // of no folder and no device
+  inspection.files.push_back({name, error ? 0 : bytes, rule});
 }
 
 /// The tasks that have all parts which the set names.
@@ -75,7 +78,7 @@ Inspection inspect_set(const std::string& name, const ModelSet& set, const std::
   else if (!set.model.empty())
     inspection.remarks.push_back("the set's folder " + shown_name(set.model) + " is " + absent(set.model));
   inspection.path = name;
-  const std::string rule = "set " + name;
+  const std::string rule = "set " + shown_text(name);
   for (const auto& [field, path] : set.parts) {
     if (field == "tokenizer") {
       add_tokenizer(path, rule, inspection);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "models/files/public_url.h"
@@ -11,9 +13,23 @@ namespace wan {
 
 namespace {
 
-/// The subject is a path, or a path and a tensor: `FILE: TENSOR`. The tensor's name may hold slashes, too.
+/// Where the path of a subject ends, which is a path, or a path and a tensor: `FILE: TENSOR`. Folders may hold ": " as
+/// well, and tensors slashes: where it is not plain, what is there tells.
+size_t end_of_path(const std::string& subject) {
+  const size_t first = std::min(subject.find(": "), subject.size());
+  if (first == subject.size() || !subject.starts_with('/')) return first;
+  std::error_code ignored;
+  if (std::filesystem::exists(subject, ignored)) return subject.size();
+  for (size_t at = subject.rfind(": "); at > first; at = subject.rfind(": ", at - 1))
+    if (std::filesystem::exists(subject.substr(0, at), ignored)) return at;
+  // Of a file that is gone, its folder tells.
+  const bool is_path = !std::filesystem::exists(subject.substr(0, first), ignored) &&
+                       std::filesystem::exists(std::filesystem::path(subject).parent_path(), ignored);
+  return is_path ? subject.size() : first;
+}
+
 std::string shown_subject(const std::string& subject) {
-  const size_t end = std::min(subject.find(": "), subject.size());
+  const size_t end = end_of_path(subject);
   return shown_name(subject.substr(0, end), true) + shown_text(subject.substr(end), 600);
 }
 

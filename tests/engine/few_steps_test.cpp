@@ -41,6 +41,19 @@ TEST(Distilled, IsToldByTextsOfTheFile) {
   EXPECT_FALSE(distilled_file(folder / "absent.safetensors"));
 }
 
+TEST(Distilled, TheNumberOfStepsOfALora) {
+  TemporaryFolder folder;
+  const fs::path named = folder / "wan-lora-8steps/low.safetensors", plain = folder / "a.safetensors";
+  EXPECT_EQ(lora_steps("wan_high_4steps.safetensors"), 4);
+  EXPECT_EQ(lora_steps("/x/y-4steps/wan_8-step_high.safetensors"), 8) << "its own name goes before";
+  EXPECT_EQ(lora_steps(named), 8);
+  EXPECT_EQ(lora_steps("/x/wan_4step_8step.safetensors"), 0);
+  EXPECT_EQ(lora_steps("/x/wan_lightning.safetensors"), 0);
+  EXPECT_EQ(lora_steps("/x/wan_18steps.safetensors"), 0);
+  write_safetensors(plain, {{"x", at::ones({1})}}, {{"modelspec.title", "Wan in 6 steps"}, {"ss_log", "2 steps"}});
+  EXPECT_EQ(lora_steps(plain), 6);
+}
+
 struct FewSteps : testing::Test {
   /// "subject: text" of each note.
   std::string notes(const json& more, const fs::path& model = kNano, const std::vector<fs::path>& loras = {}) {
@@ -106,6 +119,12 @@ TEST_F(FewSteps, SettingsThatADistilledFileWasNotMadeForAreTold) {
       {{"num_inference_steps", 4}, {"guidance_scale", 1}, {"guidance_scale_2", 1}, {"solver", "euler"}, {"shift", 8}},
       kNano, lora);
   EXPECT_NE(told.find("this run has other noise levels"), told.npos) << told;
+
+  told = notes({}, kNano, {"/x/wan_8steps_low.safetensors"});
+  EXPECT_NE(told.find("--num-inference-steps 8 --guidance-scale 1 --guidance-scale-2 1 --solver euler is what it is"),
+            told.npos)
+      << told;
+  EXPECT_EQ(told.find("lightning4"), told.npos) << told;
 
   const fs::path model = folder / "Wan2.2-T2V-4steps";
   fs::create_directory_symlink(kNano, model);

@@ -136,6 +136,20 @@ TEST(Error, ShowsNamesOnOneShortLine) {
   EXPECT_EQ(split.text, "is [d] e; f");
 }
 
+TEST(Error, AFoldersNameMayHoldWhatStandsBeforeATensor) {
+  const TemporaryFolder folder;
+  const fs::path inner = folder / "a: b/c: d/e", file = inner / "f.safetensors";
+  fs::create_directories(inner);
+  std::ofstream(file) << "x";
+  const auto subject = [](const std::string& about) { return ModelError(about, "is wrong").subject; };
+  EXPECT_EQ(subject(file.string()), "e/f.safetensors");
+  EXPECT_EQ(subject(file.string() + ": x"), "e/f.safetensors: x");
+  EXPECT_EQ(subject(file.string() + ": x: y/z"), "e/f.safetensors: x: y/z");
+  EXPECT_EQ(subject((inner / "gone.gguf").string()), "e/gone.gguf");
+  const std::string tensor = subject((folder / "h.safetensors: x/y/z").string());
+  EXPECT_TRUE(tensor.ends_with("h.safetensors: x/y/z")) << tensor << ": no folder of that name is there";
+}
+
 /// What is found in place of a file, and the words for it.
 const std::map<std::string, std::string> kForeign = {
     {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9999999999\n", "is a Git LFS pointer"},

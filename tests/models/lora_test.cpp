@@ -134,6 +134,17 @@ TEST_F(Lora, DiffusersSaysAlphaInItsMetadata) {
   EXPECT_EQ(scale(R"({"transformer.lora_alpha": 8, "transformer.use_rslora": true})"), 4);
   EXPECT_EQ(scale(R"({"transformer.lora_alpha": 8, "transformer.alpha_pattern": {"attn1.to_q": 2}})"), 0.5);
   EXPECT_EQ(scale(R"({"transformer.lora_alpha": 8, "transformer.alpha_pattern": {"attn1.to_k": 2}})"), 2);
+  const std::string both = R"({"transformer.alpha_pattern": {)", q = R"("attn1.to_q": 2)", all = R"("to_q": 12)";
+  EXPECT_EQ(scale(both + q + ", " + all + "}}"), 0.5);
+  EXPECT_EQ(scale(both + all + ", " + q + "}}"), 3) << "the first in the file";
+  EXPECT_EQ(scale(both + R"x("attn[12]\\.to_(q|k)": 2}})x"), 0.5);
+  const auto said = [&](const std::string& keys) {
+    return refusal(two, {{"lora_adapter_metadata", both + keys + "}}"}});
+  };
+  EXPECT_NE(said(R"("(to_q": 2)").find("must have names of modules in alpha_pattern"), std::string::npos);
+  std::string many = R"("x*": 2)";
+  for (int i = 1; i < 17; ++i) many += ", \"x*" + std::to_string(i) + "\": 2";
+  EXPECT_NE(said(many).find("must have at most 16 regular expressions"), std::string::npos);
   EXPECT_NE(refusal(two, {{"lora_adapter_metadata", "{x}"}}).find("must be JSON"), std::string::npos);
   EXPECT_NE(refusal(two, {{"lora_adapter_metadata", R"({"transformer.lora_alpha": "x"})"}}).find("must have a number"),
             std::string::npos);
@@ -332,6 +343,19 @@ TEST_F(Lora, FactorsThatAreNotFiniteAreRefusedWhenTheyAreUsed) {
   two.at("blocks.0.self_attn.q.lora_up.weight")[1][1] = NAN;
   const File file = open(two);
   EXPECT_THROW(file.delta(file.differences()[0], 1), ModelError);
+}
+
+TEST_F(Lora, AFactorOfFloat64FitsIntoFloat32) {
+  const std::string up = "blocks.0.self_attn.q.lora_up.weight";
+  const auto check = [&](double value) {
+    Tensors two = pair("blocks.0.self_attn.q");
+    two.at(up) = two.at(up).to(at::kDouble);
+    two.at(up)[1][1] = value;
+    open(two).check_finite(Reading::Whole);
+  };
+  EXPECT_THROW(check(1e39), ModelError);
+  EXPECT_THROW(check(-1e300), ModelError);
+  EXPECT_NO_THROW(check(3e38));
 }
 
 TEST_F(Lora, ASampleOfAFactorIsItsFirstFourKibibytes) {

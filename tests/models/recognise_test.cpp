@@ -198,6 +198,10 @@ TEST(Recognise, OtherNetworks) {
   EXPECT_EQ(name_of({}), "unknown network");
   EXPECT_EQ(recognise({}).other, Other::Unknown);
   EXPECT_EQ(recognise(file_of({"blocks.0.self_attn.q.lora_A.weight"})).other, Other::Lora);
+  for (const char* name : {"blocks.0.norm3.w_norm", "diffusion_model.blocks.0.norm3.b_norm",
+                           "blocks.0.self_attn.q.lora_magnitude_vector", "blocks.0.self_attn.q.dora_scale"})
+    EXPECT_EQ(recognise(file_of({name})).other, Other::Lora) << name;
+  EXPECT_NE(recognise(file_of({"blocks.0.norm3.weight"})).other, Other::Lora);
   EXPECT_EQ(recognise(file_of({"vision_model.x"})).other, Other::Network);
 }
 

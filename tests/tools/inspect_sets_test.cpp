@@ -117,6 +117,9 @@ TEST(InspectSets, AFolderThatIsAbsentIsRefusedAsARenderDoes) {
   found = inspect("mine", sets);
   EXPECT_EQ(found.kind, "part of a model") << "of any";
   expect_refusals(found, sets, {Task::T2V, Task::I2V, Task::S2V});
+  const std::string text = to_text(found, false);
+  EXPECT_NE(text.find("\nt2v, v2v, i2v and s2v would be refused: ["), std::string::npos) << text;
+  EXPECT_EQ(text.find("would be refused"), text.rfind("would be refused")) << "once for all tasks\n" << text;
 
   sets = write_set(folder, R"("task": "t2v", "model": "gone")");
   const std::string nothing = refusal_by([&] { inspect("mine", sets); });
@@ -134,12 +137,23 @@ TEST(InspectSets, FilesThatAreAbsentAreRefusedAsARenderDoes) {
   EXPECT_EQ(found.kind, "part of a model");
   ASSERT_EQ(found.tasks.size(), 2u) << "t2v and i2v have that part";
   const std::string text = to_text(found, false);
-  for (const char* words : {"t2v and v2v would be refused: [", "i2v would be refused: ["})
-    EXPECT_NE(text.find(words), std::string::npos) << text;
+  EXPECT_NE(text.find("t2v, v2v and i2v would be refused: ["), std::string::npos) << text;
   EXPECT_NE(text.find("gone.gguf] must be the high-noise expert, is not there; sets.json has it as high_noise of set "
                       "mine; --high-noise names another\n"),
             std::string::npos)
       << text;
+}
+
+TEST(InspectSets, OddNamesAndFilesAreShownPlainly) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "sets.json") << "{\"sets\": {\"a\\u001b[31m\": {\"tokenizer\": \"/dev/null\", \"vae\": \""
+                                      << (kNano / "Wan2.1_VAE.pth").string() << R"("}}})";
+  const Inspection found = inspect("a\x1b[31m", folder / "sets.json");
+  ASSERT_EQ(found.files.size(), 1u);
+  EXPECT_EQ(found.files[0].bytes, 0u) << "a device has no size";
+  const std::string text = to_text(found, false);
+  EXPECT_EQ(text.find('\x1b'), std::string::npos) << text;
+  EXPECT_NE(text.find("part vae, set a\\x1B[31m\n"), std::string::npos) << text;
 }
 
 TEST(InspectSets, SeveralCandidatesInItsFolderAreTold) {

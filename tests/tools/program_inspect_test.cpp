@@ -60,7 +60,14 @@ TEST(ProgramInspect, TellsWhatALoraIsFor) {
   EXPECT_EQ(lora.at("expert"), "high");
   EXPECT_EQ(lora.at("distilled"), true);
   EXPECT_EQ(lora.at("ranks"), nlohmann::json::parse(R"([{"rank": 64, "count": 2}])"));
+  EXPECT_EQ(lora.at("distilled_steps"), 4);
   EXPECT_EQ(lora.at("unknown").size(), 1u);
+
+  fs::copy(folder / "wan_high_4steps.safetensors", folder / "wan_high_8steps.safetensors");
+  const Outcome eight = Process("wan-infer", {"inspect", "wan_high_8steps.safetensors"}, folder.path()).finish();
+  EXPECT_NE(eight.out.find("  distilled to 8 steps: --num-inference-steps 8 --guidance-scale 1 "), std::string::npos)
+      << eight.out;
+  EXPECT_EQ(eight.out.find("lightning4"), std::string::npos) << eight.out;
 
   write_safetensors(folder / "flux.safetensors",
                     {{"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight", at::zeros({2, 4})},

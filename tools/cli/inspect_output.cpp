@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <iostream>
+#include <map>
 #include <type_traits>
 
 #include "engine/base/text.h"
@@ -27,10 +28,9 @@ std::string dtypes_text(const std::map<std::string, int64_t>& dtypes) {
 std::string config_text(const nlohmann::ordered_json& config) {
   using nlohmann::ordered_json;
   std::string text;
-  for (const auto& [key, value] : config.items()) {
+  for (const auto& [key, value] : config.items())
     text += (text.empty() ? "" : ", ") + printable(key) + " " +
             printable(value.dump(-1, ' ', true, ordered_json::error_handler_t::replace));
-  }
   return text;
 }
 
@@ -47,6 +47,14 @@ std::string counts_text(const std::map<Key, int64_t>& counts) {
     text += (text.empty() ? "" : ", ") + value + (counts.size() > 1 ? " (" + std::to_string(count) + ")" : "");
   }
   return text;
+}
+
+/// How a LoRA that is distilled to so many steps (0: to few) is used.
+std::string distilled_text(int steps) {
+  if (steps == 0 || steps == 4) return "distilled to few steps: --preset lightning4 sets what it was made for";
+  const std::string number = std::to_string(steps);
+  return "distilled to " + number + " steps: --num-inference-steps " + number +
+         " --guidance-scale 1 --guidance-scale-2 1 --solver euler is what it was made for";
 }
 
 /// Lines about a LoRA: what it changes, how, which expert it is for, and what is left out.
@@ -71,7 +79,7 @@ std::string lora_text(const InspectedLora& lora) {
     text += "  for both experts: transformer. is the high-noise one's, transformer_2. the low-noise one's\n";
   else
     text += "  for the " + lora.expert + "-noise expert, by its " + (file.halves.low ? "keys" : "name") + "\n";
-  if (lora.distilled) text += "  distilled to few steps: --preset lightning4 sets what it was made for\n";
+  if (lora.distilled) text += "  " + distilled_text(lora.steps) + "\n";
   for (const auto& [key, reason] : file.exempt) {
     text +=
         "  " + std::to_string(file.exempt.size()) + " keys left out: " + reason + " (" + printable(key) + " is one)\n";
@@ -104,6 +112,7 @@ nlohmann::ordered_json lora_json(const InspectedLora& lora) {
           {"scales", counts_json(file.scales, "scale")},
           {"expert", lora.expert},
           {"distilled", lora.distilled},
+          {"distilled_steps", lora.steps},
           {"exempt", file.exempt},
           {"unknown", file.unknown}};
 }
@@ -127,6 +136,24 @@ nlohmann::ordered_json task_json(const InspectedTask& task) {
   for (const InspectedRefusal& refusal : task.refusals)
     errors.push_back({{"field", refusal.field}, {"text", refusal.text}});
   return {{"task", task.name}, {"whole", task.refusals.empty()}, {"errors", errors}};
+}
+
+/// A line for each thing that a render would be refused for, and the tasks for which it would be.
+std::string refusals_text(const std::vector<InspectedTask>& tasks) {
+  std::vector<std::string> refusals;
+  std::map<std::string, std::vector<std::string>> tasks_of;
+  for (const InspectedTask& task : tasks)
+    for (const InspectedRefusal& refusal : task.refusals) {
+      if (refusal.told) continue;
+      const std::string line = "[" + refusal.field + "] " + refusal.text + "\n";
+      std::vector<std::string>& names = tasks_of[line];
+      if (names.empty()) refusals.push_back(line);
+      names.push_back(task.name);
+      if (task.name == "t2v") names.push_back("v2v");
+    }
+  std::string text;
+  for (const std::string& line : refusals) text += either(tasks_of[line], " and ") + " would be refused: " + line;
+  return text;
 }
 
 /// What was inspected; "." is told by the current folder's name.
@@ -172,18 +199,13 @@ std::string to_text(const Inspection& inspection, bool with_tensors) {
       text += "  part " + network.part + (network.rule.empty() ? "" : ", " + network.rule) + "\n";
     if (network.lora) text += lora_text(*network.lora);
     if (!with_tensors) continue;
-    for (const auto& [name, tensor] : network.tensors) {
+    for (const auto& [name, tensor] : network.tensors)
       text += "  " + printable(name) + " " + shown_shape(tensor.shape) + " " + std::string(type_name(tensor)) + "\n";
-    }
   }
   for (const InspectedFile& file : inspection.files)
     text += shown_text(file.name) + ": " + gigabytes(file.bytes) + (file.rule.empty() ? "" : ", " + file.rule) + "\n";
   for (const InspectedSet& set : inspection.sets) text += set_text(set);
-  for (const InspectedTask& task : inspection.tasks)
-    for (const InspectedRefusal& refusal : task.refusals)
-      if (!refusal.told)
-        text += (task.name == "t2v" ? "t2v and v2v" : task.name) + " would be refused: [" + refusal.field + "] " +
-                refusal.text + "\n";
+  text += refusals_text(inspection.tasks);
   for (const std::string& remark : inspection.remarks) text += remark + "\n";
   return text;
 }
@@ -207,10 +229,9 @@ nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors) 
     if (network.lora) entry["lora"] = lora_json(*network.lora);
     if (with_tensors) {
       entry["tensors"] = nlohmann::ordered_json::object();
-      for (const auto& [name, tensor] : network.tensors) {
+      for (const auto& [name, tensor] : network.tensors)
         entry["tensors"][name] = {
             {"dtype", type_name(tensor)}, {"shape", tensor.shape}, {"bytes", stored_bytes(tensor)}};
-      }
     }
     networks.push_back(std::move(entry));
   }

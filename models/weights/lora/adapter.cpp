@@ -6,6 +6,7 @@
 #include <c10/util/Half.h>
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "models/files/bytes.h"
 #include "models/files/error.h"
@@ -15,11 +16,17 @@ namespace wan::lora {
 namespace {
 
 constexpr const char* kEntry = "lora_adapter_metadata";
+constexpr int kMostExpressions = 16;  // of one file: each is tried on every module
 
-/// Whether `module` is the one that a key of PEFT's patterns means: it, or one whose last names are the key's.
-bool is_meant(std::string_view module, std::string_view key) {
-  return module == key ||
-         (module.size() > key.size() && module.ends_with(key) && module[module.size() - key.size() - 1] == '.');
+ModulePattern pattern_of(const std::string& key, const std::string& label) {
+  try {
+    return module_pattern(key);
+  } catch (const std::invalid_argument&) {
+    throw ModelError(label + ": " + kEntry,
+                     "must have names of modules in alpha_pattern, or whole regular expressions of at most 200 bytes "
+                     "without { and (?, has " +
+                         printable(key) + "; write the names of the modules there");
+  }
 }
 
 }  // namespace
@@ -65,9 +72,9 @@ AdapterMetadata AdapterMetadata::of(const std::map<std::string, std::string>& me
   AdapterMetadata adapter;
   const auto found = metadata.find(kEntry);
   if (found == metadata.end()) return adapter;
-  nlohmann::json json;
+  nlohmann::ordered_json json;  // the first pattern that fits a module counts
   try {
-    json = parse_json(found->second);
+    json = parse_json<nlohmann::ordered_json>(found->second, {.values = 20'000});  // each name is looked for in a list
   } catch (const BrokenJson& broken) {
     throw ModelError(label + ": " + kEntry, broken.what());
   }
@@ -75,6 +82,7 @@ AdapterMetadata AdapterMetadata::of(const std::map<std::string, std::string>& me
     throw ModelError(label + ": " + kEntry, "must have a number for " + printable(key) + "; do not use this file");
   };
   if (!json.is_object()) throw ModelError(label + ": " + kEntry, "must be an object; do not use this file");
+  int expressions = 0;
   for (const auto& [key, value] : json.items()) {
     const size_t dot = key.rfind('.');
     const std::string word = dot == std::string::npos ? key : key.substr(dot + 1);
@@ -87,7 +95,11 @@ AdapterMetadata AdapterMetadata::of(const std::map<std::string, std::string>& me
     } else if (word == "alpha_pattern" && value.is_object()) {
       for (const auto& [module, alpha] : value.items()) {
         if (!alpha.is_number()) wrong(module);
-        part.alphas[module] = alpha.get<double>();
+        if (!is_name(module) && ++expressions > kMostExpressions)
+          throw ModelError(label + ": " + kEntry, "must have at most " + std::to_string(kMostExpressions) +
+                                                      " regular expressions in alpha_pattern, has more; write the "
+                                                      "names of the modules there");
+        part.alphas.emplace_back(pattern_of(module, label), alpha.get<double>());
       }
     }
   }
@@ -104,8 +116,8 @@ AdapterMetadata::Scaling AdapterMetadata::scaling(std::string_view spelled) cons
   if (found == parts_.end()) return {};
   const std::string_view module = says_part ? spelled.substr(std::min(first.size() + 1, spelled.size())) : spelled;
   Scaling scaling = found->second.scaling;
-  for (const auto& [key, alpha] : found->second.alphas)
-    if (is_meant(module, key)) {
+  for (const auto& [means, alpha] : found->second.alphas)
+    if (means(module)) {
       scaling.alpha = alpha;
       break;
     }

@@ -5,7 +5,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "models/weights/lora/module_pattern.h"
 #include "models/weights/stored_tensor.h"
 
 namespace wan::lora {
@@ -17,11 +20,12 @@ std::optional<double> read_number(const StoredTensor& stored);
 /// "transformer_2", "text_encoder").
 class AdapterMetadata {
  public:
-  /// Empty where the file has none. Throws ModelError naming `label` for metadata that is broken.
+  /// Empty where the file has none. Throws ModelError naming `label` for metadata that is broken, or
+  /// whose alpha_pattern has keys that module_pattern() does not take, or more than 16 regular expressions.
   static AdapterMetadata of(const std::map<std::string, std::string>& metadata, const std::string& label);
 
   /// What it says of a module by its spelling in the file: of the part that the spelling begins with; a spelling
-  /// without a part is one of the transformer.
+  /// without a part is one of the transformer. rank_pattern is not read: ranks are those of the tensors.
   struct Scaling {
     std::optional<double> alpha;
     bool rank_stabilised = false;  // the scale is alpha / sqrt(rank)
@@ -31,7 +35,7 @@ class AdapterMetadata {
  private:
   struct OfPart {
     Scaling scaling;
-    std::map<std::string, double> alphas;  // of modules whose names end in the key
+    std::vector<std::pair<ModulePattern, double>> alphas;  // the first that means a module counts
   };
   std::map<std::string, OfPart, std::less<>> parts_;
 };

@@ -19,10 +19,11 @@ at::Tensor as_matrix(const at::Tensor& factor) {
   return factor.flatten(1);
 }
 
-/// The sum decides where it is finite, since a NaN or an infinity would be in it; else each value does. libtorch has
-/// neither for floats of one byte.
+/// Whether all values are finite as float32, in which they are used. The sum decides where it is finite, since a NaN or
+/// an infinity would be in it; else each value does. libtorch has neither for floats of one byte.
 bool is_finite(const at::Tensor& stored) {
-  const at::Tensor values = stored.element_size() == 1 ? stored.to(at::kFloat) : stored;
+  const bool as_float = stored.element_size() == 1 || stored.scalar_type() == at::kDouble;
+  const at::Tensor values = as_float ? stored.to(at::kFloat) : stored;
   return std::isfinite(values.sum(at::kFloat).item<float>()) || values.isfinite().all().item<bool>();
 }
 
@@ -42,7 +43,7 @@ at::Tensor pairs(const at::Tensor& a, const at::Tensor& b) {
 void File::check_finite(const at::Tensor& values, const std::string& name) const {
   if (!is_finite(values))
     throw ModelError(label() + ": " + printable(name),
-                     "must hold finite numbers, holds some that are not; do not use this file");
+                     "must hold finite numbers, holds some that are not, or not as float32; do not use this file");
 }
 
 /// As it lies in the file.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "models/files/error.h"
+
 namespace wan {
 
 std::set<std::string> drop_unknown(AttentionChoices& choices) {
@@ -16,11 +18,20 @@ std::set<std::string> drop_unknown(AttentionChoices& choices) {
   return unknown;
 }
 
+void leave_out_unknown(AttentionChoices& choices, at::Device device, Notes& notes) {
+  for (const std::string& name : drop_unknown(choices))
+    if (device.is_cuda())
+      notes.add({"attention", "'" + shown_text(name) +
+                                  "' computed a part of it, and this version does not have that: where it is needed, "
+                                  "another is chosen, and last bits may differ"});
+}
+
 void AttentionNotes::pin(const Placement& placement, const std::string& name,
-                         const std::map<std::string, std::string>& replayed) {
+                         const std::map<std::string, std::string>& replayed, Notes& notes) {
   std::map<std::string, std::string> choices = noted(name);
   choices.insert(replayed.begin(), replayed.end());
   choices.insert(used_.begin(), used_.end());
+  leave_out_unknown(choices, placement.device, notes);
   placement.context->pin(choices);
 }
 

@@ -27,11 +27,10 @@ bool is_same(const ModelParts& a, const ModelParts& b) {
          fs::equivalent(a.tokenizer.path, b.tokenizer.path);
 }
 
+/// What is free may change from job to job; what a user allows is meant for each, also where less is free: the VAE's
+/// tiles follow from it, and more may be given back.
 bool have_one_limit(const Placement& a, const Placement& b) {
-  if (!a.budget || !b.budget) return !a.budget && !b.budget;
-  // What is free may change from job to job; what a user allows is meant for each.
-  return a.budget->field() == b.budget->field() &&
-         (a.budget->field() != "device_memory" || a.budget->planned() == b.budget->planned());
+  return a.allowed == b.allowed;
 }
 
 /// Which file is which part, and why.

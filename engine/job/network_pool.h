@@ -18,8 +18,8 @@ class NetworkPool {
   explicit NetworkPool(Log log, lora::Reading reading = lora::Reading::Whole)
       : log_(std::move(log)), reading_(reading) {}
 
-  /// The group that a job of this request and placement belongs to: the same files, device, dtype, precision and
-  /// form of weights. Throws ModelError.
+  /// The group that a job of this request and placement belongs to: the same files, device, dtype, precision, form of
+  /// weights and limit by the user. Throws ModelError.
   Group& group_of(const Request& request, const Placement& placement);
   std::list<Group>& groups() { return groups_; }
   /// The LoRAs of a request on the transformers of its group; their files are opened, looked at once for numbers that

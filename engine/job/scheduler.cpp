@@ -208,9 +208,10 @@ class Scheduler {
   static std::string name_of_device(const Job& job) { return job.group ? job.placement.device.str() : "the device"; }
 
   static std::string no_room_text(const Phase& phase, const Job& job, const c10::Error& error) {
-    std::string text = std::string("[memory] ") + phase.name + " ran out on " + job.placement.device.str() +
-                       " with as little on it as can be: " + error.what_without_backtrace();
-    return text + "; what was done is kept, fewer frames or a smaller size need less";
+    // CUDA's errors have advice for programmers in the lines that follow.
+    const std::string text = std::string("[memory] ") + phase.name + " ran out on " + job.placement.device.str() +
+                             " with as little on it as can be: " + error.what_without_backtrace();
+    return text.substr(0, text.find('\n')) + "; what was done is kept, fewer frames or a smaller size need less";
   }
 
   const RunOptions& options_;

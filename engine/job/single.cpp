@@ -1,9 +1,11 @@
 #include "engine/job/single.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/job/attention_notes.h"
 #include "engine/job/fetched.h"
 #include "engine/job/outputs.h"
 #include "engine/request/files.h"
@@ -140,13 +142,15 @@ std::string model_flags(const Request& request) {
   return text;
 }
 
-/// Whether a failure is about the model's files or a device that is lost: with the right ones, or a new process, the run
-/// goes on.
+/// Whether a failure is about the model's files, a device that is lost or memory that other programs have: with the
+/// right ones, a new process or that memory the run goes on.
 bool is_from_outside(const std::exception_ptr& failure) {
   try {
     if (failure) std::rethrow_exception(failure);
   } catch (const ModelError&) {
     return true;
+  } catch (const InvalidRequest& refused) {
+    return std::ranges::any_of(refused.errors, [](const FieldError& error) { return error.field == "memory"; });
   } catch (const std::exception& error) {
     return is_device_lost(error);
   }
@@ -154,8 +158,8 @@ bool is_from_outside(const std::exception_ptr& failure) {
 }
 
 /// Where a run ended before its file was there: the folder stays if it holds what is of use, and the log says how to go
-/// on. After an error that is steps alone; after an interrupt, or where a file of the model changed or the device was
-/// lost, whatever was encoded, too.
+/// on. After an error that is steps alone; after an interrupt, or where a file of the model changed, the device was
+/// lost or other programs have its memory, whatever was encoded, too.
 void leave(WorkFolder& folder, const Request& request, bool failed, const Log& log) {
   if (failed ? !folder.holds_steps() : !folder.holds_work()) return folder.discard();
   Log::Fields fields = {{"work", shown_name(folder.path().string())}, {"finish_with", "the same command"}};
@@ -243,7 +247,9 @@ void decode_saved(SavedLatents saved, const std::string& out, const Placement& p
   networks.ask([&progress] { progress.check(); });
   networks.take_tiles(fit.tiles);
   warn_of_cudnn(placement, log);
-  placement.context->pin(saved.record.attention);
+  AttentionChoices pinned = saved.record.attention;  // the record itself says who computed the latents
+  leave_out_unknown(pinned, placement.device, notes);
+  placement.context->pin(pinned);
   const auto start = std::chrono::steady_clock::now();
   try {
     write_video(networks, saved, out, options, {log, progress});

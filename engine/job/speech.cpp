@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "engine/frames/vae_clip.h"
+#include "engine/job/attention_notes.h"
 #include "engine/job/conditioning.h"
 #include "engine/job/speech_folder.h"
 #include "engine/job/speech_pieces.h"
@@ -280,6 +281,7 @@ void speak(Networks& networks, Job& job, const InputFiles& files, const std::fil
   // Before any network runs. In a batch this also ends the choices of the job before.
   AttentionChoices pinned = kept.attention();
   pinned.insert(job.attention.begin(), job.attention.end());
+  leave_out_unknown(pinned, job.placement.device, job.notes);
   networks.placement().context->pin(pinned);
   SpeechFeatures features(networks.audio_encoder(), inputs.sound, [&](int64_t done, int64_t all) {
     run.progress.at({Stage::Encode, done, all, "", run.label});

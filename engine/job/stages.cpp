@@ -53,11 +53,7 @@ void Stages::prepare(Job& job) {
   job.placement.context = job.group->placement.context;  // that of the networks
   job.placement.budget = job.group->placement.budget;
   job.loras = networks_.loras_of(job.request, *job.group);
-  for (const std::string& name : drop_unknown(job.attention))
-    if (job.placement.device.is_cuda())
-      job.notes.add(
-          {"attention", "the video was made by '" + shown_text(name) +
-                            "', which this version does not have: another is chosen, and last bits may differ"});
+  leave_out_unknown(job.attention, job.placement.device, job.notes);
   job.record = make_record(job.request, job.placement, joined(job.group->files, job.loras->files),
                            identify_inputs(job.request, {}, names_.contents()));
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out)) {
@@ -210,7 +206,7 @@ void Stages::encode_input(Job& job) {
   const fs::path encoded = files_.encoding(job.input);
   if (!fs::exists(encoded)) {
     settle_tiles(job, job.input);
-    attention_.pin(job.placement, job.input, job.attention);
+    attention_.pin(job.placement, job.input, job.attention, job.notes);
     const Encoded states = work_of(job.request.task).encode(networks_.of(job), job.request, inputs, run_of(job));
     attention_.note(job.placement, job.input);
     check_not_rewritten(job.group->parts);
@@ -234,7 +230,7 @@ void Stages::encode_prompts(Job& job) {
   auto encode = [&](const std::string& name, const std::string& prompt) {
     if (name.empty() || fs::exists(files_.encoding(name))) return;
     progress_.at({Stage::Encode, 0, 1, "", job.label});
-    attention_.pin(job.placement, name, job.attention);
+    attention_.pin(job.placement, name, job.attention, job.notes);
     Encoded encoded;
     networks_.of(job).expect(job.schedule->first_low() > 0 ? Network::HighNoise : Network::LowNoise);
     encoded.conditioning.positive = networks_.text(job, prompt);
@@ -274,7 +270,7 @@ void Stages::sample(Job& job, int64_t end) {
     attention_.note(job.placement, job.name);
     save_sampling(path, now);
   };
-  attention_.pin(job.placement, job.name, job.attention);
+  attention_.pin(job.placement, job.name, job.attention, job.notes);
   const int64_t first_low = schedule.first_low();
   const bool switches = is_last_of_phase && end == first_low && first_low > 0 && first_low < schedule.size();
   check_unchanged(job.loras->parts, kLoraPart);
@@ -309,7 +305,7 @@ void Stages::decode(Job& job) {
   settle_tiles(job, job.name);
   AttentionChoices made = saved.record.attention;  // an encoding of this size has the decoding's case
   made.insert(job.attention.begin(), job.attention.end());
-  attention_.pin(job.placement, job.name, made);
+  attention_.pin(job.placement, job.name, made, job.notes);
   explaining_nan(job, {Network::Vae}, progress_,
                  [&] { write_video(networks_.of(job), saved, job.request.out, job.output, run_of(job)); });
   attention_.note(job.placement, job.name);

@@ -27,7 +27,8 @@ VideoFormat format_of(const Record& record, int64_t height, int64_t width, const
           .audio_from = audio_from};
 }
 
-/// Writes the frames that `produce` gives, `count` of them, to `out`. `format` is asked once the first of them is there.
+/// Writes the frames that `produce` gives, `count` of them, to `out`. `format` is asked once the first of them is
+/// there.
 void write_frames(const std::string& out, const std::function<VideoFormat()>& format, int64_t count,
                   const OutputOptions& options,
                   const std::function<void(const std::function<void(const at::Tensor& rgb)>& take)>& produce) {
@@ -51,11 +52,12 @@ void write_video(Networks& networks, const SavedLatents& saved, const std::strin
   Record record = saved.record;
   record.vae_tiles = told_tiles(networks, run.log);
   const auto format = [&] {
-    // The middle attention of all frames is of one case, chosen behind the first. Frames that are done again in float32
-    // have another, which one back end alone takes.
+    // The middle attention of all frames is of one case, chosen before the first is there. Frames that are done again
+    // in float32 have another, which one back end alone takes.
     AttentionChoices choices = networks.placement().context->choices();
     choices.erase(kernels::kEightBits);  // the VAE has no such products
-    record.attention.merge(choices);
+    choices.merge(record.attention);     // what is used now stands, also where another one was pinned
+    record.attention = std::move(choices);
     return format_of(record, extent.height, extent.width, saved.audio_from);
   };
   write_frames(out, format, saved.frames, options,

@@ -15,7 +15,8 @@ struct OutputOptions {
 };
 
 /// Decodes latents and encodes the frames as they come, exactly `saved.frames` of them, to `out`. Its record has the
-/// attention of `saved`, and what the decoding chose on the networks' Context, of which the caller pins the choices.
+/// attention of `saved`, and what the decoding used on the networks' Context, of which the caller pins the choices;
+/// where both name a case, what was used.
 void write_video(Networks& networks, const SavedLatents& saved, const std::string& out, const OutputOptions& options,
                  const Run& run);
 

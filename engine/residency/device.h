@@ -39,8 +39,9 @@ struct Placement {
   std::filesystem::path cache_dir = {};
 };
 
-/// Resolves `auto`: the first CUDA device where there is one, bf16 there and float32 on the CPU. Beside a bf16
-/// transformer on CUDA the VAE runs in half: its products keep as many bits as the TF32 in which the reference's run.
+/// Resolves `auto`: the CUDA device that chosen_card (usable_card.h) takes, of several the first that our kernels run
+/// on, with bf16; the CPU with float32 where there is none. Beside a bf16 transformer on CUDA the VAE runs in half: its
+/// products keep as many bits as the TF32 in which the reference's run.
 /// The kernels' Context is that of `contexts` for this device, where they are given.
 /// Throws InvalidRequest where a CUDA device is asked for and none is usable.
 /// Its budget is what the request allows (device_memory), on a GPU by default what is usable of what is free now. `hook` is

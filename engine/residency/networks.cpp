@@ -220,8 +220,8 @@ void Networks::prefetch_low() {
   } catch (const c10::Error& error) {
     if (kernels::device_failure(error) != kernels::DeviceFailure::Full) throw;
     low_ = {};
-    log_("memory",
-         {{"text", "the low-noise expert is not brought in ahead: " + std::string(error.what_without_backtrace())}});
+    const std::string why = error.what_without_backtrace();
+    log_("memory", {{"text", "the low-noise expert is not brought in ahead: " + why.substr(0, why.find('\n'))}});
   }
 }
 

@@ -72,6 +72,9 @@ void Networks::enter(Network network) {
   if (!placement_.budget || network == Network::AudioEncoder || entered_ == network) return;
   look_again();
   look(network);
+  // Blocks of two that lie in one memory would be copied at each step, however much is free by now.
+  if (shares_memory_ && is_expert(network))
+    drop(network == Network::HighNoise ? Network::LowNoise : Network::HighNoise);
   if (keep_ != Keep::All) drop_others(network);
 }
 
@@ -167,7 +170,7 @@ void Networks::refuse(Network network) {
       budget.limit() < budget.planned()
           ? " where " + gigabytes(budget.planned()) +
                 " could be taken when the job began: another program has the "
-                "rest. Steps that were made are kept; the same command goes on with them once it is given back"
+                "rest. What was done is kept; the same command goes on from there once that memory is given back"
           : "; fewer frames or a smaller size need less";
   throw InvalidRequest(budget.field(),
                        "must be at least " + gigabytes(weights + working) + ": for the " + name(network) + " " +

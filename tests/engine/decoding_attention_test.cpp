@@ -56,9 +56,10 @@ class DecodingAttention : public testing::Test {
       return last == fastest ? 1.0 : 2.0;
     };
     Placement placement;
-    placement.context = std::make_shared<kernels::Context>(
-        kernels::Options(), at::kCPU,
-        std::make_unique<kernels::AttentionSelector>(std::vector{backend("one"), backend("two")}, "card", timer));
+    placement.context =
+        std::make_shared<kernels::Context>(kernels::Options(), at::kCPU,
+                                           std::make_unique<kernels::AttentionSelector>(
+                                               std::vector{backend("flash"), backend("efficient")}, "card", timer));
     Silent silent;
     decode_saved(saved_, out_.string(), placement, parts_of(kModel, Task::T2V), {}, Log{}, silent);
     const AttentionChoices said = parse_record(read_metadata({out_.string(), "out"}), "out").attention;
@@ -76,7 +77,7 @@ class DecodingAttention : public testing::Test {
 };
 
 TEST_F(DecodingAttention, IsInTheMetadata) {
-  for (const char* fastest : {"one", "two"}) {
+  for (const char* fastest : {"flash", "efficient"}) {
     const AttentionChoices said = decoded(fastest);
     ASSERT_EQ(said.size(), 1u) << "the pixels of a latent frame among themselves";
     EXPECT_TRUE(said.begin()->first.starts_with("b1 h1 q32 k32 ")) << said.begin()->first;
@@ -85,11 +86,21 @@ TEST_F(DecodingAttention, IsInTheMetadata) {
 }
 
 TEST_F(DecodingAttention, OfARecordIsTakenAgain) {
-  saved_.record.attention = decoded("one");
-  saved_.record.attention["b1 h40 q75600 k75600 d128 BFloat16"] = "two";  // of the sampling
-  EXPECT_EQ(decoded("two"), saved_.record.attention);
-  EXPECT_EQ(calls_["two"], 0) << "the other one is not even tried";
-  EXPECT_GT(calls_["one"], 1);
+  saved_.record.attention = decoded("flash");
+  saved_.record.attention["b1 h40 q75600 k75600 d128 BFloat16"] = "efficient";  // of the sampling
+  EXPECT_EQ(decoded("efficient"), saved_.record.attention);
+  EXPECT_EQ(calls_["efficient"], 0) << "the other one is not even tried";
+  EXPECT_GT(calls_["flash"], 1);
+}
+
+TEST_F(DecodingAttention, OfAnotherVersionIsChosenAnew) {
+  const AttentionChoices said = decoded("flash");
+  ASSERT_EQ(said.size(), 1u);
+  const std::string sampling = "b1 h40 q75600 k75600 d128 BFloat16";
+  saved_.record.attention = {{said.begin()->first, "of-tomorrow"}, {sampling, "of-yesterday"}};
+  AttentionChoices want = said;
+  want[sampling] = "of-yesterday";  // that made the latents
+  EXPECT_EQ(decoded("flash"), want) << "the video names what decoded it";
 }
 
 }  // namespace

@@ -161,6 +161,26 @@ TEST_F(LostDevice, OtherWordsForNoMemoryMakeRoomAndLoseNoStep) {
   }
 }
 
+TEST_F(LostDevice, MemoryThatRunsOutToTheEndIsOneLine) {
+  const Request wanted = request(Task::T2V, kNano);
+  Told told;
+  const DeviceBudget::Hook hook = [](const std::string& what) {
+    if (what == "high-noise expert") fail(2, "out of memory");
+  };
+  try {
+    rendered(limited(wanted, limits_of(wanted).second), told, hook);
+    ADD_FAILURE() << "it has memory";
+  } catch (const std::exception& error) {
+    const std::string text = error.what();
+    EXPECT_TRUE(text.starts_with(
+        "[memory] high_noise ran out on cpu with as little on it as can be: CUDA error: out of memory; "
+        "what was done is kept, "))
+        << text;
+    EXPECT_EQ(text.find('\n'), std::string::npos) << text;
+  }
+  EXPECT_FALSE(told.memory.empty()) << "the ladder comes first";
+}
+
 TEST(Failure, ErrorsOfADeviceAreOneLineWithAWayOut) {
   const auto text = [](const std::function<void()>& end) -> std::string {
     try {

@@ -2,6 +2,7 @@
 // the video are the same.
 #include <algorithm>
 
+#include "engine/job/network_pool.h"
 #include "engine/residency/lying.h"
 #include "tests/engine/device_memory_support.h"
 
@@ -119,6 +120,28 @@ TEST_F(PhaseMemory, WithoutAChangeNothingIsToldAndNothingLiesElsewhere) {
   }
 }
 
+TEST_F(PhaseMemory, GivenBackAtTheSwitchLeavesNothingOfTheHighNoiseExpert) {
+  const Request wanted = request(Task::T2V, kNano);
+  const std::string want = rendered(wanted);
+  const uint64_t all = limits_of(wanted).second, little = for_no_kept_block(wanted);
+  SharedCard card(all);
+  Told told;
+  int64_t loads = 0;
+  const Log log = heard(told, [&](std::string_view event, const Log::Fields& fields) {
+    if (event == "phase" && fields.at("phase") == "prompts") card.left = little;
+    if (event != "load" || fields.at("network") != "low-noise expert") return;
+    ++loads;  // the first time it takes the place of the other one, block by block
+    card.left = all;
+  });
+  EXPECT_TRUE(rendered_on(card, limited(wanted, all), log) == want);
+  EXPECT_LE(told.phases.at("high_noise"), little);
+  EXPECT_EQ(loads, 2) << "ahead, and anew where it has room";
+  const Workload work = workload(wanted);
+  EXPECT_LE(told.phases.at("low_noise"), work.networks.at(Network::LowNoise).device() + activations_of(work).denoise)
+      << "both experts were there";
+  EXPECT_EQ(told.device.at("left_bytes"), 0);
+}
+
 /// Takes memory in the first job's high-noise steps, and gives it back in those of the second.
 struct Neighbour : Progress {
   Neighbour(SharedCard& card, uint64_t little, uint64_t all) : card(card), little(little), all(all) {}
@@ -180,6 +203,34 @@ TEST_F(PhaseMemory, TooLittleIsALineWithBothNumbersAndLosesNoStep) {
   Steps rest;
   EXPECT_TRUE(rendered(under, next, {}, &rest) == want);
   EXPECT_EQ(rest.made, 2) << "those of the low-noise expert";
+}
+
+TEST_F(PhaseMemory, TooLittleBeforeTheFirstStepLosesNoEncoding) {
+  const Request wanted = request(Task::T2V, kNano);
+  const std::string want = rendered(wanted);
+  const uint64_t all = limits_of(wanted).second;
+  SharedCard card(all);
+  Told told, next;
+  const Log log = heard(told, [&](std::string_view event, const Log::Fields& fields) {
+    if (event == "phase" && fields.at("phase") == "prompts") card.left = 1000;
+  });
+  EXPECT_THROW(rendered_on(card, limited(wanted, all), log), InvalidRequest);
+  EXPECT_EQ(told.streamed.count("text encoder"), 1u);
+  EXPECT_TRUE(rendered(limited(wanted, all), next) == want);
+  EXPECT_EQ(next.streamed.count("text encoder"), 0u) << "the prompts are encoded anew";
+  EXPECT_EQ(next.streamed.count("high-noise expert"), 1u);
+}
+
+TEST_F(PhaseMemory, JobsOfDifferentLimitsShareNoNetworksAlsoWhereLessIsFree) {
+  const uint64_t much = uint64_t(1) << 50;  // more than any machine has
+  NetworkPool pool{Log{}};
+  const auto group = [&](const Request& wanted) { return &pool.group_of(wanted, resolve_placement(wanted)); };
+  const Request plain = request(Task::T2V, kNano), one = limited(plain, much), two = limited(plain, 2 * much);
+  ASSERT_EQ(resolve_placement(one).budget->field(), "memory");
+  EXPECT_EQ(group(one), group(one));
+  EXPECT_NE(group(one), group(two));
+  EXPECT_NE(group(one), group(plain));
+  EXPECT_EQ(group(plain), group(plain));
 }
 
 TEST_F(PhaseMemory, ALookIsHeldUnderWhatTheUserAllows) {

@@ -211,7 +211,7 @@ class Scheduler {
     // CUDA's errors have advice for programmers in the lines that follow.
     const std::string text = std::string("[memory] ") + phase.name + " ran out on " + job.placement.device.str() +
                              " with as little on it as can be: " + error.what_without_backtrace();
-    return text.substr(0, text.find('\n')) + "; what was done is kept, fewer frames or a smaller size need less";
+    return text.substr(0, text.find('\n')) + "; finished steps are kept, fewer frames or a smaller size need less";
   }
 
   const RunOptions& options_;

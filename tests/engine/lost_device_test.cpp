@@ -174,7 +174,7 @@ TEST_F(LostDevice, MemoryThatRunsOutToTheEndIsOneLine) {
     const std::string text = error.what();
     EXPECT_TRUE(text.starts_with(
         "[memory] high_noise ran out on cpu with as little on it as can be: CUDA error: out of memory; "
-        "what was done is kept, "))
+        "finished steps are kept, "))
         << text;
     EXPECT_EQ(text.find('\n'), std::string::npos) << text;
   }

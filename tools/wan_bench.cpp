@@ -14,7 +14,9 @@
 #include "tools/bench/device.h"
 #include "tools/bench/disk.h"
 #include "tools/bench/gpu.h"
+#include "tools/bench/profile.h"
 #include "tools/cli/environment.h"
+#include "tools/mlperf/command.h"
 
 namespace {
 
@@ -81,6 +83,69 @@ void add_disk(CLI::App& app, int& status) {
   command->add_option("--buffer", options->buffer_megabytes, "MiB of a buffer")->check(CLI::Range(1, 1024));
   command->callback([=, &status] {
     disk(*options, std::cout);
+    status = 0;
+  });
+}
+
+void add_profile(CLI::App& app, const std::string& line, int& status) {
+  CLI::App* command = app.add_subcommand("profile", "one forward of the transformer, operation by operation");
+  auto options = std::make_shared<ProfileOptions>();
+  auto files = std::make_shared<Files>();
+  options->command = line;
+  command->add_option("--resolution", options->resolution, "720p, 580p, 480p or short; without a card a small frame");
+  command->add_option("--precision", options->precision, "exact, balanced or fast")
+      ->check(CLI::IsMember({"exact", "balanced", "fast"}));
+  command->add_option("--branches", options->branches, "of guidance: 1 or 2")->check(CLI::Range(1, 2));
+  command->add_flag("--small-networks", options->small_networks, "a drawn network of two blocks");
+  command->add_option("--trace", options->trace, "file for the time line, for chrome://tracing or Perfetto");
+  command->add_option("--commit", options->commit, "what is measured; git is asked by default");
+  command->add_option("--json", files->json, "file for the result");
+  command->callback([=, &status] {
+    options->kernels = wan::options_of_environment();
+    if (options->commit.empty()) options->commit = current_commit();
+    const Profile result = profile(*options);
+    if (!files->json.empty()) write_file(files->json, text(result.report));
+    std::cout << profile_table(result.totals, result.report);
+    status = 0;
+  });
+}
+
+void add_mlperf(CLI::App& app, const std::string& line, int& status) {
+  CLI::App* command = app.add_subcommand(
+      "mlperf", "whole videos at the settings of MLPerf Inference's Wan2.2-T2V-A14B, beside published results");
+  auto options = std::make_shared<wan::mlperf::Options>();
+  auto files = std::make_shared<Files>();
+  options->command = line;
+  command->add_option("--scenario", options->scenario, "single: one video at a time; offline: all prompts at once")
+      ->check(CLI::IsMember({"single", "offline"}));
+  command->add_option("--model", options->model, "folder of the model; without one weights are drawn");
+  command->add_option("--precision", options->precision, "exact, balanced or fast")
+      ->check(CLI::IsMember({"exact", "balanced", "fast"}));
+  command->add_option("--prompts", options->prompts, "file with a prompt on each line");
+  command->add_option("--negative", options->negative, "file with the negative prompt");
+  command->add_option("--latent", options->latent, "file with the latent in which every video starts");
+  command->add_option("--seed", options->seed, "of that latent, where no file is given");
+  command->add_option("--videos", options->videos, "how many; 3, or one for each prompt of the file")
+      ->check(CLI::Range(1, 1'000'000));
+  command->add_option("--frames-to", options->frames_to, "folder for the videos, named as VBench looks for them");
+  command->add_option("--width", options->width, "pixels; the benchmark has 1280, a machine without a card takes 64");
+  command->add_option("--height", options->height, "pixels; 720, or 64");
+  command->add_option("--frames", options->frames, "81, or 5");
+  command->add_option("--steps", options->steps, "20, or 2");
+  command->add_option("--guidance", options->guidance, "of the high-noise expert");
+  command->add_option("--guidance-2", options->guidance_2, "of the low-noise expert");
+  command->add_option("--boundary", options->boundary, "of t / 1000, between the experts");
+  command->add_option("--shift", options->shift, "of the noise levels");
+  command->add_flag("--small-networks", options->small_networks, "drawn networks that take seconds");
+  command->add_option("--commit", options->commit, "what is measured; git is asked by default");
+  command->add_option("--json", files->json, "file for the result");
+  command->callback([=, &status] {
+    options->kernels = wan::options_of_environment();
+    if (options->commit.empty()) options->commit = current_commit();
+    const Report report = wan::mlperf::run(*options, [&](const Report& now) {
+      if (!files->json.empty()) write_file(files->json, text(now));
+    });
+    std::cout << table(report);
     status = 0;
   });
 }
@@ -155,6 +220,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   add_cpu(app, status);
   add_disk(app, status);
+  add_mlperf(app, line, status);
+  add_profile(app, line, status);
   for (const std::string& suite : gpu_suites()) add_gpu(app, suite, {suite}, line, status);
   add_gpu(app, "all", gpu_suites(), line, status);
   add_readers(app, status);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/residency/not_finite.h"
+#include "kernels/op/range.h"
 #include "models/vae/frames.h"
 
 namespace wan {
@@ -18,11 +19,13 @@ at::Tensor decode_chunk(ClipDecoder& decoder, const at::Tensor& latents, int64_t
 
 void decode_frames(Networks& networks, const at::Tensor& latents, int64_t count, const Run& run,
                    const std::function<void(const at::Tensor& rgb)>& take) {
+  const kernels::Range phase(kernels::RangeKind::Phase, "decode");
   ClipDecoder decoder(networks);
   const int64_t chunks = (count + 2) / 4 + 1;
   int64_t done = 0;
   for (int64_t chunk = 0; done < count; ++chunk) {
     run.progress.at({Stage::Decode, chunk, chunks, "", run.label});
+    const kernels::Range range(kernels::RangeKind::Step, "latent frame", chunk);
     const at::Tensor frames = vae::to_uint8(decode_chunk(decoder, latents, chunk)).cpu();
     const int64_t wanted = std::min(frames.size(0), count - done);
     take(frames.narrow(0, 0, wanted));

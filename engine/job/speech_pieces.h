@@ -5,10 +5,10 @@
 
 #include <optional>
 
+#include "engine/frames/writing_thread.h"
 #include "engine/job/speech.h"
 #include "engine/job/speech_folder.h"
 #include "engine/job/video_file.h"
-#include "engine/media/writer.h"
 
 namespace wan {
 
@@ -30,7 +30,7 @@ class SpeechPieces {
   VideoFormat format_;
   const SpeechFolder& folder_;
   int64_t clip_, left_;  // frames of the video still to come
-  std::optional<VideoWriter> writer_;
+  std::optional<WritingThread> writer_;
 };
 
 /// Joins all pieces and the sound of `audio` to `out`, with the record inside, and makes the contact sheet. Throws

@@ -6,8 +6,8 @@
 #include <optional>
 
 #include "engine/frames/contact_sheet.h"
+#include "engine/frames/writing_thread.h"
 #include "engine/media/png.h"
-#include "engine/media/writer.h"
 #include "engine/sampling/attention_record.h"
 #include "models/vae/latent.h"
 
@@ -32,8 +32,8 @@ VideoFormat format_of(const Record& record, int64_t height, int64_t width, const
 void write_frames(const std::string& out, const std::function<VideoFormat()>& format, int64_t count,
                   const OutputOptions& options,
                   const std::function<void(const std::function<void(const at::Tensor& rgb)>& take)>& produce) {
-  std::optional<VideoWriter> writer;
-  const auto opened = [&]() -> VideoWriter& { return writer ? *writer : writer.emplace(out, format()); };
+  std::optional<WritingThread> writer;
+  const auto opened = [&]() -> WritingThread& { return writer ? *writer : writer.emplace(out, format()); };
   ContactSheet sheet(count);
   std::vector<FrameStep*> steps;
   if (!options.contact_sheet.empty()) steps.push_back(&sheet);

@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "kernels/op/device_failure.h"
+#include "kernels/op/range.h"
 #include "models/files/error.h"
 #include "models/weights/checkpoint.h"
 #include "models/weights/format/safetensors.h"
@@ -56,9 +57,11 @@ Sampling load_sampling(const std::filesystem::path& path, const Schedule& schedu
 
 void denoise(Sampling& state, const Schedule& schedule, int64_t end, const VelocityField& velocity, const Run& run,
              const AfterStep& after_step) {
+  const kernels::Range phase(kernels::RangeKind::Phase, "denoise");
   while (state.next() < end) {
     const int64_t position = state.next();
     const Step& step = schedule[position];
+    const kernels::Range range(kernels::RangeKind::Step, step.high ? "high-noise step" : "low-noise step", position);
     run.progress.at({Stage::Denoise, position, schedule.size(), step.high ? "high" : "low", run.label});
     state.x = state.solver.step(velocity(step, state.x), state.x, run.kernels);
     check_finite(state.x, step, position, schedule.size());

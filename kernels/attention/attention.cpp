@@ -12,6 +12,7 @@
 #include "kernels/op/device.h"
 #include "kernels/op/pieces.h"
 #include "kernels/op/takes.h"
+#include "kernels/op/work.h"
 
 namespace wan::kernels {
 namespace {
@@ -82,6 +83,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale
     check_shape("attention", "bias", bias, {k.size(1)});
   else if (bias.defined())
     check_shape("attention", "bias", bias, {q.size(2), q.size(1), k.size(1)});
+  const Range range("attention", [&] { return attention_work(q, k.size(1), ceiling_of(q.scalar_type())); });
   if (q.numel() == 0 || k.size(1) == 0) return reference::attention(q, k, v, scale, bias);
   if (AttentionSelector* selector = context.attention_on(q.device()); selector && !q.requires_grad())
     return (*selector)(q, k, v, scale, bias);

@@ -12,6 +12,7 @@
 #include "kernels/op/device.h"
 #include "kernels/op/first_use.h"
 #include "kernels/op/pieces.h"
+#include "kernels/op/work.h"
 
 namespace wan::kernels {
 namespace {
@@ -66,6 +67,7 @@ ValueScales value_scales(const Tensor& v, float largest_code) {
 
 QuantisedHeads quantise_queries(const Tensor& q, double factor, const Context& context) {
   check_heads("quantise_queries", "q", q);
+  const Range range("quantise_queries", [&] { return pass_work({q}, double(q.numel())); });
   if (auto heads = cuda::quantise_heads(q, {}, factor, context)) return *heads;
   return reference::quantise_queries(q, factor);
 }
@@ -74,6 +76,7 @@ QuantisedHeads quantise_keys(const Tensor& k, const Tensor& centre, const Contex
   check_heads("quantise_keys", "k", k);
   check_shape("quantise_keys", "centre", centre, {k.size(0), k.size(2), k.size(3)});
   check_dtype("quantise_keys", "centre", centre, {at::kFloat});
+  const Range range("quantise_keys", [&] { return pass_work({k}, double(k.numel())); });
   if (auto heads = cuda::quantise_heads(k, centre, 1, context)) return *heads;
   return reference::quantise_keys(k, centre);
 }
@@ -86,6 +89,7 @@ Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double 
   check_shape("attention_int8", "v", v, k.sizes());
   for (const Tensor& x : {k, v}) check_dtype("attention_int8", "k and v", x, {q.scalar_type()});
   TORCH_CHECK(k.size(1) > 0, "[attention_int8] k must have at least one token, got ", k.sizes());
+  const Range range("attention_int8", [&] { return attention_work(q, k.size(1), "int8"); });
   const QuantisedHeads queries = quantise_queries(q, scale * kLog2E, context);
   const QuantisedHeads keys = quantise_keys(k, k.mean(1, false, at::kFloat), context);
   const bool slower = use_fused(v, context) && !cuda::multiplies_float8(v.device(), context);

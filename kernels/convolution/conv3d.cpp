@@ -5,6 +5,7 @@
 #include "kernels/convolution/convolution_check.h"
 #include "kernels/convolution/convolution_cpu.h"
 #include "kernels/linear/linear.h"
+#include "kernels/op/work.h"
 
 namespace wan::kernels {
 namespace {
@@ -97,6 +98,23 @@ void check_up(const Tensor& x, const Tensor& folded) {
               folded.sizes());
 }
 
+/// Of a convolution to `out` channels at so many places, each of which sees `products` values.
+RangeWork convolution_work(const Tensor& x, double places, int64_t products, int64_t out) {
+  return {.flops = 2 * places * double(products) * double(out),
+          .bytes = double(x.nbytes()) + places * double(out) * double(x.element_size()),
+          .ceiling = ceiling_of(x.scalar_type()),
+          .rows = int64_t(places),
+          .in = products,
+          .out = out};
+}
+
+/// The bias in x's dtype. Without one: nothing, where the library then leaves out a pass; on the CPU, which begins its
+/// sums with it, zeros.
+Tensor offset_of(const Tensor& bias, const Tensor& taps, const Tensor& x) {
+  if (bias.defined()) return bias.to(x.scalar_type());
+  return x.is_cpu() ? at::zeros({taps.size(0)}, x.options()) : Tensor();
+}
+
 bool is_checked(const Tensor& x) {
   return x.is_cuda() && x.element_size() == 2;
 }
@@ -105,7 +123,11 @@ bool is_checked(const Tensor& x) {
 
 Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t time_stride, const Context& context) {
   check_conv3d(x, weight);
-  const Tensor taps = weight.to(x.scalar_type()), offset = bias.to(x.scalar_type());
+  const Range range("conv3d", [&] {
+    const int64_t frames = (x.size(0) - weight.size(2)) / time_stride + 1;
+    return convolution_work(x, double(frames * x.size(1) * x.size(2)), weight[0].numel(), weight.size(0));
+  });
+  const Tensor taps = weight.to(x.scalar_type()), offset = offset_of(bias, taps, x);
   const int64_t rows = taps.size(3) / 2, columns = taps.size(4) / 2;
   if (x.is_cpu()) return convolve_on_cpu(x, taps, offset, {rows, rows, columns, columns, 1, time_stride});
   Tensor y = convolve<Library>(x, taps, offset, time_stride);
@@ -124,6 +146,9 @@ Tensor conv_pixels(const Tensor& x, const Tensor& weight, const Tensor& bias, co
 
 Tensor conv2d_down(const Tensor& x, const Tensor& weight, const Tensor& bias, const Context& context) {
   check_down(x, weight);
+  const Range range("conv2d_down", [&] {
+    return convolution_work(x, double(x.numel() / x.size(3)) / 4, weight[0].numel(), weight.size(0));
+  });
   const Tensor taps = weight.to(x.scalar_type()), offset = bias.to(x.scalar_type());
   if (x.is_cpu()) return convolve_on_cpu(x, taps.unsqueeze(2), offset, {0, 1, 0, 1, 2});
   Tensor y = convolve_down<Library>(x, taps, offset);
@@ -133,6 +158,9 @@ Tensor conv2d_down(const Tensor& x, const Tensor& weight, const Tensor& bias, co
 
 Tensor conv2d_up(const Tensor& x, const Tensor& folded, const Tensor& bias, const Context& context) {
   check_up(x, folded);
+  const Range range("conv2d_up", [&] {
+    return convolution_work(x, 4 * double(x.numel() / x.size(3)), folded[0][0].numel(), folded.size(1));
+  });
   const Tensor taps = folded.to(x.scalar_type()), offset = bias.to(x.scalar_type());
   if (x.is_cpu())
     return interleaved(x, taps.size(1), [&](int64_t row, int64_t column) {
@@ -147,7 +175,8 @@ namespace reference {
 
 Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t time_stride) {
   check_conv3d(x, weight);
-  return convolve<Unfolding>(x, weight.to(x.scalar_type()), bias.to(x.scalar_type()), time_stride);
+  const Tensor taps = weight.to(x.scalar_type());
+  return convolve<Unfolding>(x, taps, offset_of(bias, taps, x), time_stride);
 }
 
 Tensor conv2d_down(const Tensor& x, const Tensor& weight, const Tensor& bias) {

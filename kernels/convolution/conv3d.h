@@ -12,7 +12,8 @@ namespace wan::kernels {
 using at::Tensor;
 
 /// 3-D convolution without padding in time, with zero padding of half the kernel in space (odd kernels).
-///   x [T, H, W, Cin]; weight [Cout, Cin, kT, kH, kW] and bias [Cout], converted to x's dtype where they differ
+///   x [T, H, W, Cin]; weight [Cout, Cin, kT, kH, kW] and bias [Cout], converted to x's dtype where they differ; an
+///   undefined bias is 0
 ///   returns [(T - kT) / time_stride + 1, H, W, Cout]
 Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t time_stride = 1,
               const Context& context = default_context());

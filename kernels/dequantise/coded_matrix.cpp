@@ -14,6 +14,7 @@
 #include "kernels/op/first_use.h"
 #include "kernels/op/pieces.h"
 #include "kernels/op/takes.h"
+#include "kernels/op/work.h"
 
 namespace wan::kernels {
 namespace {
@@ -140,6 +141,16 @@ Tensor widen(const CodedMatrix& matrix, int64_t first, int64_t count, at::Scalar
   TORCH_CHECK(first >= 0 && count >= 0 && first <= matrix.rows() && count <= matrix.rows() - first, "[widen] rows ",
               first, " to ", first + count, " must be of ", matrix.rows());
   TORCH_CHECK(takes_dtype(dtype), "[widen] dtype must be Float, BFloat16 or Half, got ", dtype);
+  const Range range("widen", [&] {
+    const double part = double(count) / double(std::max<int64_t>(matrix.rows(), 1));
+    const int64_t values = count * matrix.columns;
+    return RangeWork{.flops = 0,
+                     .bytes = part * double(matrix.codes.nbytes()) + double(values * int64_t(c10::elementSize(dtype))),
+                     .ceiling = "copy",
+                     .rows = count,
+                     .in = 0,
+                     .out = matrix.columns};
+  });
   if (matrix.codes.is_meta()) return reference::widen(matrix, first, count, dtype);
   const Tensor out = at::empty({count, matrix.columns}, matrix.codes.options().dtype(dtype));
   widen_to(matrix, first, out, context);
@@ -152,6 +163,7 @@ Tensor linear_coded(const Tensor& x, const CodedMatrix& weight, const Tensor& bi
   check_trailing("linear_coded", "x", x, {weight.columns});
   check_dtype("linear_coded", "x", x, {at::kFloat, at::kBFloat16, at::kHalf});
   if (bias.defined()) check_shape("linear_coded", "bias", bias, {weight.rows()});
+  const Range range("linear_coded", [&] { return product_work(x, weight.rows(), 1, ceiling_of(x.scalar_type())); });
   const int64_t tile = std::clamp<int64_t>(kWidenedTileBytes / (weight.columns * x.element_size()), 1, weight.rows());
   if (tile >= weight.rows())
     return linear(x, widen(weight, 0, weight.rows(), x.scalar_type(), context), bias, activation, context);

@@ -7,6 +7,7 @@
 #include "kernels/op/check.h"
 #include "kernels/op/device.h"
 #include "kernels/op/first_use.h"
+#include "kernels/op/work.h"
 
 namespace wan::kernels {
 namespace {
@@ -78,6 +79,7 @@ Tensor linear_fp8(const Tensor& x, const CodedMatrix& weight, const Tensor& bias
   if (bias.defined()) check_shape("linear_fp8", "bias", bias, {weight.rows()});
   std::vector<int64_t> sizes = x.sizes().vec();
   sizes.back() = weight.rows();
+  const Range range("linear_fp8", [&] { return product_work(x, weight.rows(), 1, "fp8"); });
   const Tensor rows = x.reshape({-1, weight.columns});
   if (!cuda::takes_fp8(rows, weight, context))
     return reference::linear_fp8(rows, weight, bias, activation, context).view(sizes);

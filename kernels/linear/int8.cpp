@@ -12,6 +12,7 @@
 #include "kernels/op/device.h"
 #include "kernels/op/first_use.h"
 #include "kernels/op/takes.h"
+#include "kernels/op/work.h"
 
 namespace wan::kernels {
 namespace {
@@ -158,6 +159,7 @@ bool takes_int8(int64_t depth, int64_t channels, at::ScalarType dtype) {
 QuantisedRows quantise_rows(const Tensor& x, const Context& context) {
   check_slices("quantise_rows", x);
   check_dtype("quantise_rows", "x", x, {at::kFloat, at::kBFloat16, at::kHalf});
+  const Range range("quantise_rows", [&] { return pass_work({x}, double(x.numel())); });
   if (auto rows = cuda::quantise_rows(x, context)) return *rows;
   return reference::quantise_rows(x);
 }
@@ -165,6 +167,7 @@ QuantisedRows quantise_rows(const Tensor& x, const Context& context) {
 Tensor linear_int8(const Tensor& x, const QuantisedRows& weight, const Tensor& bias, Activation activation,
                    const Context& context) {
   check_product("linear_int8", x, weight, bias);
+  const Range range("linear_int8", [&] { return product_work(x, weight.codes.size(0), 1, "int8"); });
   if (auto out = cuda::linear_int8(x, weight, bias, activation, context)) {
     check_product_once(*out, x, weight, bias, activation, context);
     return *out;
@@ -176,6 +179,7 @@ Tensor linear_int8(const QuantisedRows& x, const QuantisedRows& weight, const Te
                    Activation activation, const Context& context) {
   check_product("linear_int8", x, weight, bias);
   TORCH_CHECK(takes_dtype(dtype), "[linear_int8] dtype must be Float, BFloat16 or Half, got ", dtype);
+  const Range range("linear_int8", [&] { return product_work(x.codes, weight.codes.size(0), 1, "int8"); });
   const std::vector<int64_t> sizes = product_sizes(x.codes, weight);
   if (auto out = cuda::multiply_rows(x, weight, bias, activation, dtype,
                                      cuda::instructions_on(x.codes.device(), context), context)) {
@@ -195,6 +199,7 @@ void linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRow
   TORCH_CHECK(!ends.empty() && std::is_sorted(ends.begin(), ends.end()) && ends.back() == x.size(1), "[", kOp,
               "] the ends of the segments must rise to the ", x.size(1), " tokens, got ", at::IntArrayRef(ends));
   if (gate.defined()) check_shape(kOp, "gate", gate, {int64_t(ends.size()), residual.size(2)});
+  const Range range(kOp, [&] { return product_work(x, weight.codes.size(0), 1, "int8"); });
   if (use_fused(x, context) && cuda::takes_residual(residual, x, weight, gate, ends, context)) {
     check_residual_once(residual, x, weight, bias, gate, ends, context);
     if (cuda::linear_int8_residual_(residual, x, weight, bias, gate, ends, context)) return;

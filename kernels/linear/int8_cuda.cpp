@@ -32,9 +32,30 @@ bool takes_product(const Tensor& x, const QuantisedRows& weight, at::ScalarType 
          takes_int8(weight.codes.size(1), weight.codes.size(0), dtype);
 }
 
-void launch_product(const Int8LinearArguments& a, const Tensor& on, at::ScalarType dtype, Instructions instructions) {
-  auto* launch = instructions == Instructions::Wgmma ? launch_int8_linear_sm90 : launch_int8_linear;
+using Launcher = decltype(&launch_int8_linear);
+
+Launcher launcher_of(Instructions instructions) {
+  return instructions == Instructions::Wgmma ? launch_int8_linear_sm90 : launch_int8_linear;
+}
+
+void launch_product(const Int8LinearArguments& a, const Tensor& on, at::ScalarType dtype, Launcher launch) {
   launch_on(on, [&](cudaStream_t stream) { return launch(a, element_of(dtype), stream); });
+}
+
+/// multiply_rows by this launcher.
+std::optional<Tensor> multiply_rows_by(Launcher launch, const QuantisedRows& x, const QuantisedRows& weight,
+                                       const Tensor& bias, Activation activation, at::ScalarType dtype,
+                                       const Context& context) {
+  if (!takes_product(x.codes, weight, dtype, context) || !takes_arrays(x.codes, {x.scale}, context) ||
+      activation == Activation::Silu)
+    return std::nullopt;
+  Tensor out = at::empty({x.scale.numel(), weight.codes.size(0)}, x.codes.options().dtype(dtype));
+  const Tensor offset = as_floats(bias);
+  Int8LinearArguments a = product_of(x, weight, offset);
+  a.out = out.data_ptr();
+  a.gelu = activation == Activation::GeluTanh;
+  launch_product(a, out, dtype, launch);
+  return out;
 }
 
 }  // namespace
@@ -54,17 +75,14 @@ std::optional<QuantisedRows> quantise_rows(const Tensor& x, const Context& conte
 std::optional<Tensor> multiply_rows(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias,
                                     Activation activation, at::ScalarType dtype, Instructions instructions,
                                     const Context& context) {
-  if (!takes_product(x.codes, weight, dtype, context) || !takes_arrays(x.codes, {x.scale}, context) ||
-      activation == Activation::Silu)
-    return std::nullopt;
   if (instructions == Instructions::Wgmma && !has_wgmma(x.codes.device())) return std::nullopt;
-  Tensor out = at::empty({x.scale.numel(), weight.codes.size(0)}, x.codes.options().dtype(dtype));
-  const Tensor offset = as_floats(bias);
-  Int8LinearArguments a = product_of(x, weight, offset);
-  a.out = out.data_ptr();
-  a.gelu = activation == Activation::GeluTanh;
-  launch_product(a, out, dtype, instructions);
-  return out;
+  return multiply_rows_by(launcher_of(instructions), x, weight, bias, activation, dtype, context);
+}
+
+std::optional<Tensor> multiply_rows_in_turns(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias,
+                                             Activation activation, at::ScalarType dtype, const Context& context) {
+  if (!has_wgmma(x.codes.device())) return std::nullopt;
+  return multiply_rows_by(launch_int8_linear_sm90_in_turns, x, weight, bias, activation, dtype, context);
 }
 
 std::optional<Tensor> linear_int8(const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
@@ -98,7 +116,7 @@ bool linear_int8_residual_(Tensor& residual, const Tensor& x, const QuantisedRow
   a.tokens = int(ends.back());
   a.segments.count = int(ends.size());
   std::copy(ends.begin(), ends.end(), a.segments.ends);
-  launch_product(a, x, x.scalar_type(), instructions_on(x.device(), context));
+  launch_product(a, x, x.scalar_type(), launcher_of(instructions_on(x.device(), context)));
   return true;
 }
 
@@ -114,6 +132,11 @@ std::optional<QuantisedRows> quantise_rows(const Tensor&, const Context&) {
 
 std::optional<Tensor> multiply_rows(const QuantisedRows&, const QuantisedRows&, const Tensor&, Activation,
                                     at::ScalarType, Instructions, const Context&) {
+  return std::nullopt;
+}
+
+std::optional<Tensor> multiply_rows_in_turns(const QuantisedRows&, const QuantisedRows&, const Tensor&, Activation,
+                                             at::ScalarType, const Context&) {
   return std::nullopt;
 }
 

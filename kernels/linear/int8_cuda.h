@@ -18,6 +18,10 @@ std::optional<QuantisedRows> quantise_rows(const Tensor& x, const Context& conte
 std::optional<Tensor> multiply_rows(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias,
                                     Activation activation, at::ScalarType dtype, Instructions instructions,
                                     const Context& context = default_context());
+/// The same with wgmma, one warpgroup multiplying while another writes: whether that is faster only a card can say.
+std::optional<Tensor> multiply_rows_in_turns(const QuantisedRows& x, const QuantisedRows& weight, const Tensor& bias,
+                                             Activation activation, at::ScalarType dtype,
+                                             const Context& context = default_context());
 std::optional<Tensor> linear_int8(const Tensor& x, const QuantisedRows& weight, const Tensor& bias,
                                   Activation activation, const Context& context = default_context());
 /// Whether linear_int8_residual_ does it.

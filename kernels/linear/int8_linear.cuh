@@ -1,6 +1,8 @@
 // What the 8-bit products of all architectures share: the order of their tiles and what follows the integer sums.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/linear/launch.h"
 #include "kernels/op/activation.cuh"
 #include "kernels/op/fragments.h"
@@ -34,6 +36,27 @@ WAN_DEVICE ColumnPair load_columns(const Int8LinearArguments& a, int column) {
   return pair;
 }
 
+/// What follows the sums: a parameter of the kernels, so that no pair of sums meets a branch.
+enum class Epilogue { Plain, Gelu, Residual, GatedResidual };
+
+constexpr bool is_residual(Epilogue epilogue) {
+  return epilogue == Epilogue::Residual || epilogue == Epilogue::GatedResidual;
+}
+
+/// choose(Type<T>, constant of the epilogue) for what the arguments ask. A residual is float32 whatever the element.
+template <typename Choose>
+auto with_epilogue(const Int8LinearArguments& a, Element element, Choose choose) {
+  using simt::Type;
+  const auto with = [&](auto type) {
+    return a.gelu ? choose(type, std::integral_constant<Epilogue, Epilogue::Gelu>{})
+                  : choose(type, std::integral_constant<Epilogue, Epilogue::Plain>{});
+  };
+  if (a.residual && a.gate)
+    return choose(Type<simt::bf16>{}, std::integral_constant<Epilogue, Epilogue::GatedResidual>{});
+  if (a.residual) return choose(Type<simt::bf16>{}, std::integral_constant<Epilogue, Epilogue::Residual>{});
+  return element == Element::Half ? with(Type<__half>{}) : with(Type<simt::bf16>{});
+}
+
 /// The parameters of one row.
 struct RowFactors {
   bool inside;
@@ -41,10 +64,12 @@ struct RowFactors {
   const float* gate;  // of the row's segment, or null
 };
 
+template <Epilogue kEpilogue>
 WAN_DEVICE RowFactors load_row(const Int8LinearArguments& a, int row) {
   if (row >= a.rows) return {false, 0, nullptr};
-  RowFactors factors = {true, a.x_scale[row], a.gate};
-  if (a.gate) {
+  RowFactors factors = {true, a.x_scale[row], nullptr};
+  if constexpr (kEpilogue == Epilogue::GatedResidual) {
+    factors.gate = a.gate;
     const int token = row % a.tokens;
     WAN_UNROLL
     for (int i = 0; i < kMaxSegments - 1; ++i) {
@@ -55,7 +80,7 @@ WAN_DEVICE RowFactors load_row(const Int8LinearArguments& a, int row) {
 }
 
 /// From the sums at (row, column) and (row, column + 1) to memory; nothing where that is outside.
-template <typename T>
+template <typename T, Epilogue kEpilogue>
 WAN_DEVICE void write_pair(const Int8LinearArguments& a, int row, int column, const RowFactors& factors,
                            const ColumnPair& columns, int32_t sum0, int32_t sum1) {
   if (!factors.inside || column >= a.channels) return;
@@ -63,20 +88,20 @@ WAN_DEVICE void write_pair(const Int8LinearArguments& a, int row, int column, co
   float y[2] = {float(sum0), float(sum1)};
   WAN_UNROLL
   for (int i = 0; i < 2; ++i) y[i] = fmaf(y[i] * factors.scale, columns.scale[i], columns.bias[i]);
-  if (a.residual) {
+  if constexpr (is_residual(kEpilogue)) {
     float x[2], gate[2] = {1, 1};
     simt::load_floats(a.residual + at, x);
-    if (factors.gate) simt::load_floats(factors.gate + column, gate);
+    if constexpr (kEpilogue == Epilogue::GatedResidual) simt::load_floats(factors.gate + column, gate);
     WAN_UNROLL
     for (int i = 0; i < 2; ++i) x[i] = fmaf(gate[i], y[i], x[i]);
     simt::store_floats(a.residual + at, x);
-    return;
+  } else {
+    if constexpr (kEpilogue == Epilogue::Gelu) {
+      WAN_UNROLL
+      for (int i = 0; i < 2; ++i) y[i] = gelu_tanh(y[i]);
+    }
+    simt::store_floats(static_cast<T*>(a.out) + at, y);
   }
-  if (a.gelu) {
-    WAN_UNROLL
-    for (int i = 0; i < 2; ++i) y[i] = gelu_tanh(y[i]);
-  }
-  simt::store_floats(static_cast<T*>(a.out) + at, y);
 }
 
 }  // namespace wan::kernels::int8_linear

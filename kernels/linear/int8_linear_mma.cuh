@@ -54,7 +54,7 @@ WAN_DEVICE void multiply_stage(int32_t (&sums)[kRowSteps][kColumnSteps][4], cons
   }
 }
 
-template <typename T>
+template <typename T, int8_linear::Epilogue kEpilogue>
 WAN_BOUNDED_KERNEL(kThreads, 2)
 int8_linear_kernel(Int8LinearArguments a) {
   WAN_DYNAMIC_SHARED(shared);
@@ -93,11 +93,11 @@ int8_linear_kernel(Int8LinearArguments a) {
     WAN_UNROLL
     for (int half = 0; half < 2; ++half) {
       const int row = first_row + warp_row + 16 * i + fragments::c_16x8(lane, 2 * half).row;
-      const int8_linear::RowFactors factors = int8_linear::load_row(a, row);
+      const int8_linear::RowFactors factors = int8_linear::load_row<kEpilogue>(a, row);
       WAN_UNROLL
       for (int j = 0; j < kColumnSteps; ++j) {
-        int8_linear::write_pair<T>(a, row, own_column + 8 * j, factors, columns[j], sums[i][j][2 * half],
-                                   sums[i][j][2 * half + 1]);
+        int8_linear::write_pair<T, kEpilogue>(a, row, own_column + 8 * j, factors, columns[j], sums[i][j][2 * half],
+                                              sums[i][j][2 * half + 1]);
       }
     }
   }
@@ -106,8 +106,10 @@ int8_linear_kernel(Int8LinearArguments a) {
 template <typename Run>
 cudaError_t run_int8_linear(const Int8LinearArguments& a, Element element, Run run) {
   const dim3 grid(unsigned((a.rows + kRows - 1) / kRows * ((a.channels + kColumns - 1) / kColumns)));
-  auto* kernel = element == Element::Half ? int8_linear_kernel<__half> : int8_linear_kernel<simt::bf16>;
-  return run(grid, kThreads, kSharedBytes, kernel, a);
+  return int8_linear::with_epilogue(a, element, [&](auto type, auto epilogue) {
+    using T = typename decltype(type)::type;
+    return run(grid, kThreads, kSharedBytes, int8_linear_kernel<T, decltype(epilogue)::value>, a);
+  });
 }
 
 }  // namespace wan::kernels::int8_linear_mma

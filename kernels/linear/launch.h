@@ -44,5 +44,8 @@ struct Int8LinearArguments {
 cudaError_t launch_int8_linear(const Int8LinearArguments& arguments, Element element, cudaStream_t stream);
 /// The same with wgmma, compiled for sm_90a alone.
 cudaError_t launch_int8_linear_sm90(const Int8LinearArguments& arguments, Element element, cudaStream_t stream);
+/// The same, one warpgroup multiplying while another writes what it has: for measurements.
+cudaError_t launch_int8_linear_sm90_in_turns(const Int8LinearArguments& arguments, Element element,
+                                             cudaStream_t stream);
 
 }  // namespace wan::kernels

@@ -8,6 +8,7 @@
 #include "kernels/linear/row_parts.h"
 #include "kernels/op/check.h"
 #include "kernels/op/pieces.h"
+#include "kernels/op/work.h"
 
 namespace wan::kernels {
 
@@ -16,6 +17,9 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activat
   check_shape("linear", "weight", weight, {kAny, kAny});
   check_trailing("linear", "x", x, {weight.size(1)});
   if (bias.defined()) check_shape("linear", "bias", bias, {weight.size(0)});
+  const Range range("linear", [&] {
+    return product_work(x, weight.size(0), double(weight.element_size()), ceiling_of(x.scalar_type()));
+  });
   const int64_t rows = x.numel() / std::max<int64_t>(x.size(-1), 1);
   const int64_t part = rows_at_once(rows, weight.size(1), weight.size(0));
   if (!x.is_cpu() && part < rows && !x.requires_grad())

@@ -15,6 +15,14 @@ WAN_DEVICE float channel_factor(float sum_of_squares, int channels) {
   return sqrtf(float(channels)) / fmaxf(sqrtf(sum_of_squares), kSmallestNorm);
 }
 
+template <int kPack>
+WAN_DEVICE void add_bias(float (&value)[kPack], const float* bias) {
+  float offset[kPack];
+  simt::load_floats(bias, offset);
+  WAN_UNROLL
+  for (int i = 0; i < kPack; ++i) value[i] += offset[i];
+}
+
 /// One warp per pixel, its channels in registers, so `out` may be `x`.
 template <typename In, typename Out, typename Tile>
 WAN_BOUNDED_KERNEL(kPixelThreads, 1)
@@ -31,7 +39,10 @@ channel_norm_kernel(ChannelNormArguments a) {
     const int channel = (step * simt::kWarp + lane) * Tile::kPack;
     WAN_UNROLL
     for (int i = 0; i < Tile::kPack; ++i) value[step][i] = 0;
-    if (channel < a.channels) simt::load_floats(from + channel, value[step]);
+    if (channel < a.channels) {
+      simt::load_floats(from + channel, value[step]);
+      if (a.bias) add_bias(value[step], a.bias + channel);
+    }
     WAN_UNROLL
     for (int i = 0; i < Tile::kPack; ++i) sum += value[step][i] * value[step][i];
   }

@@ -18,9 +18,19 @@ using at::Tensor;
 void channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out,
                        const Context& context = default_context());
 
+/// The same of x + bias, added in float32: what a convolution before has left out (conv3d without one), which would
+/// take a pass over memory of its own.
+///   bias [C], any float dtype; undefined: nothing is added
+void biased_channel_norm_silu(const Tensor& x, const Tensor& bias, const Tensor& gamma, bool activate,
+                              const Tensor& out, const Context& context = default_context());
+/// Whether the norm of what is computed from x adds a bias at no cost: where it is one kernel.
+bool adds_bias(const Tensor& x, const Context& context = default_context());
+
 /// The same in ATen: any device, one pass over memory for each operation.
 namespace reference {
 void channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out);
+void biased_channel_norm_silu(const Tensor& x, const Tensor& bias, const Tensor& gamma, bool activate,
+                              const Tensor& out);
 }  // namespace reference
 
 }  // namespace wan::kernels

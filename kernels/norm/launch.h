@@ -37,7 +37,8 @@ cudaError_t launch_rms_norm(const RmsNormArguments& arguments, Element element, 
 
 /// Widest pixel whose channels one warp holds in its registers; the networks have 96, 192, 384.
 constexpr int kMaxPixelChannels = 1024;
-/// out = x / max(|x|, 1e-12) * sqrt(channels) * gamma over the channels of each pixel, then SiLU. `out` may be `x`.
+/// y = x + bias; out = y / max(|y|, 1e-12) * sqrt(channels) * gamma over the channels of each pixel, then SiLU. `out`
+/// may be `x`.
 struct ChannelNormArguments {
   const void* x;       // [pixels, channels] of `in`
   const float* gamma;  // [channels]
@@ -45,6 +46,7 @@ struct ChannelNormArguments {
   int64_t pixels;
   int channels;
   bool activate;
+  const float* bias = nullptr;  // [channels], or null: 0
 };
 /// `out` is `in`, or `in` is Float; other pairs give cudaErrorInvalidValue.
 cudaError_t launch_channel_norm(const ChannelNormArguments& arguments, Element in, Element out, cudaStream_t stream);

@@ -4,6 +4,7 @@
 
 #include "kernels/norm/norm_cuda.h"
 #include "kernels/op/check.h"
+#include "kernels/op/work.h"
 
 namespace wan::kernels {
 namespace {
@@ -17,6 +18,7 @@ void check_residual(const char* op, const Tensor& x, const Tensor& y, const Tens
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps, const Context& context) {
   check_shape("rms_norm", "weight", weight, {x.size(-1)});
+  const Range range("rms_norm", [&] { return pass_work({x, x}); });
   if (auto out = cuda::rms_norm(x, weight, eps, context)) return *out;
   return reference::rms_norm(x, weight, eps);
 }
@@ -25,6 +27,7 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
                   const Context& context) {
   if (weight.defined()) check_shape("layer_norm", "weight", weight, {x.size(-1)});
   if (bias.defined()) check_shape("layer_norm", "bias", bias, {x.size(-1)});
+  const Range range("layer_norm", [&] { return pass_work({x}, double(x.numel() * int64_t(c10::elementSize(dtype)))); });
   if (auto out = cuda::layer_norm(x, weight, bias, eps, dtype, context)) return *out;
   return reference::layer_norm(x, weight, bias, eps, dtype);
 }
@@ -32,12 +35,15 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
 Tensor modulated_layer_norm(const Tensor& x, const Tensor& shift, const Tensor& scale, const Segments& ends, double eps,
                             at::ScalarType dtype, const Context& context) {
   check_segments("modulated_layer_norm", x, {{"shift", shift}, {"scale", scale}}, ends);
+  const Range range("modulated_layer_norm",
+                    [&] { return pass_work({x}, double(x.numel() * int64_t(c10::elementSize(dtype)))); });
   if (auto out = cuda::modulated_layer_norm(x, shift, scale, ends, eps, dtype, context)) return *out;
   return reference::modulated_layer_norm(x, shift, scale, ends, eps, dtype);
 }
 
 void gated_residual_(Tensor& x, const Tensor& y, const Tensor& gate, const Segments& ends, const Context& context) {
   check_residual("gated_residual_", x, y, gate, ends);
+  const Range range("gated_residual_", [&] { return pass_work({x, x, y}); });
   if (cuda::gated_residual_(x, y, gate, ends, context)) return;
   reference::gated_residual_(x, y, gate, ends);
 }
@@ -46,6 +52,9 @@ Tensor gated_residual_norm_(Tensor& x, const Tensor& y, const Tensor& gate, cons
                             at::ScalarType dtype, const Context& context) {
   check_residual("gated_residual_norm_", x, y, gate, ends);
   check_segments("gated_residual_norm_", x, {{"shift", next.shift}, {"scale", next.scale}}, ends);
+  const Range range("gated_residual_norm_", [&] {
+    return pass_work({x, x, y}, double(x.numel() * int64_t(c10::elementSize(dtype))));
+  });
   if (auto out = cuda::gated_residual_norm_(x, y, gate, next, ends, dtype, context)) return *out;
   return reference::gated_residual_norm_(x, y, gate, next, ends, dtype);
 }

@@ -159,13 +159,15 @@ std::optional<QuantisedRows> gated_residual_norm_int8_(const Tensor& x, const Te
   return quantised(a, x, next.eps, y.scalar_type());
 }
 
-bool channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out, const Context& context) {
-  Tensor factor = as_floats(gamma);
-  if (!takes_arrays(x, {factor, out}, context) || !takes_pixel(x.size(-1), x.scalar_type(), out.scalar_type()))
+bool biased_channel_norm_silu(const Tensor& x, const Tensor& bias, const Tensor& gamma, bool activate,
+                              const Tensor& out, const Context& context) {
+  const Tensor factor = as_floats(gamma), offset = as_floats(bias);
+  if (!takes_arrays(x, {factor, offset, out}, context) || !takes_pixel(x.size(-1), x.scalar_type(), out.scalar_type()))
     return false;
   const int64_t pixels = x.numel() / x.size(-1);
   if (pixels > INT32_MAX) return false;
-  const ChannelNormArguments a{x.const_data_ptr(), floats(factor), out.data_ptr(), pixels, int(x.size(-1)), activate};
+  const ChannelNormArguments a{x.const_data_ptr(), floats(factor), out.data_ptr(), pixels,
+                               int(x.size(-1)),    activate,       floats(offset)};
   launch_on(x, [&](cudaStream_t stream) {
     return launch_channel_norm(a, element_of(x.scalar_type()), element_of(out.scalar_type()), stream);
   });
@@ -210,7 +212,7 @@ std::optional<QuantisedRows> gated_residual_norm_int8_(const Tensor&, const Tens
   return std::nullopt;
 }
 
-bool channel_norm_silu(const Tensor&, const Tensor&, bool, const Tensor&, const Context&) {
+bool biased_channel_norm_silu(const Tensor&, const Tensor&, const Tensor&, bool, const Tensor&, const Context&) {
   return false;
 }
 

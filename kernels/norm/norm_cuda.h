@@ -36,8 +36,12 @@ std::optional<QuantisedRows> modulated_layer_norm_int8(const Tensor& x, const Te
 std::optional<QuantisedRows> gated_residual_norm_int8_(const Tensor& x, const Tensor& y, const Tensor& gate,
                                                        const NextNorm& next, const Segments& ends,
                                                        const Context& context = default_context());
-bool channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out,
-                       const Context& context = default_context());
+bool biased_channel_norm_silu(const Tensor& x, const Tensor& bias, const Tensor& gamma, bool activate,
+                              const Tensor& out, const Context& context = default_context());
+inline bool channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out,
+                              const Context& context = default_context()) {
+  return biased_channel_norm_silu(x, {}, gamma, activate, out, context);
+}
 
 }  // namespace cuda
 }  // namespace wan::kernels

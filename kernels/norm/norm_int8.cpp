@@ -8,6 +8,7 @@
 #include "kernels/op/check.h"
 #include "kernels/op/first_use.h"
 #include "kernels/op/takes.h"
+#include "kernels/op/work.h"
 
 namespace wan::kernels {
 namespace {
@@ -75,6 +76,7 @@ QuantisedRows modulated_layer_norm_int8(const Tensor& x, const Tensor& shift, co
   constexpr const char* kOp = "modulated_layer_norm_int8";
   const NextNorm norm{.weight = {}, .bias = {}, .shift = shift, .scale = scale, .eps = eps};
   check_norm(kOp, x, norm, ends);
+  const Range range(kOp, [&] { return pass_work({x}, double(x.numel())); });
   if (auto rows = cuda::modulated_layer_norm_int8(x, shift, scale, ends, eps, context)) {
     check_rows_once(kOp, *rows, x, norm, ends, context);
     return *rows;
@@ -88,6 +90,7 @@ QuantisedRows gated_residual_norm_int8_(Tensor& x, const Tensor& y, const Tensor
   check_norm(kOp, x, next, ends);
   check_segments(kOp, x, {{"gate", gate}}, ends);
   check_shape(kOp, "y", y, x.sizes());
+  const Range range(kOp, [&] { return pass_work({x, x, y}, double(x.numel())); });
   if (auto rows = cuda::gated_residual_norm_int8_(x, y, gate, next, ends, context)) {
     check_rows_once(kOp, *rows, x, next, ends, context);  // of the new x
     return *rows;

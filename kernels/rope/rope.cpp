@@ -5,6 +5,7 @@
 #include "kernels/norm/norm.h"
 #include "kernels/op/check.h"
 #include "kernels/op/takes.h"
+#include "kernels/op/work.h"
 #include "kernels/rope/rope_cuda.h"
 
 namespace wan::kernels {
@@ -47,6 +48,7 @@ Tensor grid_positions(int64_t frames, int64_t rows, int64_t columns) {
 Tensor apply_rope(const Tensor& x, const Rope& rope, const Context& context) {
   check_shape("apply_rope", "x", x, {kAny, kAny, kAny, kAny});
   check_rope("apply_rope", x.size(1), x.size(3), rope);
+  const Range range("apply_rope", [&] { return pass_work({x, x}); });
   if (auto out = cuda::apply_rope(x, rope, context)) return *out;
   return reference::apply_rope(x, rope);
 }
@@ -60,6 +62,7 @@ std::pair<Tensor, Tensor> qk_norm_rope(const Tensor& q, const Tensor& k, const T
   check_shape("qk_norm_rope", "weight_q", weight_q, {q.size(2)});
   check_shape("qk_norm_rope", "weight_k", weight_k, {q.size(2)});
   check_rope("qk_norm_rope", q.size(1), q.size(2) / heads, rope);
+  const Range range("qk_norm_rope", [&] { return pass_work({q, q, k, k}); });
   if (auto out = cuda::qk_norm_rope(q, k, weight_q, weight_k, rope, heads, eps, context)) return *out;
   return reference::qk_norm_rope(q, k, weight_q, weight_k, rope, heads, eps);
 }

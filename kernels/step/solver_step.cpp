@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "kernels/op/check.h"
+#include "kernels/op/work.h"
 #include "kernels/step/solver_step_cuda.h"
 
 namespace wan::kernels {
@@ -34,6 +35,9 @@ StepSums solver_step(const Velocity& velocity, const Tensor& x, const StepHistor
   if (velocity.unconditional.defined())
     check_shape("solver_step", "the unconditional velocity", velocity.unconditional, x.sizes());
   const StepHistory asked = asked_for(history, factors, x);
+  const Range range("solver_step", [&] {
+    return pass_work({x, velocity.conditional, velocity.unconditional, asked.sample, asked.newest, asked.older, x});
+  });
   if (auto sums = cuda::solver_step(velocity, x, asked, factors, context)) return *sums;
   return reference::solver_step(velocity, x, asked, factors);
 }

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "kernels/attention/attention.h"
+#include "kernels/op/range.h"
 #include "models/files/error.h"
 
 namespace wan {
@@ -113,6 +114,7 @@ Tensor Umt5Encoder::padded(at::IntArrayRef ids, int64_t length) const {
   all.resize(size_t(length), 0);
   Tensor x = embed(all);
   for (size_t i = 0; i < blocks.size(); ++i) {
+    const kernels::Range range(kernels::RangeKind::Block, "text block", int64_t(i));
     const StreamedBlocks::Use there = use_block(streamed, int64_t(i));
     x = blocks[i](x, blocks[i].bias(int64_t(ids.size()), length));
   }

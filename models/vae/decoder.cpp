@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/op/range.h"
 #include "models/vae/latent.h"
 #include "models/weights/scope.h"
 
@@ -51,6 +52,7 @@ DecoderStream::DecoderStream(const Decoder& decoder, Observer observe, Windows w
 }
 
 Tensor DecoderStream::level(size_t number, Tensor x) {
+  const kernels::Range range(kernels::RangeKind::Block, "VAE level", int64_t(number));
   const auto stage = [&](Tensor part, FrameCache& cache) {
     part = decoder_.levels[number](std::move(part), cache, observe_);
     return number + 1 < decoder_.levels.size() ? part : decoder_.head(std::move(part), cache);

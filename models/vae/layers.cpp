@@ -114,20 +114,20 @@ CausalConv::CausalConv(const Scope& at, int64_t in, int64_t out, Build& build)
       bias(take(at, "bias", {out}, build)),
       slot(build.slots++) {}
 
-Tensor CausalConv::operator()(Tensor x, const Tensor& gamma, FrameCache& cache) const {
+Tensor CausalConv::operator()(Tensor x, const Tensor& gamma, FrameCache& cache, const Biases& biases) const {
   const int64_t frames = x.size(0);
   const bool starts_alone = !cache[slot].defined() && frames == 1;
   Tensor window = cache.window(slot, x.sizes(), x.options()), present = window.narrow(0, kPast, frames);
   if (gamma.defined())
-    kernels::channel_norm_silu(x, gamma, /*activate=*/true, present, weight.context());
+    kernels::biased_channel_norm_silu(x, biases.before, gamma, /*activate=*/true, present, weight.context());
   else
     present.copy_(x);
   x.reset();
   cache.keep(slot, window);
+  const Tensor own = biases.left_out ? Tensor() : bias.tensor();
   // The first frame sees zeros before it: two thirds of the products would be with zeros.
-  return starts_alone
-             ? kernels::conv3d(present, weight.tensor().narrow(2, kPast, 1), bias.tensor(), 1, weight.context())
-             : kernels::conv3d(window, weight.tensor(), bias.tensor(), 1, weight.context());
+  return starts_alone ? kernels::conv3d(present, weight.tensor().narrow(2, kPast, 1), own, 1, weight.context())
+                      : kernels::conv3d(window, weight.tensor(), own, 1, weight.context());
 }
 
 PixelLinear::PixelLinear(const Scope& at, int64_t in, int64_t out, int64_t ones, const Build& build)
@@ -145,8 +145,14 @@ ResidualBlock::ResidualBlock(const Scope& at, int64_t in, int64_t out, Build& bu
   if (in != out) shortcut.emplace(at / "shortcut", in, out, 3, build);
 }
 
+Tensor ResidualBlock::branch(const Tensor& x, FrameCache& cache, bool bias_in_norm) const {
+  if (!bias_in_norm) return second(first(x, cache), cache);
+  return second(first(x, cache, {.left_out = true}), cache, {.before = first.conv.bias.tensor()});
+}
+
 Tensor ResidualBlock::operator()(const Tensor& x, FrameCache& cache) const {
-  Tensor y = second(first(x, cache), cache);
+  // ATen adds a convolution's bias in a pass of its own on a GPU.
+  Tensor y = branch(x, cache, kernels::adds_bias(x, first.conv.weight.context()));
   return y.add_(shortcut ? (*shortcut)(x) : x);
 }
 

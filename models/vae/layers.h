@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "models/weights/scope.h"
@@ -67,8 +68,16 @@ struct Build {
 /// Causal 3x3x3 convolution over norm and SiLU of its input, or over the input itself.
 struct CausalConv {
   CausalConv(const Scope& at, int64_t in, int64_t out, Build& build);
+  /// What is left out of a convolution's input or output, to be added where it costs nothing.
+  struct Biases {
+    Tensor before = {};     // [in]: still to be added to x, before its norm
+    bool left_out = false;  // the own one, for what comes next to add
+  };
   /// x [T, H, W, in] -> [T, H, W, out]. With `gamma` [in], x is normed and activated first. x is released on the way.
-  Tensor operator()(Tensor x, const Tensor& gamma, FrameCache& cache) const;
+  Tensor operator()(Tensor x, const Tensor& gamma, FrameCache& cache, const Biases& biases) const;
+  Tensor operator()(Tensor x, const Tensor& gamma, FrameCache& cache) const {
+    return (*this)(std::move(x), gamma, cache, Biases());
+  }
 
   Weight weight, bias;
   int64_t slot;
@@ -84,7 +93,9 @@ struct PixelLinear {
 /// Norm, SiLU, causal convolution: `norm` and `conv` are the numbers of the two in the sequence under `at`.
 struct NormedConv {
   NormedConv(const Scope& at, int64_t norm, int64_t conv, int64_t in, int64_t out, Build& build);
-  Tensor operator()(Tensor x, FrameCache& cache) const { return conv(std::move(x), gamma.tensor(), cache); }
+  Tensor operator()(Tensor x, FrameCache& cache, const CausalConv::Biases& biases = {}) const {
+    return conv(std::move(x), gamma.tensor(), cache, biases);
+  }
   Weight gamma;
   CausalConv conv;
 };
@@ -93,6 +104,8 @@ struct NormedConv {
 struct ResidualBlock {
   ResidualBlock(const Scope& at, int64_t in, int64_t out, Build& build);
   Tensor operator()(const Tensor& x, FrameCache& cache) const;
+  /// The same without the shortcut. `bias_in_norm`: the first convolution's bias is added by the norm behind it.
+  Tensor branch(const Tensor& x, FrameCache& cache, bool bias_in_norm) const;
   NormedConv first, second;
   std::optional<PixelLinear> shortcut;  // only where the width changes
 };

@@ -38,10 +38,16 @@ Modulation AttentionBlock::modulate(const Tensor& e0) const {
   return {rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]};
 }
 
-Operand AttentionBlock::attend_video(Tensor& x, const Modulation& rows, const Rope& rope, const Segments& ends) const {
-  Tensor y = self_attn(modulated_norm(x, rows.shift_attn, rows.scale_attn, ends, eps, self_attn.qkv.takes_codes(),
-                                      compute, modulation.context()),
-                       rope);
+Operand AttentionBlock::attend_video(Tensor& x, const Modulation& rows, const Rope& rope, const Segments& ends,
+                                     LeftResidual before) const {
+  const bool coded = self_attn.qkv.takes_codes();
+  const kernels::NextNorm first{
+      .weight = {}, .bias = {}, .shift = rows.shift_attn, .scale = rows.scale_attn, .eps = eps};
+  Operand input = before.is_there()
+                      ? residual_norm(x, before.y, before.gate, first, ends, coded, compute, modulation.context())
+                      : modulated_norm(x, first.shift, first.scale, ends, eps, coded, compute, modulation.context());
+  before = {};
+  Tensor y = self_attn(std::move(input), rope);
   kernels::NextNorm next{
       .weight = norm3.weight.tensor(), .bias = norm3.bias.tensor(), .shift = {}, .scale = {}, .eps = norm3.eps};
   return residual_norm(x, y, rows.gate_attn, next, ends, cross_attn.q.weight.takes_codes(), compute,
@@ -49,13 +55,16 @@ Operand AttentionBlock::attend_video(Tensor& x, const Modulation& rows, const Ro
 }
 
 void AttentionBlock::attend_text(Tensor& x, Operand normed, const Modulation& rows, const KeyValue& text,
-                                 const Segments& ends) const {
+                                 const Segments& ends, LeftResidual* left) const {
   Tensor y = cross_attn(normed, text);
   kernels::NextNorm next{.weight = {}, .bias = {}, .shift = rows.shift_ffn, .scale = rows.scale_ffn, .eps = eps};
   normed = {};
   normed = residual_norm(x, y, {}, next, ends, ffn.first.weight.takes_codes(), compute, modulation.context());
   y.reset();
-  ffn.add_to(x, normed, rows.gate_ffn, ends);
+  if (left && adds_apart(ffn.second.weight))
+    *left = {ffn(normed), rows.gate_ffn};
+  else
+    ffn.add_to(x, normed, rows.gate_ffn, ends);
 }
 
 }  // namespace wan

@@ -2,7 +2,11 @@
 
 #include <ATen/ATen.h>
 
+#include <utility>
+
 #include "kernels/op/check.h"
+#include "kernels/op/device.h"
+#include "kernels/op/range.h"
 
 namespace wan {
 WanHead::WanHead(const Scope& at, const WanConfig& config, at::ScalarType compute)
@@ -29,7 +33,10 @@ Tensor embed_text(const Mlp& text_embedding, const Tensor& states, int64_t text_
   return text_embedding(at::constant_pad_nd(states, {0, 0, 0, text_len - states.size(0)})).unsqueeze(0);
 }
 
-void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> branches, const Pass& pass) {
+void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> branches, const Pass& pass,
+               LeftResidual* left) {
+  TORCH_CHECK(!left || branches.size() == 1, "[run_block] what a block leaves is one branch's, got ", branches.size());
+  const kernels::Range range(kernels::RangeKind::Block, "block", layer);
   const Modulation rows = block.modulate(pass.time.e0);
   // The text sees x only after this block's self-attention, so branches that have not parted yet compute it together.
   bool together = true;
@@ -39,7 +46,7 @@ void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> bra
   if (together) {
     shared = std::move(branches[0].x);
     for (Branch& branch : branches) branch.x.reset();
-    normed = block.attend_video(shared, rows, pass.rope, pass.ends);
+    normed = block.attend_video(shared, rows, pass.rope, pass.ends, left ? std::exchange(*left, {}) : LeftResidual());
   }
   for (size_t k = 0; k < branches.size(); ++k) {
     Branch& branch = branches[k];
@@ -51,7 +58,7 @@ void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> bra
       normed = block.attend_video(branch.x, rows, pass.rope, pass.ends);
     // The last one that it is for takes it along: it is freed within.
     const bool shared_on = together && k + 1 < branches.size();
-    block.attend_text(branch.x, shared_on ? normed : std::move(normed), rows, *text, pass.ends);
+    block.attend_text(branch.x, shared_on ? normed : std::move(normed), rows, *text, pass.ends, left);
   }
 }
 
@@ -101,15 +108,27 @@ Tensor WanModel::velocity(const Tensor& x, const Pass& pass, const Tensor& laten
 
 std::vector<Tensor> WanModel::operator()(const Tensor& latent, const Rope& rope, double t,
                                          at::ArrayRef<Context*> contexts) const {
+  return velocities(latent, rope, t, contexts, kernels::use_fused(rope.cos, head.modulation.context()));
+}
+
+std::vector<Tensor> WanModel::velocities(const Tensor& latent, const Rope& rope, double t,
+                                         at::ArrayRef<Context*> contexts, bool leaves) const {
   Pass pass = begin(rope, t);
   std::vector<Branch> branches;
   Tensor x = embed(latent);
   for (Context* context : contexts) branches.push_back({x, context});
   x.reset();
-  for (size_t i = 0; i < blocks.size(); ++i) block(int64_t(i), branches, pass);
-  std::vector<Tensor> velocities;
-  for (const Branch& branch : branches) velocities.push_back(velocity(branch.x, pass, latent));
-  return velocities;
+  LeftResidual left;
+  const bool alone = leaves && branches.size() == 1;
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const StreamedBlocks::Use there = use_block(streamed, int64_t(i));
+    run_block(blocks[i], int64_t(i), branches, pass, alone ? &left : nullptr);
+  }
+  if (left.is_there()) kernels::gated_residual_(branches[0].x, left.y, left.gate, pass.ends, head.modulation.context());
+  left = {};
+  std::vector<Tensor> found;
+  for (const Branch& branch : branches) found.push_back(velocity(branch.x, pass, latent));
+  return found;
 }
 
 }  // namespace wan

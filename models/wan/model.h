@@ -32,7 +32,9 @@ struct Pass {
 
 /// Block number `layer` of all branches, so that its weights are needed once. Branches whose x is one and the same
 /// tensor, as before the first block, share the self-attention and part afterwards; the result is the same.
-void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> branches, const Pass& pass);
+/// `left`, of one branch alone: takes what this block leaves (LeftResidual) when it has added what the one before left.
+void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> branches, const Pass& pass,
+               LeftResidual* left = nullptr);
 
 /// Modulated norm and the linear to patches, outside of autocast.
 struct WanHead {
@@ -79,6 +81,10 @@ struct WanModel {
   /// embed, all blocks, head: a velocity for each context.
   std::vector<Tensor> operator()(const Tensor& latent, const Rope& rope, double t,
                                  at::ArrayRef<Context*> contexts) const;
+  /// The same. `leaves`: of one context, blocks leave their last residual to the next one's first norm, which is one
+  /// pass over x less on a GPU. With two, what each of them leaves would take memory while the other passes.
+  std::vector<Tensor> velocities(const Tensor& latent, const Rope& rope, double t, at::ArrayRef<Context*> contexts,
+                                 bool leaves) const;
 
   WanConfig config;
   PatchEmbedding patch_embedding;

@@ -191,6 +191,11 @@ void add_product(Tensor& residual, const Tensor& x, const Weight& weight, const 
              weight.storage());
 }
 
+bool adds_apart(const Weight& weight) {
+  return weight.branch() || std::holds_alternative<Floats>(weight.storage()) ||
+         std::holds_alternative<InCodes>(weight.storage());
+}
+
 Tensor look_up(const Weight& table, at::IntArrayRef ids) {
   const InCodes* in_codes = std::get_if<InCodes>(&table.storage());
   if (!in_codes) return table.tensor().index_select(0, at::tensor(ids, at::kLong).to(table.device()));

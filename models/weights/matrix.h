@@ -37,6 +37,9 @@ Tensor product(const Operand& x, const Weight& weight, const Weight& bias, Activ
 void add_product(Tensor& residual, const Tensor& x, const Weight& weight, const Weight& bias, const Tensor& gate,
                  const kernels::Segments& ends);
 
+/// Whether add_product multiplies first and adds in a pass of its own: not so where the kernel of an 8-bit product adds.
+bool adds_apart(const Weight& weight);
+
 /// Rows `ids` of a table [rows, width] -> [ids, width], in the table's dtype or, of one in codes, in float32: nothing else of
 /// it is read. The ids must be rows of it.
 Tensor look_up(const Weight& table, at::IntArrayRef ids);

@@ -429,7 +429,8 @@ TEST_F(Render, TilesThatNoRunNotesAreRefused) {
     {
       WorkFolder folder(work, WorkFolder::draw_number(work));
       const nlohmann::json* known = folder.find(name);
-      nlohmann::json note = known ? *known : nlohmann::json::object();
+      ASSERT_TRUE(known);
+      nlohmann::json note = *known;
       note["vae_tiles"] = nlohmann::json::parse(tiles);
       folder.note(name, note);
     }

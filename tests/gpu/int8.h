@@ -12,6 +12,10 @@ inline void expect_integers(const QuantisedRows& x, const QuantisedRows& weight,
   const auto got = cuda::multiply_rows(x, weight, bias, Activation::None, at::kBFloat16, instructions);
   ASSERT_TRUE(got);
   EXPECT_LT(relative_rms(*got, reference::linear_int8(x, weight, bias)), rounding(at::kBFloat16));
+  if (instructions != Instructions::Wgmma) return;
+  const auto in_turns = cuda::multiply_rows_in_turns(x, weight, bias, Activation::None, at::kBFloat16);
+  ASSERT_TRUE(in_turns);
+  EXPECT_TRUE(in_turns->equal(*got)) << "exact sums, and the same roundings behind them";
 }
 
 }  // namespace wan::kernels

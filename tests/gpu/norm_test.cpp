@@ -82,6 +82,10 @@ TEST_F(NormGpu, ChannelNormOfThePixels) {
       ASSERT_TRUE(cuda::channel_norm_silu(x, gamma, true, got));
       EXPECT_LT(relative_rms(got, want), rounding(dtype));
       EXPECT_TRUE(window.narrow(0, 0, 2).isnan().all().item<bool>());  // the causal frames before it are untouched
+      const Tensor bias = randn({channels});
+      reference::biased_channel_norm_silu(wide(x), wide(bias), gamma, true, want);
+      ASSERT_TRUE(cuda::biased_channel_norm_silu(x, bias, gamma, true, got));
+      EXPECT_LT(relative_rms(got, want), rounding(dtype));
     }
   }
 }

@@ -35,6 +35,21 @@ TEST(ChannelNormKernel, EveryTypeAtTheNetworksWidths) {
   }
 }
 
+TEST(ChannelNormKernel, AddsTheBiasOfTheConvolutionBefore) {
+  at::manual_seed(4);
+  for (const Storage& storage : kStorages) {
+    for (int channels : {6, 96, 384, 1000}) {
+      const Tensor x = at::randn({35, channels}).to(storage.dtype), gamma = at::randn({channels}),
+                   bias = 3 * at::randn({channels});
+      Tensor got = poisoned(x.sizes(), storage.dtype), want = at::empty(x.sizes(), at::kDouble);
+      const ChannelNormArguments a{x.const_data_ptr(), floats(gamma), got.data_ptr(), 35, channels, true, floats(bias)};
+      ASSERT_EQ(run_channel_norm(a, storage.element, storage.element, simt::HostRunner{}), cudaSuccess);
+      reference::channel_norm_silu(x.to(at::kDouble) + bias, gamma, true, want);
+      EXPECT_LT(relative_rms(got, want), storage.tolerance(x.numel())) << storage.dtype << ", " << channels;
+    }
+  }
+}
+
 TEST(ChannelNormKernel, WorksInPlace) {
   at::manual_seed(2);
   Tensor x = at::randn({9, 96}), gamma = at::randn({96}), want = at::empty({9, 96}, at::kDouble);

@@ -47,6 +47,15 @@ TEST(ChannelNormWindow, WritesIntoASliceAndNowhereElse) {
   EXPECT_TRUE(window.narrow(0, 0, 2).eq(7).all().item<bool>());
 }
 
+TEST(ChannelNormWindow, AddsABiasFirst) {
+  at::manual_seed(12);
+  const Tensor x = at::randn({2, 5, 7, 24}), gamma = at::randn({24}), bias = at::randn({24});
+  Tensor out = at::full_like(x, NAN);
+  biased_channel_norm_silu(x, bias, gamma, true, out);
+  EXPECT_TRUE(is_close(out, formula(x + bias, gamma, true), kFloat32));
+  EXPECT_THROW(biased_channel_norm_silu(x, at::ones({23}), gamma, true, out), c10::Error);
+}
+
 TEST(ChannelNormParts, APixelHasTheSameBitsAmongFewAsAmongMany) {
   for (const int64_t channels : {1, 3, 4, 96})
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {

@@ -34,21 +34,33 @@ Int8LinearArguments arguments_of(const Operands& o, const Tensor& bias = {}) {
   return a;
 }
 
-class Int8Linear : public testing::TestWithParam<Instructions> {
+/// Instructions, and with wgmma how the consumers share the work.
+enum class Way { Mma, Wgmma, WgmmaInTurns };
+
+std::string name_of_way(const testing::TestParamInfo<Way>& info) {
+  return info.param == Way::Mma ? "Mma" : info.param == Way::Wgmma ? "Wgmma" : "WgmmaInTurns";
+}
+
+class Int8Linear : public testing::TestWithParam<Way> {
  protected:
   static void run(const Int8LinearArguments& a, Element element = Element::BFloat16,
                   simt::Order order = simt::Order::Forward) {
     constexpr int kBlocks = 2;  // each has several tiles where there are more than two
-    const cudaError_t status = GetParam() == Instructions::Mma
-                                   ? int8_linear_mma::run_int8_linear(a, element, simt::HostRunner{order})
-                                   : int8_linear_sm90::run_int8_linear_sm90(a, element, kBlocks, simt::sm90::HostMaps{},
-                                                                            simt::HostRunner{order});
+    const simt::HostRunner runner{order};
+    const simt::sm90::HostMaps maps{};
+    using namespace int8_linear_sm90;
+    const cudaError_t status = GetParam() == Way::Mma ? int8_linear_mma::run_int8_linear(a, element, runner)
+                               : GetParam() == Way::Wgmma
+                                   ? run_int8_linear_sm90<Together>(a, element, kBlocks, maps, runner)
+                                   : run_int8_linear_sm90<InTurns>(a, element, kBlocks, maps, runner);
     ASSERT_EQ(status, cudaSuccess);
+  }
+  static std::vector<simt::Order> orders() {
+    return orders_of(GetParam() == Way::Mma ? Instructions::Mma : Instructions::Wgmma);
   }
   static Tensor sums_of(Operands o, simt::Order order);
 };
-INSTANTIATE_TEST_SUITE_P(Kernels, Int8Linear, testing::Values(Instructions::Mma, Instructions::Wgmma),
-                         name_of_instructions);
+INSTANTIATE_TEST_SUITE_P(Kernels, Int8Linear, testing::Values(Way::Mma, Way::Wgmma, Way::WgmmaInTurns), name_of_way);
 
 /// The integer sums themselves: with scales of 1 and no gate the float32 residual receives them as they are.
 Tensor Int8Linear::sums_of(Operands o, simt::Order order) {
@@ -67,7 +79,7 @@ TEST_P(Int8Linear, SumsAreExactAtEveryTail) {
       SCOPED_TRACE(testing::Message() << rows << " x " << channels << " x " << depth);
       Operands o = random_operands(rows, channels, depth);
       Tensor want = reference::multiply_codes(o.x.codes, o.weight.codes);
-      for (simt::Order order : orders_of(GetParam())) EXPECT_TRUE(is_close(sums_of(o, order), want, 0));
+      for (simt::Order order : orders()) EXPECT_TRUE(is_close(sums_of(o, order), want, 0));
     }
   }
 }
@@ -75,7 +87,17 @@ TEST_P(Int8Linear, SumsAreExactAtEveryTail) {
 TEST_P(Int8Linear, ManyTilesForABlockAreExact) {
   Operands o = random_operands(130, 520, 640);
   Tensor want = reference::multiply_codes(o.x.codes, o.weight.codes);
-  for (simt::Order order : orders_of(GetParam())) EXPECT_TRUE(is_close(sums_of(o, order), want, 0));
+  for (simt::Order order : orders()) EXPECT_TRUE(is_close(sums_of(o, order), want, 0));
+}
+
+TEST_P(Int8Linear, NumbersOfTilesThatTheConsumersDoNotShareEvenly) {
+  // Two blocks have 1, 2, 3, 5 and 6 tiles of 128x128 between them: one consumer has a tile more, or there is only one.
+  for (auto [rows, channels] : {std::pair{64, 100}, {129, 100}, {300, 128}, {513, 128}, {300, 256}}) {
+    SCOPED_TRACE(testing::Message() << rows << " x " << channels);
+    Operands o = random_operands(rows, channels, 256);
+    Tensor want = reference::multiply_codes(o.x.codes, o.weight.codes);
+    for (simt::Order order : orders()) EXPECT_TRUE(is_close(sums_of(o, order), want, 0));
+  }
 }
 
 TEST_P(Int8Linear, SaturatedRowsAreExactAtTheModelsDepth) {
@@ -120,6 +142,17 @@ TEST_P(Int8Linear, AddsToTheResidualThroughEachSegmentsGate) {
   a.segments = {3, {5, 68, 70}};
   run(a);
   EXPECT_LT(relative_rms(residual, want), 1e-6);  // float32, a fused multiply-add or two roundings
+}
+
+TEST_P(Int8Linear, AddsToTheResidualWithoutAGate) {
+  Operands o = random_operands(65, 34, 128);
+  Tensor bias = at::randn({34}), residual = at::randn({65, 34});
+  const Tensor want = residual + reference::linear_int8(o.x, o.weight, bias);
+  Int8LinearArguments a = arguments_of(o, bias);
+  a.residual = residual.data_ptr<float>();
+  a.gelu = true;  // plays no part beside a residual
+  run(a);
+  EXPECT_LT(relative_rms(residual, want), 1e-6);
 }
 
 TEST(Int8LinearTiles, TheyAreVisitedOnceInSquares) {

@@ -86,8 +86,9 @@ TEST(Resources, TheAttentionsProductsAreTensorCoreInstructions) {
 TEST(Resources, ProductsOfBytesAreTensorCoreInstructions) {
   if (!kFusedBuilt) GTEST_SKIP() << "built without kernels: no nvcc, or WAN_CUDA=OFF";
   const char* bytes = "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32";
-  // Two kernels each: 2 steps of depth by 4 x 4 tiles; 4 steps of depth by 8 key tiles, and the 16-bit values.
-  EXPECT_EQ(count(ptx_of("int8_linear_mma"), bytes), 2 * 32);
+  // Six kernels, two types with and without GELU and two for a residual: 2 steps of depth by 4 x 4 tiles. Two kernels:
+  // 4 steps of depth by 8 key tiles, and the 16-bit values.
+  EXPECT_EQ(count(ptx_of("int8_linear_mma"), bytes), 6 * 32);
   const std::string attention = ptx_of("int8_attention_mma");
   EXPECT_EQ(count(attention, bytes), 2 * 32);
   EXPECT_EQ(count(attention, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"), 64);
@@ -102,9 +103,11 @@ TEST(Resources, HoppersProductsAreThoseOfWarpgroups) {
   if (!kFusedBuilt) GTEST_SKIP() << "built without kernels: no nvcc, or WAN_CUDA=OFF";
   const std::string product = "wgmma.mma_async.sync.aligned.";
   const std::string linear = ptx_of("int8_linear_sm90");
-  EXPECT_EQ(count(linear, product + "m64n256k32.s32.s8.s8"), 2 * 4);
-  EXPECT_EQ(count(linear, "cp.async.bulk.tensor.2d"), 2 * 2);
-  EXPECT_EQ(count(linear, "setmaxnreg"), 2 * 2);
+  // Six kernels with consumers that share a tile, and six in turns: two times 64 rows by 128 columns.
+  EXPECT_EQ(count(linear, product + "m64n256k32.s32.s8.s8"), 6 * 4);
+  EXPECT_EQ(count(linear, product + "m64n128k32.s32.s8.s8"), 6 * 2 * 4);
+  EXPECT_EQ(count(linear, "cp.async.bulk.tensor.2d"), 12 * 2);
+  EXPECT_EQ(count(linear, "setmaxnreg"), 12 * 2);
   // Keys before the loop and in it, values in the loop and behind it.
   const std::string attention = ptx_of("attention_sm90");
   EXPECT_EQ(count(attention, product + "m64n128k16.f32.bf16.bf16"), 2 * 8 + 2 * 8);

@@ -189,6 +189,19 @@ TEST(VaeEncoder, WholeClipIsTheStreamOfItsChunks) {
   EXPECT_TRUE(at::equal(encode(tiny().encoder, video.narrow(1, 0, 5)), whole.narrow(1, 0, 2)));
 }
 
+TEST(VaeLayers, ABiasThatTheNextNormAddsChangesNothing) {
+  const Decoder& decoder = tiny().decoder;
+  const ResidualBlock& block = decoder.levels[0].blocks[0];
+  const at::Tensor bias = block.first.conv.bias.tensor();
+  ASSERT_GT(bias.abs().max().item<double>(), 0.1) << "one that would be missed";
+  at::manual_seed(21);
+  FrameCache one(decoder.build.slots), other(decoder.build.slots);
+  for (const int64_t frames : {1, 2, 2}) {
+    const at::Tensor x = at::randn({frames, 4, 5, block.first.conv.weight.shape()[1]});
+    EXPECT_TRUE(is_close(block.branch(x, other, true), block.branch(x, one, false), 1e-4)) << frames;
+  }
+}
+
 TEST(VaeEncoder, RefusesOtherShapes) {
   EncoderStream stream(tiny().encoder);
   EXPECT_THROW(stream.next(at::zeros({3, 4, 8, 8})), c10::Error);   // the first frame comes alone

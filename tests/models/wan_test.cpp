@@ -99,6 +99,35 @@ TEST(WanModel, BranchesThatShareABlockGiveWhatEachGivesAlone) {
   EXPECT_TRUE(latent.equal(before));
 }
 
+TEST(WanModel, AResidualThatTheNextBlockAddsChangesNoBit) {
+  const c10::InferenceMode inference;
+  for (const at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
+    const WanModel model = nano(compute);
+    ASSERT_GE(model.blocks.size(), 2u);
+    at::manual_seed(8);
+    const at::Tensor latent = at::randn({16, 2, 4, 4});
+    const Rope rope = model.rope(latent);
+    Context first = model.context(at::randn({3, text_width(model)}));
+    Context second = model.context(at::randn({3, text_width(model)}));
+    const at::Tensor plain = model.velocities(latent, rope, 700, {&first}, false)[0];
+    EXPECT_TRUE(model.velocities(latent, rope, 700, {&first}, true)[0].equal(plain));
+    // It is left at all: the block alone gives another x than with what it has left.
+    const Pass pass = model.begin(rope, 700);
+    std::vector<Branch> branch = {{model.embed(latent), &first}};
+    LeftResidual left;
+    run_block(model.blocks[0], 0, branch, pass, &left);
+    EXPECT_TRUE(left.is_there());
+    const at::Tensor before = branch[0].x.clone();
+    kernels::gated_residual_(branch[0].x, left.y, left.gate, pass.ends);
+    EXPECT_FALSE(branch[0].x.equal(before));
+    // With both branches of guidance nothing is left.
+    const auto both = model.velocities(latent, rope, 700, {&first, &second}, true);
+    EXPECT_TRUE(both[0].equal(model.velocities(latent, rope, 700, {&first, &second}, false)[0]));
+    std::vector<Branch> two = {branch[0], branch[0]};
+    EXPECT_THROW(run_block(model.blocks[0], 0, two, pass, &left), c10::Error);
+  }
+}
+
 TEST(WanModel, PatchesAreAConvolutionWhoseStrideIsItsKernel) {
   c10::InferenceMode inference;
   at::manual_seed(2);

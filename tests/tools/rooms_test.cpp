@@ -85,7 +85,8 @@ const std::vector<Room> kRooms = {
 
     {"tools/cli", kEngine + " models/weights/convert"},
     {"tools/bench", kKernels + kModels + " models/weights/convert models/weights/lora"},
-    {"tools", kEngine + " tools/cli tools/bench"},
+    {"tools/mlperf", kEngine + " tools/bench"},
+    {"tools", kEngine + " tools/cli tools/bench tools/mlperf"},
 };
 
 /// Files that reach no torch header, neither themselves nor through what they include: a path's beginning or its end.

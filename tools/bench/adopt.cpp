@@ -49,7 +49,7 @@ const Row* library_for(const Findings& findings, const Row& row) {
   const Row* found = nullptr;
   for (const auto& [file, report] : findings.reports)
     for (const Row& other : report.rows)
-      if (!other.ours && other.name == row.name && other.shape == row.shape &&
+      if (!other.ours && !other.is_published() && other.name == row.name && other.shape == row.shape &&
           (!found || other.median() < found->median()))
         found = &other;
   return found;

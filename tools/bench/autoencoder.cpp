@@ -135,6 +135,11 @@ Contest t5_contest(const Site& site, const NetworkSizes& sizes, int64_t layers) 
 
 }  // namespace
 
+double decode_flops(int64_t frames, int64_t height, int64_t width) {
+  constexpr double kPixels = 64;  // of a latent's
+  return kDecodeFlopsPerPixelFrame * kPixels * double(frames) * double(height) * double(width);
+}
+
 std::vector<Plan> vae_plans(const Site& site, const NetworkSizes& sizes) {
   std::vector<Plan> plans;
   const Direction decoding = {decode_whole, kDecodeFlopsPerPixelFrame, true};

@@ -5,6 +5,7 @@
 #include <torch/headeronly/version.h>
 
 #include <cstdlib>
+#include <deque>
 
 #include "kernels/op/device.h"
 #include "tools/bench/child.h"
@@ -69,6 +70,32 @@ Stopwatch device_stopwatch(const Effort& effort) {
           }};
 }
 
+namespace {
+
+class EventMarks : public Marks {
+ public:
+  size_t mark() override {
+    events_.emplace_back(cudaEventDefault).record();
+    return events_.size() - 1;
+  }
+  std::vector<double> milliseconds() override {
+    std::vector<double> all;
+    if (events_.empty()) return all;
+    events_.back().synchronize();
+    for (const c10::cuda::CUDAEvent& event : events_) all.push_back(events_[0].elapsed_time(event));
+    return all;
+  }
+
+ private:
+  std::deque<c10::cuda::CUDAEvent> events_;  // they stay where they are
+};
+
+}  // namespace
+
+std::unique_ptr<Marks> device_marks() {
+  return std::make_unique<EventMarks>();
+}
+
 std::map<std::string, std::string> device_environment() {
   if (!has_device()) return {};
   int driver = 0, runtime = 0;
@@ -109,6 +136,9 @@ std::vector<Probe> device_probes() {
 
 #else
 
+std::unique_ptr<Marks> device_marks() {
+  return clock_marks();
+}
 Stopwatch device_stopwatch(const Effort& effort) {
   return {wall_milliseconds, effort};
 }

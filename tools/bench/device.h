@@ -6,6 +6,7 @@
 
 #include "tools/bench/ceilings.h"
 #include "tools/bench/contest.h"
+#include "tools/bench/timeline.h"
 
 namespace wan::bench {
 
@@ -14,6 +15,9 @@ bool has_device();
 
 /// Events of the current stream around the work, and the allocator's peak. Wants has_device().
 Stopwatch device_stopwatch(const Effort& effort);
+
+/// Events of the current stream. Wants has_device().
+std::unique_ptr<Marks> device_marks();
 
 /// gpu, compute capability, driver, cuda, cudnn, torch. Empty without a device.
 std::map<std::string, std::string> device_environment();

@@ -84,6 +84,19 @@ void add_own_int8(const Site& site, std::vector<Contestant>& contestants, const 
                                },
                            .note = "without quantising",
                            .bound = kBound});
+  const auto own = own_instructions(site);
+  if (own.empty() || own.back().second != kernels::Instructions::Wgmma) return;
+  contestants.push_back({.name = "int8 wgmma in turns",
+                         .ours = true,
+                         .run =
+                             [=](size_t) {
+                               auto out = kernels::cuda::multiply_rows_in_turns(ready, w, bias, activation,
+                                                                                x[0].scalar_type());
+                               TORCH_CHECK(out, "our kernel does not take this");
+                               return *out;
+                             },
+                         .note = "without quantising; one warpgroup writes while the other multiplies",
+                         .bound = kBound});
 }
 
 Contest contest(const Site& site, const Shape& shape, int64_t tokens) {

@@ -1,6 +1,7 @@
 // `wan-bench block`, `step`, `vae` and `t5`: whole networks on drawn weights.
 #pragma once
 
+#include "models/weights/precision.h"
 #include "tools/bench/contest.h"
 #include "tools/bench/drawn.h"
 #include "tools/bench/ops.h"
@@ -17,6 +18,16 @@ struct NetworkSizes {
   /// Tokens of one frame on which a block and a step are compared with float32, as (rows, columns).
   std::pair<int64_t, int64_t> check = {30, 52};
 };
+
+/// Operations of one transformer block for one guidance branch of so many tokens, cross-attention to `text_len` keys
+/// included.
+double block_flops(const WanConfig& config, double tokens);
+/// Of decoding latents [16, frames, height, width] at the official widths.
+double decode_flops(int64_t frames, int64_t height, int64_t width);
+
+/// One forward of a drawn transformer for so many branches of guidance, whenever it is called; what it has started when
+/// it returns a GPU may still be busy with.
+std::function<void()> forward_run(const Site& site, const Resolution& at, Precision precision, int64_t branches);
 
 /// One block with fused kernels and with ATen's.
 std::vector<Plan> block_plans(const Site& site, const NetworkSizes& sizes = {});

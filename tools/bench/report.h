@@ -15,7 +15,7 @@ inline constexpr int kSchema = 1;
 
 /// One way to compute one thing, measured.
 struct Row {
-  std::string suite;    // ceilings, ops, block, step, vae, t5
+  std::string suite;    // ceilings, ops, block, step, vae, t5, mlperf
   std::string name;     // "self-attention"
   std::string shape;    // "720p, 75600 tokens"
   std::string backend;  // "cudnn"
@@ -27,7 +27,9 @@ struct Row {
   double bound = 0;                  // the largest error with which it counts as right
   double peak_bytes = 0;             // device memory; 0: not measured
   std::string note;
+  std::string published = {};  // where others published the figure, which was not measured here; empty: measured
 
+  bool is_published() const { return !published.empty(); }
   double median() const;
   /// Operations (bytes where there are none) per second.
   double rate() const;
@@ -49,7 +51,7 @@ struct Report {
 
   /// Part of its ceiling that a row reaches; 0 where that is not known.
   double share(const Row& row) const;
-  /// How many times faster a row is than the fastest library on the same thing; 0 where there is none.
+  /// How many times faster a row is than the fastest library on the same thing, measured here; 0 where there is none.
   double against_library(const Row& row) const;
 };
 
@@ -63,6 +65,9 @@ void write_file(const std::filesystem::path& file, const std::string& content);
 
 /// A Markdown table of the rows, what was left out below it.
 std::string table(const Report& report);
+/// The key of Report::environment that says whether a run of a published benchmark kept its settings: "yes", or "no: "
+/// and in what it differs.
+inline constexpr const char* kComparable = "comparable";
 /// Whether its timings are invented: of tools/gpu_check.sh --rehearse.
 bool is_stand_in(const Report& report);
 /// What makes a report unfit to be published: missing ceilings, errors, names of machine or commit. Empty: fit.

@@ -52,10 +52,11 @@ std::string table(const Report& report) {
                     "|---|---|---|---|---|---|---|---|---|---|\n";
   for (const Row& row : report.rows) {
     const double share = report.share(row), ratio = report.against_library(row);
+    const std::string source = row.is_published() ? "published: " + row.published + (row.note.empty() ? "" : "; ") : "";
     out += line({row.name, row.shape, (row.ours ? "**" + row.backend + "**" : row.backend), milliseconds(row),
                  rate(row), share > 0 ? text("%.0f %%", 100 * share) + " " + row.ceiling : "",
                  row.ours && ratio > 0 ? text("%.2f", ratio) : "", row.error >= 0 ? text("%.2e", row.error) : "",
-                 row.peak_bytes > 0 ? text("%.1f", row.peak_bytes / 1e9) : "", row.note});
+                 row.peak_bytes > 0 ? text("%.1f", row.peak_bytes / 1e9) : "", source + row.note});
   }
   for (const LeftOut& item : report.left_out)
     out += "\nleft out: " + item.name + ", " + item.shape + (item.backend.empty() ? "" : ", " + item.backend) + ": " +

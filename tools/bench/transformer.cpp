@@ -66,12 +66,6 @@ double network_error(const Site& site, const NetworkSizes& sizes, bool fused, Pr
                      want);
 }
 
-/// Operations of one block for one branch, cross-attention to `text_len` keys included.
-double block_flops(const WanConfig& c, double tokens) {
-  const double dim = double(c.dim), text = double(c.text_len);
-  return 2 * tokens * dim * (6 * dim + 2 * double(c.ffn_dim)) + 4 * tokens * tokens * dim + 4 * tokens * text * dim;
-}
-
 /// Whether a run's output holds no NaN; its error is that of the small twin.
 std::function<double(const Tensor&)> finite_or(double error) {
   return [error](const Tensor& out) {
@@ -154,26 +148,39 @@ Contest lower_block_contest(const Site& site, const NetworkSizes& sizes, const R
           .contestants = {{"fused", true, block_run(own, at, lower.precision), checked_on(sizes)}}};
 }
 
-Contest step_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at, int64_t branches,
-                     Precision precision, double error) {
+/// A forward of so many branches; the last one's velocity.
+Run step_run(const Site& site, const Resolution& at, int64_t branches, Precision precision) {
   auto network = std::make_shared<Transformer>(site, site.config.num_layers, site.dtype, precision);
   const Tensor latent = latent_of(site, at);
   auto contexts = std::make_shared<std::vector<Context>>();
   for (int64_t i = 0; i < branches; ++i) contexts->push_back(network->model.context(network->states));
-  const auto run = [=, rope = network->model.rope(latent)](size_t) {
+  return [=, rope = network->model.rope(latent)](size_t) {
     std::vector<Context*> each;
     for (Context& context : *contexts) each.push_back(&context);
     return network->model(latent, rope, kTime, each).back();
   };
+}
+
+Contest step_contest(const Site& site, const NetworkSizes& sizes, const Resolution& at, int64_t branches,
+                     Precision precision, double error) {
   return {.flops = double(branches * site.config.num_layers) * block_flops(site.config, double(at.tokens())),
           .bytes = 0,
           .ceiling = "bf16",
           .error = finite_or(error),
           .bound = bound_of(precision),
-          .contestants = {{"wan-infer", true, run, checked_on(sizes)}}};
+          .contestants = {{"wan-infer", true, step_run(site, at, branches, precision), checked_on(sizes)}}};
 }
 
 }  // namespace
+
+std::function<void()> forward_run(const Site& site, const Resolution& at, Precision precision, int64_t branches) {
+  return [run = step_run(site, at, branches, precision)] { run(0); };
+}
+
+double block_flops(const WanConfig& c, double tokens) {
+  const double dim = double(c.dim), text = double(c.text_len);
+  return 2 * tokens * dim * (6 * dim + 2 * double(c.ffn_dim)) + 4 * tokens * tokens * dim + 4 * tokens * text * dim;
+}
 
 std::vector<Plan> block_plans(const Site& site, const NetworkSizes& sizes) {
   std::vector<Plan> plans;

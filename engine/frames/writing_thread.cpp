@@ -1,0 +1,19 @@
+#include "engine/frames/writing_thread.h"
+
+#include <c10/core/InferenceMode.h>
+
+namespace wan {
+
+void WritingThread::write(const at::Tensor& frames) {
+  queue_.push([this, frames] {
+    const c10::InferenceMode inference;  // a thread's own
+    writer_.write(frames);
+  });
+}
+
+void WritingThread::finish() {
+  queue_.wait();
+  writer_.finish();
+}
+
+}  // namespace wan

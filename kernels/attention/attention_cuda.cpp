@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "kernels/attention/launch.h"
+#include "kernels/attention/skip_arguments.h"
 #include "kernels/op/binding.h"
 #include "kernels/op/card_name.h"
 
@@ -109,7 +110,7 @@ double milliseconds(at::Device device, const std::function<void()>& run) {
 }  // namespace
 
 std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias,
-                                Instructions instructions, const Context& context) {
+                                Instructions instructions, const Context& context, SkipSoftmax* skip) {
   if (!use_fused(q, context) || q.numel() == 0 || k.size(1) == 0 || !takes_head(q.size(3), q.scalar_type()) ||
       !(scale > 0) || (bias.defined() && bias.dim() != 1) || std::max(q.size(1), k.size(1)) > INT32_MAX / 2 ||
       q.size(2) > UINT16_MAX || q.size(0) > UINT16_MAX) {
@@ -117,6 +118,7 @@ std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& 
   }
   const bool boxes = instructions == Instructions::Wgmma;
   if (boxes && (bias.defined() || !has_wgmma(q.device()))) return std::nullopt;
+  if (skip && bias.defined()) return std::nullopt;
   auto readable = [&](const Tensor& x) {
     const Tensor same = x.to(q.scalar_type());
     return takes_strides(same) && (!boxes || is_nested(same)) ? same : same.contiguous();
@@ -134,6 +136,7 @@ std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& 
   a.queries = int(q.size(1));
   a.keys = int(k.size(1));
   a.scale = float(scale);
+  a.skip = skip_arguments(skip, instructions, a);
   auto* launch = boxes ? launch_attention_sm90 : launch_attention;
   launch_on(q, [&](cudaStream_t stream) { return launch(a, element_of(q.scalar_type()), stream); });
   return out;
@@ -153,7 +156,7 @@ std::unique_ptr<AttentionSelector> attention_selector(at::Device device, const O
 namespace wan::kernels::cuda {
 
 std::optional<Tensor> attention(const Tensor&, const Tensor&, const Tensor&, double, const Tensor&, Instructions,
-                                const Context&) {
+                                const Context&, SkipSoftmax*) {
   return std::nullopt;
 }
 

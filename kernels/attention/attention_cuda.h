@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "kernels/attention/attention.h"
+#include "kernels/attention/skip_softmax.h"
 
 namespace wan::kernels {
 
@@ -20,10 +21,11 @@ bool spans_int32(const Tensor& x);
 
 namespace cuda {
 
-/// `bias` is undefined or [Lk], with wgmma undefined. Layouts that the kernel does not read are copied first.
+/// `bias` is undefined or [Lk], with wgmma or `skip` undefined. Layouts that the kernel does not read are copied
+/// first. Where `skip` is given, blocks are left out and counted.
 std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias,
                                 Instructions instructions = Instructions::Mma,
-                                const Context& context = default_context());
+                                const Context& context = default_context(), SkipSoftmax* skip = nullptr);
 
 /// cuDNN's, flash, memory-efficient and our own attention (kAttentionBackends) on this GPU, timed by its events and named
 /// after its card and library versions. Off are Options::attention_off, and wgmma unless that is on. Null in builds

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/attention/launch.h"
+#include "kernels/attention/skip_rule.cuh"
 #include "kernels/simt/dispatch.h"
 #include "kernels/simt/mma.h"
 
@@ -27,12 +28,6 @@ struct Head {
         of_batch(batch * heads + head),
         block_query(int(blockIdx.x) * kQueries),
         warp_query(block_query + int(threadIdx.x / simt::kWarp * 16)) {}
-};
-
-/// What a thread knows of its two rows, `lane / 4` and `lane / 4 + 8` of the warp's 16. Logits are in units of log2.
-struct Softmax {
-  float largest[2];  // of all keys so far
-  float sum[2];      // of this thread's own keys so far
 };
 
 /// O / sum to memory, in pairs of channels. A row whose keys were all closed is 0.
@@ -73,7 +68,8 @@ struct Stages {
 ///   copy_queries  begins to copy the block's queries to a stage that no tile uses yet
 ///   take_queries  reads the warp's queries into registers; the stage is free when it returns
 ///   copy          begins to copy a tile
-///   weigh         makes weights of a tile's keys; rescale[row] brings sums under the old maximum to the new one
+///   weigh         makes weights of a tile's keys; rescale[row] brings sums under the old maximum to the new one; false
+///                 where Skip leaves the tile out, and then nothing has changed
 /// What a `Values` is (it holds the output of one warp):
 ///   kValueBytes   of a tile
 ///   copy          begins to copy a tile
@@ -81,7 +77,7 @@ struct Stages {
 ///   finish        behind the last tile
 /// Grid: query blocks fastest, then heads, then batch, so that the blocks in flight share the keys of few heads in L2.
 /// At least one key.
-template <typename T, typename Keys, typename Values>
+template <typename T, typename Keys, typename Values, typename Skip>
 WAN_BOUNDED_KERNEL(kThreads, 1)
 attention_mma_kernel(typename Keys::Sizes a) {
   WAN_DYNAMIC_SHARED(shared);
@@ -101,17 +97,20 @@ attention_mma_kernel(typename Keys::Sizes a) {
   simt::copy_async_commit();
   keys.take_queries(stages.keys(1), a, head, lane);
   Softmax softmax = {{-INFINITY, -INFINITY}, {0, 0}};
+  Skip skip(a.skip, 0);
+  skip.open(softmax, head.warp_query, a.queries, lane);
   for (int tile = 0; tile < tiles; ++tile) {
     if (tile + 1 < tiles) copy_keys_and_values(tile + 1);
     simt::copy_async_commit();
     simt::copy_async_wait<1>();
     simt::sync_block();
     float weights[kKeyTiles][4], rescale[2];
-    keys.weigh(weights, rescale, softmax, stages.keys(tile), tile, lane);
-    values.add(weights, rescale, stages.values(tile), lane);
+    if (keys.weigh(weights, rescale, softmax, stages.keys(tile), tile, lane, skip))
+      values.add(weights, rescale, stages.values(tile), lane);
     simt::sync_block();  // before the next copy overwrites this stage
   }
 
+  skip.finish(a.skip, head.warp_query, a.queries, lane == 0);
   values.finish(a, head, lane);
   const int64_t token_stride = int64_t(a.heads) * kWidth;
   T* out = static_cast<T*>(a.out) + head.batch * a.queries * token_stride + head.head * kWidth;
@@ -119,10 +118,10 @@ attention_mma_kernel(typename Keys::Sizes a) {
 }
 
 /// The kernel of these keys and values over all queries.
-template <typename T, typename Keys, typename Values, typename Run>
+template <typename T, typename Keys, typename Values, typename Skip = Dense, typename Run>
 cudaError_t run_kernel(const typename Keys::Sizes& a, Run run) {
   const dim3 grid(unsigned((a.queries + kQueries - 1) / kQueries), unsigned(a.heads), unsigned(a.batch));
-  return run(grid, kThreads, Stages<Keys, Values>::kBytes, attention_mma_kernel<T, Keys, Values>, a);
+  return run(grid, kThreads, Stages<Keys, Values>::kBytes, attention_mma_kernel<T, Keys, Values, Skip>, a);
 }
 
 }  // namespace wan::kernels::attention_mma

@@ -64,20 +64,33 @@ WAN_DEVICE void bias_and_mask(float (&logits)[kTiles][4], const float* bias, flo
   }
 }
 
-/// logits -> 2^(logit * scale - largest), in place; `rescale` brings what was summed under the old maximum to the new
-/// one.
+/// The largest of a row's logits, in each of its four lanes.
 template <int kTiles>
-WAN_DEVICE void exponentiate(float (&logits)[kTiles][4], float (&rescale)[2], Softmax& softmax, float scale) {
+WAN_DEVICE float largest_logit(const float (&logits)[kTiles][4], int row) {
+  float largest = -INFINITY;
+  WAN_UNROLL
+  for (int tile = 0; tile < kTiles; ++tile) {
+    largest = fmaxf(largest, fmaxf(logits[tile][2 * row], logits[tile][2 * row + 1]));
+  }
+  largest = fmaxf(largest, simt::shuffle_xor(largest, 1));
+  return fmaxf(largest, simt::shuffle_xor(largest, 2));
+}
+
+/// logits -> 2^(logit * scale - largest), in place; `rescale` brings what was summed under the old maximum to the new
+/// one. False where `skip` leaves the tile out.
+template <typename Skip, int kTiles>
+WAN_DEVICE bool exponentiate(float (&logits)[kTiles][4], float (&rescale)[2], Softmax& softmax, float scale,
+                             Skip& skip) {
+  float of_tile[2];
+  if constexpr (Skip::kOn) {
+    WAN_UNROLL
+    for (int row = 0; row < 2; ++row) of_tile[row] = largest_logit(logits, row) * scale;
+    if (skip.leaves_out(of_tile, softmax)) return false;
+  }
   WAN_UNROLL
   for (int row = 0; row < 2; ++row) {
-    float largest = -INFINITY;
-    WAN_UNROLL
-    for (int tile = 0; tile < kTiles; ++tile) {
-      largest = fmaxf(largest, fmaxf(logits[tile][2 * row], logits[tile][2 * row + 1]));
-    }
-    largest = fmaxf(largest, simt::shuffle_xor(largest, 1));  // the four lanes of a row
-    largest = fmaxf(largest, simt::shuffle_xor(largest, 2));
-    largest = fmaxf(softmax.largest[row], largest * scale);
+    if constexpr (!Skip::kOn) of_tile[row] = largest_logit(logits, row) * scale;
+    const float largest = fmaxf(softmax.largest[row], of_tile[row]);
     // A row that has met only -inf so far: any finite shift keeps its exponentials 0.
     const float shift = largest == -INFINITY ? 0.0f : largest;
     rescale[row] = simt::exp2_fast(softmax.largest[row] - shift);
@@ -92,6 +105,7 @@ WAN_DEVICE void exponentiate(float (&logits)[kTiles][4], float (&rescale)[2], So
       }
     }
   }
+  return true;
 }
 
 WAN_DEVICE void rescale_rows(float (&output)[kWidthTiles][4], const float (&rescale)[2]) {
@@ -160,11 +174,12 @@ struct Keys16 {
     simt::sync_block();  // the stage is free now
   }
   WAN_DEVICE void copy(unsigned char* to, int tile) const { copy_tile<kKeys>(to, k, token_stride, tile * kKeys, keys); }
-  WAN_DEVICE void weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
-                        const unsigned char* stage, int tile, int lane) const {
+  template <typename Skip>
+  WAN_DEVICE bool weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
+                        const unsigned char* stage, int tile, int lane, Skip& skip) const {
     multiply_keys<T>(weights, queries, stage, lane);
     if (kBias || (tile + 1) * kKeys > keys) bias_and_mask<kBias>(weights, bias, scale, tile * kKeys, keys, lane);
-    exponentiate(weights, rescale, softmax, kBias ? 1.0f : scale);
+    return exponentiate(weights, rescale, softmax, kBias ? 1.0f : scale, skip);
   }
 
   const T* k;
@@ -200,11 +215,12 @@ struct Values16 {
   float output[kWidthTiles][4] = {};
 };
 
-/// At least one key.
+/// At least one key; a bias, or tiles that are left out, not both.
 template <typename Run>
 cudaError_t run_attention(const AttentionArguments& a, Element element, Run run) {
   auto with_type = [&](auto type) {
     using T = typename decltype(type)::type;
+    if (a.skip.skipped) return run_kernel<T, Keys16<T, false>, Values16<T>, SkipByWarp>(a, run);
     return a.bias ? run_kernel<T, Keys16<T, true>, Values16<T>>(a, run)
                   : run_kernel<T, Keys16<T, false>, Values16<T>>(a, run);
   };

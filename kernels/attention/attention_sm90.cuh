@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/attention/attention_mma.cuh"
+#include "kernels/attention/skip_rule_sm90.cuh"
 #include "kernels/simt/sm90.h"
 
 namespace wan::kernels::attention_sm90 {
@@ -12,7 +13,6 @@ namespace wan::kernels::attention_sm90 {
 namespace sm90 = simt::sm90;
 using attention_mma::kWidth;
 using attention_mma::kWidthTiles;
-using attention_mma::Softmax;
 
 constexpr int kConsumers = 2, kThreads = (1 + kConsumers) * sm90::kWarpgroup;
 constexpr int kQueries = 64 * kConsumers, kKeys = 128, kKeyTiles = kKeys / 8;
@@ -87,15 +87,15 @@ struct Keys16 {
     sm90::products_commit();
   }
   WAN_DEVICE void look_ahead(int) {}
-  /// Weights of tile `tile` from its sums, which are there.
-  template <bool kTail>
-  WAN_DEVICE void weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
-                        const float (&sums)[kKeyTiles][4], int tile, int lane) {
+  /// Weights of tile `tile` from its sums, which are there. False where `skip` leaves it out.
+  template <bool kTail, typename Skip>
+  WAN_DEVICE bool weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
+                        const float (&sums)[kKeyTiles][4], int tile, int lane, Skip& skip) {
     WAN_UNROLL
     for (int i = 0; i < 4 * kKeyTiles; ++i) weights[i / 4][i % 4] = sums[i / 4][i % 4];
     if (kTail && (tile + 1) * kKeys > keys)
       attention_mma::bias_and_mask<false>(weights, nullptr, scale, tile * kKeys, keys, lane);
-    attention_mma::exponentiate(weights, rescale, softmax, scale);
+    return attention_mma::exponentiate(weights, rescale, softmax, scale, skip);
   }
 
   float scale;
@@ -174,7 +174,7 @@ WAN_DEVICE void copy_tiles(const Arguments<typename Keys::Sizes>& a, const Share
 
 /// By one warpgroup of consumers. The keys of the next tile are multiplied behind the values of this one, so that they
 /// are there when its output has been brought up to date.
-template <typename T, typename Keys, typename Values>
+template <typename T, typename Keys, typename Values, typename Skip>
 WAN_DEVICE void attend(const typename Keys::Sizes& sizes, const Shared<Keys, Values>& shared, const Head& head,
                        int tiles) {
   const int lane = threadIdx.x % simt::kWarp, consumer = threadIdx.x / sm90::kWarpgroup - 1;
@@ -184,6 +184,8 @@ WAN_DEVICE void attend(const typename Keys::Sizes& sizes, const Shared<Keys, Val
   Values values;
   typename Keys::Sum sums[kKeyTiles][4];
   Softmax softmax = {{-INFINITY, -INFINITY}, {0, 0}};
+  Skip skip(sizes.skip, consumer);
+  skip.open(softmax, first_query, sizes.queries, lane);
   sm90::Ring<Shared<Keys, Values>::kStages> ring;
   sm90::barrier_wait(shared.queries_full, 0);
   sm90::barrier_wait(&shared.full[0], 0);
@@ -193,24 +195,29 @@ WAN_DEVICE void attend(const typename Keys::Sizes& sizes, const Shared<Keys, Val
     sm90::products_wait<0>();
     sm90::pin_registers(sums);
     float weights[kKeyTiles][4], rescale[2];
-    keys.template weigh<kLast>(weights, rescale, softmax, sums, tile, lane);
+    const bool counts = keys.template weigh<kLast>(weights, rescale, softmax, sums, tile, lane, skip);
     if constexpr (!kLast) keys.look_ahead(tile + 1);
-    values.begin(weights, rescale, sm90::address_of(shared.values(ring.stage)));
     const int stage = ring.stage;
     ring.advance();
-    if constexpr (kLast) {
-      sm90::products_wait<0>();
-    } else {
+    const auto begin_next = [&] {
       sm90::barrier_wait(&shared.full[ring.stage], ring.parity);
       keys.begin(sums, queries, sm90::address_of(shared.keys(ring.stage)));
-      sm90::products_wait<1>();  // the values have been read
+    };
+    if (counts) {
+      values.begin(weights, rescale, sm90::address_of(shared.values(stage)));
+      if constexpr (!kLast) begin_next();
+      sm90::products_wait<kLast ? 0 : 1>();  // the values have been read
+      if (lane == 0) sm90::barrier_arrive(&shared.empty[stage]);
+      values.end(rescale);
+    } else {  // the values are not looked at
+      if constexpr (!kLast) begin_next();
+      if (lane == 0) sm90::barrier_arrive(&shared.empty[stage]);
     }
-    if (lane == 0) sm90::barrier_arrive(&shared.empty[stage]);
-    values.end(rescale);
   };
   for (int tile = 0; tile + 1 < tiles; ++tile) take_tile(tile, std::false_type{});
   take_tile(tiles - 1, std::true_type{});
 
+  skip.finish(sizes.skip, head.first_query + 64 * consumer, sizes.queries, threadIdx.x % sm90::kWarpgroup == 0);
   values.finish(sizes, head, lane);
   const int64_t token_stride = int64_t(sizes.heads) * kWidth;
   T* out = static_cast<T*>(sizes.out) + head.batch * sizes.queries * token_stride + head.head * kWidth;
@@ -218,7 +225,7 @@ WAN_DEVICE void attend(const typename Keys::Sizes& sizes, const Shared<Keys, Val
 }
 
 /// Grid: query blocks fastest, then heads, then batch, as in attention_loop.cuh. At least one key.
-template <typename T, typename Keys, typename Values>
+template <typename T, typename Keys, typename Values, typename Skip>
 WAN_BOUNDED_KERNEL(kThreads, 1)
 attention_sm90_kernel(const WAN_GRID_CONSTANT Arguments<typename Keys::Sizes> a) {
   WAN_DYNAMIC_SHARED(raw);
@@ -245,7 +252,7 @@ attention_sm90_kernel(const WAN_GRID_CONSTANT Arguments<typename Keys::Sizes> a)
     }
   } else {
     sm90::take_registers<kConsumerRegisters>();
-    attend<T>(a.sizes, shared, head, tiles);
+    attend<T, Keys, Values, Skip>(a.sizes, shared, head, tiles);
   }
 }
 
@@ -265,11 +272,11 @@ inline sm90::TensorView view_of(const AttentionArguments::Strided& x, int batch,
 }
 
 /// The kernel of these keys and values over all queries.
-template <typename T, typename Keys, typename Values, typename Run>
+template <typename T, typename Keys, typename Values, typename Skip = attention_mma::Dense, typename Run>
 cudaError_t run_kernel(const Arguments<typename Keys::Sizes>& a, Run run) {
   const dim3 grid(unsigned((a.sizes.queries + kQueries - 1) / kQueries), unsigned(a.sizes.heads),
                   unsigned(a.sizes.batch));
-  return run(grid, kThreads, Shared<Keys, Values>::kBytes, attention_sm90_kernel<T, Keys, Values>, a);
+  return run(grid, kThreads, Shared<Keys, Values>::kBytes, attention_sm90_kernel<T, Keys, Values, Skip>, a);
 }
 
 /// Without bias, which is not looked at. At least one key. `map` makes a tensor map of a view.
@@ -281,8 +288,12 @@ cudaError_t run_attention_sm90(const AttentionArguments& sizes, Element element,
   if (status == cudaSuccess) status = map(a.maps.k, view_of(sizes.k, sizes.batch, sizes.heads, sizes.keys));
   if (status == cudaSuccess) status = map(a.maps.v, view_of(sizes.v, sizes.batch, sizes.heads, sizes.keys));
   if (status != cudaSuccess) return status;
-  if (element == Element::Half) return run_kernel<__half, Keys16<__half>, Values16<__half>>(a, run);
-  return run_kernel<simt::bf16, Keys16<simt::bf16>, Values16<simt::bf16>>(a, run);
+  auto with_type = [&](auto type) {
+    using T = typename decltype(type)::type;
+    return sizes.skip.skipped ? run_kernel<T, Keys16<T>, Values16<T>, SkipByWarpgroup>(a, run)
+                              : run_kernel<T, Keys16<T>, Values16<T>>(a, run);
+  };
+  return element == Element::Half ? with_type(simt::Type<__half>{}) : with_type(simt::Type<simt::bf16>{});
 }
 
 }  // namespace wan::kernels::attention_sm90

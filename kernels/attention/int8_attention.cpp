@@ -36,23 +36,30 @@ QuantisedHeads coded(const Tensor& x, const Tensor& largest, double factor) {
 /// Compares some queries of the last head with the reference when a kernel is first used on a device with or without a
 /// tail of keys.
 void check_attention_once(const Tensor& out, const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v,
-                          Values values, Instructions instructions, const Context& context) {
+                          Values values, Instructions instructions, const SkipSoftmax* skip, const Context& context) {
   // Weights are rounded under another maximum: by 2^-9, or by 2^-4 in e4m3.
   const double bound = values == Values::Float8 ? 6e-2 : 1e-2;
   const std::string shape = std::string(values == Values::Float8 ? "8+8 " : "8+16 ") + at::toString(v.scalar_type()) +
                             (instructions == Instructions::Wgmma ? " with wgmma" : "") +
-                            (k.codes.size(2) % kInt8KeyBlock ? " with a tail" : "");
+                            (k.codes.size(2) % kInt8KeyBlock ? " with a tail" : "") +
+                            (skip ? " leaving out blocks" : "");
+  // Blocks are left out by whole groups of queries: the first one.
+  const SkipBlock block = skip_block(instructions);
+  const int64_t group = std::min(block.queries, out.size(1));
+  const Tensor rows = skip ? at::arange(group, v.options().dtype(at::kLong)) : spread_rows(out.size(1), out.device());
   const auto head_of = [](const QuantisedHeads& heads) {
     return QuantisedHeads{heads.codes.narrow(1, -1, 1), heads.scale.narrow(1, -1, 1)};
   };
   check_first_use(
       "attention_int8", shape, v.device(), bound,
-      [&] { return out.narrow(2, -1, 1).index_select(1, spread_rows(out.size(1), out.device())); },
+      [&] { return out.narrow(2, -1, 1).index_select(1, rows); },
       [&] {
         QuantisedHeads queries = head_of(q);
-        const Tensor rows = spread_rows(out.size(1), out.device());
         queries = {queries.codes.index_select(2, rows), queries.scale.index_select(2, rows)};
-        return reference::attention_int8(queries, head_of(k), v.narrow(2, -1, 1), values);
+        std::optional<SkipSoftmax> apart;
+        if (skip) apart.emplace(skip->lambda(), v.device());
+        return reference::attention_int8(queries, head_of(k), v.narrow(2, -1, 1), values, Sums::Float,
+                                         apart ? &*apart : nullptr, block);
       },
       context);
 }
@@ -82,7 +89,7 @@ QuantisedHeads quantise_keys(const Tensor& k, const Tensor& centre, const Contex
 }
 
 Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double scale, Values values,
-                      const Context& context) {
+                      const Context& context, SkipSoftmax* skip) {
   check_heads("attention_int8", "q", q);
   check_heads("attention_int8", "k", k);
   check_shape("attention_int8", "k", k, {q.size(0), kAny, q.size(2), kAny});
@@ -95,11 +102,11 @@ Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double 
   const bool slower = use_fused(v, context) && !cuda::multiplies_float8(v.device(), context);
   const Values taken = slower ? Values::Plain : values;
   const Instructions instructions = cuda::instructions_on(v.device(), context);
-  if (auto out = cuda::attention_int8(queries, keys, v, {taken, Sums::Float, instructions}, context)) {
-    check_attention_once(*out, queries, keys, v, taken, instructions, context);
+  if (auto out = cuda::attention_int8(queries, keys, v, {taken, Sums::Float, instructions, skip}, context)) {
+    check_attention_once(*out, queries, keys, v, taken, instructions, skip, context);
     return *out;
   }
-  return reference::attention_int8(queries, keys, v, values);
+  return reference::attention_int8(queries, keys, v, values, Sums::Float, skip);
 }
 
 namespace reference {
@@ -141,12 +148,17 @@ QuantisedHeads quantise_values(const Tensor& v, float largest_code) {
   return {codes.to(at::kFloat8_e4m3fn), scales.scale};
 }
 
-Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values kind, Sums sums) {
+Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values kind, Sums sums,
+                      SkipSoftmax* skip, const SkipBlock& groups) {
   constexpr int64_t kLogits = int64_t(1) << 26;  // held at one time: 256 MiB in float32
   const Float8Range range = float8_range(sums);
   const int64_t queries = q.codes.size(2), keys = k.codes.size(2);
   const int64_t per_query = std::max<int64_t>(q.codes.size(0) * q.codes.size(1) * keys, 1);
-  const int64_t block = std::clamp<int64_t>(kLogits / per_query, 1, std::max<int64_t>(queries, 1));
+  int64_t block = std::clamp<int64_t>(kLogits / per_query, 1, std::max<int64_t>(queries, 1));
+  if (skip) {
+    block = groups.queries * std::max<int64_t>(block / groups.queries, 1);
+    skip->add_all(count_blocks(groups, q.codes.size(0), q.codes.size(1), queries, keys));
+  }
   const QuantisedHeads coded = kind == Values::Float8 ? quantise_values(v, range.value) : QuantisedHeads{v, {}};
   const Tensor key_codes = k.codes.transpose(2, 3).to(at::kFloat), values = coded.codes.transpose(1, 2).to(at::kFloat);
   const Tensor key_scale = k.scale.repeat_interleave(kInt8KeyBlock, 2).narrow(2, 0, keys).unsqueeze(2);
@@ -156,6 +168,7 @@ Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Te
     // 128 products of at most 127^2 are below 2^24: exact in float32.
     Tensor logits = at::matmul(q.codes.narrow(2, first, count).to(at::kFloat), key_codes);
     logits.mul_(q.scale.narrow(2, first, count).unsqueeze(-1) * key_scale);
+    if (skip) leave_out_(logits, *skip, groups);
     const Tensor weights = logits - logits.amax(-1, true);
     elementwise_(weights, [](Tensor& piece) { piece.exp2_(); });
     if (kind == Values::Float8) weights.mul_(std::exp2(range.peak));

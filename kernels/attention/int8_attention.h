@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "kernels/attention/float8.h"
+#include "kernels/attention/skip_softmax.h"
 #include "kernels/op/context.h"
 
 namespace wan::kernels {
@@ -42,9 +43,10 @@ enum class Values { Plain, Float8 };
 ///   q [B, Lq, H, 128], k and v [B, Lk, H, 128] of one dtype (float32, bfloat16, float16), strided views allowed; Lk >= 1.
 /// Returns [B, Lq, H, 128] in q's dtype. Throws c10::Error on other shapes or dtypes.
 /// On a GPU whose mma.sync has no 8-bit floats of its own (all but sm_89, sm_120 and newer) the values stay plain,
-/// unless wgmma is on (Options::wgmma).
+/// unless wgmma is on (Options::wgmma). With `skip`, blocks are left out by its rule; the reference has those of
+/// mma.sync.
 Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double scale, Values values = Values::Plain,
-                      const Context& context = default_context());
+                      const Context& context = default_context(), SkipSoftmax* skip = nullptr);
 
 /// The same in ATen (see norm.h): the same codes, exact integer logits, weights rounded to the dtype of the values.
 namespace reference {
@@ -52,9 +54,11 @@ QuantisedHeads quantise_queries(const Tensor& q, double factor);
 QuantisedHeads quantise_keys(const Tensor& k, const Tensor& centre);
 /// Values as e4m3 codes [B, L, H, 128] and the scale of each channel [B, H, 128] float32.
 QuantisedHeads quantise_values(const Tensor& v, float largest_code);
-/// `sums` says in which range 8-bit weights and values lie; the sums themselves are float32.
+/// `sums` says in which range 8-bit weights and values lie; the sums themselves are float32. Where `skip` is given it
+/// leaves out such blocks.
 Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v, Values values = Values::Plain,
-                      Sums sums = Sums::Float);
+                      Sums sums = Sums::Float, SkipSoftmax* skip = nullptr,
+                      const SkipBlock& block = skip_block(Instructions::Mma));
 }  // namespace reference
 
 }  // namespace wan::kernels

@@ -8,6 +8,7 @@
 
 #include "kernels/attention/attention_cuda.h"
 #include "kernels/attention/launch.h"
+#include "kernels/attention/skip_arguments.h"
 #include "kernels/op/binding.h"
 
 namespace wan::kernels::cuda {
@@ -88,6 +89,7 @@ std::optional<Tensor> attend_codes(const QuantisedHeads& q, const QuantisedHeads
   a.heads = int(v.size(2));
   a.queries = int(q.codes.size(2));
   a.keys = int(v.size(1));
+  a.skip = skip_arguments(way.skip, way.instructions, a);
   const Element element = element_of(v.scalar_type());
   launch_on(v, [&](cudaStream_t stream) {
     if (boxes) return launch_int8_attention_sm90(a, element, stream);

@@ -11,11 +11,13 @@ namespace wan::kernels::cuda {
 std::optional<QuantisedHeads> quantise_heads(const Tensor& x, const Tensor& centre, double factor,
                                              const Context& context = default_context());
 /// How 8-bit attention multiplies. Half sums and wgmma have not run on a GPU yet: they are only measured (wan-bench)
-/// and tested, wgmma also where it is on (kernels/op/options.h).
+/// and tested, wgmma also where it is on (kernels/op/options.h). Where `skip` is given, blocks are left out and
+/// counted.
 struct Int8Way {
   Values values;
   Sums sums = Sums::Float;
   Instructions instructions = Instructions::Mma;
+  SkipSoftmax* skip = nullptr;
 };
 /// v as launch_quantise_values leaves it, in the range of these sums.
 struct CodedValues {

@@ -13,6 +13,7 @@ using attention_mma::kKeyTiles;
 using attention_mma::kThreads;
 using attention_mma::kWidth;
 using attention_mma::kWidthTiles;
+using attention_mma::SkipByWarp;
 using attention_mma::Softmax;
 
 constexpr int kChunks = kWidth / 16;  // 16-byte chunks in a row of codes
@@ -95,27 +96,40 @@ WAN_DEVICE void mask_keys(int32_t (&sums)[kTiles][4], int first, int keys, int l
   }
 }
 
+/// The largest of a row's sums less their bias, in each of its four lanes. At least one key of the tile is open.
+template <int kTiles>
+WAN_DEVICE float largest_sum(const int32_t (&sums)[kTiles][4], int row) {
+  int32_t most = kMinusInfinityBits;
+  WAN_UNROLL
+  for (int tile = 0; tile < kTiles; ++tile) {
+    WAN_UNROLL
+    for (int i = 2 * row; i < 2 * row + 2; ++i) most = sums[tile][i] > most ? sums[tile][i] : most;
+  }
+  WAN_UNROLL
+  for (int mask = 1; mask < 4; mask *= 2) {
+    const int32_t other = simt::shuffle_xor(most, mask);
+    most = other > most ? other : most;
+  }
+  return float(most - kBiasBits);
+}
+
 /// weights = 2^(sum * factor - largest + peak); `rescale` brings what was summed under the old maximum to the new one.
 /// The bias is taken off inside the exponent's multiply-add: its rounding shifts a row of a tile by at most factor / 2,
-/// less than one step of the codes. At least one key of the tile is open.
-template <int kTiles>
-WAN_DEVICE void exponentiate(float (&weights)[kTiles][4], float (&rescale)[2], Softmax& softmax,
-                             const int32_t (&sums)[kTiles][4], const float (&factors)[2], float peak) {
+/// less than one step of the codes. At least one key of the tile is open. False where `skip` leaves the tile out.
+template <typename Skip, int kTiles>
+WAN_DEVICE bool exponentiate(float (&weights)[kTiles][4], float (&rescale)[2], Softmax& softmax,
+                             const int32_t (&sums)[kTiles][4], const float (&factors)[2], float peak, Skip& skip) {
+  float of_tile[2];
+  if constexpr (Skip::kOn) {
+    WAN_UNROLL
+    for (int row = 0; row < 2; ++row) of_tile[row] = largest_sum(sums, row) * factors[row];
+    if (skip.leaves_out(of_tile, softmax)) return false;
+  }
   WAN_UNROLL
   for (int row = 0; row < 2; ++row) {
-    int32_t most = kMinusInfinityBits;
-    WAN_UNROLL
-    for (int tile = 0; tile < kTiles; ++tile) {
-      WAN_UNROLL
-      for (int i = 2 * row; i < 2 * row + 2; ++i) most = sums[tile][i] > most ? sums[tile][i] : most;
-    }
-    WAN_UNROLL
-    for (int mask = 1; mask < 4; mask *= 2) {  // the four lanes of a row
-      const int32_t other = simt::shuffle_xor(most, mask);
-      most = other > most ? other : most;
-    }
     const float factor = factors[row];
-    const float largest = fmaxf(softmax.largest[row], float(most - kBiasBits) * factor);
+    if constexpr (!Skip::kOn) of_tile[row] = largest_sum(sums, row) * factor;
+    const float largest = fmaxf(softmax.largest[row], of_tile[row]);
     const float shift = fmaf(kBias, factor, largest - peak);
     rescale[row] = simt::exp2_fast(softmax.largest[row] - largest);
     softmax.largest[row] = largest;
@@ -129,6 +143,7 @@ WAN_DEVICE void exponentiate(float (&weights)[kTiles][4], float (&rescale)[2], S
       }
     }
   }
+  return true;
 }
 
 /// Blocks of keys that have a scale of their own.
@@ -153,13 +168,15 @@ struct Keys8 {
     load_scales(query_scale, a, head.of_batch, head.warp_query, lane);
   }
   WAN_DEVICE void copy(unsigned char* to, int tile) const { copy_keys(to, k, tile * kKeys, keys); }
-  WAN_DEVICE void weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
-                        const unsigned char* stage, int tile, int lane) const {
+  template <typename Skip>
+  WAN_DEVICE bool weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
+                        const unsigned char* stage, int tile, int lane, Skip& skip) const {
     const float scale = key_scale[tile * kKeys / kInt8KeyBlock];
     int32_t sums[kKeyTiles][4];
     multiply_keys(sums, queries, stage, lane);
     if ((tile + 1) * kKeys > keys) mask_keys(sums, tile * kKeys, keys, lane);
-    exponentiate(weights, rescale, softmax, sums, {query_scale[0] * scale, query_scale[1] * scale}, Values::kPeak);
+    return exponentiate(weights, rescale, softmax, sums, {query_scale[0] * scale, query_scale[1] * scale},
+                        Values::kPeak, skip);
   }
 
   const int8_t* k;
@@ -175,7 +192,8 @@ cudaError_t run_int8_attention(const Int8AttentionArguments& a, Element element,
   auto with_type = [&](auto type) {
     using T = typename decltype(type)::type;
     using Values = attention_mma::Values16<T>;
-    return attention_mma::run_kernel<T, Keys8<Values>, Values>(a, run);
+    return a.skip.skipped ? attention_mma::run_kernel<T, Keys8<Values>, Values, SkipByWarp>(a, run)
+                          : attention_mma::run_kernel<T, Keys8<Values>, Values>(a, run);
   };
   return element == Element::Half ? with_type(simt::Type<__half>{}) : with_type(simt::Type<simt::bf16>{});
 }

@@ -16,6 +16,7 @@ using attention_sm90::kKeyTiles;
 using attention_sm90::kQueries;
 using attention_sm90::kWidth;
 using attention_sm90::kWidthTiles;
+using attention_sm90::SkipByWarpgroup;
 static_assert(kKeys == kInt8KeyBlock, "the keys of a tile share a scale");
 
 /// Queries and keys as codes: a row is 128 bytes. Rows past the end of a head are the next head's, or zeros: they are
@@ -53,12 +54,13 @@ struct Keys8 {
   }
   /// Asks for the scale of a tile long before it is needed.
   WAN_DEVICE void look_ahead(int tile) { scale = key_scale[tile]; }
-  template <bool kTail>
-  WAN_DEVICE void weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
-                        int32_t (&sums)[kKeyTiles][4], int tile, int lane) {
+  template <bool kTail, typename Skip>
+  WAN_DEVICE bool weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
+                        int32_t (&sums)[kKeyTiles][4], int tile, int lane, Skip& skip) {
     if (kTail && (tile + 1) * kKeys > keys) int8_attention_mma::mask_keys(sums, tile * kKeys, keys, lane);
-    int8_attention_mma::exponentiate(weights, rescale, softmax, sums, {query_scale[0] * scale, query_scale[1] * scale},
-                                     kFloat8 ? int8_fp8_attention::kPeak<Sums::Float> : 0.0f);
+    return int8_attention_mma::exponentiate(weights, rescale, softmax, sums,
+                                            {query_scale[0] * scale, query_scale[1] * scale},
+                                            kFloat8 ? int8_fp8_attention::kPeak<Sums::Float> : 0.0f, skip);
   }
 
   const float* key_scale;
@@ -132,8 +134,14 @@ cudaError_t run_int8_attention_sm90(const Int8AttentionArguments& sizes, Element
   if (status != cudaSuccess) return status;
   auto with_type = [&](auto type) {
     using T = typename decltype(type)::type;
-    return sizes.v_codes ? attention_sm90::run_kernel<T, Keys8<true>, Values8>(a, run)
-                         : attention_sm90::run_kernel<T, Keys8<false>, attention_sm90::Values16<T>>(a, run);
+    auto with_skip = [&](auto skip) {
+      using Skip = typename decltype(skip)::type;
+      return sizes.v_codes
+                 ? attention_sm90::run_kernel<T, Keys8<true>, Values8, Skip>(a, run)
+                 : attention_sm90::run_kernel<T, Keys8<false>, attention_sm90::Values16<T>, Skip>(a, run);
+    };
+    return sizes.skip.skipped ? with_skip(simt::Type<SkipByWarpgroup>{})
+                              : with_skip(simt::Type<attention_mma::Dense>{});
   };
   return element == Element::Half ? with_type(simt::Type<__half>{}) : with_type(simt::Type<simt::bf16>{});
 }

@@ -121,7 +121,9 @@ cudaError_t run_int8_fp8_attention(const Int8AttentionArguments& a, Element elem
     using T = typename decltype(type)::type;
     auto with_values = [&](auto values) {
       using Own = typename decltype(values)::type;
-      return attention_mma::run_kernel<T, int8_attention_mma::Keys8<Own>, Own>(a, run);
+      using Keys = int8_attention_mma::Keys8<Own>;
+      return a.skip.skipped ? attention_mma::run_kernel<T, Keys, Own, attention_mma::SkipByWarp>(a, run)
+                            : attention_mma::run_kernel<T, Keys, Own>(a, run);
     };
     return sums == Sums::Half ? with_values(simt::Type<Values8<Sums::Half>>{})
                               : with_values(simt::Type<Values8<Sums::Float>>{});

@@ -6,6 +6,16 @@
 
 namespace wan::kernels {
 
+/// Skip-Softmax: a group of queries leaves out a tile of keys of which in every row the largest logit lies below the
+/// largest of the tiles before it by more than -`below`, in units of log2. Where `skipped` is null nothing is left out,
+/// by kernels without the rule; else the tiles left out are added to it.
+struct SkipArguments {
+  float below;                  // log2 of lambda
+  unsigned long long* skipped;  // device memory, or null
+};
+/// Queries that decide together and keys of a tile, with mma.sync (a warp) and with wgmma (a warpgroup).
+constexpr int kSkipQueriesMma = 16, kSkipKeysMma = 64, kSkipQueriesWgmma = 64, kSkipKeysWgmma = 128;
+
 /// softmax(q k^T * scale + bias) v with head dimension 128, 16-bit elements. Strides in elements, each a multiple of 8;
 /// the channels of a head lie together and 16-byte aligned.
 struct AttentionArguments {
@@ -17,7 +27,8 @@ struct AttentionArguments {
   const float* bias;  // [keys], a logit for each key, or null
   void* out;          // [batch, queries, heads, 128] contiguous
   int batch, heads, queries, keys;
-  float scale;  // positive
+  float scale;         // positive
+  SkipArguments skip;  // without bias
 };
 /// Rows of queries in a thread block, keys in a step of it.
 constexpr int kAttentionQueryBlock = 128, kAttentionKeyBlock = 64, kAttentionHeadDim = 128;
@@ -64,6 +75,7 @@ struct Int8AttentionArguments {
   const float* v_scale;            // [batch, heads, 128]
   void* out;                       // [batch, queries, heads, 128] contiguous
   int batch, heads, queries, keys;
+  SkipArguments skip;
 };
 /// With the values as they are. `element` is that of v and out, BFloat16 or Half. mma.sync, sm_80 and newer.
 cudaError_t launch_int8_attention(const Int8AttentionArguments& arguments, Element element, cudaStream_t stream);

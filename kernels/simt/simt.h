@@ -69,6 +69,16 @@ WAN_DEVICE T shuffle(T value, int source) {
   return __shfl_sync(0xffffffffu, value, source);
 }
 
+/// Whether `mine` is true in all 32 lanes.
+WAN_DEVICE bool all_of_warp(bool mine) {
+  return __all_sync(0xffffffffu, mine);
+}
+
+/// Adds to a counter in global memory, in any order with other threads.
+WAN_DEVICE void add_to_counter(unsigned long long* counter, unsigned long long value) {
+  atomicAdd(counter, value);
+}
+
 /// 2^x to within 2 ulp, one MUFU instruction; 2^-inf is 0.
 WAN_DEVICE float exp2_fast(float x) {
   float y;
@@ -131,6 +141,26 @@ WAN_DEVICE T shuffle(T value, int source, std::source_location place = std::sour
       },
       place);
   return lane.result;
+}
+
+WAN_DEVICE bool all_of_warp(bool mine, std::source_location place = std::source_location::current()) {
+  struct Lane {
+    bool mine, all;
+  } lane{mine, false};
+  warp_collective(
+      "all_of_warp", lane,
+      [](auto& lanes) {
+        bool all = true;
+        for (const auto* one : lanes) all = all && one->mine;
+        for (auto* one : lanes) one->all = all;
+      },
+      place);
+  return lane.all;
+}
+
+// The host's threads are fibers: none comes between the reading and the writing.
+WAN_DEVICE void add_to_counter(unsigned long long* counter, unsigned long long value) {
+  *counter += value;
 }
 
 WAN_DEVICE float exp2_fast(float x) {

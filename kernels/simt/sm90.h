@@ -146,6 +146,23 @@ WAN_DEVICE void take_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 
+/// Whether `mine` is true in all threads of a warpgroup, by all of them; `barrier`, from 1 to 15, is no other
+/// warpgroup's.
+WAN_DEVICE bool all_of_warpgroup(bool mine, int barrier) {
+  int all;
+  asm volatile(
+      "{\n"
+      ".reg .pred mine, all;\n"
+      "setp.ne.s32 mine, %1, 0;\n"
+      "bar.red.and.pred all, %2, 128, mine;\n"
+      "selp.s32 %0, 1, 0, all;\n"
+      "}"
+      : "=r"(all)
+      : "r"(int(mine)), "r"(barrier)
+      : "memory");
+  return all != 0;
+}
+
 /// Before the first product, and after registers of one were written.
 WAN_DEVICE void products_fence() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");

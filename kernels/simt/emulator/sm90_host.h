@@ -99,6 +99,28 @@ inline void barrier_wait(uint64_t* barrier, int parity, Place place = Place::cur
       "a barrier's phase", place);
 }
 
+/// The votes at one of the block's named barriers. Shared memory starts as bytes of 255.
+struct WarpgroupVote {
+  int32_t round, arrived, all, result;
+};
+
+inline bool all_of_warpgroup(bool mine, int barrier, Place place = Place::current()) {
+  constexpr int kBarriers = 16;
+  if (barrier < 1 || barrier >= kBarriers) throw std::logic_error("[simt] a named barrier is 1 to 15");
+  auto& votes = shared_variable<WarpgroupVote[kBarriers]>([] {});
+  WarpgroupVote& vote = votes[barrier];
+  if (vote.round < 0) vote = {0, 0, 1, 0};
+  const int32_t round = vote.round;
+  vote.all &= int32_t(mine);
+  if (++vote.arrived == kWarpgroup) {
+    vote = {round + 1, 0, 1, vote.all};
+  } else {
+    // The next round ends only when this thread has come to it, too: the result stays until it is read.
+    running_block().wait_for([&vote, round] { return vote.round != round; }, "a warpgroup's vote", place);
+  }
+  return vote.result != 0;
+}
+
 // --- the copy engine
 
 static_assert(sizeof(TensorView) <= sizeof(TensorMap) && std::is_trivially_copyable_v<TensorView>);

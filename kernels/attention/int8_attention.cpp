@@ -156,7 +156,7 @@ Tensor attention_int8(const QuantisedHeads& q, const QuantisedHeads& k, const Te
   const int64_t per_query = std::max<int64_t>(q.codes.size(0) * q.codes.size(1) * keys, 1);
   int64_t block = std::clamp<int64_t>(kLogits / per_query, 1, std::max<int64_t>(queries, 1));
   if (skip) {
-    block = groups.queries * std::max<int64_t>(block / groups.queries, 1);
+    block = (block + groups.queries - 1) / groups.queries * groups.queries;
     skip->add_all(count_blocks(groups, q.codes.size(0), q.codes.size(1), queries, keys));
   }
   const QuantisedHeads coded = kind == Values::Float8 ? quantise_values(v, range.value) : QuantisedHeads{v, {}};

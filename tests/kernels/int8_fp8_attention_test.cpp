@@ -3,7 +3,6 @@
 #include "kernels/attention/int8_fp8_attention_sm89.cuh"
 
 #include "kernels/attention/int8_attention_sm90.cuh"
-#include "kernels/attention/quantise_values_sm89.cuh"
 #include "tests/kernels/int8_heads.h"
 
 namespace wan::kernels {
@@ -24,16 +23,6 @@ constexpr Way kMmaFloat = {Instructions::Mma, Sums::Float}, kMmaHalf = {Instruct
 
 const char* name_of(Sums sums) {
   return sums == Sums::Half ? "half sums" : "float sums";
-}
-
-Tensor run_quantise_values(const Tensor& v, float largest_code, simt::Order order) {
-  const int64_t blocks = (v.size(1) + kInt8KeyBlock - 1) / kInt8KeyBlock;
-  Tensor codes = at::full({v.size(0), v.size(2), 2 * blocks, kWidth, kAttentionKeyBlock}, 0x7f, at::kByte);  // NaN
-  const Tensor inverse = value_scales(v, largest_code).inverse;
-  const QuantiseValuesArguments a{strided_view(v), floats(inverse), codes.data_ptr<uint8_t>(),
-                                  int(v.size(0)),  int(v.size(2)),  int(v.size(1))};
-  quantise_values::run_quantise_values(a, element_of(v), simt::HostRunner{order});
-  return codes;
 }
 
 /// Of queries and keys in codes, and values whose codes go up to `largest_code`.

@@ -5,6 +5,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/attention/int8_attention.h"
 #include "kernels/attention/quantise_heads.cuh"
+#include "kernels/attention/quantise_values_sm89.cuh"
 #include "tests/kernels/fused.h"
 
 namespace wan::kernels {
@@ -38,6 +39,17 @@ inline QuantisedHeads run_quantise_heads(const Tensor& x, const Tensor& centre, 
                                  float(factor)};
   quantise_heads::run_quantise_heads(a, element_of(x), simt::HostRunner{order});
   return out;
+}
+
+/// Through the shim; values whose codes go up to `largest_code`.
+inline Tensor run_quantise_values(const Tensor& v, float largest_code, simt::Order order) {
+  const int64_t blocks = (v.size(1) + kInt8KeyBlock - 1) / kInt8KeyBlock;
+  Tensor codes = at::full({v.size(0), v.size(2), 2 * blocks, kWidth, kAttentionKeyBlock}, 0x7f, at::kByte);  // NaN
+  const Tensor inverse = value_scales(v, largest_code).inverse;
+  const QuantiseValuesArguments a{strided_view(v), floats(inverse), codes.data_ptr<uint8_t>(),
+                                  int(v.size(0)),  int(v.size(2)),  int(v.size(1))};
+  quantise_values::run_quantise_values(a, element_of(v), simt::HostRunner{order});
+  return codes;
 }
 
 /// Everything but the values.

@@ -31,6 +31,24 @@ TEST(Simt, SumsOverWarpsAndBlocks) {
   }
 }
 
+TEST(Simt, AWarpAgreesOnlyTogether) {
+  for (Order order : kOrders) {
+    for (unsigned apart : {0u, 31u, 37u, 64u}) {  // 64: nobody
+      std::vector<int> all(64);
+      unsigned long long counted = 0;
+      launch(
+          1, 64, 0,
+          [&] {
+            all[threadIdx.x] = all_of_warp(threadIdx.x != apart);
+            add_to_counter(&counted, 1 + threadIdx.x % 2);
+          },
+          order);
+      for (unsigned i = 0; i < 64; ++i) EXPECT_EQ(all[i], int(i / 32 != apart / 32)) << i << " beside " << apart;
+      EXPECT_EQ(counted, 96u);
+    }
+  }
+}
+
 std::string message_of(const std::function<void()>& run) {
   try {
     run();

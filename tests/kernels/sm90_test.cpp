@@ -166,6 +166,30 @@ TEST(Sm90, BarriersReportWhatTheyCannotCount) {
   EXPECT_NE(stuck.find("a barrier's phase"), std::string::npos) << stuck;
 }
 
+TEST(Sm90, AWarpgroupAgreesOnlyTogether) {
+  for (Order order : kOrders) {
+    // Two groups with a barrier of their own, four votes behind each other; another thread of the first votes no in each.
+    std::vector<int> all(2 * kWarpgroup * 4);
+    launch(
+        1, 2 * kWarpgroup, 0,
+        [&] {
+          const unsigned thread = threadIdx.x, group = thread / kWarpgroup;
+          for (unsigned vote = 0; vote < 4; ++vote)
+            all[thread * 4 + vote] = all_of_warpgroup(group == 1 || vote == 3 || thread != 40 * vote, 1 + int(group));
+        },
+        order);
+    for (unsigned thread = 0; thread < 2 * kWarpgroup; ++thread)
+      for (unsigned vote = 0; vote < 4; ++vote)
+        EXPECT_EQ(all[thread * 4 + vote], int(thread >= kWarpgroup || vote == 3)) << thread << ", vote " << vote;
+  }
+  EXPECT_NE(message_of([] {
+              launch(1, kWarpgroup, 0, [] {
+                if (threadIdx.x != 5) all_of_warpgroup(true, 1);
+              });
+            }).find("a warpgroup's vote"),
+            std::string::npos);
+}
+
 // --- products of one warpgroup
 
 constexpr int kDynamic = 64 << 10;

@@ -14,11 +14,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What a record says but for the attention and the VAE's tiles, which follow from the card, and the notes, which follow
-/// from the inputs.
+/// What a record says but for the attention, the blocks that it left out and the VAE's tiles, which follow from the
+/// card, and the notes, which follow from the inputs.
 nlohmann::json comparable(Record record, uint64_t seed) {
   record.request.seed = seed;
   record.attention.clear();
+  record.skipped = {};
   record.vae_tiles = {};
   record.notes.clear();
   for (FileIdentity& file : record.files) file.rule.clear();  // found in another way, it is the same file

@@ -70,6 +70,7 @@ nlohmann::ordered_json stored_inputs(const InputIdentities& inputs, Metadata lev
   return json;
 }
 
+constexpr const char* kSkippedBlocks = "skip_softmax_blocks";
 constexpr const char *kTileRows = "vae_tile_rows", *kWideTileRows = "vae_tile_rows_float32";
 
 /// Of what the VAE began in, and of float32 for clips that leave the range of float16. 0: on whole frames.
@@ -130,6 +131,7 @@ Record make_record(const Request& request, const Placement& placement, std::vect
           .vae_tiles = {},
           .rotation = is_int8(placement.precision) ? kRotation : "",
           .attention = {},
+          .skipped = {},
           .files = std::move(files),
           .inputs = std::move(inputs)};
 }
@@ -157,6 +159,8 @@ std::string to_text(const Record& record, Metadata level) {
   store_tiles(record, json);
   if (!record.rotation.empty()) json["rotation"] = record.rotation;
   if (!record.attention.empty()) json["attention"] = record.attention;
+  if (record.skipped.all > 0)
+    json[kSkippedBlocks] = {{"skipped", record.skipped.skipped}, {"all", record.skipped.all}};
   json["files"] = stored_files(record.files, level);
   if (!record.inputs.empty()) json["inputs"] = stored_inputs(record.inputs, level);
   // Notes may quote names and words of the prompt.
@@ -179,7 +183,10 @@ Record parse_record(const std::string& text, const std::string& field) {
                   .vae_tiles = {},
                   .rotation = json.value("rotation", ""),
                   .attention = json.value("attention", std::map<std::string, std::string>()),
+                  .skipped = {},
                   .files = {}};
+    if (const auto blocks = json.find(kSkippedBlocks); blocks != json.end())
+      record.skipped = {blocks->at("skipped"), blocks->at("all")};
     record.vae_tiles = read_tiles(json, record.vae_dtype, field);
     for (const nlohmann::json& file : json.at("files")) record.files.push_back(read_file(file));
     const auto inputs = json.find("inputs");

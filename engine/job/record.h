@@ -11,6 +11,7 @@
 #include "engine/residency/device.h"
 #include "engine/residency/identity.h"
 #include "engine/residency/vae_tiles.h"
+#include "kernels/attention/skip_softmax.h"
 
 namespace wan {
 
@@ -26,6 +27,7 @@ struct Record {
   VaeTiles vae_tiles = {};                       // that the VAE computes in, in either dtype
   std::string rotation = {};                     // of 8-bit rows: kRotation; empty where none are multiplied
   std::map<std::string, std::string> attention;  // on CUDA: which back end computed which shape
+  kernels::SkippedBlocks skipped = {};           // by Skip-Softmax in all steps; zeros without
   std::vector<FileIdentity> files;
   InputIdentities inputs = {};
   std::vector<Note> notes = {};  // what was assumed, left out or converted

@@ -90,7 +90,8 @@ class SpeechJob {
         features_(features),
         folder_(folder),
         run_(run),
-        noise_device_(job.placement.noise) {}
+        noise_device_(job.placement.noise),
+        skipping_(folder.skipped()) {}
 
   /// Text, reference picture and clips to pieces in the store: those that are not there yet. `pose` may be null.
   void run(const at::Tensor& picture, PoseVideo* pose) {
@@ -103,7 +104,7 @@ class SpeechJob {
     bool guided = request_.guidance_scale > 1;
     check_unchanged(loras_.parts, kLoraPart);
     guidance_.emplace(networks_, positive, guided ? text(request_.negative_prompt) : at::Tensor(),
-                      loras_.loras.in_steps(request_));
+                      loras_.loras.in_steps(request_), &skipping_);
     at::Tensor pixels = picture.permute({2, 0, 1}).unsqueeze(1).to(at::kFloat).div_(255).mul_(2).sub_(1);
     reference_ = encode(pixels);
     pose_ = pose;
@@ -122,7 +123,8 @@ class SpeechJob {
                        check_not_rewritten(networks_.parts());
                        check_not_rewritten(loras_.parts);
                        pieces.finish_clip();
-                       folder_.finish(clip, clip + 1 < all ? motion.frames() : at::Tensor(), attention());
+                       folder_.finish(clip, clip + 1 < all ? motion.frames() : at::Tensor(), attention(),
+                                      skipping_.counted());
                      }});
   }
 
@@ -171,7 +173,7 @@ class SpeechJob {
     at::Tensor latents = denoise_clip(turn, noise);
     check_not_rewritten(networks_.parts());
     check_not_rewritten(loras_.parts);
-    folder_.save_latents(turn.number, latents, attention());
+    folder_.save_latents(turn.number, latents, attention(), skipping_.counted());
     return latents;
   }
 
@@ -182,7 +184,7 @@ class SpeechJob {
     denoise_and_save(state, schedule_, schedule_.size(), std::ref(*guidance_), run_of(turn), [&](const Sampling& now) {
       check_not_rewritten(networks_.parts());
       check_not_rewritten(loras_.parts);
-      folder_.save_running(turn.number, now, attention());
+      folder_.save_running(turn.number, now, attention(), skipping_.counted());
     });
     return state.x;
   }
@@ -200,6 +202,7 @@ class SpeechJob {
   const SpeechFolder& folder_;
   const Run& run_;
   const at::Device noise_device_;
+  Skipping skipping_;
   std::optional<SpeechGuidance> guidance_;
   PoseVideo* pose_ = nullptr;
   at::Tensor reference_;
@@ -289,12 +292,15 @@ void speak(Networks& networks, Job& job, const InputFiles& files, const std::fil
   const SpeechPlan plan = plan_speech(job.request, inputs.geometry, features.samples(), features.frames());
   log_plan(job, plan, kept, run.log);
   tell_resumed(job, plan, kept, run.log);
+  log_skipping(job.request, *job.schedule, job.placement, run.log);
   SpeechJob chain(networks, job, plan, features, kept, run);
   chain.run(resize_shorter_side(inputs.image, plan.geometry.height, plan.geometry.width),
             inputs.pose ? &*inputs.pose : nullptr);
   if (inputs.pose) inputs.pose->tell(job.notes);
   Record whole = job.record;
   whole.attention = kept.attention();
+  whole.skipped = kept.skipped();
+  log_skipped(whole.skipped, run.log);
   whole.vae_tiles = told_tiles(networks, run.log);
   whole.notes = job.notes.list();
   join_speech(job.request.out, plan, files.audio, whole, kept, job.output, run);

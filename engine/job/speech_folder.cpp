@@ -20,6 +20,11 @@ constexpr const char* kLatents = ".safetensors";
 constexpr const char* kState = ".sampling.safetensors";
 constexpr const char* kPrefix = "clip-";
 
+std::map<std::string, std::string> joined(std::map<std::string, std::string> metadata, const SkippedBlocks& skipped) {
+  metadata.merge(to_metadata(skipped));
+  return metadata;
+}
+
 }  // namespace
 
 SpeechFolder::SpeechFolder(fs::path folder, const Log& log) : folder_(std::move(folder)) {
@@ -95,10 +100,12 @@ std::string SpeechFolder::piece(int64_t clip) const {
   return file(clip, ".mp4").string();
 }
 
-void SpeechFolder::finish(int64_t clip, const at::Tensor& motion, const AttentionChoices& attention) const {
+void SpeechFolder::finish(int64_t clip, const at::Tensor& motion, const AttentionChoices& attention,
+                          const SkippedBlocks& skipped) const {
   // First, so that the disk never holds more than it is meant to.
   if (clip >= kGenerations) fs::remove(file(clip - kGenerations, kMotion));
-  write_with_digest(file(clip, kMotion), {{"motion", motion.defined() ? motion : at::zeros({1})}}, attention);
+  write_with_digest(file(clip, kMotion), {{"motion", motion.defined() ? motion : at::zeros({1})}},
+                    joined(attention, skipped));
   fs::remove(file(clip, kLatents));
 }
 
@@ -106,15 +113,33 @@ MotionBuffer SpeechFolder::motion() const {
   return MotionBuffer(Checkpoint::open(file(finished() - 1, kMotion)).map("motion").clone());
 }
 
-AttentionChoices SpeechFolder::attention() const {
-  AttentionChoices choices;
+/// Of states, latents and motion.
+std::vector<std::map<std::string, std::string>> SpeechFolder::metadata() const {
+  std::vector<std::map<std::string, std::string>> all;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder_, ignored)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with(kPrefix) && name.ends_with(kLatents))
-      choices.merge(read_safetensors_metadata(MappedFile::open(entry.path())));
+      all.push_back(read_safetensors_metadata(MappedFile::open(entry.path())));
+  }
+  return all;
+}
+
+AttentionChoices SpeechFolder::attention() const {
+  AttentionChoices choices;
+  for (auto& metadata : metadata()) {
+    std::erase_if(metadata, [](const auto& field) { return is_skipped_count(field.first); });
+    choices.merge(metadata);
   }
   return choices;
+}
+
+/// Each file counts from the first clip on: the newest has seen the most blocks.
+SkippedBlocks SpeechFolder::skipped() const {
+  SkippedBlocks most;
+  for (const auto& metadata : metadata())
+    if (const SkippedBlocks found = skipped_in(metadata); found.all > most.all) most = found;
+  return most;
 }
 
 std::optional<at::Tensor> SpeechFolder::latents(int64_t clip) const {
@@ -135,12 +160,14 @@ std::optional<int64_t> SpeechFolder::running_step(int64_t clip) const {
   return fs::exists(path) ? std::optional(saved_step(path)) : std::nullopt;
 }
 
-void SpeechFolder::save_running(int64_t clip, const Sampling& state, const AttentionChoices& attention) const {
-  save_sampling(file(clip, kState), state, attention);
+void SpeechFolder::save_running(int64_t clip, const Sampling& state, const AttentionChoices& attention,
+                                const SkippedBlocks& skipped) const {
+  save_sampling(file(clip, kState), state, joined(attention, skipped));
 }
 
-void SpeechFolder::save_latents(int64_t clip, const at::Tensor& latents, const AttentionChoices& attention) const {
-  write_with_digest(file(clip, kLatents), {{"latents", latents}}, attention);
+void SpeechFolder::save_latents(int64_t clip, const at::Tensor& latents, const AttentionChoices& attention,
+                                const SkippedBlocks& skipped) const {
+  write_with_digest(file(clip, kLatents), {{"latents", latents}}, joined(attention, skipped));
   fs::remove(file(clip, kState));
 }
 

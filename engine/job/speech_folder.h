@@ -7,10 +7,12 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/base/log.h"
 #include "engine/sampling/attention_record.h"
 #include "engine/sampling/denoise.h"
+#include "engine/sampling/skipping.h"
 #include "engine/speech/chain.h"
 
 namespace wan {
@@ -20,7 +22,7 @@ namespace wan {
 /// frames, from which the next goes on: 807 MB each at 1280x720, 350 MB at 832x480. Where a disk has damaged the last,
 /// the one before serves, and one clip is made again. Its latents (19 MB) wait only until these are there. States,
 /// latents and motion each say which attention computed the clips up to them, so that what goes on from one computes
-/// with the same.
+/// with the same, and how many blocks it left out.
 class SpeechFolder {
  public:
   /// How many clips' motion frames are kept.
@@ -38,22 +40,27 @@ class SpeechFolder {
   /// The path of a clip's encoded frames.
   std::string piece(int64_t clip) const;
   /// After the piece: the chain goes on from `motion` (undefined after the last clip).
-  void finish(int64_t clip, const at::Tensor& motion, const AttentionChoices& attention) const;
+  void finish(int64_t clip, const at::Tensor& motion, const AttentionChoices& attention,
+              const SkippedBlocks& skipped = {}) const;
   /// What `finish` was given for the last finished clip.
   MotionBuffer motion() const;
   /// What computed all that is kept.
   AttentionChoices attention() const;
+  /// What the newest of the files was given.
+  SkippedBlocks skipped() const;
 
   /// Latents of a clip that is sampled and not yet finished, on the CPU; nothing where it is not.
   std::optional<at::Tensor> latents(int64_t clip) const;
   /// Saves them in place of the state.
-  void save_latents(int64_t clip, const at::Tensor& latents, const AttentionChoices& attention) const;
+  void save_latents(int64_t clip, const at::Tensor& latents, const AttentionChoices& attention,
+                    const SkippedBlocks& skipped = {}) const;
   /// The state that was saved last of a clip; nothing where none was. Errors as load_sampling's.
   std::optional<Sampling> running(int64_t clip, const Schedule& schedule, at::Device device,
                                   std::optional<FreshNoise> noise = {}) const;
   /// The step that this state makes next, from 0.
   std::optional<int64_t> running_step(int64_t clip) const;
-  void save_running(int64_t clip, const Sampling& state, const AttentionChoices& attention) const;
+  void save_running(int64_t clip, const Sampling& state, const AttentionChoices& attention,
+                    const SkippedBlocks& skipped = {}) const;
   /// The clips cannot become a video: none counts as finished any more.
   void forget_clips() const;
 
@@ -62,6 +69,7 @@ class SpeechFolder {
   void remove_leftovers() const;
   template <typename Unwanted>
   void remove_where(Unwanted unwanted) const;
+  std::vector<std::map<std::string, std::string>> metadata() const;
   std::filesystem::path file(int64_t clip, const char* ending) const;
 
   std::filesystem::path folder_;

@@ -16,7 +16,9 @@
 #include "engine/residency/needs.h"
 #include "engine/residency/unchanged.h"
 #include "engine/sampling/denoise.h"
+#include "engine/sampling/skipping.h"
 #include "models/files/error.h"
+#include "models/weights/format/safetensors.h"
 
 namespace wan {
 
@@ -85,6 +87,7 @@ void Stages::look_ahead(Job& job) {
   note_zero_weights(job.group->files, job.notes);
   job.loras->loras.note(job.notes);
   check_precision(job.group->parts, job.placement);
+  check_skipping(job.request, job.placement);
   note_weights(job.group->parts, job.placement, job.notes);
   note_few_steps(job.request, job.group->parts, job.notes);
   InputFiles files;
@@ -260,22 +263,25 @@ void Stages::sample(Job& job, int64_t end) {
   const Schedule& schedule = *job.schedule;
   const Encoded encoded = load_encodings(job);
   const FreshNoise noise{job.request.seed, job.placement.noise};
+  const bool goes_on = fs::exists(path);
+  Skipping skipping(goes_on ? skipped_in(read_safetensors_metadata(MappedFile::open(path))) : SkippedBlocks());
   Sampling state =
-      fs::exists(path)
+      goes_on
           ? load_sampling(path, schedule, job.placement.device, noise)
           : begin_sampling(schedule, first_sample(job.request, job.geometry, schedule, encoded, job.placement), noise);
   auto save = [&](const Sampling& now) {
     check_not_rewritten(job.group->parts);
     check_not_rewritten(job.loras->parts);
     attention_.note(job.placement, job.name);
-    save_sampling(path, now);
+    save_sampling(path, now, to_metadata(skipping.counted()));
   };
+  if (state.next() == 0) log_skipping(job.request, schedule, job.placement, log_);
   attention_.pin(job.placement, job.name, job.attention, job.notes);
   const int64_t first_low = schedule.first_low();
   const bool switches = is_last_of_phase && end == first_low && first_low > 0 && first_low < schedule.size();
   check_unchanged(job.loras->parts, kLoraPart);
   Guidance guidance(networks_.of(job), encoded.conditioning, switches ? &schedule[first_low - 1] : nullptr,
-                    job.loras->loras.in_steps(job.request));
+                    job.loras->loras.in_steps(job.request), &skipping);
   explaining_nan(job, {end > first_low ? Network::LowNoise : Network::HighNoise}, progress_,
                  [&] { denoise_and_save(state, schedule, end, std::ref(guidance), run_of(job), save); });
   if (end < schedule.size()) return save(state);
@@ -284,6 +290,8 @@ void Stages::sample(Job& job, int64_t end) {
   attention_.note(job.placement, job.name);
   Record record = job.record;
   record.notes = job.notes.list();
+  record.skipped = skipping.counted();
+  log_skipped(record.skipped, log_);
   for (const std::string& name : {job.positive, job.negative, job.input, job.name})
     record.attention.merge(attention_.noted(name));
   const std::string sound = job.keeps_sound ? files_.sound(job) : "";

@@ -24,13 +24,13 @@ const std::vector<Task>& rows::two_experts() {
 }
 
 bool Range::contains(double value) const {
-  return (above ? value > least : value >= least) && value <= most &&
+  return (above ? value > least : value >= least) && (below ? value < most : value <= most) &&
          (step == 1 || std::fmod(value, double(step)) == 0);
 }
 
 std::string Range::text(const std::string& unit) const {
-  std::string text = above ? "above " + number_text(least) + ", at most " + number_text(most)
-                           : "from " + number_text(least) + " to " + number_text(most);
+  const std::string from = (above ? "above " : "from ") + number_text(least);
+  std::string text = from + (below ? ", below " : above ? ", at most " : " to ") + number_text(most);
   if (!unit.empty()) text += " " + unit;
   return step == 1 ? text : text + ", a multiple of " + number_text(double(step));
 }

@@ -14,14 +14,15 @@
 
 namespace wan {
 
-/// Numbers that are accepted; both ends belong to it unless `above` leaves `least` out. Multiples of `step`, from 0.
+/// Numbers that are accepted; both ends belong to it unless `above` leaves `least` out or `below` leaves `most` out.
+/// Multiples of `step`, from 0.
 struct Range {
   double least = -std::numeric_limits<double>::infinity(), most = std::numeric_limits<double>::infinity();
   int64_t step = 1;
-  bool above = false;
+  bool above = false, below = false;
 
   bool contains(double value) const;
-  /// "from 17 to 121 frames", "above 0, at most 1000", "from 40 to 120 frames, a multiple of 4".
+  /// "from 17 to 121 frames", "above 0, at most 1000", "from 0, below 1", "from 40 to 120 frames, a multiple of 4".
   std::string text(const std::string& unit = "") const;
 };
 

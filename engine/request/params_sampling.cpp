@@ -9,7 +9,8 @@ namespace {
 
 constexpr Range kHostedSteps = {2, 40}, kSteps = {1, 1000};
 constexpr Range kHostedScale = {1, 10}, kGuidance = {0, 50}, kShift = {0, 1000, 1, true};
-constexpr Range kUnit = {0, 1};
+constexpr Range kUnit = {0, 1}, kLambda = {0, 1, 1, false, true};
+constexpr Range kDense = {0, 1000};
 
 }  // namespace
 
@@ -75,6 +76,20 @@ std::vector<Parameter> of_sampling() {
        .group = "Sampling",
        .help = "How the flow is integrated. step_distill predicts the clean video and adds fresh noise, as models that are distilled "
                "for it want; elsewhere it is called lcm."},
+      {.name = "skip_softmax",
+       .field = &Request::skip_softmax,
+       .tasks = every({0.0, kLambda, kLambda}),
+       .group = "Sampling",
+       .help = "Skip-Softmax: self-attention leaves out blocks of keys whose largest logit lies below the largest so "
+               "far by more than -ln X. A higher X leaves out more; 0: off, and the same bytes as without. Only our "
+               "own attention does it, which is then taken. Not measured on a GPU yet.",
+       .metavar = "X"},
+      {.name = "skip_softmax_dense",
+       .field = &Request::skip_softmax_dense,
+       .tasks = every({nullptr, kDense, kDense}),
+       .group = "Sampling",
+       .help = "With --skip-softmax: the first steps, in which nothing is left out; unset, 14 of 40 in proportion.",
+       .metavar = "N"},
       {.name = "sigmas",
        .field = &Request::sigmas,
        .tasks = every({nlohmann::json::array(), {0, 1, 1, true}, {0, 1, 1, true}}),

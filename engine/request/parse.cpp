@@ -9,6 +9,7 @@
 #include "engine/request/geometry.h"
 #include "engine/request/params.h"
 #include "engine/request/presets.h"
+#include "engine/request/schedule.h"
 #include "engine/request/values.h"
 
 namespace wan {
@@ -43,6 +44,7 @@ class Parser {
     }
     collect([&] { settle_sigmas(); });
     if (errors_.empty()) settle_levels(fields_, request_);
+    settle_dense_steps();
     collect([&] { settle_size(); });
     collect([&] { check_last_image(); });
     collect([&] { check_weights(); });
@@ -172,7 +174,7 @@ class Parser {
     if (!engine_ranges() && accepts.engine.contains(value))
       wrong += from_flags() ? "; --unlocked allows more" : "; \"unlocked\": true allows more";
     const char* type = value < range.least || (range.above && value == range.least) ? "greater_than_equal"
-                       : value > range.most                                         ? "less_than_equal"
+                       : value > range.most || (range.below && value == range.most) ? "less_than_equal"
                                                                                     : "multiple_of";
     fail(parameter.name, wrong, type, number_text(range.least) + ".." + number_text(range.most), input);
   }
@@ -244,6 +246,14 @@ class Parser {
                                                       ", got " + std::to_string(request_.num_inference_steps) +
                                                       "; leave it out");
     request_.num_inference_steps = int64_t(sigmas.size());
+  }
+
+  /// Without Skip-Softmax the number means nothing: it is as if it was not given.
+  void settle_dense_steps() {
+    if (request_.skip_softmax == 0)
+      request_.skip_softmax_dense = -1;
+    else if (!fields_.contains("skip_softmax_dense"))
+      request_.skip_softmax_dense = dense_steps(request_.num_inference_steps);
   }
 
   /// The picture is the last of the frames that the model renders, 4n + 1; a file cut shorter would end before it.

@@ -52,6 +52,8 @@ struct Request {
   double boundary = 0;                                         // in units of t / 1000
   double strength = 0;                                         // V2V
   std::string solver;                                          // unipc | dpm++ | euler | step_distill
+  double skip_softmax = 0;          // lambda of Skip-Softmax, 0: off
+  int64_t skip_softmax_dense = -1;  // steps of the schedule that stay dense, the first ones; -1 where it is off
   std::vector<double> sigmas;  // explicit list from high to low without the final 0; empty: from steps and shift
 
   bool resample_fps = false, keep_audio = true, deinterlace = true, start_from_image = false;

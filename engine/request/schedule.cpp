@@ -42,6 +42,11 @@ std::vector<double> flow_sigmas(SolverKind solver, int64_t steps, double shift) 
   return sigmas;
 }
 
+int64_t dense_steps(int64_t steps) {
+  constexpr int64_t kDense = 14, kOf = 40;
+  return (steps * kDense + kOf - 1) / kOf;
+}
+
 Schedule make_schedule(const Request& request) {
   const SolverKind solver = solver_named(request.solver);
   std::vector<double> sigmas = request.sigmas;
@@ -63,6 +68,7 @@ Schedule make_schedule(const Request& request) {
     step.high = step.t >= request.boundary * 1000;
     step.guidance = step.high ? request.guidance_scale : request.guidance_scale_2;
     if (step.t < request.guidance_until * 1000) step.guidance = 1;
+    if (i >= request.skip_softmax_dense) step.skip_softmax = request.skip_softmax;
     steps.push_back(step);
   }
   return Schedule(solver, std::move(steps));

@@ -20,6 +20,7 @@ struct Step {
   float sigma = 0;
   bool high = true;  // the high-noise expert: t >= 1000 boundary
   double guidance = 1;
+  double skip_softmax = 0;  // lambda of Skip-Softmax; 0: self-attention is dense
 };
 
 /// The steps that are run, and the solver that makes them.
@@ -52,7 +53,10 @@ class Schedule {
 /// those of dpm++.
 std::vector<double> flow_sigmas(SolverKind solver, int64_t steps, double shift);
 
-/// Video to video keeps the last min(int(n * strength), n) of its n steps; that may be none.
+/// Of so many steps, how many stay dense where a request does not say it: 14 of 40 in proportion, rounded up.
+int64_t dense_steps(int64_t steps);
+
+/// Dense are the first steps of the whole schedule. Video to video keeps the last min(int(n * strength), n) of its n steps; that may be none.
 Schedule make_schedule(const Request& request);
 
 }  // namespace wan

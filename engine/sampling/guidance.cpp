@@ -25,9 +25,13 @@ Velocity Guidance::operator()(const Step& step, const at::Tensor& x) {
   prepare(expert, guided);
   at::Tensor latent = conditioning_.image.defined() ? at::cat({x, conditioning_.image}) : x;
   if (!rope_) rope_ = expert.rope(latent);
-  if (!guided) return {expert(latent, *rope_, step.t, {&*positive_})[0]};
-  std::vector<at::Tensor> both = expert(latent, *rope_, step.t, {&*positive_, &*negative_});
-  return {both[0], both[1], step.guidance};
+  std::vector<Context*> contexts = {&*positive_};
+  if (guided) contexts.push_back(&*negative_);
+  kernels::SkipSoftmax* skip = skipping_ ? skipping_->begin(step, x.device()) : nullptr;
+  const std::vector<at::Tensor> found = expert(latent, *rope_, step.t, contexts, skip);
+  if (skip) skipping_->end();
+  if (!guided) return {found[0]};
+  return {found[0], found[1], step.guidance};
 }
 
 }  // namespace wan

@@ -30,11 +30,20 @@ Velocity SpeechGuidance::operator()(const Step& step, const at::Tensor& x) {
   if (!clip_) clip_ = model.clip(reference_, motion_, pose_, x.size(1));
   if (!sound_) sound_ = model.audio(features_.to(model.device()));
   if (!positive_) positive_ = model.context(positive_states_);
-  if (step.guidance <= 1) return {model(x, *clip_, step.t, {&*positive_}, {&*sound_})[0]};
-  if (!silence_) silence_ = model.audio(at::zeros_like(features_).to(model.device()));
-  if (!negative_) negative_ = model.context(negative_states_);
-  std::vector<at::Tensor> both = model(x, *clip_, step.t, {&*positive_, &*negative_}, {&*sound_, &*silence_});
-  return {both[0], both[1], step.guidance};
+  std::vector<Context*> contexts = {&*positive_};
+  std::vector<const AudioContext*> sounds = {&*sound_};
+  const bool guided = step.guidance > 1;
+  if (guided) {
+    if (!silence_) silence_ = model.audio(at::zeros_like(features_).to(model.device()));
+    if (!negative_) negative_ = model.context(negative_states_);
+    contexts.push_back(&*negative_);
+    sounds.push_back(&*silence_);
+  }
+  kernels::SkipSoftmax* skip = skipping_ ? skipping_->begin(step, x.device()) : nullptr;
+  const std::vector<at::Tensor> found = model(x, *clip_, step.t, contexts, sounds, skip);
+  if (skip) skipping_->end();
+  if (!guided) return {found[0]};
+  return {found[0], found[1], step.guidance};
 }
 
 }  // namespace wan

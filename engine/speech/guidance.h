@@ -4,6 +4,7 @@
 #include "engine/request/schedule.h"
 #include "engine/residency/loras.h"
 #include "engine/residency/networks.h"
+#include "engine/sampling/skipping.h"
 #include "engine/sampling/solver.h"
 
 namespace wan {
@@ -12,12 +13,14 @@ namespace wan {
 class SpeechGuidance {
  public:
   /// `positive` and `negative` are states of the text encoder [n, text_dim].
-  /// `adapters`: which LoRAs a step has.
-  SpeechGuidance(Networks& networks, at::Tensor positive, at::Tensor negative, StepAdapters adapters = {})
+  /// `adapters`: which LoRAs a step has. `skipping`: of its attention; null: none.
+  SpeechGuidance(Networks& networks, at::Tensor positive, at::Tensor negative, StepAdapters adapters = {},
+                 Skipping* skipping = nullptr)
       : networks_(networks),
         positive_states_(std::move(positive)),
         negative_states_(std::move(negative)),
-        adapters_(std::move(adapters)) {}
+        adapters_(std::move(adapters)),
+        skipping_(skipping) {}
 
   /// The next clip: reference [16, 1, h, w]; motion [16, 19, h, w] or undefined (no motion tokens); pose [16, F, h, w]
   /// or undefined; features of its frames [states, audio_dim, 4 F].
@@ -32,6 +35,7 @@ class SpeechGuidance {
   Networks& networks_;
   at::Tensor positive_states_, negative_states_;
   const StepAdapters adapters_;
+  Skipping* const skipping_;
   std::vector<lora::Adapter> applied_;  // with which all below was made
   at::Tensor features_;
   at::Tensor reference_, motion_, pose_;

@@ -86,8 +86,8 @@ Tensor attention_skipping(const Tensor& q, const Tensor& k, const Tensor& v, dou
 namespace reference {
 namespace {
 
-/// Logits held at one time: 64 Mi values, 256 MiB in float32, and as much again to find the largest of each tile.
-constexpr int64_t kLogits = int64_t(1) << 26;
+/// Logits held at one time by a thread: 32 MiB in float32, and as much again to find the largest of each tile.
+constexpr int64_t kLogits = int64_t(1) << 23;
 
 /// Some heads, on any device, into `out`; counts into the counter of `skip`.
 void of_heads(const Tensor& out, const Tensor& q, const Tensor& k, const Tensor& v, float scale,

@@ -19,12 +19,14 @@ double scale_of(const Tensor& q) {
 }
 
 /// Self-attention, most of a forward's operations: [B, L, heads, head_dim] -> the same.
-Tensor attend_video(const Tensor& q, const Tensor& k, const Tensor& v, Precision precision,
+Tensor attend_video(const Tensor& q, const Tensor& k, const Tensor& v, Precision precision, kernels::SkipSoftmax* skip,
                     const kernels::Context& context) {
-  if (!is_int8(precision) || q.size(-1) != kernels::kInt8HeadWidth)
-    return kernels::attention(q, k, v, scale_of(q), {}, context);
-  return kernels::attention_int8(
-      q, k, v, scale_of(q), precision == Precision::Fast ? kernels::Values::Float8 : kernels::Values::Plain, context);
+  if (is_int8(precision) && q.size(-1) == kernels::kInt8HeadWidth)
+    return kernels::attention_int8(q, k, v, scale_of(q),
+                                   precision == Precision::Fast ? kernels::Values::Float8 : kernels::Values::Plain,
+                                   context, skip);
+  if (skip) return kernels::attention_skipping(q, k, v, scale_of(q), *skip, context);
+  return kernels::attention(q, k, v, scale_of(q), {}, context);
 }
 
 }  // namespace
@@ -37,7 +39,7 @@ SelfAttention::SelfAttention(const Scope& at, const WanConfig& config, at::Scala
       norm_q(at / "norm_q", config.dim, config.eps),
       norm_k(at / "norm_k", config.dim, config.eps) {}
 
-Tensor SelfAttention::operator()(Operand x, const Rope& rope) const {
+Tensor SelfAttention::operator()(Operand x, const Rope& rope, kernels::SkipSoftmax* skip) const {
   std::vector<Tensor> products = qkv(x);
   x = {};
   // One op: the norm runs over all heads at once, so before the split; then the rotation.
@@ -45,7 +47,7 @@ Tensor SelfAttention::operator()(Operand x, const Rope& rope) const {
                                             rope, heads, norm_q.eps, norm_q.weight.context());
   Tensor value = split_heads(products[2], heads);
   products.clear();
-  const Tensor y = attend_video(query, key, value, precision, o.weight.context()).flatten(-2);
+  const Tensor y = attend_video(query, key, value, precision, skip, o.weight.context()).flatten(-2);
   query = key = value = Tensor();  // the largest of a block: they make room for the output
   return o(y);
 }

@@ -1,6 +1,7 @@
 // The two attentions of a transformer block. Source: WanSelfAttention and WanT2VCrossAttention, wan/modules/model.py.
 #pragma once
 
+#include "kernels/attention/skip_softmax.h"
 #include "kernels/rope/rope.h"
 #include "models/layers.h"
 #include "models/wan/config.h"
@@ -13,7 +14,8 @@ using kernels::Rope;
 struct SelfAttention {
   SelfAttention(const Scope& at, const WanConfig& config, at::ScalarType compute);
   /// x [B, L, dim] -> [B, L, dim] in `compute`. By value: moved in, it is freed once q, k and v are made from it.
-  Tensor operator()(Operand x, const Rope& rope) const;
+  /// Where `skip` is given, attention leaves out blocks of keys by its rule.
+  Tensor operator()(Operand x, const Rope& rope, kernels::SkipSoftmax* skip = nullptr) const;
 
   int64_t heads;
   Precision precision;

@@ -46,7 +46,8 @@ void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> bra
   if (together) {
     shared = std::move(branches[0].x);
     for (Branch& branch : branches) branch.x.reset();
-    normed = block.attend_video(shared, rows, pass.rope, pass.ends, left ? std::exchange(*left, {}) : LeftResidual());
+    normed = block.attend_video(shared, rows, pass.rope, pass.ends, left ? std::exchange(*left, {}) : LeftResidual(),
+                                pass.skip);
   }
   for (size_t k = 0; k < branches.size(); ++k) {
     Branch& branch = branches[k];
@@ -55,7 +56,7 @@ void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> bra
     if (together)
       branch.x = k + 1 < branches.size() ? shared.clone() : shared;
     else
-      normed = block.attend_video(branch.x, rows, pass.rope, pass.ends);
+      normed = block.attend_video(branch.x, rows, pass.rope, pass.ends, {}, pass.skip);
     // The last one that it is for takes it along: it is freed within.
     const bool shared_on = together && k + 1 < branches.size();
     block.attend_text(branch.x, shared_on ? normed : std::move(normed), rows, *text, pass.ends, left);
@@ -107,13 +108,15 @@ Tensor WanModel::velocity(const Tensor& x, const Pass& pass, const Tensor& laten
 }
 
 std::vector<Tensor> WanModel::operator()(const Tensor& latent, const Rope& rope, double t,
-                                         at::ArrayRef<Context*> contexts) const {
-  return velocities(latent, rope, t, contexts, kernels::use_fused(rope.cos, head.modulation.context()));
+                                         at::ArrayRef<Context*> contexts, kernels::SkipSoftmax* skip) const {
+  return velocities(latent, rope, t, contexts, kernels::use_fused(rope.cos, head.modulation.context()), skip);
 }
 
 std::vector<Tensor> WanModel::velocities(const Tensor& latent, const Rope& rope, double t,
-                                         at::ArrayRef<Context*> contexts, bool leaves) const {
+                                         at::ArrayRef<Context*> contexts, bool leaves,
+                                         kernels::SkipSoftmax* skip) const {
   Pass pass = begin(rope, t);
+  pass.skip = skip;
   std::vector<Branch> branches;
   Tensor x = embed(latent);
   for (Context* context : contexts) branches.push_back({x, context});

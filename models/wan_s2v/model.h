@@ -44,9 +44,10 @@ struct SpeechModel {
   /// x [1, L, dim] -> velocity [out_dim, F, h, w] float32 on the grid of `latent`.
   Tensor velocity(const Tensor& x, const Pass& pass, const Tensor& latent) const;
 
-  /// embed, all blocks, head: a velocity for each context and sound.
+  /// embed, all blocks, head: a velocity for each context and sound. `skip`: as WanModel's.
   std::vector<Tensor> operator()(const Tensor& latent, const SpeechClip& clip, double t,
-                                 at::ArrayRef<Context*> contexts, at::ArrayRef<const AudioContext*> audio) const;
+                                 at::ArrayRef<Context*> contexts, at::ArrayRef<const AudioContext*> audio,
+                                 kernels::SkipSoftmax* skip = nullptr) const;
 
   SpeechConfig config;
   PatchEmbedding patch_embedding, cond_encoder;

@@ -181,7 +181,7 @@ TEST_P(SkipSoftmaxKernel, HasTheReferencesCountAndResultOnDrawnHeads) {
   const int64_t tile = GetParam().block().keys;
   for (int64_t queries : {20, 130}) {
     at::manual_seed(queries);
-    // Small integers: sums of their products are exact in any order. Some tiles are smaller than the others, or nothing.
+    // Small integers: sums of their products are exact in any order. Some tiles are smaller than others, or nothing.
     const int64_t keys = 5 * tile + 3;
     Tensor k = at::randint(-2, 3, {1, keys, 1, kWidth}, at::kFloat);
     k.narrow(1, tile, tile).zero_();

@@ -168,7 +168,7 @@ TEST(Sm90, BarriersReportWhatTheyCannotCount) {
 
 TEST(Sm90, AWarpgroupAgreesOnlyTogether) {
   for (Order order : kOrders) {
-    // Two groups with a barrier of their own, four votes behind each other; another thread of the first votes no in each.
+    // Two groups with a barrier of their own, four votes in a row; another thread of the first group votes no in each.
     std::vector<int> all(2 * kWarpgroup * 4);
     launch(
         1, 2 * kWarpgroup, 0,

@@ -1,0 +1,52 @@
+// Skip-Softmax over the steps of a job: which step has the rule, and how many blocks were left out so far.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "engine/base/log.h"
+#include "engine/request/schedule.h"
+#include "engine/residency/device.h"
+#include "kernels/attention/skip_softmax.h"
+
+namespace wan {
+
+using kernels::SkippedBlocks;
+
+class Skipping {
+ public:
+  explicit Skipping(const SkippedBlocks& before = {}) : counted_(before) {}
+
+  /// The rule for a forward of this step on `device`; null where the step is dense.
+  kernels::SkipSoftmax* begin(const Step& step, at::Device device);
+  /// The forward is done: what it left out counts. Waits for the device where there is a rule.
+  void end();
+
+  /// Of all steps so far, also before a restart.
+  const SkippedBlocks& counted() const { return counted_; }
+
+ private:
+  std::optional<kernels::SkipSoftmax> rule_;
+  SkippedBlocks counted_;
+};
+
+/// The count as metadata of a saved state, and out of it; zeros where there is none.
+std::map<std::string, std::string> to_metadata(const SkippedBlocks& blocks);
+SkippedBlocks skipped_in(const std::map<std::string, std::string>& metadata);
+/// Whether metadata of this name is part of a count.
+bool is_skipped_count(const std::string& name);
+
+/// Why a card does not leave out blocks, as the rest of a message that begins with its field; nothing where it does.
+/// `has_kernels`: this build's run on the card.
+std::optional<std::string> why_no_skipping(bool has_kernels, at::ScalarType dtype, Precision precision,
+                                           kernels::Instructions instructions, const kernels::Options& options);
+/// Throws InvalidRequest where the request has Skip-Softmax and its card does not. The CPU always does.
+void check_skipping(const Request& request, const Placement& placement);
+
+/// What is taken in place of the measured choice, and which steps stay dense. Nothing without Skip-Softmax.
+void log_skipping(const Request& request, const Schedule& schedule, const Placement& placement, const Log& log);
+/// How many blocks were left out, of how many.
+void log_skipped(const SkippedBlocks& blocks, const Log& log);
+
+}  // namespace wan

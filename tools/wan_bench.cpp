@@ -15,6 +15,7 @@
 #include "tools/bench/disk.h"
 #include "tools/bench/gpu.h"
 #include "tools/bench/profile.h"
+#include "tools/bench/skip_softmax.h"
 #include "tools/cli/environment.h"
 #include "tools/mlperf/command.h"
 
@@ -150,6 +151,28 @@ void add_mlperf(CLI::App& app, const std::string& line, int& status) {
   });
 }
 
+void add_skip_softmax(CLI::App& app, int& status) {
+  CLI::App* command = app.add_subcommand(
+      "skip-softmax", "lambda of --skip-softmax for a share of blocks left out, one JSON line for each share");
+  auto options = std::make_shared<SkipSoftmaxOptions>();
+  command->add_option("file", options->file, "safetensors with q, k and v [1, tokens, heads, width]; drawn without");
+  command->add_option("--share", options->shares, "shares of the blocks, above 0 and at most 1: 0.5,0.75")
+      ->delimiter(',')
+      ->check(CLI::Range(1e-9, 1.0));
+  command->add_option("--tokens", options->tokens, "of drawn heads")->check(CLI::Range(1, 1 << 20));
+  command->add_option("--heads", options->heads, "of drawn heads")->check(CLI::Range(1, 1024));
+  command->add_option("--deviation", options->deviation, "standard deviation of the logits of unrelated tokens, drawn heads")
+      ->check(CLI::Range(1e-6, 1e6));
+  command->add_option("--seed", options->seed, "of drawn heads");
+  command->add_option("--groups", options->groups, "groups of queries that are looked at, for each head")
+      ->check(CLI::Range(1, 1 << 20));
+  command->add_flag("--wgmma", options->wgmma, "blocks of the kernels with wgmma: 64 queries by 128 keys");
+  command->callback([=, &status] {
+    skip_softmax(*options, std::cout);
+    status = 0;
+  });
+}
+
 void add_gpu(CLI::App& app, const std::string& name, const std::vector<std::string>& suites, const std::string& line,
              int& status) {
   const char* help = name == "all" ? "all of them in this order" : "on a CUDA device";
@@ -222,6 +245,7 @@ int main(int argc, char** argv) {
   add_disk(app, status);
   add_mlperf(app, line, status);
   add_profile(app, line, status);
+  add_skip_softmax(app, status);
   for (const std::string& suite : gpu_suites()) add_gpu(app, suite, {suite}, line, status);
   add_gpu(app, "all", gpu_suites(), line, status);
   add_readers(app, status);

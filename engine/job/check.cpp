@@ -9,6 +9,7 @@
 #include "engine/request/field_names.h"
 #include "engine/residency/model_check.h"
 #include "engine/residency/needs.h"
+#include "engine/sampling/skipping.h"
 #include "models/files/error.h"
 
 namespace wan {

@@ -20,7 +20,8 @@ constexpr const char* kLatents = ".safetensors";
 constexpr const char* kState = ".sampling.safetensors";
 constexpr const char* kPrefix = "clip-";
 
-std::map<std::string, std::string> joined(std::map<std::string, std::string> metadata, const SkippedBlocks& skipped) {
+std::map<std::string, std::string> with_count(std::map<std::string, std::string> metadata,
+                                              const SkippedBlocks& skipped) {
   metadata.merge(to_metadata(skipped));
   return metadata;
 }
@@ -105,7 +106,7 @@ void SpeechFolder::finish(int64_t clip, const at::Tensor& motion, const Attentio
   // First, so that the disk never holds more than it is meant to.
   if (clip >= kGenerations) fs::remove(file(clip - kGenerations, kMotion));
   write_with_digest(file(clip, kMotion), {{"motion", motion.defined() ? motion : at::zeros({1})}},
-                    joined(attention, skipped));
+                    with_count(attention, skipped));
   fs::remove(file(clip, kLatents));
 }
 
@@ -127,9 +128,9 @@ std::vector<std::map<std::string, std::string>> SpeechFolder::metadata() const {
 
 AttentionChoices SpeechFolder::attention() const {
   AttentionChoices choices;
-  for (auto& metadata : metadata()) {
-    std::erase_if(metadata, [](const auto& field) { return is_skipped_count(field.first); });
-    choices.merge(metadata);
+  for (auto& fields : metadata()) {
+    std::erase_if(fields, [](const auto& field) { return is_skipped_count(field.first); });
+    choices.merge(fields);
   }
   return choices;
 }
@@ -137,8 +138,8 @@ AttentionChoices SpeechFolder::attention() const {
 /// Each file counts from the first clip on: the newest has seen the most blocks.
 SkippedBlocks SpeechFolder::skipped() const {
   SkippedBlocks most;
-  for (const auto& metadata : metadata())
-    if (const SkippedBlocks found = skipped_in(metadata); found.all > most.all) most = found;
+  for (const auto& fields : metadata())
+    if (const SkippedBlocks found = skipped_in(fields); found.all > most.all) most = found;
   return most;
 }
 
@@ -162,12 +163,12 @@ std::optional<int64_t> SpeechFolder::running_step(int64_t clip) const {
 
 void SpeechFolder::save_running(int64_t clip, const Sampling& state, const AttentionChoices& attention,
                                 const SkippedBlocks& skipped) const {
-  save_sampling(file(clip, kState), state, joined(attention, skipped));
+  save_sampling(file(clip, kState), state, with_count(attention, skipped));
 }
 
 void SpeechFolder::save_latents(int64_t clip, const at::Tensor& latents, const AttentionChoices& attention,
                                 const SkippedBlocks& skipped) const {
-  write_with_digest(file(clip, kLatents), {{"latents", latents}}, joined(attention, skipped));
+  write_with_digest(file(clip, kLatents), {{"latents", latents}}, with_count(attention, skipped));
   fs::remove(file(clip, kState));
 }
 

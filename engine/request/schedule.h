@@ -56,7 +56,8 @@ std::vector<double> flow_sigmas(SolverKind solver, int64_t steps, double shift);
 /// Of so many steps, how many stay dense where a request does not say it: 14 of 40 in proportion, rounded up.
 int64_t dense_steps(int64_t steps);
 
-/// Dense are the first steps of the whole schedule. Video to video keeps the last min(int(n * strength), n) of its n steps; that may be none.
+/// Video to video keeps the last min(int(n * strength), n) of its n steps; that may be none. The dense steps of
+/// Skip-Softmax are the first of all n.
 Schedule make_schedule(const Request& request);
 
 }  // namespace wan

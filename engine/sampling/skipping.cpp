@@ -48,31 +48,32 @@ std::optional<std::string> why_no_skipping(bool has_kernels, at::ScalarType dtyp
   if (options.reference)
     return begin + "with WAN_KERNELS=reference, which takes none of our kernels" + end + "unset it";
   if (!has_kernels)
-    return begin + "on this card, for which this build holds no attention of our own (it needs nvcc, and sm_80 or newer)" +
-           end + "build with ./run --cuda";
+    return begin + "on this card: this build holds no attention of our own for it (that needs nvcc, and sm_80)" + end +
+           "build with ./run --cuda";
   if (dtype != at::kBFloat16)
     return begin + "in float32 on a card: our own attention, which alone leaves out blocks, has 16 bits" + end +
            "take --dtype bf16";
   const std::string own = instructions == kernels::Instructions::Wgmma ? "wgmma" : "mma";
   const bool off = std::count(options.attention_off.begin(), options.attention_off.end(), own) > 0;
   if (off && !is_int8(precision))
-    return begin + "where WAN_ATTENTION_OFF names " + own + ", our own attention: those of libraries leave out nothing" +
-           end + "take " + own + " off that list";
+    return begin + "where WAN_ATTENTION_OFF names " + own + ", our own attention: a library leaves nothing out" + end +
+           "take " + own + " off it";
   return std::nullopt;
 }
 
 void check_skipping(const Request& request, const Placement& placement) {
   if (request.skip_softmax == 0 || !placement.device.is_cuda()) return;
-  const auto why = why_no_skipping(kernels::kFusedBuilt && kernels::cuda::has_kernels(placement.device), placement.dtype,
-                                   placement.precision,
-                                   kernels::cuda::instructions_on(placement.device, *placement.context),
+  const bool has_kernels = kernels::kFusedBuilt && kernels::cuda::has_kernels(placement.device);
+  const auto instructions = kernels::cuda::instructions_on(placement.device, *placement.context);
+  const auto why = why_no_skipping(has_kernels, placement.dtype, placement.precision, instructions,
                                    placement.context->options());
   if (why) throw InvalidRequest("skip_softmax", *why);
 }
 
 void log_skipping(const Request& request, const Schedule& schedule, const Placement& placement, const Log& log) {
   if (request.skip_softmax == 0) return;
-  const auto sparse = std::count_if(schedule.begin(), schedule.end(), [](const Step& step) { return step.skip_softmax > 0; });
+  const auto sparse = std::count_if(schedule.begin(), schedule.end(),
+                                    [](const Step& step) { return step.skip_softmax > 0; });
   std::string attention = "the reference";
   if (placement.device.is_cuda())
     attention = kernels::cuda::instructions_on(placement.device, *placement.context) == kernels::Instructions::Wgmma

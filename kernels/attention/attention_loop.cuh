@@ -97,7 +97,7 @@ attention_mma_kernel(typename Keys::Sizes a) {
   simt::copy_async_commit();
   keys.take_queries(stages.keys(1), a, head, lane);
   Softmax softmax = {{-INFINITY, -INFINITY}, {0, 0}};
-  Skip skip(a.skip, 0);
+  const Skip skip(a.skip);
   skip.open(softmax, head.warp_query, a.queries, lane);
   for (int tile = 0; tile < tiles; ++tile) {
     if (tile + 1 < tiles) copy_keys_and_values(tile + 1);

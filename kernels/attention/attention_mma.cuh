@@ -80,7 +80,7 @@ WAN_DEVICE float largest_logit(const float (&logits)[kTiles][4], int row) {
 /// one. False where `skip` leaves the tile out.
 template <typename Skip, int kTiles>
 WAN_DEVICE bool exponentiate(float (&logits)[kTiles][4], float (&rescale)[2], Softmax& softmax, float scale,
-                             Skip& skip) {
+                             [[maybe_unused]] const Skip& skip) {
   float of_tile[2];
   if constexpr (Skip::kOn) {
     WAN_UNROLL
@@ -176,7 +176,7 @@ struct Keys16 {
   WAN_DEVICE void copy(unsigned char* to, int tile) const { copy_tile<kKeys>(to, k, token_stride, tile * kKeys, keys); }
   template <typename Skip>
   WAN_DEVICE bool weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
-                        const unsigned char* stage, int tile, int lane, Skip& skip) const {
+                        const unsigned char* stage, int tile, int lane, const Skip& skip) const {
     multiply_keys<T>(weights, queries, stage, lane);
     if (kBias || (tile + 1) * kKeys > keys) bias_and_mask<kBias>(weights, bias, scale, tile * kKeys, keys, lane);
     return exponentiate(weights, rescale, softmax, kBias ? 1.0f : scale, skip);

@@ -90,7 +90,7 @@ struct Keys16 {
   /// Weights of tile `tile` from its sums, which are there. False where `skip` leaves it out.
   template <bool kTail, typename Skip>
   WAN_DEVICE bool weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
-                        const float (&sums)[kKeyTiles][4], int tile, int lane, Skip& skip) {
+                        const float (&sums)[kKeyTiles][4], int tile, int lane, const Skip& skip) {
     WAN_UNROLL
     for (int i = 0; i < 4 * kKeyTiles; ++i) weights[i / 4][i % 4] = sums[i / 4][i % 4];
     if (kTail && (tile + 1) * kKeys > keys)
@@ -184,7 +184,7 @@ WAN_DEVICE void attend(const typename Keys::Sizes& sizes, const Shared<Keys, Val
   Values values;
   typename Keys::Sum sums[kKeyTiles][4];
   Softmax softmax = {{-INFINITY, -INFINITY}, {0, 0}};
-  Skip skip(sizes.skip, consumer);
+  const Skip skip(sizes.skip);
   skip.open(softmax, first_query, sizes.queries, lane);
   sm90::Ring<Shared<Keys, Values>::kStages> ring;
   sm90::barrier_wait(shared.queries_full, 0);

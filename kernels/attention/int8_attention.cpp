@@ -45,17 +45,19 @@ void check_attention_once(const Tensor& out, const QuantisedHeads& q, const Quan
                             (skip ? " leaving out blocks" : "");
   // Blocks are left out by whole groups of queries: the first one.
   const SkipBlock block = skip_block(instructions);
-  const int64_t group = std::min(block.queries, out.size(1));
-  const Tensor rows = skip ? at::arange(group, v.options().dtype(at::kLong)) : spread_rows(out.size(1), out.device());
+  const auto rows = [&] {
+    return skip ? at::arange(std::min(block.queries, out.size(1)), v.options().dtype(at::kLong))
+                : spread_rows(out.size(1), out.device());
+  };
   const auto head_of = [](const QuantisedHeads& heads) {
     return QuantisedHeads{heads.codes.narrow(1, -1, 1), heads.scale.narrow(1, -1, 1)};
   };
   check_first_use(
       "attention_int8", shape, v.device(), bound,
-      [&] { return out.narrow(2, -1, 1).index_select(1, rows); },
+      [&] { return out.narrow(2, -1, 1).index_select(1, rows()); },
       [&] {
         QuantisedHeads queries = head_of(q);
-        queries = {queries.codes.index_select(2, rows), queries.scale.index_select(2, rows)};
+        queries = {queries.codes.index_select(2, rows()), queries.scale.index_select(2, rows())};
         std::optional<SkipSoftmax> apart;
         if (skip) apart.emplace(skip->lambda(), v.device());
         return reference::attention_int8(queries, head_of(k), v.narrow(2, -1, 1), values, Sums::Float,

@@ -118,7 +118,8 @@ WAN_DEVICE float largest_sum(const int32_t (&sums)[kTiles][4], int row) {
 /// less than one step of the codes. At least one key of the tile is open. False where `skip` leaves the tile out.
 template <typename Skip, int kTiles>
 WAN_DEVICE bool exponentiate(float (&weights)[kTiles][4], float (&rescale)[2], Softmax& softmax,
-                             const int32_t (&sums)[kTiles][4], const float (&factors)[2], float peak, Skip& skip) {
+                             const int32_t (&sums)[kTiles][4], const float (&factors)[2], float peak,
+                             [[maybe_unused]] const Skip& skip) {
   float of_tile[2];
   if constexpr (Skip::kOn) {
     WAN_UNROLL
@@ -170,7 +171,7 @@ struct Keys8 {
   WAN_DEVICE void copy(unsigned char* to, int tile) const { copy_keys(to, k, tile * kKeys, keys); }
   template <typename Skip>
   WAN_DEVICE bool weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
-                        const unsigned char* stage, int tile, int lane, Skip& skip) const {
+                        const unsigned char* stage, int tile, int lane, const Skip& skip) const {
     const float scale = key_scale[tile * kKeys / kInt8KeyBlock];
     int32_t sums[kKeyTiles][4];
     multiply_keys(sums, queries, stage, lane);

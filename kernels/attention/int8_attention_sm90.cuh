@@ -56,7 +56,7 @@ struct Keys8 {
   WAN_DEVICE void look_ahead(int tile) { scale = key_scale[tile]; }
   template <bool kTail, typename Skip>
   WAN_DEVICE bool weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
-                        int32_t (&sums)[kKeyTiles][4], int tile, int lane, Skip& skip) {
+                        int32_t (&sums)[kKeyTiles][4], int tile, int lane, const Skip& skip) {
     if (kTail && (tile + 1) * kKeys > keys) int8_attention_mma::mask_keys(sums, tile * kKeys, keys, lane);
     return int8_attention_mma::exponentiate(weights, rescale, softmax, sums,
                                             {query_scale[0] * scale, query_scale[1] * scale},

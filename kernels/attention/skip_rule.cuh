@@ -21,21 +21,29 @@ struct Softmax {
 /// Dense compiles nothing of it.
 struct Dense {
   static constexpr bool kOn = false;
-  WAN_DEVICE Dense(const SkipArguments&, int) {}
+  WAN_DEVICE explicit Dense(const SkipArguments&) {}
   WAN_DEVICE void open(Softmax&, int, int, int) const {}
   WAN_DEVICE void finish(const SkipArguments&, int, int, bool) const {}
 };
+
+/// Tiles that this thread's warp has left out. In shared memory, since some of the kernels have no register left; the
+/// warp's first lane alone writes and reads it.
+WAN_DEVICE int& skipped_tiles() {
+  constexpr int kMostWarps = 16;
+  WAN_SHARED(int, skipped, [kMostWarps]);
+  return skipped[threadIdx.x / simt::kWarp];
+}
 
 /// What groups of either size have in common.
 struct SkipBelow {
   static constexpr bool kOn = true;
   float below;
-  int skipped = 0;  // tiles
 
   WAN_DEVICE explicit SkipBelow(const SkipArguments& a) : below(a.below) {}
 
-  /// `first` is the first query of the warp. Such a row has the largest logit there is: all tiles are below it.
+  /// `first` is the first query of the warp. A row past the end has the largest logit there is: all tiles are below it.
   WAN_DEVICE void open(Softmax& softmax, int first, int queries, int lane) const {
+    if (lane == 0) skipped_tiles() = 0;
     WAN_UNROLL
     for (int row = 0; row < 2; ++row)
       if (first + fragments::c_16x8(lane, 2 * row).row >= queries) softmax.largest[row] = INFINITY;
@@ -44,18 +52,22 @@ struct SkipBelow {
   WAN_DEVICE bool is_below(const float (&largest)[2], const Softmax& softmax) const {
     return largest[0] < softmax.largest[0] + below && largest[1] < softmax.largest[1] + below;
   }
+  /// Counts a tile where all agreed to leave it out.
+  WAN_DEVICE static bool counted(bool all) {
+    if (all && threadIdx.x % simt::kWarp == 0) ++skipped_tiles();
+    return all;
+  }
   WAN_DEVICE void finish(const SkipArguments& a, int group_query, int queries, bool is_first_thread) const {
-    if (is_first_thread && group_query < queries) simt::add_to_counter(a.skipped, (unsigned long long)(skipped));
+    if (is_first_thread && group_query < queries)
+      simt::add_to_counter(a.skipped, static_cast<unsigned long long>(skipped_tiles()));
   }
 };
 
 /// The 16 queries of a warp together.
 struct SkipByWarp : SkipBelow {
-  WAN_DEVICE SkipByWarp(const SkipArguments& a, int) : SkipBelow(a) {}
-  WAN_DEVICE bool leaves_out(const float (&largest)[2], const Softmax& softmax) {
-    if (!simt::all_of_warp(is_below(largest, softmax))) return false;
-    ++skipped;
-    return true;
+  WAN_DEVICE explicit SkipByWarp(const SkipArguments& a) : SkipBelow(a) {}
+  WAN_DEVICE bool leaves_out(const float (&largest)[2], const Softmax& softmax) const {
+    return counted(simt::all_of_warp(is_below(largest, softmax)));
   }
 };
 static_assert(kSkipQueriesMma == 16 && kSkipKeysMma == kAttentionKeyBlock, "a warp's queries, a tile's keys");

@@ -86,6 +86,27 @@ Tensor attention_skipping(const Tensor& q, const Tensor& k, const Tensor& v, dou
 namespace reference {
 namespace {
 
+/// Of each row and tile, [..., rows, tiles].
+struct RowMaxima {
+  Tensor largest, before;  // of the tile; of the tiles before it, -infinity for the first
+
+  RowMaxima(const Tensor& logits, const SkipBlock& block) {
+    const int64_t keys = logits.size(-1), tiles = parts(keys, block.keys);
+    const Tensor padded = at::constant_pad_nd(logits, {0, tiles * block.keys - keys}, -kInfinity);
+    largest = padded.unflatten(-1, {tiles, block.keys}).amax(-1);
+    // A tile that was left out is below what came before it and changes nothing.
+    const Tensor so_far = std::get<0>(largest.cummax(-1));
+    before = at::constant_pad_nd(so_far.narrow(-1, 0, tiles - 1), {1, 0}, -kInfinity);
+  }
+};
+
+/// [..., rows, tiles] -> [..., groups, rows of a group, tiles]; `agrees` stands for rows past the end.
+Tensor of_groups(const Tensor& rows, const SkipBlock& block, double agrees) {
+  const int64_t groups = parts(rows.size(-2), block.queries);
+  const Tensor whole = at::constant_pad_nd(rows, {0, 0, 0, groups * block.queries - rows.size(-2)}, agrees);
+  return whole.unflatten(-2, {groups, block.queries});
+}
+
 /// Logits held at one time by a thread: 32 MiB in float32, and as much again to find the largest of each tile.
 constexpr int64_t kLogits = int64_t(1) << 23;
 
@@ -109,17 +130,13 @@ void of_heads(const Tensor& out, const Tensor& q, const Tensor& k, const Tensor&
 }  // namespace
 
 Tensor blocks_left_out(const Tensor& logits, float below, const SkipBlock& block) {
-  const int64_t rows = logits.size(-2), keys = logits.size(-1);
-  const int64_t groups = parts(rows, block.queries), tiles = parts(keys, block.keys);
-  const Tensor padded = at::constant_pad_nd(logits, {0, tiles * block.keys - keys}, -kInfinity);
-  const Tensor largest = padded.unflatten(-1, {tiles, block.keys}).amax(-1);  // [..., rows, tiles]
-  // The largest of the tiles before each; one that was left out is below it and changes nothing.
-  const Tensor so_far = std::get<0>(largest.cummax(-1));
-  const Tensor before = at::constant_pad_nd(so_far.narrow(-1, 0, tiles - 1), {1, 0}, -kInfinity);
-  const Tensor small = largest.lt(before + double(below)).to(at::kByte);
-  // Rows past the end agree with the others.
-  const Tensor whole = at::constant_pad_nd(small, {0, 0, 0, groups * block.queries - rows}, 1);
-  return whole.unflatten(-2, {groups, block.queries}).amin(-2).to(at::kBool);
+  const RowMaxima rows(logits, block);
+  return of_groups(rows.largest.lt(rows.before + double(below)).to(at::kByte), block, 1).amin(-2).to(at::kBool);
+}
+
+Tensor block_gaps(const Tensor& logits, const SkipBlock& block) {
+  const RowMaxima rows(logits, block);
+  return of_groups(rows.largest - rows.before, block, -kInfinity).amax(-2);
 }
 
 void leave_out_(Tensor& logits, const SkipSoftmax& skip, const SkipBlock& block) {

@@ -72,6 +72,10 @@ namespace reference {
 /// Of logits [..., queries, keys] in units of log2, which groups leave out which tiles: bool [..., groups, tiles].
 /// -infinity stands for a closed key.
 Tensor blocks_left_out(const Tensor& logits, float below, const SkipBlock& block);
+/// For the same logits, by how much each block's logits lie below the largest before it in the row that is nearest, in
+/// units of log2: [..., groups, tiles], infinity for a first tile. A block is left out where this is less than `below`,
+/// up to the rounding of the sum; so lambda for a share of the blocks is read off these.
+Tensor block_gaps(const Tensor& logits, const SkipBlock& block);
 /// -infinity in place of the logits that `skip` leaves out, which are counted.
 void leave_out_(Tensor& logits, const SkipSoftmax& skip, const SkipBlock& block);
 /// Any device and head width.

@@ -64,8 +64,9 @@ Convolution described_conv3d(const Tensor& taps, const Tensor& bias, int64_t tim
   const auto centred = [](int64_t kernel) { return ConvolutionAxis{.before = kernel / 2, .after = kernel / 2}; };
   const ConvolutionAxis time{.stride = time_stride, .after = taps.size(2) - 1};
   const std::string stride = time_stride == 1 ? "" : " of time stride " + std::to_string(time_stride);
+  const std::string shape = sizes_of(taps) + stride + (bias.defined() ? "" : " without bias");
   return {
-      "conv3d", sizes_of(taps) + stride, {time, centred(taps.size(3)), centred(taps.size(4))}, [=](const Tensor& x) {
+      "conv3d", shape, {time, centred(taps.size(3)), centred(taps.size(4))}, [=](const Tensor& x) {
         return reference::conv3d(x, taps, bias, time_stride);
       }};
 }

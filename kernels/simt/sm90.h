@@ -152,10 +152,10 @@ WAN_DEVICE bool all_of_warpgroup(bool mine, int barrier) {
   int all;
   asm volatile(
       "{\n"
-      ".reg .pred mine, all;\n"
-      "setp.ne.s32 mine, %1, 0;\n"
-      "bar.red.and.pred all, %2, 128, mine;\n"
-      "selp.s32 %0, 1, 0, all;\n"
+      ".reg .pred own, agreed;\n"
+      "setp.ne.s32 own, %1, 0;\n"
+      "bar.red.and.pred agreed, %2, 128, own;\n"
+      "selp.s32 %0, 1, 0, agreed;\n"
       "}"
       : "=r"(all)
       : "r"(int(mine)), "r"(barrier)

@@ -336,8 +336,9 @@ TEST(Params, JsonAndBackIsTheSameRequest) {
 
 TEST(Params, EveryParameterIsStored) {
   for (Task task : kTasks) {
-    json more = {
-        {"sigmas", {0.5}}, {"num_frames", task == Task::S2V ? 80 : 81}, {"width", 64}, {"height", 64}, {"model", "m"}};
+    json more = {{"sigmas", {0.5}}, {"num_frames", task == Task::S2V ? 80 : 81},
+                 {"width", 64},     {"height", 64},
+                 {"model", "m"},    {"skip_softmax", 0.5}};
     for (const char* name : {"last_image_url", "pose_video_url", "high_noise", "low_noise", "transformer",
                              "text_encoder", "vae", "audio_encoder", "tokenizer"})
       if (find_parameter(name)->accepts(task)) more[name] = "f";

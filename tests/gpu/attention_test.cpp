@@ -3,7 +3,7 @@
 
 #include "kernels/attention/attention_cuda.h"
 #include "kernels/attention/selector.h"
-#include "tests/gpu/gpu.h"
+#include "tests/gpu/skip_softmax.h"
 
 namespace wan::kernels {
 namespace {
@@ -44,6 +44,10 @@ TEST_F(AttentionGpu, EveryBackEndThatIsChosenIsRight) {
     }
   }
   for (const std::string& line : selector.report()) RecordProperty("choice", line);
+}
+
+TEST_F(AttentionGpu, SkipSoftmaxIsTheReferences) {
+  expect_skipping(Instructions::Mma);
 }
 
 TEST_F(AttentionGpu, TheLongestTailOf720p) {

@@ -4,6 +4,7 @@
 #include "kernels/attention/int8_attention_cuda.h"
 #include "kernels/norm/norm_cuda.h"
 #include "tests/gpu/int8.h"
+#include "tests/gpu/skip_softmax.h"
 
 namespace wan::kernels {
 namespace {
@@ -121,6 +122,10 @@ TEST_F(Int8Gpu, HalfSumsHoldTheLargestWeightsAndValues) {
   const auto got = cuda::attention_int8(queries, keys, v, {Values::Float8, Sums::Half});
   ASSERT_TRUE(got);
   EXPECT_LT(relative_rms(*got, v.narrow(1, 0, 20)), 4e-3);
+}
+
+TEST_F(Int8Gpu, SkipSoftmaxIsTheReferences) {
+  expect_skipping_int8(Instructions::Mma);
 }
 
 }  // namespace

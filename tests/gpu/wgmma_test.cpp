@@ -4,6 +4,7 @@
 #include "kernels/attention/int8_attention_cuda.h"
 #include "kernels/attention/selector.h"
 #include "tests/gpu/int8.h"
+#include "tests/gpu/skip_softmax.h"
 
 namespace wan::kernels {
 namespace {
@@ -92,6 +93,11 @@ TEST_F(WgmmaGpu, TheOperationsUseItWhereItIsOn) {
   EXPECT_FALSE(cuda::multiplies_float8(device, *measured)) << "another Context is not asked";
   attention(q, k, k, kScale, {}, *off);
   EXPECT_NE(off->attention()->choices().begin()->second, "wgmma") << "off holds for pins, too";
+}
+
+TEST_F(WgmmaGpu, SkipSoftmaxIsTheReferences) {
+  expect_skipping(Instructions::Wgmma);
+  expect_skipping_int8(Instructions::Wgmma);
 }
 
 }  // namespace

@@ -76,9 +76,10 @@ std::string ptx_of(const std::string& source) {
 TEST(Resources, TheAttentionsProductsAreTensorCoreInstructions) {
   if (!kFusedBuilt) GTEST_SKIP() << "built without kernels: no nvcc, or WAN_CUDA=OFF";
   const std::string ptx = ptx_of("attention_mma");
-  // Each of the two kernels of a type: 8 steps of depth by 8 key tiles, and 4 steps of keys by 16 tiles of channels.
-  EXPECT_EQ(count(ptx, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"), 2 * (64 + 64));
-  EXPECT_EQ(count(ptx, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"), 2 * (64 + 64));
+  // Each of the three kernels of a type (with bias, without, with Skip-Softmax): 8 steps of depth by 8 key tiles, and
+  // 4 steps of keys by 16 tiles of channels.
+  EXPECT_EQ(count(ptx, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"), 3 * (64 + 64));
+  EXPECT_EQ(count(ptx, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"), 3 * (64 + 64));
   EXPECT_GT(count(ptx, "ldmatrix.sync.aligned.m8n8.x4.trans"), 0);
   EXPECT_GT(count(ptx, "cp.async.cg.shared.global"), 0);
 }
@@ -86,17 +87,17 @@ TEST(Resources, TheAttentionsProductsAreTensorCoreInstructions) {
 TEST(Resources, ProductsOfBytesAreTensorCoreInstructions) {
   if (!kFusedBuilt) GTEST_SKIP() << "built without kernels: no nvcc, or WAN_CUDA=OFF";
   const char* bytes = "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32";
-  // Six kernels, two types with and without GELU and two for a residual: 2 steps of depth by 4 x 4 tiles. Two kernels:
-  // 4 steps of depth by 8 key tiles, and the 16-bit values.
+  // Six kernels, two types with and without GELU and two for a residual: 2 steps of depth by 4 x 4 tiles. Of attention
+  // four, two of them with Skip-Softmax: 4 steps of depth by 8 key tiles, and the 16-bit values.
   EXPECT_EQ(count(ptx_of("int8_linear_mma"), bytes), 6 * 32);
   const std::string attention = ptx_of("int8_attention_mma");
-  EXPECT_EQ(count(attention, bytes), 2 * 32);
-  EXPECT_EQ(count(attention, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"), 64);
-  EXPECT_EQ(count(attention, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"), 64);
+  EXPECT_EQ(count(attention, bytes), 4 * 32);
+  EXPECT_EQ(count(attention, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"), 2 * 64);
+  EXPECT_EQ(count(attention, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"), 2 * 64);
   const std::string float8 = ptx_of("int8_fp8_attention_sm89");
-  EXPECT_EQ(count(float8, bytes), 4 * 32);  // with float32 and with half sums
-  EXPECT_EQ(count(float8, "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32"), 2 * 32);
-  EXPECT_EQ(count(float8, "mma.sync.aligned.m16n8k32.row.col.f16.e4m3.e4m3.f16"), 2 * 32);
+  EXPECT_EQ(count(float8, bytes), 2 * 4 * 32);  // with float32 and with half sums
+  EXPECT_EQ(count(float8, "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32"), 2 * 2 * 32);
+  EXPECT_EQ(count(float8, "mma.sync.aligned.m16n8k32.row.col.f16.e4m3.e4m3.f16"), 2 * 2 * 32);
 }
 
 TEST(Resources, HoppersProductsAreThoseOfWarpgroups) {
@@ -108,18 +109,21 @@ TEST(Resources, HoppersProductsAreThoseOfWarpgroups) {
   EXPECT_EQ(count(linear, product + "m64n128k32.s32.s8.s8"), 6 * 2 * 4);
   EXPECT_EQ(count(linear, "cp.async.bulk.tensor.2d"), 12 * 2);
   EXPECT_EQ(count(linear, "setmaxnreg"), 12 * 2);
-  // Keys before the loop and in it, values in the loop and behind it.
+  // Keys before the loop and in it, values in the loop and behind it. With Skip-Softmax keys stand in the loop twice:
+  // behind the values, and where those are left out.
+  constexpr int kDense = 2 + 2, kSkips = 3 + 2;
   const std::string attention = ptx_of("attention_sm90");
-  EXPECT_EQ(count(attention, product + "m64n128k16.f32.bf16.bf16"), 2 * 8 + 2 * 8);
-  EXPECT_EQ(count(attention, product + "m64n128k16.f32.f16.f16"), 2 * 8 + 2 * 8);
+  EXPECT_EQ(count(attention, product + "m64n128k16.f32.bf16.bf16"), 8 * (kDense + kSkips));
+  EXPECT_EQ(count(attention, product + "m64n128k16.f32.f16.f16"), 8 * (kDense + kSkips));
+  EXPECT_EQ(count(attention, "bar.red.and.pred"), 2 * 2);  // in the loop and behind it
   EXPECT_GT(count(attention, "cp.async.bulk.tensor.4d"), 0);
-  // Two kernels of each type: with 16-bit and with 8-bit values.
+  // Four kernels of each type: with 16-bit and with 8-bit values, dense and with Skip-Softmax.
   const std::string int8 = ptx_of("int8_attention_sm90");
-  EXPECT_EQ(count(int8, product + "m64n128k32.s32.s8.s8"), 4 * 2 * 4);
-  EXPECT_EQ(count(int8, product + "m64n128k16.f32.bf16.bf16"), 2 * 8);
-  EXPECT_EQ(count(int8, product + "m64n128k16.f32.f16.f16"), 2 * 8);
-  EXPECT_EQ(count(int8, product + "m64n128k32.f32.e4m3.e4m3"), 2 * 2 * 4);
-  EXPECT_EQ(count(int8, "setmaxnreg"), 4 * 2);
+  EXPECT_EQ(count(int8, product + "m64n128k32.s32.s8.s8"), 4 * 4 * (2 + 3));
+  EXPECT_EQ(count(int8, product + "m64n128k16.f32.bf16.bf16"), 2 * 2 * 8);
+  EXPECT_EQ(count(int8, product + "m64n128k16.f32.f16.f16"), 2 * 2 * 8);
+  EXPECT_EQ(count(int8, product + "m64n128k32.f32.e4m3.e4m3"), 2 * 2 * 2 * 4);
+  EXPECT_EQ(count(int8, "setmaxnreg"), 8 * 2);
 }
 
 }  // namespace

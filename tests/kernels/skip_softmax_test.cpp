@@ -19,9 +19,9 @@ struct Way {
   Sums sums = Sums::Float;
 
   SkipBlock block() const { return skip_block(instructions); }
-  /// Of a kernel from the reference of its arithmetic: bfloat16 alone is 1.66e-3, weights are rounded under another
-  /// maximum, in e4m3 each by up to 2^-4.
-  double tolerance() const { return values == Values::Float8 ? 2e-2 : 3e-3; }
+  /// Of a kernel from the reference of its arithmetic: bfloat16 alone is 1.66e-3 on either side, weights are rounded
+  /// under another maximum, in bfloat16 each by up to 2^-9, in e4m3 by up to 2^-4.
+  double tolerance() const { return values == Values::Float8 ? 2e-2 : 4e-3; }
 };
 constexpr Way kWays[] = {{"Mma", Instructions::Mma},
                          {"Wgmma", Instructions::Wgmma},
@@ -196,6 +196,7 @@ TEST_P(SkipSoftmaxKernel, HasTheReferencesCountAndResultOnDrawnHeads) {
       EXPECT_GT(wanted.count().skipped, 0);
       EXPECT_LT(wanted.count().skipped, wanted.count().all);
       for (simt::Order order : orders_of(GetParam().instructions)) {
+        if (queries > 64 && order != simt::Order::Forward) continue;  // keeps the quick suite quick
         SkipSoftmax skip(lambda, at::kCPU);
         EXPECT_LT(relative_rms(run(GetParam(), x, 0.15, &skip, order), want), GetParam().tolerance());
         EXPECT_EQ(skip.count(), wanted.count());
@@ -205,7 +206,8 @@ TEST_P(SkipSoftmaxKernel, HasTheReferencesCountAndResultOnDrawnHeads) {
 }
 
 TEST(SkipSoftmax, TheRuleOnLogitsByHand) {
-  // Two rows and two keys a block. Row 0: maxima 4, 1, 9, 2; row 1: 4, 3, 5, 1; row 2, alone in its group: 1, 0, 0, 0.
+  // Two rows and two keys a block, a row of the logits a line. The largest in each tile: 4, 1, 9, 2; 4, 3, 5, 1; and
+  // of the row that is alone in its group 1, 0, 0, 0.
   const Tensor logits = at::tensor({4., 0., 1., 0., 9., 0., 2.,   //
                                     4., 4., 3., 0., 0., 5., 1.,   //
                                     1., 1., 0., 0., -9., 0., 0.}).view({3, 7}).to(at::kFloat);
@@ -214,6 +216,15 @@ TEST(SkipSoftmax, TheRuleOnLogitsByHand) {
   EXPECT_TRUE(left_out(-0.5f).equal(rows({0, 1, 0, 1, 0, 1, 1, 1})));
   EXPECT_TRUE(left_out(-1.0f).equal(rows({0, 0, 0, 1, 0, 0, 0, 0}))) << "by more than |below|, not by as much";
   EXPECT_TRUE(left_out(-4.0f).equal(rows({0, 0, 0, 0, 0, 0, 0, 0})));
+}
+
+TEST(SkipSoftmax, GapsAreThoseOfTheNearestRow) {
+  const Tensor logits = at::tensor({4., 0., 1., 0., 9., 0., 2.,   //
+                                    4., 4., 3., 0., 0., 5., 1.,   //
+                                    1., 1., 0., 0., -9., 0., 0.}).view({3, 7}).to(at::kFloat);
+  const Tensor gaps = reference::block_gaps(logits, {2, 2});
+  EXPECT_TRUE(gaps.select(1, 0).eq(INFINITY).all().item<bool>());
+  EXPECT_TRUE(gaps.narrow(1, 1, 3).equal(at::tensor({-1., 5., -4., -1., -1., -1.}).view({2, 3}).to(at::kFloat)));
 }
 
 TEST(SkipSoftmax, TheErrorIsBoundedByLambda) {
@@ -232,13 +243,14 @@ TEST(SkipSoftmax, TheErrorIsBoundedByLambda) {
     const Tensor lost = reference::blocks_left_out(logits, skip.below(), block).sum(-1).to(at::kDouble) * block.keys;
     const Tensor bound = (2 * lambda * largest * lost).repeat_interleave(block.queries, -1).view({1, 160, 1, 1});
     const Tensor error = (out.to(at::kDouble) - dense).abs();
-    EXPECT_FALSE((error > bound + 1e-5).any().item<bool>()) << lambda;  // 1e-5: float32
+    // 1e-4: logits of 50 in float32, values of 4.
+    EXPECT_FALSE((error > bound + 1e-4).any().item<bool>()) << lambda;
     EXPECT_GE(skip.count().skipped, before);
     before = skip.count().skipped;
     moved = error.max().item<double>();
   }
   EXPECT_GT(before, 0);
-  EXPECT_GT(moved, 1e-5) << "what is left out shows";
+  EXPECT_GT(moved, 1e-3) << "what is left out shows";
 }
 
 TEST(SkipSoftmax, OnTheCpuItIsTheReferenceForAnyWidthAndBothPrecisions) {

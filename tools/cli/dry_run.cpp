@@ -94,11 +94,13 @@ std::string dry_run_text(const Request& request) {
   if (request.task != Task::S2V) text += ", boundary " + number_text(request.boundary);
   if (find_preset(request.preset)->few_steps()) text += ", preset " + request.preset;
   const LoraScales scales(request);
-  text +=
-      std::string("\n\n step        t     sigma  expert  guidance") + (request.loras.empty() ? "" : "  lora") + "\n";
+  const bool skips = request.skip_softmax > 0;
+  text += std::string("\n\n step        t     sigma  expert  guidance") + (skips ? "  skip-softmax" : "") +
+          (request.loras.empty() ? "" : "  lora") + "\n";
   for (const Step& step : make_schedule(request)) {
     text += line("%5ld %8s  %8.6f  %-6s  %8s", long(step.index), time_text(step.t).c_str(), double(step.sigma),
                  expert(request, step), number_text(step.guidance).c_str());
+    if (skips) text += line("  %12s", step.skip_softmax > 0 ? number_text(step.skip_softmax).c_str() : "-");
     text += (request.loras.empty() ? "" : "  " + loras_text(request, scales, step)) + "\n";
   }
   const auto is_by_name = [](const Lora& lora) { return lora.transformer.empty(); };
@@ -119,6 +121,7 @@ std::string dry_run_json(const Request& request) {
                      {"sigma", step.sigma},
                      {"expert", expert(request, step)},
                      {"guidance", step.guidance}});
+    if (request.skip_softmax > 0) steps.back()["skip_softmax"] = step.skip_softmax;
     for (const std::optional<double>& scale : scales_in(request, scales, step))
       steps.back()["loras"].push_back(scale ? nlohmann::ordered_json(*scale) : nlohmann::ordered_json());
   }

@@ -161,7 +161,9 @@ void add_skip_softmax(CLI::App& app, int& status) {
       ->check(CLI::Range(1e-9, 1.0));
   command->add_option("--tokens", options->tokens, "of drawn heads")->check(CLI::Range(1, 1 << 20));
   command->add_option("--heads", options->heads, "of drawn heads")->check(CLI::Range(1, 1024));
-  command->add_option("--deviation", options->deviation, "standard deviation of the logits of unrelated tokens, drawn heads")
+  command
+      ->add_option("--deviation", options->deviation,
+                   "standard deviation of the logits of unrelated tokens, drawn heads")
       ->check(CLI::Range(1e-6, 1e6));
   command->add_option("--seed", options->seed, "of drawn heads");
   command->add_option("--groups", options->groups, "groups of queries that are looked at, for each head")

@@ -159,8 +159,7 @@ std::string to_text(const Record& record, Metadata level) {
   store_tiles(record, json);
   if (!record.rotation.empty()) json["rotation"] = record.rotation;
   if (!record.attention.empty()) json["attention"] = record.attention;
-  if (record.skipped.all > 0)
-    json[kSkippedBlocks] = {{"skipped", record.skipped.skipped}, {"all", record.skipped.all}};
+  if (record.skipped.all > 0) json[kSkippedBlocks] = {{"skipped", record.skipped.skipped}, {"all", record.skipped.all}};
   json["files"] = stored_files(record.files, level);
   if (!record.inputs.empty()) json["inputs"] = stored_inputs(record.inputs, level);
   // Notes may quote names and words of the prompt.

@@ -150,7 +150,7 @@ std::optional<at::Tensor> SpeechFolder::latents(int64_t clip) const {
 }
 
 std::optional<Sampling> SpeechFolder::running(int64_t clip, const Schedule& schedule, at::Device device,
-                                               std::optional<FreshNoise> noise) const {
+                                              std::optional<FreshNoise> noise) const {
   const fs::path path = file(clip, kState);
   if (!fs::exists(path)) return std::nullopt;
   return load_sampling(path, schedule, device, noise);

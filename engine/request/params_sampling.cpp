@@ -74,7 +74,8 @@ std::vector<Parameter> of_sampling() {
        .field = &Request::solver,
        .tasks = every({.value = "unipc", .words = {"unipc", "dpm++", "euler", "step_distill"}}),
        .group = "Sampling",
-       .help = "How the flow is integrated. step_distill predicts the clean video and adds fresh noise, as models that are distilled "
+       .help = "How the flow is integrated. step_distill predicts the clean video and adds fresh noise, as models that "
+               "are distilled "
                "for it want; elsewhere it is called lcm."},
       {.name = "skip_softmax",
        .field = &Request::skip_softmax,

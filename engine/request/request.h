@@ -28,7 +28,7 @@ struct Request {
   std::string high_noise, low_noise, transformer, text_encoder, vae, audio_encoder, tokenizer;
   std::vector<Lora> loras;
   bool lora_lax = false;  // keys of LoRAs that the transformers have no place for are left out
-  std::string out;  // path of the video as given; not part of the metadata
+  std::string out;        // path of the video as given; not part of the metadata
   bool out_given = false;
   std::string preset;     // hosted | reference | lightning4 | lightning8-3phase
   bool unlocked = false;  // engine ranges instead of the endpoint's
@@ -52,9 +52,9 @@ struct Request {
   double boundary = 0;                                         // in units of t / 1000
   double strength = 0;                                         // V2V
   std::string solver;                                          // unipc | dpm++ | euler | step_distill
-  double skip_softmax = 0;          // lambda of Skip-Softmax, 0: off
+  double skip_softmax = 0;                                     // lambda of Skip-Softmax, 0: off
   int64_t skip_softmax_dense = -1;  // steps of the schedule that stay dense, the first ones; -1 where it is off
-  std::vector<double> sigmas;  // explicit list from high to low without the final 0; empty: from steps and shift
+  std::vector<double> sigmas;       // explicit list from high to low without the final 0; empty: from steps and shift
 
   bool resample_fps = false, keep_audio = true, deinterlace = true, start_from_image = false;
   bool private_urls = true;  // URLs may lead to the own machine and network; not part of the metadata

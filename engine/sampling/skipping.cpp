@@ -65,15 +65,15 @@ void check_skipping(const Request& request, const Placement& placement) {
   if (request.skip_softmax == 0 || !placement.device.is_cuda()) return;
   const bool has_kernels = kernels::kFusedBuilt && kernels::cuda::has_kernels(placement.device);
   const auto instructions = kernels::cuda::instructions_on(placement.device, *placement.context);
-  const auto why = why_no_skipping(has_kernels, placement.dtype, placement.precision, instructions,
-                                   placement.context->options());
+  const auto why =
+      why_no_skipping(has_kernels, placement.dtype, placement.precision, instructions, placement.context->options());
   if (why) throw InvalidRequest("skip_softmax", *why);
 }
 
 void log_skipping(const Request& request, const Schedule& schedule, const Placement& placement, const Log& log) {
   if (request.skip_softmax == 0) return;
-  const auto sparse = std::count_if(schedule.begin(), schedule.end(),
-                                    [](const Step& step) { return step.skip_softmax > 0; });
+  const auto sparse =
+      std::count_if(schedule.begin(), schedule.end(), [](const Step& step) { return step.skip_softmax > 0; });
   std::string attention = "the reference";
   if (placement.device.is_cuda())
     attention = kernels::cuda::instructions_on(placement.device, *placement.context) == kernels::Instructions::Wgmma

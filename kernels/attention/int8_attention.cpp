@@ -53,8 +53,7 @@ void check_attention_once(const Tensor& out, const QuantisedHeads& q, const Quan
     return QuantisedHeads{heads.codes.narrow(1, -1, 1), heads.scale.narrow(1, -1, 1)};
   };
   check_first_use(
-      "attention_int8", shape, v.device(), bound,
-      [&] { return out.narrow(2, -1, 1).index_select(1, rows()); },
+      "attention_int8", shape, v.device(), bound, [&] { return out.narrow(2, -1, 1).index_select(1, rows()); },
       [&] {
         QuantisedHeads queries = head_of(q);
         queries = {queries.codes.index_select(2, rows()), queries.scale.index_select(2, rows())};

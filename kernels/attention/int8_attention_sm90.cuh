@@ -136,9 +136,8 @@ cudaError_t run_int8_attention_sm90(const Int8AttentionArguments& sizes, Element
     using T = typename decltype(type)::type;
     auto with_skip = [&](auto skip) {
       using Skip = typename decltype(skip)::type;
-      return sizes.v_codes
-                 ? attention_sm90::run_kernel<T, Keys8<true>, Values8, Skip>(a, run)
-                 : attention_sm90::run_kernel<T, Keys8<false>, attention_sm90::Values16<T>, Skip>(a, run);
+      return sizes.v_codes ? attention_sm90::run_kernel<T, Keys8<true>, Values8, Skip>(a, run)
+                           : attention_sm90::run_kernel<T, Keys8<false>, attention_sm90::Values16<T>, Skip>(a, run);
     };
     return sizes.skip.skipped ? with_skip(simt::Type<SkipByWarpgroup>{})
                               : with_skip(simt::Type<attention_mma::Dense>{});

@@ -38,8 +38,8 @@ void check_once(const Tensor& out, const Tensor& q, const Tensor& k, const Tenso
       "attention_skipping", shape, q.device(), kBound, [&] { return last_head(out).narrow(1, 0, count); },
       [&] {
         SkipSoftmax apart(skip.lambda(), q.device());
-        return reference::attention_skipping(last_head(q).narrow(1, 0, count), last_head(k), last_head(v), scale,
-                                             apart, block);
+        return reference::attention_skipping(last_head(q).narrow(1, 0, count), last_head(k), last_head(v), scale, apart,
+                                             block);
       },
       context);
 }

@@ -65,10 +65,9 @@ Convolution described_conv3d(const Tensor& taps, const Tensor& bias, int64_t tim
   const ConvolutionAxis time{.stride = time_stride, .after = taps.size(2) - 1};
   const std::string stride = time_stride == 1 ? "" : " of time stride " + std::to_string(time_stride);
   const std::string shape = sizes_of(taps) + stride + (bias.defined() ? "" : " without bias");
-  return {
-      "conv3d", shape, {time, centred(taps.size(3)), centred(taps.size(4))}, [=](const Tensor& x) {
-        return reference::conv3d(x, taps, bias, time_stride);
-      }};
+  return {"conv3d", shape, {time, centred(taps.size(3)), centred(taps.size(4))}, [=](const Tensor& x) {
+            return reference::conv3d(x, taps, bias, time_stride);
+          }};
 }
 
 Convolution described_down(const Tensor& taps, const Tensor& bias) {

@@ -99,8 +99,7 @@ Tensor SpeechModel::velocity(const Tensor& x, const Pass& pass, const Tensor& la
 }
 
 std::vector<Tensor> SpeechModel::operator()(const Tensor& latent, const SpeechClip& clip, double t,
-                                            at::ArrayRef<Context*> contexts,
-                                            at::ArrayRef<const AudioContext*> audio,
+                                            at::ArrayRef<Context*> contexts, at::ArrayRef<const AudioContext*> audio,
                                             kernels::SkipSoftmax* skip) const {
   Pass pass = begin(clip, t);
   pass.skip = skip;

@@ -414,7 +414,7 @@ TEST(RenderSpeech, TheTilesOfItsClipsHoldAfterAnInterrupt) {
 TEST(RenderSpeech, AReplayGoesOnWithItsOwnAttentionOnly) {
   const Scene scene(16000, 1);
   const Request request = scene.request({{"seed", 7}});
-  const SingleOptions replay{.attention = {{"a case", "a back end"}}};
+  const SingleOptions replay{.attention = {{"a case", "flash"}}};
   Steps first(1), replayed(1), rest;
   EXPECT_THROW(rendered(request, first), Cancelled);
   EXPECT_THROW(rendered(request, replayed, {}, replay), Cancelled);

@@ -89,8 +89,7 @@ Tensor run_8(const Way& way, const Heads& x, double scale, SkipSoftmax* skip, si
 }
 
 /// Through the shim; dense where `skip` is null.
-Tensor run(const Way& way, const Heads& x, double scale, SkipSoftmax* skip,
-           simt::Order order = simt::Order::Forward) {
+Tensor run(const Way& way, const Heads& x, double scale, SkipSoftmax* skip, simt::Order order = simt::Order::Forward) {
   return way.eight_bit ? run_8(way, x, scale, skip, order) : run_16(way, x, scale, skip, order);
 }
 
@@ -104,8 +103,7 @@ Tensor simulated(const Way& way, const Heads& x, double scale, SkipSoftmax& skip
 
 /// Every query meets the logit `peaks[i]` in all keys of tile i, whose values are `values[i]`; the last tile is cut to
 /// five keys.
-Heads with_peaks(const Way& way, int64_t queries, const std::vector<double>& peaks,
-                 const std::vector<double>& values) {
+Heads with_peaks(const Way& way, int64_t queries, const std::vector<double>& peaks, const std::vector<double>& values) {
   const int64_t tile = way.block().keys, tiles = int64_t(peaks.size()), keys = (tiles - 1) * tile + 5, heads = 2;
   Heads x{at::zeros({1, queries, heads, kWidth}), at::zeros({1, keys, heads, kWidth}),
           at::zeros({1, keys, heads, kWidth})};
@@ -208,9 +206,11 @@ TEST_P(SkipSoftmaxKernel, HasTheReferencesCountAndResultOnDrawnHeads) {
 TEST(SkipSoftmax, TheRuleOnLogitsByHand) {
   // Two rows and two keys a block, a row of the logits a line. The largest in each tile: 4, 1, 9, 2; 4, 3, 5, 1; and
   // of the row that is alone in its group 1, 0, 0, 0.
-  const Tensor logits = at::tensor({4., 0., 1., 0., 9., 0., 2.,   //
-                                    4., 4., 3., 0., 0., 5., 1.,   //
-                                    1., 1., 0., 0., -9., 0., 0.}).view({3, 7}).to(at::kFloat);
+  const Tensor logits = at::tensor({4., 0., 1., 0., 9.,  0., 2.,  //
+                                    4., 4., 3., 0., 0.,  5., 1.,  //
+                                    1., 1., 0., 0., -9., 0., 0.})
+                            .view({3, 7})
+                            .to(at::kFloat);
   const auto left_out = [&](float below) { return reference::blocks_left_out(logits, below, {2, 2}).to(at::kInt); };
   const auto rows = [](std::vector<int64_t> flags) { return at::tensor(flags).view({2, 4}).to(at::kInt); };
   EXPECT_TRUE(left_out(-0.5f).equal(rows({0, 1, 0, 1, 0, 1, 1, 1})));
@@ -219,9 +219,11 @@ TEST(SkipSoftmax, TheRuleOnLogitsByHand) {
 }
 
 TEST(SkipSoftmax, GapsAreThoseOfTheNearestRow) {
-  const Tensor logits = at::tensor({4., 0., 1., 0., 9., 0., 2.,   //
-                                    4., 4., 3., 0., 0., 5., 1.,   //
-                                    1., 1., 0., 0., -9., 0., 0.}).view({3, 7}).to(at::kFloat);
+  const Tensor logits = at::tensor({4., 0., 1., 0., 9.,  0., 2.,  //
+                                    4., 4., 3., 0., 0.,  5., 1.,  //
+                                    1., 1., 0., 0., -9., 0., 0.})
+                            .view({3, 7})
+                            .to(at::kFloat);
   const Tensor gaps = reference::block_gaps(logits, {2, 2});
   EXPECT_TRUE(gaps.select(1, 0).eq(INFINITY).all().item<bool>());
   EXPECT_TRUE(gaps.narrow(1, 1, 3).equal(at::tensor({-1., 5., -4., -1., -1., -1.}).view({2, 3}).to(at::kFloat)));
@@ -261,8 +263,8 @@ TEST(SkipSoftmax, OnTheCpuItIsTheReferenceForAnyWidthAndBothPrecisions) {
   EXPECT_EQ(once.count().all, 2 * 3 * 4 * 4);
   EXPECT_GT(once.count().skipped, 0);
   // A head alone has the same bits.
-  EXPECT_TRUE(out.narrow(2, 1, 1).equal(
-      attention_skipping(q.narrow(2, 1, 1), k.narrow(2, 1, 1), v.narrow(2, 1, 1), 2, again)));
+  EXPECT_TRUE(
+      out.narrow(2, 1, 1).equal(attention_skipping(q.narrow(2, 1, 1), k.narrow(2, 1, 1), v.narrow(2, 1, 1), 2, again)));
   SkipSoftmax nothing(1e-30, at::kCPU);
   EXPECT_LT(relative_rms(attention_skipping(q, k, v, 2, nothing), reference::attention(q, k, v, 2)), 1e-5);
   EXPECT_EQ(nothing.count().skipped, 0);

@@ -88,7 +88,9 @@ TEST(BenchSkipSoftmax, ReadsCapturedHeadsAndRefusesOthers) {
   at::Tensor broken = heads.q.clone();
   broken[0][5][1][3] = NAN;
   const std::vector<std::map<std::string, at::Tensor>> others = {
-      {{"q", heads.q}}, {{"q", heads.q[0]}, {"k", heads.k}}, {{"q", broken}, {"k", heads.k}},
+      {{"q", heads.q}},
+      {{"q", heads.q[0]}, {"k", heads.k}},
+      {{"q", broken}, {"k", heads.k}},
       {{"q", heads.q}, {"k", heads.k.narrow(2, 0, 1).contiguous()}},
       {{"q", heads.q}, {"k", heads.k}, {"v", heads.v.narrow(1, 0, 5).contiguous()}}};
   for (const auto& tensors : others) {

@@ -13,9 +13,9 @@
 namespace wan {
 namespace {
 
-using Run = int (*)(const Command&);
+using Program = int (*)(const Command&);
 
-int code_of(Run run, std::string& said) {
+int code_of(Program run, std::string& said) {
   const char* words[] = {"wan-infer", "t2v", "--prompt", "x", "--dry-run", nullptr};
   testing::internal::CaptureStderr();
   const int code = exit_code(5, const_cast<char**>(words), run);
@@ -27,7 +27,7 @@ TEST(ExitCode, EachKindHasItsNumberAndItsLine) {
   struct Row {
     int code;
     const char* begin;
-    Run run;
+    Program run;
   };
   const Row rows[] = {
       {2, "wan-infer: [--out] must be free",

@@ -112,8 +112,8 @@ CapturedHeads draw_heads(int64_t tokens, int64_t heads, double deviation, uint64
   return {q, k, draw(tokens)};
 }
 
-std::vector<Calibrated> calibrate(const CapturedHeads& heads, const SkipBlock& block,
-                                  const std::vector<double>& shares, int64_t groups) {
+std::vector<Calibrated> calibrate(const CapturedHeads& heads, const SkipBlock& block, const std::vector<double>& shares,
+                                  int64_t groups) {
   // The logits of one head are held at a time: of all at 720p they would be gigabytes.
   const auto each_head = [&](const auto& look) {
     for (int64_t head = 0; head < heads.q.size(2); ++head) look(Sample(heads, head, block, groups));
@@ -141,19 +141,19 @@ std::vector<Calibrated> calibrate(const CapturedHeads& heads, const SkipBlock& b
 
 void skip_softmax(const SkipSoftmaxOptions& options, std::ostream& out) {
   const bool drawn = options.file.empty();
-  const CapturedHeads heads = drawn ? draw_heads(options.tokens, options.heads, options.deviation, options.seed)
-                                    : read_heads(options.file);
+  const CapturedHeads heads =
+      drawn ? draw_heads(options.tokens, options.heads, options.deviation, options.seed) : read_heads(options.file);
   const SkipBlock block =
       kernels::skip_block(options.wgmma ? kernels::Instructions::Wgmma : kernels::Instructions::Mma);
   for (const Calibrated& one : calibrate(heads, block, options.shares, options.groups)) {
-    nlohmann::ordered_json line = {{"heads_of", drawn ? "drawn" : "captured"},
-                                   {"tokens", heads.q.size(1)},
-                                   {"keys", heads.k.size(1)},
-                                   {"heads", heads.q.size(2)},
-                                   {"block", std::to_string(block.queries) + " queries by " +
-                                                 std::to_string(block.keys) + " keys"},
-                                   {"wanted", one.wanted},
-                                   {"share", one.share}};
+    nlohmann::ordered_json line = {
+        {"heads_of", drawn ? "drawn" : "captured"},
+        {"tokens", heads.q.size(1)},
+        {"keys", heads.k.size(1)},
+        {"heads", heads.q.size(2)},
+        {"block", std::to_string(block.queries) + " queries by " + std::to_string(block.keys) + " keys"},
+        {"wanted", one.wanted},
+        {"share", one.share}};
     if (one.lambda > 0)
       line["lambda"] = one.lambda;
     else

@@ -76,17 +76,25 @@ WAN_DEVICE float largest_logit(const float (&logits)[kTiles][4], int row) {
   return fmaxf(largest, simt::shuffle_xor(largest, 2));
 }
 
-/// logits -> 2^(logit * scale - largest), in place; `rescale` brings what was summed under the old maximum to the new
-/// one. False where `skip` leaves the tile out.
+/// Whether `skip` leaves the tile out. Where it is on, `of_tile` is the largest logit of each row afterwards.
 template <typename Skip, int kTiles>
-WAN_DEVICE bool exponentiate(float (&logits)[kTiles][4], float (&rescale)[2], Softmax& softmax, float scale,
-                             [[maybe_unused]] const Skip& skip) {
-  float of_tile[2];
+WAN_DEVICE bool leaves_out([[maybe_unused]] float (&of_tile)[2], [[maybe_unused]] const float (&logits)[kTiles][4],
+                           [[maybe_unused]] const Softmax& softmax, [[maybe_unused]] float scale,
+                           [[maybe_unused]] const Skip& skip) {
   if constexpr (Skip::kOn) {
     WAN_UNROLL
     for (int row = 0; row < 2; ++row) of_tile[row] = largest_logit(logits, row) * scale;
-    if (skip.leaves_out(of_tile, softmax)) return false;
+    return skip.leaves_out(of_tile, softmax);
+  } else {
+    return false;
   }
+}
+
+/// logits -> 2^(logit * scale - largest), in place; `rescale` brings what was summed under the old maximum to the new
+/// one. `of_tile` as leaves_out has left it.
+template <typename Skip, int kTiles>
+WAN_DEVICE void exponentiate(float (&logits)[kTiles][4], float (&rescale)[2], Softmax& softmax, float scale,
+                             float (&of_tile)[2]) {
   WAN_UNROLL
   for (int row = 0; row < 2; ++row) {
     if constexpr (!Skip::kOn) of_tile[row] = largest_logit(logits, row) * scale;
@@ -105,7 +113,6 @@ WAN_DEVICE bool exponentiate(float (&logits)[kTiles][4], float (&rescale)[2], So
       }
     }
   }
-  return true;
 }
 
 WAN_DEVICE void rescale_rows(float (&output)[kWidthTiles][4], const float (&rescale)[2]) {
@@ -179,7 +186,11 @@ struct Keys16 {
                         const unsigned char* stage, int tile, int lane, const Skip& skip) const {
     multiply_keys<T>(weights, queries, stage, lane);
     if (kBias || (tile + 1) * kKeys > keys) bias_and_mask<kBias>(weights, bias, scale, tile * kKeys, keys, lane);
-    return exponentiate(weights, rescale, softmax, kBias ? 1.0f : scale, skip);
+    const float factor = kBias ? 1.0f : scale;
+    float of_tile[2];
+    if (leaves_out(of_tile, weights, softmax, factor, skip)) return false;
+    exponentiate<Skip>(weights, rescale, softmax, factor, of_tile);
+    return true;
   }
 
   const T* k;

@@ -5,52 +5,16 @@
 #pragma once
 
 #include "kernels/attention/attention_mma.cuh"
+#include "kernels/attention/heads_sm90.cuh"
 #include "kernels/attention/skip_rule_sm90.cuh"
 #include "kernels/simt/sm90.h"
 
 namespace wan::kernels::attention_sm90 {
 
-namespace sm90 = simt::sm90;
-using attention_mma::kWidth;
-using attention_mma::kWidthTiles;
-
-constexpr int kConsumers = 2, kThreads = (1 + kConsumers) * sm90::kWarpgroup;
-constexpr int kQueries = 64 * kConsumers, kKeys = 128, kKeyTiles = kKeys / 8;
+constexpr int kThreads = (1 + kConsumers) * sm90::kWarpgroup;
 constexpr int kAlignment = 1024, kMostSharedBytes = 227 << 10;
 // 128 * 24 + 256 * 240 registers of the 65,536.
 constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
-
-/// Rows of 128 tokens as boxes of 64 channels of 16 bits, one behind the other.
-constexpr int kHalfChannels = kWidth / 2, kBoxBytes = kKeys * kHalfChannels * 2;
-static_assert(kQueries == kKeys, "queries lie as keys do");
-
-/// Of the copy engine: queries, keys and values.
-struct Maps {
-  sm90::TensorMap q, k, v;
-};
-template <typename Sizes>
-struct Arguments {
-  Maps maps;
-  Sizes sizes;
-};
-
-/// Which head of which batch element a block has, and where its queries begin.
-struct Head {
-  int head, batch, of_batch, first_query;
-
-  WAN_DEVICE explicit Head(int heads)
-      : head(int(blockIdx.y)),
-        batch(int(blockIdx.z)),
-        of_batch(int(blockIdx.z) * heads + int(blockIdx.y)),
-        first_query(int(blockIdx.x) * kQueries) {}
-};
-
-/// 128 tokens of 16-bit heads from `first` on, zeros past the end.
-WAN_DEVICE void copy_heads(unsigned char* to, const sm90::TensorMap& map, const Head& head, int first, uint64_t* full) {
-  WAN_UNROLL
-  for (int half = 0; half < 2; ++half)
-    sm90::copy_box(to + half * kBoxBytes, &map, {half * kHalfChannels, head.head, first, head.batch}, full);
-}
 
 /// Queries and keys in 16 bits. What a `Keys` is: the bytes of its tiles and how they are asked for, by the producer;
 /// how a consumer begins a tile's products and makes weights of them.
@@ -87,15 +51,21 @@ struct Keys16 {
     sm90::products_commit();
   }
   WAN_DEVICE void look_ahead(int) {}
-  /// Weights of tile `tile` from its sums, which are there. False where `skip` leaves it out.
+  /// Whether `skip` leaves tile `tile` out, by its sums, which are there; keys past the end are closed in them.
   template <bool kTail, typename Skip>
-  WAN_DEVICE bool weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
-                        const float (&sums)[kKeyTiles][4], int tile, int lane, const Skip& skip) {
+  WAN_DEVICE bool leaves_out(float (&of_tile)[2], float (&sums)[kKeyTiles][4], const Softmax& softmax, int tile,
+                             int lane, const Skip& skip) const {
+    if (kTail && (tile + 1) * kKeys > keys)
+      attention_mma::bias_and_mask<false>(sums, nullptr, scale, tile * kKeys, keys, lane);
+    return attention_mma::leaves_out(of_tile, sums, softmax, scale, skip);
+  }
+  /// Weights of the tile, from sums and `of_tile` as leaves_out has left them.
+  template <typename Skip>
+  WAN_DEVICE void weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
+                        const float (&sums)[kKeyTiles][4], float (&of_tile)[2]) const {
     WAN_UNROLL
     for (int i = 0; i < 4 * kKeyTiles; ++i) weights[i / 4][i % 4] = sums[i / 4][i % 4];
-    if (kTail && (tile + 1) * kKeys > keys)
-      attention_mma::bias_and_mask<false>(weights, nullptr, scale, tile * kKeys, keys, lane);
-    return attention_mma::exponentiate(weights, rescale, softmax, scale, skip);
+    attention_mma::exponentiate<Skip>(weights, rescale, softmax, scale, of_tile);
   }
 
   float scale;
@@ -194,25 +164,31 @@ WAN_DEVICE void attend(const typename Keys::Sizes& sizes, const Shared<Keys, Val
     constexpr bool kLast = decltype(is_last)::value;
     sm90::products_wait<0>();
     sm90::pin_registers(sums);
-    float weights[kKeyTiles][4], rescale[2];
-    const bool counts = keys.template weigh<kLast>(weights, rescale, softmax, sums, tile, lane, skip);
-    if constexpr (!kLast) keys.look_ahead(tile + 1);
     const int stage = ring.stage;
-    ring.advance();
+    const auto go_on = [&] {
+      if constexpr (!kLast) keys.look_ahead(tile + 1);
+      ring.advance();
+    };
     const auto begin_next = [&] {
       sm90::barrier_wait(&shared.full[ring.stage], ring.parity);
       keys.begin(sums, queries, sm90::address_of(shared.keys(ring.stage)));
     };
-    if (counts) {
-      values.begin(weights, rescale, sm90::address_of(shared.values(stage)));
-      if constexpr (!kLast) begin_next();
-      sm90::products_wait<kLast ? 0 : 1>();  // the values have been read
-      if (lane == 0) sm90::barrier_arrive(&shared.empty[stage]);
-      values.end(rescale);
-    } else {  // the values are not looked at
+    float of_tile[2];
+    if (keys.template leaves_out<kLast>(of_tile, sums, softmax, tile, lane, skip)) {  // the values are not looked at
+      go_on();
       if constexpr (!kLast) begin_next();
       if (lane == 0) sm90::barrier_arrive(&shared.empty[stage]);
+      return;
     }
+    // Weights exist on this way alone: behind a point where both ways meet, they would hold registers on either.
+    float weights[kKeyTiles][4], rescale[2];
+    keys.template weigh<Skip>(weights, rescale, softmax, sums, of_tile);
+    go_on();
+    values.begin(weights, rescale, sm90::address_of(shared.values(stage)));
+    if constexpr (!kLast) begin_next();
+    sm90::products_wait<kLast ? 0 : 1>();  // the values have been read
+    if (lane == 0) sm90::barrier_arrive(&shared.empty[stage]);
+    values.end(rescale);
   };
   for (int tile = 0; tile + 1 < tiles; ++tile) take_tile(tile, std::false_type{});
   take_tile(tiles - 1, std::true_type{});
@@ -254,21 +230,6 @@ attention_sm90_kernel(const WAN_GRID_CONSTANT Arguments<typename Keys::Sizes> a)
     sm90::take_registers<kConsumerRegisters>();
     attend<T, Keys, Values, Skip>(a.sizes, shared, head, tiles);
   }
-}
-
-/// 16-bit heads [batch, tokens, heads, 128] in boxes of 128 tokens and 64 channels. The stride of a dimension of one
-/// element, which may be anything, becomes the size of what it would step over.
-inline sm90::TensorView view_of(const AttentionArguments::Strided& x, int batch, int heads, int tokens) {
-  sm90::TensorView view = {x.data,
-                           4,
-                           2,
-                           {kWidth, heads, tokens, batch},
-                           {2, 2 * x.head, 2 * x.token, 2 * x.batch},
-                           {kHalfChannels, 1, kKeys, 1},
-                           sm90::Swizzle::Bytes128};
-  for (int i = 1; i < view.rank; ++i)
-    if (view.size[i] == 1) view.stride[i] = view.stride[i - 1] * view.size[i - 1];
-  return view;
 }
 
 /// The kernel of these keys and values over all queries.

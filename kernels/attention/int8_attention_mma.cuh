@@ -113,19 +113,27 @@ WAN_DEVICE float largest_sum(const int32_t (&sums)[kTiles][4], int row) {
   return float(most - kBiasBits);
 }
 
-/// weights = 2^(sum * factor - largest + peak); `rescale` brings what was summed under the old maximum to the new one.
-/// The bias is taken off inside the exponent's multiply-add: its rounding shifts a row of a tile by at most factor / 2,
-/// less than one step of the codes. At least one key of the tile is open. False where `skip` leaves the tile out.
+/// Whether `skip` leaves the tile out. Where it is on, `of_tile` is the largest logit of each row afterwards.
 template <typename Skip, int kTiles>
-WAN_DEVICE bool exponentiate(float (&weights)[kTiles][4], float (&rescale)[2], Softmax& softmax,
-                             const int32_t (&sums)[kTiles][4], const float (&factors)[2], float peak,
-                             [[maybe_unused]] const Skip& skip) {
-  float of_tile[2];
+WAN_DEVICE bool leaves_out([[maybe_unused]] float (&of_tile)[2], [[maybe_unused]] const int32_t (&sums)[kTiles][4],
+                           [[maybe_unused]] const Softmax& softmax, [[maybe_unused]] const float (&factors)[2],
+                           [[maybe_unused]] const Skip& skip) {
   if constexpr (Skip::kOn) {
     WAN_UNROLL
     for (int row = 0; row < 2; ++row) of_tile[row] = largest_sum(sums, row) * factors[row];
-    if (skip.leaves_out(of_tile, softmax)) return false;
+    return skip.leaves_out(of_tile, softmax);
+  } else {
+    return false;
   }
+}
+
+/// weights = 2^(sum * factor - largest + peak); `rescale` brings what was summed under the old maximum to the new one.
+/// The bias is taken off inside the exponent's multiply-add: its rounding shifts a row of a tile by at most factor / 2,
+/// less than one step of the codes. At least one key of the tile is open. `of_tile` as leaves_out has left it.
+template <typename Skip, int kTiles>
+WAN_DEVICE void exponentiate(float (&weights)[kTiles][4], float (&rescale)[2], Softmax& softmax,
+                             const int32_t (&sums)[kTiles][4], const float (&factors)[2], float peak,
+                             float (&of_tile)[2]) {
   WAN_UNROLL
   for (int row = 0; row < 2; ++row) {
     const float factor = factors[row];
@@ -144,7 +152,6 @@ WAN_DEVICE bool exponentiate(float (&weights)[kTiles][4], float (&rescale)[2], S
       }
     }
   }
-  return true;
 }
 
 /// Blocks of keys that have a scale of their own.
@@ -176,8 +183,11 @@ struct Keys8 {
     int32_t sums[kKeyTiles][4];
     multiply_keys(sums, queries, stage, lane);
     if ((tile + 1) * kKeys > keys) mask_keys(sums, tile * kKeys, keys, lane);
-    return exponentiate(weights, rescale, softmax, sums, {query_scale[0] * scale, query_scale[1] * scale},
-                        Values::kPeak, skip);
+    const float factors[2] = {query_scale[0] * scale, query_scale[1] * scale};
+    float of_tile[2];
+    if (leaves_out(of_tile, sums, softmax, factors, skip)) return false;
+    exponentiate<Skip>(weights, rescale, softmax, sums, factors, Values::kPeak, of_tile);
+    return true;
   }
 
   const int8_t* k;

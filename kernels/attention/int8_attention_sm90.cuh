@@ -55,12 +55,18 @@ struct Keys8 {
   /// Asks for the scale of a tile long before it is needed.
   WAN_DEVICE void look_ahead(int tile) { scale = key_scale[tile]; }
   template <bool kTail, typename Skip>
-  WAN_DEVICE bool weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
-                        int32_t (&sums)[kKeyTiles][4], int tile, int lane, const Skip& skip) {
+  WAN_DEVICE bool leaves_out(float (&of_tile)[2], int32_t (&sums)[kKeyTiles][4], const Softmax& softmax, int tile,
+                             int lane, const Skip& skip) const {
     if (kTail && (tile + 1) * kKeys > keys) int8_attention_mma::mask_keys(sums, tile * kKeys, keys, lane);
-    return int8_attention_mma::exponentiate(weights, rescale, softmax, sums,
-                                            {query_scale[0] * scale, query_scale[1] * scale},
-                                            kFloat8 ? int8_fp8_attention::kPeak<Sums::Float> : 0.0f, skip);
+    return int8_attention_mma::leaves_out(of_tile, sums, softmax, {query_scale[0] * scale, query_scale[1] * scale},
+                                          skip);
+  }
+  template <typename Skip>
+  WAN_DEVICE void weigh(float (&weights)[kKeyTiles][4], float (&rescale)[2], Softmax& softmax,
+                        const int32_t (&sums)[kKeyTiles][4], float (&of_tile)[2]) const {
+    int8_attention_mma::exponentiate<Skip>(weights, rescale, softmax, sums,
+                                           {query_scale[0] * scale, query_scale[1] * scale},
+                                           kFloat8 ? int8_fp8_attention::kPeak<Sums::Float> : 0.0f, of_tile);
   }
 
   const float* key_scale;

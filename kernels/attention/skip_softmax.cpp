@@ -12,6 +12,7 @@
 #include "kernels/op/device.h"
 #include "kernels/op/first_use.h"
 #include "kernels/op/pieces.h"
+#include "kernels/op/work.h"
 
 namespace wan::kernels {
 namespace {
@@ -41,7 +42,7 @@ void check_once(const Tensor& out, const Tensor& q, const Tensor& k, const Tenso
         return reference::attention_skipping(last_head(q).narrow(1, 0, count), last_head(k), last_head(v), scale, apart,
                                              block);
       },
-      context);
+      context, "without --skip-softmax this kernel is not taken");
 }
 
 }  // namespace
@@ -75,6 +76,8 @@ Tensor attention_skipping(const Tensor& q, const Tensor& k, const Tensor& v, dou
   check_shape("attention_skipping", "k", k, {q.size(0), kAny, q.size(2), q.size(3)});
   check_shape("attention_skipping", "v", v, k.sizes());
   TORCH_CHECK(k.size(1) > 0, "[attention_skipping] k must have at least one token, got ", k.sizes());
+  // The work without the rule: how much is left out is known only behind it.
+  const Range range("attention_skipping", [&] { return attention_work(q, k.size(1), ceiling_of(q.scalar_type())); });
   const Instructions instructions = cuda::instructions_on(q.device(), context);
   if (auto out = cuda::attention(q, k, v, scale, {}, instructions, context, &skip)) {
     check_once(*out, q, k, v, scale, skip, instructions, context);

@@ -39,7 +39,7 @@ WAN_DEVICE ColumnPair load_columns(const Int8LinearArguments& a, int column) {
 /// What follows the sums: a parameter of the kernels, so that no pair of sums meets a branch.
 enum class Epilogue { Plain, Gelu, Residual, GatedResidual };
 
-constexpr bool is_residual(Epilogue epilogue) {
+WAN_HOST_DEVICE bool is_residual(Epilogue epilogue) {
   return epilogue == Epilogue::Residual || epilogue == Epilogue::GatedResidual;
 }
 

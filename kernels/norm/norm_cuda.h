@@ -40,7 +40,7 @@ bool biased_channel_norm_silu(const Tensor& x, const Tensor& bias, const Tensor&
                               const Tensor& out, const Context& context = default_context());
 inline bool channel_norm_silu(const Tensor& x, const Tensor& gamma, bool activate, const Tensor& out,
                               const Context& context = default_context()) {
-  return biased_channel_norm_silu(x, {}, gamma, activate, out, context);
+  return cuda::biased_channel_norm_silu(x, Tensor(), gamma, activate, out, context);
 }
 
 }  // namespace cuda

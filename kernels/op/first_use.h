@@ -24,6 +24,8 @@ void check_first_use(const char* op, const std::string& shape, at::Device device
 /// is not finite, and nothing where `want` is not.
 void check_first_use(const char* op, const std::string& shape, at::Device device, double bound,
                      const std::function<at::Tensor()>& got, const std::function<at::Tensor()>& want,
-                     const Context& context);
+                     const Context& context,
+                     const char* way_out = "--precision exact does without this kernel, WAN_KERNELS=reference is slow "
+                                           "and right");
 
 }  // namespace wan::kernels

@@ -53,6 +53,19 @@ TEST(FirstUse, AnErrorOfItsOwnNamesItsWayOutAndMayReturnNoValue) {
   EXPECT_EQ(asked, 4);
 }
 
+TEST(FirstUse, AKernelOfOursMayNameAnotherWayOut) {
+  const Context context;
+  const auto ones = [] { return at::ones({4}); };
+  const auto halves = [] { return at::full({4}, 0.5); };
+  try {
+    check_first_use("op", "ours", at::kCPU, 1e-2, halves, ones, context, "leave it out");
+    ADD_FAILURE() << "halves passed";
+  } catch (const c10::Error& error) {
+    EXPECT_STREQ(error.what_without_backtrace(),
+                 "[op ours on cpu] must be within 0.01 of its reference, differs by 0.5; leave it out");
+  }
+}
+
 TEST(FirstUse, EachContextAsksForItself) {
   const Context one, other;
   int asked = 0;

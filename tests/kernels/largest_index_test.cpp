@@ -76,7 +76,7 @@ constexpr Entry kTable[] = {
      "head.of_batch * int8_attention_mma::key_blocks(a.keys) * kInt8KeyBlock * kWidth", Integer::Int64,
      [](const Job& job) { return kHeads * job.padded(128) * kHead; }},
     // The same with wgmma: rows of all heads are a 32-bit coordinate of the copy engine.
-    {"attention/attention_sm90.cuh", "attention_sm90_kernel", "int(blockIdx.x) * kQueries", Integer::Int32,
+    {"attention/heads_sm90.cuh", "attention_sm90_kernel", "int(blockIdx.x) * kQueries", Integer::Int32,
      [](const Job& job) { return job.padded(128); }},
     {"attention/attention_sm90.cuh", "attention_sm90_kernel", "tile * kKeys", Integer::Int32,
      [](const Job& job) { return job.padded(128); }},

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "kernels/attention/attention.h"
+#include "kernels/attention/skip_softmax.h"
 #include "kernels/convolution/conv3d.h"
 #include "kernels/linear/linear.h"
 #include "kernels/norm/norm.h"
@@ -80,6 +81,12 @@ TEST(Range, OperationsSayWhatTheyDo) {
   attention(at::ones({1, 5, 2, 8}), at::ones({1, 7, 2, 8}), at::ones({1, 7, 2, 8}), 1);
   EXPECT_EQ(seen.work.flops, 2.0 * 2 * 5 * 7 * 2 * 8) << "two products";
   EXPECT_EQ(seen.work.bytes, 4.0 * (2 * 5 + 2 * 7) * 2 * 8);
+
+  seen.text.clear();
+  SkipSoftmax skip(0.5, at::kCPU);
+  attention_skipping(at::ones({1, 5, 2, 8}), at::ones({1, 7, 2, 8}), at::ones({1, 7, 2, 8}), 1, skip);
+  EXPECT_EQ(seen.text, "3attention_skipping()");
+  EXPECT_EQ(seen.work.flops, 2.0 * 2 * 5 * 7 * 2 * 8) << "as without the rule";
 
   rms_norm(at::ones({3, 8}, at::kBFloat16), at::ones({8}), 1e-6);
   EXPECT_EQ(seen.work.bytes, 2.0 * 2 * 3 * 8);

@@ -73,7 +73,7 @@ TEST(InspectRender, AFoldersNameMayHoldWhatEndsASubject) {
   const Inspection found = inspect(folder / "a] b");
   const auto errors = to_json(found, false).at("tasks").at(0).at("errors");
   ASSERT_EQ(errors.size(), 1u);
-  EXPECT_EQ(errors.at(0).at("field"), "a] b");
+  EXPECT_TRUE(errors.at(0).at("field").get<std::string>().ends_with("a] b")) << "deep folders are named with their own";
   EXPECT_TRUE(errors.at(0).at("text").get<std::string>().starts_with("lacks the VAE (")) << errors;
 }
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The first minutes on a card, without network: tests, then figures, in parts that each have a time of their own, the most
-# valuable first. What is there when it ends, however it ends, is in OUT: at most eight files, the JSON of each measuring
-# part, plan.json (which part did what) and results.tar.gz (all of these and every log). A part that fails or hangs ends
-# alone. tools/pack_for_gpu.sh packs what such a machine lacks; `wan-bench adopt OUT` reads what comes back.
+# valuable first. What is there when it ends, however it ends, is in OUT: at most eight files, the JSON of measuring parts,
+# plan.json (which part did what) and results.tar.gz (all of these, every log, and what has no room beside it). A part that
+# fails or hangs ends alone. tools/pack_for_gpu.sh packs what such a machine lacks; `wan-bench adopt OUT` reads what comes back.
 #   gpu_check.sh [OPTION...] OUT
-#   --seconds N        for everything (540; the whole plan takes 1500)
+#   --seconds N        for everything (540; the whole plan takes 2200)
 #   --parts "A B"      these parts alone, in this order; OUT keeps what earlier calls left there
 #   --list             the parts: name, seconds, what it measures and of what
 #   --rehearse         the whole plan on a machine without a card, with programs and timings that stand in
@@ -14,7 +14,8 @@ set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 fail() { printf 'gpu_check: %s\n' "$*" >&2; exit 2; }
 
-# name, seconds; wan-bench: its suite and the cases (--only). Seconds are estimates for an H200.
+# name, seconds; wan-bench: its suite and the cases (--only). Seconds are estimates for an H200: those of mlperf are of one
+# video with drawn weights, seven minutes, after the ceilings, the drawing and a warm-up.
 plan() {
   cat <<'TABLE'
 build|300
@@ -29,6 +30,8 @@ diffusers|240
 last-rows|60
 memcheck|120
 racecheck|120
+profile|120
+mlperf|590
 TABLE
 }
 
@@ -203,10 +206,12 @@ make_programs() { # LIMIT
 
 # --- the parts
 
+# Where a part's result goes: OUT has room for eight files.
+json_of() { case $1 in ops-vae|profile) echo "$work/$1.json";; *) echo "$out/$1.json";; esac; }
 bench() { # NAME LIMIT SUITE ONLY
   # No case is begun in the last fifth: it would be cut.
   run "$1" "$2" "$programs/tools/wan-bench" "$3" --only "$4" --budget $((($2 < $(left) ? $2 : $(left)) * 4 / 5 + 1)) \
-    --commit "$commit" --json "$out/$1.json" --plot "$work/$1.svg"
+    --commit "$commit" --json "$(json_of "$1")" --plot "$work/$1.svg"
 }
 sanitize() { # NAME LIMIT: instrumented kernels are some tens of times slower, so not the tests of real lengths or networks
   local sanitizer=$programs/compute-sanitizer
@@ -214,6 +219,13 @@ sanitize() { # NAME LIMIT: instrumented kernels are some tens of times slower, s
   [ -n "$sanitizer" ] || { say "$1: no compute-sanitizer is here"; note_state "$1" "not begun" 0; return; }
   run "$1" "$2" "$sanitizer" --tool "$1" --error-exitcode 9 "$programs/tests/gpu_tests" \
     '--gtest_filter=-WgmmaGpu.*:StepGpu.*:LastRowsGpu.*:LinearGpu.Gelu*:AttentionGpu.EveryBackEnd*:AttentionGpu.TheLongestTail*'
+}
+profile() { # NAME LIMIT: one forward, operation by operation
+  run "$1" "$2" "$programs/tools/wan-bench" profile --commit "$commit" --json "$(json_of "$1")" --trace "$work/$1.trace"
+}
+mlperf() { # NAME LIMIT: one whole video; a part of one is no result
+  [ -n "$rehearse" ] || [ "$(left)" -ge 480 ] || { say "$1: less than the 480 s of a video are left"; note_state "$1" "not begun" 0; return; }
+  run "$1" "$2" "$programs/tools/wan-bench" mlperf --videos 1 --commit "$commit" --json "$(json_of "$1")"
 }
 baseline() {
   local wheel command=("$programs/baseline")
@@ -247,6 +259,8 @@ for part in $parts; do
     last-rows) run "$name" "$limit" "$programs/tests/gpu_tests" '--gtest_filter=LastRowsGpu.*';;
     diffusers) baseline "$name" "$limit";;
     memcheck|racecheck) sanitize "$name" "$limit";;
+    profile) profile "$name" "$limit";;
+    mlperf) mlperf "$name" "$limit";;
     *) bench "$name" "$limit" "$suite" "$only";;
   esac
 done

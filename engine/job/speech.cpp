@@ -90,8 +90,7 @@ class SpeechJob {
         features_(features),
         folder_(folder),
         run_(run),
-        noise_device_(job.placement.noise),
-        skipping_(folder.skipped()) {}
+        noise_device_(job.placement.noise) {}
 
   /// Text, reference picture and clips to pieces in the store: those that are not there yet. `pose` may be null.
   void run(const at::Tensor& picture, PoseVideo* pose) {
@@ -159,6 +158,7 @@ class SpeechJob {
   /// The clip's latents: from an earlier run's file, else sampled and then kept in one.
   at::Tensor sample(const ClipTurn& turn) {
     at::Device device = networks_.placement().device;
+    skipping_ = Skipping(folder_.skipped(turn.number));
     // Also where the latents are there already: the next clip goes on in the pose video after this one.
     at::Tensor pose = pose_ ? pose_->next(turn.clip.frames) : at::Tensor();
     if (std::optional<at::Tensor> kept = folder_.latents(turn.number)) return kept->to(device);
@@ -299,7 +299,7 @@ void speak(Networks& networks, Job& job, const InputFiles& files, const std::fil
   if (inputs.pose) inputs.pose->tell(job.notes);
   Record whole = job.record;
   whole.attention = kept.attention();
-  whole.skipped = kept.skipped();
+  whole.skipped = kept.skipped(kept.finished());
   log_skipped(whole.skipped, run.log);
   whole.vae_tiles = told_tiles(networks, run.log);
   whole.notes = job.notes.list();

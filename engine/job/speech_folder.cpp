@@ -115,31 +115,32 @@ MotionBuffer SpeechFolder::motion() const {
 }
 
 /// Of states, latents and motion.
-std::vector<std::map<std::string, std::string>> SpeechFolder::metadata() const {
-  std::vector<std::map<std::string, std::string>> all;
+std::vector<std::pair<fs::path, std::map<std::string, std::string>>> SpeechFolder::metadata() const {
+  std::vector<std::pair<fs::path, std::map<std::string, std::string>>> all;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder_, ignored)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with(kPrefix) && name.ends_with(kLatents))
-      all.push_back(read_safetensors_metadata(MappedFile::open(entry.path())));
+      all.emplace_back(entry.path(), read_safetensors_metadata(MappedFile::open(entry.path())));
   }
   return all;
 }
 
 AttentionChoices SpeechFolder::attention() const {
   AttentionChoices choices;
-  for (auto& fields : metadata()) {
+  for (auto& [path, fields] : metadata()) {
     std::erase_if(fields, [](const auto& field) { return is_skipped_count(field.first); });
     choices.merge(fields);
   }
   return choices;
 }
 
-/// Each file counts from the first clip on: the newest has seen the most blocks.
-SkippedBlocks SpeechFolder::skipped() const {
+/// Each file counts from the first clip on: the newest has seen the most blocks. A state may wait for a clip before it
+/// that is made again, and has counted that one.
+SkippedBlocks SpeechFolder::skipped(int64_t clip) const {
   SkippedBlocks most;
-  for (const auto& fields : metadata())
-    if (const SkippedBlocks found = skipped_in(fields); found.all > most.all) most = found;
+  for (const auto& [path, fields] : metadata())
+    if (const SkippedBlocks found = skipped_in(fields); path < file(clip + 1, "") && found.all > most.all) most = found;
   return most;
 }
 

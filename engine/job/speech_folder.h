@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/base/log.h"
@@ -46,8 +47,8 @@ class SpeechFolder {
   MotionBuffer motion() const;
   /// What computed all that is kept.
   AttentionChoices attention() const;
-  /// What the newest of the files was given.
-  SkippedBlocks skipped() const;
+  /// The most that a file of this clip or of one before it was given: with that count the clip goes on.
+  SkippedBlocks skipped(int64_t clip) const;
 
   /// Latents of a clip that is sampled and not yet finished, on the CPU; nothing where it is not.
   std::optional<at::Tensor> latents(int64_t clip) const;
@@ -69,7 +70,7 @@ class SpeechFolder {
   void remove_leftovers() const;
   template <typename Unwanted>
   void remove_where(Unwanted unwanted) const;
-  std::vector<std::map<std::string, std::string>> metadata() const;
+  std::vector<std::pair<std::filesystem::path, std::map<std::string, std::string>>> metadata() const;
   std::filesystem::path file(int64_t clip, const char* ending) const;
 
   std::filesystem::path folder_;

@@ -25,7 +25,8 @@ void check_first_use(const char* op, const std::string& shape, at::Device device
 void check_first_use(const char* op, const std::string& shape, at::Device device, double bound,
                      const std::function<at::Tensor()>& got, const std::function<at::Tensor()>& want,
                      const Context& context,
-                     const char* way_out = "--precision exact does without this kernel, WAN_KERNELS=reference is slow "
-                                           "and right");
+                     const char* way_out =
+                         "--precision exact does without this kernel, WAN_KERNELS=reference is slow "
+                         "and right");
 
 }  // namespace wan::kernels

@@ -116,11 +116,12 @@ TEST(Skipping, ItsCountGoesIntoTheRecordAndBack) {
 TEST(Skipping, SpeechKeepsItBesideItsClips) {
   const TemporaryFolder folder;
   const SpeechFolder kept(folder / "clips");
-  EXPECT_EQ(kept.skipped(), SkippedBlocks());
+  EXPECT_EQ(kept.skipped(0), SkippedBlocks());
   kept.save_latents(0, at::zeros({2}), {{"a case", "mma"}}, {3, 10});
-  EXPECT_EQ(kept.skipped(), (SkippedBlocks{3, 10}));
+  EXPECT_EQ(kept.skipped(0), (SkippedBlocks{3, 10}));
   kept.save_latents(1, at::zeros({2}), {{"a case", "mma"}}, {4, 20});
-  EXPECT_EQ(kept.skipped(), (SkippedBlocks{4, 20})) << "the newest has them all";
+  EXPECT_EQ(kept.skipped(1), (SkippedBlocks{4, 20})) << "the newest has them all";
+  EXPECT_EQ(kept.skipped(0), (SkippedBlocks{3, 10})) << "a clip that is made again is not counted twice";
   EXPECT_EQ(kept.attention(), (AttentionChoices{{"a case", "mma"}})) << "a count is no choice";
 }
 

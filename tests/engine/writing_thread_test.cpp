@@ -46,6 +46,20 @@ TEST(WritingThread, TellsWhatTheWriterThrows) {
   EXPECT_THROW(thread.finish(), std::invalid_argument);
 }
 
+TEST(WritingThread, AFailureEndsTheDecodingAndLeavesNothing) {
+  const TemporaryFolder folder;
+  const auto decode = [&] {
+    WritingThread thread(folder / "a.mp4", small_format());
+    thread.write(pieces()[0]);
+    thread.write(at::zeros({1, 8, 8, 3}, at::kByte));  // of another size
+    // One runs and two wait: no more is taken before the failure is there.
+    for (int i = 0; i < 4; ++i) thread.write(pieces()[1]);
+    ADD_FAILURE() << "the decoder goes on behind a file that cannot be written";
+  };
+  EXPECT_THROW(decode(), std::invalid_argument);
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path())) << "the part is removed";
+}
+
 TEST(WritingThread, LeavesNothingWhereItGoesUnfinished) {
   const TemporaryFolder folder;
   {

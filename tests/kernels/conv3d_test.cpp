@@ -44,7 +44,8 @@ TEST(Conv3d, MatchesTheReferenceLayoutForEveryKernelOfTheVae) {
       EXPECT_TRUE(got.is_contiguous());
     }
     const Tensor weight = randn({4, 5, 3, 1, 1});
-    EXPECT_TRUE(is_close(conv3d(x, weight, {}), conv3d(x, weight, at::zeros_like(bias)), kExact)) << "no bias is 0";
+    EXPECT_TRUE(is_close(conv3d(x, weight, Tensor()), conv3d(x, weight, at::zeros_like(bias)), kExact))
+        << "no bias is 0";
     const Tensor want = last(at::conv3d(first(x), weight, bias, {2, 1, 1}));
     EXPECT_TRUE(is_close(conv3d(x, weight, bias, 2), want, kExact));
     EXPECT_TRUE(is_close(reference::conv3d(x, weight, bias, 2), want, kExact));

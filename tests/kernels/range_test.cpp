@@ -47,7 +47,7 @@ TEST(Range, IsSeenByItsOwnThreadAlone) {
 
 TEST(Range, EndsWhereAnExceptionPasses) {
   Written seen;
-  EXPECT_ANY_THROW(linear(at::ones({2, 3}), at::ones({4, 5}), {}));
+  EXPECT_ANY_THROW(linear(at::ones({2, 3}), at::ones({4, 5}), Tensor()));
   try {
     const Range phase(RangeKind::Phase, "decode");
     throw 1;
@@ -69,7 +69,7 @@ TEST(Range, WorkIsCountedOnlyWhereSomebodyLooks) {
 
 TEST(Range, OperationsSayWhatTheyDo) {
   Written seen;
-  linear(at::ones({2, 3, 8}), at::ones({16, 8}), {});
+  linear(at::ones({2, 3, 8}), at::ones({16, 8}), Tensor());
   EXPECT_EQ(seen.text, "3linear()");
   EXPECT_EQ(seen.work.flops, 2.0 * 6 * 8 * 16);
   EXPECT_EQ(seen.work.bytes, 4.0 * (6 * 8 + 16 * 8 + 6 * 16));

@@ -179,6 +179,33 @@ TEST_F(AdoptFiles, WritesWhatIsFitAndTheTable) {
   EXPECT_EQ(content(root_ / "README.md"), readme);
 }
 
+TEST(Adopt, AVideoStandsBesideWhatIsPublishedForItsCard) {
+  Findings findings = findings_of({});
+  findings.reports.clear();
+  Report& report = findings.reports["mlperf.json"] = report_of_rows({});
+  report.environment["weights"] = "drawn";
+  const auto video = [](const std::string& system, double seconds, const std::string& published) {
+    Row row = row_of("video", "1280x720, 81 frames, 20 steps, single stream", system, 1000 * seconds, 0, false);
+    row.suite = "mlperf";
+    row.ours = published.empty();
+    row.published = published;
+    return row;
+  };
+  report.rows = {video("wan-infer, exact", 400, ""), video("8x H200, 8-bit attention", 441, "a round, closed"),
+                 video("8x H200, step cache", 332, "a round, open"), video("8x B200", 172, "a round")};
+  report.rows.push_back(report.rows[0]);
+  report.rows.back().name = "VAE decode";
+  EXPECT_EQ(
+      headline(findings),
+      "| GPU | case | wan-infer | fastest other | times as fast | commit |\n|---|---|---|---|---|---|\n"
+      "| NVIDIA H200 | one MLPerf video, 1280x720, 81 frames, 20 steps, single stream, wan-infer, exact, weights: "
+      "drawn | 400 s | published, not measured here: 8x H200, step cache, 332 s (a round, open) | 0.83 | c0ffee "
+      "|\n");
+  report.environment["gpu"] = "NVIDIA H20";  // no beginning of another's name
+  EXPECT_NE(headline(findings).find("| 400 s | none published for this card |  | c0ffee |"), std::string::npos)
+      << headline(findings);
+}
+
 TEST_F(AdoptFiles, WhatIsNotFitDecidesNothing) {
   Findings findings = findings_of({row_of("self-attention", kTokens, "8+16 wgmma", at_rate(780))});
   adopted(findings, /*dry=*/true);
@@ -216,17 +243,26 @@ TEST_F(AdoptFiles, AReadmeWithoutItsSectionIsToldBeforeAnythingIsWritten) {
 }
 
 TEST_F(AdoptFiles, WhatARehearsalLeavesIsRead) {
-  const std::string command = "bash " WAN_SOURCE_DIR
-                              "/tools/gpu_check.sh --rehearse --parts 'step-720p vae diffusers' " +
-                              (root_ / "out").string() + " 2>/dev/null";
+  const std::string command =
+      "bash " WAN_SOURCE_DIR
+      "/tools/gpu_check.sh --rehearse --parts 'step-720p vae ops-vae diffusers profile mlperf' " +
+      (root_ / "out").string() + " 2>/dev/null";
   ASSERT_EQ(std::system(command.c_str()), 0);
   const Findings findings = read_findings(root_ / "out");
   EXPECT_TRUE(findings.rehearsal);
   EXPECT_EQ(findings.date.size(), 10u);
   EXPECT_EQ(findings.states.at("vae"), "done");
-  EXPECT_EQ(findings.reports.size(), 3u);
+  EXPECT_EQ(findings.reports.size(), 6u);
+  EXPECT_FALSE(std::filesystem::exists(root_ / "out/ops-vae.json")) << "there is no room for it";
+  EXPECT_EQ(findings.reports.at("ops-vae.json").rows.at(0).name, "VAE convolution");
+  EXPECT_NE(headline(findings).find("| one MLPerf video, "), std::string::npos) << headline(findings);
   EXPECT_FALSE(adopted(findings));
   EXPECT_NE(said_.find("forward, 720p, 75600 tokens"), std::string::npos) << said_;
+  const std::string archive = content(root_ / "out/results.tar.gz");
+  std::ofstream(root_ / "out/results.tar.gz") << archive.substr(0, archive.size() / 2);
+  EXPECT_THROW(read_findings(root_ / "out"), std::invalid_argument);
+  std::filesystem::remove(root_ / "out/results.tar.gz");
+  EXPECT_EQ(read_findings(root_ / "out").reports.size(), 4u) << "what lies beside it";
   std::ofstream(root_ / "out/plan.json") << "{\"schema\": 1, \"pa";
   EXPECT_THROW(read_findings(root_ / "out"), std::invalid_argument);
   fs::remove(root_ / "out/plan.json");

@@ -138,6 +138,18 @@ TEST(BenchProfile, AForwardOnTheCpu) {
   EXPECT_EQ(to_json(report_of(to_json(result.report), "x")), to_json(result.report));
 }
 
+TEST(BenchProfile, OfTheWholeNetworkOnACardIsFitToBePublished) {
+  Report report;
+  report.commit = "abc";
+  for (const char* key : {"gpu", "driver", "cuda", "torch", "clocks_before", "clocks_after"})
+    report.environment[key] = "x";
+  report.rows = profile_rows(totals_of(scripted()), "720p");
+  report.rows.back().milliseconds = {0};  // no gap that events can tell
+  EXPECT_EQ(complaints(report), std::vector<std::string>());
+  report.environment[kNetwork] = "small, of 2 blocks";
+  EXPECT_EQ(complaints(report), std::vector<std::string>{"of a network that is small, of 2 blocks"});
+}
+
 TEST(BenchProfile, WordsThatAreNotKnown) {
   ProfileOptions options;
   options.precision = "fp8";

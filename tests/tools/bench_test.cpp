@@ -224,6 +224,22 @@ TEST(Bench, ComparesBackEndsOfOneNameElseTheFastest) {
   EXPECT_EQ(text.find("eager"), std::string::npos);
 }
 
+TEST(Bench, WhatOthersPublishedIsMarkedAndNotCompared) {
+  Report a = good_report(), b = good_report();
+  for (Report* report : {&a, &b}) {
+    Row row = report->rows[0];
+    row.ours = false;
+    row.backend = "8x H200";
+    row.published = "a round";
+    row.milliseconds = {0.5, 0.5, 0.5};
+    report->rows.insert(report->rows.begin(), row);
+  }
+  EXPECT_EQ(compare(a, b), compare(good_report(), good_report()));
+  b.rows[1].backend = b.rows[2].backend = "another";  // none is shared: the fastest that was measured stands
+  EXPECT_EQ(compare(a, b).find("8x H200"), std::string::npos) << compare(a, b);
+  EXPECT_NE(table(a).find("| 8x H200 (published, not measured here) |"), std::string::npos) << table(a);
+}
+
 TEST(Bench, TheRooflineHoldsEveryPointAndCeiling) {
   const std::string svg = roofline(good_report());
   size_t circles = 0;

@@ -1,4 +1,5 @@
 // What the check on a GPU leaves behind, however it ends: with programs that only play their parts.
+#include <ATen/Context.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -70,11 +71,13 @@ TEST_F(GpuCheck, ARehearsalPlaysEveryPartAndLeavesFewFiles) {
     EXPECT_EQ(state(part), "done") << part;
     EXPECT_TRUE(packed(part + ".txt")) << part;
   }
-  EXPECT_EQ(parts().size(), 12u);
+  EXPECT_EQ(parts().size(), 14u);
   EXPECT_LE(files().size(), 8u);
-  for (const char* json : {"plan", "step-720p", "ops-720p", "vae", "diffusers"})
+  for (const char* json : {"plan", "step-720p", "ops-720p", "vae", "diffusers", "mlperf"})
     EXPECT_TRUE(fs::exists(folder_ / "out" / (std::string(json) + ".json")) && packed(std::string(json) + ".json"))
         << json;
+  for (const char* file : {"ops-vae.json", "profile.json", "profile.trace"})  // beside the eight
+    EXPECT_TRUE(packed(file)) << file;
 }
 
 TEST_F(GpuCheck, KilledAtAnyPartItLeavesWhatCameBefore) {
@@ -183,6 +186,25 @@ TEST_F(GpuCheckPrograms, ProgramsThatWereBuiltElsewhereAreTakenWhereTheyStart) {
   program("tree/.gpu/prebuilt/tests/gpu_tests", "echo libtorch_cuda.so: cannot open shared object file; exit 127");
   EXPECT_EQ(run("--parts vae"), 0) << err_;
   EXPECT_EQ(output("vae"), "WAN_WGMMA=. build\n") << "they do not start";
+}
+
+TEST_F(GpuCheckPrograms, TheProgramTakesWhatTheLastPartsAskOfIt) {
+  if (at::hasCUDA()) GTEST_SKIP() << "a GPU is here: minutes";
+  program("build/tools/wan-bench", "exec " WAN_BINARY_DIR "/tools/wan-bench \"$@\"");
+  EXPECT_EQ(run("--seconds 1800 --parts 'profile mlperf'"), 0) << err_;
+  EXPECT_EQ(state("profile"), "done");
+  EXPECT_EQ(state("mlperf"), "done");
+  EXPECT_TRUE(packed("profile.json") && packed("profile.trace") && packed("mlperf.json"));
+  const auto report = nlohmann::json::parse(content(folder_ / "out/mlperf.json"));
+  EXPECT_EQ(report["environment"]["videos"], "1");
+  EXPECT_EQ(report["commit"], "c0ffee");
+}
+
+TEST_F(GpuCheckPrograms, AVideoIsNotBegunWhereItsTimeWouldEnd) {
+  EXPECT_EQ(run("--seconds 400 --parts 'profile mlperf'"), 0) << err_;
+  EXPECT_EQ(state("profile"), "done");
+  EXPECT_EQ(state("mlperf"), "not begun");
+  EXPECT_NE(err_.find("less than the 480 s of a video are left"), std::string::npos) << err_;
 }
 
 TEST_F(GpuCheckPrograms, WhatIsPackedIsBuiltWith) {

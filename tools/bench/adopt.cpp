@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "models/files/json.h"
+#include "tools/bench/child.h"
 
 namespace wan::bench {
 namespace {
@@ -55,17 +56,78 @@ const Row* library_for(const Findings& findings, const Row& row) {
   return found;
 }
 
+std::string environment_of(const Report& report, const char* key) {
+  const auto found = report.environment.find(key);
+  return found == report.environment.end() ? "" : found->second;
+}
+
+std::string line_of(const Report& report, const Row& row, const std::string& what, const Row* other,
+                    const std::string& other_text) {
+  char ratio[32] = "";
+  if (other) std::snprintf(ratio, sizeof ratio, "%.2f", other->median() / row.median());
+  return "| " + environment_of(report, "gpu") + " | " + what + " | " + seconds(row.median()) + " | " + other_text +
+         " | " + ratio + " | " + report.commit + " |\n";
+}
+
 std::string headline_row(const Findings& findings, const Report& report, const Row& row) {
   const Row* library = library_for(findings, row);
-  char ratio[32] = "";
-  if (library) std::snprintf(ratio, sizeof ratio, "%.2f", library->median() / row.median());
-  const auto of = [&](const char* key) {
-    const auto found = report.environment.find(key);
-    return found == report.environment.end() ? std::string() : found->second;
-  };
-  return "| " + of("gpu") + " | " + row.name + ", " + row.shape + " | " + seconds(row.median()) + " | " +
-         (library ? library->backend + " " + seconds(library->median()) : "not measured") + " | " + ratio + " | " +
-         report.commit + " |\n";
+  return line_of(report, row, row.name + ", " + row.shape, library,
+                 library ? library->backend + " " + seconds(library->median()) : "not measured");
+}
+
+/// "H200" of "NVIDIA H200".
+std::string card_of(const std::string& gpu) {
+  const std::string maker = "NVIDIA ";
+  const std::string name = gpu.starts_with(maker) ? gpu.substr(maker.size()) : gpu;
+  return name.substr(0, name.find(' '));
+}
+
+/// Of the published videos of a report those of this card that took the fewest GPU seconds; null: there are none.
+const Row* published_for(const Report& report, const std::string& card) {
+  const Row* found = nullptr;
+  for (const Row& row : report.rows) {
+    std::string words = row.backend + " ";
+    std::replace(words.begin(), words.end(), ',', ' ');
+    const bool is_of_card = !card.empty() && words.find(" " + card + " ") != std::string::npos;
+    if (row.is_published() && row.name == "video" && is_of_card && (!found || row.median() < found->median()))
+      found = &row;
+  }
+  return found;
+}
+
+/// GPU seconds of a benchmark's video on drawn or real weights. What others published is named as that.
+std::string video_row(const Report& report, const Row& row) {
+  const std::string card = card_of(environment_of(report, "gpu"));
+  const Row* other = published_for(report, card);
+  const std::string text = other ? "published, not measured here: " + other->backend + ", " + seconds(other->median()) +
+                                       " (" + other->published + ")"
+                                 : "none published for this card";
+  return line_of(
+      report, row,
+      "one MLPerf video, " + row.shape + ", " + row.backend + ", weights: " + environment_of(report, "weights"), other,
+      text);
+}
+
+/// What tar says of an archive. Throws std::invalid_argument where it cannot read it.
+std::string tar(const char* task, const fs::path& archive, const std::vector<std::string>& members = {}) {
+  std::vector<std::string> command = {"tar", task, archive.string()};
+  command.insert(command.end(), members.begin(), members.end());
+  const ChildResult result = run_child(command, /*quiet=*/true);
+  if (result.status != 0)
+    throw std::invalid_argument("[" + archive.string() + "] must be what tools/gpu_check.sh packed, and tar cannot " +
+                                "read it; where it is moved away, what lies beside it is read alone");
+  return result.out;
+}
+
+/// Adds the results that the script's archive alone holds.
+void add_packed(const fs::path& archive, std::map<std::string, Report>& reports) {
+  std::istringstream members(tar("-tzf", archive));
+  for (std::string member; std::getline(members, member);) {
+    if (!member.starts_with("./")) continue;  // not the script's; one that begins with - would be an option
+    const fs::path file = fs::path(member).filename();
+    if (file.extension() != ".json" || file == "plan.json" || reports.count(file.string())) continue;
+    reports[file.string()] = parse_report(tar("-xzOf", archive, {member}), archive.string() + ", " + file.string());
+  }
 }
 
 /// Without the reports that are not fit to be published; `out` says why.
@@ -112,14 +174,17 @@ Findings read_findings(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder))
     if (entry.path().extension() == ".json" && entry.path().filename() != "plan.json")
       findings.reports[entry.path().filename()] = read_report(entry.path());
+  if (const fs::path archive = folder / "results.tar.gz"; fs::exists(archive)) add_packed(archive, findings.reports);
   return findings;
 }
 
 std::string headline(const Findings& findings) {
   std::string out = "| GPU | case | wan-infer | fastest other | times as fast | commit |\n|---|---|---|---|---|---|\n";
   for (const auto& [file, report] : findings.reports)
-    for (const Row& row : report.rows)
+    for (const Row& row : report.rows) {
       if (row.ours && (row.suite == "step" || row.suite == "vae")) out += headline_row(findings, report, row);
+      if (row.ours && row.suite == "mlperf" && row.name == "video") out += video_row(report, row);
+    }
   return out;
 }
 

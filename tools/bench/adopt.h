@@ -19,7 +19,8 @@ struct Findings {
   std::map<std::string, std::string> states;  // of its parts, by their names: "done", "failed with 1"
   std::map<std::string, Report> reports;      // by file name, "step-720p.json"
 };
-/// Throws std::invalid_argument where the folder holds no plan.json, or a file that is none of ours.
+/// With the results that are in its results.tar.gz alone. Throws std::invalid_argument where the folder holds no
+/// plan.json, a file that is none of ours, or a damaged archive.
 Findings read_findings(const std::filesystem::path& folder);
 
 /// A default, and whether the figures would have it otherwise.
@@ -35,7 +36,8 @@ std::vector<Decision> decide(const Findings& findings);
 /// A line for each: "CHANGE wgmma for 8-bit attention: ...".
 std::string to_text(const std::vector<Decision>& decisions);
 
-/// Seconds of forwards and of the VAE beside the fastest library's, in Markdown.
+/// Seconds of forwards and of the VAE beside the fastest library's, and GPU seconds of a benchmark's video beside the
+/// fewest that others have published for the same card, in Markdown.
 std::string headline(const Findings& findings);
 /// `text` with `content` in place of what lies between the lines <!-- NAME --> and <!-- end of NAME -->. Throws
 /// std::invalid_argument where it has no such lines.

@@ -165,7 +165,7 @@ Profile profile(const ProfileOptions& options) {
                          .rows = {},
                          .left_out = {}},
               .totals = {}};
-  if (small) out.report.environment["network"] = "small, of " + std::to_string(site.config.num_layers) + " blocks";
+  if (small) out.report.environment[kNetwork] = "small, of " + std::to_string(site.config.num_layers) + " blocks";
   out.report.environment["precision"] = options.precision;
   out.report.environment["clocks_before"] = device_clocks();
   Effort effort;

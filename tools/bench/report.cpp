@@ -95,17 +95,21 @@ Report report_of(const json& content, const std::string& label) {
   }
 }
 
+Report parse_report(const std::string& text, const std::string& label) {
+  json content;
+  try {
+    content = parse_json(text, {.bytes = 64 << 20, .depth = 16, .values = 2'000'000});
+  } catch (const BrokenJson&) {  // report_of says what it must be
+  }
+  return report_of(content, label);
+}
+
 Report read_report(const std::filesystem::path& file) {
   std::ifstream in(file);
   if (!in) throw std::invalid_argument("[" + file.string() + "] cannot be read");
   std::ostringstream text;
   text << in.rdbuf();
-  json content;
-  try {
-    content = parse_json(text.str(), {.bytes = 64 << 20, .depth = 16, .values = 2'000'000});
-  } catch (const BrokenJson&) {  // report_of says what it must be
-  }
-  return report_of(content, file.string());
+  return parse_report(text.str(), file.string());
 }
 
 void write_file(const std::filesystem::path& file, const std::string& content) {
@@ -132,10 +136,13 @@ std::vector<std::string> complaints(const Report& report) {
   if (const auto comparable = report.environment.find(kComparable);
       comparable != report.environment.end() && comparable->second != "yes")
     found.push_back("not comparable with the benchmark, " + comparable->second);
+  if (const auto network = report.environment.find(kNetwork); network != report.environment.end())
+    found.push_back("of a network that is " + network->second);
   const auto is_measured = [](const Row& row) { return !row.is_published(); };
   if (std::none_of(report.rows.begin(), report.rows.end(), is_measured)) found.push_back("no rows");
   for (const Row& row : report.rows) {
-    if (row.is_published()) continue;
+    // Rows of a profile are parts of one forward: their gaps may be nothing, and nobody repeats or compares them.
+    if (row.is_published() || row.suite == "profile") continue;
     const bool counted = row.flops > 0 || row.bytes > 0;
     // A video of the benchmark takes minutes, and its pictures are judged by VBench.
     const bool is_video = row.suite == "mlperf";

@@ -15,7 +15,7 @@ inline constexpr int kSchema = 1;
 
 /// One way to compute one thing, measured.
 struct Row {
-  std::string suite;    // ceilings, ops, block, step, vae, t5, mlperf
+  std::string suite;    // ceilings, ops, block, step, vae, t5, mlperf, profile
   std::string name;     // "self-attention"
   std::string shape;    // "720p, 75600 tokens"
   std::string backend;  // "cudnn"
@@ -58,7 +58,8 @@ struct Report {
 nlohmann::json to_json(const Report& report);
 /// Throws std::invalid_argument that names what is missing or of another kind; `label` is what messages call it.
 Report report_of(const nlohmann::json& json, const std::string& label);
-/// Reads a file; throws std::invalid_argument where it is none of ours.
+/// The same of a file's text, and of a file; they throw std::invalid_argument where it is none of ours.
+Report parse_report(const std::string& text, const std::string& label);
 Report read_report(const std::filesystem::path& file);
 /// Whole or not at all. Throws std::runtime_error where the disk refuses.
 void write_file(const std::filesystem::path& file, const std::string& content);
@@ -68,6 +69,8 @@ std::string table(const Report& report);
 /// The key of Report::environment that says whether a run of a published benchmark kept its settings: "yes", or "no: "
 /// and in what it differs.
 inline constexpr const char* kComparable = "comparable";
+/// The key that says how a network differs from the released one: "small, of 2 blocks". Absent: it is that one.
+inline constexpr const char* kNetwork = "network";
 /// Whether its timings are invented: of tools/gpu_check.sh --rehearse.
 bool is_stand_in(const Report& report);
 /// What makes a report unfit to be published: missing ceilings, errors, names of machine or commit. Empty: fit.

@@ -37,11 +37,18 @@ const Row* fastest(const std::vector<const Row*>& rows) {
                            [](const Row* a, const Row* b) { return a->median() < b->median(); });
 }
 
+/// Rows that were measured for the same case.
 std::vector<const Row*> same_case(const Report& report, const Row& row) {
   std::vector<const Row*> found;
   for (const Row& other : report.rows)
-    if (other.name == row.name && other.shape == row.shape) found.push_back(&other);
+    if (!other.is_published() && other.name == row.name && other.shape == row.shape) found.push_back(&other);
   return found;
+}
+
+/// Ours in bold; what others published says so in its own cell.
+std::string back_end(const Row& row) {
+  if (row.is_published()) return row.backend + " (published, not measured here)";
+  return row.ours ? "**" + row.backend + "**" : row.backend;
 }
 
 }  // namespace
@@ -53,8 +60,8 @@ std::string table(const Report& report) {
   for (const Row& row : report.rows) {
     const double share = report.share(row), ratio = report.against_library(row);
     const std::string source = row.is_published() ? "published: " + row.published + (row.note.empty() ? "" : "; ") : "";
-    out += line({row.name, row.shape, (row.ours ? "**" + row.backend + "**" : row.backend), milliseconds(row),
-                 rate(row), share > 0 ? text("%.0f %%", 100 * share) + " " + row.ceiling : "",
+    out += line({row.name, row.shape, back_end(row), milliseconds(row), rate(row),
+                 share > 0 ? text("%.0f %%", 100 * share) + " " + row.ceiling : "",
                  row.ours && ratio > 0 ? text("%.2f", ratio) : "", row.error >= 0 ? text("%.2e", row.error) : "",
                  row.peak_bytes > 0 ? text("%.1f", row.peak_bytes / 1e9) : "", source + row.note});
   }
@@ -74,7 +81,7 @@ std::string compare(const Report& a, const Report& b) {
   };
   std::set<std::pair<std::string, std::string>> done;
   for (const Row& row : a.rows) {
-    if (!done.insert({row.name, row.shape}).second) continue;
+    if (row.is_published() || !done.insert({row.name, row.shape}).second) continue;
     const std::vector<const Row*> left = same_case(a, row), right = same_case(b, row);
     if (right.empty()) continue;
     bool shared = false;

@@ -92,8 +92,8 @@ bench::Site site_of(const kernels::Options& options, bool card) {
   return site;
 }
 
-std::unique_ptr<VideoMaker> maker_of(const Options& options, const Settings& settings, const bench::Site& site) {
-  const Precision precision = precision_of(options.precision);
+std::unique_ptr<VideoMaker> maker_of(const Options& options, const Settings& settings, Precision precision,
+                                     const bench::Site& site) {
   if (options.model.empty()) {
     const bool small = options.small_networks || !site.is_cuda();
     return std::make_unique<DrawnMaker>(site, small ? small_sizes() : DrawnSizes{}, settings, precision);
@@ -143,6 +143,8 @@ bench::Report run(const Options& options, const std::function<void(const bench::
                                             : int64_t(series.prompts.size());
   series.latent = start_of(options, series.settings, report);
   series.files = files_of(options, report);
+  check(series);  // before a card measures and draws for a minute
+  const Precision precision = precision_of(options.precision);
   const bench::Site site = site_of(options.kernels, card);
   Instruments instruments;
   if (card) {
@@ -153,7 +155,7 @@ bench::Report run(const Options& options, const std::function<void(const bench::
     instruments.reset_peak = stopwatch.reset_peak;
     instruments.peak_bytes = stopwatch.peak_bytes;
   }
-  const std::unique_ptr<VideoMaker> maker = maker_of(options, series.settings, site);
+  const std::unique_ptr<VideoMaker> maker = maker_of(options, series.settings, precision, site);
   measure(*maker, series, instruments, report, [&](const bench::Report& now) {
     if (save) save(now);
   });

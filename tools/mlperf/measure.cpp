@@ -4,9 +4,11 @@
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
@@ -56,7 +58,8 @@ class Runner {
 
   const Schedule& schedule() const { return schedule_; }
 
-  /// One step of each expert and the first frame, so that networks are loaded and back ends chosen.
+  /// One step of each expert and two latent frames, so that networks are loaded and back ends chosen: the first makes
+  /// one frame, every other four.
   void prepare() {
     const Texts texts = encode(0, nullptr);
     maker_.begin(texts.positive, texts.negative, schedule_);
@@ -66,11 +69,11 @@ class Runner {
       maker_.velocity(step, latent_);
       before = &step;
     }
-    maker_.decode(latent_, 1, [](const Tensor&) {});
+    maker_.decode(latent_, std::min<int64_t>(series_.settings.frames, 1 + 4), [](const Tensor&) {});
     Laps(maker_.device(), clock_).lap();
   }
 
-  /// `after` gets the seconds so far and the number of videos that are finished.
+  /// `after` is called when a video is finished, the last of `seconds`.
   void single_stream(std::vector<StageSeconds>& seconds, const std::function<void()>& after) {
     for (int64_t i = 0; i < series_.videos; ++i) {
       Laps whole(maker_.device(), clock_);
@@ -83,15 +86,25 @@ class Runner {
     }
   }
 
-  /// Seconds of all together.
-  double offline(std::vector<StageSeconds>& seconds) {
-    Laps whole(maker_.device(), clock_);
+  /// `after` gets how many videos are made, and the seconds of all so far. Before the last one the newest file may
+  /// still be written: its seconds of writing are not yet whole.
+  void offline(std::vector<StageSeconds>& seconds, const std::function<void(int64_t, double)>& after) {
+    Laps(maker_.device(), clock_).lap();
+    const double begin = clock_();
     seconds.resize(size_t(series_.videos));
     std::vector<Texts> texts;
     for (int64_t i = 0; i < series_.videos; ++i) texts.push_back(encode(i, &seconds[size_t(i)]));
-    for (int64_t i = 0; i < series_.videos; ++i) make(i, std::exchange(texts[size_t(i)], {}), seconds[size_t(i)]);
-    finish_writing();
-    return whole.lap();
+    for (int64_t i = 0; i < series_.videos; ++i) {
+      make(i, std::exchange(texts[size_t(i)], {}), seconds[size_t(i)]);
+      if (i + 1 == series_.videos) finish_writing();
+      after(i + 1, clock_() - begin);
+    }
+  }
+
+  /// The first `count` of them, while frames may still be written.
+  std::vector<StageSeconds> first_of(const std::vector<StageSeconds>& seconds, int64_t count) {
+    const std::lock_guard<std::mutex> lock(written_);
+    return {seconds.begin(), seconds.begin() + count};
   }
 
  private:
@@ -126,12 +139,13 @@ class Runner {
     if (file) write(seconds, [file] { file->finish(); });
   }
 
-  /// By the other thread, one task after another; nobody reads seconds.write before finish_writing.
+  /// By the other thread, one task after another.
   void write(StageSeconds& seconds, std::function<void()> work) {
     auto task = [this, &seconds, work = std::move(work)] {
       const c10::InferenceMode inference;
       const double begin = clock_();
       work();
+      const std::lock_guard<std::mutex> lock(written_);
       seconds.write += clock_() - begin;
     };
     if (!aside_) return task();
@@ -149,6 +163,7 @@ class Runner {
   const Tensor latent_;
   const std::function<double()> clock_;
   const bool aside_;
+  std::mutex written_;  // guards StageSeconds::write
   std::optional<TaskQueue> queue_;
 };
 
@@ -190,7 +205,7 @@ std::vector<bench::Row> rows_of(const VideoMaker& maker, const Series& series, c
   add("video", &StageSeconds::whole, work.step > 0 ? double(schedule.size()) * work.step + work.decode : 0);
   bench::Row& video = rows.back();
   if (series.settings.scenario == Scenario::Offline)
-    video.milliseconds = {1000 * offline_seconds / double(series.videos)};
+    video.milliseconds = {1000 * offline_seconds / double(seconds.size())};
   video.peak_bytes = peak;
   char text[64];
   std::snprintf(text, sizeof text, "%.4g %s for each video", video.median() / 1000,
@@ -215,13 +230,18 @@ std::string describe(const VideoMaker& maker, const Series& series, bench::Repor
       "the settings of MLPerf Inference's Wan2.2-T2V-A14B; not a result of MLPerf, not verified by MLCommons";
   report.environment[bench::kComparable] = differs.empty() ? "yes" : "no: " + joined(differs);
   report.environment["weights"] = maker.weights();
-  report.environment["videos"] = std::to_string(series.videos);
+  std::ostringstream shift;
+  shift << series.settings.shift;
+  report.environment["shift"] = shift.str();
   std::string remark = "weights: " + maker.weights();
   if (!differs.empty()) remark += "; not comparable: " + joined(differs);
   return remark;
 }
 
+}  // namespace
+
 void check(const Series& series) {
+  series.settings.check();
   if (series.prompts.empty() || series.videos < 1)
     throw std::invalid_argument("[videos] must be at least 1, of at least one prompt; got " +
                                 std::to_string(series.videos) + " of " + std::to_string(series.prompts.size()));
@@ -233,11 +253,8 @@ void check(const Series& series) {
   throw std::invalid_argument(text.str());
 }
 
-}  // namespace
-
 void measure(VideoMaker& maker, const Series& series, const Instruments& instruments, bench::Report& report,
              const std::function<void(const bench::Report&)>& save) {
-  series.settings.check();
   check(series);
   std::vector<StageSeconds> seconds;
   seconds.reserve(size_t(series.videos));  // what writes later holds on to its own
@@ -245,18 +262,24 @@ void measure(VideoMaker& maker, const Series& series, const Instruments& instrum
   runner.prepare();
   const std::string remark = describe(maker, series, report);
   if (instruments.reset_peak) instruments.reset_peak();
-  double all = 0;
   const std::vector<bench::Row> before = report.rows;
-  const auto tell = [&] {
+  const std::string comparable = report.environment[bench::kComparable];
+  const bool offline = series.settings.scenario == Scenario::Offline;
+  const auto tell = [&](int64_t done, double all) {
     const double peak = instruments.peak_bytes ? instruments.peak_bytes() : 0;
+    const std::string videos = std::to_string(series.videos);
+    const std::string made = done == series.videos ? videos : std::to_string(done) + " of " + videos;
+    report.environment["videos"] = made;
+    report.environment[bench::kComparable] = comparable;
+    if (offline && done < series.videos)
+      report.environment[bench::kComparable] = (comparable == "yes" ? "no: " : comparable + ", ") + made + " videos";
     report.rows = before;
-    for (bench::Row& row : rows_of(maker, series, runner.schedule(), seconds, all, remark, peak))
+    for (bench::Row& row : rows_of(maker, series, runner.schedule(), runner.first_of(seconds, done), all, remark, peak))
       report.rows.push_back(std::move(row));
     if (save) save(report);
   };
-  if (series.settings.scenario == Scenario::SingleStream) return runner.single_stream(seconds, tell);
-  all = runner.offline(seconds);
-  tell();
+  if (offline) return runner.offline(seconds, tell);
+  runner.single_stream(seconds, [&] { tell(int64_t(seconds.size()), 0); });
 }
 
 }  // namespace wan::mlperf

@@ -37,10 +37,15 @@ struct StageSeconds {
   double whole = 0;  // single stream: from the prompt to the finished file
 };
 
-/// Makes the series' videos after one step of each network, which is not counted, and adds to the report: rows of the
-/// suite "mlperf" for each stage and "video" with the milliseconds of a whole one (offline: of all of them, divided by
-/// their number), the published results, and what was kept and what was not (kComparable). `save` gets the report after
-/// each video. Exceptions of the maker and of the files pass.
+/// Throws std::invalid_argument for settings that no network takes, for no prompt or no video, and for a latent of
+/// another size than the settings'.
+void check(const Series& series);
+
+/// Makes the series' videos after one step of each expert and two latent frames, which are not counted, and adds to the
+/// report: rows of the suite "mlperf" for each stage and "video" with the milliseconds of a whole one (offline: of all
+/// of them, divided by their number), the published results, and what was kept and what was not (kComparable). `save`
+/// gets the report after each video; before the last it says how many are there, and offline that it is not comparable.
+/// Exceptions of the maker and of the files pass.
 void measure(VideoMaker& maker, const Series& series, const Instruments& instruments, bench::Report& report,
              const std::function<void(const bench::Report&)>& save = {});
 

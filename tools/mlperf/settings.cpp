@@ -1,5 +1,6 @@
 #include "tools/mlperf/settings.h"
 
+#include <cmath>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -9,7 +10,8 @@ namespace {
 
 constexpr int64_t kLatentChannels = 16, kFramesOfALatent = 4, kPixelsOfALatent = 8, kPixelsOfAToken = 16;
 
-std::string number(double value) {
+template <typename Number>
+std::string text_of(Number value) {
   std::ostringstream text;
   text << value;
   return text.str();
@@ -41,14 +43,18 @@ int64_t Settings::tokens() const {
 }
 
 void Settings::check() const {
-  const auto refuse = [](const std::string& what, const std::string& wants, int64_t got) {
-    throw std::invalid_argument("[" + what + "] must be " + wants + ", got " + std::to_string(got));
+  const auto refuse = [](const std::string& what, const std::string& wants, auto got) {
+    throw std::invalid_argument("[" + what + "] must be " + wants + ", got " + text_of(got));
   };
   for (const auto& [name, value] : {std::pair{"width", width}, {"height", height}})
     if (value < kPixelsOfAToken || value % kPixelsOfAToken != 0)
       refuse(name, "a multiple of 16 pixels, at least 16", value);
   if (frames < 1 || frames % kFramesOfALatent != 1) refuse("frames", "4n + 1, as 81", frames);
   if (steps < 1) refuse("steps", "at least 1", steps);
+  for (const auto& [name, value] :
+       {std::pair{"guidance", guidance}, {"guidance-2", guidance_2}, {"boundary", boundary}})
+    if (!std::isfinite(value)) refuse(name, "a finite number", value);
+  if (!(shift > 0) || !std::isfinite(shift)) refuse("shift", "above 0", shift);
 }
 
 Schedule schedule_of(const Settings& settings) {
@@ -67,7 +73,7 @@ std::vector<std::string> differences(const Settings& settings) {
   const Settings official;
   std::vector<std::string> found;
   const auto compare = [&](const char* name, double got, double want) {
-    if (got != want) found.push_back(std::string(name) + " " + number(got) + " in place of " + number(want));
+    if (got != want) found.push_back(std::string(name) + " " + text_of(got) + " in place of " + text_of(want));
   };
   compare("width", double(settings.width), double(official.width));
   compare("height", double(settings.height), double(official.height));

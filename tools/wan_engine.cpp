@@ -24,13 +24,15 @@
 namespace wan {
 namespace {
 
-/// The exit code: 3 where a file is another than its checksum says, is not there or cannot be read.
+/// The exit code: 3 where a file is another than its checksum says, is not there or cannot be read. Throws where none
+/// was compared.
 int run_verify(const Command& command, Console& console) {
   const Verification found = verify_files(command.input, command.checksums, console);
   if (command.log_format == "json")
     std::cout << to_json(found).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
   else
     std::cout << to_text(found);
+  found.refuse_uncompared();
   return found.is_good() ? 0 : 3;
 }
 

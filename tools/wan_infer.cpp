@@ -45,7 +45,8 @@ int main(int argc, char** argv) {
     std::cout << (!command.answer.empty()        ? command.answer
                   : command.log_format == "json" ? wan::dry_run_json(command.request)
                                                  : wan::dry_run_text(command.request));
-    return std::cout.flush() ? 0 : 1;
+    if (std::cout.flush()) return 0;
+    return wan::stdout_closed() ? wan::kPipeClosed : 1;
   } catch (const wan::InvalidRequest& invalid) {
     if (wan::wants_json(argc, argv)) std::cout << wan::refused_json(invalid) << std::flush;
     for (const std::string& line : wan::refusal_lines(invalid, wan::command_word(argc, argv)))

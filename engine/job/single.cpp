@@ -157,12 +157,25 @@ bool is_from_outside(const std::exception_ptr& failure) {
   return false;
 }
 
+/// Whether a file of the model must change before the same command can finish.
+bool is_about_files(const std::exception_ptr& failure) {
+  try {
+    if (failure) std::rethrow_exception(failure);
+  } catch (const ModelError&) {
+    return true;
+  } catch (...) {
+  }
+  return false;
+}
+
 /// Where a run ended before its file was there: the folder stays if it holds what is of use, and the log says how to go
 /// on. After an error that is steps alone; after an interrupt, or where a file of the model changed, the device was
 /// lost or other programs have its memory, whatever was encoded, too.
-void leave(WorkFolder& folder, const Request& request, bool failed, const Log& log) {
+void leave(WorkFolder& folder, const Request& request, const std::exception_ptr& failure, const Log& log) {
+  const bool failed = failure && !is_from_outside(failure);
   if (failed ? !folder.holds_steps() : !folder.holds_work()) return folder.discard();
-  Log::Fields fields = {{"work", shown_name(folder.path().string())}, {"finish_with", "the same command"}};
+  const char* const how = is_about_files(failure) ? "the same command, once the file is replaced" : "the same command";
+  Log::Fields fields = {{"work", shown_name(folder.path().string())}, {"finish_with", how}};
   if (const std::optional<fs::path> latents = folder.latents())
     fields["or_with"] = "wan-infer decode " + shell_word(latents->string()) + model_flags(request) + " --out " +
                         shell_word(request.out);
@@ -216,7 +229,7 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
     log_done(request, result, resolve_placement(request), log);
     return request.out;
   }
-  leave(folder, request, only.failure && !is_from_outside(only.failure), log);
+  leave(folder, request, only.failure, log);
   if (only.failure) std::rethrow_exception(only.failure);
   throw Cancelled(folder.holds_work() ? kept_text(folder) : "nothing is kept: nothing was done");
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "engine/base/listing.h"
+#include "engine/base/text.h"
 #include "models/files/bytes.h"
 #include "models/files/error.h"
 #include "models/files/mapped_file.h"
@@ -67,6 +69,24 @@ bool take_line(std::string_view line, std::string& name, std::string& sha256) {
   return true;
 }
 
+/// What is wrong with a line that take_line refuses.
+std::string wrong_line(size_t number, std::string_view line) {
+  line = trimmed(line);
+  const size_t digits = std::min(line.find_first_not_of("0123456789abcdefABCDEF"), line.size());
+  const bool sum = digits > 8 && (digits == line.size() || line[digits] == ' ' || line[digits] == '\t');
+  return "line " + std::to_string(number) + " has " +
+         (sum ? std::to_string(digits) + " digits" : "'" + shown_text(line, 60) + "'");
+}
+
+/// Adds an entry. One that is there already stays; with another sum it is an error about the file `list`.
+void add_entry(Checksums& found, const fs::path& list, const std::string& name, Checksums::Entry entry) {
+  const auto [at, added] = found.entries.emplace(name, entry);
+  if (added || at->second.sha256 == entry.sha256) return;
+  const auto place = [](const Checksums::Entry& one) { return one.list + " line " + std::to_string(one.line); };
+  throw ModelError(list.string(), "must have one sum for a file, and " + shown_text(name, 120) + " has two: in " +
+                                      place(at->second) + " and " + place(entry) + "; take the wrong one out");
+}
+
 /// Adds the lines of a list whose names are relative to `folder`. A name that is there already stays.
 void add_list(Checksums& found, const fs::path& list, const fs::path& folder) {
   const auto file = MappedFile::open(list);
@@ -74,18 +94,29 @@ void add_list(Checksums& found, const fs::path& list, const fs::path& folder) {
   const std::string shown = shown_name(list.string());
   size_t count = 0;
   std::string name, sha256;
+  size_t number = 0;
+  std::vector<std::string> wrong;  // the first lines that are none, as messages name them
+  size_t wrong_lines = 0;
   for (size_t at = 0; at < file->bytes().size();) {
     const size_t end = std::min(file->bytes().find('\n', at), file->bytes().size());
-    if (take_line(file->bytes().substr(at, end - at), name, sha256)) {
-      if (name.empty()) name = list.stem().string();  // a file of its own, with nothing but the digits
-      found.entries.emplace(normal((folder / name).string()), Checksums::Entry{sha256, shown});
-      ++count;
-    }
+    const std::string_view line = file->bytes().substr(at, end - at);
     at = end + 1;
+    ++number;
+    if (take_line(line, name, sha256)) {
+      if (name.empty()) name = list.stem().string();  // a file of its own, with nothing but the digits
+      add_entry(found, list, normal((folder / name).string()), {sha256, shown, number});
+      ++count;
+    } else if (!trimmed(line).empty() && !line.starts_with('#')) {
+      if (++wrong_lines <= kListedNames) wrong.push_back(wrong_line(number, line));
+    }
   }
   if (count == 0)
     throw ModelError(list.string(),
                      "must hold lines of 64 hexadecimal digits and a name, as sha256sum writes, has none");
+  if (wrong_lines > wrong.size()) wrong.push_back(std::to_string(wrong_lines - wrong.size()) + " more");
+  if (!wrong.empty())
+    throw ModelError(list.string(), "must hold lines of 64 hexadecimal digits and a name, as sha256sum writes, and " +
+                                        either(wrong, " and ") + "; correct the list, or download it again");
   found.lists.push_back(shown);
 }
 
@@ -127,10 +158,10 @@ Checksums find_checksums(const fs::path& folder, const std::vector<fs::path>& fi
   for (const fs::path& file : files) {
     const fs::path note = folder / ".cache" / "huggingface" / "download" / (file.string() + ".metadata");
     if (const std::string sha256 = noted_by_hub(note); !sha256.empty())
-      notes += found.entries.emplace(normal(file.string()), Checksums::Entry{sha256, ".cache/huggingface"}).second;
+      notes += found.entries.emplace(normal(file.string()), Checksums::Entry{sha256, ".cache/huggingface", 0}).second;
     const std::string blob = fs::read_symlink(folder / file, error).filename().string();
     if (!error && is_sha256(blob))
-      blobs += found.entries.emplace(normal(file.string()), Checksums::Entry{lower(blob), "blobs"}).second;
+      blobs += found.entries.emplace(normal(file.string()), Checksums::Entry{lower(blob), "blobs", 0}).second;
   }
   if (notes > 0) found.lists.push_back(".cache/huggingface");
   if (blobs > 0) found.lists.push_back("blobs");

@@ -114,8 +114,9 @@ class Search {
       refuse(path, "must be the " + words + not_there(flag, there, folder ? found_.root : "", scan_, bare));
       return path;
     }
-    found_.remarks.push_back(flag + " " + shown_name(path.string()) +
-                             " is taken from the model's folder: " + shown_text(name_in(found_.root, there[0]), 120));
+    const std::string place = name_in(found_.root, there[0]);
+    found_.remarks.push_back(flag + " " + shown_name(path.string()) + " is taken from the model's folder" +
+                             (place == path.string() ? "" : ": " + shown_text(place, 120)));
     return there[0];
   }
 

@@ -20,7 +20,7 @@ namespace wan {
 /// One network: an expert's folder, an encoder's folder or a single file.
 struct InspectedNetwork {
   std::string name;            // relative to the inspected path; "." for the path itself
-  std::string kind;            // "text-to-video transformer", "UMT5 encoder", ...; "unknown network"; "unreadable"
+  std::string kind;            // "UMT5 encoder", ...; "unknown network"; "no network": without tensors; "unreadable"
   std::optional<Model> model;  // nothing: none that this program runs, or unreadable
   std::string part;  // which part of a model it can be, as the request's field: "high_noise"; empty: none that is known
   /// Why it is that part: "official layout", "ComfyUI folder vae", "only candidate in the folder", "set my-i2v"; or why

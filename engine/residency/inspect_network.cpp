@@ -60,7 +60,7 @@ InspectedNetwork look_into(const ModelPart& part, const Checkpoint& checkpoint, 
     const StoredTensor& tensor = entry.second;
     ++network.dtypes[std::string(type_name(tensor))];
   }
-  network.kind = found.name;
+  network.kind = checkpoint.tensors().empty() ? "no network" : found.name;
   network.model = found.model;
   if (found.other == Other::Lora && !fs::is_directory(part.path)) network.lora = inspect_lora(part);
   if (found.model) {

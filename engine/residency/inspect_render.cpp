@@ -37,18 +37,17 @@ class Render {
 
  private:
   void take(const PartsSearch& search) {
-    for (const auto& [network, part] : search.parts.networks) tell_taken(network, part);
     for (const ModelError& error : search.several) refuse(error, true);
     for (const ModelError& error : search.errors) refuse(error, false);
-    for (const auto& [network, why] : search.damaged) refuse(why, is_line(why));
+    for (const auto& [network, why] : search.damaged) refuse(why, is_refused(why));
+    for (const auto& [network, part] : search.parts.networks) tell_taken(network, part);
     for (const std::string& remark : search.parts.remarks) add_remark(inspection_, remark);
   }
 
-  /// Whether the line of a network says it already.
-  bool is_line(const ModelError& why) const {
-    return std::any_of(inspection_.networks.begin(), inspection_.networks.end(), [&](const InspectedNetwork& network) {
-      return network.why && network.why->subject == why.subject && network.why->text == why.text;
-    });
+  /// Whether another refusal is about the same file, as of a part that is not there.
+  bool is_refused(const ModelError& why) const {
+    return std::any_of(found_.refusals.begin(), found_.refusals.end(),
+                       [&](const InspectedRefusal& other) { return other.field == why.subject; });
   }
 
   void refuse(const ModelError& error, bool told) {
@@ -76,7 +75,7 @@ class Render {
     for (size_t i = 0; i < paths_.size(); ++i) {
       InspectedNetwork& entry = inspection_.networks[i];
       const bool is_it = std::find(taken.begin(), taken.end(), i) != taken.end();
-      if (is_it && entry.why) refuse(*entry.why, true);
+      if (is_it && entry.why) refuse(*entry.why, is_refused(*entry.why));
       const bool of_kind = entry.model == kind_of(network, task_).model && entry.part == field_of(network);
       if (!of_kind || entry.rule.starts_with("one of ")) continue;
       entry.rule = !is_it ? "not used: " + name + " is taken" : i == taken[0] ? part.rule : "the same file as " + name;

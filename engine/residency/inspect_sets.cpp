@@ -11,6 +11,7 @@
 #include "engine/residency/part_paths.h"
 #include "engine/residency/parts.h"
 #include "models/files/error.h"
+#include "models/weights/format/layout.h"
 
 namespace wan {
 
@@ -23,6 +24,22 @@ InspectedSet listed(const std::string& name, const ModelSet& set) {
       name, set.task ? task_name(*set.task) : "", set.model.empty() ? "" : shown_name(set.model), {}, set.wrong};
   for (const auto& [field, path] : set.parts) entry.parts[field] = shown_name(path.string());
   return entry;
+}
+
+/// Bytes of a tokenizer: of a folder those of its visible files; 0 of a device.
+uint64_t tokenizer_bytes(const fs::path& path) {
+  std::error_code error;
+  if (!is_folder(path)) {
+    const uintmax_t bytes = fs::file_size(path, error);
+    return error ? 0 : bytes;
+  }
+  uint64_t sum = 0;
+  for (fs::directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error)) {
+    std::error_code other;
+    const uintmax_t bytes = entry->is_regular_file(other) && !is_hidden(entry->path()) ? entry->file_size(other) : 0;
+    if (!other) sum += bytes;
+  }
+  return sum;
 }
 
 /// What is said of a path where nothing can be opened.
@@ -39,8 +56,7 @@ void add_tokenizer(const fs::path& path, const std::string& rule, Inspection& in
     inspection.remarks.push_back("tokenizer " + name + " is " + absent(path));
     return;
   }
-  const uintmax_t bytes = fs::file_size(path, error);  // of no folder and no device
-  inspection.files.push_back({name, error ? 0 : bytes, rule});
+  inspection.files.push_back({name, tokenizer_bytes(path), rule});
 }
 
 /// The tasks that have all parts which the set names.

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <functional>
 #include <set>
+#include <system_error>
+#include <utility>
 
 #include "engine/residency/networks.h"
 #include "engine/residency/open_network.h"
 #include "engine/residency/part_kinds.h"
 #include "models/files/error.h"
 #include "models/files/foreign.h"
+#include "models/names/shapes.h"
 #include "models/vae/vae.h"
 #include "models/weights/scope.h"
 
@@ -61,6 +64,55 @@ void check_expert(Network network, const ModelParts& parts) {
   check_equal(parts.path_of(Network::Vae), "latents", axis(vae, "conv2.weight", 0), name(network), config.out_dim);
 }
 
+/// A text encoder has no config.json here: of the width of the published one its depth is known, and a file without its
+/// last blocks is told.
+void check_text_encoder(const ModelParts& parts) {
+  constexpr int64_t kDim = 4096, kBlocks = 24;  // umt5-xxl
+  const Checkpoint encoder = open_network(Network::TextEncoder, parts);
+  const int64_t blocks = names::count(encoder.tensors(), "blocks");
+  if (axis(encoder, "token_embedding.weight", 1) != kDim || blocks >= kBlocks) return;
+  throw ModelError(parts.path_of(Network::TextEncoder).string(),
+                   "must have " + std::to_string(kBlocks) + " blocks, as umt5-xxl, has " + std::to_string(blocks) +
+                       ": it is incomplete; download it again");
+}
+
+std::string counted_blocks(int64_t number) {
+  return std::to_string(number) + (number == 1 ? " block" : " blocks");
+}
+
+/// Both experts must be of one size where one has no config.json that states its own: a file without its last blocks is
+/// then taken for a smaller network.
+void check_same_sizes(const ModelParts& parts) {
+  const ModelPart &high = parts.networks.at(Network::HighNoise), &low = parts.networks.at(Network::LowNoise);
+  const auto is_stated = [](const ModelPart& part) {
+    std::error_code ignored;
+    return std::filesystem::exists(part.path / "config.json", ignored);
+  };
+  if (is_stated(high) && is_stated(low)) return;
+  const WanConfig of_high = expert_config(high, open_network(Network::HighNoise, parts));
+  const WanConfig of_low = expert_config(low, open_network(Network::LowNoise, parts));
+  if (of_high.num_layers != of_low.num_layers) {
+    const bool high_has_fewer = of_high.num_layers < of_low.num_layers;
+    const ModelPart &fewer = high_has_fewer ? high : low, &more = high_has_fewer ? low : high;
+    const auto [least, most] = std::minmax(of_high.num_layers, of_low.num_layers);
+    const std::string way = is_stated(fewer) ? "they are of different models; take both experts from one model"
+                                             : "this one is probably incomplete; download it again, or take both "
+                                               "experts from one model";
+    throw ModelError(fewer.path.string(), "has " + counted_blocks(least) + ", and " + shown_text(more.name, 120) +
+                                              " has " + std::to_string(most) + ": " + way);
+  }
+  constexpr std::pair<const char*, int64_t WanConfig::*> kSizes[] = {{"dim", &WanConfig::dim},
+                                                                     {"ffn_dim", &WanConfig::ffn_dim},
+                                                                     {"freq_dim", &WanConfig::freq_dim},
+                                                                     {"in_dim", &WanConfig::in_dim},
+                                                                     {"out_dim", &WanConfig::out_dim}};
+  for (const auto& [key, size] : kSizes)
+    if (of_high.*size != of_low.*size)
+      throw ModelError(high.path.string(), "has " + std::string(key) + " " + std::to_string(of_high.*size) + ", and " +
+                                               shown_text(low.name, 120) + " has " + std::to_string(of_low.*size) +
+                                               "; take both experts from one model");
+}
+
 void check_audio(const ModelParts& parts) {
   const ModelPart &speech = parts.networks.at(Network::Speech), &audio = parts.networks.at(Network::AudioEncoder);
   check_equal(speech.path, "features of the speech",
@@ -86,6 +138,8 @@ void check_model(const ModelParts& parts) {
     for (const auto& [network, part] : parts.networks) {
       if (network == Network::HighNoise || network == Network::LowNoise || network == Network::Speech)
         findings.run([&, network] { check_expert(network, parts); });
+      if (network == Network::TextEncoder) findings.run([&] { check_text_encoder(parts); });
+      if (network == Network::HighNoise) findings.run([&] { check_same_sizes(parts); });
       if (network == Network::AudioEncoder) findings.run([&] { check_audio(parts); });
     }
   }

@@ -10,8 +10,8 @@
 namespace wan {
 
 /// Looks at all networks of the model: configs, headers, names, shapes, types and sizes of the files, the tokenizer,
-/// and whether what one network makes is what the next one takes. Reads no weights; takes some tenths of a second for
-/// a model of full size. Throws ModelError, or ModelErrors where several networks are wrong.
+/// whether what one network makes is what the next one takes, and whether both experts are of one size. Reads no
+/// weights; takes some tenths of a second for a model of full size. Throws ModelError, or ModelErrors where several networks are wrong.
 void check_model(const ModelParts& parts);
 
 /// Throws ModelError where the weights of both experts are the same, as where one file was copied under both names, also

@@ -118,7 +118,11 @@ ModelError no_such_model(const std::string& model, const std::map<std::string, M
   constexpr size_t kShown = 10;
   std::vector<std::string> names;
   for (const auto& [name, set] : sets) names.push_back(shown(name));
-  if (names.size() > kShown) names.resize(kShown);
+  if (names.size() > kShown) {
+    const std::string more = std::to_string(names.size() - kShown) + " more";
+    names.resize(kShown);
+    names.push_back(more);
+  }
   const std::string there = names.empty() ? "" : "; sets there are " + either(names, " and ");
   return {model, "is no folder, no file and no set of models.json" + there + "; " + way};
 }

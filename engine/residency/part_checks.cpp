@@ -3,12 +3,39 @@
 #include "engine/request/params.h"
 #include "engine/residency/noise_level.h"
 #include "engine/residency/part_kinds.h"
+#include "engine/residency/part_paths.h"
+#include "models/weights/format/layout.h"
 
 namespace wan {
 
 namespace fs = std::filesystem;
 
 namespace {
+
+/// The files of a part; none where its folder cannot be told.
+std::vector<fs::path> files_of(const fs::path& part) {
+  if (!is_folder(part)) return {part};
+  try {
+    return checkpoint_layout(part).weights;
+  } catch (const ModelError&) {
+    return {};
+  }
+}
+
+/// A note where an expert's file has the other expert's name, and its place says which one it is; empty otherwise.
+std::string contrary_name(Network network, const ModelPart& part) {
+  const auto wanted = level_of(network);
+  if (!wanted) return "";
+  const bool folder = is_folder(part.path);
+  for (const fs::path& file : files_of(part.path)) {
+    const std::string own = folder ? part.name + "/" + file.filename().string() : part.name;
+    const auto says = noise_level({file, own, ""});
+    if (says && says != wanted)
+      return shown_text(own, 120) + " is taken as the " + name(network) + " by its folder, and its name says " +
+             (says == NoiseLevel::High ? "high" : "low") + " noise: are the experts swapped?";
+  }
+  return "";
+}
 
 /// What is said of another network than the part.
 std::string is_another(Network network, Task task, const RecognisedFile& file, bool by_name) {
@@ -61,10 +88,15 @@ PartVerdict judge(Network network, Task task, const ModelPart& part, const Recog
                                            shown_name(inside.string(), true) + " names the part, --model the whole");
   } else if (other) {
     verdict.other = true;
-    verdict.error = ModelError(part.path.string(), is_another(network, task, file, by_name));
+    const std::vector<fs::path> files = files_of(part.path);
+    const bool lora = file.network.other == Other::Lora && files.size() == 1;  // it is one file, also in a folder
+    verdict.error = ModelError((lora ? files[0] : part.path).string(), is_another(network, task, file, by_name));
   } else if (by_name) {
     judge_name(network, part, verdict);
   }
+  // Of a file that the user named, judge_name has looked at the name.
+  if (!verdict.error && !file.broken && (!by_name || is_folder(part.path)))
+    if (std::string remark = contrary_name(network, part); !remark.empty()) verdict.remarks.push_back(remark);
   return verdict;
 }
 

@@ -6,10 +6,14 @@
 #include <system_error>
 
 #include "engine/base/error.h"
+#include "engine/base/listing.h"
+#include "engine/base/text.h"
 #include "engine/residency/checksums.h"
 #include "engine/residency/folder_scan.h"
+#include "engine/residency/part_paths.h"
 #include "models/files/digest.h"
 #include "models/files/error.h"
+#include "models/files/mapped_file.h"
 #include "models/weights/format/layout.h"
 
 namespace wan {
@@ -20,7 +24,26 @@ namespace fs = std::filesystem;
 constexpr size_t kMostFiles = 10'000;
 constexpr int64_t kReports = 100;  // of the progress
 
-/// Visible files under a folder, relative to it, by name. Folders that are links are not entered.
+/// Whether a path is a link that leads nowhere: to nothing, or in a loop.
+bool is_dead_link(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_symlink(fs::symlink_status(path, error))) return false;
+  const fs::file_type type = fs::status(path, error).type();
+  return type == fs::file_type::not_found || error == std::errc::too_many_symbolic_link_levels;
+}
+
+/// What opening a path that is no readable file says.
+std::string why_closed(const fs::path& path) {
+  try {
+    MappedFile::open(path);
+  } catch (const ModelError& error) {
+    return error.text;
+  }
+  return "";
+}
+
+/// Visible files under a folder, and links that lead nowhere, relative to it, by name. Folders that are links are not
+/// entered.
 std::vector<fs::path> files_under(const fs::path& folder) {
   std::vector<fs::path> files;
   std::error_code error;
@@ -29,7 +52,7 @@ std::vector<fs::path> files_under(const fs::path& folder) {
     std::error_code ignored;
     if (is_hidden(entry->path()))
       entry.disable_recursion_pending();
-    else if (entry->is_regular_file(ignored))
+    else if (entry->is_regular_file(ignored) || is_dead_link(entry->path()))
       files.push_back(entry->path().lexically_relative(folder));
     if (files.size() > kMostFiles) throw ModelError(folder.string(), "must be a model folder, holds over 10,000 files");
   }
@@ -109,7 +132,11 @@ VerifiedFile not_seen(const fs::path& folder, const fs::path& name, const Checks
   if (name.empty() || name.is_absolute() || *name.begin() == "..") return file;
   std::error_code error;
   const fs::file_status status = fs::status(folder / name, error);
-  if (fs::is_regular_file(status)) {
+  if (is_dead_link(folder / name)) {
+    file.state = Verdict::Unreadable;
+    file.link = true;
+    file.why = why_closed(folder / name);
+  } else if (fs::is_regular_file(status)) {
     file.state = Verdict::NotListed;  // until it is read
     file.bytes = fs::file_size(folder / name, error);
   } else if (status.type() == fs::file_type::none) {
@@ -136,11 +163,24 @@ Subject subject_of(const fs::path& path) {
       if (!is_checksum_list(file)) subject.files.push_back(file);
     return subject;
   }
-  if (!fs::is_regular_file(path, error)) throw ModelError(path.string(), "must be a model folder or file, is neither");
+  if (!fs::is_regular_file(path, error)) {
+    if (is_there(path) || !closed_to_us(path).empty()) MappedFile::open(path);  // which says why it cannot be read
+    throw ModelError(path.string(), "must be a model folder or file, is neither");
+  }
   Subject subject{path.parent_path(), {path.filename()}, {path.filename()}, /*single=*/true};
   for (const auto& entry : fs::directory_iterator(subject.folder.empty() ? "." : subject.folder, error))
     if (is_checksum_list(entry.path())) subject.lists.push_back(entry.path().filename());
   return subject;
+}
+
+/// The files that an entry without folders may stand for: those of its name that have no entry of their own. None for
+/// an entry with a folder.
+std::vector<std::string> meant_by(const fs::path& name, const std::vector<VerifiedFile>& files) {
+  std::vector<std::string> found;
+  if (name.has_parent_path()) return found;
+  for (const VerifiedFile& file : files)
+    if (file.wanted.empty() && fs::path(file.name).filename() == name) found.push_back(shown_text(file.name, 120));
+  return found;
 }
 
 Checksums checksums_for(const Subject& subject, const fs::path& list) {
@@ -158,7 +198,16 @@ int64_t Verification::count(Verdict state) const {
 }
 
 bool Verification::is_good() const {
-  return count(Verdict::Same) + count(Verdict::NotListed) == int64_t(files.size());
+  return count(Verdict::Same) > 0 && count(Verdict::Same) + count(Verdict::NotListed) == int64_t(files.size());
+}
+
+void Verification::refuse_uncompared() const {
+  if (count(Verdict::Same) + count(Verdict::Differs) > 0) return;
+  std::vector<std::string> names;
+  for (const std::string& list : lists) names.push_back(shown_text(list, 120));
+  throw ModelError(path, "must have a file that " + listed(std::move(names)) +
+                             " names and that can be read, has none: nothing was compared; names in a list start at "
+                             "the folder that is inspected");
 }
 
 Verification verify_files(const fs::path& path, const fs::path& list, Progress& progress) {
@@ -171,24 +220,39 @@ Verification verify_files(const fs::path& path, const fs::path& list, Progress& 
   uint64_t total = 0;
   std::error_code ignored;
   for (const fs::path& file : subject.files) {
-    VerifiedFile verified{.name = file.generic_string(), .bytes = fs::file_size(subject.folder / file, ignored)};
+    VerifiedFile verified{.name = file.generic_string()};
+    if (is_dead_link(subject.folder / file)) {
+      verified.link = true;
+      verified.why = why_closed(subject.folder / file);
+    } else {
+      verified.bytes = fs::file_size(subject.folder / file, ignored);
+    }
     if (const Checksums::Entry* entry = entry_of(wanted, file, !list.empty() && named[file.filename()] == 1)) {
       used.insert(entry);
       verified.wanted = entry->sha256;
       verified.list = entry->list;
       total += verified.bytes;
+      if (verified.link) verified.state = Verdict::Unreadable;
     }
     result.files.push_back(verified);
   }
-  if (!subject.single)
-    for (const auto& [name, entry] : wanted.entries)
-      if (!used.contains(&entry)) {
-        result.files.push_back(not_seen(subject.folder, name, entry));
-        total += result.files.back().bytes;
+  const std::vector<VerifiedFile> seen = result.files;
+  for (const auto& [name, entry] : wanted.entries) {
+    if (subject.single || used.contains(&entry)) continue;
+    VerifiedFile file = not_seen(subject.folder, name, entry);
+    const auto same_name = named.find(name);
+    if (file.state == Verdict::Absent && !list.empty() && same_name != named.end() && same_name->second > 1)
+      if (const std::vector<std::string> meant = meant_by(name, seen); meant.size() > 1) {
+        file.state = Verdict::Unclear;
+        file.why = "could be " + (meant.size() > kListedNames ? listed(meant) : either(meant)) +
+                   "; write the folder in the list";
       }
+    total += file.bytes;
+    result.files.push_back(std::move(file));
+  }
   Counter counter(total, progress);
   for (VerifiedFile& file : result.files) {
-    if (file.wanted.empty() || file.state == Verdict::Absent || file.state == Verdict::Unreadable) continue;
+    if (file.wanted.empty() || file.state != Verdict::NotListed) continue;
     compare(subject.folder / file.name, file, counter);
   }
   return result;

@@ -1,5 +1,8 @@
 #include "models/wan/config.h"
 
+#include <charconv>
+#include <set>
+
 #include "models/files/config_json.h"
 #include "models/files/error.h"
 #include "models/names/shapes.h"
@@ -35,6 +38,60 @@ constexpr Size kSizes[] = {
 
 int64_t size_of(const StoredTensors& tensors, const Size& size) {
   return names::axis(tensors, size.tensor, size.axis) / size.divisor;
+}
+
+/// The numbers N of the tensors "blocks.N.".
+std::set<int64_t> blocks_of(const StoredTensors& tensors) {
+  const std::string prefix = "blocks.";
+  std::set<int64_t> numbers;
+  for (auto entry = tensors.lower_bound(prefix); entry != tensors.end() && entry->first.starts_with(prefix); ++entry) {
+    const char *begin = entry->first.data() + prefix.size(), *end = entry->first.data() + entry->first.size();
+    int64_t number = 0;
+    const auto [rest, error] = std::from_chars(begin, end, number);
+    if (error == std::errc() && rest != end && *rest == '.' && number >= 0 && number < kMostLayers)
+      numbers.insert(number);
+  }
+  return numbers;
+}
+
+/// "block 2", "blocks 2, 5 to 39": those from 0 to `count` - 1 that are not `there`. Empty where all are.
+std::string lacking(const std::set<int64_t>& there, int64_t count) {
+  constexpr int kMostRuns = 4;
+  std::string text;
+  int64_t missing = 0;
+  int runs = 0;
+  for (int64_t first = 0; first < count; ++first) {
+    if (there.contains(first)) continue;
+    int64_t last = first;
+    while (last + 1 < count && !there.contains(last + 1)) ++last;
+    missing += last + 1 - first;
+    if (++runs <= kMostRuns)
+      text += (runs > 1 ? ", " : "") + std::to_string(first) + (last > first ? " to " + std::to_string(last) : "");
+    first = last;
+  }
+  if (missing == 0) return "";
+  return (missing == 1 ? "block " : "blocks ") + text + (runs > kMostRuns ? ", ..." : "");
+}
+
+/// Throws a ModelError about `label` where one of the first `count` blocks is absent; `why` tells that number's source.
+void check_blocks(const StoredTensors& tensors, const std::string& label, int64_t count, const std::string& why) {
+  const std::string missing = lacking(blocks_of(tensors), count);
+  if (!missing.empty())
+    throw ModelError(label, "must have the blocks 0 to " + std::to_string(count - 1) + ", " + why + ", lacks " +
+                                missing + ": it is incomplete; download it again");
+}
+
+/// Where nothing states the number of blocks, a file that lacks its last ones looks like a smaller network. Of the
+/// width of the published transformers that is told.
+void check_published_depth(const WanConfig& config, const StoredTensors& tensors, const std::string& label) {
+  if (config.dim != kWanT2vA14b.dim) return;
+  const std::string width = std::to_string(config.dim) + " wide";
+  check_blocks(tensors, label, kWanT2vA14b.num_layers, "as every published transformer that is " + width);
+  if (config.num_layers > kWanT2vA14b.num_layers)
+    throw ModelError(label, "must have " + std::to_string(kWanT2vA14b.num_layers) +
+                                " blocks where no config.json states them, as every published transformer that is " +
+                                width + ", has " + std::to_string(config.num_layers) +
+                                "; put its config.json beside it");
 }
 
 /// The switches of diffusers' classes in the only positions that this transformer has.
@@ -102,6 +159,8 @@ WanConfig WanConfig::of(const StoredTensors& tensors, const std::string& label) 
   };
   for (const Size& size : kSizes)
     config.*size.member = take(size.tensor, size.key, size_of(tensors, size), size.least, size.most);
+  if (const std::set<int64_t> there = blocks_of(tensors); !there.empty())
+    check_blocks(tensors, label, *there.rbegin() + 1, "as the number of its last one says");
   config.num_layers = take("the number of its blocks", "num_layers", names::count(tensors, "blocks"), 1, kMostLayers);
   if (config.dim % kHead != 0)
     throw ModelError(label, "must be a multiple of " + std::to_string(kHead) +
@@ -114,7 +173,11 @@ WanConfig WanConfig::of(const StoredTensors& tensors, const std::string& label) 
 
 WanConfig WanConfig::find(const fs::path& config_json, const StoredTensors& tensors, const std::string& label) {
   std::error_code error;
-  if (!fs::exists(fs::symlink_status(config_json, error))) return of(tensors, label);
+  if (!fs::exists(fs::symlink_status(config_json, error))) {
+    const WanConfig told = of(tensors, label);
+    check_published_depth(told, tensors, label);
+    return told;
+  }
   const ConfigJson json = ConfigJson::read(config_json);
   const WanConfig config = parse(json.json(), json.label());
   config.check(tensors, label, json.label());
@@ -126,6 +189,8 @@ WanConfig WanConfig::find(const fs::path& config_json, const StoredTensors& tens
 
 void WanConfig::check(const StoredTensors& tensors, const std::string& label, const std::string& file) const {
   for (const Size& size : kSizes) check_size(file, size.key, this->*size.member, label, size_of(tensors, size));
+  // Fewer blocks than are stated are a file that lacks some; more are a config.json of another model.
+  if (!blocks_of(tensors).empty()) check_blocks(tensors, label, num_layers, "as " + shown_name(file, true) + " states");
   check_size(file, "num_layers", num_layers, label, names::count(tensors, "blocks"));
 }
 

@@ -161,7 +161,7 @@ TEST(ModelCheck, NetworksMustFitTheirConfigAndEachOther) {
   const Copy copy(kNano);
   std::ifstream in(kNano / "low_noise_model/config.json");
   nlohmann::json config = nlohmann::json::parse(in);
-  config["num_layers"] = config.at("num_layers").get<int>() + 1;
+  config["num_layers"] = config.at("num_layers").get<int>() - 1;
   write(copy / "low_noise_model/config.json", config.dump());
   expect_refused(copy, "[low_noise_model/config.json] num_layers must be 6, as in the tensors of ");
   fs::copy_file(kNano / "low_noise_model/config.json", copy / "low_noise_model/config.json",

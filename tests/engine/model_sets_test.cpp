@@ -107,6 +107,17 @@ TEST(ModelSets, OneThatIsWrongLeavesTheOthers) {
             std::string::npos);
 }
 
+TEST(ModelSets, OfManyTheRestIsCounted) {
+  const TemporaryFolder folder;
+  std::string sets;
+  for (char name = 'a'; name < 'a' + 16; ++name)
+    sets += std::string(sets.empty() ? "" : ", ") + "\"" + name + "\": {\"model\": \"m\"}";
+  write(folder / "models.json", "{\"sets\": {" + sets + "}}");
+  const std::string why = refusal(of_set("other", folder / "models.json"));
+  EXPECT_NE(why.find("sets there are 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j' and 6 more; "), std::string::npos)
+      << why;
+}
+
 TEST(ModelSets, ThatAreBrokenSaySo) {
   const TemporaryFolder folder;
   const auto why = [&](const std::string& text) {

@@ -50,7 +50,10 @@ struct BrokenWeights : testing::Test {
                                   {});
     c10::InferenceMode inference;
     try {
-      render(request, {}, Log{}, silent);
+      const Log log{[this](std::string_view event, const Log::Fields& fields) {
+        if (event == "kept") finish_with = fields.value("finish_with", "");
+      }};
+      render(request, {}, log, silent);
     } catch (const ModelError& error) {
       return std::string("ModelError ") + error.what();
     } catch (const NotFinite& error) {
@@ -62,6 +65,7 @@ struct BrokenWeights : testing::Test {
   TemporaryFolder folder;
   const fs::path model = folder / "m";
   mutable Silent silent;
+  mutable std::string finish_with;  // what the last render's log says
 };
 
 const std::string kShard = "low_noise_model/diffusion_pytorch_model-00002-of-00002.safetensors";
@@ -85,6 +89,7 @@ TEST_F(BrokenWeights, OfEveryNetworkEndARenderWithTheirName) {
   const std::string low = end_of_render();
   EXPECT_TRUE(low.starts_with("ModelError ")) << low;
   EXPECT_NE(low.find(tensor + "] must hold finite numbers, holds some that are not"), std::string::npos) << low;
+  EXPECT_EQ(finish_with, "the same command, once the file is replaced");
   damage("models_t5_umt5-xxl-enc-bf16.pth", "norm.weight");
   const std::string text = end_of_render();
   EXPECT_TRUE(text.starts_with("ModelError ")) << text;

@@ -132,6 +132,42 @@ TEST(PartChecks, ALoraIsNoPart) {
                   "a network and is none; --lora applies it; --high-noise names a checkpoint"});
 }
 
+TEST(PartChecks, ALoraAtThePlaceOfAnExpertIsNamed) {
+  const TemporaryFolder folder;
+  fs::copy(kNano, folder / "m", fs::copy_options::recursive);
+  fs::remove_all(folder / "m/high_noise_model");
+  fs::create_directories(folder / "m/high_noise_model");
+  fs::copy_file(fs::path(WAN_SOURCE_DIR) / "tests/formats/lora/comfy_ab_noalpha.safetensors",
+                folder / "m/high_noise_model/fast.safetensors");
+  expect_refused(request(Task::T2V, folder / "m"),
+                 {"high_noise_model/fast.safetensors] must be a text-to-video transformer as the high-noise expert of "
+                  "t2v, is a LoRA, which changes a network and is none"});
+}
+
+TEST(PartChecks, AFileInTheFolderOfTheOtherExpertIsNoted) {
+  const TemporaryFolder folder;
+  fs::copy(kNano, folder / "m", fs::copy_options::recursive);
+  fs::remove_all(folder / "m/high_noise_model");
+  const fs::path low = folder / "m/high_noise_model/wan2.2_t2v_low_noise_14B.safetensors";
+  write_single(low, kNano / "high_noise_model");
+  const std::vector<std::string> wanted = {
+      "high_noise_model/wan2.2_t2v_low_noise_14B.safetensors is taken as the high-noise expert by its folder, and its "
+      "name says low noise: are the experts swapped?"};
+  EXPECT_EQ(find_parts(request(Task::T2V, folder / "m")).remarks, wanted);
+  Request asked = all_named(kNano);
+  asked.high_noise = folder / "m/high_noise_model";
+  EXPECT_EQ(find_parts(asked).remarks, wanted) << "also where the folder is named";
+  fs::rename(low, folder / "m/high_noise_model/any.safetensors");
+  EXPECT_EQ(find_parts(request(Task::T2V, folder / "m")).remarks, std::vector<std::string>());
+}
+
+TEST(PartChecks, ANameThatIsItsOwnPlaceIsSaidOnce) {
+  Request asked = request(Task::T2V, kNano);
+  asked.vae = "Wan2.1_VAE.pth";
+  EXPECT_EQ(find_parts(asked).remarks,
+            std::vector<std::string>{"--vae Wan2.1_VAE.pth is taken from the model's folder"});
+}
+
 TEST(PartChecks, AnotherFileAsTheTokenizerIsNamed) {
   const TemporaryFolder folder;
   const auto why = [](const fs::path& tokenizer) {

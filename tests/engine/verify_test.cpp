@@ -34,7 +34,7 @@ std::string states(const fs::path& path, const fs::path& list = {}) {
   Silent progress;
   std::string text;
   for (const VerifiedFile& file : verify_files(path, list, progress).files) {
-    constexpr const char* kWords[] = {"ok", "differs", "absent", "not listed", "unreadable"};
+    constexpr const char* kWords[] = {"ok", "differs", "absent", "not listed", "unreadable", "unclear"};
     text += (text.empty() ? "" : ", ") + std::string(kWords[int(file.state)]) + " " + file.name;
   }
   return text;
@@ -73,7 +73,12 @@ TEST(Verify, ANameAloneIsNoneWhereSeveralFilesHaveIt) {
   write(folder / "list", kAbc + "  x.safetensors\n");  // made inside high_noise_model
   EXPECT_EQ(
       states(folder / "m", folder / "list"),
-      "not listed high_noise_model/x.safetensors, not listed low_noise_model/x.safetensors, absent x.safetensors");
+      "not listed high_noise_model/x.safetensors, not listed low_noise_model/x.safetensors, unclear x.safetensors");
+  Silent progress;
+  const Verification found = verify_files(folder / "m", folder / "list", progress);
+  EXPECT_EQ(found.files.at(2).why,
+            "could be high_noise_model/x.safetensors or low_noise_model/x.safetensors; write the folder in the list");
+  EXPECT_FALSE(found.is_good());
   EXPECT_EQ(states(folder / "m/high_noise_model", folder / "list"), "ok x.safetensors");
   // Nor where the list has it twice, and in a list of the folder itself names are places.
   write(folder / "list", kAbc + "  a/x.safetensors\n" + kNothing + "  b/x.safetensors\n");
@@ -81,6 +86,83 @@ TEST(Verify, ANameAloneIsNoneWhereSeveralFilesHaveIt) {
             "not listed x.safetensors, absent a/x.safetensors, absent b/x.safetensors");
   write(folder / "m/high_noise_model/SHA256SUMS", kAbc + "  elsewhere/x.safetensors\n");
   EXPECT_EQ(states(folder / "m/high_noise_model"), "not listed x.safetensors, absent elsewhere/x.safetensors");
+}
+
+/// What comparing a folder with a list is refused with.
+std::string refusal(const fs::path& path, const fs::path& list = {}) {
+  try {
+    return states(path, list);
+  } catch (const ModelError& error) {
+    return error.what();
+  }
+}
+
+TEST(Verify, ALineThatIsNoChecksumIsToldWithItsNumber) {
+  const TemporaryFolder folder;
+  write(folder / "m/a.pth", "abc");
+  const auto why = [&](const std::string& lines) {
+    write(folder / "list", lines);
+    return refusal(folder / "m", folder / "list");
+  };
+  EXPECT_EQ(why("\n# of the publisher\n" + kAbc + "  a.pth\r\n  \n"), "ok a.pth");
+  const std::string short_one = why(kAbc + "  a.pth\n\n" + kAbc.substr(0, 62) + "  b.pth\n");
+  EXPECT_NE(short_one.find("list] must hold lines of 64 hexadecimal digits and a name, as sha256sum writes, and line 3 "
+                           "has 62 digits; correct the list, or download it again"),
+            std::string::npos)
+      << short_one;
+  std::string junk = kAbc + "  a.pth\n";
+  for (int i = 0; i < 7; ++i) junk += "see our page\n";
+  EXPECT_NE(why(junk).find("and line 2 has 'see our page', line 3 has "), std::string::npos) << why(junk);
+  EXPECT_NE(why(junk).find(" and 3 more; "), std::string::npos) << why(junk);
+}
+
+TEST(Verify, TwoSumsForOneNameAreTold) {
+  const TemporaryFolder folder;
+  write(folder / "m/a.pth", "abc");
+  write(folder / "list", kAbc + "  a.pth\n" + kAbc + " *./a.pth\n");
+  EXPECT_EQ(refusal(folder / "m", folder / "list"), "ok a.pth") << "the same one twice";
+  write(folder / "list", kAbc + "  a.pth\n\n" + kNothing + "  a.pth\n");
+  const std::string one = refusal(folder / "m", folder / "list");
+  EXPECT_NE(one.find("list] must have one sum for a file, and a.pth has two: in list line 1 and list line 3; "),
+            std::string::npos)
+      << one;
+  write(folder / "m/SHA256SUMS", kAbc + "  a.pth\n");
+  write(folder / "m/a.pth.sha256", kNothing + "\n");
+  const std::string two = refusal(folder / "m");
+  EXPECT_NE(two.find("a.pth has two: in SHA256SUMS line 1 and a.pth.sha256 line 1; "), std::string::npos) << two;
+}
+
+TEST(Verify, NothingComparedIsNotGood) {
+  const TemporaryFolder folder;
+  write(folder / "m/a.pth", "abc");
+  write(folder / "list", kAbc + "  b.pth\n");
+  Silent progress;
+  const Verification one = verify_files(folder / "m/a.pth", folder / "list", progress);
+  EXPECT_FALSE(one.is_good());
+  EXPECT_THROW(one.refuse_uncompared(), ModelError);
+  write(folder / "list", kAbc + "  a.pth\n");
+  const Verification other = verify_files(folder / "m/a.pth", folder / "list", progress);
+  EXPECT_TRUE(other.is_good());
+  EXPECT_NO_THROW(other.refuse_uncompared());
+}
+
+TEST(Verify, LinksThatLeadNowhereAreToldAsThat) {
+  const TemporaryFolder folder;
+  write(folder / "m/a.pth", "abc");
+  fs::create_symlink("gone.pth", folder / "m/dead.pth");
+  fs::create_symlink("loop.pth", folder / "m/loop.pth");
+  write(folder / "m/SHA256SUMS", kAbc + "  a.pth\n" + kAbc + "  dead.pth\n");
+  Silent progress;
+  const Verification found = verify_files(folder / "m", {}, progress);
+  EXPECT_EQ(states(folder / "m"), "ok a.pth, unreadable dead.pth, not listed loop.pth");
+  EXPECT_EQ(found.files.at(1).why, "is a link to a file that is not there; download it again");
+  EXPECT_TRUE(found.files.at(1).link);
+  EXPECT_EQ(found.files.at(1).bytes, 0u);
+  EXPECT_EQ(found.files.at(2).why, "must be a readable file: Too many levels of symbolic links");
+  EXPECT_NE(refusal(folder / "m/dead.pth").find("dead.pth] is a link to a file that is not there; download it again"),
+            std::string::npos);
+  EXPECT_NE(refusal(folder / "m/loop.pth").find("must be a readable file: Too many levels of symbolic links"),
+            std::string::npos);
 }
 
 TEST(Verify, KnowsWhatDownloadsLeave) {

@@ -322,6 +322,7 @@ TEST_F(Lora, WhatCannotBeAppliedIsRefusedInOneLine) {
           {"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight", random({2, 4})}},
          "is one of another network: Flux or HunyuanVideo");
   expect({{"blocks.0.self_attn.q.weight", random({6, 4})}}, "is it a checkpoint");
+  expect({}, "must be a LoRA of a Wan 2.2 transformer, holds no tensors; download it again");
   expect(with(two, "blocks.0.self_attn.q.set_weight", random({6, 4})), "replaces a weight");
   expect(with(two, "blocks.0.self_attn.q.lora_mid.weight", random({2, 2})), "core of a convolution");
   expect(with(two, "diffusion_model.blocks.0.self_attn.q.lora_down.weight", random({2, 4})), "says the same as");

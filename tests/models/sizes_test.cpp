@@ -111,6 +111,36 @@ TEST_F(SizesTest, AConfigThatContradictsTheTensorsNamesBoth) {
       << text;
 }
 
+TEST_F(SizesTest, AFileThatLacksBlocksIsIncomplete) {
+  const auto without = [](std::vector<int> blocks) {
+    StoredTensors tensors = published_tensors("official_dit_t2v_a14b");
+    for (int block : blocks)
+      std::erase_if(tensors, [prefix = "blocks." + std::to_string(block) + "."](const auto& entry) {
+        return entry.first.starts_with(prefix);
+      });
+    return tensors;
+  };
+  const auto untold = [&](const StoredTensors& tensors) {
+    return refusal_by([&] { WanConfig::find(absent_, tensors, "a file"); });
+  };
+  EXPECT_EQ(untold(without({39})),
+            "[a file] must have the blocks 0 to 39, as every published transformer that is 5120 wide, lacks block 39: "
+            "it is incomplete; download it again");
+  EXPECT_EQ(untold(without({2})),
+            "[a file] must have the blocks 0 to 39, as the number of its last one says, lacks block 2: it is "
+            "incomplete; download it again");
+  StoredTensors more = without({});
+  more["blocks.40.norm3.weight"] = more.at("blocks.39.norm3.weight");
+  EXPECT_NE(untold(more).find("has 41; put its config.json beside it"), std::string::npos) << untold(more);
+  const std::string stated = refusal_by([&] {
+    WanConfig::find(write(diffusers_config()), without({2, 7, 8, 39}), "a file");
+  });
+  EXPECT_TRUE(stated.starts_with("[a file] must have the blocks 0 to 39, as ")) << stated;
+  EXPECT_NE(stated.find("config.json states, lacks blocks 2, 7 to 8, 39: it is incomplete; download it again"),
+            std::string::npos)
+      << stated;
+}
+
 TEST_F(SizesTest, TheSpeechTransformer) {
   StoredTensors tensors = published_tensors("s2v_14b");
   const SpeechConfig told = SpeechConfig::of(tensors, "a file");

@@ -3,9 +3,14 @@
 
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
+#include <stdio_ext.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
+#include <cstdio>
 #include <filesystem>
+#include <iostream>
 
 #include "engine/base/error.h"
 #include "models/files/error.h"
@@ -52,6 +57,33 @@ TEST(ExitCode, EachKindHasItsNumberAndItsLine) {
     EXPECT_TRUE(said.starts_with(row.begin)) << said;
     EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), row.code == 7 ? 0 : 1) << said;
   }
+}
+
+TEST(ExitCode, AReaderThatHasGoneIsNoFailure) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  close(ends[0]);
+  std::cout.flush();
+  std::fflush(stdout);
+  const int kept = dup(STDOUT_FILENO);
+  const auto before = std::signal(SIGPIPE, SIG_IGN);
+  dup2(ends[1], STDOUT_FILENO);
+  close(ends[1]);
+  std::string said;
+  const int code = code_of(
+      [](const Command&) -> int {
+        std::cout << std::string(100'000, 'x');
+        return 0;
+      },
+      said);
+  __fpurge(stdout);
+  std::clearerr(stdout);
+  std::cout.clear();
+  dup2(kept, STDOUT_FILENO);
+  close(kept);
+  std::signal(SIGPIPE, before);
+  EXPECT_EQ(code, 141);
+  EXPECT_EQ(said, "");
 }
 
 }  // namespace

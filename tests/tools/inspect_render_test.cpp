@@ -141,7 +141,7 @@ TEST(InspectRender, EndsWithZeroWhereSomethingCouldBeListed) {
   EXPECT_NE(one.out.find("broken7.gguf: unreadable, ["), std::string::npos) << one.out;
 }
 
-TEST(InspectRender, WhatIsDamagedAtItsPlaceIsToldOnce) {
+TEST(InspectRender, WhatIsDamagedAtItsPlaceIsToldForItsTasks) {
   const TemporaryFolder folder;
   fs::copy(kNano, folder / "m", fs::copy_options::recursive);
   fs::resize_file(folder / "m/Wan2.1_VAE.pth", 1000);
@@ -149,7 +149,9 @@ TEST(InspectRender, WhatIsDamagedAtItsPlaceIsToldOnce) {
   EXPECT_EQ(found.kind, "part of a text-to-video model");
   ASSERT_EQ(found.tasks.at(0).refusals.size(), 1u);
   EXPECT_EQ(found.tasks[0].refusals[0].field, "m/Wan2.1_VAE.pth");
-  EXPECT_EQ(to_text(found, false).find("would be refused"), std::string::npos) << "its own line says it";
+  const std::string text = to_text(found, false), line = "\nt2v and v2v would be refused: [m/Wan2.1_VAE.pth] ";
+  EXPECT_NE(text.find(line + found.tasks[0].refusals[0].text + "\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find("would be refused"), text.rfind("would be refused")) << text;
 }
 
 TEST(InspectRender, TellsClosedFolders) {

@@ -156,6 +156,17 @@ TEST(InspectSets, OddNamesAndFilesAreShownPlainly) {
   EXPECT_NE(text.find("part vae, set a\\x1B[31m\n"), std::string::npos) << text;
 }
 
+TEST(InspectSets, ATokenizersFolderHasTheBytesOfItsFiles) {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "t");
+  std::ofstream(folder / "t/tokenizer.json") << std::string(30'000, ' ');
+  std::ofstream(folder / "t/tokenizer_config.json") << std::string(20'000, ' ');
+  std::ofstream(folder / "t/.hidden") << std::string(40'000, ' ');
+  const Inspection found = inspect("mine", write_set(folder, R"("tokenizer": "t")"));
+  ASSERT_EQ(found.files.size(), 1u);
+  EXPECT_EQ(found.files[0].bytes, 50'000u);
+}
+
 TEST(InspectSets, SeveralCandidatesInItsFolderAreTold) {
   const TemporaryFolder folder;
   write_comfy(folder / "models");

@@ -249,6 +249,29 @@ TEST(Inspect, VerifiesChecksumsAsAUserAsks) {
   EXPECT_NE(outcome.out.find("1 ok, 0 differ, 1 absent"), std::string::npos) << outcome.out;
 }
 
+TEST(Inspect, VerifyingNothingIsAFailure) {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "m");
+  std::ofstream(folder / "m/x.pth") << "abc";
+  std::ofstream(folder / "list") << std::string(64, 'a') << "  other.pth\n";
+  for (const char* path : {"m", "m/x.pth"}) {
+    const Outcome outcome = Process("wan-infer", {"inspect", path, "--verify", "list"}, folder.path()).finish();
+    EXPECT_EQ(outcome.code, 3) << outcome.out;
+    EXPECT_NE(outcome.out.find("not listed: x.pth\n"), std::string::npos) << outcome.out;
+    EXPECT_NE(outcome.err.find("] must have a file that list names and that can be read, has none: nothing was "
+                               "compared; "),
+              std::string::npos)
+        << outcome.err;
+  }
+}
+
+TEST(Inspect, AFileWithoutTensorsIsToldAsThat) {
+  const TemporaryFolder folder;
+  write_safetensors(folder / "x.safetensors", {});
+  const std::string text = to_text(inspect(folder / "x.safetensors"), false);
+  EXPECT_NE(text.find("no network, holds no tensors; download it again\n"), std::string::npos) << text;
+}
+
 TEST(Inspect, RefusesWhatIsNotThereOrBroken) {
   const TemporaryFolder folder;
   EXPECT_THROW(inspect(folder / "absent"), ModelError);

@@ -31,6 +31,7 @@ int exit_code(int argc, char** argv, int (*run)(const Command&)) {
   try {
     const int code = run(parse_command_line(argc, argv));
     if (std::cout.flush()) return code;
+    if (stdout_closed()) return kPipeClosed;
     complain("[stdout] cannot be written; the result is incomplete");
     return 1;
   } catch (const InvalidRequest& invalid) {

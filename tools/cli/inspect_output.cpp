@@ -164,19 +164,8 @@ std::string name_of(const Inspection& inspection) {
 }
 
 const char* word(Verdict state) {
-  switch (state) {
-    case Verdict::Same:
-      return "ok";
-    case Verdict::Differs:
-      return "differs";
-    case Verdict::Absent:
-      return "absent";
-    case Verdict::NotListed:
-      return "not listed";
-    case Verdict::Unreadable:
-      return "unreadable";
-  }
-  return "";
+  constexpr const char* kWords[] = {"ok", "differs", "absent", "not listed", "unreadable", "unclear"};
+  return kWords[size_t(state)];  // in the order of Verdict
 }
 
 }  // namespace
@@ -188,6 +177,10 @@ std::string to_text(const Inspection& inspection, bool with_tensors) {
     const std::string name = network.name == "." ? path : shown_text(network.name);
     if (network.why) {
       text += name + ": " + network.kind + ", " + network.why->what() + "\n";
+      continue;
+    }
+    if (network.tensors.empty()) {
+      text += name + ": " + network.kind + ", holds no tensors; download it again\n";
       continue;
     }
     text += name + ": " + network.kind + ", " + counted(network.files.size(), "file") + ", " +
@@ -267,14 +260,16 @@ std::string to_text(const Verification& verification) {
     text += std::string(word(file.state)) + ": " + shown_text(file.name);
     if (file.state == Verdict::Differs)
       text += " is " + file.sha256 + ", " + shown_text(file.list) + " says " + file.wanted + "; download it again";
-    if (file.state == Verdict::Unreadable)
-      text += ": " + file.why + "; give yourself the right to read it (chmod u+rX), or check the disk";
+    if (!file.why.empty()) text += ": " + file.why;
+    if (file.state == Verdict::Unreadable && !file.link)
+      text += "; give yourself the right to read it (chmod u+rX), or check the disk";
     text += "\n";
   }
   const auto count = [&](Verdict state) { return std::to_string(verification.count(state)); };
   return text + verification.path + ": compared with " + lists + ": " + count(Verdict::Same) + " ok, " +
          count(Verdict::Differs) + " differ, " + count(Verdict::Absent) + " absent, " + count(Verdict::Unreadable) +
-         " unreadable, " + count(Verdict::NotListed) + " not listed\n";
+         " unreadable, " + count(Verdict::NotListed) + " not listed" +
+         (verification.count(Verdict::Unclear) > 0 ? ", " + count(Verdict::Unclear) + " unclear" : "") + "\n";
 }
 
 nlohmann::ordered_json to_json(const Verification& verification) {
@@ -294,6 +289,7 @@ nlohmann::ordered_json to_json(const Verification& verification) {
           {"absent", verification.count(Verdict::Absent)},
           {"unreadable", verification.count(Verdict::Unreadable)},
           {"not_listed", verification.count(Verdict::NotListed)},
+          {"unclear", verification.count(Verdict::Unclear)},
           {"files", files}};
 }
 

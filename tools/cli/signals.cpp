@@ -1,5 +1,8 @@
 #include "tools/cli/signals.h"
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <csignal>
 #include <initializer_list>
@@ -52,6 +55,11 @@ void hold_signals() {
 
 int signal_that_came() {
   return g_came;
+}
+
+bool stdout_closed() {
+  pollfd out = {STDOUT_FILENO, POLLOUT, 0};
+  return poll(&out, 1, 0) == 1 && (out.revents & (POLLERR | POLLHUP)) != 0;
 }
 
 std::string signal_text(int signal) {

@@ -7,7 +7,7 @@
 namespace wan {
 
 /// Takes SIGINT, SIGTERM and SIGHUP from now on, but for those that the program was started to ignore (nohup), and
-/// ignores SIGPIPE and SIGXFSZ: a closed pipe and a full disk are errors to report.
+/// ignores SIGPIPE and SIGXFSZ: writing to a closed pipe or a full disk fails instead.
 void take_signals();
 /// Holds them back while another program takes this one's place, which calls take_signals and then gets them.
 void hold_signals();
@@ -16,5 +16,11 @@ void hold_signals();
 int signal_that_came();
 /// What to say of it: "interrupted", "terminated", "the terminal was closed".
 std::string signal_text(int signal);
+
+/// Whether whoever reads stdout has closed it, as `head` does once it has its lines. What can then not be written is no
+/// failure: the program ends silently with kPipeClosed.
+bool stdout_closed();
+/// What a program ends with that SIGPIPE kills: 128 and its number.
+inline constexpr int kPipeClosed = 141;
 
 }  // namespace wan

@@ -72,6 +72,8 @@ bool of_text_encoder_alone(const SortedKeys& keys) {
 }
 
 void check_keys(const SortedKeys& keys, bool lax, const std::string& label) {
+  if (keys.modules.empty() && keys.exempt.empty() && keys.unknown.empty())
+    throw ModelError(label, "must be a LoRA of a Wan 2.2 transformer, holds no tensors; download it again");
   if (of_text_encoder_alone(keys))
     throw ModelError(
         label,

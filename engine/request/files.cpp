@@ -1,5 +1,6 @@
 #include "engine/request/files.h"
 
+#include <fcntl.h>
 #include <strings.h>
 #include <unistd.h>
 
@@ -104,8 +105,9 @@ void check_readable(const std::string& field, const std::string& path) {
   if (status.type() == fs::file_type::not_found)
     throw InvalidRequest(field, must + "and there is no file " + shown_missing(path) + missing_folder(path));
   if (fs::is_directory(status)) throw InvalidRequest(field, "must be a file, got the folder " + shown_path(path));
-  if (access(path.c_str(), R_OK) != 0)
-    throw InvalidRequest(field, "cannot be read: " + shown_path(path) + ": " + std::strerror(errno));
+  if (faccessat(AT_FDCWD, path.c_str(), R_OK, AT_EACCESS) != 0)
+    throw InvalidRequest(field, "cannot be read: " + shown_path(path) + ": " + std::strerror(errno) +
+                                    "; give yourself the right to read it (chmod u+rX)");
 }
 
 void check_writable(const std::string& field, const std::string& path) {

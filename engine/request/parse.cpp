@@ -224,7 +224,7 @@ class Parser {
   void settle_lora(const Parameter& parameter, Lora& lora) const {
     refuse_file_url(parameter.name, lora.path);
     lora.path = from_folder(options_.folder, lora.path);
-    if (options_.check_files) check_lora_file(parameter.name, lora.path);
+    if (options_.check_files) check_lora_file(parameter.name, lora);
     if (request_.task == Task::S2V && !lora.transformer.empty() && lora.transformer != "both")
       throw InvalidRequest(parameter.name, "must not name an expert for s2v, which has one transformer, got @" +
                                                lora.transformer + "; leave it out");

@@ -189,25 +189,54 @@ void check(const Parameter& parameter, const Lora& lora) {
              "must have scales from -100 to 100");
 }
 
+std::string scales_text(const Lora& lora) {
+  std::string text;
+  for (const double scale : lora.scales) text += (text.empty() ? "" : ",") + number_text(scale);
+  return text;
+}
+
 /// What is wrong with the word behind the @ of a file that is absent, and the words that there are; empty where nothing
 /// is behind one, or what looks like the end of a file's name.
-std::string wrong_expert(const std::string& path) {
-  const size_t at = path.rfind('@');
-  if (at == std::string::npos || path.find_first_of("/.", at) != std::string::npos) return "";
-  const std::string came = path.substr(at + 1);
+std::string wrong_expert(const Lora& lora) {
+  const size_t at = lora.path.rfind('@');
+  if (at == std::string::npos || lora.path.find_first_of("/.", at) != std::string::npos) return "";
+  const std::string came = lora.path.substr(at + 1);
   std::string word = came;
   for (char& letter : word) letter = char(std::tolower(static_cast<unsigned char>(letter)));
-  if (is_transformer(word)) return "; the expert is written in lower case, @" + word;
-  return "; behind @ stands the expert, high, low or both (@high, @low, @both), got " + shown(came);
+  if (!is_transformer(word))
+    return "; behind @ stands the expert, high, low or both (@high, @low, @both), got " + shown(came);
+  // A word in lower case was not read as the expert since a scale is behind it.
+  if (word == came || lora.scales != std::vector<double>{1})
+    return "; the expert comes last: write FILE:" + scales_text(lora) + "@" + word;
+  return "; the expert is written in lower case, @" + word;
+}
+
+/// How a file is written whose name ends as with a scale, or whose end was read as one.
+std::string wrong_scale(const Lora& lora) {
+  std::error_code ignored;
+  const std::string whole = lora.path + ":" + scales_text(lora);
+  if (std::filesystem::exists(whole, ignored)) {
+    const std::string name = std::filesystem::path(whole).filename().string();
+    return "; what stands behind : is read as the scale: write " + shown_path(whole + ":1") + " for the file " +
+           shown_path(name);
+  }
+  const size_t colon = lora.path.rfind(':');
+  if (colon == std::string::npos || lora.path.find('/', colon) != std::string::npos) return "";
+  const std::string came = lora.path.substr(colon + 1);
+  return "; a LoRA is written FILE[:SCALE][@high|low|both], with one SCALE or several as 1,0.5: behind : came " +
+         shown(came) + (scales_in(came) ? ", beside the scale " + scales_text(lora) : ", which is no scale");
 }
 
 }  // namespace
 
-void check_lora_file(const std::string& field, const std::string& path) {
+void check_lora_file(const std::string& field, const Lora& lora) {
   std::error_code ignored;
+  const std::string& path = lora.path;
   if (is_url(path) || std::filesystem::exists(std::filesystem::symlink_status(path, ignored)))
     return check_readable(field, path);
-  throw InvalidRequest(field, "must be a file, and there is no file " + shown_missing(path) + wrong_expert(path));
+  const std::string expert = wrong_expert(lora);
+  throw InvalidRequest(field, "must be a file, and there is no file " + shown_missing(path) +
+                                  (expert.empty() ? wrong_scale(lora) : expert));
 }
 
 std::vector<Lora> read_loras(const Parameter& parameter, const json& value, bool text) {

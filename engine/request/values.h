@@ -25,7 +25,8 @@ std::vector<double> read_numbers(const Parameter& parameter, const nlohmann::jso
 /// A list of {"path", "scale", "transformer"}, of which the path alone must be there; with `text` one or several of
 /// "FILE[:SCALE[,SCALE...]][@high|low|both]", read from the right: what is no such ending belongs to the file's name.
 std::vector<Lora> read_loras(const Parameter& parameter, const nlohmann::json& value, bool text);
-/// Throws InvalidRequest unless `path` is a file that can be read; it also says what is wrong with the expert behind its @.
-void check_lora_file(const std::string& field, const std::string& path);
+/// Throws InvalidRequest unless its path is a file that can be read; where none is there it says how FILE, SCALE and
+/// expert are written, as far as the path looks like that.
+void check_lora_file(const std::string& field, const Lora& lora);
 
 }  // namespace wan

@@ -18,13 +18,16 @@ namespace wan {
 /// The LoRAs that a step has, on the transformer that makes it.
 using StepAdapters = std::function<std::vector<lora::Adapter>(const Step& step)>;
 
-/// What one file does to a network, for a line of the log: tensors that it changes, keys that are left out and why,
-/// the scales and what each comes to.
+/// What one file does to a network, for a line of the log: how many of its keys apply, which are left out and why, the
+/// scales and what each comes to.
 Log::Fields lora_fields(const lora::File& file, const std::string& name, const std::string& network,
                         const std::vector<double>& scales);
 
 /// Notes under `field` a low-rank difference without alpha.
 void note_alpha(const lora::File& file, const std::string& name, const char* field, Notes& notes);
+/// Notes a file whose differences are all 0; reads it up to the first that is not. Throws ModelError for a factor that
+/// is not finite.
+void note_zero(const lora::File& file, const std::string& name, const char* field, Notes& notes);
 
 /// Opened from headers and alphas; empty for a request without LoRAs.
 class Loras {
@@ -49,10 +52,11 @@ class Loras {
 
   /// Reads all files, or of each factor its first values. Throws ModelError for numbers that are not finite.
   void check_finite(lora::Reading reading) const;
-  /// A line for each file on each transformer: tensors that it changes, keys that are left out and why, the scale.
+  /// A line for each file on each transformer: how many of its keys apply, which are left out and why, the scale.
   void tell(const Log& log) const;
-  /// What may not be meant: files of one expert alone without one of the other, a file that is by its name for the
-  /// other expert, alphas that are absent.
+  /// What may not be meant: files of one expert alone without one of the other, a file that is by its name or its keys
+  /// for the other expert, half of a file for both that @ leaves out, keys that are left out, alphas that are absent, a
+  /// file of zeros.
   void note(Notes& notes) const;
 
  private:
@@ -60,10 +64,13 @@ class Loras {
     std::shared_ptr<const lora::File> file;
     std::string name;  // of the file (short_names)
     std::vector<double> scales;
-    bool renamed;  // by its name it is for the other expert
+    std::string other_by;  // "name" or "keys", by which it is for the other expert; empty: by nothing
+    size_t left_out = 0;   // keys of the other expert, of a file for both
   };
   void add(const Lora& lora, const std::string& name, const Request& request, const ModelParts& parts);
   std::vector<const Use*> alone_on(Network network, Network other) const;
+  void note_half(const Use& use, Network network, Notes& notes) const;
+  void note_left_out(Notes& notes) const;
   void note_pairs(Notes& notes) const;
 
   std::map<Network, std::vector<Use>> uses_;

@@ -1,91 +1,6 @@
 #include "engine/residency/noise_level.h"
 
-#include <algorithm>
-#include <cctype>
-#include <iterator>
-#include <string>
-#include <system_error>
-#include <vector>
-
 namespace wan {
-
-namespace fs = std::filesystem;
-
-namespace {
-
-/// Runs of letters in lower case, cut before a capital that follows a small letter.
-std::vector<std::string> words_of(const std::string& name) {
-  std::vector<std::string> words;
-  bool in_word = false, small = false;
-  for (unsigned char letter : name) {
-    const bool begins = !in_word || (small && std::isupper(letter));
-    in_word = std::isalpha(letter) != 0;
-    small = std::islower(letter) != 0;
-    if (!in_word) continue;
-    if (begins) words.emplace_back();
-    words.back() += char(std::tolower(letter));
-  }
-  return words;
-}
-
-/// How often a name has a level: with the word noise behind it, and without.
-struct Count {
-  int with_noise = 0, alone = 0;
-};
-
-Count count(const std::vector<std::string>& words, const std::string& level) {
-  Count count;
-  for (size_t i = 0; i < words.size(); ++i) {
-    if (words[i] == level + "noise") ++count.with_noise;
-    if (words[i] == level) ++(i + 1 < words.size() && words[i + 1] == "noise" ? count.with_noise : count.alone);
-  }
-  return count;
-}
-
-/// The words of one name. Without `folder` it is that of a file.
-struct Words {
-  Count high, low;
-
-  Words(const std::string& name, bool folder) {
-    const std::vector<std::string> words = words_of(name);
-    high = count(words, "high"), low = count(words, "low");
-    if (folder && words.size() > 1) high.alone = low.alone = 0;
-  }
-};
-
-bool any(const Count& count) {
-  return count.with_noise + count.alone > 0;
-}
-
-std::optional<NoiseLevel> level_in(const std::string& name, bool folder) {
-  if (name == "transformer") return NoiseLevel::High;
-  if (name == "transformer_2") return NoiseLevel::Low;
-  const auto [high, low] = Words(name, folder);
-  if ((high.with_noise > 0) != (low.with_noise > 0)) return high.with_noise > 0 ? NoiseLevel::High : NoiseLevel::Low;
-  if (high.with_noise > 0 || (high.alone > 0) == (low.alone > 0)) return std::nullopt;
-  return high.alone > 0 ? NoiseLevel::High : NoiseLevel::Low;
-}
-
-/// A name that counts, and whether it is a folder's.
-struct Named {
-  std::string name;
-  bool folder;
-};
-
-/// The part's own name, then those of the folders around it.
-std::vector<Named> names_of(const ModelPart& part) {
-  std::error_code ignored;
-  const fs::path whole = fs::absolute(part.path, ignored).lexically_normal();
-  const fs::path path = whole.has_filename() ? whole : whole.parent_path();
-  const fs::path inside = part.name;
-  const auto depth = std::max<std::ptrdiff_t>(2, std::distance(inside.begin(), inside.end()));
-  std::vector<Named> names;
-  for (fs::path rest = path; rest.has_filename() && std::ssize(names) < depth; rest = rest.parent_path())
-    names.push_back({rest.filename().string(), !names.empty() || fs::is_directory(path, ignored)});
-  return names;
-}
-
-}  // namespace
 
 std::optional<NoiseLevel> level_of(Network network) {
   if (network == Network::HighNoise) return NoiseLevel::High;
@@ -94,21 +9,15 @@ std::optional<NoiseLevel> level_of(Network network) {
 }
 
 std::optional<NoiseLevel> noise_level(const ModelPart& part) {
-  for (const auto& [name, folder] : names_of(part))
-    if (const auto level = level_in(name, folder)) return level;
-  return std::nullopt;
+  return noise_level(part.path, part.name);
 }
 
 bool says_both(const ModelPart& part) {
-  for (const auto& [name, folder] : names_of(part)) {
-    const auto [high, low] = Words(name, folder);
-    if (any(high) || any(low)) return any(high) && any(low);
-  }
-  return false;
+  return says_both(part.path, part.name);
 }
 
 std::string without_level(const ModelPart& part) {
-  return says_both(part) ? "says both high and low noise" : "says neither high nor low noise";
+  return without_level(part.path, part.name);
 }
 
 }  // namespace wan

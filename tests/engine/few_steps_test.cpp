@@ -62,6 +62,17 @@ struct FewSteps : testing::Test {
     Request request = parse(Task::T2V, fields, {.need_model = false, .check_files = false});
     for (const fs::path& file : loras)
       request.loras.push_back({.path = file.string(), .scales = {1}, .transformer = ""});
+    return notes_of(request, model);
+  }
+  /// The same of LoRAs as --lora has them.
+  std::string notes_with(const json& more, const std::vector<Lora>& loras) {
+    json fields = {{"prompt", "x"}, {"seed", 1}};
+    if (more.is_object()) fields.update(more);
+    Request request = parse(Task::T2V, fields, {.need_model = false, .check_files = false});
+    request.loras = loras;
+    return notes_of(request, kNano);
+  }
+  static std::string notes_of(const Request& request, const fs::path& model) {
     Notes found;
     note_few_steps(request, parts_of(model, Task::T2V), found);
     std::string text;
@@ -73,7 +84,10 @@ struct FewSteps : testing::Test {
 
 TEST_F(FewSteps, NoNoteWhereAllFits) {
   EXPECT_EQ(notes({}), "");
-  EXPECT_EQ(notes({{"preset", "lightning4"}}, kNano, {"a_4steps_high.safetensors"}), "");
+  EXPECT_EQ(notes({{"preset", "lightning4"}}, kNano, {"a_4steps_high.safetensors", "a_4steps_low.safetensors"}), "");
+  EXPECT_EQ(notes_with({{"preset", "lightning8-3phase"}},
+                       {{"a_4steps_high.safetensors", {0, 1, 1, 1}, ""}, {"a_4steps_low.safetensors", {1}, ""}}),
+            "");
   EXPECT_EQ(notes({{"num_inference_steps", 8}, {"guidance_scale", 1}, {"guidance_scale_2", 1}, {"solver", "euler"}},
                   kNano, {"lightx2v.safetensors"}),
             "");
@@ -139,11 +153,67 @@ TEST_F(FewSteps, APresetWithoutADistilledFileIsTold) {
   EXPECT_NE(told.find("--lora HIGH@high --lora LOW@low"), told.npos) << told;
   const std::string phases = notes({{"preset", "lightning8-3phase"}}, kNano, {"a_seko.safetensors"});
   EXPECT_NE(phases.find("--lora HIGH:0,1,1,1@high --lora LOW@low"), phases.npos) << phases;
-  EXPECT_EQ(notes({{"preset", "lightning8-3phase"}}, kNano, {"a_seko_low.safetensors"}), "")
+  EXPECT_EQ(notes({{"preset", "lightning8-3phase"}}, kNano, {"a_seko_low.safetensors"}).find("off in its first phase"),
+            std::string::npos)
       << "is off in the first phase";
   const fs::path pair = folder / "Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1";
-  EXPECT_EQ(notes({{"preset", "lightning4"}}, kNano, {pair / "high_noise_model.safetensors"}), "")
+  EXPECT_EQ(notes({{"preset", "lightning4"}}, kNano,
+                  {pair / "high_noise_model.safetensors", pair / "low_noise_model.safetensors"}),
+            "")
       << "its folder's name";
+}
+
+TEST_F(FewSteps, SettingsBesideAPresetThatNoDistilledFileIsMadeForAreToldInCapitals) {
+  const std::vector<fs::path> pair = {"/x/a_lightning_high.safetensors", "/x/a_lightning_low.safetensors"};
+  const std::string loud = "preset: THE SETTINGS DO NOT FIT THE MODEL: distilled to few steps without guidance";
+  std::string told = notes(
+      {{"preset", "lightning4"}, {"num_inference_steps", 40}, {"guidance_scale", 5}, {"solver", "unipc"}}, kNano, pair);
+  EXPECT_NE(told.find(loud), told.npos) << told;
+  EXPECT_NE(told.find("this run has 40 steps, guidance up to 5 and the solver unipc beside --preset lightning4"),
+            told.npos)
+      << told;
+  told = notes({{"preset", "lightning4"}, {"num_inference_steps", 6}}, kNano, pair);
+  EXPECT_EQ(told.find(loud), told.npos) << told;
+  const std::vector<Lora> phases = {{pair[0].string(), {0, 1, 1, 1}, ""}, {pair[1].string(), {1}, ""}};
+  told = notes_with({{"preset", "lightning8-3phase"}, {"guidance_scale", 6}}, phases);
+  EXPECT_NE(told.find("this run has guidance up to 6 beside"), told.npos) << told;
+}
+
+TEST_F(FewSteps, AnExpertWithNothingDistilledIsTold) {
+  const std::string told =
+      notes({{"preset", "lightning4"}}, kNano, {"/x/a_lightning_high.safetensors", "/x/style_low.safetensors"});
+  EXPECT_NE(told.find("THE SETTINGS DO NOT FIT THE MODEL: 2 of the 4 steps are not distilled, those of the low-noise "
+                      "expert: distilled to few steps is only a_lightning_high.safetensors"),
+            told.npos)
+      << told;
+  const std::vector<Lora> off = {{"/x/a_lightning_high.safetensors", {1}, ""},
+                                 {"/x/a_lightning_low.safetensors", {0}, ""}};
+  EXPECT_NE(notes_with({{"preset", "lightning4"}}, off).find("2 of the 4 steps are not distilled"), std::string::npos);
+  EXPECT_EQ(notes_with({{"preset", "lightning4"}}, {{"/x/lightning.safetensors", {1}, "both"}}), "");
+}
+
+TEST_F(FewSteps, DistilledLorasThatAreOffAreTold) {
+  const std::vector<Lora> off = {{"/x/a_lightning_high.safetensors", {0}, ""},
+                                 {"/x/a_lightning_low.safetensors", {0, 0}, ""}};
+  const std::string told = notes_with({{"preset", "lightning4"}}, off);
+  EXPECT_NE(
+      told.find("THE SETTINGS DO NOT FIT THE MODEL: lightning4 is for models that are distilled to few steps, "
+                "and nothing that is on is distilled: a_lightning_high.safetensors and a_lightning_low.safetensors "
+                "have scale 0"),
+      told.npos)
+      << told;
+  EXPECT_EQ(notes_with({}, off), "") << "without a preset an ordinary run";
+}
+
+TEST_F(FewSteps, ALoraOfMoreStepsThanThePresetIsTold) {
+  const std::vector<fs::path> eight = {"/x/a_8steps_high.safetensors", "/x/a_8steps_low.safetensors"};
+  const std::string told = notes({{"preset", "lightning4"}}, kNano, eight);
+  EXPECT_NE(told.find("a_8steps_low.safetensors is distilled to 8 steps, and this run has 4 (--preset lightning4); "
+                      "--num-inference-steps 8 --guidance-scale 1 --guidance-scale-2 1 --solver euler"),
+            told.npos)
+      << told;
+  EXPECT_EQ(notes({{"preset", "lightning4"}, {"num_inference_steps", 8}}, kNano, eight).find("is distilled to 8"),
+            std::string::npos);
 }
 
 }  // namespace

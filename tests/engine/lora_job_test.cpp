@@ -282,8 +282,32 @@ TEST_F(LoraJob, AFileForTwoExpertsIsSplitByItsPrefixes) {
     for (const auto& [key, tensor] : file.tensors()) all[key] = file.map(key).clone();
   }
   write_safetensors(folder_ / "pair.safetensors", all);
-  EXPECT_TRUE(rendered(bare({lora((folder_ / "pair.safetensors").string())})) ==
-              rendered(bare({lora(high), lora(low)})));
+  const std::string pair = (folder_ / "pair.safetensors").string();
+  EXPECT_TRUE(rendered(bare({lora(pair)})) == rendered(bare({lora(high), lora(low)})));
+
+  const ModelParts parts = find_parts(request(Task::T2V, kNano));
+  const auto noted = [&](const std::vector<Lora>& loras) {
+    Notes notes;
+    Loras(with(loras), parts).note(notes);
+    return notes.list();
+  };
+  EXPECT_TRUE(noted({lora(pair)}).empty());
+  EXPECT_TRUE(noted({lora(pair, "both")}).empty());
+  EXPECT_TRUE(noted({lora(pair, "high"), lora(pair, "low", {0.5})}).empty());
+  const std::vector<Note> half = noted({lora(pair, "high")}), other = noted({lora(pair, "low")});
+  ASSERT_EQ(half.size(), 1u);
+  EXPECT_EQ(half[0].text,
+            "pair.safetensors has parts for both experts, and @high leaves out 198 keys of transformer_2, the "
+            "low-noise expert's");
+  EXPECT_EQ(half[0].change, "without @high both halves go to their experts");
+  ASSERT_EQ(other.size(), 1u);
+  EXPECT_NE(other[0].text.find("@low leaves out 198 keys of transformer, the high-noise"), std::string::npos)
+      << other[0].text;
+  const std::string plain = write_lora("style.safetensors", 2, rename("transformer_2."));
+  EXPECT_TRUE(noted({lora(high), lora(plain, "low")}).empty());
+  const std::vector<Note> swapped = noted({lora(plain, "high")});
+  ASSERT_FALSE(swapped.empty());
+  EXPECT_EQ(swapped[0].text, "style.safetensors goes to the high-noise expert, and by its keys it is for the other");
 }
 
 TEST_F(LoraJob, WhatIsAppliedIsToldInOneLine) {
@@ -304,11 +328,62 @@ TEST_F(LoraJob, WhatIsAppliedIsToldInOneLine) {
   render(wanted, {}, log, silent);
   ASSERT_EQ(lines.size(), 1u);
   EXPECT_EQ(lines[0]["network"], "high-noise expert");
-  // Six blocks: ten linears, two biases of q and a modulation in each.
-  EXPECT_EQ(lines[0]["applied"], "78 of 80");
+  // Six blocks: ten linears of three keys, two biases of q and a modulation in each.
+  EXPECT_EQ(lines[0]["applied"], "198 of 201 keys");
   EXPECT_TRUE(std::string(lines[0]["exempt"]).starts_with("2 (")) << lines[0];
   EXPECT_EQ(lines[0]["unknown"], "1 (diffusion_model.other.diff)");
   EXPECT_EQ(lines[0]["effective"], "0.25") << "alpha 1 of rank 2, at 0.5";
+}
+
+TEST_F(LoraJob, KeysThatAreLeftOutAreNotedInACheckAndInTheVideo) {
+  const auto with_more = [](Tensors& tensors) {
+    tensors["diffusion_model.blocks.0.cross_attn.k_img.lora_down.weight"] = at::ones({2, 128});
+    tensors["diffusion_model.blocks.0.cross_attn.k_img.lora_up.weight"] = at::ones({128, 2});
+    tensors["diffusion_model.other.diff"] = at::ones({3});
+  };
+  const Request wanted = with({lora(write_lora("a.safetensors", 1, with_more), "both", {0.5})}, {{"lora_lax", true}});
+  const auto count = [](const std::vector<Note>& notes) {
+    return std::count_if(notes.begin(), notes.end(), [](const Note& note) {
+      return note.text ==
+             "a.safetensors on the high-noise expert and the low-noise expert: applied 198 of 201 keys, exempt 2 "
+             "(image tokens of Wan 2.1, which Wan 2.2 does not have), unknown 1 (diffusion_model.other.diff), "
+             "effective scale 0.25";
+    });
+  };
+  Silent silent;
+  const std::vector<JobRequest> jobs = {{.line = 0, .request = wanted}};
+  const std::vector<CheckResult> checked =
+      check_jobs(jobs, {.work = folder_ / "work", .scratch = folder_ / "scratch"}, silent);
+  EXPECT_EQ(count(checked.at(0).notes), 1);
+  Notes rendered;
+  Loras(wanted, find_parts(wanted)).note(rendered);
+  EXPECT_EQ(count(rendered.list()), 1);
+  Notes plain;
+  const Request all = with({lora(write_lora("b.safetensors", 1), "both")});
+  Loras(all, find_parts(all)).note(plain);
+  EXPECT_TRUE(plain.list().empty()) << "nothing is left out";
+}
+
+TEST_F(LoraJob, AFileOfZerosIsNoted) {
+  const ModelParts parts = find_parts(request(Task::T2V, kNano));
+  const auto texts = [&](const std::function<void(Tensors&)>& change) {
+    Notes notes;
+    Loras(with({lora(write_lora("a.safetensors", 1, change), "both")}), parts).note(notes);
+    std::vector<std::string> found;
+    for (const Note& note : notes.list()) found.push_back(note.text);
+    return found;
+  };
+  const auto clear = [](Tensors& tensors) {
+    for (auto& [key, values] : tensors)
+      if (key.ends_with(".lora_up.weight") || key.find(".diff") != key.npos) values.zero_();
+  };
+  EXPECT_EQ(texts(clear), std::vector<std::string>{"a.safetensors changes nothing: its differences are all 0"});
+  EXPECT_EQ(texts([&](Tensors& tensors) {
+              clear(tensors);
+              tensors.at("diffusion_model.blocks.5.ffn.2.lora_up.weight").view({-1})[-1] = 1;
+            }),
+            std::vector<std::string>())
+      << "one value of one factor counts";
 }
 
 TEST_F(LoraJob, FilesThatCannotBeAppliedAreRefusedBeforeAStep) {

@@ -336,7 +336,35 @@ TEST_F(Lora, WhatCannotBeAppliedIsRefusedInOneLine) {
   expect({{"patch_embedding.diff", random({5120, 36, 1, 2, 2})}},
          "must change a tensor [4, 2, 1, 2, 2], is for one [5120, 36, 1, 2, 2]");
   expect(with(two, alpha, at::tensor(1e300, at::kDouble)), "whose scale is a float32");
-  expect(with(two, down, at::zeros({2, 4}, at::kInt)), "must be a matrix of floats");
+  expect(with(two, down, at::zeros({2, 4}, at::kChar)), "must be of floats (F32, F16, BF16, F8), is of I8");
+  expect(with(two, alpha, at::tensor(0.0)), "must have an alpha above 0, has 0;");
+  expect(with(two, up, random({5, 2})), "lora_up.weight] must change a tensor [6, 4], is for one [5, 4]");
+  expect(with(two, down, random({2, 3})), "lora_down.weight] must change a tensor [6, 4], is for one [6, 3]");
+}
+
+TEST_F(Lora, AFaultOfTheFileIsToldBeforeWhatDoesNotFitTheNetwork) {
+  const std::string module = "blocks.0.self_attn.q", last = "blocks.0.ffn.0";
+  Tensors wide = pair(module, 2, 128, 128);
+  wide.merge(pair(last, 2, 256, 128));
+  const auto expect = [&](const Tensors& tensors, const std::string& reason) {
+    const std::string opened = refusal(tensors);
+    EXPECT_NE(opened.find(reason), std::string::npos) << reason << ": " << opened;
+    std::string described;
+    try {
+      lora::describe(folder / "x.safetensors");
+    } catch (const ModelError& error) {
+      described = error.what();
+    }
+    EXPECT_NE(described.find(reason), std::string::npos) << reason << ": " << described;
+  };
+  expect(with(wide, module + ".alpha", at::tensor(0.0)), "must have an alpha above 0, has 0;");
+  Tensors half = wide;
+  half.erase(module + ".lora_down.weight");
+  expect(half, "must come with the other factors");
+  Tensors empty = wide;
+  empty[module + ".lora_down.weight"] = random({0, 128});
+  empty[module + ".lora_up.weight"] = random({128, 0});
+  expect(empty, "has a rank of 0");
 }
 
 TEST_F(Lora, FactorsThatAreNotFiniteAreRefusedWhenTheyAreUsed) {
@@ -476,7 +504,30 @@ TEST_F(Lora, ADescriptionTellsWhatItIsFor) {
   EXPECT_EQ(describe(both).target, "a network of another family (Stable Diffusion)");
   EXPECT_EQ(describe(pair("lora_unet_blocks_0_self_attn_q", 2, 100, 100)).target,
             "Wan transformer of no published size (100 wide)");
-  EXPECT_THROW(describe(pair("blocks.0.self_attn.q", 2, 100, 90)), ModelError);
+  EXPECT_EQ(describe({{"lycoris_blocks_0_self_attn_q.lokr_w1", random({8, 8})},
+                      {"lycoris_blocks_0_self_attn_q.lokr_w2_a", random({16, 2})},
+                      {"lycoris_blocks_0_self_attn_q.lokr_w2_b", random({2, 16})}})
+                .target,
+            "Wan transformer of no published size (128 wide)");
+  const auto refused = [&](const Tensors& tensors) -> std::string {
+    try {
+      describe(tensors);
+    } catch (const ModelError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const std::string uneven = refused(pair("blocks.0.self_attn.q", 2, 100, 90));
+  EXPECT_NE(uneven.find("must be as wide as a published model (Wan 2.2 14B is 5120 wide"), std::string::npos) << uneven;
+  Tensors small = pair("blocks.0.self_attn.q", 2, 3072, 3072);
+  small.merge(pair("blocks.1.self_attn.q", 2, 3072, 3000));
+  EXPECT_NE(refused(small).find("must change a tensor [3072, 3072], is for one [3072, 3000]"), std::string::npos)
+      << refused(small);
+
+  found = describe(pair("blocks.0.cross_attn.k_img", 2, 128, 128));
+  EXPECT_EQ(found.target, "image tokens of Wan 2.1 alone");
+  EXPECT_FALSE(found.applies);
+  EXPECT_EQ(found.exempt.size(), 2u);
 }
 
 TEST_F(Lora, ChangedFilesAreReadOrRefused) {

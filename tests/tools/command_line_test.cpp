@@ -9,6 +9,7 @@
 #include "engine/base/error.h"
 #include "engine/request/params.h"
 #include "tests/support.h"
+#include "tests/support/other_user.h"
 #include "tools/cli/dry_run.h"
 
 namespace wan {
@@ -174,7 +175,7 @@ TEST(CommandLine, DryRunNeedsNoModel) {
 
 TEST(CommandLine, DryRunHasTheScaleOfEachLoraInEachStep) {
   Request request = read({"t2v", "--prompt", "x", "--dry-run", "--seed", "1", "--preset", "lightning4"}).request;
-  request.loras = {{"a.safetensors", {0, 1}, "high"}, {"b.safetensors", {0.5}, ""}};
+  request.loras = {{"a.safetensors", {0, 1}, "high"}, {"b.safetensors", {0.5}, "both"}};
   const std::string text = dry_run_text(request);
   for (const char* row :
        {"guidance  lora\n", "high           1  0 0.5\n", "high           1  1 0.5\n", "low            1  - 0.5\n"})
@@ -182,6 +183,46 @@ TEST(CommandLine, DryRunHasTheScaleOfEachLoraInEachStep) {
   const nlohmann::json table = nlohmann::json::parse(dry_run_json(request));
   EXPECT_EQ(table.at("steps")[1].at("loras"), (nlohmann::json{1, 0.5}));
   EXPECT_EQ(table.at("steps")[2].at("loras"), (nlohmann::json{nullptr, 0.5}));
+}
+
+TEST(CommandLine, DryRunKnowsTheExpertOfALoraByItsNameOrItsKeys) {
+  const TemporaryFolder folder;
+  const std::string header =
+      R"({"transformer_2.blocks.0.attn1.to_q.lora_A.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
+  const uint64_t length = header.size();
+  std::ofstream file(folder / "style.safetensors", std::ios::binary);
+  file.write(reinterpret_cast<const char*>(&length), sizeof length);
+  file << header << std::string(4, '\0');
+  file.close();
+  Request request = read({"t2v", "--prompt", "x", "--dry-run", "--seed", "1", "--preset", "lightning4"}).request;
+  request.loras = {{"a_high_noise.safetensors", {1}, ""}, {(folder / "style.safetensors").string(), {0.5}, ""}};
+  const std::string text = dry_run_text(request);
+  EXPECT_NE(text.find("high           1  1 -\n"), text.npos) << text;
+  EXPECT_NE(text.find("low            1  - 0.5\n"), text.npos) << text;
+  const nlohmann::json table = nlohmann::json::parse(dry_run_json(request));
+  EXPECT_EQ(table.at("steps")[0].at("loras"), (nlohmann::json{1, nullptr}));
+  EXPECT_EQ(table.at("steps")[3].at("loras"), (nlohmann::json{nullptr, 0.5}));
+
+  const auto refusal = [&] {
+    std::string lines[2];
+    try {
+      dry_run_text(request);
+    } catch (const InvalidRequest& invalid) {
+      lines[0] = invalid.errors.at(0).line();
+    }
+    try {
+      dry_run_json(request);
+    } catch (const InvalidRequest& invalid) {
+      lines[1] = invalid.errors.at(0).line();
+    }
+    EXPECT_EQ(lines[0], lines[1]);
+    return lines[0];
+  };
+  request.loras = {{"a_high_noise.safetensors", {1, 0.5, 0}, ""}};
+  EXPECT_NE(refusal().find("no more scales than the high-noise expert makes steps (2)"), std::string::npos)
+      << refusal();
+  request.loras = {{"style.safetensors", {1}, ""}};
+  EXPECT_NE(refusal().find("says neither high nor low noise; write FILE@high"), std::string::npos) << refusal();
 }
 
 TEST(CommandLine, AMissingLoraIsNoUrlAndTellsWhatItsExpertMayBe) {
@@ -201,6 +242,26 @@ TEST(CommandLine, AMissingLoraIsNoUrlAndTellsWhatItsExpertMayBe) {
     EXPECT_NE(said(lora).find(experts), std::string::npos) << said(lora);
   for (const char* lora : {"none.safetensors", "none@v2.safetensors", "folder@x/none", "/dev/null@bogus/none"})
     EXPECT_EQ(said(lora).find("@high"), std::string::npos) << said(lora);
+  for (const auto& [lora, hint] : {std::pair("none.safetensors@both:0.5", "write FILE:0.5@both"),
+                                   {"none.safetensors@HIGH:1,0.5", "write FILE:1,0.5@high"},
+                                   {"none:abc", "FILE[:SCALE][@high|low|both]"},
+                                   {"none:abc", "behind : came 'abc', which is no scale"},
+                                   {"none:", "FILE[:SCALE][@high|low|both]"},
+                                   {"none:1,,2", "behind : came '1,,2', which is no scale"},
+                                   {"none:0.5:0.7@high", "behind : came '0.5', beside the scale 0.7"}})
+    EXPECT_NE(said(lora).find(hint), std::string::npos) << said(lora);
+  const TemporaryFolder folder;
+  const std::string weird = (folder / "weird_high:1").string();
+  std::ofstream(weird) << "x";
+  EXPECT_NE(said(weird.c_str()).find("weird_high:1:1' for the file"), std::string::npos) << said(weird.c_str());
+  EXPECT_EQ(said((weird + ":1").c_str()), "");
+  const std::string closed = (folder / "closed.safetensors").string();
+  std::ofstream(closed) << "x";
+  std::filesystem::permissions(folder.path(), std::filesystem::perms::owner_all | std::filesystem::perms::others_exec);
+  std::filesystem::permissions(closed, std::filesystem::perms::none);
+  if (const auto line = as_other_user([&] { return said(closed.c_str()); })) {
+    EXPECT_NE(line->find("Permission denied; give yourself the right to read it (chmod u+rX)"), line->npos) << *line;
+  }
   EXPECT_NE(said("/dev/null:nan").find("nan"), std::string::npos) << said("/dev/null:nan");
 }
 

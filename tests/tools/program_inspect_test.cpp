@@ -51,8 +51,8 @@ TEST(ProgramInspect, TellsWhatALoraIsFor) {
   for (const char* line : {": LoRA, 1 file, 8 tensors", "  for Wan 14B transformer (2.2 A14B, 2.1 14B)\n",
                            "  official names, 2 differences: LoRA\n", "  rank 64, alpha 8: scale 0.125\n",
                            "  for the high-noise expert, by its name\n", "--preset lightning4",
-                           "  1 keys left out: image tokens of Wan 2.1",
-                           "  1 keys that it has no place for: diffusion_model.blocks.0.extra.diff"})
+                           "  1 key left out: image tokens of Wan 2.1",
+                           "  1 key that it has no place for: diffusion_model.blocks.0.extra.diff"})
     EXPECT_NE(text.out.find(line), std::string::npos) << line << "\n" << text.out;
   const Outcome data =
       Process("wan-infer", {"inspect", "wan_high_4steps.safetensors", "--json"}, folder.path()).finish();
@@ -62,6 +62,11 @@ TEST(ProgramInspect, TellsWhatALoraIsFor) {
   EXPECT_EQ(lora.at("ranks"), nlohmann::json::parse(R"([{"rank": 64, "count": 2}])"));
   EXPECT_EQ(lora.at("distilled_steps"), 4);
   EXPECT_EQ(lora.at("unknown").size(), 1u);
+
+  write_safetensors(folder / "one_high.safetensors", {{"blocks.0.self_attn.q.lora_down.weight", at::zeros({2, 5120})},
+                                                      {"blocks.0.self_attn.q.lora_up.weight", at::zeros({5120, 2})}});
+  const Outcome one = Process("wan-infer", {"inspect", "one_high.safetensors"}, folder.path()).finish();
+  EXPECT_NE(one.out.find("names, 1 difference: "), std::string::npos) << one.out;
 
   fs::copy(folder / "wan_high_4steps.safetensors", folder / "wan_high_8steps.safetensors");
   const Outcome eight = Process("wan-infer", {"inspect", "wan_high_8steps.safetensors"}, folder.path()).finish();

@@ -1,12 +1,12 @@
 #include "tools/cli/dry_run.h"
 
-#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <optional>
 
 #include "engine/base/text.h"
 #include "engine/request/geometry.h"
+#include "engine/request/lora_expert.h"
 #include "engine/request/lora_scales.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
@@ -57,15 +57,43 @@ nlohmann::ordered_json shown_request(const Request& request) {
   return fields;
 }
 
-/// Of each LoRA in a step; nothing of one that @ puts on the other expert.
-std::vector<std::optional<double>> scales_in(const Request& request, const LoraScales& scales, const Step& step) {
-  std::vector<std::optional<double>> found;
+/// Of each LoRA; empty for speech, which has one transformer. Throws InvalidRequest as a render would: where nothing
+/// tells an expert, and for more scales than it makes steps.
+std::vector<Experts> experts_of_loras(const Request& request, const LoraScales& scales) {
+  std::vector<Experts> experts;
   for (const Lora& lora : request.loras) {
-    const bool other = lora.transformer == (step.high ? "low" : "high");
-    found.push_back(other ? std::nullopt : std::optional(scales.at(lora.scales, step)));
+    if (request.task == Task::S2V) {
+      check_scales(lora, scales, /*high=*/true, "speech transformer");
+      continue;
+    }
+    experts.push_back(experts_of(lora, lora.transformer.empty() ? keyed_experts(lora.path) : Experts{}));
+    if (experts.back().high) check_scales(lora, scales, /*high=*/true, "high-noise expert");
+    if (experts.back().low) check_scales(lora, scales, /*high=*/false, "low-noise expert");
   }
-  return found;
+  return experts;
 }
+
+/// The scales of the LoRAs of a request by its steps.
+class ScaleTable {
+ public:
+  explicit ScaleTable(const Request& request)
+      : loras_(request.loras), scales_(request), experts_(experts_of_loras(request, scales_)) {}
+
+  /// Of each LoRA in a step; nothing of one for the other expert.
+  std::vector<std::optional<double>> in(const Step& step) const {
+    std::vector<std::optional<double>> found;
+    for (size_t i = 0; i < loras_.size(); ++i) {
+      const bool own = experts_.empty() || experts_[i].has(step);
+      found.push_back(own ? std::optional(scales_.at(loras_[i].scales, step)) : std::nullopt);
+    }
+    return found;
+  }
+
+ private:
+  const std::vector<Lora>& loras_;
+  LoraScales scales_;
+  std::vector<Experts> experts_;
+};
 
 /// What a preset for few steps wants and what it is not given.
 std::vector<Note> notes_of(const Request& request) {
@@ -77,10 +105,10 @@ std::vector<Note> notes_of(const Request& request) {
   return notes;
 }
 
-/// What each LoRA is multiplied with in a step: "0" beside "-" for one that @ puts on the other expert.
-std::string loras_text(const Request& request, const LoraScales& scales, const Step& step) {
+/// What each LoRA is multiplied with in a step: "0" beside "-" for one of the other expert.
+std::string loras_text(const ScaleTable& scales, const Step& step) {
   std::string text;
-  for (const std::optional<double>& scale : scales_in(request, scales, step))
+  for (const std::optional<double>& scale : scales.in(step))
     text += (text.empty() ? "" : " ") + (scale ? number_text(*scale) : "-");
   return text;
 }
@@ -93,7 +121,7 @@ std::string dry_run_text(const Request& request) {
   text += request.sigmas.empty() ? "shift " + number_text(request.shift) : std::string("explicit sigmas");
   if (request.task != Task::S2V) text += ", boundary " + number_text(request.boundary);
   if (find_preset(request.preset)->few_steps()) text += ", preset " + request.preset;
-  const LoraScales scales(request);
+  const ScaleTable scales(request);
   const bool skips = request.skip_softmax > 0;
   text += std::string("\n\n step        t     sigma  expert  guidance") + (skips ? "  skip-softmax" : "") +
           (request.loras.empty() ? "" : "  lora") + "\n";
@@ -101,12 +129,8 @@ std::string dry_run_text(const Request& request) {
     text += line("%5ld %8s  %8.6f  %-6s  %8s", long(step.index), time_text(step.t).c_str(), double(step.sigma),
                  expert(request, step), number_text(step.guidance).c_str());
     if (skips) text += line("  %12s", step.skip_softmax > 0 ? number_text(step.skip_softmax).c_str() : "-");
-    text += (request.loras.empty() ? "" : "  " + loras_text(request, scales, step)) + "\n";
+    text += (request.loras.empty() ? "" : "  " + loras_text(scales, step)) + "\n";
   }
-  const auto is_by_name = [](const Lora& lora) { return lora.transformer.empty(); };
-  if (request.task != Task::S2V && std::any_of(request.loras.begin(), request.loras.end(), is_by_name))
-    text +=
-        "\nlora: a file without @ is for one expert by its name, and has its scale in the steps of that one alone\n";
   for (const Note& note : notes_of(request))
     text += "\n" + note.subject + ": " + note.text + (note.change.empty() ? "" : "; " + note.change);
   return text + (text.ends_with("\n") ? "" : "\n");
@@ -114,7 +138,7 @@ std::string dry_run_text(const Request& request) {
 
 std::string dry_run_json(const Request& request) {
   nlohmann::ordered_json steps = nlohmann::ordered_json::array();
-  const LoraScales scales(request);
+  const ScaleTable scales(request);
   for (const Step& step : make_schedule(request)) {
     steps.push_back({{"index", step.index},
                      {"t", step.t},
@@ -122,7 +146,7 @@ std::string dry_run_json(const Request& request) {
                      {"expert", expert(request, step)},
                      {"guidance", step.guidance}});
     if (request.skip_softmax > 0) steps.back()["skip_softmax"] = step.skip_softmax;
-    for (const std::optional<double>& scale : scales_in(request, scales, step))
+    for (const std::optional<double>& scale : scales.in(step))
       steps.back()["loras"].push_back(scale ? nlohmann::ordered_json(*scale) : nlohmann::ordered_json());
   }
   nlohmann::ordered_json result = {

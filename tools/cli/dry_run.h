@@ -7,8 +7,10 @@
 
 namespace wan {
 
-/// As text for people, or as one line of JSON: {"request": {..}, "rendered_frames": n, "steps": [{..}]}, and "notes" where a
-/// preset for few steps has something to say.
+/// As text for people, or as one line of JSON: {"request": {..}, "rendered_frames": n, "steps": [{..}]}, and "notes"
+/// where a preset for few steps has something to say. A LoRA has a scale in the steps of its expert alone
+/// (engine/request/lora_expert.h). Throw InvalidRequest for a LoRA that a render refuses by its name and the steps:
+/// without an expert, or with more scales than steps.
 std::string dry_run_text(const Request& request);
 std::string dry_run_json(const Request& request);
 

@@ -64,7 +64,8 @@ std::string lora_text(const InspectedLora& lora) {
   if (!file.dialect.empty()) {
     int64_t all = 0;
     for (const auto& [kind, count] : file.kinds) all += count;
-    text += "  " + file.dialect + " names, " + std::to_string(all) + " differences: " + counts_text(file.kinds) + "\n";
+    text +=
+        "  " + file.dialect + " names, " + counted(size_t(all), "difference") + ": " + counts_text(file.kinds) + "\n";
   }
   if (!file.ranks.empty()) {
     text += "  rank " + counts_text(file.ranks);
@@ -81,14 +82,13 @@ std::string lora_text(const InspectedLora& lora) {
     text += "  for the " + lora.expert + "-noise expert, by its " + (file.halves.low ? "keys" : "name") + "\n";
   if (lora.distilled) text += "  " + distilled_text(lora.steps) + "\n";
   for (const auto& [key, reason] : file.exempt) {
-    text +=
-        "  " + std::to_string(file.exempt.size()) + " keys left out: " + reason + " (" + printable(key) + " is one)\n";
+    text += "  " + counted(file.exempt.size(), "key") + " left out: " + reason + " (" + printable(key) +
+            (file.exempt.size() > 1 ? " is one" : "") + ")\n";
     break;
   }
   if (!file.unknown.empty())
-    text += "  " + std::to_string(file.unknown.size()) +
-            " keys that it has no place for: " + printable(file.unknown[0]) + (file.unknown.size() > 1 ? ", ..." : "") +
-            "; --lora-lax leaves them out\n";
+    text += "  " + counted(file.unknown.size(), "key") + " that it has no place for: " + printable(file.unknown[0]) +
+            (file.unknown.size() > 1 ? ", ..." : "") + "; --lora-lax leaves them out\n";
   return text;
 }
 

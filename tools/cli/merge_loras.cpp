@@ -9,6 +9,8 @@
 #include "engine/residency/loras.h"
 #include "engine/residency/noise_level.h"
 #include "models/files/error.h"
+#include "models/files/mapped_file.h"
+#include "models/weights/format/format.h"
 
 namespace wan {
 
@@ -33,7 +35,7 @@ std::string name_of(const Lora& lora) {
 std::vector<Lora> read_merges(const std::vector<std::string>& words) {
   std::vector<Lora> loras = read_loras(*find_parameter("loras"), words, /*text=*/true);
   for (const Lora& lora : loras) {
-    check_lora_file(kField, lora.path);
+    check_lora_file(kField, lora);
     if (lora.scales.size() != 1 || lora.scales[0] == 0)
       throw InvalidRequest(kField,
                            "must have one scale that is not 0, as FILE:0.5; scales for runs of steps go with --lora");
@@ -63,7 +65,13 @@ MergedLoras::MergedLoras(const std::vector<Lora>& loras, const Checkpoint& base,
                  shown_text(name_of(lora)) + " is for the " + level + "-noise expert by its name, and IN is the " +
                      expert + "-noise one",
                  "name the " + expert + "-noise LoRA"});
+    if (const size_t all = read_tensors(MappedFile::open(lora.path)).size(), own = files_.back().keys(); own < all)
+      notes.add({kFlag,
+                 shown_text(name_of(lora)) + " has parts for both experts, and " + std::to_string(all - own) +
+                     " of its keys, those for the other one, are left out",
+                 "fold it into the other expert, too"});
     note_alpha(files_.back(), name_of(lora), kFlag, notes);
+    note_zero(files_.back(), name_of(lora), kFlag, notes);
     IdentityCache cache;
     digests_.push_back(identify({{lora.path, name_of(lora), kLoraPart, ""}}, cache).at(0).digest);
   }

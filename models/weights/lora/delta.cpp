@@ -43,7 +43,8 @@ at::Tensor pairs(const at::Tensor& a, const at::Tensor& b) {
 void File::check_finite(const at::Tensor& values, const std::string& name) const {
   if (!is_finite(values))
     throw ModelError(label() + ": " + printable(name),
-                     "must hold finite numbers, holds some that are not, or not as float32; do not use this file");
+                     "must hold finite numbers, holds NaN, an infinity or a number too large for float32; do not use "
+                     "this file");
 }
 
 /// As it lies in the file.

@@ -1,6 +1,7 @@
 #include "models/weights/lora/description.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 
 #include "models/files/error.h"
@@ -26,6 +27,11 @@ const Architecture kArchitectures[] = {
     {"Wan 2.2 TI2V-5B transformer", false, 3072, 14336, 30, 48},
     {"Wan 2.1 T2V-1.3B transformer", false, 1536, 8960, 30, 16},
 };
+
+bool is_published(int64_t width) {
+  const auto has = [width](const Architecture& sizes) { return sizes.width == width; };
+  return std::any_of(std::begin(kArchitectures), std::end(kArchitectures), has);
+}
 
 /// Names and shapes of the official release. Source: wan/modules/model.py.
 StoredTensors network_of(const Architecture& sizes) {
@@ -64,21 +70,37 @@ StoredTensors network_of(const Architecture& sizes) {
   return tensors;
 }
 
-/// One of no published size, whose width is that of the first linear of an attention that the file has factors of;
-/// nothing where it has none.
-std::optional<Architecture> unpublished(const SortedKeys& keys, const StoredTensors& tensors) {
+/// Rows and columns of what a module's factors are of, whichever half of them is there; 0: not told.
+struct Extent {
+  int64_t rows = 0, columns = 0;
+};
+
+Extent extent_of(const ModuleKeys& at, const StoredTensors& tensors) {
+  const auto size = [&](Part part, size_t axis) -> int64_t {
+    const auto key = at.keys.find(part);
+    if (key == at.keys.end()) return 0;
+    constexpr int64_t kMost = 1 << 20;  // products of two stay far from overflow
+    const std::vector<int64_t>& shape = tensors.at(key->second).shape;
+    return shape.size() == 2 && shape[axis] <= kMost ? shape[axis] : 0;
+  };
+  const int64_t w1_rows = std::max(size(Part::W1, 0), size(Part::W1A, 0)),
+                w1_columns = std::max(size(Part::W1, 1), size(Part::W1B, 1)),
+                w2_rows = std::max(size(Part::W2, 0), size(Part::W2A, 0)),
+                w2_columns = std::max(size(Part::W2, 1), size(Part::W2B, 1));
+  return {std::max({size(Part::Up, 0), size(Part::Hada1A, 0), size(Part::Diff, 0), w1_rows * w2_rows}),
+          std::max({size(Part::Down, 1), size(Part::Hada1B, 1), size(Part::Diff, 1), w1_columns * w2_columns})};
+}
+
+/// One of the width of the first linear of a block that the file has factors of; nothing where it has none.
+std::optional<Architecture> measured(const SortedKeys& keys, const StoredTensors& tensors) {
   Architecture sizes{"", true, 0, 0, 40, 16};
   for (const auto& [module, at] : keys.modules) {
-    const auto size = [&](Part part, size_t axis) -> int64_t {
-      const auto key = at.keys.find(part);
-      return key == at.keys.end() || tensors.at(key->second).shape.size() != 2 ? 0
-                                                                               : tensors.at(key->second).shape[axis];
-    };
-    if (sizes.width == 0 && module.find("_attn.") != module.npos)
-      sizes.width = std::max({size(Part::Down, 1), size(Part::W1B, 1), size(Part::Hada1B, 1), size(Part::Diff, 1)});
-    if (module.ends_with(".ffn.0"))
-      sizes.feed_forward =
-          std::max({sizes.feed_forward, size(Part::Up, 0), size(Part::Hada1A, 0), size(Part::Diff, 0)});
+    const Extent extent = extent_of(at, tensors);
+    const bool attention = module.find("_attn.") != module.npos, up = module.ends_with(".ffn.0"),
+               down = module.ends_with(".ffn.2");
+    if (sizes.width == 0 && attention) sizes.width = std::max(extent.rows, extent.columns);
+    if (sizes.width == 0 && (up || down)) sizes.width = up ? extent.columns : extent.rows;
+    if (up || down) sizes.feed_forward = std::max(sizes.feed_forward, up ? extent.rows : extent.columns);
   }
   if (sizes.width == 0) return std::nullopt;
   sizes.name = "Wan transformer of no published size (" + std::to_string(sizes.width) + " wide)";
@@ -106,8 +128,14 @@ void count(const std::vector<Difference>& differences, Description& description)
   }
 }
 
-/// What a file is for that changes no transformer of Wan.
+/// What a file is for that changes no transformer of Wan 2.2.
 void tell_foreign(const SortedKeys& keys, Description& description) {
+  if (keys.unknown.empty() && !keys.exempt.empty()) {
+    description.target = "image tokens of Wan 2.1 alone";
+    description.exempt = keys.exempt;
+    description.unused = "which Wan 2.2 does not have: it changes nothing there; take another LoRA";
+    return;
+  }
   const std::string_view family = family_of(keys.unknown);
   description.target =
       family.empty() ? "a network that is not known" : "a network of another family (" + std::string(family) + ")";
@@ -127,11 +155,13 @@ Description describe(const std::filesystem::path& path) {
   if (format_of(*mapped) == &kSafetensors) description.metadata = read_safetensors_metadata(mapped);
   const AdapterMetadata adapter = AdapterMetadata::of(description.metadata, label);
   std::optional<ModelError> first;
+  std::map<int64_t, ModelError> by_width;  // the first of each
   const auto fits = [&](const Architecture& sizes, SortedKeys keys, const StoredTensors& network) {
     try {
       count(make_differences(keys, tensors, network, adapter, label), description);
     } catch (const ModelError& error) {
       if (!first) first = error;
+      by_width.emplace(sizes.width, error);
       return false;
     }
     description.target = sizes.name;
@@ -145,15 +175,25 @@ Description describe(const std::filesystem::path& path) {
   for (const Architecture& sizes : kArchitectures) {
     const StoredTensors network = network_of(sizes);
     keys = sort_keys(tensors, network, label);
-    if (keys.modules.empty() && keys.exempt.empty()) {
+    if (keys.modules.empty()) {
       tell_foreign(keys, description);
       return description;
     }
     if (fits(sizes, keys, network)) return description;
   }
-  if (const auto sizes = unpublished(keys, tensors)) {
-    const StoredTensors network = network_of(*sizes);
-    if (fits(*sizes, sort_keys(tensors, network, label), network)) return description;
+  // A fault of the file itself is the same for all; what does not fit is told of the network that it is nearest to.
+  if (const auto sizes = measured(keys, tensors)) {
+    if (!by_width.contains(sizes->width)) {
+      const StoredTensors network = network_of(*sizes);
+      if (fits(*sizes, sort_keys(tensors, network, label), network)) return description;
+    }
+    const ModelError& own = by_width.at(sizes->width);
+    if (!is_published(sizes->width) && own.text != first->text)
+      throw ModelError(label,
+                       "must be as wide as a published model (Wan 2.2 14B is 5120 wide, 5B 3072, 1.3B 1536), is " +
+                           std::to_string(sizes->width) +
+                           " wide, and does not fit a network of that width either; do not use this file");
+    throw own;
   }
   throw *first;
 }

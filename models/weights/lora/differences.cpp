@@ -1,10 +1,13 @@
 #include "models/weights/lora/differences.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <optional>
 #include <set>
 
 #include "models/files/error.h"
+#include "models/weights/dtype.h"
 #include "models/weights/shape_text.h"
 
 namespace wan::lora {
@@ -14,6 +17,12 @@ int64_t product_of(const std::vector<int64_t>& shape, size_t first) {
   int64_t product = 1;
   for (size_t i = first; i < shape.size(); ++i) product *= shape[i];
   return product;
+}
+
+/// The shortest text of a number: "0", "-1", "nan".
+std::string number_text(double value) {
+  char text[32];
+  return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
 }
 
 bool is_full(Part part) {
@@ -27,11 +36,18 @@ class Maker {
         const std::string& label)
       : tensors_(tensors), network_(network), adapter_(adapter), label_(label) {}
 
+  /// What is wrong with the file itself is told before what does not fit the network.
   std::vector<Difference> make(const SortedKeys& keys) {
-    for (const auto& [module, at] : keys.modules) {
+    std::vector<Difference> factored;
+    for (const auto& [module, at] : keys.modules)
+      if (auto made = make_factored(module, at)) factored.push_back(std::move(*made));
+    for (const auto& [module, at] : keys.modules)
       for (const auto& [part, key] : at.keys)
         if (is_full(part)) add_full(module, part, key);
-      make_factored(module, at);
+    for (Difference& made : factored) {
+      const std::string key = made.factors.begin()->second;
+      check_shape(made, key);
+      add(std::move(made), key);
     }
     std::sort(made_.begin(), made_.end(), [](const Difference& a, const Difference& b) { return a.tensor < b.tensor; });
     return std::move(made_);
@@ -78,7 +94,8 @@ class Maker {
     return " (Wan 2.2 14B is 5120 wide, 5B 3072, 1.3B 1536)";
   }
 
-  void make_factored(const std::string& module, const ModuleKeys& at) {
+  /// Nothing for a module without factors. Its shape is not compared with the network's yet.
+  std::optional<Difference> make_factored(const std::string& module, const ModuleKeys& at) {
     std::map<Part, std::string> factors;
     for (const auto& [part, key] : at.keys)
       if (!is_full(part) && part != Part::Alpha) factors.insert({part, key});
@@ -88,7 +105,7 @@ class Maker {
       const bool whole = std::any_of(at.keys.begin(), at.keys.end(), is_whole);
       if (const auto alpha = at.keys.find(Part::Alpha); alpha != at.keys.end() && !whole)
         refuse(alpha->second, "is an alpha without factors; the file is incomplete, download it again");
-      return;
+      return std::nullopt;
     }
     const std::string& first = factors.begin()->second;
     for (const auto& [part, key] : factors)
@@ -104,9 +121,8 @@ class Maker {
     made.dora = factors.contains(Part::DoraScale);
     made.rank = rank_of(made);
     if (made.kind == Kind::Hadamard) made.second_rank = inner(made, Part::Hada2A, Part::Hada2B);
-    check_shape(made, target.shape, first);
     set_scale(made, at);
-    add(std::move(made), first);
+    return made;
   }
 
   /// A kind by its factors, each alternative of them whole.
@@ -130,8 +146,10 @@ class Maker {
   const std::vector<int64_t>& shape(const Difference& made, Part part) const {
     const std::string& key = made.factors.at(part);
     const StoredTensor& factor = tensors_.at(key);
-    if (factor.shape.size() < 2 || !at::isFloatingType(factor.dtype))
-      refuse(key, "must be a matrix of floats, is " + shape_text(factor.shape));
+    if (!at::isFloatingType(factor.dtype))
+      refuse(key, "must be of floats (F32, F16, BF16, F8), is of " + std::string(dtype_name(factor.dtype)) +
+                      "; take the file in floats");
+    if (factor.shape.size() < 2) refuse(key, "must be a matrix, is " + shape_text(factor.shape));
     return factor.shape;
   }
 
@@ -165,7 +183,16 @@ class Maker {
     return {shape(made, left)[0], product_of(shape(made, right), 1)};
   }
 
-  void check_shape(Difference& made, const std::vector<int64_t>& target, const std::string& key) const {
+  /// Of a pair of factors the one whose side does not fit: the left one has the rows, the right one the columns.
+  static const std::string& wrong_side(const Difference& made, const std::vector<int64_t>& wanted,
+                                       const std::vector<int64_t>& got, const std::string& key) {
+    const Part side = made.kind == Kind::LowRank ? (got[1] == wanted[1] ? Part::Up : Part::Down)
+                                                 : (got[1] == wanted[1] ? Part::Hada1A : Part::Hada1B);
+    return made.kind == Kind::Kronecker ? key : made.factors.at(side);
+  }
+
+  void check_shape(Difference& made, const std::string& key) const {
+    const std::vector<int64_t>& target = made.shape;
     std::vector<int64_t> got;
     if (made.kind == Kind::LowRank) got = sizes(made, Part::Mid, Part::Up, Part::Down);
     if (made.kind == Kind::Hadamard) {
@@ -182,7 +209,7 @@ class Maker {
         refuse(made.factors.at(Part::W1), "must be a matrix, is " + shape_text(shape(made, Part::W1)));
     }
     const std::vector<int64_t> wanted = {target[0], product_of(target, 1)};
-    if (got != wanted) refuse(key, misfit_of(target, got));
+    if (got != wanted) refuse(wrong_side(made, wanted, got, key), misfit_of(target, got));
     if (!made.dora) return;
     const std::string& magnitudes = made.factors.at(Part::DoraScale);
     const std::vector<int64_t>& shape = tensors_.at(magnitudes).shape;
@@ -206,11 +233,11 @@ class Maker {
     }
     if (!made.alpha) return;
     if (!(*made.alpha > 0) || !std::isfinite(*made.alpha))
-      refuse(at.spelled, "must have an alpha above 0, has " + std::to_string(*made.alpha) +
+      refuse(at.spelled, "must have an alpha above 0, has " + number_text(*made.alpha) +
                              "; it would change nothing or break the video");
     made.scale = *made.alpha / (said.rank_stabilised ? std::sqrt(double(made.rank)) : double(made.rank));
     if (!std::isfinite(float(made.scale)))
-      refuse(at.spelled, "must have an alpha whose scale is a float32, has " + std::to_string(*made.alpha) +
+      refuse(at.spelled, "must have an alpha whose scale is a float32, has " + number_text(*made.alpha) +
                              "; it would break the video");
   }
 

@@ -4,8 +4,6 @@
 
 #include <functional>
 #include <numeric>
-#include <set>
-#include <string_view>
 
 #include "models/files/error.h"
 #include "models/weights/format/format.h"
@@ -15,17 +13,6 @@
 #include "models/weights/lora/keys.h"
 
 namespace wan::lora {
-
-size_t File::named() const {
-  std::set<std::string_view> left_out;
-  const auto add = [&](const std::string& key) {
-    const std::optional<Key> split = lora::split(key);
-    left_out.insert(split ? split->module : std::string_view(key));
-  };
-  for (const auto& [key, reason] : exempt_) add(key);
-  for (const std::string& key : unknown_) add(key);
-  return differences_.size() + left_out.size();
-}
 
 int64_t Difference::elements() const {
   return std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<>());
@@ -47,10 +34,6 @@ const char* name(Kind kind) {
       return "difference";
   }
   return "";
-}
-
-Halves halves_of(const std::filesystem::path& path) {
-  return halves_of(read_tensors(MappedFile::open(path)));
 }
 
 File File::open(const std::filesystem::path& path, const StoredTensors& network, const Options& options) {

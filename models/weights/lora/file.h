@@ -65,9 +65,6 @@ enum class Reading {
   Samples,
 };
 
-/// Of a file's header. Throws ModelError for a file that cannot be read.
-Halves halves_of(const std::filesystem::path& path);
-
 /// What is read of a file, and what of it is not applied.
 class File {
  public:
@@ -87,8 +84,8 @@ class File {
   const std::map<std::string, std::string>& exempt() const { return exempt_; }
   /// Keys left out because the network has no place for them; empty unless `lax`.
   const std::vector<std::string>& unknown() const { return unknown_; }
-  /// How many things it names to change: tensors of the network, and modules whose keys are left out.
-  size_t named() const;
+  /// How many keys it has for this network, those that are left out among them.
+  size_t keys() const { return checkpoint_.tensors().size(); }
   /// How most modules are spelled: "official", "diffusers", "flattened".
   const std::string& dialect() const { return dialect_; }
   const std::string& label() const { return checkpoint_.label(); }

@@ -13,14 +13,19 @@
 #include "engine/base/error.h"
 #include "tools/cli/command_line.h"
 #include "tools/cli/dry_run.h"
+#include "tools/cli/openmp.h"
 #include "tools/cli/refusal.h"
 #include "tools/cli/signals.h"
 
 namespace {
 
-/// Returns only where the program that does the work cannot be started: wan-inspect for what it can do, where it is
-/// there, else wan-engine.
+/// Returns only where the program that does the work cannot be started, or where its environment is wrong: wan-inspect
+/// for what it can do, where it is there, else wan-engine.
 int become_engine(char** argv, const wan::Command& command) {
+  if (const std::string wrong = wan::wrong_openmp(); !wrong.empty()) {
+    std::cerr << "wan-infer: " << wrong << "\n";
+    return 2;
+  }
   // OpenMP's threads spin while they wait for each other, which on a busy machine takes the very cores they wait for: a
   // render of two seconds took a hundred. It reads its environment when it is loaded, so this is the place.
   setenv("OMP_WAIT_POLICY", "passive", 0);

@@ -52,6 +52,13 @@ std::string check_inputs(const Request& request, const InputFiles& files, Look l
   return "";
 }
 
+/// "'((word))'"; of several the first two: "'((word))', '--ar' and 6 more".
+std::string listed_notations(const std::vector<std::string>& found) {
+  if (found.size() == 2) return shown(found[0]) + " and " + shown(found[1]);
+  if (found.size() < 2) return shown(found.at(0));
+  return shown(found[0]) + ", " + shown(found[1]) + " and " + std::to_string(found.size() - 2) + " more";
+}
+
 /// Names what reading the inputs depends on.
 std::string inputs_key(const Request& request, const Record& record) {
   nlohmann::json key = {task_name(request.task),  request.preset,
@@ -174,8 +181,11 @@ void Preflight::check_output(const Record& record, const Extent& extent, const s
 
 void Preflight::note_prompt(const std::string& field, const std::string& prompt, const ModelParts& parts,
                             Notes& notes) {
-  for (const std::string& example : foreign_syntax(prompt))
-    notes.add({field, "it has " + shown(example) + ", a notation of other programs: it is read as words",
+  if (const std::vector<std::string> foreign = foreign_syntax(prompt); !foreign.empty())
+    notes.add({field,
+               "it has " + listed_notations(foreign) +
+                   (foreign.size() == 1 ? ", a notation of other programs: it is read as words"
+                                        : ", notations of other programs: they are read as words"),
                "write it as a sentence"});
   if (prompt.size() < size_t(text::kMostTokens)) return;  // a token has a byte at least
   auto tokenizer = tokenizers_.find(parts.tokenizer.path);

@@ -98,12 +98,16 @@ class SpeechJob {
     if (first == all) return;
     TextStates text(networks_);
     networks_.expect(Network::Speech);
-    run_.progress.at({Stage::Encode, 0, 1, "", run_.label});
-    at::Tensor positive = text(request_.prompt);
-    bool guided = request_.guidance_scale > 1;
+    const bool guided = request_.guidance_scale > 1;
+    const int64_t texts = guided ? 2 : 1;
+    const auto encoded = [&](int64_t count) { run_.progress.at({Stage::Encode, count, texts, "", run_.label}); };
+    encoded(0);
+    const at::Tensor positive = text(request_.prompt);
+    if (guided) encoded(1);
+    const at::Tensor negative = guided ? text(request_.negative_prompt) : at::Tensor();
+    encoded(texts);
     check_unchanged(loras_.parts, kLoraPart);
-    guidance_.emplace(networks_, positive, guided ? text(request_.negative_prompt) : at::Tensor(),
-                      loras_.loras.in_steps(request_), &skipping_);
+    guidance_.emplace(networks_, positive, negative, loras_.loras.in_steps(request_), &skipping_);
     at::Tensor pixels = picture.permute({2, 0, 1}).unsqueeze(1).to(at::kFloat).div_(255).mul_(2).sub_(1);
     reference_ = encode(pixels);
     pose_ = pose;

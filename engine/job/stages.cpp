@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <set>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
@@ -230,9 +231,15 @@ void Stages::encode_input(Job& job) {
 void Stages::encode_prompts(Job& job) {
   if (job.input.empty()) log_job(job, log_);
   tiles_.note(job.name, job.tiles, job.placement.device.is_cpu());  // the job begins here
+  // Those that no job before has encoded; equal texts have one name.
+  std::set<std::string> absent;
+  for (const std::string& name : {job.positive, job.negative})
+    if (!name.empty() && !fs::exists(files_.encoding(name))) absent.insert(name);
+  const int64_t all = int64_t(absent.size());
+  int64_t done = 0;
   auto encode = [&](const std::string& name, const std::string& prompt) {
-    if (name.empty() || fs::exists(files_.encoding(name))) return;
-    progress_.at({Stage::Encode, 0, 1, "", job.label});
+    if (absent.erase(name) == 0) return;
+    progress_.at({Stage::Encode, done++, all, "", job.label});
     attention_.pin(job.placement, name, job.attention, job.notes);
     Encoded encoded;
     networks_.of(job).expect(job.schedule->first_low() > 0 ? Network::HighNoise : Network::LowNoise);
@@ -245,6 +252,7 @@ void Stages::encode_prompts(Job& job) {
   };
   encode(job.positive, job.request.prompt);
   encode(job.negative, job.request.negative_prompt);
+  if (all > 0) progress_.at({Stage::Encode, all, all, "", job.label});
 }
 
 Encoded Stages::load_encodings(const Job& job) const {

@@ -119,9 +119,12 @@ Inputs load_video(const Request& request, const InputFiles& files, Notes& notes)
   const bool has_sound = request.keep_audio && info.has_audio;
   if (has_sound && in_time) inputs.keep_audio_from = files.video.path;
   if (!in_time) tell_speed(request, frames, inputs.geometry.num_frames, has_sound, notes);
-  if (!inputs.keep_audio_from.empty())
-    check_kept_sound(files.video, container_of(request.out),
-                     double(inputs.geometry.num_frames) / double(request.frames_per_second), notes);
+  if (inputs.keep_audio_from.empty()) return inputs;
+  const double seconds = double(inputs.geometry.num_frames) / double(request.frames_per_second);
+  check_kept_sound(files.video, container_of(request.out), seconds, notes);
+  // Where the picture goes on, the sound that is left out belongs to what is left out of it.
+  const bool whole = !more && frames.rgb.size(0) <= inputs.geometry.num_frames;
+  if (whole) note_longer_sound(files.video, seconds, double(request.frames_per_second), notes);
   return inputs;
 }
 

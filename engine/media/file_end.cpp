@@ -87,40 +87,61 @@ FileEnd end_of_elements(const std::string& path) {
 
 namespace {
 
-/// How much of the packet of a stream (PES) that was begun last is there, of what its head states.
-struct Begun {
-  uint64_t stated = 0;  // 0: its head does not say
-  uint64_t there = 0;
+/// One stream (PID) of a transport stream. Of its packet (PES) that was begun last: how much its head states, 0 where
+/// it does not say, and how much is there.
+struct Stream {
+  uint64_t stated = 0, there = 0;
+  uint64_t last = 0, farthest = 0;  // its last transport packet, and the most from one to its next
+  uint64_t counter = 0;             // of the last one with a payload, modulo 16
+  bool seen = false, lost = false;  // a part of the PES that was begun last is lost
+
+  /// Whether the PES was still being written where the file ends, at transport packet `end`. One that lacks a part in
+  /// its middle is damaged, and a stream that ended before, or that is a damaged head of another one, is not cut here.
+  bool is_cut(uint64_t end) const { return there < stated && !lost && end - last <= farthest + 1; }
 };
 
-/// Takes one packet of 188 bytes.
-void take_packet(const std::string& packet, std::map<uint64_t, Begun>& streams) {
-  const uint64_t flags = number(packet, 1, 2, false), stream = flags & 0x1FFF;
+/// Takes one packet of 188 bytes, number `index`.
+void take_packet(const std::string& packet, uint64_t index, std::map<uint64_t, Stream>& streams) {
+  const uint64_t flags = number(packet, 1, 2, false);
+  constexpr char kSync = 0x47;
+  if (packet[0] != kSync || (flags & 0x8000)) {  // damaged: whose it was is not known
+    for (auto& [name, stream] : streams) stream.lost = true;
+    return;
+  }
+  Stream& stream = streams[flags & 0x1FFF];
   const bool begins = flags & 0x4000, has_payload = packet[3] & 0x10, has_adaptation = packet[3] & 0x20;
+  if (stream.seen) stream.farthest = std::max(stream.farthest, index - stream.last);
+  stream.last = index;
   size_t at = 4;
   if (has_adaptation) at += 1 + uint8_t(packet[4]);
   if (!has_payload || at >= packet.size()) return;
+  const uint64_t counter = uint64_t(packet[3]) & 15;
+  if (stream.seen && counter != stream.counter && counter != (stream.counter + 1) % 16) stream.lost = true;
+  stream.seen = true;
+  stream.counter = counter;
   if (begins) {
-    streams.erase(stream);
+    stream.stated = stream.there = 0;
+    stream.lost = false;
     constexpr size_t kHead = 6;
     if (packet.size() - at < kHead || packet.compare(at, 3, std::string("\0\0\1", 3)) != 0) return;
     const uint64_t length = number(packet, at + 4, 2, false);
-    streams[stream] = {length == 0 ? 0 : kHead + length, 0};
+    if (length > 0) stream.stated = kHead + length;
   }
-  if (const auto found = streams.find(stream); found != streams.end()) found->second.there += packet.size() - at;
+  stream.there += packet.size() - at;
 }
 
-/// Whether the last packet of each stream is as long as its head states. The file's transport packets are whole.
+/// Whether the file ends within a packet of a stream, by what the head of that states. Transport packets are whole.
 FileEnd end_of_streams(ByteReader& file, uint64_t length, uint64_t before) {
   constexpr uint64_t kTail = 4096;  // packets: several of 64 KB, the longest that a head can state
   constexpr size_t kPacket = 188;
   const uint64_t count = file.size() / length, first = count - std::min(count, kTail);
   const std::string tail = file.at(first * length, size_t((count - first) * length));
-  std::map<uint64_t, Begun> streams;
+  std::map<uint64_t, Stream> streams;
+  uint64_t index = 0;
   for (uint64_t at = before; at + kPacket <= tail.size(); at += length)
-    take_packet(tail.substr(size_t(at), kPacket), streams);
-  const bool cut = std::any_of(streams.begin(), streams.end(),
-                               [](const auto& stream) { return stream.second.there < stream.second.stated; });
+    take_packet(tail.substr(size_t(at), kPacket), index++, streams);
+  const bool cut =
+      std::any_of(streams.begin(), streams.end(), [index](const auto& stream) { return stream.second.is_cut(index); });
   return cut ? FileEnd::Cut : FileEnd::Whole;
 }
 

@@ -17,8 +17,9 @@ enum class FileEnd {
 FileEnd end_of_boxes(const std::string& path);
 /// The elements of a Matroska or WebM file down to the blocks, whose groups may lack a length where they were written live.
 FileEnd end_of_elements(const std::string& path);
-/// The packets of an MPEG transport stream, of 188, 192 or 204 bytes, and the last packet of each stream in it where that
-/// states its length: that of a picture mostly does not.
+/// The packets of an MPEG transport stream, of 188, 192 or 204 bytes, and the last packet of each stream in it where
+/// that states its length (that of a picture mostly does not) and goes on to the end of the file. What is damaged
+/// before is not its end.
 FileEnd end_of_packets(const std::string& path);
 /// What the header of an ASF file (WMV, WMA) states; nothing where it is none, or a live stream.
 struct AsfHead {

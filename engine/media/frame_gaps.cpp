@@ -9,9 +9,9 @@ namespace wan {
 namespace {
 
 constexpr size_t kMost = 100'000;
-constexpr size_t kShown = 3;           // places
-constexpr double kRegular = 0.8;       // the share of gaps that are one step
-constexpr double kOnGrid = 0.25;       // of a step, how far a gap may be from a whole number of steps
+constexpr size_t kShown = 3;      // places
+constexpr double kRegular = 0.8;  // the share of gaps that are one step
+constexpr double kOnGrid = 0.25;  // of a step, how far a gap may be from a whole number of steps
 
 }  // namespace
 
@@ -49,15 +49,14 @@ std::string FrameGaps::text(double unit) const {
     const double steps = double(gap.length) / step, whole = std::round(steps);
     if (whole < 2 || gap.stated || std::abs(steps - whole) > kOnGrid) continue;
     missing += int64_t(whole) - 1;
-    if (++places <= kShown)
-      where += (where.empty() ? "" : ", ") + decimals((double(gap.at) + step) * unit) + " s";
+    if (++places <= kShown) where += (where.empty() ? "" : ", ") + decimals((double(gap.at) + step) * unit) + " s";
   }
   if (missing == 0) return "";
   if (places > kShown) where += " and at " + std::to_string(places - kShown) + " more places";
   const double all = double(gaps_.size()) + 1 + double(missing);
   return std::to_string(missing) + " of " + std::to_string(int64_t(all)) +
          (missing == 1 ? " frames is missing, at " : " frames are missing, at ") + where +
-         ": the times of the others leave them out; the file is damaged, or was recorded with gaps";
+         ": there are gaps between the times of the others; the file is damaged, or was recorded with gaps";
 }
 
 }  // namespace wan

@@ -9,10 +9,13 @@
 #include "engine/media/aac_track.h"
 #include "engine/media/audio_reader.h"
 #include "engine/media/input.h"
+#include "engine/media/kept_track.h"
 
 namespace wan {
 namespace {
 
+constexpr const char* kWholeAgain = "download or export it again, or leave it out with --no-keep-audio";
+constexpr double kNoticed = 0.1;         // seconds
 constexpr int kLookedAt = 500;           // packets of ADTS: ten seconds
 constexpr int kLeastMp3Rate = 16'000;    // MPEG-2.5 has no place in MP4
 constexpr int kLeastOpusExtradata = 19;  // OpusHead
@@ -98,13 +101,34 @@ void note_damage(const MediaFile& video, double seconds, Notes& notes) try {
     if (!piece.defined()) break;
     read += double(piece.size(1)) / double(reader.rate());
   }
-  constexpr double kNoticed = 0.1;  // seconds
   if (const int64_t packets = reader.damaged_packets(); packets > 0)
-    notes.add({"keep_audio", "the sound is damaged: " + std::to_string(packets) +
-                                 (packets == 1 ? " packet cannot" : " packets cannot") + " be decoded"});
+    notes.add({"keep_audio",
+               "the sound is damaged: " + std::to_string(packets) +
+                   (packets == 1 ? " packet cannot" : " packets cannot") + " be decoded",
+               kWholeAgain});
   if (reader.filled_seconds() > kNoticed)
-    notes.add({"keep_audio", "the sound has holes: " + decimals(reader.filled_seconds()) + " s are silent"});
+    notes.add(
+        {"keep_audio", "the sound has holes: " + decimals(reader.filled_seconds()) + " s are silent", kWholeAgain});
 } catch (const InvalidRequest&) {
+}
+
+/// How much of the sound is heard after `seconds`, the first picture being at 0.
+double heard_after(const MediaFile& video, double seconds) {
+  const double origin = av::first_picture(video);
+  av::Input input({video, "a video with sound"}, AVMEDIA_TYPE_AUDIO);
+  const double unit = av_q2d(input.stream().time_base);
+  av::Packet packet = av::new_packet();
+  double heard = 0, last = 0;
+  while (input.read(*packet)) {
+    const int64_t stamp = packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
+    if (stamp == AV_NOPTS_VALUE || packet->duration <= 0) continue;
+    const double length = double(packet->duration) * unit, end = double(stamp) * unit - origin + length;
+    heard += std::clamp(end - seconds, 0.0, length);
+    last = std::max(last, end);
+  }
+  // A damaged time stamp may lie anywhere, so the packets' own lengths are a bound; clocks of milliseconds round these.
+  constexpr double kRounded = 1.05;
+  return std::min(last - seconds, kRounded * heard);
 }
 
 }  // namespace
@@ -133,6 +157,15 @@ void check_kept_sound(const MediaFile& video, Container into, double seconds, No
   }
   notes.add({"keep_audio", "the sound is encoded again, as AAC" + mixed + ": " + sound.why,
              "--no-keep-audio leaves the sound out"});
+}
+
+void note_longer_sound(const MediaFile& video, double seconds, double rate, Notes& notes) {
+  const double lost = heard_after(video, seconds);
+  if (lost <= std::max(kNoticed, 2 / rate)) return;
+  notes.add({"keep_audio",
+             decimals(lost) + " s of the sound are left out: the picture ends after " + decimals(seconds) + " s",
+             "ffmpeg -i FILE -vf tpad=stop_mode=clone:stop_duration=" + decimals(lost) +
+                 " -c:a copy OTHER.mkv holds the last picture for as long"});
 }
 
 }  // namespace wan

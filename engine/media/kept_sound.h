@@ -30,4 +30,9 @@ KeptSound kept_sound(const MediaFile& video, Container into);
 ///   seconds: of the sound that are looked at for damage and holes; 0: its beginning alone
 void check_kept_sound(const MediaFile& video, Container into, double seconds, Notes& notes);
 
+/// To be asked where the whole picture of the file is used: notes under keep_audio how much of its sound is heard after
+/// the picture and so left out. Less than two of its frames, and less than 0.1 s, which an encoder adds, is not told.
+///   seconds: that the picture lasts, its first frame being at 0; rate: frames a second
+void note_longer_sound(const MediaFile& video, double seconds, double rate, Notes& notes);
+
 }  // namespace wan

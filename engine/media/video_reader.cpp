@@ -251,9 +251,10 @@ void VideoReader::State::tell(Notes& notes) {
     notes.add({field, "the video has each of its fields as a picture of its own: they are read as they are",
                "a progressive version of the video is read whole"});
   }
-  if (const std::string text = damage(); !text.empty()) notes.add({field, "the video is damaged: " + text});
-  if (const std::string text = lost_frames(); !text.empty()) notes.add({field, text});
-  if (!missing.empty()) notes.add({field, missing});
+  constexpr const char* kWay = "download or export it again";
+  if (const std::string text = damage(); !text.empty()) notes.add({field, "the video is damaged: " + text, kWay});
+  if (const std::string text = lost_frames(); !text.empty()) notes.add({field, text, kWay});
+  if (!missing.empty()) notes.add({field, missing, kWay});
 }
 
 VideoReader::VideoReader(const MediaFile& file, const VideoReading& how) : state_(std::make_unique<State>(file, how)) {}

@@ -11,6 +11,7 @@ namespace wan {
 namespace {
 
 constexpr const char* kField = "audio_url";
+constexpr const char* kWholeAgain = "download or export it again";
 constexpr double kSamplesPerSecond = 16000;
 // Shares of energy, and levels where 1 is full scale.
 constexpr double kCancelled = 0.01;  // of the mean: two channels with a correlation below -0.98
@@ -28,19 +29,25 @@ std::string number(double value, const char* form) {
 
 void note_damage(const Waveform& sound, Notes& notes) {
   if (sound.damaged_packets > 0)
-    notes.add({kField, "the sound is damaged: " + std::to_string(sound.damaged_packets) +
-                           (sound.damaged_packets == 1 ? " packet" : " packets") + " could not be decoded and " +
-                           (sound.damaged_packets == 1 ? "is missing" : "are missing")});
+    notes.add({kField,
+               "the sound is damaged: " + std::to_string(sound.damaged_packets) +
+                   (sound.damaged_packets == 1 ? " packet" : " packets") + " could not be decoded and " +
+                   (sound.damaged_packets == 1 ? "is missing" : "are missing"),
+               kWholeAgain});
   const double seconds = double(sound.samples) / kSamplesPerSecond;
   // An encoder's padding counts as stated: two frames of MP3, at its lowest rate 0.3 s.
   if (!sound.missing.empty())
-    notes.add({kField, sound.missing});
+    notes.add({kField, sound.missing, kWholeAgain});
   else if (seconds + 0.3 < sound.stated_seconds)
-    notes.add({kField, "the sound ends early: it has " + number(seconds, "%.2f") + " s of the " +
-                           number(sound.stated_seconds, "%.2f") + " s that its file states"});
+    notes.add({kField,
+               "the sound ends early: it has " + number(seconds, "%.2f") + " s of the " +
+                   number(sound.stated_seconds, "%.2f") + " s that its file states",
+               kWholeAgain});
   if (sound.filled_seconds > 0)
-    notes.add({kField, "the sound has holes: " + number(sound.filled_seconds, "%.2f") +
-                           " s are silent, so that the rest stays at its time"});
+    notes.add({kField,
+               "the sound has holes: " + number(sound.filled_seconds, "%.2f") +
+                   " s are silent, so that the rest stays at its time",
+               kWholeAgain});
 }
 
 /// Of two channels or more that are not silent.
@@ -71,16 +78,18 @@ void note_sound(const Waveform& sound, Notes& notes) {
   note_damage(sound, notes);
   const Loudness& loudness = sound.loudness;
   if (loudness.samples == 0) return;
-  if (loudness.peak < kSilent) return notes.add({kField, "the sound is silent: nothing in it moves the lips"});
+  if (loudness.peak < kSilent)
+    return notes.add({kField, "the sound is silent: nothing in it moves the lips", "take a sound in which one speaks"});
   if (loudness.peak < kQuiet)
     notes.add({kField,
                "the sound is hardly to be heard: its loudest sample is " +
                    number(20 * std::log10(double(loudness.peak)), "%.0f") + " dB",
                "ffmpeg -i SOUND -af loudnorm LOUD.wav makes it louder"});
   if (double(loudness.full) > kDistorted * double(loudness.samples))
-    notes.add(
-        {kField, "the sound is distorted: " + number(100 * double(loudness.full) / double(loudness.samples), "%.0f") +
-                     " % of its samples are at full scale or beyond"});
+    notes.add({kField,
+               "the sound is distorted: " + number(100 * double(loudness.full) / double(loudness.samples), "%.0f") +
+                   " % of its samples are at full scale or beyond",
+               "record or export it at a lower level"});
   if (loudness.channels.size() > 1) note_channels(loudness, notes);
 }
 

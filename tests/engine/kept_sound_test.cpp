@@ -87,6 +87,9 @@ TEST(KeptSound, TellsDamageAndHoles) {
   const std::string damaged = whole + ".damaged.mkv";
   write_bytes(damaged, bytes);
   EXPECT_NE(note_of(damaged).find("[keep_audio] the sound is damaged: "), std::string::npos) << note_of(damaged);
+  const std::string way = "; download or export it again, or leave it out with --no-keep-audio";
+  EXPECT_NE(note_of(hole).find(way), std::string::npos);
+  EXPECT_NE(note_of(damaged).find("decoded" + way), std::string::npos);
 }
 
 TEST(KeptSound, AClickStaysAtItsTime) {
@@ -176,6 +179,50 @@ TEST(KeptSound, IsJudgedWhenTheVideoIsLoaded) {
   bool told = false;
   for (const Note& note : notes.list()) told |= note.subject == "keep_audio";
   EXPECT_TRUE(told);
+}
+
+/// What is told under keep_audio of a video of 2 s at 16 frames a second when it is loaded.
+std::string loading_note(const Scene& scene, const std::string& sound, const std::string& name,
+                         nlohmann::json fields = nlohmann::json::object()) {
+  const std::string path = scene.folder / name;
+  ffmpeg("-f lavfi -i color=gray:s=64x48:r=16:d=2 " + sound + kVideo + "'" + path + "'");
+  fields.update({{"model", "absent"}, {"prompt", ""}, {"video_url", name}, {"width", 64}, {"height", 48}});
+  const Request request = parse(Task::V2V, fields, {.folder = scene.folder.path()});
+  Notes notes;
+  Silent silent;
+  load_video(request, input_files(request, "", silent), notes);
+  std::string text;
+  for (const Note& note : notes.list())
+    if (note.subject == "keep_audio") text += note.text + "; " + note.change;
+  return text;
+}
+
+TEST(KeptSound, WhatIsHeardAfterThePictureIsTold) {
+  const Scene scene;
+  const std::string aac = "-c:a aac ", tone = "-f lavfi -i sine=d=";
+  EXPECT_EQ(loading_note(scene, tone + "4 " + aac, "long.mp4"),
+            "2.00 s of the sound are left out: the picture ends after 2.00 s; ffmpeg -i FILE -vf "
+            "tpad=stop_mode=clone:stop_duration=2.00 -c:a copy OTHER.mkv holds the last picture for as long");
+  for (const char* name : {"long.mkv", "long.ts", "long.mov"})
+    EXPECT_TRUE(loading_note(scene, tone + "4 " + aac, name).starts_with("2.0")) << name;
+  EXPECT_TRUE(loading_note(scene, tone + "4 -c:a flac ", "flac.mkv").find("2.00 s of the sound are left out") !=
+              std::string::npos);
+  // As long as the picture, and begun a second late.
+  EXPECT_TRUE(loading_note(scene, "-itsoffset 1 " + tone + "2 " + aac, "late.mp4").starts_with("1.0"));
+  // What the user is to do is right.
+  const std::string before = scene.folder / "long.mp4", held = scene.folder / "held.mkv";
+  ffmpeg("-i '" + before + "' -vf tpad=stop_mode=clone:stop_duration=2.00 -c:a copy '" + held + "'");
+  EXPECT_EQ(loading_note(scene, "-i '" + held + "' -map 1:v -map 1:a -c:a copy ", "same.mkv"), "");
+}
+
+TEST(KeptSound, AnEncodersRestAndThePictureThatGoesOnAreNotTold) {
+  const Scene scene;
+  const std::string aac = "-c:a aac ", tone = "-f lavfi -i sine=d=";
+  for (const char* length : {"1.5 ", "2 ", "2.1 "})
+    for (const char* name : {"a.mp4", "a.mkv", "a.ts"})
+      EXPECT_EQ(loading_note(scene, tone + length + aac, name), "") << length << name;
+  EXPECT_EQ(loading_note(scene, tone + "2 " + aac, "cut.mp4", {{"num_frames", 17}}), "") << "the picture goes on";
+  EXPECT_EQ(loading_note(scene, tone + "4 " + aac, "off.mp4", {{"keep_audio", false}}), "");
 }
 
 // A recorded broadcast: stereo before the film, and more or another rate in it.

@@ -132,6 +132,46 @@ TEST(DamagedVideo, ATransportStreamThatIsCutBetweenPacketsIsTold) {
   EXPECT_GT(told, 0u);
 }
 
+/// The number of the stream that a transport packet belongs to, and another one put in its place.
+int stream_of(const std::string& bytes, size_t packet) {
+  return (uint8_t(bytes[packet * 188 + 1]) & 0x1F) << 8 | uint8_t(bytes[packet * 188 + 2]);
+}
+void give_stream(std::string& bytes, size_t packet, int stream) {
+  char& high = bytes[packet * 188 + 1];
+  high = char((uint8_t(high) & 0xE0) | stream >> 8);
+  bytes[packet * 188 + 2] = char(stream & 0xFF);
+}
+
+// As many bytes as before, and the last picture is there.
+TEST(DamagedVideo, ATransportStreamThatIsDamagedInTheMiddleDoesNotEndEarly) {
+  TemporaryFolder folder;
+  const std::string path = (folder / "a.ts").string();
+  ffmpeg(kClip + "-c:a mp2 -b:a 320k " + path);
+  const std::string whole = bytes_of(path);
+  const size_t packets = whole.size() / 188;
+  constexpr int kSound = 0x101, kNone = 0x155, kPadding = 0x1FFF;
+  std::vector<size_t> heads;  // of the sound's parts
+  for (size_t n = 0; n < packets; ++n)
+    if (stream_of(whole, n) == kSound && (whole[n * 188 + 1] & 0x40)) heads.push_back(n);
+  ASSERT_GT(heads.size(), 8u);
+  // The first packet of a part becomes one of a stream that is not there: with a length that nothing follows.
+  for (size_t i = heads.size() / 3; i < heads.size() / 3 + 4; ++i) {
+    std::string bytes = whole;
+    give_stream(bytes, heads[i], kNone);
+    write_bytes(path, bytes);
+    EXPECT_FALSE(read_whole(path).tells("ends early")) << i;
+  }
+  // The sound's last part lacks a packet of its middle, or its head has lost its mark.
+  std::string lacking = whole, unmarked = whole;
+  ASSERT_EQ(stream_of(whole, heads.back() + 2), kSound);
+  give_stream(lacking, heads.back() + 2, kPadding);
+  unmarked[(heads.back() + 2) * 188] = 'x';
+  for (const std::string& bytes : {lacking, unmarked}) {
+    write_bytes(path, bytes);
+    EXPECT_FALSE(read_whole(path).tells("ends early"));
+  }
+}
+
 TEST(DamagedVideo, DamagedPacketsAreCounted) {
   TemporaryFolder folder;
   const std::string path = (folder / "a.mkv").string();
@@ -139,7 +179,10 @@ TEST(DamagedVideo, DamagedPacketsAreCounted) {
   std::string bytes = bytes_of(path);
   for (size_t i = bytes.size() / 3; i < bytes.size() / 3 + 600; ++i) bytes[i] = char(bytes[i] ^ 0x5A);
   write_bytes(path, bytes);
-  EXPECT_TRUE(read_whole(path).tells("the video is damaged: "));
+  const ReadVideo got = read_whole(path);
+  EXPECT_TRUE(got.tells("the video is damaged: "));
+  for (const Note& note : got.notes)
+    if (note.text.starts_with("the video is damaged: ")) EXPECT_EQ(note.change, "download or export it again");
 }
 
 // libavformat reports no damage where the head of a WMV's packet or packets of a transport stream are lost.
@@ -198,7 +241,8 @@ std::string without_fragment(const std::string& bytes, size_t number) {
 
 TEST(DamagedVideo, AFragmentThatIsLostIsCounted) {
   TemporaryFolder folder;
-  const std::string film = "-f lavfi -i testsrc2=s=64x48:r=24000/1001:d=3 -f lavfi -i sine=d=3 -g 12 -colorspace bt709 ";
+  const std::string film =
+      "-f lavfi -i testsrc2=s=64x48:r=24000/1001:d=3 -f lavfi -i sine=d=3 -g 12 -colorspace bt709 ";
   for (const std::string name : {"plain.mp4", "sound.mp4", "pictures_run_back.mov"}) {
     SCOPED_TRACE(name);
     const std::string path = (folder / name).string();
@@ -224,7 +268,7 @@ TEST(DamagedVideo, GapsInRegularTimesAreMissingFrames) {
     even.push_back(time);
     if (n != 12 && n != 30 && n != 31) lacking.push_back(time);
     if (n % 3 != 1) irregular.push_back(time);
-    if (n % 4 != 1) uneven.push_back(time);  // two of three gaps are one step: too few for a rule
+    if (n % 4 != 1) uneven.push_back(time);        // two of three gaps are one step: too few for a rule
     jumping.push_back(time + (n >= 20 ? 60 : 0));  // a pause that is no whole number of frames
   }
   EXPECT_EQ(told(even), "");
@@ -232,9 +276,10 @@ TEST(DamagedVideo, GapsInRegularTimesAreMissingFrames) {
   EXPECT_EQ(told(uneven), "");
   EXPECT_EQ(told(jumping), "");
   EXPECT_EQ(told({0, 42, 500}), "");
-  EXPECT_EQ(told(lacking),
-            "3 of 48 frames are missing, at 0.50 s, 1.25 s: the times of the others leave them out; the file is damaged, "
-            "or was recorded with gaps");
+  EXPECT_EQ(
+      told(lacking),
+      "3 of 48 frames are missing, at 0.50 s, 1.25 s: there are gaps between the times of the others; the file is "
+      "damaged, or was recorded with gaps");
   EXPECT_EQ(told(lacking, 42), told(lacking));
   // A frame that is to be shown as long as the gap leaves nothing out.
   FrameGaps stated;
@@ -246,7 +291,8 @@ TEST(DamagedVideo, GapsInRegularTimesAreMissingFrames) {
     if (n % 20 != 7) often.push_back(n * 3003);
   FrameGaps gaps;
   for (int64_t time : often) gaps.add(time, 0);
-  EXPECT_TRUE(gaps.text(1.0 / 90000).starts_with("12 of 240 frames are missing, at 0.23 s, 0.90 s, 1.57 s and at 9 more places"))
+  EXPECT_TRUE(gaps.text(1.0 / 90000)
+                  .starts_with("12 of 240 frames are missing, at 0.23 s, 0.90 s, 1.57 s and at 9 more places"))
       << gaps.text(1.0 / 90000);
 }
 
@@ -271,10 +317,13 @@ TEST(DamagedVideo, WholeFilesGiveNoFalseAlarm) {
          "variable.mp4");
   silent("-i " + path + " -vf select='not(mod(n\\,5))+lt(n\\,8)' -vsync vfr -colorspace bt709 -c:a copy",
          "variable.mkv");
-  silent("-i " + path + " -vf select='not(mod(n\\,5))+lt(n\\,8)' -vsync vfr -colorspace bt709 -an -g 4 -movflags "
-         "frag_keyframe+empty_moov", "variable_fragments.mp4");
+  silent("-i " + path +
+             " -vf select='not(mod(n\\,5))+lt(n\\,8)' -vsync vfr -colorspace bt709 -an -g 4 -movflags "
+             "frag_keyframe+empty_moov",
+         "variable_fragments.mp4");
   // Every fourth frame is left out, and no duration says so.
-  const std::string uneven = "-f lavfi -i testsrc2=s=64x48:r=24:d=4 -vf select='mod(n+3\\,4)' -vsync vfr -colorspace bt709 ";
+  const std::string uneven =
+      "-f lavfi -i testsrc2=s=64x48:r=24:d=4 -vf select='mod(n+3\\,4)' -vsync vfr -colorspace bt709 ";
   silent(uneven + "-c:v mpeg2video -q:v 3", "uneven.ts");
   silent(uneven + "-c:v wmv2", "uneven.wmv");
   silent("-i " + path + " -c:v mpeg4 -bf 2 -an -colorspace bt709", "packed.avi");

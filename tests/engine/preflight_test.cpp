@@ -26,12 +26,35 @@ TEST(PromptSyntax, NotationsOfOtherProgramsAreNamed) {
             Found({"[cat|dog]", "embedding:easynegative", "--ar"}));
 }
 
+TEST(PromptSyntax, BracketsRightBehindOneAnotherAreNamedWhole) {
+  using Found = std::vector<std::string>;
+  EXPECT_EQ(foreign_syntax("a [[calm]] sea"), Found({"[[calm]]"}));
+  EXPECT_EQ(foreign_syntax("{{{sharp}}}, a sea"), Found({"{{{sharp}}}"}));
+  EXPECT_EQ(foreign_syntax("(((masterpiece)))"), Found({"(((masterpiece)))"}));
+  EXPECT_EQ(foreign_syntax("a [(dark)] sea"), Found({"[(dark)]"}));
+  EXPECT_EQ(foreign_syntax("a (((dark)) sea"), Found({"((dark))"}));
+  EXPECT_EQ(foreign_syntax("a ((dark:1.5)) sea"), Found({"((dark:1.5))"})) << "one notation";
+}
+
+// Between commas, since a sentence has remarks in brackets, too.
+TEST(PromptSyntax, WordsInBracketsAreNamedWhereTheyAreItemsOfAList) {
+  using Found = std::vector<std::string>;
+  EXPECT_EQ(foreign_syntax("a sea, [dark], waves"), Found({"[dark]"}));
+  EXPECT_EQ(foreign_syntax("a sea, {very dark}"), Found({"{very dark}"}));
+  EXPECT_EQ(foreign_syntax("[dark], a sea"), Found({"[dark]"}));
+  for (const char* text :
+       {"the sea [dark] at night", "he said [laughing], and left", "a sea, [it is dark by now], waves",
+        "a sea, [dark] waves", "{dark} waves", "a cat:1.5", "as told (see [1])", "[dark]"})
+    EXPECT_EQ(foreign_syntax(text), Found()) << text;
+}
+
 TEST(PromptSyntax, OrdinaryTextIsNone) {
   for (const char* text :
        {"", "a car (red)", "at 12:30 (about noon)", "(note: the car is red)", "BREAKFAST ANDES", "x < y > z", "[sic]",
         "snake_case__name", "1 (2:", "(: 1.5)", "a dash -- and a word", "the embedding: a text", "((", "a {red} car"})
     EXPECT_TRUE(foreign_syntax(text).empty()) << text;
   EXPECT_TRUE(foreign_syntax(std::string(1 << 20, '(')).empty());
+  EXPECT_TRUE(foreign_syntax(std::string(1 << 20, '[')).empty());
 }
 
 TEST(Preflight, DiskIsCountedAndALackOfItIsToldBefore) {

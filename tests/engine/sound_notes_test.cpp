@@ -37,8 +37,9 @@ TEST(SoundNotes, NothingIsSaidOfAnOrdinarySound) {
 }
 
 TEST(SoundNotes, Silence) {
-  EXPECT_EQ(notes_of("0"), "the sound is silent: nothing in it moves the lips; ");
-  EXPECT_EQ(notes_of("0|0", "-c:a libmp3lame sound.mp3"), "the sound is silent: nothing in it moves the lips; ");
+  const std::string silent = "the sound is silent: nothing in it moves the lips; take a sound in which one speaks";
+  EXPECT_EQ(notes_of("0"), silent);
+  EXPECT_EQ(notes_of("0|0", "-c:a libmp3lame sound.mp3"), silent);
   EXPECT_EQ(notes_of("0.0005*sin(800*t)"),
             "the sound is hardly to be heard: its loudest sample is -66 dB; "
             "ffmpeg -i SOUND -af loudnorm LOUD.wav makes it louder");
@@ -63,7 +64,9 @@ TEST(SoundNotes, OneSide) {
 }
 
 TEST(SoundNotes, Distortion) {
-  EXPECT_EQ(notes_of("1.2*sin(800*t)"), "the sound is distorted: 37 % of its samples are at full scale or beyond; ");
+  EXPECT_EQ(notes_of("1.2*sin(800*t)"),
+            "the sound is distorted: 37 % of its samples are at full scale or beyond; record or export it at a lower "
+            "level");
   EXPECT_NE(notes_of("12000*sin(800*t)", "-c:a pcm_f32le sound.wav").find("the sound is distorted: 100 %"),
             std::string::npos);
 }

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <sstream>
+#include <thread>
 
 #include "engine/base/error.h"
 #include "tools/cli/signals.h"
@@ -85,11 +87,33 @@ TEST(Console, FewLinesStay) {
   EXPECT_EQ(std::count(json.begin(), json.end(), '\n'), 100);
 }
 
+TEST(Console, ACountIsToldOnceAndToItsEnd) {
+  const std::string text = written(Console::Format::Text, [](Console& console) {
+    console.at({Stage::Encode, 0, 1, "", ""});
+    console.at({Stage::Encode, 0, 1, "", ""});
+    console.at({Stage::Encode, 1, 1, "", ""});
+    console.at({Stage::Encode, 0, 2, "", ""});  // another one
+    console.at({Stage::Encode, 1, 2, "", ""});
+  });
+  std::string counts;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) counts += line.substr(0, line.find("  ")) + ", ";
+  EXPECT_EQ(counts, "encode 0/1, encode 1/1, encode 0/2, encode 1/2, ");
+}
+
 TEST(Console, LinesForPeopleHaveTheirUnits) {
   const Log::Fields fields = {{"network", "VAE"}, {"seconds", 80.4}, {"peak_ram_bytes", 3'700'000}, {"frames", 17}};
   EXPECT_EQ(log_line("load", fields, true),
-            "load network=VAE seconds=\"1 min 20 s\" peak_ram_bytes=\"3.70 MB\" frames=17");
+            "load network=VAE seconds=\"1 min 20 s\" peak_ram_bytes=\"3.7 MB\" frames=17");
   EXPECT_EQ(log_line("load", fields, false), "load network=VAE seconds=80.4 peak_ram_bytes=3700000 frames=17");
+  const auto shown = [](const char* key, auto value) { return log_line("load", {{key, value}}, true); };
+  EXPECT_EQ(shown("bytes", 3'697'964), "load bytes=\"3.7 MB\"");
+  EXPECT_EQ(shown("bytes", 7), "load bytes=\"7 bytes\"");
+  EXPECT_EQ(shown("file_bytes", int64_t(57'160'000'000)), "load file_bytes=\"57.2 GB\"");
+  EXPECT_EQ(shown("copied_bytes", 999'999), "load copied_bytes=\"1.0 MB\"");
+  EXPECT_EQ(shown("bytes_ahead", 12'345), "load bytes_ahead=\"12.3 kB\"");
+  EXPECT_EQ(shown("seconds_of_sound", 4.0), "load seconds_of_sound=\"4.00 s\"");
+  EXPECT_EQ(log_line("load", {{"bytes", 3'697'964}}, false), "load bytes=3697964");
   const Log::Fields note = {{"subject", "video_url"}, {"text", "it is cut"}, {"change", "--resample-fps keeps it"}};
   EXPECT_EQ(log_line("note", note, false), "note [video_url] it is cut; --resample-fps keeps it");
 }
@@ -113,6 +137,16 @@ TEST(Signals, HeldOnesComeLater) {
     _exit(signal_that_came());
   };
   EXPECT_EXIT(held(), testing::ExitedWithCode(SIGTERM), "");
+}
+
+TEST(Signals, AnotherOneEndsTheProgramAtOnce) {
+  auto another = [] {
+    take_signals();
+    raise(SIGINT);
+    raise(SIGTERM);
+    _exit(0);
+  };
+  EXPECT_EXIT(another(), testing::KilledBySignal(SIGTERM), "");
 }
 
 TEST(Console, ASignalStopsTheJobAtItsNextStep) {
@@ -143,9 +177,20 @@ TEST(Console, ASignalStopsTheJobAtItsNextStep) {
       _exit(0);
     };
     EXPECT_EXIT(between_steps(), testing::ExitedWithCode(130), "");
+    // GNU timeout signals its child and then the group.
+    auto as_one = [signal] {
+      take_signals();
+      raise(signal);
+      std::this_thread::sleep_for(std::chrono::milliseconds(30));
+      raise(signal);
+      raise(signal);
+      _exit(signal_that_came());
+    };
+    EXPECT_EXIT(as_one(), testing::ExitedWithCode(signal), "");
     auto twice = [signal] {
       take_signals();
       raise(signal);
+      std::this_thread::sleep_for(std::chrono::milliseconds(600));
       raise(signal);
       _exit(0);
     };

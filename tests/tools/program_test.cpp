@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -103,6 +104,12 @@ TEST_F(Program, EqualRequestsGiveEqualFiles) {
   EXPECT_FALSE(content(at("a.mp4")) == content(at("c.mp4")));
 }
 
+TEST_F(Program, PromptsAreCountedToTheirEnd) {
+  const std::string err = run(job({"--out", "a.mp4"})).err;
+  EXPECT_EQ(err.find("encode 0/"), err.rfind("encode 0/")) << err;
+  EXPECT_NE(err.find("encode 2/2"), std::string::npos) << err;
+}
+
 TEST_F(Program, AVideoTellsItsRequestAndIsMadeAgainFromIt) {
   ASSERT_EQ(run(job({"--out", "a.mp4"})).code, 0);
   Outcome shown = run({"show", "a.mp4"});
@@ -175,6 +182,25 @@ TEST_F(Program, CtrlCKeepsTheStepsAndTheSameCommandGoesOn) {
   EXPECT_TRUE(content(at("a.mp4")) == content(at("whole.mp4")));
 }
 
+TEST_F(Program, AWrongNumberOfThreadsInTheEnvironmentIsToldInOurWords) {
+  const char* before = std::getenv("OMP_NUM_THREADS");
+  const std::string kept = before ? before : "";
+  for (const char* value : {"abc", "0", "-1"}) {
+    setenv("OMP_NUM_THREADS", value, 1);
+    const Outcome wrong = run(job({"--out", "a.mp4"}));
+    EXPECT_EQ(wrong.code, 2);
+    EXPECT_EQ(wrong.err,
+              "wan-infer: [OMP_NUM_THREADS] must be a whole number from 1 on, or several with commas "
+              "between, got '" +
+                  std::string(value) + "'; unset it, and --threads N sets the number\n");
+  }
+  setenv("OMP_NUM_THREADS", "", 1);
+  const Outcome empty = run(job({"--out", "a.mp4"}));
+  before ? setenv("OMP_NUM_THREADS", kept.c_str(), 1) : unsetenv("OMP_NUM_THREADS");
+  EXPECT_EQ(empty.code, 0) << empty.err;
+  EXPECT_EQ(empty.err.find("libgomp"), std::string::npos) << empty.err;
+}
+
 TEST_F(Program, TheNumberOfThreadsChangesNoByte) {
   for (const char* threads : {"1", "3", "16"})
     ASSERT_EQ(run(with(job({"--out", threads + std::string(".mp4")}), "--threads", threads)).code, 0);
@@ -192,6 +218,21 @@ TEST_F(Program, EachSignalHasItsCodeAndItsLine) {
     const Outcome stopped = process.finish();
     EXPECT_EQ(stopped.code, 128 + signal);
     expect_one_line(stopped, text);
+    expect_one_line(stopped, "the same command goes on");
+  }
+}
+
+// As GNU timeout sends them: to the program, and then to its group.
+TEST_F(Program, TwoEqualSignalsAtOnceAreOne) {
+  const Words words = with(job({"--out", "a.mp4"}), "--num-inference-steps", "40");
+  for (int signal : {SIGINT, SIGTERM}) {
+    Process process("wan-infer", words, folder.path());
+    ASSERT_TRUE(process.wait_for("denoise "));
+    process.signal(signal);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    process.signal(signal);
+    const Outcome stopped = process.finish();
+    EXPECT_EQ(stopped.code, 128 + signal);
     expect_one_line(stopped, "the same command goes on");
   }
 }
@@ -216,6 +257,15 @@ TEST_F(Program, CheckLooksAndLeavesNothing) {
   EXPECT_EQ(told.out,
             "a.mp4: fits\n  note [--prompt] it has '(red:1.5)', a notation of other programs: it is read as "
             "words; write it as a sentence\n");
+  const Outcome two = run(with(words, "--prompt", "a ((red)) circle --ar 16:9"));
+  EXPECT_EQ(two.out,
+            "a.mp4: fits\n  note [--prompt] it has '((red))' and '--ar', notations of other programs: they are read as "
+            "words; write it as a sentence\n");
+  const Outcome eight = run(
+      with(words, "--prompt", "((masterpiece)), (red:1.5) {a|b} [c|d] __e__ <lora:f:1> BREAK embedding:g --ar 1:1"));
+  EXPECT_EQ(eight.out,
+            "a.mp4: fits\n  note [--prompt] it has '(red:1.5)', '((masterpiece))' and 7 more, notations of other "
+            "programs: they are read as words; write it as a sentence\n");
   EXPECT_EQ(files(), Words{});
 
   std::ofstream(at("a.mp4")) << "another";

@@ -106,6 +106,7 @@ const std::vector<TorchFree> kTorchFree = {
     {"tools/cli/console", "", "the front program starts in milliseconds"},
     {"tools/cli/dry_run", "", "the front program starts in milliseconds"},
     {"tools/cli/flags", "", "the front program starts in milliseconds"},
+    {"tools/cli/openmp", "", "the front program starts in milliseconds"},
     {"tools/cli/refusal", "", "the front program starts in milliseconds"},
     {"tools/cli/help", "", "the front program starts in milliseconds"},
     {"tools/wan_infer.cpp", "", "the front program starts in milliseconds"},

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
@@ -62,10 +63,31 @@ std::string bar_line(const std::string& label, double done, const std::string& f
 
 namespace {
 
-/// One field of a line: 0.51 MB and 1 min 20 s for people, exact figures for the rest.
+/// "7 bytes", "3.7 MB": one decimal, powers of ten.
+std::string size_text(double bytes) {
+  constexpr const char* kUnits[] = {"kB", "MB", "GB", "TB"};
+  char text[48];
+  if (bytes < 1000) {
+    std::snprintf(text, sizeof text, "%.0f %s", bytes, bytes == 1 ? "byte" : "bytes");
+    return text;
+  }
+  size_t unit = 0;
+  for (bytes /= 1000; bytes >= 999.95 && unit + 1 < std::size(kUnits); bytes /= 1000) ++unit;
+  std::snprintf(text, sizeof text, "%.1f %s", bytes, kUnits[unit]);
+  return text;
+}
+
+/// Whether a field is so many of `unit`, by its name: "bytes", "peak_bytes", "bytes_ahead", "seconds_of_sound".
+bool counts(const std::string& key, const std::string& unit) {
+  return key == unit || key.ends_with("_" + unit) || key.starts_with(unit + "_");
+}
+
+/// One field of a line: 3.7 MB and 1 min 20 s for people, exact figures for the rest.
 std::string field_text(const std::string& key, const Log::Fields& value, bool for_people) {
-  if (for_people && key.ends_with("_bytes") && value.is_number()) return "\"" + gigabytes(value.get<uint64_t>()) + "\"";
-  if (for_people && key.ends_with("seconds") && value.is_number()) return "\"" + duration(value.get<double>()) + "\"";
+  if (for_people && value.is_number()) {
+    if (counts(key, "bytes")) return "\"" + size_text(value.get<double>()) + "\"";
+    if (counts(key, "seconds")) return "\"" + duration(value.get<double>()) + "\"";
+  }
   if (value.is_number_float()) {
     char number[32];
     std::snprintf(number, sizeof number, "%.4g", value.get<double>());
@@ -122,15 +144,20 @@ void Console::check() {
 void Console::at(const Report& report) {
   check();
   auto now = Clock::now();
-  if (report.stage != stage_ || report.job != job_ || report.step < stage_first_ ||
-      stage_start_ == Clock::time_point{}) {
+  // The end of a download may become known on the way.
+  const bool counts_anew = report.step < step_ || (report.stage != Stage::Fetch && report.steps != steps_);
+  const bool begins =
+      report.stage != stage_ || report.job != job_ || counts_anew || stage_start_ == Clock::time_point{};
+  step_ = report.step;
+  steps_ = report.steps;
+  if (begins) {
     clear_bar();
     stage_ = report.stage;
     job_ = report.job;
     stage_start_ = now;
     stage_first_ = report.step;
   }
-  if (!is_due(report, now)) return;
+  if (!is_due(report, begins, now)) return;
   int64_t done = report.step - stage_first_;
   double each = done > 0 ? std::chrono::duration<double>(now - stage_start_).count() / double(done) : 0;
   draw(report, each, each * double(std::max<int64_t>(report.steps - report.step, 0)));
@@ -138,10 +165,10 @@ void Console::at(const Report& report) {
 
 /// Lines that stay are few: a stage's first and last, and between them one in 10 s or 10 %. A program that reads JSON gets
 /// every step, but not every piece of a download.
-bool Console::is_due(const Report& report, Clock::time_point now) {
+bool Console::is_due(const Report& report, bool begins, Clock::time_point now) {
   if (terminal_ || (format_ == Format::Json && report.stage != Stage::Fetch)) return true;
-  const bool begins = report.step == stage_first_,
-             ends = report.step + 1 >= report.steps && report.stage != Stage::Fetch;
+  if (!begins && report.step == line_step_) return false;  // it stands there
+  const bool ends = report.step + 1 >= report.steps && report.stage != Stage::Fetch;
   const bool far = report.stage != Stage::Fetch && (report.step - line_step_) * 10 >= report.steps;
   if (!begins && !ends && !far && now - line_at_ < std::chrono::seconds(10)) return false;
   line_at_ = now;

@@ -29,7 +29,7 @@ class Console : public Progress {
  private:
   using Clock = std::chrono::steady_clock;
   void clear_bar();
-  bool is_due(const Report& report, Clock::time_point now);
+  bool is_due(const Report& report, bool begins, Clock::time_point now);
   void draw(const Report& report, double seconds_each, double remaining);
 
   Format format_;
@@ -40,6 +40,7 @@ class Console : public Progress {
   std::string job_;
   Clock::time_point stage_start_{}, line_at_{};
   int64_t stage_first_ = 0, line_step_ = 0;  // the step at which the stage began, and of the last line that was written
+  int64_t step_ = 0, steps_ = 0;             // of the last report
 };
 
 /// One event as text: "load network=VAE seconds=0.12", "note [subject] text; change". `for_people`: bytes and seconds in

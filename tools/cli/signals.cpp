@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdint>
+#include <ctime>
 #include <initializer_list>
 
 namespace wan {
@@ -13,11 +15,27 @@ namespace {
 
 constexpr std::initializer_list<int> kTaken = {SIGINT, SIGTERM, SIGHUP};
 
+constexpr int64_t kAsOne = 500'000'000;  // nanoseconds after the first
+
 std::atomic<int> g_came{0};
+std::atomic<int64_t> g_first{0};  // when the first one came, nanoseconds of the monotonic clock
+
+/// May be called by a handler of signals.
+int64_t now() {
+  timespec time = {};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return int64_t(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
 
 void on_signal(int number) {
-  // A closing terminal sends SIGHUP more than once.
-  if (g_came.exchange(number) == 0 || number == SIGHUP) return;
+  const int64_t time = now();
+  int64_t first = 0;
+  const bool is_first = g_first.compare_exchange_strong(first, time);
+  const int before = g_came.exchange(number);
+  // A closing terminal sends SIGHUP more than once. `before` is 0 where the first one's handler, in another thread, is
+  // about to set it.
+  if (is_first || before == 0 || number == SIGHUP) return;
+  if (before == number && time - first < kAsOne) return;
   // The second one: the step takes too long for the user.
   std::signal(number, SIG_DFL);
   raise(number);

@@ -1,5 +1,5 @@
 // Signals that ask a run to end. It ends at the next step, keeps what is done and says how to go on; a second signal
-// ends it at once.
+// ends it at once, but for an equal one within half a second: `timeout` signals the program and then its group.
 #pragma once
 
 #include <string>

@@ -10,6 +10,7 @@
 
 #include "tools/bench/ceilings.h"
 #include "tools/bench/device.h"
+#include "tools/bench/measure.h"
 #include "tools/bench/networks.h"
 
 namespace wan::bench {
@@ -170,7 +171,8 @@ Profile profile(const ProfileOptions& options) {
   out.report.environment["clocks_before"] = device_clocks();
   Effort effort;
   if (!card) effort = {.warmups = 1, .launches = 1, .sample_milliseconds = 50, .samples = 3};
-  measure_ceilings(probes_of(site), device_stopwatch(effort), out.report);
+  const Stopwatch stopwatch = card ? device_stopwatch(effort) : Stopwatch{wall_milliseconds, effort};
+  measure_ceilings(probes_of(site), stopwatch, out.report);
 
   const std::function<void()> forward = forward_run(site, at, precision, options.branches);
   forward();  // back ends are chosen, memory is there

@@ -278,6 +278,20 @@ TEST(SkipSoftmax, OnTheCpuItIsTheReferenceForAnyWidthAndBothPrecisions) {
   EXPECT_EQ(some.count().all, 2 * 19 * 5);
 }
 
+TEST(SkipSoftmax, LambdaIsTheWeightBelowWhichATileIsLeftOut) {
+  const SkipBlock block = skip_block(Instructions::Mma);
+  const Tensor q = at::ones({1, block.queries, 1, 1});
+  Tensor k = at::zeros({1, 2 * block.keys, 1, 1});
+  const auto skipped = [&](double weight) {  // of each key of the second tile, beside 1 of those of the first
+    k.narrow(1, block.keys, block.keys).fill_(std::log(weight));
+    SkipSoftmax skip(0.5, at::kCPU);
+    reference::attention_skipping(q, k, k, 1, skip, block);
+    return skip.count().skipped;
+  };
+  EXPECT_EQ(skipped(0.55), 0);
+  EXPECT_EQ(skipped(0.45), 1);
+}
+
 TEST(SkipSoftmax, RefusesOtherLambdas) {
   for (double lambda : {1.0, 0.0, -0.1, 2.0, double(NAN), double(INFINITY)})
     EXPECT_THROW(SkipSoftmax(lambda, at::kCPU), c10::Error) << lambda;

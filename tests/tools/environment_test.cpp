@@ -119,7 +119,9 @@ std::string openmp_complaint(const char* name, const char* value) {
   const std::optional<std::string> kept = before ? std::optional<std::string>(before) : std::nullopt;
   setenv(name, value, 1);
   const std::string told = wrong_openmp();
-  if (std::string(value).find_first_not_of(" ") == std::string::npos) EXPECT_EQ(std::getenv(name), nullptr);
+  if (std::string(value).find_first_not_of(" ") == std::string::npos) {
+    EXPECT_EQ(std::getenv(name), nullptr);
+  }
   kept ? setenv(name, kept->c_str(), 1) : unsetenv(name);
   return told;
 }

@@ -33,12 +33,6 @@ std::atomic<int> g_count{0};
 
 }  // namespace
 
-std::string content(const std::filesystem::path& path) {
-  std::ostringstream text;
-  text << std::ifstream(path, std::ios::binary).rdbuf();
-  return text.str();
-}
-
 Process::Process(const std::string& name, const std::vector<std::string>& words, const std::filesystem::path& folder,
                  const Limits& limits) {
   const std::string program = std::string(WAN_BINARY_DIR "/tools/") + name;

@@ -163,6 +163,8 @@ compile() {
   local nvcc name config library options=()
   nvcc=$(command -v nvcc || ls "$torch"/../nvidia/cu13/bin/nvcc /usr/local/cuda/bin/nvcc 2>/dev/null | head -n 1)
   [ -n "$nvcc" ] || { echo "nvcc is wanted, in PATH, in torch's wheels or in /usr/local/cuda"; return 1; }
+  # A checkout that was moved or copied: CMake refuses a cache of another path.
+  [ ! -e "$build/CMakeCache.txt" ] || [ "$(readlink -f "$(sed -n 's/^CMAKE_HOME_DIRECTORY:INTERNAL=//p' "$build/CMakeCache.txt")")" = "$(readlink -f "$root")" ] || rm -rf "$build"
   # Wheels hold libcudart.so.13 alone, and a linker asks for the plain name.
   mkdir -p "$build/cuda"
   for library in "$torch"/../nvidia/cu13/lib/lib*.so.[0-9]*; do

@@ -181,8 +181,11 @@ TEST(DamagedVideo, DamagedPacketsAreCounted) {
   write_bytes(path, bytes);
   const ReadVideo got = read_whole(path);
   EXPECT_TRUE(got.tells("the video is damaged: "));
-  for (const Note& note : got.notes)
-    if (note.text.starts_with("the video is damaged: ")) EXPECT_EQ(note.change, "download or export it again");
+  for (const Note& note : got.notes) {
+    if (note.text.starts_with("the video is damaged: ")) {
+      EXPECT_EQ(note.change, "download or export it again");
+    }
+  }
 }
 
 // libavformat reports no damage where the head of a WMV's packet or packets of a transport stream are lost.

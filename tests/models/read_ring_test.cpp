@@ -204,10 +204,11 @@ TEST_F(ReadRingTest, LeavesNothingInThePageCache) {
     std::vector<unsigned char> pages((bytes.size() + 4095) / 4096);
     ASSERT_EQ(mincore(mapped, bytes.size(), pages.data()), 0);
     const auto there = std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return page & 1; });
-    if (caching == Caching::Keep)
+    if (caching == Caching::Keep) {
       EXPECT_EQ(size_t(there), pages.size());
-    else
+    } else {
       EXPECT_LT(size_t(there), pages.size() / 10);
+    }
     munmap(mapped, bytes.size());
     close(descriptor);
   }

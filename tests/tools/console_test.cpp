@@ -195,10 +195,11 @@ TEST(Console, ASignalStopsTheJobAtItsNextStep) {
       _exit(0);
     };
     // A closing terminal sends SIGHUP more than once.
-    if (signal == SIGHUP)
+    if (signal == SIGHUP) {
       EXPECT_EXIT(twice(), testing::ExitedWithCode(0), "");
-    else
+    } else {
       EXPECT_EXIT(twice(), testing::KilledBySignal(signal), "");
+    }
   }
 }
 

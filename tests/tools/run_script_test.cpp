@@ -26,6 +26,7 @@ class RunScript : public testing::Test {
       fs::create_directories(folder_ / "deps/venv/lib/python3.11" / part);
     for (const char* set : {"light", "full"}) std::ofstream(folder_ / "deps" / (std::string(set) + "-2.11.0"));
     std::ofstream(folder_ / "deps/venv/lib/python3.11/site-packages/nvidia/cu13/lib/libcudart.so.13");
+    program("deps/venv/bin/python3", "true");
     program("deps/venv/bin/pip", "echo \"$@\" >>" + path("pip.txt"));
     program("bin/dpkg-query", "echo installed");
     card("exit 1");
@@ -56,12 +57,20 @@ class RunScript : public testing::Test {
             "if [ \"$1\" = --build ]; then " + body + "; exit; fi\necho \"$@\" >>" + path("cmake.txt") +
                 "\nmkdir -p build/$2; touch build/$2/build.ninja; echo '-- linker: mold'\n"
                 "for word; do case $word in -D*) word=${word#-D}; echo \"${word%%=*}:STRING=${word#*=}\";; "
-                "esac; done >build/$2/CMakeCache.txt");
+                "esac; done >build/$2/CMakeCache.txt\n"
+                "echo \"CMAKE_HOME_DIRECTORY:INTERNAL=$PWD\" >>build/$2/CMakeCache.txt");
+  }
+
+  /// The checkout is elsewhere from now on; what it needs of the machine is not.
+  void move_checkout() {
+    fs::create_directories(folder_ / "elsewhere");
+    for (const char* part : {"run", "build"}) fs::rename(folder_ / part, folder_ / "elsewhere" / part);
+    checkout_ = "elsewhere/";
   }
 
   int run(const std::string& words) {
     const std::string command = "PATH=" + path("bin") + ":$PATH WAN_SYSTEM=" + path("system") +
-                                " WAN_DEPS=" + path("deps") + " bash " + path("run") + " " + words + " 2>" +
+                                " WAN_DEPS=" + path("deps") + " bash " + path(checkout_ + "run") + " " + words + " 2>" +
                                 path("err.txt");
     fs::remove(folder_ / "cmake.txt");
     const int status = std::system(command.c_str());
@@ -77,7 +86,6 @@ class RunScript : public testing::Test {
 
   std::string err_;
 
- private:
   std::string path(const std::string& name) const { return (folder_ / name).string(); }
   std::string read(const std::string& name) const {
     return fs::exists(folder_ / name) ? content(folder_ / name) : std::string();
@@ -90,6 +98,7 @@ class RunScript : public testing::Test {
   }
 
   TemporaryFolder folder_;
+  std::string checkout_;
 };
 
 TEST_F(RunScript, WithoutACardNoKernelsNoTestsAndNoCompilerForThem) {
@@ -210,6 +219,29 @@ TEST_F(RunScript, BelowWindowsAVersionThatIsNoNumberStopsNothing) {
   EXPECT_EQ(run("build wan-engine"), 0) << err_;
   EXPECT_TRUE(holds(configured(), "-DWAN_CUDA_ARCHITECTURES=89-real ")) << configured();
   EXPECT_FALSE(holds(err_, "expected")) << err_;
+}
+
+TEST_F(RunScript, ACheckoutThatWasMovedIsBuiltAnew) {
+  ASSERT_EQ(run("build"), 0) << err_;
+  ASSERT_EQ(run("build"), 0) << err_;
+  EXPECT_EQ(configured(), "") << "it was configured for this folder";
+  move_checkout();
+  ASSERT_EQ(run("build"), 0) << err_;
+  EXPECT_TRUE(holds(configured(), "-DWAN_TESTS=OFF")) << configured();
+  EXPECT_TRUE(holds(err_, "was configured for another folder")) << err_;
+}
+
+// After an upgrade of the system: the programs of the virtual environment are links to what is no longer there.
+TEST_F(RunScript, AnEnvironmentOfAnotherPythonIsMadeAnew) {
+  program("deps/venv/bin/python3", "exit 127");
+  program("bin/python3",
+          "mkdir -p $3/bin $3/lib/python3.13/site-packages/nvidia/cu13/lib; touch "
+          "$3/lib/python3.13/site-packages/nvidia/cu13/lib/libcudart.so.13\n"
+          "printf '#!/bin/sh\\necho \"$@\" >>" +
+              path("pip.txt") + "\\n' >$3/bin/pip; chmod +x $3/bin/pip");
+  ASSERT_EQ(run("build"), 0) << err_;
+  EXPECT_TRUE(holds(err_, "it is made anew")) << err_;
+  EXPECT_TRUE(holds(installed(), "torch==2.11.0")) << installed();
 }
 
 TEST_F(RunScript, ShowsHowFarItIsInFewLines) {

@@ -33,7 +33,7 @@ std::vector<std::string> cmakes() {
 
 class Configure : public testing::Test {
  protected:
-  /// The build file that this CMake makes with these options beside those for any.
+  /// The build file that this CMake makes with these options beside those for any, and the warnings that it names.
   std::string build_file(const std::string& cmake, const std::string& options) {
     const TemporaryFolder folder;
     const std::string at = folder.path().string();
@@ -43,7 +43,8 @@ class Configure : public testing::Test {
     const int status =
         std::system(("env -u CMAKE_CUDA_COMPILER_LAUNCHER -u CMAKE_CXX_COMPILER_LAUNCHER " + command).c_str());
     EXPECT_EQ(WEXITSTATUS(status), 0) << cmake << ", " << options << ":\n" << content(folder / "said.txt");
-    return content(folder / "build.ninja") + content(folder / "CMakeFiles/rules.ninja");
+    return content(folder / "build.ninja") + content(folder / "CMakeFiles/rules.ninja") +
+           content(folder / "warnings.txt");
   }
   /// Lines of the build file that hold `part`.
   static std::vector<std::string> lines(const std::string& text, const std::string& part) {
@@ -77,6 +78,15 @@ TEST_F(Configure, WithoutCcacheForOneArchitectureAlone) {
       EXPECT_FALSE(lines(text, "arch=compute_" + eight + ",code=[sm_" + eight + "]").empty()) << "8-bit floats";
     }
   }
+}
+
+// Compilers that we have not seen warn of other things: a user's build goes on.
+TEST_F(Configure, WarningsAreErrorsWhereThatIsAskedForAlone) {
+  const std::string users = build_file("cmake", "-DWAN_CUDA=OFF");
+  EXPECT_FALSE(lines(users, "/warnings.txt").empty()) << "what is compiled reads the file";
+  EXPECT_EQ(lines(users, "-Werror"), std::vector<std::string>());
+  const std::string ours = build_file("cmake", "-DWAN_CUDA=OFF -DWAN_WARNINGS_ARE_ERRORS=ON");
+  EXPECT_EQ(lines(ours, "-Werror"), std::vector<std::string>{"-Werror"});
 }
 
 // tools/gpu_check.sh builds with WAN_CORE_ONLY, as build_file configures.

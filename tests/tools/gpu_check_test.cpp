@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -78,6 +79,28 @@ TEST_F(GpuCheck, ARehearsalPlaysEveryPartAndLeavesFewFiles) {
         << json;
   for (const char* file : {"ops-vae.json", "profile.json", "profile.trace"})  // beside the eight
     EXPECT_TRUE(packed(file)) << file;
+}
+
+TEST_F(GpuCheck, WhatIsWorthMostComesFirst) {
+  const std::vector<std::string> all = parts();
+  const auto place_of = [&](const std::string& part) { return std::find(all.begin(), all.end(), part) - all.begin(); };
+  const char* const figures[] = {"step-720p", "ops-720p", "vae", "ops-vae", "step-480p", "diffusers", "last-rows"};
+  for (size_t i = 1; i < std::size(figures); ++i) {
+    EXPECT_LT(place_of(figures[i - 1]), place_of(figures[i])) << figures[i];
+  }
+  for (const char* sanitizer : {"memcheck", "racecheck"}) {
+    EXPECT_LT(place_of("last-rows"), place_of(sanitizer)) << "instrumented kernels are some tens of times slower";
+  }
+  // Programs that were built elsewhere: within the 540 s of a call by default a whole forward is measured.
+  int seconds = 0;
+  std::istringstream lines(err_);
+  for (std::string line; std::getline(lines, line);) {
+    const std::string name = line.substr(0, line.find('|'));
+    if (name != "build") seconds += std::stoi(line.substr(line.find('|') + 1));
+    if (name == "step-720p") break;
+  }
+  EXPECT_GT(seconds, 0);
+  EXPECT_LE(seconds, 540);
 }
 
 TEST_F(GpuCheck, KilledAtAnyPartItLeavesWhatCameBefore) {

@@ -1,0 +1,86 @@
+// The file of a job against its frames, written by a writer without a thread: all of them, each in its place.
+#include "engine/job/video_file.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <gtest/gtest.h>
+
+#include "engine/media/metadata.h"
+#include "engine/media/writer.h"
+#include "engine/request/parse.h"
+#include "tests/engine/media_support.h"
+#include "tests/parts.h"
+#include "tests/support.h"
+#include "tests/support/job.h"
+
+namespace wan {
+namespace {
+
+const std::filesystem::path kModel = WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano";
+
+class VideoFile : public testing::Test {
+ protected:
+  VideoFile() {
+    const nlohmann::json fields = {{"task", "t2v"},
+                                   {"model", kModel.string()},
+                                   {"prompt", "a red circle"},
+                                   {"unlocked", true},
+                                   {"width", 32},
+                                   {"height", 48},
+                                   {"num_frames", 13},
+                                   {"seed", 1},
+                                   {"device", "cpu"},
+                                   {"out", out_.string()}};
+    record_ = make_record(parse(fields, {.folder = folder_.path()}), Placement{}, {});
+  }
+
+  std::string bytes() const { return bytes_of(out_.string()); }
+  /// Those of a file of these frames with the job's settings and metadata.
+  std::string bytes_of_frames(const at::Tensor& frames) const {
+    const Request& request = record_.request;
+    const std::string path = folder_ / "plain.mp4";
+    VideoWriter writer(path, {.height = frames.size(1),
+                              .width = frames.size(2),
+                              .rate = {request.frames_per_second, 1},
+                              .quality = request.video_quality,
+                              .write_mode = request.video_write_mode,
+                              .metadata = read_metadata({out_.string(), "out"})});
+    writer.write(frames);
+    writer.finish();
+    return bytes_of(path);
+  }
+
+  TemporaryFolder folder_;
+  const std::filesystem::path out_ = folder_ / "a.mp4";
+  Record record_;
+
+ private:
+  c10::InferenceMode inference_;
+};
+
+TEST_F(VideoFile, HasEachDecodedFrameInItsPlace) {
+  at::manual_seed(4);
+  // Of the four frames that the last latent frame adds three are kept.
+  const SavedLatents saved = {.latents = at::randn({16, 4, 6, 4}), .frames = 12, .audio_from = "", .record = record_};
+  Networks networks(parts_of(kModel, Task::T2V), Placement{}, Networks::Keep::All, Log{});
+  QuietRun quiet;
+  write_video(networks, saved, out_.string(), {}, quiet);
+  std::vector<at::Tensor> pieces;
+  decode_frames(networks, saved.latents, saved.frames, quiet, [&](const at::Tensor& rgb) { pieces.push_back(rgb); });
+  const at::Tensor frames = at::cat(pieces);
+  ASSERT_EQ(frames.size(0), 12);
+  for (int64_t i = 1; i < 12; ++i) {
+    EXPECT_FALSE(frames[i].equal(frames[i - 1])) << "an order that would not show";
+  }
+  EXPECT_TRUE(bytes() == bytes_of_frames(frames));
+}
+
+TEST_F(VideoFile, OfAnInputThatStaysAsItIsHasItsFrames) {
+  const at::Tensor video = moving_picture(16, 48, 32);
+  const Inputs inputs = {.geometry = {.width = 32, .height = 48, .num_frames = 13}, .video = video};
+  write_input(record_, inputs, out_.string(), {});
+  EXPECT_TRUE(bytes() == bytes_of_frames(video.narrow(0, 0, 13)));
+}
+
+}  // namespace
+}  // namespace wan

@@ -111,6 +111,11 @@ TEST_F(RunScript, WithoutACardNoKernelsNoTestsAndNoCompilerForThem) {
   EXPECT_EQ(configured(), "") << "the second time nothing has changed";
 }
 
+TEST_F(RunScript, AUsersBuildFailsOnNoWarning) {
+  ASSERT_EQ(run("--preset release build"), 0) << err_;  // no program is named: as README.md has it
+  EXPECT_TRUE(holds(configured(), "-DWAN_WARNINGS_ARE_ERRORS=OFF")) << configured();
+}
+
 TEST_F(RunScript, ACardsKernelsAreBuiltForItAlone) {
   card("echo 9.0");
   ASSERT_EQ(run("--cuda build wan-engine"), 0) << err_;

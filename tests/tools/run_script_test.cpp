@@ -112,7 +112,7 @@ TEST_F(RunScript, WithoutACardNoKernelsNoTestsAndNoCompilerForThem) {
 }
 
 TEST_F(RunScript, AUsersBuildFailsOnNoWarning) {
-  ASSERT_EQ(run("--preset release build"), 0) << err_;  // no program is named: as README.md has it
+  ASSERT_EQ(run("--preset release build"), 0) << err_;  // no program is named
   EXPECT_TRUE(holds(configured(), "-DWAN_WARNINGS_ARE_ERRORS=OFF")) << configured();
 }
 

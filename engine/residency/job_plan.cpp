@@ -1,6 +1,9 @@
 #include "engine/residency/job_plan.h"
 
+#include <algorithm>
+
 #include "engine/base/units.h"
+#include "engine/request/schedule.h"
 #include "engine/residency/advice.h"
 #include "engine/residency/builders.h"
 #include "engine/residency/find_parts.h"
@@ -37,6 +40,11 @@ std::vector<CachePlan> plans_of_cache(const ModelParts& parts, const Placement& 
   return plans;
 }
 
+/// Whether any step leaves out blocks of attention.
+bool skips(const Request& request) {
+  return std::ranges::any_of(make_schedule(request), [](const Step& step) { return step.skip_softmax > 0; });
+}
+
 }  // namespace
 
 JobPlan job_plan(const Request& request, const MachineWords& words, Contexts* contexts) {
@@ -56,6 +64,9 @@ JobPlan job_plan(const Request& request, const MachineWords& words, Contexts* co
   if (request.task == Task::S2V)
     made.machine.assumed.emplace_back(
         "the speech fits into one clip; each further one takes as long for sampling and decoding");
+  if (skips(request))
+    made.machine.assumed.emplace_back(
+        "the seconds are those of dense attention: how much --skip-softmax leaves out is known only when it runs");
   made.plan.advice = advice(made.workload, made.machine, made.plan,
                             alternatives(request, parts, made.machine, described_card, copied));
   return made;

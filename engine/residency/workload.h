@@ -16,7 +16,7 @@ namespace wan {
 /// Arithmetic of a part of a network.
 struct Work {
   double linear = 0;     // FLOPs of matrix products and convolutions
-  double attention = 0;  // FLOPs of attention
+  double attention = 0;  // FLOPs of dense attention: what Skip-Softmax leaves out is not known ahead
   double bytes = 0;      // read and written in the device's memory, as far as no product hides it
 
   Work operator+(const Work& other) const;
@@ -34,9 +34,9 @@ struct Demand {
   // against that of whole frames. Of the decoder and of the encoder.
   uint64_t tiles_on_host = 0, encode_tiles_on_host = 0;
   double tile_work = 1, encode_tile_work = 1;
-  Work block;            // of one transformer block and one guidance branch
-  Work rest;             // of a forward outside of its blocks
-  Work text_work;        // of both prompts through the whole text encoder
+  Work block;      // of one transformer block and one guidance branch
+  Work rest;       // of a forward outside of its blocks
+  Work text_work;  // of both prompts through the whole text encoder
   Work encode_work, decode_work;
 };
 

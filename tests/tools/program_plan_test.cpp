@@ -1,6 +1,7 @@
 // `wan-infer plan` and --dry-run with a model.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "tests/support.h"
@@ -52,6 +53,25 @@ TEST_F(ProgramPlan, SaysWhereTheVaeIsInTiles) {
   EXPECT_NE(text.out.find("2560x1440, 5 frames: "), std::string::npos) << text.out;
   EXPECT_NE(text.out.find("; VAE in tiles\n"), std::string::npos) << text.out;
   EXPECT_NE(text.out.find("VAE in tiles, copies of their caches seen\n"), std::string::npos) << text.out;
+}
+
+TEST_F(ProgramPlan, SaysThatItsSecondsAreThoseOfDenseAttention) {
+  const std::string want =
+      "the seconds are those of dense attention: how much --skip-softmax leaves out is known only when it runs";
+  const auto planned = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {"--gpu", "4090", "--host", "32GB"});
+    const Outcome run_of = run(job({"plan"}, more));
+    EXPECT_EQ(run_of.code, 0) << run_of.err;
+    return run_of.out;
+  };
+  EXPECT_NE(planned({"--skip-softmax", "0.01"}).find("Assumed: " + want + ".\n"), std::string::npos);
+  EXPECT_EQ(planned({}).find("dense attention"), std::string::npos);
+  EXPECT_EQ(planned({"--skip-softmax", "0.01", "--skip-softmax-dense", "4"}).find("dense attention"), std::string::npos)
+      << "no step leaves anything out";
+  const nlohmann::json json = nlohmann::json::parse(planned({"--skip-softmax", "0.01", "--json"}));
+  const nlohmann::json& assumed = json.at("machine").at("assumed");
+  EXPECT_NE(std::find(assumed.begin(), assumed.end(), want), assumed.end()) << assumed;
+  EXPECT_EQ(json.at("seconds"), nlohmann::json::parse(planned({"--json"})).at("seconds")) << "no figure is invented";
 }
 
 TEST_F(ProgramPlan, OfThisMachineMapsFiles) {

@@ -35,7 +35,7 @@ class Check {
     note_search(group.parts, notes);
     note_zero_weights(group.files, notes);
     check_precision(group.parts, placement);
-    check_skipping(request, placement);
+    check_skipping(request, group.parts, placement);
     note_weights(group.parts, placement, notes);
     note_few_steps(request, group.parts, notes);
     const Extent extent = largest_extent(request);

@@ -88,7 +88,7 @@ void Stages::look_ahead(Job& job) {
   note_zero_weights(job.group->files, job.notes);
   job.loras->loras.note(job.notes);
   check_precision(job.group->parts, job.placement);
-  check_skipping(job.request, job.placement);
+  check_skipping(job.request, job.group->parts, job.placement);
   note_weights(job.group->parts, job.placement, job.notes);
   note_few_steps(job.request, job.group->parts, job.notes);
   InputFiles files;

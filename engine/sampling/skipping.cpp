@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "engine/base/error.h"
+#include "engine/residency/open_network.h"
 #include "kernels/op/device.h"
 
 namespace wan {
@@ -42,31 +43,39 @@ bool is_skipped_count(const std::string& name) {
   return name == kSkipped || name == kAll;
 }
 
-std::optional<std::string> why_no_skipping(bool has_kernels, at::ScalarType dtype, Precision precision,
-                                           kernels::Instructions instructions, const kernels::Options& options) {
+std::optional<std::string> why_no_skipping(const SkippingCard& card) {
   const std::string begin = "must be 0 ", end = "; leave --skip-softmax out, or ";
-  if (options.reference)
+  if (card.options.reference)
     return begin + "with WAN_KERNELS=reference, which takes none of our kernels" + end + "unset it";
-  if (!has_kernels)
-    return begin + "on this card: this build holds no attention of our own for it (that needs nvcc, and sm_80)" + end +
-           "build with ./run --cuda";
-  if (dtype != at::kBFloat16)
+  if (!card.has_kernel && card.dtype != at::kBFloat16)
     return begin + "in float32 on a card: our own attention, which alone leaves out blocks, has 16 bits" + end +
            "take --dtype bf16";
-  const std::string own = instructions == kernels::Instructions::Wgmma ? "wgmma" : "mma";
-  const bool off = std::count(options.attention_off.begin(), options.attention_off.end(), own) > 0;
-  if (off && !is_int8(precision))
+  if (!card.has_kernel && card.head_width != kernels::kSkippingHeadWidth)
+    return begin + "with heads of " + std::to_string(card.head_width) +
+           " values on a card: our own attention, which alone leaves out blocks, has heads of " +
+           std::to_string(kernels::kSkippingHeadWidth) + end + "take --device cpu";
+  if (!card.has_kernel)
+    return begin + "on this card: this build holds no attention of our own for it (that needs nvcc, and sm_80)" + end +
+           "build with ./run --cuda";
+  const std::string own = card.instructions == kernels::Instructions::Wgmma ? "wgmma" : "mma";
+  const bool off = std::count(card.options.attention_off.begin(), card.options.attention_off.end(), own) > 0;
+  if (off && !is_int8(card.precision))
     return begin + "where WAN_ATTENTION_OFF names " + own + ", our own attention: a library leaves nothing out" + end +
            "take " + own + " off it";
   return std::nullopt;
 }
 
-void check_skipping(const Request& request, const Placement& placement) {
+void check_skipping(const Request& request, const ModelParts& parts, const Placement& placement) {
   if (request.skip_softmax == 0 || !placement.device.is_cuda()) return;
-  const bool has_kernels = kernels::kFusedBuilt && kernels::cuda::has_kernels(placement.device);
-  const auto instructions = kernels::cuda::instructions_on(placement.device, *placement.context);
+  const kernels::Context& context = *placement.context;
+  const int64_t width = transformer_config(parts).head_dim();
   const auto why =
-      why_no_skipping(has_kernels, placement.dtype, placement.precision, instructions, placement.context->options());
+      why_no_skipping({.has_kernel = kernels::has_skipping_kernel(placement.device, width, placement.dtype, context),
+                       .head_width = width,
+                       .dtype = placement.dtype,
+                       .precision = placement.precision,
+                       .instructions = kernels::cuda::instructions_on(placement.device, context),
+                       .options = context.options()});
   if (why) throw InvalidRequest("skip_softmax", *why);
 }
 

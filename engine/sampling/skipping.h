@@ -8,6 +8,7 @@
 #include "engine/base/log.h"
 #include "engine/request/schedule.h"
 #include "engine/residency/device.h"
+#include "engine/residency/parts.h"
 #include "kernels/attention/skip_softmax.h"
 
 namespace wan {
@@ -37,12 +38,20 @@ SkippedBlocks skipped_in(const std::map<std::string, std::string>& metadata);
 /// Whether metadata of this name is part of a count.
 bool is_skipped_count(const std::string& name);
 
-/// Why a card does not leave out blocks, as the rest of a message that begins with its field; nothing where it does.
-/// `has_kernels`: this build's run on the card.
-std::optional<std::string> why_no_skipping(bool has_kernels, at::ScalarType dtype, Precision precision,
-                                           kernels::Instructions instructions, const kernels::Options& options);
-/// Throws InvalidRequest where the request has Skip-Softmax and its card does not. The CPU always does.
-void check_skipping(const Request& request, const Placement& placement);
+/// What decides whether attention on a card leaves out blocks.
+struct SkippingCard {
+  bool has_kernel = false;  // kernels::has_skipping_kernel, for heads of this width and dtype
+  int64_t head_width = kernels::kSkippingHeadWidth;
+  at::ScalarType dtype = at::kBFloat16;
+  Precision precision = Precision::Exact;
+  kernels::Instructions instructions = kernels::Instructions::Mma;
+  kernels::Options options = {};
+};
+/// Why it does not, as the rest of a message that begins with its field; nothing where it does.
+std::optional<std::string> why_no_skipping(const SkippingCard& card);
+/// Before the first step: throws InvalidRequest where the request has Skip-Softmax and its card has no kernel for the
+/// heads of the model. The CPU has the rule for all heads. Reads headers; throws ModelError.
+void check_skipping(const Request& request, const ModelParts& parts, const Placement& placement);
 
 /// What is taken in place of the measured choice, and which steps stay dense. Nothing without Skip-Softmax.
 void log_skipping(const Request& request, const Schedule& schedule, const Placement& placement, const Log& log);

@@ -17,6 +17,7 @@
 namespace wan::kernels {
 namespace {
 
+static_assert(kSkippingHeadWidth == kAttentionHeadDim);
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 int64_t parts(int64_t whole, int64_t part) {

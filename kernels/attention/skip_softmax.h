@@ -59,8 +59,11 @@ SkipBlock skip_block(Instructions instructions);
 /// The blocks of an attention: whole groups and tiles, and what is left of them.
 int64_t count_blocks(const SkipBlock& block, int64_t batch, int64_t heads, int64_t queries, int64_t keys);
 
-/// Whether attention on `device` with heads of this width and dtype is our kernel's where blocks are left out: never a
-/// library's, whatever was chosen without. The reference takes its place on the CPU and where this says no.
+/// Width of the heads that our kernels take.
+inline constexpr int64_t kSkippingHeadWidth = 128;
+/// Whether attention on `device` with heads of this width and dtype is our kernel's where blocks are left out, in 16 bits
+/// and in 8: never a library's, whatever was chosen without. The reference takes its place on the CPU and where this says
+/// no; a request is refused there on a card (engine/sampling/skipping.h).
 bool has_skipping_kernel(at::Device device, int64_t head_dim, at::ScalarType dtype, const Context& context);
 
 /// kernels::attention (attention.h) without bias, by the rule of `skip`. The softmax is in float32; on the CPU, and

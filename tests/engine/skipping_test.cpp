@@ -87,19 +87,42 @@ TEST(Skipping, RefusesHostileValues) {
 }
 
 TEST(Skipping, ACardWithoutOurAttentionIsRefusedWithTheWayOut) {
-  using kernels::Instructions;
-  const auto why = [](bool kernels, at::ScalarType dtype, Precision precision, const kernels::Options& options) {
-    return why_no_skipping(kernels, dtype, precision, Instructions::Mma, options).value_or("taken");
+  const auto why = [](const SkippingCard& card) { return why_no_skipping(card).value_or("taken"); };
+  const auto has = [&](const SkippingCard& card, const char* words) {
+    const std::string text = why(card);
+    EXPECT_TRUE(text.starts_with("must be 0 ")) << text;
+    EXPECT_NE(text.find("; leave --skip-softmax out, or "), std::string::npos) << text;
+    EXPECT_NE(text.find(words), std::string::npos) << text;
   };
-  EXPECT_EQ(why(true, at::kBFloat16, Precision::Exact, {}), "taken");
-  EXPECT_NE(why(false, at::kBFloat16, Precision::Exact, {}).find("no attention of our own"), std::string::npos);
-  EXPECT_NE(why(true, at::kFloat, Precision::Exact, {}).find("--dtype bf16"), std::string::npos);
-  EXPECT_NE(why(true, at::kBFloat16, Precision::Exact, {.reference = true}).find("WAN_KERNELS"), std::string::npos);
+  EXPECT_EQ(why({.has_kernel = true}), "taken");
+  has({}, "no attention of our own");
+  has({.dtype = at::kFloat}, "--dtype bf16");
+  has({.head_width = 64}, "with heads of 64 values on a card");
+  has({.head_width = 64, .precision = Precision::Fast}, "has heads of 128; ");
+  has({.options = {.reference = true}}, "WAN_KERNELS");
   const kernels::Options off = {.attention_off = {"mma"}};
-  EXPECT_NE(why(true, at::kBFloat16, Precision::Exact, off).find("WAN_ATTENTION_OFF names mma"), std::string::npos);
-  EXPECT_EQ(why(true, at::kBFloat16, Precision::Fast, off), "taken") << "8-bit attention is always ours";
-  EXPECT_EQ(why(true, at::kBFloat16, Precision::Exact, {.attention_off = {"cudnn", "wgmma"}}), "taken");
-  EXPECT_NO_THROW(check_skipping(request_of(Task::T2V, {{"skip_softmax", 0.5}}), Placement{})) << "the CPU does it";
+  has({.has_kernel = true, .options = off}, "WAN_ATTENTION_OFF names mma");
+  EXPECT_EQ(why({.has_kernel = true, .precision = Precision::Fast, .options = off}), "taken")
+      << "8-bit attention is always ours";
+  EXPECT_EQ(why({.has_kernel = true, .options = {.attention_off = {"cudnn", "wgmma"}}}), "taken");
+}
+
+TEST(Skipping, ARequestIsCheckedWithTheHeadsOfItsModel) {
+  const Request sparse = request_of(Task::T2V, {{"skip_softmax", 0.5}});
+  EXPECT_NO_THROW(check_skipping(sparse, {}, Placement{})) << "the CPU does it, whatever the heads";
+  // A card that is only named: the options alone decide, and the model is read before.
+  Placement card;
+  card.device = at::Device(at::kCUDA, 0);
+  card.dtype = at::kBFloat16;
+  card.context = std::make_shared<kernels::Context>(kernels::Options{.reference = true}, card.device);
+  EXPECT_NO_THROW(check_skipping(request_of(Task::T2V, json::object()), {}, card)) << "nothing is left out";
+  try {
+    check_skipping(sparse, parts_of(kNano, Task::T2V), card);
+    ADD_FAILURE() << "taken";
+  } catch (const InvalidRequest& refused) {
+    EXPECT_EQ(refused.errors.at(0).field, "skip_softmax");
+    EXPECT_NE(refused.errors.at(0).line().find("WAN_KERNELS=reference"), std::string::npos);
+  }
 }
 
 TEST(Skipping, ItsCountGoesIntoTheRecordAndBack) {

@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/job/attempts.h"
 #include "engine/job/forecast.h"
 #include "engine/job/stages.h"
 #include "engine/request/field_names.h"
@@ -184,34 +185,18 @@ class Scheduler {
     stopped_ = lost || options_.fail_fast;
   }
 
-  /// Where the device runs out of memory, the stage goes on from what it saved with less on the device, until there is
-  /// nothing left to give up. Throws DeviceLost where the device can compute nothing more.
+  /// Where the device runs out of memory, the stage goes on from what it saved.
   void run_stage(const Phase& phase, Job& job) {
-    for (bool first = true;; first = false) {
-      try {
-        return (stages_.*phase.stage)(job);
-      } catch (const c10::Error& error) {
-        if (is_lost(job, error)) throw DeviceLost(lost_text(name_of_device(job), error));
-        if (!is_device_full(error)) throw;
-        if (!networks_.make_room(first)) throw std::runtime_error(no_room_text(phase, job, error));
-      }
-    }
+    attempt({.stage = phase.name,
+             .kept = "finished steps are kept",
+             .device = [&job] { return job.group ? job.placement.device.str() : "the device"; },
+             .answers = [this, &job] { return !job.group || still_answers(job.placement.device); },
+             .make_room = [this](bool first) { return networks_.make_room(first); }},
+            [&] { (stages_.*phase.stage)(job); });
   }
 
-  /// What libraries throw does not say whether the device is lost: it is asked itself.
-  bool is_lost(const Job& job, const c10::Error& error) const {
-    if (is_device_lost(error)) return true;
-    if (is_device_full(error) || !job.group) return false;
-    const at::Device device = job.placement.device;
-    return !(options_.device_answers ? options_.device_answers(device) : answers(device));
-  }
-  static std::string name_of_device(const Job& job) { return job.group ? job.placement.device.str() : "the device"; }
-
-  static std::string no_room_text(const Phase& phase, const Job& job, const c10::Error& error) {
-    // CUDA's errors have advice for programmers in the lines that follow.
-    const std::string text = std::string("[memory] ") + phase.name + " ran out on " + job.placement.device.str() +
-                             " with as little on it as can be: " + error.what_without_backtrace();
-    return text.substr(0, text.find('\n')) + "; finished steps are kept, fewer frames or a smaller size need less";
+  bool still_answers(at::Device device) const {
+    return options_.device_answers ? options_.device_answers(device) : answers(device);
   }
 
   const RunOptions& options_;

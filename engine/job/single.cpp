@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/job/attempts.h"
 #include "engine/job/attention_notes.h"
 #include "engine/job/fetched.h"
 #include "engine/job/outputs.h"
@@ -240,8 +241,9 @@ std::unique_ptr<WorkFolder> work_holding(const fs::path& latents) {
   return std::make_unique<WorkFolder>(folder, WorkFolder::draw_number(folder), "latents");
 }
 
-void decode_saved(SavedLatents saved, const std::string& out, const Placement& placement, const ModelParts& parts,
-                  const OutputOptions& options, const Log& log, Progress& progress) {
+void decode_saved(const SavedLatents& saved, const std::string& out, const Placement& placement,
+                  const ModelParts& parts, const OutputOptions& options, const Log& log, Progress& progress,
+                  const std::function<bool(at::Device)>& device_answers) {
   if (!saved.audio_from.empty() && !fs::exists(saved.audio_from)) {
     throw InvalidRequest("video_url", "must be there for its sound, and " + shown_path(saved.audio_from) +
                                           " is neither beside the latents nor in the current folder; --video FILE " +
@@ -264,8 +266,14 @@ void decode_saved(SavedLatents saved, const std::string& out, const Placement& p
   leave_out_unknown(pinned, placement.device, notes);
   placement.context->pin(pinned);
   const auto start = std::chrono::steady_clock::now();
+  const Attempts attempts{
+      .stage = "decode",
+      .kept = "the latents are kept",
+      .device = [&] { return placement.device.str(); },
+      .answers = [&] { return device_answers ? device_answers(placement.device) : answers(placement.device); },
+      .make_room = [&](bool first) { return networks.make_room(first); }};
   try {
-    write_video(networks, saved, out, options, {log, progress});
+    attempt(attempts, [&] { write_video(networks, saved, out, options, {log, progress}); });
   } catch (const NotFinite&) {
     check_weights_finite(parts, {Network::Vae}, progress);
     throw;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,9 +39,12 @@ std::string render(const Request& request, const SingleOptions& options, const L
 /// where a run works in it.
 std::unique_ptr<WorkFolder> work_holding(const std::filesystem::path& latents);
 
-/// Finishes a job from its saved latents, which the caller may then remove: `out` gets the record's request.
-/// Throws InvalidRequest where its sound is not there.
-void decode_saved(SavedLatents saved, const std::string& out, const Placement& placement, const ModelParts& parts,
-                  const OutputOptions& options, const Log& log, Progress& progress);
+/// Finishes a job from its saved latents, which the caller may then remove: `out` gets the record's request. Where the
+/// device runs out of memory it goes on with less on the device, as a render does.
+/// `device_answers`: of tests, in place of answers() (engine/residency/failure.h).
+/// Throws InvalidRequest where its sound is not there; as attempt() (engine/job/attempts.h).
+void decode_saved(const SavedLatents& saved, const std::string& out, const Placement& placement,
+                  const ModelParts& parts, const OutputOptions& options, const Log& log, Progress& progress,
+                  const std::function<bool(at::Device)>& device_answers = {});
 
 }  // namespace wan

@@ -181,6 +181,97 @@ TEST_F(LostDevice, MemoryThatRunsOutToTheEndIsOneLine) {
   EXPECT_FALSE(told.memory.empty()) << "the ladder comes first";
 }
 
+/// Latents of a run that was stopped before its decoding, and their decoding by itself.
+class LostDeviceDecoding : public LostDevice {
+ protected:
+  LostDeviceDecoding() {
+    Steps stopped(Stage::Decode);
+    EXPECT_THROW(render(wanted_, {}, Log{}, stopped), Cancelled);
+    const fs::path work = WorkFolder::beside(wanted_.out);
+    latents_ = WorkFolder(work, WorkFolder::draw_number(work)).latents().value();
+  }
+
+  /// The file's bytes; it is removed.
+  std::string decoded(Told& told, DeviceBudget::Hook hook = {},
+                      const std::function<bool(at::Device)>& device_answers = {}) {
+    Silent silent;
+    decode_saved(load_latents(latents_), wanted_.out, resolve_placement(under_, nullptr, std::move(hook)),
+                 parts_of(wanted_.model, wanted_.task), {}, told.log, silent, device_answers);
+    std::string bytes = bytes_of(wanted_.out);
+    fs::remove(wanted_.out);
+    return bytes;
+  }
+  std::string decoded() {
+    Told told;
+    return decoded(told);
+  }
+  /// What is told of a decoding that fails; the latents stay, no file appears.
+  template <typename Failure>
+  std::string failure(Told& told, DeviceBudget::Hook hook, const std::function<bool(at::Device)>& answers = {}) {
+    std::string text = "decoded";
+    try {
+      decoded(told, std::move(hook), answers);
+    } catch (const Failure& error) {
+      text = error.what();
+    }
+    EXPECT_TRUE(fs::exists(latents_));
+    EXPECT_FALSE(fs::exists(wanted_.out));
+    return text;
+  }
+
+  const Request wanted_ = request(Task::T2V, kNano, {{"num_frames", 13}});
+  const Request under_ = limited(wanted_, limits_of(wanted_).second);
+  fs::path latents_;
+};
+
+TEST_F(LostDeviceDecoding, ThatRunsOutGoesOnWithLess) {
+  const std::string want = decoded();
+  for (const int64_t times : {1, 2}) {
+    Told told;
+    EXPECT_TRUE(decoded(told, full("VAE", 0, times)) == want);
+    EXPECT_EQ(int64_t(told.memory.size()), times) << "each step is told";
+  }
+  Told told;
+  const std::string text = failure<std::runtime_error>(told, full("VAE", 0, INT64_MAX / 2));
+  EXPECT_TRUE(
+      text.starts_with("[memory] decode ran out on cpu with as little on it as can be: full; the latents are "
+                       "kept, "))
+      << text;
+  EXPECT_FALSE(told.memory.empty()) << "the ladder comes first";
+  EXPECT_TRUE(decoded() == want);
+}
+
+TEST_F(LostDeviceDecoding, ThatLosesItsDeviceKeepsTheLatents) {
+  const std::string want = decoded();
+  Told told;
+  const std::string text = failure<DeviceLost>(told, lost("VAE", 0));
+  EXPECT_TRUE(
+      text.starts_with("[device] cpu can compute nothing more in this run: CUDA error: unknown error; the same "
+                       "command goes on from what was saved."))
+      << text;
+  EXPECT_EQ(text.find('\n'), std::string::npos) << text;
+  EXPECT_TRUE(told.memory.empty()) << "less on the device would not help";
+  EXPECT_TRUE(decoded() == want);
+}
+
+TEST_F(LostDeviceDecoding, WhereALibraryFailsTheDeviceIsAsked) {
+  const DeviceBudget::Hook hook = [](const std::string& what) {
+    TORCH_CHECK(what != "VAE", "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED");
+  };
+  int64_t asked = 0;
+  const auto answers = [&](bool alive) {
+    return [&asked, alive](at::Device device) {
+      EXPECT_EQ(device, at::Device(at::kCPU));
+      ++asked;
+      return alive;
+    };
+  };
+  Told told;
+  EXPECT_TRUE(failure<DeviceLost>(told, hook, answers(false)).starts_with("[device] cpu can compute nothing more"));
+  EXPECT_NE(failure<c10::Error>(told, hook, answers(true)).find("CUDNN_STATUS_EXECUTION_FAILED"), std::string::npos);
+  EXPECT_EQ(asked, 2);
+}
+
 TEST(Failure, ErrorsOfADeviceAreOneLineWithAWayOut) {
   const auto text = [](const std::function<void()>& end) -> std::string {
     try {

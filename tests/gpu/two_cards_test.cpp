@@ -7,6 +7,8 @@
 
 #ifdef WAN_CUDA_KERNELS
 #include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
 
 namespace wan::kernels {
 namespace {
@@ -39,6 +41,9 @@ TEST_F(TwoCardsGpu, AttentionIsChosenOnTheSecond) {
 }
 
 TEST_F(TwoCardsGpu, CopiesLandOnTheSecond) {
+  // The engine sets its card and its stream for this thread, which runs other tests, too.
+  const c10::cuda::CUDAGuard device(c10::cuda::current_device());
+  const c10::cuda::CUDAMultiStreamGuard stream(c10::cuda::getCurrentCUDAStream(second_.index()));
   const auto engine = cuda_copy_engine(second_);
   const Tensor from = at::randn({1 << 20}), to = at::empty({1 << 20}, at::TensorOptions(second_));
   engine->begin(nullptr);

@@ -15,6 +15,7 @@
 #include "models/weights/format/safetensors.h"
 #include "tests/support.h"
 #include "tools/mlperf/command.h"
+#include "tools/mlperf/drawn_maker.h"
 #include "tools/mlperf/published.h"
 
 namespace wan::mlperf {
@@ -31,7 +32,7 @@ struct Script : VideoMaker {
   at::Device device() const override { return at::kCPU; }
   std::string weights() const override { return "of a script"; }
   std::string precision() const override { return "exact"; }
-  Work work() const override { return {3e12, 5e12}; }
+  Work work() const override { return {1.5e12, 5e12}; }
   Tensor text(const std::string& prompt) override {
     asked += "t" + prompt;
     now += prompt == "no" ? 0.25 : 1;
@@ -119,6 +120,48 @@ TEST(Mlperf, OneVideoAtATime) {
   // From sigma 0.999 to 0 with a velocity of `guidance`, 4 for most of the way and 3 at its end.
   EXPECT_LT(script.latents[1].max().item<float>(), -3);
   EXPECT_GT(script.latents[1].min().item<float>(), -4.5);
+}
+
+TEST(Mlperf, WithoutGuidanceThereIsOneBranchAndNoNegativePrompt) {
+  Script script;
+  Series series = series_of(script, Scenario::SingleStream);
+  series.settings.guidance_2 = 1;
+  bench::Report report = measured(script, series);
+  EXPECT_NE(script.asked.find("tno"), std::string::npos) << "the high-noise expert is guided";
+  EXPECT_EQ(row(report, "high-noise expert").flops, 3 * 2 * 1.5e12);
+  EXPECT_EQ(row(report, "low-noise expert").flops, 1.5e12);
+  EXPECT_EQ(row(report, "video").flops, 7 * 1.5e12 + 5e12);
+  series.settings.guidance = 1;
+  script.asked.clear();
+  report = measured(script, series);
+  EXPECT_EQ(script.asked,
+            "tAbhld5"
+            "tAbhhhloA1632d9wf"
+            "tBbhhhloB1632d9wf");
+  EXPECT_EQ(row(report, "text encoder").milliseconds, (Milliseconds{1000, 1000}));
+  EXPECT_EQ(row(report, "video").flops, 4 * 1.5e12 + 5e12);
+}
+
+TEST(Mlperf, DrawnNetworksRunOneBranchWhereTheGuidanceIsOne) {
+  const c10::InferenceMode inference;
+  bench::Site site;
+  site.device = at::kCPU;
+  site.dtype = at::kFloat;
+  site.context = kernels::make_context({}, at::kCPU);
+  const Settings settings = {.width = 32, .height = 32, .frames = 5, .steps = 2};
+  DrawnMaker maker(site, small_sizes(), settings, Precision::Exact);
+  const Schedule schedule = schedule_of(settings);
+  const Tensor x = at::ones({16, 2, 4, 4}), positive = maker.text("a tram"), negative = maker.text("no");
+  Step step = schedule[0];
+  maker.begin(positive, negative, schedule);
+  const kernels::Velocity guided = maker.velocity(step, x);
+  EXPECT_TRUE(guided.unconditional.defined());
+  EXPECT_EQ(guided.guidance, 4);
+  step.guidance = 1;
+  maker.begin(positive, {}, schedule);
+  const kernels::Velocity alone = maker.velocity(step, x);
+  EXPECT_FALSE(alone.unconditional.defined());
+  EXPECT_TRUE(at::allclose(alone.conditional, guided.conditional, 1e-4, 1e-5)) << "sums of one branch, or of two";
 }
 
 TEST(Mlperf, AllPromptsAtOnce) {

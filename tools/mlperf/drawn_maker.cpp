@@ -82,8 +82,7 @@ std::string DrawnMaker::precision() const {
 
 Work DrawnMaker::work() const {
   const auto [channels, frames, height, width] = settings_.latent_shape();
-  const double guided = 2 * double(sizes_.config.num_layers);
-  return {guided * bench::block_flops(sizes_.config, double(settings_.tokens())),
+  return {double(sizes_.config.num_layers) * bench::block_flops(sizes_.config, double(settings_.tokens())),
           sizes_.are_official() ? bench::decode_flops(frames, height, width) : 0};
 }
 
@@ -107,13 +106,18 @@ kernels::Velocity DrawnMaker::velocity(const Step& step, const Tensor& x) {
   if (whose_ != step.high) {
     positive_.reset();
     negative_.reset();
-    positive_ = expert.context(positive_states_);
-    negative_ = expert.context(negative_states_);
     whose_ = step.high;
   }
+  // As the engine does (engine/sampling/guidance.cpp).
+  const bool guided = step.guidance != 1;
+  if (!positive_) positive_ = expert.context(positive_states_);
+  if (guided && !negative_) negative_ = expert.context(negative_states_);
   if (!rope_) rope_ = expert.rope(x);
-  const std::vector<Tensor> both = expert(x, *rope_, step.t, {&*positive_, &*negative_});
-  return {both[0], both[1], step.guidance};
+  std::vector<Context*> contexts = {&*positive_};
+  if (guided) contexts.push_back(&*negative_);
+  const std::vector<Tensor> found = expert(x, *rope_, step.t, contexts);
+  if (!guided) return {found[0]};
+  return {found[0], found[1], step.guidance};
 }
 
 void DrawnMaker::decode(const Tensor& latents, int64_t frames, const TakeFrames& take) {

@@ -18,8 +18,8 @@ using TakeFrames = std::function<void(const Tensor& rgb)>;
 
 /// Operations of one video's stages; 0: not counted.
 struct Work {
-  double step = 0;    // of one step of an expert, all branches of guidance
-  double decode = 0;  // of all frames
+  double forward = 0;  // of one branch of guidance in one step
+  double decode = 0;   // of all frames
 };
 
 /// Computes what a stage asks for; when it returns, a GPU may still be busy with it.
@@ -37,9 +37,9 @@ class VideoMaker {
 
   /// A prompt's states [n, text_dim]; computed anew at each call.
   virtual Tensor text(const std::string& prompt) = 0;
-  /// The velocities that follow are of a video with these texts.
+  /// The velocities that follow are of a video with these texts; `negative` is undefined where no step guides.
   virtual void begin(const Tensor& positive, const Tensor& negative, const Schedule& schedule) = 0;
-  /// x [16, T, h, w] float32 -> the velocity at a step.
+  /// x [16, T, h, w] float32 -> the velocity at a step; the conditional branch alone where its guidance is exactly 1.
   virtual kernels::Velocity velocity(const Step& step, const Tensor& x) = 0;
   /// Latents [16, T, h, w] -> their frames in order, `frames` of them.
   virtual void decode(const Tensor& latents, int64_t frames, const TakeFrames& take) = 0;

@@ -41,7 +41,7 @@ class Laps {
   double last_ = 0;
 };
 
-/// States of a video's prompt, and of the negative one.
+/// States of a video's prompt, and of the negative one where a step guides.
 struct Texts {
   Tensor positive, negative;
 };
@@ -112,7 +112,8 @@ class Runner {
 
   Texts encode(int64_t video, StageSeconds* seconds) {
     Laps laps(maker_.device(), clock_);
-    Texts texts = {maker_.text(prompt(video)), maker_.text(series_.negative)};
+    Texts texts = {maker_.text(prompt(video)), {}};
+    if (schedule_.guides()) texts.negative = maker_.text(series_.negative);
     if (seconds) seconds->text = laps.lap();
     return texts;
   }
@@ -189,7 +190,8 @@ std::vector<bench::Row> rows_of(const VideoMaker& maker, const Series& series, c
                                 const std::vector<StageSeconds>& seconds, double offline_seconds,
                                 const std::string& remark, double peak) {
   const Work work = maker.work();
-  const double high_steps = double(schedule.first_low()), low_steps = double(schedule.size()) - high_steps;
+  double high = 0, low = 0;  // forwards: a branch of guidance in a step
+  for (const Step& step : schedule) (step.high ? high : low) += step.guidance == 1 ? 1 : 2;
   std::vector<bench::Row> rows;
   const auto add = [&](const std::string& name, double StageSeconds::*stage, double flops) {
     bench::Row row = row_of(maker, series.settings, name, flops);
@@ -198,11 +200,11 @@ std::vector<bench::Row> rows_of(const VideoMaker& maker, const Series& series, c
     rows.push_back(std::move(row));
   };
   add("text encoder", &StageSeconds::text, 0);
-  if (high_steps > 0) add("high-noise expert", &StageSeconds::high, high_steps * work.step);
-  if (low_steps > 0) add("low-noise expert", &StageSeconds::low, low_steps * work.step);
+  if (high > 0) add("high-noise expert", &StageSeconds::high, high * work.forward);
+  if (low > 0) add("low-noise expert", &StageSeconds::low, low * work.forward);
   add("VAE decode", &StageSeconds::decode, work.decode);
   if (series.files.open) add(series.files.stage, &StageSeconds::write, 0);
-  add("video", &StageSeconds::whole, work.step > 0 ? double(schedule.size()) * work.step + work.decode : 0);
+  add("video", &StageSeconds::whole, work.forward > 0 ? (high + low) * work.forward + work.decode : 0);
   bench::Row& video = rows.back();
   if (series.settings.scenario == Scenario::Offline)
     video.milliseconds = {1000 * offline_seconds / double(seconds.size())};

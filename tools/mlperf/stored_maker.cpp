@@ -68,7 +68,7 @@ class StoredMaker : public VideoMaker {
   Work work() const override {
     const auto [channels, frames, height, width] = settings_.latent_shape();
     const bool official = config_.dim == kWanT2vA14b.dim;
-    return {2 * double(config_.num_layers) * bench::block_flops(config_, double(settings_.tokens())),
+    return {double(config_.num_layers) * bench::block_flops(config_, double(settings_.tokens())),
             official ? bench::decode_flops(frames, height, width) : 0};
   }
 

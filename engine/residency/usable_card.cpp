@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
+#include <set>
 
 #include "kernels/op/card_name.h"
 #include "kernels/op/device.h"
@@ -67,6 +68,40 @@ void look_at_files(const fs::path& root, CardSituation& s) {
   std::sort(s.shut.begin(), s.shut.end());
 }
 
+/// "DeviceFileMinor: 12" of a slice's `access` -> 12; nothing where it has none.
+std::optional<int> device_file_minor(const fs::path& access) {
+  std::ifstream in(access);
+  std::string word;
+  int minor = 0;
+  while (in >> word)
+    if (word == "DeviceFileMinor:") return in >> minor ? std::optional(minor) : std::nullopt;
+  return std::nullopt;
+}
+
+/// Looks at the files that CUDA reads before it shows a slice: one of its instance of the card, one of its instance of
+/// the arithmetic. That which configures slices is root's alone, and none of them.
+void look_at_slices(const fs::path& root, CardSituation& s) {
+  std::set<int> minors;
+  std::error_code failed;
+  fs::recursive_directory_iterator entry(root / "proc/driver/nvidia/capabilities",
+                                         fs::directory_options::skip_permission_denied, failed);
+  for (const fs::recursive_directory_iterator end; !failed && entry != end; entry.increment(failed)) {
+    const fs::path& path = entry->path();
+    if (path.filename() != "access" || path.string().find("/mig/gi") == std::string::npos) continue;
+    if (const auto minor = device_file_minor(path)) minors.insert(*minor);
+  }
+  for (const int minor : minors) {
+    const std::string name = "dev/nvidia-caps/nvidia-cap" + std::to_string(minor);
+    const int file = open((root / name).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file >= 0)
+      close(file);
+    else if (errno == EACCES || errno == EPERM)
+      s.shut_slices.push_back("/" + name);
+    else if (errno == ENOENT)
+      s.shut_slices.push_back("/" + name + " (not there)");
+  }
+}
+
 std::string comma_list(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
@@ -87,6 +122,12 @@ std::string why_none_is_shown(const CardSituation& s) {
   if (!s.shut.empty())
     return here + ", but this user may not open " + comma_list(s.shut) +
            "; `ls -l` names the group that may: join it (sudo usermod -aG GROUP USER, then log in anew), or take "
+           "--device cpu";
+  if (!s.shut_slices.empty() && (!s.visible || names_slices(*s.visible)))
+    return here + ", but this user cannot read " + comma_list(s.shut_slices) +
+           ", which CUDA wants for slices of a card (MIG)" +
+           (s.visible ? ", and CUDA_VISIBLE_DEVICES names one ('" + *s.visible + "')" : "") +
+           "; `ls -l` shows who may, a container wants the slice by --gpus, nvidia-smi -L lists the slices; or take "
            "--device cpu";
   if (s.visible && !s.visible->empty())
     return "CUDA_VISIBLE_DEVICES is '" + *s.visible + "', which names no " +
@@ -114,7 +155,10 @@ CardSituation card_situation(const fs::path& root) {
                  (fs::exists(root / "dev/dxg", ignored) && fs::exists(root / "usr/lib/wsl/lib/libcuda.so.1", ignored));
   s.driver = driver_version(linux_driver);
   if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES")) s.visible = visible;
-  if (s.usable == 0 && s.has_driver) look_at_files(root, s);
+  if (s.usable == 0 && s.has_driver) {
+    look_at_files(root, s);
+    look_at_slices(root, s);
+  }
   return s;
 }
 

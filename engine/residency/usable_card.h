@@ -24,6 +24,8 @@ struct CardSituation {
   // Where CUDA shows no device:
   std::vector<std::string> shut = {};  // device files that this user may not open: "/dev/nvidia0"
   bool lacks_files = false;            // there is no device file of any card
+  // Files of slices (MIG) that this user cannot read, "/dev/nvidia-caps/nvidia-cap12"; " (not there)" behind absent ones.
+  std::vector<std::string> shut_slices = {};
 };
 /// Of this machine and this process. `root` stands for "/".
 CardSituation card_situation(const std::filesystem::path& root = "/");

@@ -127,6 +127,59 @@ TEST(UsableCard, FilesAreLookedAtWhereNoDeviceIsShown) {
   EXPECT_EQ(*shut, "/dev/nvidia-uvm /dev/nvidia0 ");
 }
 
+TEST(UsableCard, FilesOfSlicesThatCannotBeReadAreTold) {
+  CardSituation here{.built = true,
+                     .has_driver = true,
+                     .driver = kDriver,
+                     .visible = "MIG-5c089c10",
+                     .shut_slices = {"/dev/nvidia-caps/nvidia-cap12", "/dev/nvidia-caps/nvidia-cap13 (not there)"}};
+  const std::string text = answer("cuda", here);
+  EXPECT_TRUE(text.starts_with(
+      "asks for cuda, but an NVIDIA driver is here (580.65.06), but this user cannot read "
+      "/dev/nvidia-caps/nvidia-cap12, /dev/nvidia-caps/nvidia-cap13 (not there), which CUDA wants for slices of a card "
+      "(MIG), and CUDA_VISIBLE_DEVICES names one ('MIG-5c089c10'); "))
+      << text;
+  EXPECT_EQ(text.find('\n'), std::string::npos);
+  here.visible.reset();
+  EXPECT_NE(answer("auto", here).find("slices of a card (MIG); `ls -l`"), std::string::npos) << answer("auto", here);
+  here.visible = "7";
+  EXPECT_NE(answer("auto", here).find("'7', which names no card"), std::string::npos) << "it asks for no slice";
+  here.visible = "MIG-5c089c10";
+  here.shut = {"/dev/nvidia0"};
+  EXPECT_NE(answer("auto", here).find("may not open /dev/nvidia0"), std::string::npos) << "the card's own come first";
+}
+
+TEST(UsableCard, FilesOfSlicesAreFoundByTheirNumbers) {
+  TemporaryFolder root;
+  write(root / "proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sat\n");
+  const auto access = [&](const char* place, int minor) {
+    write(root / "proc/driver/nvidia/capabilities" / place / "access",
+          "DeviceFileMinor: " + std::to_string(minor) + "\nDeviceFileMode: 292\nDeviceFileModify: 1\n");
+  };
+  // No file is there of 3, which configures slices and is none of them.
+  access("gpu0/mig/gi1", 12);
+  access("gpu0/mig/gi1/ci0", 13);
+  access("gpu0/mig/gi2", 21);
+  write(root / "proc/driver/nvidia/capabilities/mig/config", "DeviceFileMinor: 3\n");
+  write(root / "proc/driver/nvidia/capabilities/gpu0/mig/gi9/access", "DeviceFileMode: 292\n");
+  if (card_situation(root.path()).usable > 0) GTEST_SKIP() << "a card is here: files are not looked at";
+  for (const char* name : {"12", "21"}) write(root / ("dev/nvidia-caps/nvidia-cap" + std::string(name)), "");
+  EXPECT_EQ(card_situation(root.path()).shut_slices,
+            std::vector<std::string>{"/dev/nvidia-caps/nvidia-cap13 (not there)"});
+  if (geteuid() != 0) GTEST_SKIP() << "what a user owns is open to him";
+  for (const auto& entry : fs::recursive_directory_iterator(root.path()))
+    fs::permissions(entry.path(), fs::perms(entry.is_directory() ? 0755 : 0644));
+  fs::permissions(root.path(), fs::perms(0755));
+  fs::permissions(root / "dev/nvidia-caps/nvidia-cap12", fs::perms(0400));
+  const auto shut = as_other_user([&] {
+    std::string text;
+    for (const std::string& file : card_situation(root.path()).shut_slices) text += file + "; ";
+    return text;
+  });
+  if (!shut) GTEST_SKIP() << "root's rights cannot be given up here";
+  EXPECT_EQ(*shut, "/dev/nvidia-caps/nvidia-cap12; /dev/nvidia-caps/nvidia-cap13 (not there); ");
+}
+
 TEST(UsableCard, OfSeveralCardsOneThatRunsTheKernelsIsTakenAndSaid) {
   EXPECT_EQ(chosen_card({90, 89}), 0);
   EXPECT_EQ(chosen_card({61, 75, 89, 90}), 2) << "the first that our kernels run on";

@@ -11,7 +11,9 @@ std::set<std::string> drop_unknown(AttentionChoices& choices) {
   std::erase_if(choices, [&](const auto& choice) {
     const auto& [wanted, name] = choice;
     const bool known = wanted == kernels::kEightBits || name == "reference" ||
-                       std::count(kernels::kAttentionBackends.begin(), kernels::kAttentionBackends.end(), name) > 0;
+                       (kernels::is_of_8_bits(wanted) ? name == kernels::kFloatSums || name == kernels::kHalfSums
+                                                      : std::count(kernels::kAttentionBackends.begin(),
+                                                                   kernels::kAttentionBackends.end(), name) > 0);
     if (!known) unknown.insert(name);
     return !known;
   });

@@ -55,8 +55,9 @@ void write_video(Networks& networks, const SavedLatents& saved, const std::strin
     // The middle attention of all frames is of one case, chosen before the first is there. Frames that are done again
     // in float32 have another, which one back end alone takes.
     AttentionChoices choices = networks.placement().context->choices();
-    choices.erase(kernels::kEightBits);  // the VAE has no such products
-    choices.merge(record.attention);     // what is used now stands, also where another one was pinned
+    // The VAE has no such arithmetic.
+    std::erase_if(choices, [](const auto& choice) { return kernels::is_of_8_bits(choice.first); });
+    choices.merge(record.attention);  // what is used now stands, also where another one was pinned
     record.attention = std::move(choices);
     return format_of(record, extent.height, extent.width, saved.audio_from);
   };

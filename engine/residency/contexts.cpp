@@ -10,7 +10,8 @@ std::shared_ptr<kernels::Context> Contexts::on(at::Device device) {
   std::shared_ptr<kernels::Context>& context = made_[device.str()];
   if (!context) {
     context = kernels::make_context(options_, device);
-    if (context->attention()) context->attention()->set_memory(memory_);
+    for (kernels::AttentionSelector* selector : {context->attention(), context->sums()})
+      if (selector) selector->set_memory(memory_);
   }
   return context;
 }

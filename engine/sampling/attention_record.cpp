@@ -106,6 +106,9 @@ void warn_of_kernels(const kernels::Context& context, const Log& log) {
 void log_attention(const kernels::Context& context, const Log& log) {
   if (context.attention())
     for (const std::string& line : context.attention()->report()) log("attention", {{"choice", line}});
+  if (context.sums())
+    for (const std::string& line : context.sums()->report())
+      log("attention", {{"choice", kernels::kEightBitSums + line}});
   if (context.device().is_cuda() && context.wgmma() == kernels::Wgmma::On)
     log("attention", {{"choice", std::string(kernels::kEightBits) + ": wgmma where the GPU has it; not yet measured"}});
 }

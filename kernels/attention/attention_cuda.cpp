@@ -10,7 +10,9 @@
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
+#include <limits>
 
+#include "kernels/attention/int8_attention_cuda.h"
 #include "kernels/attention/launch.h"
 #include "kernels/attention/skip_arguments.h"
 #include "kernels/op/binding.h"
@@ -30,6 +32,7 @@ AttentionArguments::Strided strided(const Tensor& x) {
 }
 
 using Bias = AttentionCase::Bias;
+constexpr double kLog2E = 1.4426950408889634;
 
 /// Our kernel with these instructions as a back end.
 AttentionBackend own(std::string name, Instructions instructions, std::function<bool(const AttentionCase&)> takes) {
@@ -79,6 +82,22 @@ std::vector<AttentionBackend> backends(at::Device device, Wgmma wgmma) {
           own("wgmma", Instructions::Wgmma, [launches_wgmma](const AttentionCase& c) {
             return launches_wgmma && takes_head(c.width, c.dtype) && c.bias == Bias::None;
           })};
+}
+
+/// 8+8 attention with these sums. That with float32 is what runs without a choice: its first use is compared elsewhere
+/// (int8_attention.cpp), so that it passes here whatever the heads are.
+AttentionBackend sums_backend(Sums sums) {
+  constexpr double kHalfBound = 3.5e-2, kHalfHandicap = 1.05;  // where a row is one value; what a switch must gain
+  const bool half = sums == Sums::Half;
+  return {half ? kHalfSums : kFloatSums,
+          [](const AttentionCase& c) { return takes_head(c.width, c.dtype) && c.bias == Bias::None; },
+          [sums](const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor&) {
+            auto out = attention_int8(quantise_queries(q, scale * kLog2E),
+                                      quantise_keys(k, k.mean(1, false, at::kFloat)), v, {Values::Float8, sums});
+            TORCH_CHECK(out, "[attention_int8] our kernel does not take ", q.sizes(), " of ", q.scalar_type());
+            return *out;
+          },
+          half ? kHalfBound : std::numeric_limits<double>::infinity(), half ? kHalfHandicap : 1};
 }
 
 /// A choice holds for all of this together.
@@ -144,9 +163,19 @@ std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& 
 
 std::unique_ptr<AttentionSelector> attention_selector(at::Device device, const Options& options) {
   std::vector<std::string> off = options.attention_off;
+  std::erase(off, kHalfSums);
   if (options.wgmma != Wgmma::On) off.push_back("wgmma");
   const auto timer = [device](const std::function<void()>& run) { return milliseconds(device, run); };
   return std::make_unique<AttentionSelector>(backends(device, options.wgmma), card(device), timer, off);
+}
+
+std::unique_ptr<AttentionSelector> sums_selector(at::Device device, const Options& options) {
+  if (!has_kernels(device) || !has_float8_mma(device)) return nullptr;
+  std::vector<std::string> off;
+  if (std::count(options.attention_off.begin(), options.attention_off.end(), kHalfSums) > 0) off = {kHalfSums};
+  const auto timer = [device](const std::function<void()>& run) { return milliseconds(device, run); };
+  return std::make_unique<AttentionSelector>(std::vector{sums_backend(Sums::Float), sums_backend(Sums::Half)},
+                                             card(device) + ", 8+8", timer, off);
 }
 
 }  // namespace wan::kernels::cuda
@@ -161,6 +190,10 @@ std::optional<Tensor> attention(const Tensor&, const Tensor&, const Tensor&, dou
 }
 
 std::unique_ptr<AttentionSelector> attention_selector(at::Device, const Options&) {
+  return nullptr;
+}
+
+std::unique_ptr<AttentionSelector> sums_selector(at::Device, const Options&) {
   return nullptr;
 }
 

@@ -31,6 +31,11 @@ std::optional<Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& 
 /// after its card and library versions. Off are Options::attention_off, and wgmma unless that is on. Null in builds
 /// without kernels. Throws c10::Error for a name that is not among the back ends.
 std::unique_ptr<AttentionSelector> attention_selector(at::Device device, const Options& options);
+/// Whether 8-bit weights and values are summed in float32 or in half (kFloatSums, kHalfSums), by the whole of 8+8
+/// attention with mma.sync and its quantisation. Half has its turn where it is within 3.5e-2 of the 16-bit reference on
+/// sampled rows, and must be a twentieth faster. Null in builds without kernels and on a GPU without
+/// has_float8_mma, where nothing is gained.
+std::unique_ptr<AttentionSelector> sums_selector(at::Device device, const Options& options);
 
 }  // namespace cuda
 }  // namespace wan::kernels

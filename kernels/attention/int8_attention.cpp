@@ -7,6 +7,7 @@
 
 #include "kernels/attention/int8_attention_cuda.h"
 #include "kernels/attention/launch.h"
+#include "kernels/attention/selector.h"
 #include "kernels/linear/int8_codes.h"
 #include "kernels/op/check.h"
 #include "kernels/op/device.h"
@@ -36,15 +37,18 @@ QuantisedHeads coded(const Tensor& x, const Tensor& largest, double factor) {
 /// Compares some queries of the last head with the reference when a kernel is first used on a device with or without a
 /// tail of keys.
 void check_attention_once(const Tensor& out, const QuantisedHeads& q, const QuantisedHeads& k, const Tensor& v,
-                          Values values, Instructions instructions, const SkipSoftmax* skip, const Context& context) {
+                          const cuda::Int8Way& way, const Context& context) {
+  const Values values = way.values;
+  const SkipSoftmax* const skip = way.skip;
   // Weights are rounded under another maximum: by 2^-9, or by 2^-4 in e4m3.
   const double bound = values == Values::Float8 ? 6e-2 : 1e-2;
   const std::string shape = std::string(values == Values::Float8 ? "8+8 " : "8+16 ") + at::toString(v.scalar_type()) +
-                            (instructions == Instructions::Wgmma ? " with wgmma" : "") +
+                            (way.sums == Sums::Half ? " with half sums" : "") +
+                            (way.instructions == Instructions::Wgmma ? " with wgmma" : "") +
                             (k.codes.size(2) % kInt8KeyBlock ? " with a tail" : "") +
                             (skip ? " leaving out blocks" : "");
   // Blocks are left out by whole groups of queries: the first one.
-  const SkipBlock block = skip_block(instructions);
+  const SkipBlock block = skip_block(way.instructions);
   const auto rows = [&] {
     return skip ? at::arange(std::min(block.queries, out.size(1)), v.options().dtype(at::kLong))
                 : spread_rows(out.size(1), out.device());
@@ -59,10 +63,17 @@ void check_attention_once(const Tensor& out, const QuantisedHeads& q, const Quan
         queries = {queries.codes.index_select(2, rows()), queries.scale.index_select(2, rows())};
         std::optional<SkipSoftmax> apart;
         if (skip) apart.emplace(skip->lambda(), v.device());
-        return reference::attention_int8(queries, head_of(k), v.narrow(2, -1, 1), values, Sums::Float,
+        return reference::attention_int8(queries, head_of(k), v.narrow(2, -1, 1), values, way.sums,
                                          apart ? &*apart : nullptr, block);
       },
       context);
+}
+
+/// Float32 unless the Context has a choice and its figures say half.
+Sums chosen_sums(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Context& context) {
+  AttentionSelector* selector = context.sums_on(q.device());
+  if (!selector || q.numel() == 0) return Sums::Float;
+  return selector->chosen(q, k, v, scale) == kHalfSums ? Sums::Half : Sums::Float;
 }
 
 }  // namespace
@@ -98,16 +109,18 @@ Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double 
   for (const Tensor& x : {k, v}) check_dtype("attention_int8", "k and v", x, {q.scalar_type()});
   TORCH_CHECK(k.size(1) > 0, "[attention_int8] k must have at least one token, got ", k.sizes());
   const Range range("attention_int8", [&] { return attention_work(q, k.size(1), "int8"); });
+  // Asked before anything is held here.
+  const Sums sums = values == Values::Float8 ? chosen_sums(q, k, v, scale, context) : Sums::Float;
   const QuantisedHeads queries = quantise_queries(q, scale * kLog2E, context);
   const QuantisedHeads keys = quantise_keys(k, k.mean(1, false, at::kFloat), context);
   const bool slower = use_fused(v, context) && !cuda::multiplies_float8(v.device(), context);
   const Values taken = slower ? Values::Plain : values;
-  const Instructions instructions = cuda::instructions_on(v.device(), context);
-  if (auto out = cuda::attention_int8(queries, keys, v, {taken, Sums::Float, instructions, skip}, context)) {
-    check_attention_once(*out, queries, keys, v, taken, instructions, skip, context);
+  const cuda::Int8Way way = {taken, sums, cuda::instructions_on(v.device(), context), skip};
+  if (auto out = cuda::attention_int8(queries, keys, v, way, context)) {
+    check_attention_once(*out, queries, keys, v, way, context);
     return *out;
   }
-  return reference::attention_int8(queries, keys, v, values, Sums::Float, skip);
+  return reference::attention_int8(queries, keys, v, values, sums, skip);
 }
 
 namespace reference {

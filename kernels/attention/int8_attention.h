@@ -43,7 +43,8 @@ enum class Values { Plain, Float8 };
 ///   q [B, Lq, H, 128], k and v [B, Lk, H, 128] of one dtype (float32, bfloat16, float16), strided views allowed; Lk >= 1.
 /// Returns [B, Lq, H, 128] in q's dtype. Throws c10::Error on other shapes or dtypes.
 /// On a GPU whose mma.sync has no 8-bit floats of its own (all but sm_89, sm_120 and newer) the values stay plain,
-/// unless wgmma is on (Options::wgmma). With `skip`, blocks are left out by its rule; the reference has those of
+/// unless wgmma is on (Options::wgmma). 8-bit weights and values are summed as the context's sums() choose, else in
+/// float32. With `skip`, blocks are left out by its rule; the reference has those of
 /// mma.sync.
 Tensor attention_int8(const Tensor& q, const Tensor& k, const Tensor& v, double scale, Values values = Values::Plain,
                       const Context& context = default_context(), SkipSoftmax* skip = nullptr);

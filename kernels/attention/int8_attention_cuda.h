@@ -10,9 +10,9 @@ namespace wan::kernels::cuda {
 /// Keys where `centre` is defined, queries otherwise.
 std::optional<QuantisedHeads> quantise_heads(const Tensor& x, const Tensor& centre, double factor,
                                              const Context& context = default_context());
-/// How 8-bit attention multiplies. Half sums and wgmma have not run on a GPU yet: they are only measured (wan-bench)
-/// and tested, wgmma also where it is on (kernels/op/options.h). Where `skip` is given, blocks are left out and
-/// counted.
+/// How 8-bit attention multiplies. Half sums and wgmma have not run on a GPU yet: they are measured (wan-bench) and
+/// tested; wgmma is also taken where it is on (kernels/op/options.h), half sums where sums_selector finds them faster.
+/// Where `skip` is given, blocks are left out and counted.
 struct Int8Way {
   Values values;
   Sums sums = Sums::Float;

@@ -83,7 +83,7 @@ struct AttentionSelector::Trials {
     return attempt(backend, [&] {
       const Tensor out = backend.run(in.q, in.k, in.v, in.scale, in.bias);
       const double error = sampled_error(out, in.q, in.k, in.v, in.scale, in.bias);
-      if (error <= bound(wanted.dtype)) return true;
+      if (error <= backend.bound.value_or(bound(wanted.dtype))) return true;
       note(backend, "error " + text("%.1e", error));
       return false;
     });
@@ -165,23 +165,34 @@ void AttentionSelector::pin(const std::string& name) {
 }
 
 void AttentionSelector::pin(const std::map<std::string, std::string>& choices) {
-  for (const auto& [wanted, name] : choices) require(name);
+  require(choices);
   std::lock_guard lock(mutex_);
   pinned_cases_ = choices;
   choices_.clear();
 }
 
+void AttentionSelector::require(const std::map<std::string, std::string>& choices) const {
+  for (const auto& [wanted, name] : choices) require(name);
+}
+
+const AttentionBackend* AttentionSelector::backend_for(const Inputs& in) {
+  const AttentionCase wanted = attention_case(in.q, in.k, in.bias);
+  std::lock_guard lock(mutex_);
+  auto at = choices_.find(wanted);
+  if (at == choices_.end()) at = choices_.emplace(wanted, choose(wanted, in)).first;
+  return at->second.backend;
+}
+
 Tensor AttentionSelector::operator()(const Tensor& q, const Tensor& k, const Tensor& v, double scale,
                                      const Tensor& bias) {
-  const AttentionCase wanted = attention_case(q, k, bias);
-  const AttentionBackend* backend;
-  {
-    std::lock_guard lock(mutex_);
-    auto at = choices_.find(wanted);
-    if (at == choices_.end()) at = choices_.emplace(wanted, choose(wanted, {q, k, v, scale, bias})).first;
-    backend = at->second.backend;
-  }
+  const AttentionBackend* backend = backend_for({q, k, v, scale, bias});
   return backend ? backend->run(q, k, v, scale, bias) : reference::attention(q, k, v, scale, bias);
+}
+
+std::string AttentionSelector::chosen(const Tensor& q, const Tensor& k, const Tensor& v, double scale,
+                                      const Tensor& bias) {
+  const AttentionBackend* backend = backend_for({q, k, v, scale, bias});
+  return backend ? backend->name : kReference;
 }
 
 AttentionSelector::Choice AttentionSelector::choose(const AttentionCase& wanted, const Inputs& in) const {
@@ -200,7 +211,7 @@ AttentionSelector::Choice AttentionSelector::choose(const AttentionCase& wanted,
     } else if (backend.takes(wanted) && trials.passes(backend)) {
       trials.time(backend, timer_);
       const auto time = trials.times.find(backend.name);
-      if (time != trials.times.end() && time->second) timed.emplace_back(*time->second, &backend);
+      if (time != trials.times.end() && time->second) timed.emplace_back(*time->second * backend.handicap, &backend);
     }
   }
   // The reference would be kept for this case until the process ends, hundreds of times slower. Whoever called can make
@@ -210,8 +221,9 @@ AttentionSelector::Choice AttentionSelector::choose(const AttentionCase& wanted,
   if (timed.empty()) return {nullptr, "no back end is left" + trials.others};
   std::stable_sort(timed.begin(), timed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   if (memory_.store) memory_.store(card_, wanted.name(), trials.times);
-  std::string reason = text("%.3g ms", timed[0].first);
-  for (size_t i = 1; i < timed.size(); ++i) reason += "; " + timed[i].second->name + text(" %.3g ms", timed[i].first);
+  const auto measured = [&](const AttentionBackend& of) { return text("%.3g ms", *trials.times.at(of.name)); };
+  std::string reason = measured(*timed[0].second);
+  for (size_t i = 1; i < timed.size(); ++i) reason += "; " + timed[i].second->name + " " + measured(*timed[i].second);
   return {timed[0].second, reason + trials.others};
 }
 
@@ -224,8 +236,8 @@ const AttentionBackend* AttentionSelector::remembered(const AttentionCase& wante
     if (off_.contains(backend.name) || !backend.takes(wanted)) continue;
     const auto time = times.find(backend.name);
     if (time == times.end()) return nullptr;
-    if (time->second && *time->second < fastest) {
-      fastest = *time->second;
+    if (time->second && *time->second * backend.handicap < fastest) {
+      fastest = *time->second * backend.handicap;
       best = &backend;
     }
   }

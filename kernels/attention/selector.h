@@ -40,6 +40,10 @@ struct AttentionBackend {
   std::string name;
   std::function<bool(const AttentionCase&)> takes;
   Function run;
+  /// In place of AttentionSelector::bound, where 8 bits are meant to round more.
+  std::optional<double> bound = {};
+  /// What its time counts for in the choice: above 1 for a way that is less exact, which must win by so much.
+  double handicap = 1;
 };
 
 /// Milliseconds of each back end in one case; no number where it failed or was wrong.
@@ -66,6 +70,8 @@ class AttentionSelector {
   /// kernels::attention through the chosen back end; the first call of a case times and checks. Throws
   /// c10::OutOfMemoryError, and chooses nothing, where no back end passes and one of them had no memory.
   Tensor operator()(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias = {});
+  /// The name of the back end that such a call uses, which is chosen in the same way; "reference" where none is left.
+  std::string chosen(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const Tensor& bias = {});
 
   /// What is measured from now on is stored there, and looked up there before. An empty function does nothing.
   void set_memory(AttentionMemory memory);
@@ -74,6 +80,8 @@ class AttentionSelector {
   void pin(const std::string& name);
   /// The same for each case by its name, as `choices` gave them; cases that are not named are measured.
   void pin(const std::map<std::string, std::string>& choices);
+  /// Throws c10::Error where that would.
+  void require(const std::map<std::string, std::string>& choices) const;
 
   /// Case name -> back end in use: the part of a file's metadata that a replay pins.
   std::map<std::string, std::string> choices() const;
@@ -98,6 +106,7 @@ class AttentionSelector {
     size_t operator()(const AttentionCase& c) const;
   };
 
+  const AttentionBackend* backend_for(const Inputs& inputs);
   const AttentionBackend* find(const std::string& name) const;
   void require(const std::string& name) const;
   Choice choose(const AttentionCase& wanted, const Inputs& inputs) const;

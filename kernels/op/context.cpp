@@ -2,6 +2,8 @@
 
 #include <c10/util/Exception.h>
 
+#include <cstring>
+
 #include "kernels/attention/attention_cuda.h"
 #include "kernels/attention/selector.h"
 #include "kernels/op/device.h"
@@ -16,30 +18,55 @@ Wgmma pinned_wgmma(Wgmma asked, const Choices& choices) {
 
 }  // namespace
 
+bool is_of_8_bits(const std::string& key) {
+  return key == kEightBits || key.starts_with(kEightBitSums);
+}
+
 Context::Context(Options options, at::Device device) : Context(std::move(options), device, nullptr) {}
 
-Context::Context(Options options, at::Device device, std::unique_ptr<AttentionSelector> attention)
-    : options_(std::move(options)), device_(device), attention_(std::move(attention)), wgmma_(options_.wgmma) {
+Context::Context(Options options, at::Device device, std::unique_ptr<AttentionSelector> attention,
+                 std::unique_ptr<AttentionSelector> sums)
+    : options_(std::move(options)),
+      device_(device),
+      attention_(std::move(attention)),
+      sums_(std::move(sums)),
+      wgmma_(options_.wgmma) {
   TORCH_CHECK(!device.is_cuda() || device.has_index(), "[context] the device must be a GPU with its index, got ",
               device.str());
 }
 
 Context::~Context() = default;
 
+bool Context::is_own(at::Device device) const {
+  return device.type() == device_.type() && (!device_.has_index() || device.index() == device_.index());
+}
+
 AttentionSelector* Context::attention_on(at::Device device) const {
-  const bool own = device.type() == device_.type() && (!device_.has_index() || device.index() == device_.index());
-  return own ? attention_.get() : nullptr;
+  return is_own(device) ? attention_.get() : nullptr;
+}
+
+AttentionSelector* Context::sums_on(at::Device device) const {
+  return is_own(device) ? sums_.get() : nullptr;
 }
 
 void Context::pin(const Choices& choices) {
-  Choices cases = choices;
-  cases.erase(kEightBits);
+  Choices cases, sums;
+  for (const auto& [key, name] : choices) {
+    if (key.starts_with(kEightBitSums))
+      sums[key.substr(std::strlen(kEightBitSums))] = name;
+    else if (key != kEightBits)
+      cases[key] = name;
+  }
+  if (sums_) sums_->require(sums);  // before anything is pinned: what throws changes nothing
   if (attention_) attention_->pin(cases);
+  if (sums_) sums_->pin(sums);
   wgmma_ = pinned_wgmma(options_.wgmma, choices);
 }
 
 Choices Context::choices() const {
   Choices all = attention_ ? attention_->choices() : Choices();
+  if (sums_)
+    for (const auto& [wanted, name] : sums_->choices()) all[kEightBitSums + wanted] = name;
   if (wgmma() == Wgmma::On && cuda::instructions_on(device_, *this) == Instructions::Wgmma) all[kEightBits] = "wgmma";
   return all;
 }
@@ -55,9 +82,12 @@ void Context::set_agreed(const std::string& name) const {
 }
 
 std::unique_ptr<Context> make_context(const Options& options, at::Device device) {
-  std::unique_ptr<AttentionSelector> attention;
-  if (device.is_cuda() && !options.reference) attention = cuda::attention_selector(device, options);
-  return std::make_unique<Context>(options, device, std::move(attention));
+  std::unique_ptr<AttentionSelector> attention, sums;
+  if (device.is_cuda() && !options.reference) {
+    attention = cuda::attention_selector(device, options);
+    sums = cuda::sums_selector(device, options);
+  }
+  return std::make_unique<Context>(options, device, std::move(attention), std::move(sums));
 }
 
 const Context& default_context() {

@@ -23,9 +23,13 @@ Instructions instructions_on(at::Device device, const Context& context) {
   return wgmma ? Instructions::Wgmma : Instructions::Mma;
 }
 
-bool multiplies_float8(at::Device device, const Context& context) {
+bool has_float8_mma(at::Device device) {
   const int own = architecture(device);
-  return own == kFloat8Architecture || own >= 120 || instructions_on(device, context) == Instructions::Wgmma;
+  return own == kFloat8Architecture || own >= 120;
+}
+
+bool multiplies_float8(at::Device device, const Context& context) {
+  return has_float8_mma(device) || instructions_on(device, context) == Instructions::Wgmma;
 }
 
 std::string text_of(const MeasuredCard& card) {

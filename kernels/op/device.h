@@ -35,8 +35,11 @@ int architecture(at::Device device);
 bool has_wgmma(at::Device device);
 /// What linear_int8 and attention_int8 multiply with: wgmma on sm_90 where it is on (options.h). Any device.
 Instructions instructions_on(at::Device device, const Context& context = default_context());
-/// Whether the device multiplies 8-bit floats at their own speed: with mma.sync on sm_89, sm_120 and newer (on sm_90
-/// and sm_100 the compiler converts them to 16 bits first), and with wgmma where instructions_on says so.
+/// Whether mma.sync multiplies 8-bit floats at their own speed: on sm_89, sm_120 and newer. On sm_90 and on Blackwell of
+/// data centres (sm_100) the compiler converts them to 16 bits first.
+bool has_float8_mma(at::Device device);
+/// Whether the device multiplies 8-bit floats at their own speed: with mma.sync, and with wgmma where instructions_on
+/// says so.
 bool multiplies_float8(at::Device device, const Context& context = default_context());
 
 }  // namespace cuda

@@ -18,10 +18,14 @@ enum class Wgmma { Off, Measured, On };
 /// Names of the back ends of 16-bit attention on a GPU (kernels/attention/attention_cuda.h).
 inline constexpr std::array<const char*, 5> kAttentionBackends = {"cudnn", "flash", "efficient", "mma", "wgmma"};
 
+/// What 8-bit weights and values may be summed in (kernels/attention/float8.h), where a card multiplies them with
+/// mma.sync at its own speed: float32, which is taken unless half is measured faster.
+inline constexpr const char *kFloatSums = "float-sums", *kHalfSums = "half-sums";
+
 struct Options {
   bool reference = false;  ///< on a GPU: ATen's plain operations instead of fused kernels, slow and right
   Wgmma wgmma = Wgmma::Measured;
-  std::vector<std::string> attention_off = {};  ///< of kAttentionBackends: not used unless pinned
+  std::vector<std::string> attention_off = {};  ///< of kAttentionBackends, or kHalfSums: not used unless pinned
 };
 
 }  // namespace wan::kernels

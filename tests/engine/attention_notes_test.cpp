@@ -13,10 +13,13 @@ TEST(AttentionNotes, BackEndsOfAnotherVersionAreLeftOut) {
   AttentionChoices choices = {{"b1 h40 q75600 k75600 d128 BFloat16", "cudnn"},
                               {"b1 h40 q75600 k512 d128 BFloat16", "of-tomorrow"},
                               {"b1 h1 q3600 k3600 d384 Half", "reference"},
-                              {kernels::kEightBits, "wgmma"}};
+                              {kernels::kEightBits, "wgmma"},
+                              {kernels::kEightBitSums + std::string("b1 h40 q75600 k75600 d128 BFloat16"), "half-sums"},
+                              {kernels::kEightBitSums + std::string("b1 h40 q32760 k32760 d128 BFloat16"), "cudnn"}};
   AttentionChoices known = choices;
   known.erase("b1 h40 q75600 k512 d128 BFloat16");
-  EXPECT_EQ(drop_unknown(choices), std::set<std::string>{"of-tomorrow"});
+  known.erase(kernels::kEightBitSums + std::string("b1 h40 q32760 k32760 d128 BFloat16"));
+  EXPECT_EQ(drop_unknown(choices), (std::set<std::string>{"cudnn", "of-tomorrow"})) << "cuDNN sums no 8 bits";
   EXPECT_EQ(choices, known) << "what is known stays pinned";
   EXPECT_TRUE(drop_unknown(choices).empty());
 }

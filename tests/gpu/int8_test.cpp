@@ -124,6 +124,30 @@ TEST_F(Int8Gpu, HalfSumsHoldTheLargestWeightsAndValues) {
   EXPECT_LT(relative_rms(*got, v.narrow(1, 0, 20)), 4e-3);
 }
 
+TEST_F(Int8Gpu, SumsAreMeasuredWhereTheCardHasEightBitFloatsOfItsOwn) {
+  const Tensor q = randn({1, 1560, 3, 128}, at::kBFloat16), k = randn({1, 1560, 3, 128}, at::kBFloat16);
+  const Tensor v = (randn({1, 1560, 3, 128}) + 1).to(at::kBFloat16);
+  const double scale = 1 / std::sqrt(128.0);
+  for (bool off : {false, true}) {
+    const Options options = {.attention_off = off ? std::vector<std::string>{kHalfSums} : std::vector<std::string>{}};
+    const auto context = make_context(options, q.device());
+    ASSERT_EQ(context->sums() != nullptr, cuda::has_float8_mma(q.device()));
+    const Tensor got = attention_int8(q, k, v, scale, Values::Float8, *context);
+    EXPECT_LT(relative_rms(got, reference::attention(wide(q), wide(k), wide(v), scale)), 5e-3);
+    if (!context->sums()) {
+      EXPECT_TRUE(context->choices().empty()) << "float32 alone: nothing is chosen";
+      continue;
+    }
+    const Choices choices = context->choices();
+    ASSERT_EQ(choices.size(), 1u);
+    const auto& [key, name] = *choices.begin();
+    EXPECT_TRUE(key.starts_with(kEightBitSums)) << key;
+    if (off) {
+      EXPECT_EQ(name, kFloatSums);
+    }
+  }
+}
+
 TEST_F(Int8Gpu, SkipSoftmaxIsTheReferences) {
   expect_skipping_int8(Instructions::Mma);
 }

@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "kernels/attention/int8_attention.h"
 #include "tests/kernels/invented_backends.h"
 
 namespace wan::kernels {
@@ -119,6 +120,67 @@ TEST_F(ContextTest, PinnedEightBitsAreThoseOfTheRecord) {
     EXPECT_FALSE(context->choices().contains(kEightBits)) << "the CPU has no wgmma";
   }
   EXPECT_EQ(default_context().wgmma(), Wgmma::Measured);
+}
+
+/// A Context whose 8-bit weights and values have a choice of sums, as on a card with 8-bit floats of its own.
+class SumsTest : public ContextTest {
+ protected:
+  void SetUp() override {
+    ContextTest::SetUp();
+    q = at::randn({1, 70, 2, 128}).to(at::kBFloat16);
+    k = at::randn({1, 130, 2, 128}).to(at::kBFloat16);
+    v = (at::randn({1, 130, 2, 128}) + 1).to(at::kBFloat16);
+  }
+  std::unique_ptr<Context> with_sums(double float_time, double half_time) {
+    return std::make_unique<Context>(Options(), at::kCPU, nullptr,
+                                     selector({backend(kFloatSums, float_time), backend(kHalfSums, half_time)}));
+  }
+  Tensor attend8(const Context& context, Values values = Values::Float8, SkipSoftmax* skip = nullptr) {
+    return attention_int8(q, k, v, kScale, values, context, skip);
+  }
+  Tensor made_with(Sums sums, Values values = Values::Float8, SkipSoftmax* skip = nullptr) {
+    return reference::attention_int8(quantise_queries(q, kScale * 1.4426950408889634),
+                                     quantise_keys(k, k.mean(1, false, at::kFloat)), v, values, sums, skip);
+  }
+  static constexpr double kScale = 0.0884;
+  const std::string kSumsCase = kEightBitSums + std::string("b1 h2 q128 k256 d128 BFloat16");
+};
+
+TEST_F(SumsTest, OfEightBitsAreWhatIsMeasured) {
+  const auto floats = with_sums(2, 3);
+  EXPECT_TRUE(attend8(*floats).equal(made_with(Sums::Float)));
+  EXPECT_EQ(floats->choices(), (Choices{{kSumsCase, kFloatSums}}));
+  kept.clear();
+  const auto halves = with_sums(3, 2);
+  EXPECT_TRUE(attend8(*halves).equal(made_with(Sums::Half)));
+  EXPECT_FALSE(made_with(Sums::Half).equal(made_with(Sums::Float)));
+  EXPECT_EQ(halves->choices(), (Choices{{kSumsCase, kHalfSums}}));
+  SkipSoftmax skip(0.5, at::kCPU), again(0.5, at::kCPU);
+  EXPECT_TRUE(attend8(*halves, Values::Float8, &skip).equal(made_with(Sums::Half, Values::Float8, &again)));
+  EXPECT_EQ(skip.count(), again.count());
+}
+
+TEST_F(SumsTest, AreNotAskedForWithoutThem) {
+  const auto context = with_sums(3, 2);
+  EXPECT_TRUE(attend8(*context, Values::Plain).equal(made_with(Sums::Float, Values::Plain)));
+  attention(q, k, v, kScale, {}, *context);
+  EXPECT_EQ(timed, 0);
+  EXPECT_TRUE(context->choices().empty());
+  EXPECT_TRUE(attend8(default_context()).equal(made_with(Sums::Float))) << "no choice: float32";
+}
+
+TEST_F(SumsTest, OfARecordArePinned) {
+  const auto context = with_sums(3, 2);
+  context->pin({{kSumsCase, kFloatSums}});
+  EXPECT_TRUE(attend8(*context).equal(made_with(Sums::Float)));
+  EXPECT_EQ(timed, 0);
+  EXPECT_EQ(context->choices().at(kSumsCase), kFloatSums);
+  EXPECT_THROW(context->pin({{kSumsCase, "cudnn"}}), c10::Error);
+  EXPECT_TRUE(attend8(*context).equal(made_with(Sums::Float))) << "a pin that throws changes nothing";
+  context->pin({});
+  EXPECT_TRUE(attend8(*context).equal(made_with(Sums::Half)));
+  EXPECT_NO_THROW(job()->pin({{kSumsCase, kHalfSums}})) << "where there is no choice it is float32";
+  EXPECT_TRUE(is_of_8_bits(kSumsCase) && is_of_8_bits(kEightBits) && !is_of_8_bits(kCase));
 }
 
 TEST_F(ContextTest, ThreadsShareOneChoice) {

@@ -162,6 +162,39 @@ TEST_F(Selector, WhereOnlyMemoryWasShortNothingIsChosen) {
   EXPECT_EQ(chosen(selector), "b");
 }
 
+TEST_F(Selector, ALessExactOneHasItsOwnBoundAndMustWinByMore) {
+  const auto less_exact = [&](double time, double factor) {
+    AttentionBackend rough = backend("rough", time, factor);
+    rough.bound = 2e-2;
+    rough.handicap = 1.05;
+    return rough;
+  };
+  const auto choice = [&](double time, double factor) {
+    return chosen_anew("card of " + std::to_string(time), {backend("fine", 100), less_exact(time, factor)});
+  };
+  EXPECT_EQ(choice(96, 1), "fine") << "a gain within noise";
+  EXPECT_EQ(choice(96, 1), "fine");
+  EXPECT_EQ(timed, 0) << "remembered by the same rule";
+  EXPECT_EQ(choice(94, 1), "rough");
+  EXPECT_EQ(choice(94, 1), "rough");
+  AttentionSelector rough({backend("fine", 100), less_exact(90, 1.01)}, "card", timer());
+  EXPECT_EQ(rough.chosen(q, k, v, 0.3), "rough") << "beyond the others' bound";
+  EXPECT_NE(rough.report()[0].find("rough (90 ms; fine 100 ms)"), std::string::npos) << rough.report()[0];
+  AttentionSelector wrong({backend("fine", 100), less_exact(90, 1.03)}, "card", timer());
+  EXPECT_EQ(wrong.chosen(q, k, v, 0.3), "fine");
+}
+
+TEST_F(Selector, AChoiceCanBeAskedForWithoutItsResult) {
+  AttentionSelector selector({backend("slow", 3), backend("fast", 2)}, "card", timer());
+  EXPECT_EQ(selector.chosen(q, k, v, 0.3), "fast");
+  const int measured = calls["fast"];
+  EXPECT_EQ(selector.chosen(q, k, v, 0.3), "fast");
+  EXPECT_EQ(calls["fast"], measured) << "nothing is computed again";
+  EXPECT_EQ(chosen(selector), "fast");
+  AttentionSelector none({broken("broken")}, "card", timer());
+  EXPECT_EQ(none.chosen(q, k, v, 0.3), "reference");
+}
+
 TEST_F(Selector, ABackEndThatFailsOnTheClockIsOut) {
   const auto clock = [this](const std::function<void()>& run) {
     run();

@@ -59,13 +59,13 @@ TEST_F(Environment, UnsetAndEmptyAreTheDefaults) {
 
 TEST_F(Environment, EachVariableIsRead) {
   set("WAN_KERNELS", "reference");
-  set("WAN_ATTENTION_OFF", "cudnn,mma");
+  set("WAN_ATTENTION_OFF", "cudnn,half-sums");
   for (auto [word, use] : {std::pair{"off", Wgmma::Off}, {"measured", Wgmma::Measured}, {"on", Wgmma::On}}) {
     set("WAN_WGMMA", word);
     const kernels::Options options = options_of_environment();
     EXPECT_EQ(options.wgmma, use);
     EXPECT_TRUE(options.reference);
-    EXPECT_EQ(options.attention_off, (std::vector<std::string>{"cudnn", "mma"}));
+    EXPECT_EQ(options.attention_off, (std::vector<std::string>{"cudnn", "half-sums"}));
   }
   set("WAN_KERNELS", "fused");
   EXPECT_FALSE(options_of_environment().reference);
@@ -80,9 +80,10 @@ TEST_F(Environment, AnUnknownValueIsNamedWithWhatIsWanted) {
   set("WAN_WGMMA", "");
   for (const char* value : {"cudnn,triton", "cudnn, mma", "cudnn,,mma", "reference"}) {
     set("WAN_ATTENTION_OFF", value);
-    EXPECT_EQ(complaint(), std::string("[WAN_ATTENTION_OFF] must be names out of cudnn, flash, efficient, mma or wgmma "
-                                       "with commas between, got ") +
-                               value);
+    EXPECT_EQ(complaint(),
+              std::string("[WAN_ATTENTION_OFF] must be names out of cudnn, flash, efficient, mma, wgmma or "
+                          "half-sums with commas between, got ") +
+                  value);
   }
 }
 

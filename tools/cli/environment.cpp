@@ -35,7 +35,8 @@ size_t choice_of(const char* variable, const std::vector<std::string>& words, si
 
 std::vector<std::string> attention_off() {
   constexpr const char* kVariable = "WAN_ATTENTION_OFF";
-  const std::vector<std::string> known(kernels::kAttentionBackends.begin(), kernels::kAttentionBackends.end());
+  std::vector<std::string> known(kernels::kAttentionBackends.begin(), kernels::kAttentionBackends.end());
+  known.emplace_back(kernels::kHalfSums);
   std::vector<std::string> off;
   std::istringstream names(value_of(kVariable));
   for (std::string name; std::getline(names, name, ',');) {

@@ -16,7 +16,7 @@ struct EnvironmentError : std::invalid_argument {
 };
 
 /// WAN_KERNELS (fused, reference), WAN_WGMMA (off, measured, on) and WAN_ATTENTION_OFF (names of attention back ends
-/// with commas between). Unset and empty is the default. Throws EnvironmentError for other values.
+/// and half-sums, with commas between). Unset and empty is the default. Throws EnvironmentError for other values.
 kernels::Options options_of_environment();
 
 /// What libtorch's allocator on GPUs is told (c10::CachingAllocator::setAllocatorSettings): segments that grow, so that

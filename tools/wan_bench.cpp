@@ -155,7 +155,9 @@ void add_skip_softmax(CLI::App& app, int& status) {
   CLI::App* command = app.add_subcommand(
       "skip-softmax", "lambda of --skip-softmax for a share of blocks left out, one JSON line for each share");
   auto options = std::make_shared<SkipSoftmaxOptions>();
-  command->add_option("file", options->file, "safetensors with q, k and v [1, tokens, heads, width]; drawn without");
+  command->add_option("file,--captured", options->file,
+                      "safetensors with q, k and v [1, tokens, heads, width], or of several attentions, as wan-infer "
+                      "--capture-qk writes them; drawn without");
   command->add_option("--share", options->shares, "shares of the blocks, above 0 and at most 1: 0.5,0.75")
       ->delimiter(',')
       ->check(CLI::Range(1e-9, 1.0));

@@ -31,7 +31,8 @@ class Check {
     const Record record = make_record(request, placement, joined(group.files, loras->files),
                                       identify_inputs(request, files.by_field(), contents_));
     check_free(request, record, notes);
-    check_sheet(options_.contact_sheet, options_.overwrite);
+    check_beside("contact_sheet", options_.contact_sheet, options_.overwrite);
+    check_beside("capture_qk", options_.captured_heads, options_.overwrite);
     note_search(group.parts, notes);
     note_zero_weights(group.files, notes);
     check_precision(group.parts, placement);

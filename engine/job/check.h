@@ -20,11 +20,12 @@ struct CheckResult {
 };
 
 struct CheckOptions {
-  bool overwrite = false;          // as the render would be told
-  bool given_order = false;        // the same
-  std::string contact_sheet = {};  // the same
-  std::filesystem::path work;      // where its unfinished work would lie
-  std::filesystem::path scratch;   // an empty folder for the copies of URLs
+  bool overwrite = false;           // as the render would be told
+  bool given_order = false;         // the same
+  std::string contact_sheet = {};   // the same
+  std::string captured_heads = {};  // the same
+  std::filesystem::path work;       // where its unfinished work would lie
+  std::filesystem::path scratch;    // an empty folder for the copies of URLs
   Contexts* contexts = nullptr;
 };
 

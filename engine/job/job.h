@@ -17,6 +17,7 @@
 #include "engine/residency/loras.h"
 #include "engine/residency/networks.h"
 #include "engine/sampling/attention_record.h"
+#include "engine/sampling/captured_heads.h"
 
 namespace wan {
 
@@ -85,7 +86,8 @@ struct Job {
   Group* group = nullptr;
   std::shared_ptr<const UsedLoras> loras;
   Record record;
-  VaeTiles tiles;  // that the VAE computes in
+  VaeTiles tiles;                         // that the VAE computes in
+  std::shared_ptr<HeadsCapture> capture;  // from its first step in this process, where it is asked for
   std::optional<Schedule> schedule;
   std::string name;                       // of its files: other for other model files, device or version
   std::string positive, negative, input;  // names of the encodings it needs; empty: none

@@ -40,10 +40,9 @@ std::optional<uint64_t> finished_seed(const std::string& out, const Record& reco
   }
 }
 
-void check_sheet(const std::string& sheet, bool overwrite) {
-  if (!sheet.empty() && !overwrite && fs::exists(fs::symlink_status(sheet)))
-    throw InvalidRequest("contact_sheet",
-                         "must not be there already: " + shown_path(sheet) + "; --overwrite replaces it");
+void check_beside(const std::string& field, const std::string& file, bool overwrite) {
+  if (!file.empty() && !overwrite && fs::exists(fs::symlink_status(file)))
+    throw InvalidRequest(field, "must not be there already: " + shown_path(file) + "; --overwrite replaces it");
 }
 
 std::string free_name(const std::string& out) {

@@ -13,8 +13,9 @@ namespace wan {
 /// all known (identify_fetched): one URL can give two pictures. Nothing where it is no video of ours.
 std::optional<uint64_t> finished_seed(const std::string& out, const Record& record);
 
-/// Throws InvalidRequest where the contact sheet would replace a file unasked. None is asked for where it is empty.
-void check_sheet(const std::string& sheet, bool overwrite);
+/// Throws InvalidRequest where a file beside the video (`field`: contact_sheet, capture_qk) would replace one unasked.
+/// None is asked for where it is empty.
+void check_beside(const std::string& field, const std::string& file, bool overwrite);
 
 /// `out`, or its stem with -2, -3, ... : the first name at which there is neither a file nor unfinished work.
 std::string free_name(const std::string& out);

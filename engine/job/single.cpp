@@ -204,13 +204,16 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
         {{"out", shown_name(request.out)}, {"text", "this request has made it before; --overwrite renders it again"}});
     if (!options.output.contact_sheet.empty())
       log("warning", {{"text", "no contact sheet is made of a finished video; --overwrite renders both"}});
+    if (!options.output.captured_heads.empty())
+      log("warning", {{"text", "nothing is captured of a finished video; --overwrite renders it again"}});
     // A run that was killed after its file appeared leaves its folder; another seed's work is not touched.
     const std::optional<Asked> kept = asked_in(work);
     if (kept && kept->key == key && kept->seed == *made && FolderLock(work).held())
       WorkFolder(work, WorkFolder::draw_number(work), "out").discard();
     return request.out;
   }
-  check_sheet(options.output.contact_sheet, options.overwrite);
+  check_beside("contact_sheet", options.output.contact_sheet, options.overwrite);
+  check_beside("capture_qk", options.output.captured_heads, options.overwrite);
   WorkFolder folder(work, WorkFolder::draw_number(work), "out",
                     options.fresh ? WorkFolder::Broken::BeginAnew : WorkFolder::Broken::Refuse);
   claim(folder, key, request, options.fresh);

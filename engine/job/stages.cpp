@@ -114,6 +114,7 @@ void Stages::look_ahead(Job& job) {
   }
   job.group->activations.widen(fit.activations);
   tell_resumed(job);
+  if (rendered && !job.output.captured_heads.empty()) write_capture(job);
 }
 
 /// The tiles that an earlier run began the job with: those of its latents, those that were noted of it, those that its
@@ -288,8 +289,10 @@ void Stages::sample(Job& job, int64_t end) {
   const int64_t first_low = schedule.first_low();
   const bool switches = is_last_of_phase && end == first_low && first_low > 0 && first_low < schedule.size();
   check_unchanged(job.loras->parts, kLoraPart);
+  if (!job.output.captured_heads.empty() && !job.capture)
+    job.capture = std::make_shared<HeadsCapture>(job.request, schedule);
   Guidance guidance(networks_.of(job), encoded.conditioning, switches ? &schedule[first_low - 1] : nullptr,
-                    job.loras->loras.in_steps(job.request), &skipping);
+                    job.loras->loras.in_steps(job.request), &skipping, job.capture.get());
   explaining_nan(job, {end > first_low ? Network::LowNoise : Network::HighNoise}, progress_,
                  [&] { denoise_and_save(state, schedule, end, std::ref(guidance), run_of(job), save); });
   if (end < schedule.size()) return save(state);
@@ -305,6 +308,19 @@ void Stages::sample(Job& job, int64_t end) {
   const std::string sound = job.keeps_sound ? files_.sound(job) : "";
   save_latents(files_.latents(job), {state.x, job.geometry.num_frames, sound, record});
   folder_.remove(path.filename().string());
+  if (job.capture) write_capture(job);
+}
+
+void Stages::write_capture(Job& job) const {
+  const size_t count = job.capture ? job.capture->count() : 0;
+  if (count == 0) {
+    log_("warning",
+         {{"text", "no heads are captured: the steps in question were made before; --fresh makes them again"}});
+  } else {
+    job.capture->write(job.output.captured_heads);
+    log_("captured", {{"file", shown_name(job.output.captured_heads)}, {"attentions", count}});
+  }
+  job.capture.reset();
 }
 
 void Stages::decode(Job& job) {

@@ -70,6 +70,8 @@ class Stages {
   Inputs load(Job& job, const InputFiles& files);
   Encoded load_encodings(const Job& job) const;
   void sample(Job& job, int64_t end);
+  /// What is captured of the job, or a warning that nothing is.
+  void write_capture(Job& job) const;
   void finish(Job& job);
 
   WorkFolder& folder_;

@@ -11,7 +11,8 @@ namespace wan {
 
 /// What is made beside the video itself.
 struct OutputOptions {
-  std::string contact_sheet = {};  // PNG of some frames; empty: none
+  std::string contact_sheet = {};   // PNG of some frames; empty: none
+  std::string captured_heads = {};  // safetensors with queries and keys (engine/sampling/captured_heads.h); empty: none
 };
 
 /// Decodes latents and encodes the frames as they come, exactly `saved.frames` of them, to `out`. Its record has the

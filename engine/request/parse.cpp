@@ -24,8 +24,8 @@ struct Overload : Functions... {
 
 /// Whether a name is that of a flag that says how to run, not what to make.
 bool is_run_flag(std::string_view name) {
-  for (const char* flag : {"contact_sheet", "overwrite", "fresh", "threads", "dry_run", "log_format", "work", "order",
-                           "fail_fast", "anyway", "json"})
+  for (const char* flag : {"contact_sheet", "capture_qk", "overwrite", "fresh", "threads", "dry_run", "log_format",
+                           "work", "order", "fail_fast", "anyway", "json"})
     if (name == flag) return true;
   return false;
 }

@@ -28,7 +28,8 @@ Velocity Guidance::operator()(const Step& step, const at::Tensor& x) {
   std::vector<Context*> contexts = {&*positive_};
   if (guided) contexts.push_back(&*negative_);
   kernels::SkipSoftmax* skip = skipping_ ? skipping_->begin(step, x.device()) : nullptr;
-  const std::vector<at::Tensor> found = expert(latent, *rope_, step.t, contexts, skip);
+  const SeeLayers* see = capture_ ? capture_->begin(step, expert.config.num_layers) : nullptr;
+  const std::vector<at::Tensor> found = expert(latent, *rope_, step.t, contexts, skip, see);
   if (skip) skipping_->end();
   if (!guided) return {found[0]};
   return {found[0], found[1], step.guidance};

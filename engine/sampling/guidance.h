@@ -4,6 +4,7 @@
 #include "engine/request/schedule.h"
 #include "engine/residency/loras.h"
 #include "engine/residency/networks.h"
+#include "engine/sampling/captured_heads.h"
 #include "engine/sampling/skipping.h"
 #include "engine/sampling/solver.h"
 
@@ -20,14 +21,15 @@ class Guidance {
  public:
   /// `last_high`: of the schedule, the step behind which no other needs the high-noise expert, so that the low-noise one
   /// is brought in while it runs; null where others may need it.
-  /// `adapters`: which LoRAs a step has. `skipping`: of its attention; null: none.
+  /// `adapters`: which LoRAs a step has. `skipping`: of its attention; null: none. `capture`: keeps heads of it; null: none.
   Guidance(Networks& networks, Conditioning conditioning, const Step* last_high = nullptr, StepAdapters adapters = {},
-           Skipping* skipping = nullptr)
+           Skipping* skipping = nullptr, HeadsCapture* capture = nullptr)
       : networks_(networks),
         conditioning_(std::move(conditioning)),
         last_high_(last_high),
         adapters_(std::move(adapters)),
-        skipping_(skipping) {}
+        skipping_(skipping),
+        capture_(capture) {}
 
   /// x [16, T, h, w] float32 -> velocity of the same shape and dtype; the conditional branch alone where the guidance
   /// is exactly 1. Source: wan/text2video.py, generate.
@@ -41,6 +43,7 @@ class Guidance {
   const Step* last_high_;
   const StepAdapters adapters_;
   Skipping* const skipping_;
+  HeadsCapture* const capture_;
   std::optional<bool> high_;            // whose contexts these are
   std::vector<lora::Adapter> applied_;  // with which they were made
   std::optional<Context> positive_, negative_;

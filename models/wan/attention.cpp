@@ -39,7 +39,7 @@ SelfAttention::SelfAttention(const Scope& at, const WanConfig& config, at::Scala
       norm_q(at / "norm_q", config.dim, config.eps),
       norm_k(at / "norm_k", config.dim, config.eps) {}
 
-Tensor SelfAttention::operator()(Operand x, const Rope& rope, kernels::SkipSoftmax* skip) const {
+Tensor SelfAttention::operator()(Operand x, const Rope& rope, kernels::SkipSoftmax* skip, const SeeHeads& see) const {
   std::vector<Tensor> products = qkv(x);
   x = {};
   // One op: the norm runs over all heads at once, so before the split; then the rotation.
@@ -47,6 +47,7 @@ Tensor SelfAttention::operator()(Operand x, const Rope& rope, kernels::SkipSoftm
                                             rope, heads, norm_q.eps, norm_q.weight.context());
   Tensor value = split_heads(products[2], heads);
   products.clear();
+  if (see) see(query, key);
   const Tensor y = attend_video(query, key, value, precision, skip, o.weight.context()).flatten(-2);
   query = key = value = Tensor();  // the largest of a block: they make room for the output
   return o(y);

@@ -1,6 +1,8 @@
 // The two attentions of a transformer block. Source: WanSelfAttention and WanT2VCrossAttention, wan/modules/model.py.
 #pragma once
 
+#include <functional>
+
 #include "kernels/attention/skip_softmax.h"
 #include "kernels/rope/rope.h"
 #include "models/layers.h"
@@ -10,12 +12,16 @@ namespace wan {
 
 using kernels::Rope;
 
+/// Sees queries and keys of a self-attention [B, L, heads, head_dim], behind norm and rotation, on its device. Empty:
+/// nobody looks.
+using SeeHeads = std::function<void(const Tensor& q, const Tensor& k)>;
+
 /// Attention among the video tokens.
 struct SelfAttention {
   SelfAttention(const Scope& at, const WanConfig& config, at::ScalarType compute);
   /// x [B, L, dim] -> [B, L, dim] in `compute`. By value: moved in, it is freed once q, k and v are made from it.
-  /// Where `skip` is given, attention leaves out blocks of keys by its rule.
-  Tensor operator()(Operand x, const Rope& rope, kernels::SkipSoftmax* skip = nullptr) const;
+  /// Where `skip` is given, attention leaves out blocks of keys by its rule. `see` is called once, before it.
+  Tensor operator()(Operand x, const Rope& rope, kernels::SkipSoftmax* skip = nullptr, const SeeHeads& see = {}) const;
 
   int64_t heads;
   Precision precision;

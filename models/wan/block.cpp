@@ -39,7 +39,7 @@ Modulation AttentionBlock::modulate(const Tensor& e0) const {
 }
 
 Operand AttentionBlock::attend_video(Tensor& x, const Modulation& rows, const Rope& rope, const Segments& ends,
-                                     LeftResidual before, kernels::SkipSoftmax* skip) const {
+                                     LeftResidual before, kernels::SkipSoftmax* skip, const SeeHeads& see) const {
   const bool coded = self_attn.qkv.takes_codes();
   const kernels::NextNorm first{
       .weight = {}, .bias = {}, .shift = rows.shift_attn, .scale = rows.scale_attn, .eps = eps};
@@ -47,7 +47,7 @@ Operand AttentionBlock::attend_video(Tensor& x, const Modulation& rows, const Ro
                       ? residual_norm(x, before.y, before.gate, first, ends, coded, compute, modulation.context())
                       : modulated_norm(x, first.shift, first.scale, ends, eps, coded, compute, modulation.context());
   before = {};
-  Tensor y = self_attn(std::move(input), rope, skip);
+  Tensor y = self_attn(std::move(input), rope, skip, see);
   kernels::NextNorm next{
       .weight = norm3.weight.tensor(), .bias = norm3.bias.tensor(), .shift = {}, .scale = {}, .eps = norm3.eps};
   return residual_norm(x, y, rows.gate_attn, next, ends, cross_attn.q.weight.takes_codes(), compute,

@@ -29,9 +29,9 @@ struct AttentionBlock {
   /// e0 [6, S, dim] (of the time) plus the block's own rows.
   Modulation modulate(const Tensor& e0) const;
   /// Self-attention into x [B, L, dim] float32, in place. Returns norm3(x), what the second half starts from.
-  /// `before`: what the block before has left. `skip`: as SelfAttention.
+  /// `before`: what the block before has left. `skip`, `see`: as SelfAttention.
   Operand attend_video(Tensor& x, const Modulation& rows, const Rope& rope, const Segments& ends,
-                       LeftResidual before = {}, kernels::SkipSoftmax* skip = nullptr) const;
+                       LeftResidual before = {}, kernels::SkipSoftmax* skip = nullptr, const SeeHeads& see = {}) const;
   /// Cross-attention and feed-forward into x, in place. `normed` is what attend_video returned for this x.
   /// `left`: takes the feed-forward's residual, where it is added apart from the product.
   void attend_text(Tensor& x, Operand normed, const Modulation& rows, const KeyValue& text, const Segments& ends,

@@ -41,13 +41,15 @@ void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> bra
   // The text sees x only after this block's self-attention, so branches that have not parted yet compute it together.
   bool together = true;
   for (const Branch& branch : branches) together = together && branch.x.is_same(branches[0].x);
+  SeeHeads see;
+  if (pass.see) see = [&](const Tensor& q, const Tensor& k) { (*pass.see)(layer, q, k); };
   Tensor shared;
   Operand normed;
   if (together) {
     shared = std::move(branches[0].x);
     for (Branch& branch : branches) branch.x.reset();
     normed = block.attend_video(shared, rows, pass.rope, pass.ends, left ? std::exchange(*left, {}) : LeftResidual(),
-                                pass.skip);
+                                pass.skip, see);
   }
   for (size_t k = 0; k < branches.size(); ++k) {
     Branch& branch = branches[k];
@@ -56,7 +58,7 @@ void run_block(const AttentionBlock& block, int64_t layer, std::span<Branch> bra
     if (together)
       branch.x = k + 1 < branches.size() ? shared.clone() : shared;
     else
-      normed = block.attend_video(branch.x, rows, pass.rope, pass.ends, {}, pass.skip);
+      normed = block.attend_video(branch.x, rows, pass.rope, pass.ends, {}, pass.skip, see);
     // The last one that it is for takes it along: it is freed within.
     const bool shared_on = together && k + 1 < branches.size();
     block.attend_text(branch.x, shared_on ? normed : std::move(normed), rows, *text, pass.ends, left);
@@ -108,15 +110,17 @@ Tensor WanModel::velocity(const Tensor& x, const Pass& pass, const Tensor& laten
 }
 
 std::vector<Tensor> WanModel::operator()(const Tensor& latent, const Rope& rope, double t,
-                                         at::ArrayRef<Context*> contexts, kernels::SkipSoftmax* skip) const {
-  return velocities(latent, rope, t, contexts, kernels::use_fused(rope.cos, head.modulation.context()), skip);
+                                         at::ArrayRef<Context*> contexts, kernels::SkipSoftmax* skip,
+                                         const SeeLayers* see) const {
+  return velocities(latent, rope, t, contexts, kernels::use_fused(rope.cos, head.modulation.context()), skip, see);
 }
 
 std::vector<Tensor> WanModel::velocities(const Tensor& latent, const Rope& rope, double t,
-                                         at::ArrayRef<Context*> contexts, bool leaves,
-                                         kernels::SkipSoftmax* skip) const {
+                                         at::ArrayRef<Context*> contexts, bool leaves, kernels::SkipSoftmax* skip,
+                                         const SeeLayers* see) const {
   Pass pass = begin(rope, t);
   pass.skip = skip;
+  pass.see = see;
   std::vector<Branch> branches;
   Tensor x = embed(latent);
   for (Context* context : contexts) branches.push_back({x, context});

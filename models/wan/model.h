@@ -23,12 +23,16 @@ struct Branch {
   Context* context;  // of the branch's prompt
 };
 
+/// SeeHeads of each block.
+using SeeLayers = std::function<void(int64_t layer, const Tensor& q, const Tensor& k)>;
+
 /// What the blocks of one step share.
 struct Pass {
   Rope rope;
   Segments ends;
   TimeRows time;
   kernels::SkipSoftmax* skip = nullptr;  // of self-attention; null: it is dense
+  const SeeLayers* see = nullptr;        // sees its heads; null: nobody does
 };
 
 /// Block number `layer` of all branches, so that its weights are needed once. Branches whose x is one and the same
@@ -79,13 +83,14 @@ struct WanModel {
   /// x [1, L, dim] -> velocity [out_dim, T, h, w] float32 on the grid of `latent`.
   Tensor velocity(const Tensor& x, const Pass& pass, const Tensor& latent) const;
 
-  /// embed, all blocks, head: a velocity for each context. `skip`: of all blocks' self-attention.
+  /// embed, all blocks, head: a velocity for each context. `skip`, `see`: of all blocks' self-attention.
   std::vector<Tensor> operator()(const Tensor& latent, const Rope& rope, double t, at::ArrayRef<Context*> contexts,
-                                 kernels::SkipSoftmax* skip = nullptr) const;
+                                 kernels::SkipSoftmax* skip = nullptr, const SeeLayers* see = nullptr) const;
   /// The same. `leaves`: of one context, blocks leave their last residual to the next one's first norm, which is one
   /// pass over x less on a GPU. With two, what each of them leaves would take memory while the other passes.
   std::vector<Tensor> velocities(const Tensor& latent, const Rope& rope, double t, at::ArrayRef<Context*> contexts,
-                                 bool leaves, kernels::SkipSoftmax* skip = nullptr) const;
+                                 bool leaves, kernels::SkipSoftmax* skip = nullptr,
+                                 const SeeLayers* see = nullptr) const;
 
   WanConfig config;
   PatchEmbedding patch_embedding;

@@ -1,6 +1,7 @@
 // The transformer: names of the published checkpoints, hostile configs, what branches share, gradients.
 #include "models/wan/model.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "models/files/error.h"
@@ -97,6 +98,31 @@ TEST(WanModel, BranchesThatShareABlockGiveWhatEachGivesAlone) {
   // Keys and values are kept for the next step, and nothing else is.
   EXPECT_TRUE(both[0].equal(model(latent, rope, 700, {&a})[0]));
   EXPECT_TRUE(latent.equal(before));
+}
+
+TEST(WanModel, HeadsOfEachBlockAreSeenAndNoBitChanges) {
+  const c10::InferenceMode inference;
+  const WanModel model = nano(at::kFloat);
+  at::manual_seed(8);
+  const at::Tensor latent = at::randn({16, 2, 4, 4});
+  const Rope rope = model.rope(latent);
+  Context first = model.context(at::randn({3, text_width(model)}));
+  Context second = model.context(at::randn({3, text_width(model)}));
+  const auto plain = model(latent, rope, 700, {&first, &second});
+  std::map<int64_t, int> seen;
+  std::vector<at::Tensor> queries;
+  const SeeLayers see = [&](int64_t layer, const at::Tensor& q, const at::Tensor& k) {
+    ++seen[layer];
+    queries.push_back(q.clone());
+    const std::vector<int64_t> want = {1, 8, model.config.num_heads, model.config.head_dim()};
+    EXPECT_EQ(q.sizes(), want);
+    EXPECT_EQ(k.sizes(), want);
+  };
+  const auto watched = model(latent, rope, 700, {&first, &second}, nullptr, &see);
+  EXPECT_TRUE(watched[0].equal(plain[0]) && watched[1].equal(plain[1]));
+  ASSERT_EQ(int64_t(seen.size()), model.config.num_layers);
+  for (const auto& [layer, times] : seen) EXPECT_EQ(times, layer == 0 ? 1 : 2) << "the branches share the first";
+  EXPECT_FALSE(queries.at(1).equal(queries.at(2))) << "the conditional branch comes first";
 }
 
 TEST(WanModel, AResidualThatTheNextBlockAddsChangesNoBit) {

@@ -36,7 +36,7 @@ double share_of(const CapturedHeads& heads, double lambda) {
 
 TEST(BenchSkipSoftmax, FindsTheSmallestLambdaForAShare) {
   const CapturedHeads heads = fading_heads(1000, 2, 7);
-  const auto found = calibrate(heads, kBlock, {0.1, 0.3, 0.5}, 1 << 20);
+  const auto found = calibrate({heads}, kBlock, {0.1, 0.3, 0.5}, 1 << 20);
   ASSERT_EQ(found.size(), 3u);
   for (const Calibrated& one : found) {
     SCOPED_TRACE(one.wanted);
@@ -53,7 +53,7 @@ TEST(BenchSkipSoftmax, FindsTheSmallestLambdaForAShare) {
 
 TEST(BenchSkipSoftmax, SaysTheMostThereCanBe) {
   const CapturedHeads heads = fading_heads(640, 1, 8);
-  const Calibrated all = calibrate(heads, kBlock, {1}, 1 << 20).at(0);
+  const Calibrated all = calibrate({heads}, kBlock, {1}, 1 << 20).at(0);
   EXPECT_EQ(all.lambda, 0);
   EXPECT_LE(all.share, 0.9) << "one of ten tiles comes first";
   EXPECT_GT(all.share, 0);
@@ -65,7 +65,9 @@ TEST(BenchSkipSoftmax, ReadsCapturedHeadsAndRefusesOthers) {
   const std::string path = folder / "heads.safetensors";
   const CapturedHeads heads = fading_heads(300, 2, 9);
   write_safetensors(path, {{"q", heads.q.to(at::kBFloat16)}, {"k", heads.k}, {"v", heads.v}});
-  const CapturedHeads read = read_heads(path);
+  const std::vector<CapturedHeads> found = read_heads(path);
+  ASSERT_EQ(found.size(), 1u);
+  const CapturedHeads& read = found[0];
   EXPECT_TRUE(read.k.equal(heads.k));
   EXPECT_EQ(read.q.scalar_type(), at::kFloat);
 
@@ -89,6 +91,8 @@ TEST(BenchSkipSoftmax, ReadsCapturedHeadsAndRefusesOthers) {
   broken[0][5][1][3] = NAN;
   const std::vector<std::map<std::string, at::Tensor>> others = {
       {{"q", heads.q}},
+      {{"k", heads.k}},
+      {{"a.q", heads.q}, {"b.k", heads.k}},
       {{"q", heads.q[0]}, {"k", heads.k}},
       {{"q", broken}, {"k", heads.k}},
       {{"q", heads.q}, {"k", heads.k.narrow(2, 0, 1).contiguous()}},
@@ -98,6 +102,34 @@ TEST(BenchSkipSoftmax, ReadsCapturedHeadsAndRefusesOthers) {
     EXPECT_THROW(read_heads(path), std::invalid_argument);
   }
   EXPECT_THROW(read_heads(folder / "absent.safetensors"), ModelError);
+}
+
+TEST(BenchSkipSoftmax, SeveralAttentionsOfARenderAreOneCalibration) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "render.safetensors";
+  // Some groups of queries of one that fades, and all of one whose tiles are alike.
+  const CapturedHeads fading = fading_heads(640, 1, 9), even = draw_heads(640, 1, 1, 10);
+  const at::Tensor some = fading.q.narrow(1, 0, 64).contiguous();
+  write_safetensors(path, {{"step010.block00.q", some},
+                           {"step010.block00.k", fading.k},
+                           {"step010.block05.q", even.q},
+                           {"step010.block05.k", even.k}});
+  const std::vector<CapturedHeads> read = read_heads(path);
+  ASSERT_EQ(read.size(), 2u);
+  EXPECT_TRUE(read[0].q.equal(some) && read[0].k.equal(fading.k) && read[1].q.equal(even.q));
+  const Calibrated both = calibrate(read, kBlock, {0.2}, 1 << 20).at(0);
+  EXPECT_GE(both.share, 0.2);
+  EXPECT_LT(both.share, 0.22);
+  EXPECT_LT(both.error, 0) << "there are no values";
+  const double alone = calibrate({read[0]}, kBlock, {0.2}, 1 << 20).at(0).lambda;
+  EXPECT_GT(both.lambda, alone) << "the even one has less to leave out";
+
+  std::stringstream out;
+  SkipSoftmaxOptions options;
+  options.file = path;
+  options.shares = {0.2};
+  skip_softmax(options, out);
+  EXPECT_EQ(nlohmann::json::parse(out.str()).at("attentions"), 2);
 }
 
 }  // namespace

@@ -116,6 +116,23 @@ TEST(CommandLine, WhatIsWrongIsNamed) {
   EXPECT_EQ(wrong({"replay", "a.mp4", "--image", ""}), "image_url");
 }
 
+TEST(CommandLine, HeadsAreCapturedIntoAFileOfTheirOwn) {
+  const std::vector<const char*> job = {"--model", "m", "--prompt", "x", "--out", "a.mp4"};
+  const auto with = [&](const char* task, const char* file) {
+    std::vector<const char*> words = {task};
+    words.insert(words.end(), job.begin(), job.end());
+    words.insert(words.end(), {"--capture-qk", file});
+    return words;
+  };
+  EXPECT_EQ(read(with("t2v", "heads.safetensors")).captured_heads, "heads.safetensors");
+  EXPECT_EQ(read({"t2v", "--model", "m", "--prompt", "x"}).captured_heads, "") << "off by default";
+  EXPECT_EQ(wrong(with("t2v", "heads.png")), "capture_qk");
+  EXPECT_EQ(wrong(with("t2v", "/no/such/folder/heads.safetensors")), "capture_qk");
+  const std::string help = read({"t2v", "--help"}).answer;
+  EXPECT_NE(help.find("Advanced:\n  --capture-qk FILE.safetensors"), std::string::npos);
+  EXPECT_EQ(read({"s2v", "--help"}).answer.find("--capture-qk"), std::string::npos) << "speech keeps none";
+}
+
 TEST(CommandLine, AnUnknownFlagNamesTheNearest) {
   auto message = [](const char* flag) {
     try {

@@ -87,18 +87,27 @@ Tensor floats_of(const Checkpoint& file, const std::string& name) {
 
 }  // namespace
 
-CapturedHeads read_heads(const std::filesystem::path& path) {
+std::vector<CapturedHeads> read_heads(const std::filesystem::path& path) {
   const Checkpoint file = Checkpoint::open(path);
-  for (const char* name : {"q", "k"})
-    if (!file.tensors().contains(name))
-      throw std::invalid_argument("[" + path.string() + "] must hold the tensors q and k, has no " + name +
-                                  "; save an attention's queries and keys under these names");
-  CapturedHeads heads{floats_of(file, "q"), floats_of(file, "k"), {}};
-  if (file.tensors().contains("v")) heads.v = floats_of(file, "v");
-  if (heads.q.sizes().slice(2) != heads.k.sizes().slice(2) || (heads.v.defined() && heads.v.sizes() != heads.k.sizes()))
-    throw std::invalid_argument("[" + path.string() +
-                                "] q, k and v must have the same heads and width, and v as many tokens as k");
-  return heads;
+  std::vector<CapturedHeads> all;
+  const auto lacks = [&](const std::string& name) {
+    return std::invalid_argument("[" + path.string() + "] must hold the tensors q and k, has no " + name +
+                                 "; save an attention's queries and keys under these names");
+  };
+  for (const auto& [name, stored] : file.tensors()) {
+    if (name != "q" && !name.ends_with(".q")) continue;
+    const std::string prefix = name.substr(0, name.size() - 1);
+    if (!file.tensors().contains(prefix + "k")) throw lacks(prefix + "k");
+    CapturedHeads heads{floats_of(file, name), floats_of(file, prefix + "k"), {}};
+    if (file.tensors().contains(prefix + "v")) heads.v = floats_of(file, prefix + "v");
+    if (heads.q.sizes().slice(2) != heads.k.sizes().slice(2) ||
+        (heads.v.defined() && heads.v.sizes() != heads.k.sizes()))
+      throw std::invalid_argument("[" + path.string() + "] " + name +
+                                  ", k and v must have the same heads and width, and v as many tokens as k");
+    all.push_back(std::move(heads));
+  }
+  if (all.empty()) throw lacks("q");
+  return all;
 }
 
 CapturedHeads draw_heads(int64_t tokens, int64_t heads, double deviation, uint64_t seed) {
@@ -112,11 +121,12 @@ CapturedHeads draw_heads(int64_t tokens, int64_t heads, double deviation, uint64
   return {q, k, draw(tokens)};
 }
 
-std::vector<Calibrated> calibrate(const CapturedHeads& heads, const SkipBlock& block, const std::vector<double>& shares,
-                                  int64_t groups) {
+std::vector<Calibrated> calibrate(const std::vector<CapturedHeads>& attentions, const SkipBlock& block,
+                                  const std::vector<double>& shares, int64_t groups) {
   // The logits of one head are held at a time: of all at 720p they would be gigabytes.
   const auto each_head = [&](const auto& look) {
-    for (int64_t head = 0; head < heads.q.size(2); ++head) look(Sample(heads, head, block, groups));
+    for (const CapturedHeads& heads : attentions)
+      for (int64_t head = 0; head < heads.q.size(2); ++head) look(Sample(heads, head, block, groups));
   };
   std::vector<float> gaps;
   each_head([&](const Sample& sample) { sample.add_gaps(gaps, block); });
@@ -141,16 +151,19 @@ std::vector<Calibrated> calibrate(const CapturedHeads& heads, const SkipBlock& b
 
 void skip_softmax(const SkipSoftmaxOptions& options, std::ostream& out) {
   const bool drawn = options.file.empty();
-  const CapturedHeads heads =
-      drawn ? draw_heads(options.tokens, options.heads, options.deviation, options.seed) : read_heads(options.file);
+  const std::vector<CapturedHeads> attentions =
+      drawn ? std::vector{draw_heads(options.tokens, options.heads, options.deviation, options.seed)}
+            : read_heads(options.file);
+  const CapturedHeads& heads = attentions.front();
   const SkipBlock block =
       kernels::skip_block(options.wgmma ? kernels::Instructions::Wgmma : kernels::Instructions::Mma);
-  for (const Calibrated& one : calibrate(heads, block, options.shares, options.groups)) {
+  for (const Calibrated& one : calibrate(attentions, block, options.shares, options.groups)) {
     nlohmann::ordered_json line = {
         {"heads_of", drawn ? "drawn" : "captured"},
         {"tokens", heads.q.size(1)},
         {"keys", heads.k.size(1)},
         {"heads", heads.q.size(2)},
+        {"attentions", attentions.size()},
         {"block", std::to_string(block.queries) + " queries by " + std::to_string(block.keys) + " keys"},
         {"wanted", one.wanted},
         {"share", one.share}};

@@ -17,9 +17,10 @@ struct CapturedHeads {
   at::Tensor q, k, v;
 };
 
-/// Tensors "q" and "k", and "v" where it is there, of a safetensors file, in floats of any width. Throws
-/// std::invalid_argument where the file holds something else, ModelError where it cannot be read.
-CapturedHeads read_heads(const std::filesystem::path& file);
+/// Tensors "q" and "k", and "v" where it is there, of a safetensors file, in floats of any width; or several of each,
+/// "NAME.q" with "NAME.k" ("wan-infer ... --capture-qk" writes such). Throws std::invalid_argument where the file holds
+/// something else, ModelError where it cannot be read.
+std::vector<CapturedHeads> read_heads(const std::filesystem::path& file);
 /// Heads that look most at their own run of 256 tokens: logits of unrelated tokens have this standard deviation, those
 /// within a run lie 5.7 times as high.
 CapturedHeads draw_heads(int64_t tokens, int64_t heads, double deviation, uint64_t seed);
@@ -32,9 +33,9 @@ struct Calibrated {
   double error = -1;  // relative L2 against dense attention in the sampled queries; -1 without values
 };
 
-/// For each share, the smallest lambda that leaves out so much of the sampled blocks: at most `groups` groups of
-/// queries a head, spread from the first to the last.
-std::vector<Calibrated> calibrate(const CapturedHeads& heads, const kernels::SkipBlock& block,
+/// For each share, the smallest lambda that leaves out so much of the sampled blocks of all attentions: at most `groups`
+/// groups of queries a head, spread from the first to the last.
+std::vector<Calibrated> calibrate(const std::vector<CapturedHeads>& attentions, const kernels::SkipBlock& block,
                                   const std::vector<double>& shares, int64_t groups);
 
 struct SkipSoftmaxOptions {

@@ -32,7 +32,10 @@ class Reader {
       read_request();
     else
       check_fields();
-    if (texts_.count("--contact-sheet")) collect([&] { check_contact_sheet(); });
+    if (texts_.count("--contact-sheet"))
+      collect([&] { check_beside("contact_sheet", command_.contact_sheet, ".png"); });
+    if (texts_.count("--capture-qk"))
+      collect([&] { check_beside("capture_qk", command_.captured_heads, ".safetensors"); });
     if (!errors_.empty()) throw InvalidRequest(errors_);
     return command_;
   }
@@ -146,6 +149,7 @@ class Reader {
     if (command_.name == "convert" && command_.to.empty() && command_.merge_loras.empty())
       fail("--to", "is required: bf16, fp8, int8 or gguf:Q8_0", "missing");
     command_.contact_sheet = text("--contact-sheet");
+    command_.captured_heads = text("--capture-qk");
     if (texts_.count("--threads")) {
       const std::string digits = text("--threads");
       const bool number =
@@ -198,16 +202,15 @@ class Reader {
     collect([&] { parse(Task::T2V, fields, {.source = Source::Flags, .need_model = false, .check_files = writes}); });
   }
 
-  /// It takes no name that something else has, or it would replace it.
-  void check_contact_sheet() {
-    const std::string& sheet = command_.contact_sheet;
-    check_ending("contact_sheet", sheet, {".png"});
-    check_writable("contact_sheet", sheet);
-    if (!command_.is_render()) return check_other_file("contact_sheet", sheet, command_.name, command_.input);
+  /// A file beside the video takes no name that something else has, or it would replace it.
+  void check_beside(const char* field, const std::string& file, const char* ending) {
+    check_ending(field, file, {ending});
+    check_writable(field, file);
+    if (!command_.is_render()) return check_other_file(field, file, command_.name, command_.input);
     for (const Parameter& parameter : parameters()) {
       if (!parameter.path || parameter.named || !parameter.accepts(command_.request.task)) continue;
       const std::string& path = command_.request.*std::get<std::string Request::*>(parameter.field);
-      if (!path.empty() && !is_url(path)) check_other_file("contact_sheet", sheet, parameter.flag(), path);
+      if (!path.empty() && !is_url(path)) check_other_file(field, file, parameter.flag(), path);
     }
   }
 

@@ -29,15 +29,16 @@ struct Command {
   bool overwrite = false;  // replace files that other requests made
   std::string to;          // convert: the form; empty with `merge_loras`: that of the input, which must be in floats
   std::vector<std::string> merge_loras;  // convert: LoRAs to fold in, as typed: FILE[:SCALE]
-  bool lora_lax = false;   // convert: leave out keys of LoRAs that the network has no place for
-  bool verify = false;     // inspect: compare checksums
-  std::string checksums;   // inspect: the list of them; empty: those that lie in the folder
-  bool anyway = false;     // replay, decode: with other files than those that are named, too
+  bool lora_lax = false;                 // convert: leave out keys of LoRAs that the network has no place for
+  bool verify = false;                   // inspect: compare checksums
+  std::string checksums;                 // inspect: the list of them; empty: those that lie in the folder
+  bool anyway = false;                   // replay, decode: with other files than those that are named, too
 
-  std::string log_format;     // text | json
-  std::string contact_sheet;  // PNG beside the video; empty: none
-  int64_t threads = 0;        // CPU threads; 0: as many as the machine has
-  bool dry_run = false;       // print the steps, and where a model is given its plan, and stop
+  std::string log_format;      // text | json
+  std::string contact_sheet;   // PNG beside the video; empty: none
+  std::string captured_heads;  // of t2v, i2v and v2v: queries and keys for wan-bench skip-softmax; empty: none
+  int64_t threads = 0;         // CPU threads; 0: as many as the machine has
+  bool dry_run = false;        // print the steps, and where a model is given its plan, and stop
 
   bool check = false;    // of t2v and its like, batch: look only whether it can run
   bool plan = false;     // of t2v and its like: print where its weights lie and what that takes, and stop

@@ -76,6 +76,10 @@ void add_task(CLI::App& app, Task task, const std::string& about) {
   for (const Parameter& parameter : parameters())
     if (parameter.accepts(task)) add_parameter(*command, parameter, task, parameter.required);
   add_single(*command);
+  if (task != Task::S2V)
+    add_flag(*command, "--capture-qk", "FILE.safetensors",
+             "Also write queries and keys of some self-attentions, at most 0.5 GB, for wan-bench skip-softmax.",
+             "Advanced");
   add_flag(*command, "--dry-run", "", "Print the table of steps, and the plan where a model is given, and stop.",
            kGeneral);
   add_run_flags(*command);

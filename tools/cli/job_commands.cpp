@@ -60,6 +60,7 @@ int run_check(const Command& command, Contexts& contexts, Console& console) {
                                                       {.overwrite = command.overwrite,
                                                        .given_order = command.order == "given",
                                                        .contact_sheet = command.contact_sheet,
+                                                       .captured_heads = command.captured_heads,
                                                        .work = work,
                                                        .scratch = scratch.path,
                                                        .contexts = &contexts},

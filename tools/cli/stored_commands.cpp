@@ -105,7 +105,7 @@ void run_show(const Command& command) {
 }
 
 SingleOptions single_options(const Command& command, Contexts& contexts) {
-  return {.output = {.contact_sheet = command.contact_sheet},
+  return {.output = {.contact_sheet = command.contact_sheet, .captured_heads = command.captured_heads},
           .fresh = command.fresh,
           .overwrite = command.overwrite,
           .contexts = &contexts};
@@ -152,7 +152,7 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
   check_writable("out", request.out);
   if (std::filesystem::exists(request.out) && !command.overwrite)
     throw InvalidRequest("out", "must not be there already: " + shown_path(request.out) + "; --overwrite replaces it");
-  check_sheet(command.contact_sheet, command.overwrite);
+  check_beside("contact_sheet", command.contact_sheet, command.overwrite);
   const ModelParts parts = check_same(saved.record, request, command, console);
   saved.record.request.metadata = request.metadata;
   const ScratchFolder copies;
@@ -163,8 +163,8 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
     saved.audio_from = input_files(sound, copies.path, console).video.path;
   }
   if (!request.keep_audio) saved.audio_from.clear();
-  decode_saved(saved, request.out, resolve_placement(request, &contexts), parts, {command.contact_sheet}, console.log(),
-               console);
+  decode_saved(saved, request.out, resolve_placement(request, &contexts), parts,
+               {.contact_sheet = command.contact_sheet}, console.log(), console);
   std::error_code ignored;
   if (work && std::filesystem::equivalent(work->path(), WorkFolder::beside(request.out), ignored)) work->discard();
 }

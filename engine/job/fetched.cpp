@@ -5,10 +5,10 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
-#include "engine/media/data_url.h"
-#include "engine/media/download.h"
+#include "engine/fetch/data_url.h"
+#include "engine/fetch/download.h"
 #include "engine/media/image_reader.h"
-#include "engine/media/public_address.h"
+#include "engine/fetch/public_address.h"
 #include "engine/request/files.h"
 #include "models/files/atomic_file.h"
 #include "models/files/digest.h"

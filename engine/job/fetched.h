@@ -27,7 +27,7 @@ struct InputFiles {
 std::filesystem::path copy_path(const std::filesystem::path& folder, const std::string& url);
 
 /// Paths as they are, and of each http(s) or data URL a copy in `folder`, which exists: fetched once, within the limits of
-/// engine/media/download.h (pictures: kMostImageBytes, 5 minutes), and taken as it is where it is there already. Copies
+/// engine/fetch/download.h (pictures: kMostImageBytes, 5 minutes), and taken as it is where it is there already. Copies
 /// stay until the caller removes them. `label` is the job's in reports. Throws InvalidRequest naming the field where a URL
 /// cannot be read, and Cancelled as `progress` does; nothing half fetched is left.
 InputFiles input_files(const Request& request, const std::filesystem::path& folder, Progress& progress,

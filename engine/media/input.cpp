@@ -13,6 +13,7 @@
 #include "engine/base/text.h"
 #include "engine/media/media_kind.h"
 #include "engine/media/webp_file.h"
+#include "engine/request/files.h"
 #include "models/files/foreign.h"
 
 namespace wan::av {

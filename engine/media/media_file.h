@@ -1,15 +1,11 @@
 // A file that holds an input of a request.
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 #include "engine/base/text.h"
 
 namespace wan {
-
-/// The largest file of sound or video that is read: hours of any camera's. What is decoded is bounded by itself.
-constexpr int64_t kMostMediaBytes = int64_t(16) << 30;
 
 struct MediaFile {
   std::string path;       // where the bytes lie; empty: the request has no such input

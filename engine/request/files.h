@@ -1,10 +1,14 @@
 // Paths of a request: what they are relative to, and whether they can be read or written before hours of work begin.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 namespace wan {
+
+/// The largest file of sound or video that is read: hours of any camera's. What is decoded is bounded by itself.
+constexpr int64_t kMostMediaBytes = int64_t(16) << 30;
 
 /// http:// and https:// in any case, or data:. Everything else is a path, other schemes too.
 bool is_url(const std::string& text);

@@ -2,7 +2,7 @@
 #include <ATen/ATen.h>
 
 #include "engine/base/error.h"
-#include "engine/media/data_url.h"
+#include "engine/fetch/data_url.h"
 #include "tests/support.h"
 
 namespace wan {

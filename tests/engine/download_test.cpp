@@ -1,5 +1,5 @@
 // Downloads from servers that answer rightly, oddly, without end or not at all.
-#include "tests/engine/media_download_support.h"
+#include "tests/engine/download_support.h"
 
 namespace wan {
 namespace {

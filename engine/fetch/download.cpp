@@ -1,8 +1,8 @@
-#include "engine/media/download.h"
+#include "engine/fetch/download.h"
 
 #include "engine/base/text.h"
-#include "engine/media/curl_words.h"
-#include "engine/media/transfer.h"
+#include "engine/fetch/curl_words.h"
+#include "engine/fetch/transfer.h"
 
 namespace wan {
 namespace {

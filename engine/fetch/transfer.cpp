@@ -1,4 +1,4 @@
-#include "engine/media/transfer.h"
+#include "engine/fetch/transfer.h"
 
 #include <curl/curl.h>
 #include <strings.h>
@@ -12,8 +12,8 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
-#include "engine/media/curl_handle.h"
-#include "engine/media/curl_words.h"
+#include "engine/fetch/curl_handle.h"
+#include "engine/fetch/curl_words.h"
 
 namespace wan {
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "engine/base/progress.h"
-#include "engine/media/media_file.h"
+#include "engine/request/files.h"
 #include "models/files/atomic_file.h"
 
 namespace wan {

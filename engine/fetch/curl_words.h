@@ -1,4 +1,4 @@
-// libcurl's and HTTP's numbers in words for a user. Included by this folder's .cpp files only.
+// libcurl's and HTTP's numbers in words for a user. Included by .cpp files only.
 #pragma once
 
 #include <curl/curl.h>

@@ -1,4 +1,4 @@
-#include "engine/media/curl_words.h"
+#include "engine/fetch/curl_words.h"
 
 namespace wan {
 namespace {

@@ -1,4 +1,4 @@
-#include "engine/media/web_address.h"
+#include "engine/fetch/web_address.h"
 
 #include <curl/curl.h>
 

@@ -9,7 +9,7 @@
 #include <map>
 
 #include "engine/base/error.h"
-#include "engine/media/download.h"
+#include "engine/fetch/download.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
 #include "tests/support/job.h"

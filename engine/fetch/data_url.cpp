@@ -1,4 +1,4 @@
-#include "engine/media/data_url.h"
+#include "engine/fetch/data_url.h"
 
 #include <algorithm>
 #include <cctype>

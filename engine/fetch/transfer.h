@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "engine/media/download.h"
-#include "engine/media/web_address.h"
+#include "engine/fetch/download.h"
+#include "engine/fetch/web_address.h"
 
 namespace wan {
 

@@ -1,21 +1,13 @@
 // libcurl's handles with an owner, and what every request of a download says. Included by this folder's .cpp files only.
 #pragma once
 
-#include <curl/curl.h>
-
 #include <memory>
 
-#include "engine/media/download.h"
-#include "engine/media/web_address.h"
+#include "engine/fetch/curl_easy.h"
+#include "engine/fetch/download.h"
+#include "engine/fetch/web_address.h"
 
 namespace wan {
-
-struct FreeEasy {
-  void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
-};
-struct FreeMulti {
-  void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
-};
 
 struct CurlHandle {
   /// Starts libcurl where nobody has yet. Throws std::bad_alloc, or std::runtime_error where it does not start.

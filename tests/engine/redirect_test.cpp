@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "engine/media/public_address.h"
-#include "tests/engine/media_download_support.h"
+#include "engine/fetch/public_address.h"
+#include "tests/engine/download_support.h"
 
 namespace wan {
 namespace {

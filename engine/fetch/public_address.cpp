@@ -1,4 +1,4 @@
-#include "engine/media/public_address.h"
+#include "engine/fetch/public_address.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -36,4 +36,9 @@ struct Cancelled : std::runtime_error {
   explicit Cancelled(const std::string& kept = "nothing is kept") : std::runtime_error(kept) {}
 };
 
+/// The user took one job of several back: that job ends, the others go on.
+struct Withdrawn : std::runtime_error {
+  Withdrawn() : std::runtime_error("taken back by the user") {}
+};
+
 }  // namespace wan

@@ -7,9 +7,10 @@
 
 namespace wan {
 
-enum class Stage { Fetch, Load, Encode, Denoise, Decode, Write };
+enum class Stage { Fetch, Load, Encode, Denoise, Decode, Write, Upload };
 
-/// One report. `step` counts finished units of `stage` out of `steps`: bytes of Fetch, which has 0 where it knows no end.
+/// One report. `step` counts finished units of `stage` out of `steps`: bytes of Fetch, which has 0 where it knows no end,
+/// and of Upload.
 struct Report {
   Stage stage;
   int64_t step = 0, steps = 0;
@@ -22,7 +23,8 @@ struct Report {
 class Progress {
  public:
   virtual ~Progress() = default;
-  /// Called before each step. Throws Cancelled when the user asked to stop.
+  /// Called before each step. Throws Cancelled when the user asked to stop, and Withdrawn where the job that works now
+  /// is to end alone (RunOptions::on_job says which one that is).
   virtual void at(const Report& report) = 0;
   /// The same question without a report, for work that has no steps: called several times a second, shows nothing.
   virtual void check() {}

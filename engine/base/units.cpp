@@ -15,6 +15,13 @@ struct Unit {
 constexpr Unit kUnits[] = {{"b", 1},        {"kb", 1e3},     {"mb", 1e6},     {"gb", 1e9},    {"tb", 1e12},
                            {"kib", 0x1p10}, {"mib", 0x1p20}, {"gib", 0x1p30}, {"tib", 0x1p40}};
 
+struct TimeUnit {
+  std::string_view word;
+  double seconds;
+};
+constexpr TimeUnit kTimes[] = {{"s", 1}, {"m", 60}, {"min", 60}, {"h", 3600}, {"d", 86400}};
+constexpr double kMostSeconds = 100 * 365.25 * 86400;
+
 std::string lower(std::string_view text) {
   std::string out(text);
   for (char& letter : out)
@@ -55,6 +62,21 @@ std::string rate_text(double bytes_per_second) {
   else
     std::snprintf(text, sizeof text, "%.3g GB/s", bytes_per_second / 1e9);
   return text;
+}
+
+std::optional<std::chrono::seconds> read_duration(std::string_view text) {
+  const std::string words = lower(text);
+  double number = 0;
+  const auto [end, error] =
+      std::from_chars(words.data(), words.data() + words.size(), number, std::chars_format::fixed);
+  if (error != std::errc() || !(number >= 0) || words[0] == '-') return std::nullopt;
+  std::string_view unit(end, size_t(words.data() + words.size() - end));
+  while (!unit.empty() && unit.front() == ' ') unit.remove_prefix(1);
+  if (unit.empty() && number == 0) return std::chrono::seconds(0);
+  for (const TimeUnit& known : kTimes)
+    if (known.word == unit && number * known.seconds <= kMostSeconds)
+      return std::chrono::seconds(std::llround(number * known.seconds));
+  return std::nullopt;
 }
 
 }  // namespace wan

@@ -1,6 +1,7 @@
-// Sizes and speeds in a user's words.
+// Sizes, speeds and times in a user's words.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -17,5 +18,9 @@ std::optional<double> read_rate(std::string_view text);
 
 /// "25 GB/s"; below 1 GB "700 MB/s".
 std::string rate_text(double bytes_per_second);
+
+/// "90s", "10m", "1.5 h" or "7d" as seconds, rounded; 0 needs no unit. Nothing for other texts, negative numbers, and more
+/// than a hundred years.
+std::optional<std::chrono::seconds> read_duration(std::string_view text);
 
 }  // namespace wan

@@ -33,6 +33,7 @@ class Check {
     check_free(request, record, notes);
     check_beside("contact_sheet", options_.contact_sheet, options_.overwrite);
     check_beside("capture_qk", options_.captured_heads, options_.overwrite);
+    check_preview(options_.preview, options_.overwrite, options_.work);
     note_search(group.parts, notes);
     note_zero_weights(group.files, notes);
     check_precision(group.parts, placement);

@@ -24,6 +24,7 @@ struct CheckOptions {
   bool given_order = false;         // the same
   std::string contact_sheet = {};   // the same
   std::string captured_heads = {};  // the same
+  std::string preview = {};         // the same
   std::filesystem::path work;       // where its unfinished work would lie
   std::filesystem::path scratch;    // an empty folder for the copies of URLs
   Contexts* contexts = nullptr;

@@ -58,7 +58,7 @@ std::string JobNames::key_of(const Request& request, bool with_seed) {
 
 void JobNames::set_key(Job& job) {
   const std::string key = key_of(job.request);
-  job.key = digest({key, equals_[key]++});
+  job.key = job.id.empty() ? digest({key, equals_[key]++}) : digest({key, job.id});
 }
 
 void JobNames::set_names(Job& job) {

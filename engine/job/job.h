@@ -5,12 +5,14 @@
 #include <exception>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "engine/base/note.h"
+#include "engine/frames/preview_file.h"
 #include "engine/job/record.h"
 #include "engine/job/video_file.h"
 #include "engine/request/schedule.h"
@@ -21,6 +23,10 @@
 
 namespace wan {
 
+struct Job;
+struct JobResult;
+class NetworkPool;
+
 struct RunOptions {
   bool given_order = false;                                        // job by job, not phase by phase
   bool fail_fast = false;                                          // stop at the first job that fails
@@ -30,13 +36,25 @@ struct RunOptions {
   DeviceBudget::Hook budget_hook = {};  // of tests
   DeviceBudget::Look budget_look = {};  // of tests: what another program leaves
   std::function<bool(at::Device)> device_answers = {};  // of tests; empty: answers() of engine/residency/failure.h
+  /// Networks that earlier runs loaded and later ones may go on with. Null: the run's own, which go at its end.
+  NetworkPool* networks = nullptr;
+  /// Before each stage of a job, and before it is prepared: what is reported and asked from then on is about that job.
+  /// May throw Withdrawn, which ends it.
+  std::function<void(const JobResult&)> on_job = {};
+  /// A job has just ended: done, kept or failed. Not called for those that are left.
+  std::function<void(const JobResult&)> on_end = {};
+  std::filesystem::path previews = {};  // folder that keeps fitted maps (PreviewCache); empty: none does
+  /// Run::on_estimate of a job. Called by the thread that renders.
+  std::function<void(const Job& job, const at::Tensor& estimate, int64_t step)> on_estimate = {};
+  /// After the file OutputOptions::preview of a job was replaced; the same thread.
+  std::function<void(const Job& job)> on_preview = {};
 };
 
 enum class JobState {
   Left,    // not done, and not failed: the run ended before
   Done,    // rendered in this run
   Kept,    // had been finished before
-  Failed,  // `error` says why
+  Failed,  // `error` says why; `failure` is Withdrawn where the user took it back
 };
 
 /// What came of a job.
@@ -76,8 +94,10 @@ struct Job {
   AttentionChoices attention = {};              // of a replay: what computed the video
   std::optional<VaeTiles> replayed_tiles = {};  // the same of its VAE
   Notes notes;                                  // what was assumed or left out on its way
+  std::string id = {};                          // JobRequest::id
   std::string key;  // names the request and the content of its inputs: whether it is finished
   bool finished = false;
+  bool withdrawn = false;       // it ended by Withdrawn
   bool prepared = false;        // its files and all that is below are known
   std::set<std::string> files;  // names of those in the work folder that it may need or leave; jobs share encodings
 
@@ -93,9 +113,11 @@ struct Job {
   std::string positive, negative, input;  // names of the encodings it needs; empty: none
   Geometry geometry;                      // settled once its inputs are read
   bool keeps_sound = false;               // of its input video
+  std::shared_ptr<PreviewFile> preview;   // null: none is shown
 };
 
-/// Tells requests apart by their values and by their inputs' content, not by their outputs; equal ones by number.
+/// Tells requests apart by their values and by their inputs' content, not by their outputs; equal ones by their ids, or
+/// where they have none by number.
 class JobNames {
  public:
   /// Names the values of `request` and the content of its inputs. Throws InvalidRequest where an input cannot be read.

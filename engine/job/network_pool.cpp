@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "engine/request/params.h"
 #include "engine/residency/find_parts.h"
@@ -33,6 +34,18 @@ bool have_one_limit(const Placement& a, const Placement& b) {
   return a.allowed == b.allowed;
 }
 
+/// Whether all files that were identified are there as they were then.
+bool is_unchanged(const ModelParts& parts) {
+  std::set<std::string> fields;
+  for (const auto& [path, seen] : parts.seen) fields.insert(seen.part);
+  try {
+    for (const std::string& field : fields) check_unchanged(parts, field);
+  } catch (const ModelError&) {
+    return false;
+  }
+  return true;
+}
+
 /// Which file is which part, and why.
 void log_parts(const ModelParts& parts, const Log& log) {
   const auto line = [&](const char* part, const ModelPart& found) {
@@ -44,6 +57,34 @@ void log_parts(const ModelParts& parts, const Log& log) {
 
 }  // namespace
 
+void NetworkPool::begin_run() {
+  found_.clear();  // a folder may hold other files by now
+  text_.reset();
+  if (loaded_ && !is_unchanged(loaded_->parts)) {
+    log_("note", {{"subject", "model"}, {"text", "its files are others than before: they are loaded anew"}});
+    drop();
+  }
+  if (loaded_ && networks_->has_given_up()) drop();
+  std::erase_if(loras_, [&](const auto& known) {
+    return known.first.first != loaded_ || !known.second || !is_unchanged(known.second->parts);
+  });
+  groups_.remove_if([&](const Group& group) { return &group != loaded_; });
+  if (!loaded_) return;
+  loaded_->activations = {};
+  if (loaded_->placement.budget) loaded_->placement.budget->look_again(0);
+}
+
+bool NetworkPool::make_way(const Request& request, const Placement& placement) {
+  if (!loaded_ || find_group(request, placement) == loaded_) return false;
+  drop();
+  return true;
+}
+
+void NetworkPool::ask(std::function<void()> check) {
+  check_ = std::move(check);
+  if (networks_) networks_->ask(check_);
+}
+
 /// Many jobs of one model look for it once.
 const ModelParts& NetworkPool::parts_of(const Request& request) {
   const nlohmann::json key = {task_name(request.task), request.model,       request.models,       request.high_noise,
@@ -54,16 +95,21 @@ const ModelParts& NetworkPool::parts_of(const Request& request) {
   return known != found_.end() ? known->second : found_.emplace(text, find_parts(request)).first->second;
 }
 
-Group& NetworkPool::group_of(const Request& request, const Placement& placement) {
+Group* NetworkPool::find_group(const Request& request, const Placement& placement) {
   const ModelParts& parts = parts_of(request);
-  ModelParts model = parts;
-  model.loras.clear();  // networks stay where the LoRAs change
   for (Group& group : groups_)
     if (is_same(group.parts, parts) && group.placement.device == placement.device &&
         group.placement.dtype == placement.dtype && group.placement.precision == placement.precision &&
         group.placement.weights == placement.weights && group.placement.cache_dir == placement.cache_dir &&
         have_one_limit(group.placement, placement))
-      return group;
+      return &group;
+  return nullptr;
+}
+
+Group& NetworkPool::group_of(const Request& request, const Placement& placement) {
+  if (Group* known = find_group(request, placement)) return *known;
+  ModelParts model = parts_of(request);
+  model.loras.clear();  // networks stay where the LoRAs change
   log_parts(model, log_);
   check_model(model);
   std::vector<FileIdentity> files = identities(model);
@@ -105,6 +151,7 @@ Networks& NetworkPool::of(const Job& job) {
     networks_->ask(check_);
     loaded_ = job.group;
   }
+  networks_->plan_for(loaded_->activations);
   return *networks_;
 }
 

@@ -1,4 +1,4 @@
-// The networks of many jobs: one group's at a time are loaded.
+// The networks of many jobs, and of many runs: one group's at a time are loaded.
 #pragma once
 
 #include <functional>
@@ -18,6 +18,12 @@ class NetworkPool {
   explicit NetworkPool(Log log, lora::Reading reading = lora::Reading::Whole)
       : log_(std::move(log)), reading_(reading) {}
 
+  /// A run begins. Networks that an earlier one loaded stay where their files are the same as then: those of a model that
+  /// was replaced go, so do those that gave memory up. Forgets all models but the loaded one.
+  void begin_run();
+  /// Lets the networks go where those of this request and placement are others: memory is looked at after that. Returns
+  /// whether any went. Throws ModelError.
+  bool make_way(const Request& request, const Placement& placement);
   /// The group that a job of this request and placement belongs to: the same files, device, dtype, precision, form of
   /// weights and limit by the user. Throws ModelError.
   Group& group_of(const Request& request, const Placement& placement);
@@ -26,10 +32,10 @@ class NetworkPool {
   /// are not finite, and told in the log. Throws ModelError and InvalidRequest.
   std::shared_ptr<const UsedLoras> loras_of(const Request& request, const Group& group);
 
-  /// The networks of the job's group; those of another group go first.
+  /// The networks of the job's group, planned for its activations; those of another group go first.
   Networks& of(const Job& job);
-  /// Networks::ask of all that are loaded from now on.
-  void ask(std::function<void()> check) { check_ = std::move(check); }
+  /// Networks::ask of those that are loaded, and of all that will be.
+  void ask(std::function<void()> check);
   /// The states of a prompt by the group's text encoder; each text is encoded once until drop_texts().
   at::Tensor text(const Job& job, const std::string& prompt);
   /// Lets the states of all prompts go, which are on the device.
@@ -42,11 +48,15 @@ class NetworkPool {
   void look_again();
   /// After c10::OutOfMemoryError, as Networks::make_room; with the last step all networks go.
   bool make_room(bool first);
+  /// Whether all transformers of a model are there and stay: a later job of it loads none.
+  bool keeps_transformers() const { return networks_ && networks_->keeps_transformers(); }
   /// How often an expert was brought in, by all groups.
   int64_t expert_loads() const;
 
  private:
   const ModelParts& parts_of(const Request& request);
+  /// Null where there is none yet.
+  Group* find_group(const Request& request, const Placement& placement);
 
   const Log log_;
   const lora::Reading reading_;
@@ -56,7 +66,7 @@ class NetworkPool {
   std::map<std::pair<const Group*, std::string>, std::shared_ptr<const UsedLoras>> loras_;
   std::optional<Networks> networks_;
   std::optional<TextStates> text_;
-  const Group* loaded_ = nullptr;
+  Group* loaded_ = nullptr;
   int64_t earlier_loads_ = 0;  // of groups that have gone
 };
 

@@ -5,7 +5,6 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
-#include "engine/job/work_folder.h"
 #include "engine/media/metadata.h"
 
 namespace wan {
@@ -26,6 +25,13 @@ nlohmann::json comparable(Record record, uint64_t seed) {
   return nlohmann::json::parse(to_text(record));
 }
 
+// The note of a work folder whose run shows a preview.
+constexpr const char *kPreview = "preview", *kFile = "file";
+
+std::string whole_path(const std::string& path) {
+  return fs::absolute(path).lexically_normal().string();
+}
+
 }  // namespace
 
 std::optional<uint64_t> finished_seed(const std::string& out, const Record& record) {
@@ -43,6 +49,17 @@ std::optional<uint64_t> finished_seed(const std::string& out, const Record& reco
 void check_beside(const std::string& field, const std::string& file, bool overwrite) {
   if (!file.empty() && !overwrite && fs::exists(fs::symlink_status(file)))
     throw InvalidRequest(field, "must not be there already: " + shown_path(file) + "; --overwrite replaces it");
+}
+
+void check_preview(const std::string& preview, bool overwrite, const fs::path& work) {
+  if (preview.empty() || overwrite || !fs::exists(fs::symlink_status(preview))) return;
+  const auto note = WorkFolder::peek(work, kPreview);
+  if (note && note->is_object() && note->value(kFile, nlohmann::json()) == whole_path(preview)) return;
+  throw InvalidRequest("preview", "must not be there already: " + shown_path(preview) + "; --overwrite replaces it");
+}
+
+void note_preview(const std::string& preview, WorkFolder& work) {
+  if (!preview.empty()) work.note(kPreview, {{kFile, whole_path(preview)}});
 }
 
 std::string free_name(const std::string& out) {

@@ -95,9 +95,10 @@ void check_space(uint64_t bytes, const fs::path& path) {
   while (!fs::exists(folder, unknown) && folder.has_relative_path()) folder = folder.parent_path();
   const fs::space_info space = fs::space(folder, unknown);
   if (unknown || space.available >= bytes + kMargin) return;
-  throw InvalidRequest("out", "must lie on a disk with " + gigabytes(bytes + kMargin) + " free, and the folder " +
-                                  shown_path(folder.string()) + " has " + gigabytes(space.available) + ": " +
-                                  shown_path(path.string()) + "; make room, or another --out is on another disk");
+  const std::string wrong = "must lie on a disk with " + gigabytes(bytes + kMargin) + " free, and the folder " +
+                            shown_path(folder.string()) + " has " + gigabytes(space.available) + ": " +
+                            shown_path(path.string()) + "; make room, or another --out is on another disk";
+  throw InvalidRequest(std::vector<FieldError>{{"out", wrong, kDiskFull, "", ""}});
 }
 
 Fit Preflight::memory(const Request& request, const Group& group, const Placement& placement,

@@ -30,7 +30,9 @@ struct DiskNeed {
 };
 DiskNeed disk_need(const Request& request, const Extent& extent);
 
-/// Throws InvalidRequest naming `out` where less is free in the folder of `path`.
+/// FieldError::type of a disk that has no room.
+inline constexpr const char* kDiskFull = "disk_full";
+/// Throws InvalidRequest naming `out`, of the type kDiskFull, where less is free in the folder of `path`.
 void check_space(uint64_t bytes, const std::filesystem::path& path);
 
 /// How an input is looked at: its streams alone where the render reads it before any step, or as the render would.

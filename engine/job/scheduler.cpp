@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
@@ -30,8 +31,9 @@ class Scheduler {
       : options_(options),
         log_(log),
         progress_(progress),
-        networks_(log),
+        networks_(options.networks ? *options.networks : own_networks_.emplace(log)),
         stages_(folder, networks_, log, progress_, options) {
+    networks_.begin_run();
     networks_.ask([this] { progress_.check(); });
     result_.jobs.reserve(asked.size());
     tell_damage(folder);
@@ -40,6 +42,7 @@ class Scheduler {
       result_.jobs.push_back({.line = job.line, .request = job.request, .name = name});
       Job& made =
           jobs_.emplace_back(result_.jobs.back(), label(asked, job.request), job.output, of_line(log, job.line));
+      made.id = job.id;
       made.attention = job.attention;
       made.replayed_tiles = job.tiles;
     }
@@ -51,19 +54,21 @@ class Scheduler {
       stages_.end_preparing();
       stages_.files().count(jobs_);
       for (const Job& job : jobs_)
-        if (job.prepared && !job.label.empty())
+        if (job.prepared && !job.label.empty() && job.result.state == JobState::Left)
           progress_.expect(job.label, largest_extent(job.request).tokens(), job.schedule->size());
       if (jobs_.size() > 1)
         log_("batch", {{"jobs", jobs_.size()},
                        {"finished_before", result_.count(JobState::Kept)},
-                       {"models", networks_.groups().size()},
+                       {"models", models()},
                        {"order", options_.given_order ? "given" : "phases"}});
       for (const Jobs& round : rounds()) render(round);
     } catch (const Cancelled&) {
       result_.cancelled = true;
     }
-    networks_.drop();
-    result_.expert_loads = networks_.expert_loads();
+    if (own_networks_) networks_.drop();
+    networks_.ask({});
+    networks_.drop_texts();
+    result_.expert_loads = networks_.expert_loads() - loads_before_;
     result_.prompts_encoded = stages_.prompts_encoded;
     result_.inputs_encoded = stages_.inputs_encoded;
     return std::move(result_);
@@ -119,11 +124,20 @@ class Scheduler {
       return rounds;
     }
     for (Group& group : networks_.groups()) {
-      rounds.emplace_back();
+      Jobs round;
       for (Job& job : jobs_)
-        if (job.group == &group) rounds.back().push_back(&job);
+        if (job.group == &group) round.push_back(&job);
+      if (!round.empty()) rounds.push_back(std::move(round));
     }
     return rounds;
+  }
+
+  /// How many models the jobs have between them.
+  size_t models() const {
+    std::set<const Group*> groups;
+    for (const Job& job : jobs_)
+      if (job.group) groups.insert(job.group);
+    return groups.size();
   }
 
   void render(const Jobs& jobs) {
@@ -158,12 +172,19 @@ class Scheduler {
       stages_.is_last_of_phase = std::none_of(at + 1, jobs.end(), wants);
       const auto start = Clock::now();
       try {
+        if (options_.on_job) options_.on_job(result);
         stages_.files().note(*job);
         networks_.look_again();
         run_stage(phase, *job);
       } catch (const Cancelled&) {
         result.seconds += seconds_since(start);
         throw;
+      } catch (const Withdrawn& withdrawn) {
+        result.state = JobState::Failed;
+        result.error = withdrawn.what();
+        result.failure = std::current_exception();
+        job->withdrawn = true;
+        stages_.files().drop(*job);
       } catch (const std::exception& error) {
         result.state = JobState::Failed;
         result.error = text_of(error);
@@ -171,8 +192,10 @@ class Scheduler {
         if (!job->label.empty()) log_("failed", {{"line", result.line}, {"out", result.name}, {"error", result.error}});
         stop_after(error);
       }
-      if (job->finished || result.state == JobState::Failed) progress_.forget(job->label);
       result.seconds += seconds_since(start);
+      if (!job->finished && result.state != JobState::Failed) continue;
+      progress_.forget(job->label);
+      if (options_.on_end) options_.on_end(result);
     }
     return worked;
   }
@@ -202,7 +225,9 @@ class Scheduler {
   const RunOptions& options_;
   const Log& log_;
   Forecast progress_;
-  NetworkPool networks_;
+  std::optional<NetworkPool> own_networks_;  // where the caller has none
+  NetworkPool& networks_;
+  const int64_t loads_before_ = networks_.expert_loads();
   Stages stages_;
   std::list<Job> jobs_;
   RunResult result_;

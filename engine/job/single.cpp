@@ -206,6 +206,8 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
       log("warning", {{"text", "no contact sheet is made of a finished video; --overwrite renders both"}});
     if (!options.output.captured_heads.empty())
       log("warning", {{"text", "nothing is captured of a finished video; --overwrite renders it again"}});
+    if (!options.output.preview.empty())
+      log("warning", {{"text", "no preview is shown of a finished video; --overwrite renders it again"}});
     // A run that was killed after its file appeared leaves its folder; another seed's work is not touched.
     const std::optional<Asked> kept = asked_in(work);
     if (kept && kept->key == key && kept->seed == *made && FolderLock(work).held())
@@ -214,9 +216,11 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
   }
   check_beside("contact_sheet", options.output.contact_sheet, options.overwrite);
   check_beside("capture_qk", options.output.captured_heads, options.overwrite);
+  check_preview(options.output.preview, options.overwrite, work);
   WorkFolder folder(work, WorkFolder::draw_number(work), "out",
                     options.fresh ? WorkFolder::Broken::BeginAnew : WorkFolder::Broken::Refuse);
   claim(folder, key, request, options.fresh);
+  note_preview(options.output.preview, folder);
   if (!options.copies.empty()) take_copies(folder, options.copies);
   const JobRequest job{
       .line = 0, .request = request, .output = options.output, .attention = options.attention, .tiles = options.tiles};
@@ -225,7 +229,8 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
                                .save_every = options.save_every,
                                .contexts = options.contexts,
                                .budget_hook = options.budget_hook,
-                               .budget_look = options.budget_look},
+                               .budget_look = options.budget_look,
+                               .previews = options.previews},
                               log, progress);
   JobResult& only = result.jobs.at(0);
   if (only.state == JobState::Done || only.state == JobState::Kept) {

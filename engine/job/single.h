@@ -22,6 +22,7 @@ struct SingleOptions {
   std::filesystem::path copies = {};   // folder of copies of its URLs (copy_path): moved into the work folder
   std::chrono::milliseconds save_every = std::chrono::minutes(1);
   Contexts* contexts = nullptr;         // of the kernels; null: default options and no choice of attention
+  std::filesystem::path previews = {};  // RunOptions::previews
   DeviceBudget::Hook budget_hook = {};  // of tests
   DeviceBudget::Look budget_look = {};  // of tests: what another program leaves
 };

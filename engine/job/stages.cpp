@@ -51,7 +51,11 @@ void Stages::prepare(Job& job) {
     job.result.state = JobState::Kept;
     return;
   }
-  job.placement = resolve_placement(job.request, options_.contexts, options_.budget_hook, options_.budget_look);
+  const auto placement = [&] {
+    return resolve_placement(job.request, options_.contexts, options_.budget_hook, options_.budget_look);
+  };
+  job.placement = placement();
+  if (networks_.make_way(job.request, job.placement)) job.placement = placement();
   job.group = &networks_.group_of(job.request, job.placement);
   job.placement.context = job.group->placement.context;  // that of the networks
   job.placement.budget = job.group->placement.budget;
@@ -74,9 +78,29 @@ void Stages::prepare(Job& job) {
   files_.settle(job);
   files_.drop_damaged(job, log_);
   look_ahead(job);
+  begin_preview(job);
 }
 
-/// Now, while no weights are loaded: afterwards they would count as memory that is taken.
+/// Now, while no weights are loaded. Of a job whose steps are all made nothing is shown.
+void Stages::begin_preview(Job& job) {
+  if (job.output.preview.empty() || job.schedule->empty() || !(wants_speech(job) || wants_latents(job))) return;
+  if (auto map = previews_.map_of(*job.group, progress_, job.label))
+    job.preview = std::make_shared<PreviewFile>(job.output.preview, std::move(*map), log_);
+}
+
+Run Stages::run_of(const Job& job) const {
+  Run run{log_, progress_, job.label, options_.save_every, *job.placement.context};
+  if (!job.preview && !options_.on_estimate) return run;
+  run.on_estimate = [this, &job](const at::Tensor& estimate, int64_t step) {
+    if (options_.on_estimate) options_.on_estimate(job, estimate, step);
+    const bool shown = job.preview && job.preview->take(estimate, step, job.schedule->size());
+    if (shown && options_.on_preview) options_.on_preview(job);
+  };
+  return run;
+}
+
+/// Now, while no weights are loaded: afterwards they would count as memory that is taken. Those of an earlier run's pool
+/// are counted in its group's budget.
 void Stages::look_ahead(Job& job) {
   const Extent extent = largest_extent(job.request);
   if (!preflight_) preflight_.emplace(options_.given_order ? Look::Whole : Look::Streams);

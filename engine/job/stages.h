@@ -5,6 +5,7 @@
 #include "engine/job/attention_notes.h"
 #include "engine/job/network_pool.h"
 #include "engine/job/preflight.h"
+#include "engine/job/previews.h"
 #include "engine/job/task.h"
 #include "engine/job/tile_notes.h"
 #include "engine/job/work_files.h"
@@ -20,6 +21,7 @@ class Stages {
         files_(folder),
         attention_(folder),
         tiles_(folder),
+        previews_(options.previews, log),
         log_(log),
         progress_(progress),
         options_(options) {}
@@ -56,8 +58,9 @@ class Stages {
   bool is_last_of_phase = false;  // no other job needs the networks of the phase: set before each stage
 
  private:
-  Run run_of(const Job& job) const { return {log_, progress_, job.label, options_.save_every, *job.placement.context}; }
+  Run run_of(const Job& job) const;
   void look_ahead(Job& job);
+  void begin_preview(Job& job);
   std::optional<VaeTiles> tiles_before(const Job& job) const;
   void settle_tiles(const Job& job, const std::string& name);
   void tell_resumed(const Job& job) const;
@@ -80,6 +83,7 @@ class Stages {
   WorkFiles files_;
   AttentionNotes attention_;
   TileNotes tiles_;
+  Previews previews_;
   const Log& log_;
   Progress& progress_;
   const RunOptions& options_;

@@ -13,6 +13,7 @@ namespace wan {
 struct OutputOptions {
   std::string contact_sheet = {};   // PNG of some frames; empty: none
   std::string captured_heads = {};  // safetensors with queries and keys (engine/sampling/captured_heads.h); empty: none
+  std::string preview = {};         // PNG or JPEG, replaced while steps are made (PreviewFile); empty: none
 };
 
 /// Decodes latents and encodes the frames as they come, exactly `saved.frames` of them, to `out`. Its record has the

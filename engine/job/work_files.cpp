@@ -86,13 +86,13 @@ void WorkFiles::note(const Job& job) {
 
 void WorkFiles::count(const std::list<Job>& jobs) {
   for (const Job& job : jobs) {
-    if (job.finished) continue;
+    if (job.finished || job.withdrawn) continue;
     if (!job.prepared) return;
     for (const std::string& file : job.files) ++needed_[file];
   }
   all_known_ = true;
   for (const Job& job : jobs)
-    if (job.finished) remove_unneeded(job);
+    if (job.finished || job.withdrawn) remove_unneeded(job);
 }
 
 void WorkFiles::drop(const Job& job) {

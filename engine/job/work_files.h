@@ -35,9 +35,10 @@ class WorkFiles {
   /// Before the first of them is written: later runs, which may give the work other names, remove them as well.
   void note(const Job& job);
   /// After all jobs are prepared, or have failed to be: counts what the unfinished ones need, and removes what a kill
-  /// left of finished ones. A job that could not be prepared may need any: then all stay until a run in which each can.
+  /// left of finished ones, and what those have left that were taken back. A job that could not be prepared may need any:
+  /// then all stay until a run in which each can.
   void count(const std::list<Job>& jobs);
-  /// The job is finished: removes what no other needs.
+  /// The job is finished or was taken back: removes what no other needs.
   void drop(const Job& job);
   /// Copies of the job's URLs that cannot be read: the next run fetches them anew.
   void drop_copies(const Job& job) const;

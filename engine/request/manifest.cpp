@@ -98,7 +98,10 @@ class Draws {
 class Reader {
  public:
   Reader(const std::string& path, const ManifestOptions& options)
-      : folder_(fs::path(path).parent_path()), defaults_(typed(options.defaults)), draws_(options.draw) {}
+      : folder_(fs::path(path).parent_path()),
+        defaults_(typed(options.defaults)),
+        draws_(options.draw),
+        by_server_(options.by_server) {}
 
   std::vector<ManifestJob> read(const std::string& text) {
     for (ManifestLine& line : manifest_lines(text, errors_)) {
@@ -206,12 +209,16 @@ class Reader {
     for (const json& seed : seeds) {
       fields["seed"] = seed;
       Request request = files_of(fields);
-      const auto wrong = collect(line.number, [&] { request = parse(fields, {.folder = folder_}); });
+      const auto wrong =
+          collect(line.number, [&] { request = parse(fields, {.folder = folder_, .by_server = by_server_}); });
       if (several && fields.contains("out") && wrong.empty()) request.out = with_seed(request.out, request.seed);
       if (countable && !(several && !wrong.empty())) name_files(line.number, request);
       auto in_seed = [](const FieldError& error) { return error.field == "seed"; };
       if (!std::all_of(wrong.begin(), wrong.end(), in_seed)) break;  // its other seeds would say the same
-      if (wrong.empty() && countable) jobs_.push_back({line.number, name_of(request.out), std::move(request)});
+      if (!wrong.empty() || !countable) continue;
+      jobs_.push_back({line.number, name_of(request.out), std::move(request)});
+      if (!by_server_) continue;
+      for (const auto& [name, value] : fields.items()) jobs_.back().given.push_back(name);
     }
   }
 
@@ -272,6 +279,7 @@ class Reader {
   std::string folder_;
   json defaults_;
   Draws draws_;
+  bool by_server_;
   std::vector<ManifestJob> jobs_;
   size_t text_ = 0;  // bytes of the jobs' texts
   std::vector<std::pair<int64_t, std::string>> outputs_;

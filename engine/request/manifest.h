@@ -14,11 +14,13 @@ struct ManifestJob {
   int64_t line = 0;  // where its request begins, from 1
   std::string name;  // of its output, for people: the path from the manifest's folder, or the last component alone
   Request request;   // its own `out`, its own seed
+  std::vector<std::string> given = {};  // by_server: the fields that the line has, the seed among them
 };
 
 struct ManifestOptions {
   nlohmann::json defaults = nlohmann::json::object();  // flags for what a line lacks: names to texts
-  uint64_t draw = 0;  // the seeds of lines without one follow from it: equal numbers draw equal seeds
+  uint64_t draw = 0;       // the seeds of lines without one follow from it: equal numbers draw equal seeds
+  bool by_server = false;  // as in ParseOptions (parse.h)
 };
 
 /// Reads a manifest: the endpoints' fields and `task`, `out`, `model` in each object; relative paths start at the

@@ -7,6 +7,7 @@
 #include "engine/base/units.h"
 #include "engine/request/files.h"
 #include "engine/request/geometry.h"
+#include "engine/request/hosted.h"
 #include "engine/request/params.h"
 #include "engine/request/presets.h"
 #include "engine/request/schedule.h"
@@ -24,8 +25,8 @@ struct Overload : Functions... {
 
 /// Whether a name is that of a flag that says how to run, not what to make.
 bool is_run_flag(std::string_view name) {
-  for (const char* flag : {"contact_sheet", "capture_qk", "overwrite", "fresh", "threads", "dry_run", "log_format",
-                           "work", "order", "fail_fast", "anyway", "json"})
+  for (const char* flag : {"contact_sheet", "capture_qk", "preview", "overwrite", "fresh", "threads", "dry_run",
+                           "log_format", "work", "order", "fail_fast", "anyway", "json"})
     if (name == flag) return true;
   return false;
 }
@@ -81,7 +82,12 @@ class Parser {
   void refuse_unknown() {
     for (const auto& [name, value] : fields_.items()) {
       const Parameter* known = find_parameter(name);
-      if (name == "task" || (known && known->accepts(request_.task))) continue;
+      if (name == "task") continue;
+      if (known && known->accepts(request_.task)) {
+        if (options_.by_server && name != "out" && !is_hosted(*known, request_.task))
+          fail(name, local_only_text(name), "unknown", "", value);
+        continue;
+      }
       std::vector<std::string> names;
       if (known) {
         for (const auto& [task, accepts] : known->tasks) names.push_back(task_name(task));
@@ -144,7 +150,7 @@ class Parser {
 
   void take_default(const Parameter& parameter, const Accepts& accepts) {
     const bool is_model = parameter.field == Field(&Request::model);
-    if (parameter.required && !(is_model && (!options_.need_model || names_all_parts()))) {
+    if (parameter.required && !(is_model && (options_.by_server || !options_.need_model || names_all_parts()))) {
       std::string way = from_flags() ? "is required; give it with " + parameter.flag() + " " + parameter.metavar
                                      : std::string("is required and absent");
       return fail(parameter.name, way, "missing");
@@ -171,7 +177,7 @@ class Parser {
     if (range.contains(value) || derived) return;
     std::string came = input.is_string() ? input.get<std::string>() : shown(input);
     std::string wrong = "must be " + range.text() + ", got " + came;
-    if (!engine_ranges() && accepts.engine.contains(value))
+    if (!engine_ranges() && !options_.by_server && accepts.engine.contains(value))
       wrong += from_flags() ? "; --unlocked allows more" : "; \"unlocked\": true allows more";
     const char* type = value < range.least || (range.above && value == range.least) ? "greater_than_equal"
                        : value > range.most || (range.below && value == range.most) ? "less_than_equal"
@@ -198,7 +204,7 @@ class Parser {
 
   /// What is not served is refused where it would change the video, never ignored.
   void check_served(const Parameter& parameter, const Accepts& accepts, const json& input) {
-    if (!parameter.unserved) return;
+    if (!parameter.unserved || options_.by_server) return;
     bool is_default = std::visit([&](auto field) { return json(request_.*field) == accepts.value; }, parameter.field);
     if (is_default || is_switched_off(parameter)) return;
     fail(parameter.name, shown(input) + " " + parameter.unserved, "not_available", shown(accepts.value), input);
@@ -292,6 +298,7 @@ class Parser {
   }
 
   void settle_output() {
+    if (options_.by_server && from_flags()) return;  // who brings the video says where to
     if (!fields_.contains("out"))
       request_.out = from_folder(options_.folder,
                                  std::string(task_name(request_.task)) + "-" + std::to_string(request_.seed) + ".mp4");

@@ -17,6 +17,8 @@ struct ParseOptions {
   std::string folder = {};  // where relative paths start; empty: the current folder
   bool need_model = true;   // --dry-run does without
   bool check_files = true;  // inputs exist, the output can be written
+  bool by_server = false;   // a server renders it: fields of its endpoint alone, in its ranges (hosted.h); a model is
+                            // not asked for, and what this build lacks may be there
 };
 
 /// `fields` maps the endpoints' names to values; unknown names are errors. A seed is drawn where none is given, a size

@@ -14,6 +14,7 @@ struct Activations {
   uint64_t vae_tiles = 0;  // of the VAE in tiles, where it may take them instead of whole frames
   bool switches = false;   // whether a job has steps of both experts
 
+  bool operator==(const Activations&) const = default;
   uint64_t most() const;
   /// Becomes that of the larger of both, one by one.
   void widen(const Activations& other);

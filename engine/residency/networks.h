@@ -76,6 +76,13 @@ class Networks {
   /// throw to stop.
   void ask(std::function<void()> check) { check_ = std::move(check); }
 
+  /// Other jobs come, with these activations: what stays on the device and how it lies is chosen anew by them.
+  void plan_for(const Activations& activations);
+  /// Whether a step of the ladder was taken (make_room): the networks lie worse than what is free would allow.
+  bool has_given_up() const { return ran_out_; }
+  /// Whether all transformers are loaded, and stay while other networks work.
+  bool keeps_transformers() const;
+
   /// A stage of a job begins: the network that it asks for lies by what is free then, also where it is there already.
   void look_again();
 
@@ -169,7 +176,7 @@ class Networks {
   const ModelParts parts_;
   const Placement placement_;
   const Log log_;
-  const Activations activations_;
+  Activations activations_;
   bool warned_ = false;
   Keep keep_;
   int64_t expert_loads_ = 0;

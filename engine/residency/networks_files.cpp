@@ -28,9 +28,8 @@ Checkpoint Networks::open(Network network) {
                    {"tensors", finished},
                    {"of", all}});
   };
-  std::optional<CachedCopy> copy =
-      cached(network, parts_.networks.at(network), own, place_of(network, placement_), /*merged=*/false,
-             placement_.cache_dir, identities_, cache_notes_, step);
+  std::optional<CachedCopy> copy = cached(network, parts_.networks.at(network), own, place_of(network, placement_),
+                                          /*merged=*/false, placement_.cache_dir, identities_, cache_notes_, step);
   return copy ? std::move(copy->checkpoint) : std::move(own);
 }
 
@@ -52,6 +51,13 @@ bool Networks::is_loaded(Network network) const {
   return false;
 }
 
+bool Networks::keeps_transformers() const {
+  if (keep_ != Keep::All) return false;
+  for (const auto& [network, part] : parts_.networks)
+    if (is_kept_once_more(network) && !is_loaded(network)) return false;
+  return true;
+}
+
 void Networks::read_ahead(Network network) {
   if (!placement_.budget || is_loaded(network) || ahead_.contains(network)) return;
   make_copier();
@@ -70,6 +76,8 @@ void Networks::read_ahead(Network network) {
     for (const auto& [path, state] : states) files.push_back({path, state.size, state});
     ahead_[network] = std::make_unique<ReadAhead>(std::move(files), limit, [copier = copier_] { copier->settle(); });
   } catch (const Cancelled&) {
+    throw;
+  } catch (const Withdrawn&) {
     throw;
   } catch (const std::exception&) {  // it would only save time: loading it says what is wrong
     ahead_.erase(network);

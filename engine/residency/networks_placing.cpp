@@ -83,6 +83,15 @@ void Networks::look_again() {
   working_ = {};
 }
 
+void Networks::plan_for(const Activations& activations) {
+  if (activations == activations_) return;
+  activations_ = activations;
+  look_again();
+  if (!ran_out_) keep_ = what_stays();
+  // Blocks that had no room beside larger jobs may have it now, though the limit is the same.
+  for (auto& [network, limit] : placed_under_) limit = 0;
+}
+
 std::string Networks::now_and_planned() const {
   return gigabytes(placement_.budget->limit()) + " may be taken of the device now, " +
          gigabytes(placement_.budget->planned()) + " when the job began";

@@ -63,8 +63,10 @@ void denoise(Sampling& state, const Schedule& schedule, int64_t end, const Veloc
     const Step& step = schedule[position];
     const kernels::Range range(kernels::RangeKind::Step, step.high ? "high-noise step" : "low-noise step", position);
     run.progress.at({Stage::Denoise, position, schedule.size(), step.high ? "high" : "low", run.label});
-    state.x = state.solver.step(velocity(step, state.x), state.x, run.kernels);
+    at::Tensor estimate;
+    state.x = state.solver.step(velocity(step, state.x), state.x, run.kernels, run.on_estimate ? &estimate : nullptr);
     check_finite(state.x, step, position, schedule.size());
+    if (run.on_estimate) run.on_estimate(estimate, position);
     if (after_step) after_step(state);
   }
 }

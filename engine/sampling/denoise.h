@@ -40,7 +40,7 @@ using VelocityField = std::function<Velocity(const Step&, const at::Tensor& x)>;
 using AfterStep = std::function<void(const Sampling&)>;
 
 /// Makes the steps up to `end` (an index into `schedule`). Progress is asked before each step and may throw Cancelled;
-/// the state then stands between two steps. Throws NotFinite, whose text names step and expert.
+/// the state then stands between two steps. Run::on_estimate is told of each, with its index. Throws NotFinite, whose text names step and expert.
 void denoise(Sampling& state, const Schedule& schedule, int64_t end, const VelocityField& velocity, const Run& run,
              const AfterStep& after_step = {});
 

@@ -44,16 +44,19 @@ double Solver::lambda(int64_t i) const {
   return std::log(alpha(i)) - std::log(sigma(i));
 }
 
-at::Tensor Solver::step(const Velocity& velocity, const at::Tensor& x, const kernels::Context& context) {
+at::Tensor Solver::step(const Velocity& velocity, const at::Tensor& x, const kernels::Context& context,
+                        at::Tensor* estimate) {
   TORCH_CHECK(index_ < steps(), "[solver] all ", steps(), " steps are done");
   const int64_t i = index_;
   if (kind_ == SolverKind::Euler) {
     at::Tensor next = kernels::solver_step(velocity, x, {}, {.velocity = sigma(i + 1) - sigma(i)}, context).prediction;
+    // The others have it anyway; here it is a pass of its own.
+    if (estimate) *estimate = kernels::solver_step(velocity, x, {}, {.velocity = -sigma(i)}, context).prediction;
     ++index_;
     return next;
   }
   if (kind_ == SolverKind::StepDistill) {
-    at::Tensor next = renoised(velocity, x, context);
+    at::Tensor next = renoised(velocity, x, context, estimate);
     ++index_;
     return next;
   }
@@ -65,6 +68,7 @@ at::Tensor Solver::step(const Velocity& velocity, const at::Tensor& x, const ker
   if (kind_ == SolverKind::UniPc && fell) factors.corrector = corrector();
   if (falls(i)) factors.predictor = predictor(order);
   const kernels::StepSums sums = kernels::solver_step(velocity, x, history_, factors, context);
+  if (estimate) *estimate = sums.prediction;
   history_ = {factors.corrector ? sums.corrected : x, sums.prediction, history_.newest};
   order_ = order;
   ++index_;
@@ -72,13 +76,20 @@ at::Tensor Solver::step(const Velocity& velocity, const at::Tensor& x, const ker
 }
 
 /// The noise stands where the last prediction does elsewhere, so that the step is one pass of the same operation.
-at::Tensor Solver::renoised(const Velocity& velocity, const at::Tensor& x, const kernels::Context& context) const {
+at::Tensor Solver::renoised(const Velocity& velocity, const at::Tensor& x, const kernels::Context& context,
+                            at::Tensor* estimate) const {
   const int64_t i = index_;
   kernels::StepFactors factors{.velocity = -sigma(i)};
-  if (sigma(i + 1) == 0) return kernels::solver_step(velocity, x, {}, factors, context).prediction;
+  if (sigma(i + 1) == 0) {
+    const at::Tensor clean = kernels::solver_step(velocity, x, {}, factors, context).prediction;
+    if (estimate) *estimate = clean;
+    return clean;
+  }
   factors.predictor = {0, alpha(i + 1), sigma(i + 1)};
   const kernels::StepHistory noise{.sample = {}, .newest = noise_->of_step(i, x).to(x.scalar_type()), .older = {}};
-  return kernels::solver_step(velocity, x, noise, factors, context).next;
+  const kernels::StepSums sums = kernels::solver_step(velocity, x, noise, factors, context);
+  if (estimate) *estimate = sums.prediction;
+  return sums.next;
 }
 
 std::array<double, 3> Solver::predictor(int64_t order) const {

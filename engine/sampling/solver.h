@@ -42,9 +42,11 @@ class Solver {
 
   /// velocity and x at sigma[index()], same shape -> x at sigma[index() + 1]. With unipc this is the predicted sample;
   /// the next call corrects it. Arithmetic on the tensors in x's dtype, in one operation (kernels/step/solver_step.h).
-  /// Throws c10::Error for another shape and when all steps are done.
+  /// `estimate`, where it is given, becomes the clean data that the step takes x for: x - sigma velocity, x's shape, not to
+  /// be written to. The result has the same bits with and without. Throws c10::Error for another shape and when all steps
+  /// are done.
   at::Tensor step(const Velocity& velocity, const at::Tensor& x,
-                  const kernels::Context& context = kernels::default_context());
+                  const kernels::Context& context = kernels::default_context(), at::Tensor* estimate = nullptr);
 
   /// Everything a later process needs to go on with the same bytes, under names fit for a safetensors file:
   /// "state" int64 [index, order], "sample", "x0.0" (newest), "x0.1".
@@ -58,7 +60,8 @@ class Solver {
   double sigma(int64_t i) const { return sigmas_[size_t(i)]; }
   double lambda(int64_t i) const;
   bool falls(int64_t i) const { return sigma(i) > sigma(i + 1); }
-  at::Tensor renoised(const Velocity& velocity, const at::Tensor& x, const kernels::Context& context) const;
+  at::Tensor renoised(const Velocity& velocity, const at::Tensor& x, const kernels::Context& context,
+                      at::Tensor* estimate) const;
   std::array<double, 3> predictor(int64_t order) const;
   std::array<double, 4> corrector() const;
 

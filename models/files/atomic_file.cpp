@@ -89,9 +89,13 @@ void AtomicFile::write(const void* data, size_t size) {
 void AtomicFile::commit() {
   // Without this a power cut can leave the new name with none of the bytes. EINVAL: not a kind of file that syncs.
   if (fsync(file_) != 0 && errno != EINVAL && errno != EROFS) fail(path_, errno);
+  replace();
+  sync_folder(std::filesystem::path(path_).parent_path().string());
+}
+
+void AtomicFile::replace() {
   if (std::rename(part_.c_str(), path_.c_str()) != 0) fail(path_, errno);
   committed_ = true;
-  sync_folder(std::filesystem::path(path_).parent_path().string());
 }
 
 void sync_folder(const std::string& folder) {

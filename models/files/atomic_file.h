@@ -7,7 +7,7 @@
 namespace wan {
 
 /// `path` + ".part" while it is written, with the process's number in it where another run writes that one, or something
-/// lies there that is not a file of this user. Without commit() the part is removed at the end of the scope.
+/// lies there that is not a file of this user. Without commit() or replace() the part is removed at the end of the scope.
 class AtomicFile {
  public:
   /// Creates the part, or empties what an ended run left in it. Links are not followed. Throws std::runtime_error with
@@ -24,6 +24,9 @@ class AtomicFile {
   /// To the disk, then into its place, over what was there; the name is on the disk, too. Throws std::runtime_error with
   /// path and errno text.
   void commit();
+  /// Into its place without waiting for the disk, for what is made anew all the time: a power cut may leave it empty.
+  /// Throws std::runtime_error with path and errno text.
+  void replace();
 
  private:
   bool open_part();

@@ -1,0 +1,75 @@
+// A job of the server, as it is kept.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace wan::serve {
+
+enum class JobStatus { Queued, Running, Done, Failed, Cancelled };
+/// Whether nothing more happens to it.
+inline bool is_ended(JobStatus status) {
+  return status >= JobStatus::Done;
+}
+
+enum class Priority { Normal, Low };
+
+/// Why a job ended without a video, in the words of an HTTP answer.
+struct JobError {
+  int status = 500;               // of the fal result call: 422, 500, 503, 504, 400 for client_cancelled
+  std::string type;               // error_type: "request_timeout", "client_cancelled", ...; of 422 empty
+  nlohmann::ordered_json detail;  // of 422 the list of fields, else a text
+  /// One line for people: the text, or "field: message; field: message".
+  std::string text() const;
+};
+
+struct LogEntry {
+  int64_t time = 0;   // ms since 1970, UTC
+  std::string level;  // STDERR STDOUT ERROR INFO WARN DEBUG
+  std::string message;
+};
+
+/// The video of a finished job.
+struct JobOutput {
+  std::string file;  // name in the folder of outputs
+  uint64_t bytes = 0;
+  uint64_t seed = 0;
+  std::string prompt;  // that was used
+  double seconds = 0;  // of work
+};
+
+struct Job {
+  std::string id;         // a UUID
+  std::string owner;      // name of the key that sent it; empty without keys
+  std::string endpoint;   // "fal-ai/wan/v2.2-a14b/text-to-video", "wavespeed-ai/wan-2.2/speech-to-video"
+  nlohmann::json input;   // the body as it came; data URLs and URLs of this server are replaced by "/files/..." paths
+  nlohmann::json fields;  // the same as fields of a manifest line (engine/request/manifest.h), without `out`
+  Priority priority = Priority::Normal;
+  int64_t created = 0;                  // ms since 1970, UTC
+  std::optional<int64_t> start_before;  // the client's deadline to start
+  std::string webhook;                  // URL; empty: none
+  std::string webhook_form;             // "fal", "wavespeed"
+  std::string preview_key;              // unguessable part of the preview's URL
+  bool hidden = false;                  // removed by its owner: 404, files are gone
+
+  JobStatus status = JobStatus::Queued;
+  std::string batch;               // whose work folder it is rendered in; empty: not yet begun
+  int64_t deaths = 0;              // of workers while it was being rendered
+  int64_t started = 0, ended = 0;  // ms since 1970, UTC; 0: not yet
+  std::optional<JobOutput> output;
+  std::optional<JobError> error;
+};
+
+/// What a worker reports; lost with the server's process, and told anew by the worker.
+struct JobProgress {
+  std::string stage;  // fetch, load, encode, denoise, decode, write
+  int64_t step = 0, steps = 0;
+  std::string expert;                  // "high", "low" while denoising
+  std::optional<double> seconds_left;  // of this job, as far as is known
+  int64_t preview = 0;                 // counts up with each new preview; 0: none yet
+};
+
+}  // namespace wan::serve

@@ -1,0 +1,58 @@
+#include "engine/serve/api/answers.h"
+
+#include <algorithm>
+#include <memory>
+
+namespace wan::serve {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kLongText = 64 << 10;  // bytes that are parsed in less than a millisecond
+
+}  // namespace
+
+Answer bad_fields(const Endpoint& endpoint, ErrorList errors) {
+  if (endpoint.vendor == Vendor::WaveSpeed)
+    return refusal(Access::Form::WaveSpeed, 400, "bad_request", error_text(endpoint, errors));
+  // As pydantic has them: in the order of the fields, whenever they were found.
+  const auto place = [&](const ErrorList& entry) {
+    const ErrorList& loc = entry.at("loc");
+    const EndpointField* field =
+        loc.size() > 1 && loc[1].is_string() ? endpoint.field(loc[1].get<std::string>()) : nullptr;
+    return field ? field - endpoint.fields.data() : -1;
+  };
+  std::stable_sort(errors.begin(), errors.end(),
+                   [&](const ErrorList& one, const ErrorList& other) { return place(one) < place(other); });
+  return bad_fields(Access::Form::Fal, errors);
+}
+
+Answer bad_fields(Access::Form form, const ErrorList& errors) {
+  if (form == Access::Form::Fal) return json_answer({{"detail", errors}}, 422, {{"X-Fal-Retryable", "false"}});
+  return refusal(form, 400, "bad_request", error_text(Endpoint(), errors));
+}
+
+Awaitable<json> read_any(Exchange& exchange, Pool& pool, Access::Form form, uint64_t most, ErrorList& errors) {
+  const Answer too_large =
+      refusal(form, 413, "bad_request", "The body must have at most " + std::to_string(most) + " bytes");
+  if (exchange.content_length().value_or(0) > most) throw HttpError(too_large);
+  std::string text;
+  try {
+    text = co_await exchange.read_body(most);
+  } catch (const HttpError& error) {
+    if (error.answer.status != 413) throw;
+    throw HttpError(too_large);
+  }
+  if (text.size() <= kLongText) co_return read_body_json(text, errors);
+  co_return co_await pool.run([&] { return read_body_json(text, errors); });
+}
+
+Awaitable<json> read_object(Exchange& exchange, Pool& pool, Access::Form form, uint64_t most) {
+  ErrorList errors = ErrorList::array();
+  json body = co_await read_any(exchange, pool, form, most, errors);
+  if (errors.empty() && !body.is_object()) check_body(Endpoint(), body, errors);
+  if (!errors.empty()) throw HttpError(bad_fields(form, errors));
+  co_return body;
+}
+
+}  // namespace wan::serve

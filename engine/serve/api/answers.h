@@ -1,0 +1,29 @@
+// Refusals in the words of the vendor whose endpoint was called.
+#pragma once
+
+#include <string>
+
+#include "engine/serve/api/access.h"
+#include "engine/serve/api/endpoints.h"
+#include "engine/serve/api/validate.h"
+#include "engine/serve/net/exchange.h"
+#include "engine/serve/net/pool.h"
+
+namespace wan::serve {
+
+inline Access::Form form_of(Vendor vendor) {
+  return vendor == Vendor::WaveSpeed ? Access::Form::WaveSpeed : Access::Form::Fal;
+}
+
+/// What is wrong with the fields of a request: fal's 422 with the list, WaveSpeed's 400 with its text.
+Answer bad_fields(const Endpoint& endpoint, ErrorList errors);
+/// The same list for a request that belongs to no endpoint.
+Answer bad_fields(Access::Form form, const ErrorList& errors);
+
+/// The body as a JSON object, read off the server's thread where it is long. Throws HttpError: 413 beyond `most` bytes, and
+/// bad_fields where it is something else.
+Awaitable<nlohmann::json> read_object(Exchange& exchange, Pool& pool, Access::Form form, uint64_t most);
+/// As above, for what is then checked: `errors` gets what is no JSON in place of an exception.
+Awaitable<nlohmann::json> read_any(Exchange& exchange, Pool& pool, Access::Form form, uint64_t most, ErrorList& errors);
+
+}  // namespace wan::serve

@@ -1,0 +1,49 @@
+// Files of the server: what clients uploaded, videos, previews. A name can be guessed by nobody: it begins with 128 random bits.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "engine/serve/net/exchange.h"
+#include "engine/serve/net/pool.h"
+#include "engine/serve/queue/jobs.h"
+
+namespace wan::serve {
+
+class Files {
+ public:
+  /// Folders `data`/uploads, outputs, previews and parts are made, readable by this user alone.
+  Files(std::filesystem::path data, Jobs& jobs);
+
+  /// A name for what a client calls `wanted`: 32 hexadecimal digits, "_", and `wanted` in [A-Za-z0-9._-], at most 100 bytes.
+  static std::string new_name(const std::string& wanted);
+  /// Whether a text has the form of such a name, so that it leads out of no folder.
+  static bool is_name(std::string_view text);
+  // `name` is one that is_name() takes, `key` and `upload` are of [A-Za-z0-9-]; std::invalid_argument otherwise.
+  std::filesystem::path upload_path(const std::string& name) const;
+  std::filesystem::path output_path(const std::string& name) const;
+  std::filesystem::path preview_path(const std::string& key) const;  // of a job's preview_key
+  std::filesystem::path parts_path(const std::string& upload) const;
+
+  /// GET and HEAD /files/uploads/NAME, /files/outputs/NAME and /files/previews/KEY.jpg with Range, ETag, nosniff and a
+  /// sandbox policy. The type is what the content shows (pictures, sound, video), else application/octet-stream as an
+  /// attachment. 404 for everything else; 416 for a range outside of the file.
+  Awaitable<Answer> answer(Exchange& exchange);
+
+  /// The upload that a URL of this server names: "B/files/uploads/NAME", whatever B a client used; nothing for others.
+  std::optional<std::string> upload_of(const std::string& url, const Exchange& exchange) const;
+  /// The same of "B/files/outputs/NAME".
+  std::optional<std::string> output_of(const std::string& url, const Exchange& exchange) const;
+
+  /// For what may block: long JSON, files.
+  Pool& pool() { return pool_; }
+
+ private:
+  std::filesystem::path data_;
+  Jobs& jobs_;
+  Pool pool_{2};
+};
+
+}  // namespace wan::serve

@@ -1,0 +1,141 @@
+#include "engine/serve/api/inputs.h"
+
+#include "engine/base/error.h"
+#include "engine/fetch/data_url.h"
+#include "engine/request/files.h"
+#include "engine/request/params.h"
+#include "engine/serve/api/answers.h"
+#include "engine/serve/api/media_type.h"
+#include "engine/serve/api/stored_files.h"
+
+namespace wan::serve {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kDownload = "file_download_error";
+
+/// Whether a URL leads to this server by the name under which it was called.
+bool leads_here(const std::string& url, const Exchange& exchange) {
+  return url.starts_with(plain_url(exchange.base_url()) + "/");
+}
+
+/// The media type that a data URL says; empty where it says none.
+std::string type_in(const std::string& url) {
+  return url.substr(5, std::min(url.find_first_of(";,"), url.size()) - 5);
+}
+
+/// "image_url.png" for a data URL of this type.
+std::string name_for(const std::string& field, const std::string& type) {
+  const std::string kind = type.substr(type.find('/') + 1);
+  const bool plain =
+      !kind.empty() && kind.size() <= 8 && kind.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789") == kind.npos;
+  return plain && type.find('/') != type.npos ? field + "." + kind : field;
+}
+
+void refuse(ErrorList& errors, const std::string& field, const std::string& why, const json& value) {
+  add_error(errors, field, kDownload, "Failed to download the file: " + why, value);
+}
+
+/// WaveSpeed's limit, as far as the head of the file tells the length; others are cut at it when they are rendered.
+void check_length(const Endpoint& endpoint, const EndpointField& field, const fs::path& path, const json& value,
+                  ErrorList& errors) {
+  if (endpoint.vendor != Vendor::WaveSpeed || field.media != "audio") return;
+  const double seconds = stated_seconds(path);
+  if (seconds <= kWaveSpeedSeconds) return;
+  add_error(errors, field.name, "audio_duration_too_long",
+            "Audio must last at most " + number_text(kWaveSpeedSeconds) + " s, lasts " +
+                std::to_string(int64_t(seconds)) + " s",
+            value, {{"max_duration", kWaveSpeedSeconds}});
+}
+
+}  // namespace
+
+Awaitable<OwnInputs> find_inputs(ApiContext& context, const Exchange& exchange, const Endpoint& endpoint,
+                                 const Caller& caller, json& values, ErrorList& errors) {
+  OwnInputs inputs;
+  for (const EndpointField& field : endpoint.fields) {
+    const auto sent = field.media.empty() ? values.end() : values.find(field.name);
+    if (sent == values.end()) continue;
+    const std::string url = plain_url(sent->get_ref<const std::string&>());
+    if (url.starts_with("data:")) {
+      // Its content is read when all else is known to be right.
+      inputs[field.name] = {.kind = OwnInput::Data, .name = name_for(field.name, type_in(url)), .path = {}};
+      *sent = "/data-url";
+      continue;
+    }
+    if (!is_url(url)) {
+      refuse(errors, field.name, "it must be an http(s) URL, a file of this server or a data URL", *sent);
+      continue;
+    }
+    const std::optional<std::string> upload = context.files.upload_of(url, exchange);
+    const std::optional<std::string> output = context.files.output_of(url, exchange);
+    std::optional<fs::path> path;
+    if (upload) path = co_await find_upload(context, *upload, caller);
+    if (output) {
+      // Whoever knows the name of a video may fetch it.
+      const fs::path video = context.files.output_path(*output);
+      const bool there = co_await context.files.pool().run([&] {
+        std::error_code failed;
+        return fs::is_regular_file(fs::symlink_status(video, failed));
+      });
+      if (there) path = video;
+    }
+    if (path) {
+      const json shown = *sent;
+      inputs[field.name] = {upload ? OwnInput::Upload : OwnInput::Output, upload ? *upload : *output, *path};
+      *sent = path->string();
+      co_await context.files.pool().run([&] { check_length(endpoint, field, *path, shown, errors); });
+    } else if (leads_here(url, exchange)) {
+      refuse(errors, field.name, "there is no such file on this server", *sent);
+    } else {
+      *sent = url;
+    }
+  }
+  co_return inputs;
+}
+
+Awaitable<void> keep_inputs(ApiContext& context, const Endpoint& endpoint, const Caller& caller,
+                            const OwnInputs& inputs, const json& body, json& fields, json& input, ErrorList& errors) {
+  const Access::Form form = form_of(endpoint.vendor);
+  for (const auto& [name, own] : inputs) {
+    const EndpointField& field = *endpoint.field(name);
+    UploadName upload{.file = own.name, .owner = caller.name, .type = "", .quota = 0};
+    if (own.kind != OwnInput::Upload) upload.file = Files::new_name(own.name);
+    if (own.kind == OwnInput::Data) {
+      const std::string url = plain_url(body.at(name).get_ref<const std::string&>());
+      std::string bytes, why;
+      co_await context.files.pool().run([&] {
+        try {
+          bytes = data_url_bytes(url, field.name.c_str());
+        } catch (const InvalidRequest& invalid) {
+          why = invalid.errors.at(0).wrong;
+        }
+      });
+      if (!why.empty()) {
+        refuse(errors, name, why, body.at(name));
+        continue;
+      }
+      if (bytes.size() > context.settings.most_file_bytes) {
+        add_error(errors, name, "file_too_large",
+                  "A file may have at most " + std::to_string(context.settings.most_file_bytes) + " bytes",
+                  body.at(name), {{"max_size", context.settings.most_file_bytes}});
+        continue;
+      }
+      upload.type = type_in(url);
+      co_await check_room(context, form, caller.name, caller.quota, bytes.size());
+      co_await keep_bytes(context, upload, bytes);
+    } else if (own.kind == OwnInput::Output) {
+      upload.type = "video/mp4";
+      co_await keep_copy(context, upload, own.path);
+    }
+    const fs::path path = context.files.upload_path(upload.file);
+    if (own.kind == OwnInput::Data)
+      co_await context.files.pool().run([&] { check_length(endpoint, field, path, body.at(name), errors); });
+    fields[field.parameter->name] = path.string();
+    input[name] = "/files/uploads/" + upload.file;
+  }
+}
+
+}  // namespace wan::serve

@@ -1,0 +1,37 @@
+// What a request names as its picture, sound or video: what may be named, and where it lies.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "engine/serve/api/context.h"
+#include "engine/serve/api/endpoints.h"
+#include "engine/serve/api/validate.h"
+
+namespace wan::serve {
+
+/// An input that is not fetched from elsewhere.
+struct OwnInput {
+  enum Kind { Upload, Output, Data } kind = Upload;
+  std::string name;            // of the file on this server
+  std::filesystem::path path;  // where it lies; of Data not yet
+};
+
+/// By the fields' names.
+using OwnInputs = std::map<std::string, OwnInput>;
+
+/// Looks at the inputs among `values` (those of check_body()). http(s) URLs stay as they are, in plain form; uploads and
+/// videos of this server and data URLs become own inputs, for which `values` gets a path. Whatever else is named, files
+/// that are not there and those of others are errors. Nothing is written yet.
+Awaitable<OwnInputs> find_inputs(ApiContext& context, const Exchange& exchange, const Endpoint& endpoint,
+                                 const Caller& caller, nlohmann::json& values, ErrorList& errors);
+
+/// Makes uploads of what is none yet: data URLs of `body` (a copy of a video of this server for one of its own), so that
+/// they stay as long as the job needs them. `fields` (job_fields()) gets the paths, `input` the URLs' paths.
+Awaitable<void> keep_inputs(ApiContext& context, const Endpoint& endpoint, const Caller& caller,
+                            const OwnInputs& inputs, const nlohmann::json& body, nlohmann::json& fields,
+                            nlohmann::json& input, ErrorList& errors);
+
+}  // namespace wan::serve

@@ -1,5 +1,6 @@
 // The front program: answers --help, --dry-run and every wrong flag without loading libtorch, which costs half a
-// second; for real work it becomes wan-engine, its sibling, which reads the same command line with the same code.
+// second; for real work it becomes wan-engine, its sibling, or wan-remote where a server does it. They read the same
+// command line with the same code.
 #include <unistd.h>
 
 #include <cerrno>
@@ -19,9 +20,23 @@
 
 namespace {
 
-/// Returns only where the program that does the work cannot be started, or where its environment is wrong: wan-inspect
-/// for what it can do, where it is there, else wan-engine.
-int become_engine(char** argv, const wan::Command& command) {
+/// The program `name` that lies beside this one. Returns only where it cannot be started.
+int become(char** argv, const std::filesystem::path& folder, const char* name) {
+  execv((folder / name).c_str(), argv);
+  std::cerr << "wan-infer: [" << name << "] must lie beside this program: " << std::strerror(errno)
+            << "; ./run build makes it\n";
+  return 1;
+}
+
+/// Returns only where the program that does the work cannot be started, or where its environment is wrong: wan-remote for
+/// the commands of a server, wan-inspect for what it can do, where it is there, else wan-engine.
+int become_other(char** argv, const wan::Command& command) {
+  const std::filesystem::path folder = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  if (command.is_at_server()) {
+    wan::hold_signals();
+    if (const int came = wan::signal_that_came()) raise(came);
+    return become(argv, folder, "wan-remote");
+  }
   if (const std::string wrong = wan::wrong_openmp(); !wrong.empty()) {
     std::cerr << "wan-infer: " << wrong << "\n";
     return 2;
@@ -29,15 +44,11 @@ int become_engine(char** argv, const wan::Command& command) {
   // OpenMP's threads spin while they wait for each other, which on a busy machine takes the very cores they wait for: a
   // render of two seconds took a hundred. It reads its environment when it is loaded, so this is the place.
   setenv("OMP_WAIT_POLICY", "passive", 0);
-  const std::filesystem::path folder = std::filesystem::read_symlink("/proc/self/exe").parent_path();
-  const std::string engine = folder / "wan-engine", inspect = folder / "wan-inspect";
+  const std::string inspect = folder / "wan-inspect";
   wan::hold_signals();  // libtorch takes half a second to be loaded; wan-engine gets what comes meanwhile
   if (const int came = wan::signal_that_came()) raise(came);
   if (command.name == "inspect" && !command.verify) execv(inspect.c_str(), argv);
-  execv(engine.c_str(), argv);
-  std::cerr << "wan-infer: [wan-engine] must lie beside this program: " << std::strerror(errno)
-            << "; ./run build makes it\n";
-  return 1;
+  return become(argv, folder, "wan-engine");
 }
 
 }  // namespace
@@ -46,7 +57,7 @@ int main(int argc, char** argv) {
   wan::take_signals();
   try {
     const wan::Command command = wan::parse_command_line(argc, argv);
-    if (command.answer.empty() && (!command.dry_run || command.names_model())) return become_engine(argv, command);
+    if (command.answer.empty() && (!command.dry_run || command.names_model())) return become_other(argv, command);
     std::cout << (!command.answer.empty()        ? command.answer
                   : command.log_format == "json" ? wan::dry_run_json(command.request)
                                                  : wan::dry_run_text(command.request));

@@ -7,11 +7,13 @@
 
 #include "engine/base/text.h"
 #include "engine/request/files.h"
+#include "engine/request/hosted.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/values.h"
 #include "engine/request/version.h"
 #include "tools/cli/flags.h"
+#include "tools/cli/server_flags.h"
 
 namespace wan {
 namespace {
@@ -19,7 +21,8 @@ namespace {
 /// From CLI11's answer to a Command. Errors are collected: one run tells all.
 class Reader {
  public:
-  explicit Reader(CLI::App& app) : app_(app) {
+  Reader(CLI::App& app, bool submit) : app_(app) {
+    command_.submit = submit;
     command_.name = app.get_name();
     command_.fields = nlohmann::json::object();
   }
@@ -28,14 +31,16 @@ class Reader {
     refuse_unknown();
     read_options();
     read_own();
+    collect([&] { read_server(); });
     if (command_.is_render())
       read_request();
     else
       check_fields();
     if (texts_.count("--contact-sheet"))
-      collect([&] { check_beside("contact_sheet", command_.contact_sheet, ".png"); });
+      collect([&] { check_beside("contact_sheet", command_.contact_sheet, {".png"}); });
     if (texts_.count("--capture-qk"))
-      collect([&] { check_beside("capture_qk", command_.captured_heads, ".safetensors"); });
+      collect([&] { check_beside("capture_qk", command_.captured_heads, {".safetensors"}); });
+    if (texts_.count("--preview")) collect([&] { check_preview(); });
     if (!errors_.empty()) throw InvalidRequest(errors_);
     return command_;
   }
@@ -53,7 +58,9 @@ class Reader {
     for (const std::string& word : app_.remaining()) {
       const bool flag = word.size() > 1 && word[0] == '-';
       const std::string name = word.substr(0, word.find('='));
-      if (flag)
+      if (flag && command_.submit && is_local_flag(*task_named(command_.name), name))
+        fail(name, local_only_text(name.substr(2)), "unknown");
+      else if (flag)
         fail(unquoted(name), "is not a flag of " + command_.name + way_out(name, known), "unknown", word);
       else if (!after_flag)  // what follows an unknown flag is its value
         fail("argument", "is not wanted here: " + shown_path(word) + "; a value follows its flag", "unknown", word);
@@ -150,6 +157,7 @@ class Reader {
       fail("--to", "is required: bf16, fp8, int8 or gguf:Q8_0", "missing");
     command_.contact_sheet = text("--contact-sheet");
     command_.captured_heads = text("--capture-qk");
+    command_.preview = text("--preview");
     if (texts_.count("--threads")) {
       const std::string digits = text("--threads");
       const bool number =
@@ -179,8 +187,21 @@ class Reader {
     return to ? words + " --to " + to->get_type_name() : words;
   }
 
+  /// Which server a command is for; of batch, and of commands that know nothing but servers.
+  void read_server() {
+    const bool batch = command_.name == "batch";
+    if (!command_.submit && !batch && !is_server_command(command_.name)) return;
+    if (batch && !texts_.count("--server")) return refuse_server_flags(texts_);
+    if (batch) refuse_local_flags(texts_);
+    command_.follow = is_set("--follow");
+    command_.resend = is_set("--resend");
+    command_.server = server_words(texts_);
+    if (!command_.submit && !batch) check_job_id(command_.input);
+  }
+
   void read_request() {
-    const ParseOptions options = {.source = Source::Flags, .need_model = !command_.dry_run, .check_files = true};
+    const ParseOptions options = {
+        .source = Source::Flags, .need_model = !command_.dry_run, .check_files = true, .by_server = command_.submit};
     collect([&] { command_.request = parse(*task_named(command_.name), command_.fields, options); });
   }
 
@@ -203,8 +224,8 @@ class Reader {
   }
 
   /// A file beside the video takes no name that something else has, or it would replace it.
-  void check_beside(const char* field, const std::string& file, const char* ending) {
-    check_ending(field, file, {ending});
+  void check_beside(const std::string& field, const std::string& file, const std::vector<std::string>& endings) {
+    check_ending(field, file, endings);
     check_writable(field, file);
     if (!command_.is_render()) return check_other_file(field, file, command_.name, command_.input);
     for (const Parameter& parameter : parameters()) {
@@ -212,6 +233,12 @@ class Reader {
       const std::string& path = command_.request.*std::get<std::string Request::*>(parameter.field);
       if (!path.empty() && !is_url(path)) check_other_file(field, file, parameter.flag(), path);
     }
+  }
+
+  void check_preview() {
+    check_beside("preview", command_.preview, {".png", ".jpg", ".jpeg"});
+    if (!command_.contact_sheet.empty())
+      check_other_file("preview", command_.preview, "--contact-sheet", command_.contact_sheet);
   }
 
   CLI::App& app_;
@@ -257,6 +284,8 @@ std::string about(const std::string& before) {
     return "Print where the weights of a render lie in each phase and what it takes, on this machine or on a described "
            "one, and stop; reads the headers of the model's files. Exit 0: it fits, 2: it does not, or a request is "
            "wrong, 3: a model is.";
+  if (before == "submit")
+    return "Send a request to a running wan-serve and print its id. Files that are named as inputs are uploaded first.";
   return "Video from text, pictures, video and speech, with Wan 2.2 A14B on one's own GPU.";
 }
 
@@ -276,11 +305,13 @@ Command parse_command_line(int argc, const char* const* argv) {
   const std::string before = is_prefix(argc > 1 ? argv[1] : "") ? argv[1] : "";
   if (!before.empty()) --argc, ++argv;
   CLI::App app(about(before), before.empty() ? "wan-infer" : "wan-infer " + before);
-  add_commands(app);
+  if (before != "submit") add_commands(app);
   if (before == "check")
     add_check(app);
   else if (before == "plan")
     add_plan(app);
+  else if (before == "submit")
+    add_submit(app);
   else
     add_prefixes(app);
   check_command_name(argc, argv, app);
@@ -298,9 +329,12 @@ Command parse_command_line(int argc, const char* const* argv) {
     command.answer = std::string("wan-infer ") + version() + "\n";
     return command;
   }
-  command = Reader(*app.get_subcommands().front()).read();
+  command = Reader(*app.get_subcommands().front(), before == "submit").read();
   command.check = before == "check";
   command.plan = before == "plan";
+  if (command.check && command.is_at_server())
+    throw InvalidRequest("--server",
+                         "is not taken by check, which looks at this machine; the server checks what it is sent");
   return command;
 }
 

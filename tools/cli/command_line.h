@@ -12,13 +12,22 @@
 
 namespace wan {
 
+/// Which server, and as who.
+struct ServerWords {
+  std::string url;          // --server, or WAN_SERVER: "http://host:8000", without a slash at the end
+  std::string key;          // --key, or WAN_SERVER_KEY; empty: none. No message may say it
+  std::string authorities;  // --cacert: file of certificates to trust; empty: as the machine has it
+  std::string priority;     // normal | low
+};
+
 struct Command {
-  std::string name;    // t2v i2v v2v s2v batch show replay decode inspect convert; empty where `answer` is all
+  std::string name;    // t2v i2v v2v s2v batch show replay decode inspect convert status watch cancel logs; empty where
+                       // `answer` is all
   std::string answer;  // --help, --version: print it and stop
   Request request;     // of t2v, i2v, v2v and s2v
 
   // Of the other commands.
-  std::string input;      // manifest, video, latents, model folder or network
+  std::string input;      // manifest, video, latents, model folder or network; the id of a server's job
   std::string output;     // convert: the file that is written
   nlohmann::json fields;  // request fields given as flags, by name: batch's defaults for lines that lack them; what
                           // replaces the stored value in replay and decode. Texts, as typed; `parse` with Source::Flags
@@ -37,8 +46,15 @@ struct Command {
   std::string log_format;      // text | json
   std::string contact_sheet;   // PNG beside the video; empty: none
   std::string captured_heads;  // of t2v, i2v and v2v: queries and keys for wan-bench skip-softmax; empty: none
+  std::string preview;         // of t2v and its like, replay: PNG or JPEG, replaced while it renders; empty: none
   int64_t threads = 0;         // CPU threads; 0: as many as the machine has
   bool dry_run = false;        // print the steps, and where a model is given its plan, and stop
+
+  // At a server, by wan-remote.
+  bool submit = false;  // of t2v and its like: send it, print its id, and stop
+  ServerWords server;   // of these and of batch; an empty URL: everything happens here
+  bool follow = false;  // logs: until the job ends
+  bool resend = false;  // batch: send again what failed, and what may have been lost on its way
 
   bool check = false;    // of t2v and its like, batch: look only whether it can run
   bool plan = false;     // of t2v and its like: print where its weights lie and what that takes, and stop
@@ -49,6 +65,7 @@ struct Command {
   bool names_model() const {
     return !request.model.empty() || !request.high_noise.empty() || !request.transformer.empty();
   }
+  bool is_at_server() const { return !server.url.empty(); }
   bool is_render() const { return name == "t2v" || name == "i2v" || name == "v2v" || name == "s2v"; }
 };
 

@@ -44,6 +44,11 @@ std::string bytes_text(const Report& report, double seconds_each, double remaini
   return seconds_each > 0 && report.steps > 0 ? text + "  ETA " + clock_text(remaining) : text;
 }
 
+/// Whether the steps of a stage are bytes.
+bool is_in_bytes(Stage stage) {
+  return stage == Stage::Fetch || stage == Stage::Upload;
+}
+
 int terminal_columns() {
   winsize size{};
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
@@ -126,6 +131,8 @@ const char* name(Stage stage) {
       return "decode";
     case Stage::Write:
       return "write";
+    case Stage::Upload:
+      return "upload";
   }
   return "";
 }
@@ -145,7 +152,7 @@ void Console::at(const Report& report) {
   check();
   auto now = Clock::now();
   // The end of a download may become known on the way.
-  const bool counts_anew = report.step < step_ || (report.stage != Stage::Fetch && report.steps != steps_);
+  const bool counts_anew = report.step < step_ || (!is_in_bytes(report.stage) && report.steps != steps_);
   const bool begins =
       report.stage != stage_ || report.job != job_ || counts_anew || stage_start_ == Clock::time_point{};
   step_ = report.step;
@@ -166,10 +173,10 @@ void Console::at(const Report& report) {
 /// Lines that stay are few: a stage's first and last, and between them one in 10 s or 10 %. A program that reads JSON gets
 /// every step, but not every piece of a download.
 bool Console::is_due(const Report& report, bool begins, Clock::time_point now) {
-  if (terminal_ || (format_ == Format::Json && report.stage != Stage::Fetch)) return true;
+  if (terminal_ || (format_ == Format::Json && !is_in_bytes(report.stage))) return true;
   if (!begins && report.step == line_step_) return false;  // it stands there
-  const bool ends = report.step + 1 >= report.steps && report.stage != Stage::Fetch;
-  const bool far = report.stage != Stage::Fetch && (report.step - line_step_) * 10 >= report.steps;
+  const bool ends = report.step + 1 >= report.steps && !is_in_bytes(report.stage);
+  const bool far = !is_in_bytes(report.stage) && (report.step - line_step_) * 10 >= report.steps;
   if (!begins && !ends && !far && now - line_at_ < std::chrono::seconds(10)) return false;
   line_at_ = now;
   line_step_ = report.step;
@@ -182,19 +189,19 @@ void Console::draw(const Report& report, double seconds_each, double remaining) 
         {"event", "progress"}, {"stage", name(report.stage)}, {"step", report.step}, {"steps", report.steps}};
     if (!report.expert.empty()) fields["expert"] = report.expert;
     if (!report.job.empty()) fields["job"] = report.job;
-    if (seconds_each > 0 && report.stage != Stage::Fetch)
+    if (seconds_each > 0 && !is_in_bytes(report.stage))
       fields["seconds_per_step"] = seconds_each, fields["eta_seconds"] = remaining;
     if (report.batch_seconds) fields["batch_eta_seconds"] = *report.batch_seconds;
     std::fprintf(stderr, "%s\n", fields.dump(-1, ' ', false, Log::Fields::error_handler_t::replace).c_str());
     return;
   }
   char rate[64] = "";
-  if (seconds_each > 0 && report.stage != Stage::Fetch)
+  if (seconds_each > 0 && !is_in_bytes(report.stage))
     std::snprintf(rate, sizeof rate, "  %.2f s/step  ETA %s", seconds_each, clock_text(remaining).c_str());
   const std::string label = (report.job.empty() ? "" : report.job + " ") + name(report.stage);
   const std::string figures =
-      (report.stage == Stage::Fetch ? bytes_text(report, seconds_each, remaining)
-                                    : std::to_string(report.step) + "/" + std::to_string(report.steps)) +
+      (is_in_bytes(report.stage) ? bytes_text(report, seconds_each, remaining)
+                                 : std::to_string(report.step) + "/" + std::to_string(report.steps)) +
       (report.expert.empty() ? "" : "  " + report.expert + " noise") + rate +
       (report.batch_seconds ? "  all " + clock_text(*report.batch_seconds) : "");
   if (!terminal_) {

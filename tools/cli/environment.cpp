@@ -48,6 +48,14 @@ std::vector<std::string> attention_off() {
   return off;
 }
 
+/// What the user's cache has under this name; empty where the environment names no cache.
+std::filesystem::path in_cache(const char* name) {
+  const std::string cache = value_of("XDG_CACHE_HOME"), home = value_of("HOME");
+  if (!cache.empty()) return std::filesystem::path(cache) / "wan-infer" / name;
+  if (!home.empty()) return std::filesystem::path(home) / ".cache" / "wan-infer" / name;
+  return {};
+}
+
 }  // namespace
 
 kernels::Options options_of_environment() {
@@ -65,10 +73,11 @@ std::string allocator_settings(const std::filesystem::path& root) {
 }
 
 std::filesystem::path attention_cache_path() {
-  const std::string cache = value_of("XDG_CACHE_HOME"), home = value_of("HOME");
-  if (!cache.empty()) return std::filesystem::path(cache) / "wan-infer" / "attention.json";
-  if (!home.empty()) return std::filesystem::path(home) / ".cache" / "wan-infer" / "attention.json";
-  return {};
+  return in_cache("attention.json");
+}
+
+std::filesystem::path preview_cache_path() {
+  return in_cache("previews");
 }
 
 }  // namespace wan

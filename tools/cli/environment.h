@@ -27,5 +27,7 @@ std::string allocator_settings(const std::filesystem::path& root = "/");
 /// Where times of attention are kept: wan-infer/attention.json in XDG_CACHE_HOME, else in .cache of HOME; empty without
 /// either.
 std::filesystem::path attention_cache_path();
+/// The folder where fitted maps of previews are kept: wan-infer/previews, in the same places.
+std::filesystem::path preview_cache_path();
 
 }  // namespace wan

@@ -5,11 +5,24 @@
 #include <memory>
 
 #include "tools/cli/help.h"
+#include "tools/cli/server_flags.h"
 
 namespace wan {
+
+CLI::Option* add_flag(CLI::App& app, const std::string& flag, const std::string& value, const std::string& help,
+                      const char* group) {
+  CLI::Option* option = value.empty() ? app.add_flag(flag) : app.add_option(flag);
+  if (!value.empty()) option->type_name(value);
+  return option->description(help)->group(group)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void add_log_format(CLI::App& app) {
+  add_flag(app, "--log-format", "text|json", "Progress and log as text, or one JSON object a line. Default text.",
+           kGeneral);
+}
+
 namespace {
 
-constexpr const char* kGeneral = "General";
 constexpr const char* kMachine = "Machine";
 
 /// What names the model or its parts, and `others`.
@@ -31,14 +44,6 @@ const std::vector<const char*> kInspectParameters = {"models"};
 const std::vector<const char*> kDecodeParameters =
     with_model({"out", "metadata", "device", "video_url", "keep_audio", "private_urls"});
 
-/// A flag that takes a text, or none; every appearance is kept, so that a second one can be told.
-CLI::Option* add_flag(CLI::App& app, const std::string& flag, const std::string& value, const std::string& help,
-                      const char* group) {
-  CLI::Option* option = value.empty() ? app.add_flag(flag) : app.add_option(flag);
-  if (!value.empty()) option->type_name(value);
-  return option->description(help)->group(group)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-}
-
 void add_parameter(CLI::App& app, const Parameter& parameter, Task task, bool required) {
   const bool boolean = std::holds_alternative<bool Request::*>(parameter.field);
   const std::string flag = parameter.flag(), name = flag.substr(2);
@@ -50,8 +55,7 @@ void add_parameter(CLI::App& app, const Parameter& parameter, Task task, bool re
 }
 
 void add_run_flags(CLI::App& app) {
-  add_flag(app, "--log-format", "text|json", "Progress and log as text, or one JSON object a line. Default text.",
-           kGeneral);
+  add_log_format(app);
   add_flag(app, "--threads", "N", "CPU threads, at most 64 or four for each core. Default: as many as the machine has.",
            kGeneral);
 }
@@ -67,6 +71,9 @@ void add_overwrite(CLI::App& app, const char* help = "Replace an output that ano
 /// Of the commands that render one video, which is resumed by itself.
 void add_single(CLI::App& app) {
   add_contact_sheet(app);
+  add_flag(app, "--preview", "FILE",
+           "Show the video while it is made: a small PNG or JPEG, replaced every few steps, at most once a second.",
+           "Output");
   add_overwrite(app);
   add_flag(app, "--fresh", "", "Begin anew instead of going on with an unfinished run of the same request.", "Output");
 }
@@ -98,6 +105,16 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* input, const 
   return command;
 }
 
+/// How all commands are shown and read.
+void settle_commands(CLI::App& app) {
+  auto formatter = std::make_shared<HelpFormatter>();
+  app.formatter(formatter);
+  for (CLI::App* command : app.get_subcommands({})) {
+    command->formatter(formatter);
+    command->allow_extras();  // so that we, and not the library, name what is unknown
+  }
+}
+
 bool names(const std::vector<const char*>& list, const std::string& parameter) {
   return std::find(list.begin(), list.end(), parameter) != list.end();
 }
@@ -109,7 +126,8 @@ bool has_flag(const std::string& command, const Parameter& parameter) {
   return (command == "batch" && names(kBatchParameters, parameter.name)) ||
          (command == "replay" && names(kReplayParameters, parameter.name)) ||
          (command == "inspect" && names(kInspectParameters, parameter.name)) ||
-         (command == "decode" && names(kDecodeParameters, parameter.name));
+         (command == "decode" && names(kDecodeParameters, parameter.name)) ||
+         (command == "watch" && parameter.name == std::string("out"));
 }
 
 void add_commands(CLI::App& app) {
@@ -129,6 +147,7 @@ void add_commands(CLI::App& app) {
   add_flag(*batch, "--fail-fast", "", "Stop at the first job that fails.", "Batch");
   add_overwrite(*batch, "Replace outputs that were not made with this work folder; what it finished stays.");
   add_run_flags(*batch);
+  add_batch_server_flags(*batch);
 
   add_command(app, "show", "VIDEO", "Print the request that is stored in a video", {});
   CLI::App* replay =
@@ -170,21 +189,26 @@ void add_commands(CLI::App& app) {
   add_flag(*convert, "--log-format", "text|json", "Lines for people, or one JSON object a line. Default text.",
            kGeneral);
 
-  auto formatter = std::make_shared<HelpFormatter>();
-  app.formatter(formatter);
-  for (CLI::App* command : app.get_subcommands({})) {
-    command->formatter(formatter);
-    command->allow_extras();  // so that we, and not the library, name what is unknown
-  }
+  add_server_commands(app);
+  settle_commands(app);
+}
+
+void add_submit(CLI::App& app) {
+  app.set_help_flag("-h,--help", "Print this text.");
+  add_flag(app, "--version", "", "Print the version.", "Options");
+  app.require_subcommand(0, 1);
+  add_submit_tasks(app);
+  settle_commands(app);
 }
 
 bool is_prefix(const std::string& word) {
-  return word == "check" || word == "plan";
+  return word == "check" || word == "plan" || word == "submit";
 }
 
 void add_prefixes(CLI::App& app) {
   app.add_subcommand("check", "Before t2v, i2v, v2v, s2v or batch: look whether it can run, and stop");
   app.add_subcommand("plan", "Before t2v, i2v, v2v or s2v: print what it takes of memory and time, and stop");
+  app.add_subcommand("submit", "Before t2v, i2v, v2v or s2v: send it to a running wan-serve, and print its id");
 }
 
 void add_plan(CLI::App& app) {

@@ -7,7 +7,8 @@
 
 namespace CLI {
 class App;
-}
+class Option;
+}  // namespace CLI
 
 namespace wan {
 
@@ -17,10 +18,20 @@ void add_commands(CLI::App& app);
 void add_check(CLI::App& app);
 /// The same for `plan`.
 void add_plan(CLI::App& app);
-/// The two as commands of --help, where neither was typed.
+/// Words that stand before a command as commands of --help, where none was typed.
 void add_prefixes(CLI::App& app);
-/// Whether a word stands before another command: check, plan.
+/// The tasks as `submit` takes them, in place of all commands.
+void add_submit(CLI::App& app);
+/// Whether a word stands before another command: check, plan, submit.
 bool is_prefix(const std::string& word);
+
+/// A flag that takes a text, or none where `value` is empty; every appearance is kept, so that a second one can be told.
+CLI::Option* add_flag(CLI::App& app, const std::string& flag, const std::string& value, const std::string& help,
+                      const char* group);
+/// --log-format.
+void add_log_format(CLI::App& app);
+/// The heading of flags that are about no video.
+inline constexpr const char* kGeneral = "General";
 
 /// Whether the command takes the parameter as a flag.
 bool has_flag(const std::string& command, const Parameter& parameter);

@@ -96,6 +96,18 @@ std::string describe(const Parameter& parameter, Task task, bool required) {
   return text + ".";
 }
 
+std::string describe_hosted(const Parameter& parameter, Task task) {
+  const Accepts& accepts = *parameter.accepts(task);
+  std::string text = parameter.help;
+  if (parameter.required) text += " Required.";
+  const bool number = std::holds_alternative<int64_t Request::*>(parameter.field) ||
+                      std::holds_alternative<double Request::*>(parameter.field);
+  if (number) text += " Takes a number " + accepts.hosted.text(parameter.unit) + ".";
+  if (parameter.unserved) return text + " Unset: as the server has it.";
+  const bool has_default = number ? accepts.value.is_number() : accepts.value == true || !accepts.words.empty();
+  return has_default ? text + " Default " + value_text(accepts.value) + "." : text;
+}
+
 std::string value_name(const Parameter& parameter, Task task) {
   const Accepts& accepts = *parameter.accepts(task);
   if (accepts.words.empty()) return parameter.metavar;

@@ -21,6 +21,9 @@ class HelpFormatter : public CLI::Formatter {
 /// The table's sentence about a parameter, with unit, range and defaults for the task; `required`: a command needs it.
 std::string describe(const Parameter& parameter, Task task, bool required);
 
+/// The same where a server renders it: its endpoint's range, and no default that the server may have another of.
+std::string describe_hosted(const Parameter& parameter, Task task);
+
 /// What stands for the value of a flag: N, FILE, or the choices a|b|c.
 std::string value_name(const Parameter& parameter, Task task);
 

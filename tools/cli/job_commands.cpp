@@ -61,6 +61,7 @@ int run_check(const Command& command, Contexts& contexts, Console& console) {
                                                        .given_order = command.order == "given",
                                                        .contact_sheet = command.contact_sheet,
                                                        .captured_heads = command.captured_heads,
+                                                       .preview = command.preview,
                                                        .work = work,
                                                        .scratch = scratch.path,
                                                        .contexts = &contexts},

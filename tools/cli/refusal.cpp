@@ -38,8 +38,8 @@ std::string command_word(int argc, const char* const* argv) {
 std::string typed_name(const std::string& command, const std::string& field) {
   if (const Parameter* parameter = find_parameter(field))
     return has_flag(command, *parameter) ? parameter->flag() : field;
-  for (const char* flag : {"--contact-sheet", "--capture-qk", "--threads", "--log-format", "--order", "--work",
-                           "--verify", "--gpu", "--host", "--link", "--disk", "--to", "--merge-lora"}) {
+  for (const char* flag : {"--contact-sheet", "--capture-qk", "--preview", "--threads", "--log-format", "--order",
+                           "--work", "--verify", "--gpu", "--host", "--link", "--disk", "--to", "--merge-lora"}) {
     if (flag == std::string("--work") && command != "batch") continue;
     std::string name = flag + 2;
     if (field == name) return flag;
@@ -71,7 +71,7 @@ std::vector<std::string> refusal_lines(const InvalidRequest& invalid, const std:
 }
 
 bool wants_json(int argc, const char* const* argv) {
-  if (argc < 2 || !is_prefix(argv[1])) return false;
+  if (argc < 2 || !is_prefix(argv[1]) || argv[1] == std::string("submit")) return false;
   return std::any_of(argv + 2, argv + argc, [](const char* word) { return word == std::string("--json"); });
 }
 

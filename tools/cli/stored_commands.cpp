@@ -17,6 +17,7 @@
 #include "engine/residency/find_parts.h"
 #include "engine/residency/unchanged.h"
 #include "models/files/scratch_folder.h"
+#include "tools/cli/environment.h"
 #include "tools/cli/refusal.h"
 
 namespace wan {
@@ -105,10 +106,13 @@ void run_show(const Command& command) {
 }
 
 SingleOptions single_options(const Command& command, Contexts& contexts) {
-  return {.output = {.contact_sheet = command.contact_sheet, .captured_heads = command.captured_heads},
+  return {.output = {.contact_sheet = command.contact_sheet,
+                     .captured_heads = command.captured_heads,
+                     .preview = command.preview},
           .fresh = command.fresh,
           .overwrite = command.overwrite,
-          .contexts = &contexts};
+          .contexts = &contexts,
+          .previews = preview_cache_path()};
 }
 
 void run_replay(const Command& command, Contexts& contexts, Console& console) {

@@ -18,6 +18,7 @@
 #include "tools/bench/skip_softmax.h"
 #include "tools/cli/environment.h"
 #include "tools/mlperf/command.h"
+#include "tools/serve_bench/serve_bench.h"
 
 namespace {
 
@@ -26,7 +27,7 @@ using namespace wan::bench;
 /// A card was wanted and there is none.
 constexpr int kNoDevice = 4;
 
-std::string text(const Report& report) {
+std::string text(const auto& report) {
   return to_json(report).dump(1) + "\n";
 }
 
@@ -151,6 +152,41 @@ void add_mlperf(CLI::App& app, const std::string& line, int& status) {
   });
 }
 
+void add_serve(CLI::App& app, const std::string& line, int& status) {
+  CLI::App* command = app.add_subcommand("serve", "answers, queue, memory and start of wan-serve; no GPU is needed");
+  auto options = std::make_shared<ServeOptions>();
+  auto files = std::make_shared<Files>();
+  options->command = line;
+  command->add_option("rows", options->rows, "which of them; all by default")->check(CLI::IsMember(serve_rows()));
+  command->add_option("--data", options->data, "folder on the disk that is measured; it is left as it was")->required();
+  command->add_option("--worker", options->worker, "another worker than wan-bench-worker, which renders nothing");
+  command->add_option("--python", options->python, "Python with fastapi and uvicorn, for a mock of the status call");
+  command->add_option("--mock", options->mock, "that mock; tests/serve/bench_mock.py");
+  command->add_option("--seconds", options->seconds, "of each load; 10")->check(CLI::Range(0.1, 3600.0));
+  command->add_option("--clients", options->clients, "that ask or submit at once; 64")->check(CLI::Range(1, 10'000));
+  command->add_option("--rate", options->rate, "status calls a second where a pace is kept; 5000")
+      ->check(CLI::Range(1.0, 1e6));
+  command->add_option("--idle", options->idle, "connections that are open beside; 1000")->check(CLI::Range(0, 50'000));
+  command->add_option("--streams", options->streams, "of events that are open beside; 100")
+      ->check(CLI::Range(0, 10'000));
+  command->add_option("--jobs", options->jobs, "that have ended where memory is measured; 10000")
+      ->check(CLI::Range(1, 10'000'000));
+  command->add_option("--starts", options->starts, "of the server; 20")->check(CLI::Range(1, 1000));
+  command->add_option("--size", options->upload, "bytes of the upload; 1GiB")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
+  command->add_option("--commit", options->commit, "what is measured; git is asked by default");
+  command->add_option("--json", files->json, "file for the result");
+  command->callback([=, &status] {
+    options->programs = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+    if (options->commit.empty()) options->commit = current_commit();
+    const ServeReport report = serve_bench(*options, [&](const ServeReport& now) {
+      if (!files->json.empty()) write_file(files->json, text(now));
+    });
+    std::cout << table(report);
+    status = report.has_failed() ? 1 : 0;
+  });
+}
+
 void add_skip_softmax(CLI::App& app, int& status) {
   CLI::App* command = app.add_subcommand(
       "skip-softmax", "lambda of --skip-softmax for a share of blocks left out, one JSON line for each share");
@@ -249,6 +285,7 @@ int main(int argc, char** argv) {
   add_disk(app, status);
   add_mlperf(app, line, status);
   add_profile(app, line, status);
+  add_serve(app, line, status);
   add_skip_softmax(app, status);
   for (const std::string& suite : gpu_suites()) add_gpu(app, suite, {suite}, line, status);
   add_gpu(app, "all", gpu_suites(), line, status);

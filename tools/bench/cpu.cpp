@@ -11,6 +11,8 @@
 #include <stdexcept>
 
 #include "kernels/dequantise/coded_matrix.h"
+#include "models/vae/latent.h"
+#include "models/vae/latent_rgb.h"
 #include "models/vae/vae.h"
 #include "models/wan/model.h"
 #include "models/wav2vec2/model.h"
@@ -31,6 +33,13 @@ Run vae_decode(const CpuOptions&) {
   auto model = std::make_shared<const vae::Vae>(weights.root(), vae::Widths{});
   at::Tensor latent = at::randn({16, 3, 32, 32}, at::kFloat);
   return [model, latent] { vae::decode(model->decoder, latent); };
+}
+
+/// The picture of a preview of 720p.
+Run preview(const CpuOptions&) {
+  const vae::LatentRgb map{at::rand({vae::kLatentChannels + 1, 3}, at::kDouble)};
+  const at::Tensor latents = at::randn({vae::kLatentChannels, 21, 90, 160}, at::kFloat);
+  return [map, latents] { vae::preview_picture(map, latents); };
 }
 
 /// One block of A14B over video tokens and 512 text tokens whose keys and values it makes anew, as diffusers does.
@@ -82,8 +91,10 @@ struct Network {
 };
 
 std::vector<Network> networks() {
-  std::vector<Network> all = {
-      {"vae_decode", vae_decode}, {"transformer_block", transformer_block}, {"wav2vec2", wav2vec2}};
+  std::vector<Network> all = {{"vae_decode", vae_decode},
+                              {"preview", preview},
+                              {"transformer_block", transformer_block},
+                              {"wav2vec2", wav2vec2}};
   for (int code = 0; code <= int(kernels::Code::NVFP4); ++code) {
     const auto one = kernels::Code(code);
     // The two orders of E2M1 have one name.

@@ -62,6 +62,18 @@ TEST(AtomicFile, RunsThatWriteOneNameLeaveItWhole) {
   EXPECT_EQ(content_of(path).size(), kSize);
 }
 
+TEST(AtomicFile, ReplacesWithoutWaitingForTheDisk) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "a.bin";
+  for (const std::string bytes : {"one", "two"}) {
+    AtomicFile file(path);
+    file.write(bytes.data(), bytes.size());
+    file.replace();
+    EXPECT_EQ(content_of(path), bytes);
+  }
+  EXPECT_FALSE(fs::exists(path + ".part"));
+}
+
 TEST(AtomicFile, LinksAndPipesAreNotWritten) {
   const TemporaryFolder folder;
   std::ofstream(folder / "mine") << "mine";

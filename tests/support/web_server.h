@@ -32,10 +32,16 @@ class WebClient {
   /// "200 OK" and so on with `headers`, each ended by \r\n, and a body of that length.
   void answer(const std::string& status, const std::string& headers, const std::string& body) const;
 
-  std::string path, headers;  // of the request; headers in lower case
+  /// What follows the headers, as many bytes as they announce; less where the other side goes or the server ends. Answers
+  /// "Expect: 100-continue".
+  std::string read_body();
+
+  std::string method, path, headers;  // of the request; headers in lower case
 
  private:
+  friend class WebServer;
   int socket_;
+  std::string begun_;  // of the body, which came with the headers
   const std::atomic<bool>& stopped_;
 };
 
@@ -92,6 +98,24 @@ inline void WebClient::answer(const std::string& status, const std::string& head
        "\r\nConnection: close\r\n\r\n" + body);
 }
 
+inline std::string WebClient::read_body() {
+  const std::string name = "\r\ncontent-length:";
+  const size_t at = headers.find(name);
+  const size_t size = at == headers.npos ? 0 : std::stoull(headers.substr(at + name.size()));
+  if (headers.find("\r\nexpect: 100-continue") != headers.npos && begun_.size() < size)
+    send("HTTP/1.1 100 Continue\r\n\r\n");
+  std::string body = std::move(begun_);
+  while (!stopped_ && body.size() < size) {
+    pollfd ready{socket_, POLLIN, 0};
+    if (poll(&ready, 1, 20) == 0) continue;
+    char bytes[65536];
+    const ssize_t got = recv(socket_, bytes, std::min(sizeof bytes, size - body.size()), 0);
+    if (got <= 0) break;
+    body.append(bytes, size_t(got));
+  }
+  return body;
+}
+
 inline WebServer::WebServer(Handler handler)
     : handler_(std::move(handler)), listener_(socket(AF_INET, SOCK_STREAM, 0)) {
   sockaddr_in address{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
@@ -142,7 +166,12 @@ inline void WebServer::serve(int socket) {
   }
   if (tls || request.find("\r\n\r\n") != request.npos) {
     WebClient client(socket, stopped_);
-    const size_t begin = request.find(' ') + 1;
+    const size_t begin = request.find(' ') + 1, end = request.find("\r\n\r\n");
+    client.method = request.substr(0, begin - 1);
+    if (end != request.npos) {
+      client.begun_ = request.substr(end + 4);
+      request.resize(end + 4);
+    }
     client.path = request.substr(begin, request.find(' ', begin) - begin);
     std::transform(request.begin(), request.end(), std::back_inserter(client.headers),
                    [](unsigned char c) { return char(std::tolower(c)); });

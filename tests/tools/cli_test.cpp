@@ -85,6 +85,11 @@ TEST(Cli, FieldsAreNamedAsTheyWereTyped) {
   const Outcome same =
       wan_infer({"t2v", "--model", "m", "--prompt", "x", "--out", "a.mp4", "--contact-sheet", "a.mp4"});
   EXPECT_TRUE(same.err.starts_with("wan-infer: [--contact-sheet] ")) << same.err;
+  for (const char* preview : {"a.gif", "a.mp4", "sheet.png", "absent/live.png"}) {
+    const Outcome wrong = wan_infer({"t2v", "--model", "m", "--prompt", "x", "--out", "a.mp4", "--contact-sheet",
+                                     "sheet.png", "--preview", preview});
+    EXPECT_TRUE(wrong.err.starts_with("wan-infer: [--preview] ")) << wrong.err;
+  }
 
   TemporaryFolder folder;
   std::ofstream(folder / "list.jsonl") << R"({"task": "t2v", "prompt": "x", "num_frames": 0, "out": "a.mp4"})";

@@ -89,10 +89,12 @@ TEST_F(Environment, AnUnknownValueIsNamedWithWhatIsWanted) {
 
 TEST_F(Environment, TheCacheIsTheUsers) {
   EXPECT_EQ(attention_cache_path(), "");
+  EXPECT_EQ(preview_cache_path(), "");
   set("HOME", "/home/fox");
   EXPECT_EQ(attention_cache_path(), "/home/fox/.cache/wan-infer/attention.json");
   set("XDG_CACHE_HOME", "/cache");
   EXPECT_EQ(attention_cache_path(), "/cache/wan-infer/attention.json");
+  EXPECT_EQ(preview_cache_path(), "/cache/wan-infer/previews");
   set("XDG_CACHE_HOME", "");
   EXPECT_EQ(attention_cache_path(), "/home/fox/.cache/wan-infer/attention.json");
 }

@@ -34,7 +34,7 @@ const std::string kModels = kWeights + " models/weights/format" + kNetworks;
 const std::string kRequest = " models/files engine/base engine/request";
 const std::string kSteps = kKernels + kModels + kRequest + " engine/media engine/residency";
 const std::string kSpeech = kSteps + " engine/sampling engine/frames engine/speech";
-const std::string kEngine = kSpeech + " engine/job";
+const std::string kEngine = kSpeech + " engine/job/work_folder engine/job";
 
 // Lowest first: kernels <- models <- engine <- tools, and the same within each. What is not named may not be included.
 const std::vector<Room> kRooms = {
@@ -76,17 +76,35 @@ const std::vector<Room> kRooms = {
 
     {"engine/base", "models/files"},
     {"engine/request", "models/files engine/base"},
+    {"engine/fetch", kRequest},
     {"engine/media", kRequest},
+    {"engine/serve/net", kRequest},
+    {"engine/serve/queue", kRequest + " engine/serve/net"},
+    {"engine/serve/settings", kRequest + " engine/serve/net"},
+    {"engine/serve/work", kRequest + " engine/serve/net engine/serve/queue engine/serve/settings"},
+    {"engine/serve/api",
+     kRequest + " engine/fetch engine/serve/net engine/serve/queue engine/serve/settings engine/serve/work"},
+    {"engine/serve",
+     kRequest +
+         " engine/fetch engine/serve/net engine/serve/queue engine/serve/settings engine/serve/work engine/serve/api"},
     {"engine/residency", kKernels + kModels + kRequest + " models/weights/convert models/weights/lora"},
     {"engine/sampling", kSteps},
     {"engine/frames", kSteps},
     {"engine/speech", kSteps + " engine/sampling engine/frames"},
-    {"engine/job", kSpeech},
+    {"engine/job/work_folder", kRequest},
+    {"engine/job", kSpeech + " engine/fetch engine/job/work_folder"},
 
+    {"tools/serve",
+     kEngine + " engine/fetch engine/serve engine/serve/net engine/serve/queue engine/serve/settings engine/serve/work "
+               "engine/serve/api tools/cli",
+     "a worker tells and obeys the server, in its words"},
     {"tools/cli", kEngine + " models/weights/convert"},
+    {"tools/remote", kRequest + " engine/fetch engine/job/work_folder tools/cli"},
     {"tools/bench", kKernels + kModels + " models/weights/convert models/weights/lora"},
     {"tools/mlperf", kEngine + " tools/bench"},
-    {"tools", kEngine + " tools/cli tools/bench tools/mlperf"},
+    {"tools/serve_bench", kRequest + " engine/serve/work tools/bench"},
+    {"tools", kEngine + " engine/fetch engine/serve engine/serve/net engine/serve/settings tools/serve tools/cli "
+                        "tools/remote tools/bench tools/mlperf tools/serve_bench"},
 };
 
 /// Files that reach no torch header, neither themselves nor through what they include: a path's beginning or its end.
@@ -99,6 +117,17 @@ const std::vector<TorchFree> kTorchFree = {
     {"models/files/", "", "the front program starts in milliseconds"},
     {"engine/base/", "", "the front program starts in milliseconds"},
     {"engine/request/", "", "the front program starts in milliseconds"},
+    {"engine/fetch/", "", "the server has no tensors"},
+    {"engine/serve/", "", "the server has no tensors"},
+    {"engine/job/work_folder", "", "a batch at a server has a work folder and no tensors"},
+    {"tools/remote/", "", "a client of a server has no tensors"},
+    {"tools/serve/serve_flags", "", "the server has no tensors"},
+    {"tools/serve/flag_words", "", "the server has no tensors"},
+    {"tools/wan_serve.cpp", "", "the server has no tensors"},
+    {"tools/serve_bench/", "", "a client of a server has no tensors"},
+    {"tools/wan_remote.cpp", "", "a client of a server has no tensors"},
+    {"tools/cli/batch_report", "", "a client of a server has no tensors"},
+    {"tools/cli/server_flags", "", "the front program starts in milliseconds"},
     {"engine/residency/machine.", "", "a plan is arithmetic, for machines that are not here, too"},
     {"engine/residency/plan.", "", "a plan is arithmetic, for machines that are not here, too"},
     {"engine/residency/workload.", "", "a plan is arithmetic, for machines that are not here, too"},
@@ -391,7 +420,7 @@ TEST(Rooms, HoldForEveryPair) {
   for (const Room& from : kRooms) {
     for (const Room& to : kRooms) {
       if (to.path.ends_with(".cpp") || to.path.starts_with("models/weights/dtype") ||
-          to.path.starts_with("models/weights/stored_tensor"))
+          to.path.starts_with("models/weights/stored_tensor") || to.path == "engine/job/work_folder")
         continue;  // single files: below
       const bool right = &from == &to || contains(words(from.may), to.path);
       (right ? allowed : forbidden) += 1;

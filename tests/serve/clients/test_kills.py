@@ -1,0 +1,76 @@
+"""kill -9 of the server and of its worker at random moments: every accepted job ends once, with the bytes of an undisturbed run."""
+
+import hashlib
+import os
+import random
+import signal
+import time
+import unittest
+
+from serving import Server, T2V
+
+KILLS = int(os.environ.get("WAN_KILLS", "5"))
+VALUES = {"num_frames": 17, "num_inference_steps": 12}
+
+
+class Kills(unittest.TestCase):
+    def undisturbed(self, seeds):
+        with Server() as server:
+            jobs = {seed: server.submit(T2V, prompt=f"a red circle, {seed}", seed=seed, **VALUES) for seed in seeds}
+            for job in jobs.values():
+                self.assertNotIn("error", server.wait(job))
+            return {seed: hashlib.sha256(server.video(job)).hexdigest() for seed, job in jobs.items()}
+
+    def test_every_accepted_job_ends_once_with_the_same_bytes(self):
+        drawn = random.Random(int(os.environ.get("WAN_SEED", "1")))
+        # A job that two deaths of its worker meet fails alone, as it should: more jobs than kills, and each kill meets one.
+        seeds = list(range(1, KILLS + 3))
+        wanted = self.undisturbed(seeds)
+        with Server() as server:
+            jobs, killed = {}, {"server": 0, "worker": 0}
+            for seed in seeds:
+                jobs[seed] = server.submit(T2V, prompt=f"a red circle, {seed}", seed=seed, **VALUES)
+            for kill in range(KILLS):
+                time.sleep(drawn.uniform(0.2, 2.5))
+                whom = drawn.choice(["server", "worker"])
+                if whom == "server":
+                    server.kill()
+                    server.start()
+                else:
+                    for worker in server.workers():
+                        os.kill(worker, signal.SIGKILL)
+                killed[whom] += 1
+            twice = 0
+            for seed, job in jobs.items():
+                status = server.wait(job)
+                if status.get("error_type") == "runner_disconnected":
+                    # Only where two workers died under it.
+                    twice += 1
+                    continue
+                self.assertNotIn("error", status, f"seed {seed}")
+                self.assertEqual(hashlib.sha256(server.video(job)).hexdigest(), wanted[seed], f"seed {seed}")
+            self.assertLessEqual(twice * 2, killed["worker"])
+            outputs = sorted(path.name for path in (server.data / "outputs").iterdir())
+            self.assertEqual(len(outputs), len(seeds) - twice, f"one file for each job, and nothing half written: {outputs}")
+            self.assertEqual(list((server.data / "work").iterdir()), [], "work folders of ended jobs are gone")
+            print(f"killed {killed}, {twice} jobs met two deaths of a worker")
+
+    def test_a_worker_that_dies_twice_under_a_job_fails_it_alone(self):
+        with Server() as server:
+            job = server.submit(T2V, prompt="a red circle", seed=1, num_frames=81, num_inference_steps=40)
+            other = server.submit(T2V, prompt="a blue circle", seed=2, **VALUES)
+            for _ in range(2):
+                deadline = time.monotonic() + 60
+                while not (server.status(job)["status"] == "IN_PROGRESS" and server.workers()) and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                time.sleep(0.3)
+                for worker in server.workers():
+                    os.kill(worker, signal.SIGKILL)
+                time.sleep(0.3)
+            status = server.wait(job)
+            self.assertEqual(status.get("error_type"), "runner_disconnected", status)
+            self.assertNotIn("error", server.wait(other))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,157 @@
+// From a request's values to what a worker renders.
+#include "engine/serve/api/job_fields.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/base/error.h"
+
+namespace wan::serve {
+namespace {
+
+using nlohmann::json;
+
+const char* const kText = "fal-ai/wan/v2.2-a14b/text-to-video";
+const char* const kVideo = "fal-ai/wan/v2.2-a14b/video-to-video";
+const char* const kSpeech = "fal-ai/wan/v2.2-14b/speech-to-video";
+const char* const kWaveSpeed = "wavespeed-ai/wan-2.2/speech-to-video";
+
+Settings settings() {
+  Settings settings;
+  settings.models = {{"t2v", "/models/t2v"}, {"i2v", "/models/i2v"}, {"s2v", "/models/s2v"}};
+  return settings;
+}
+
+struct Made {
+  JobFields job;
+  ErrorList errors = ErrorList::array();
+};
+
+Made make(const char* path, const json& body, const Settings& with = settings()) {
+  Made made;
+  const Endpoint& endpoint = *find_endpoint(path);
+  const json values = check_body(endpoint, body, made.errors);
+  made.job = job_fields(endpoint, values, with, made.errors);
+  return made;
+}
+
+bool has_note(const Made& made, const std::string& words) {
+  for (const std::string& note : made.job.notes)
+    if (note.find(words) != std::string::npos) return true;
+  return false;
+}
+
+TEST(JobFields, HaveTheHostedDefaults) {
+  const Made made = make(kText, {{"prompt", "a cat"}, {"seed", 7}});
+  EXPECT_TRUE(made.errors.empty()) << made.errors.dump();
+  const json& fields = made.job.fields;
+  EXPECT_EQ(fields.at("task"), "t2v");
+  EXPECT_EQ(fields.at("model"), "/models/t2v");
+  EXPECT_EQ(fields.at("prompt"), "a cat");
+  EXPECT_EQ(fields.at("seed"), 7);
+  EXPECT_EQ(fields.at("num_frames"), 81);
+  EXPECT_EQ(fields.at("guidance_scale_2"), 4);
+  EXPECT_EQ(fields.at("resolution"), "720p");
+  EXPECT_EQ(fields.at("acceleration"), "none");
+  EXPECT_FALSE(fields.contains("interpolator_model"));
+  EXPECT_FALSE(fields.contains("num_interpolated_frames"));
+  EXPECT_TRUE(has_note(made, "interpolator_model"));
+  EXPECT_TRUE(has_note(made, "acceleration is 'none'"));
+}
+
+TEST(JobFields, AreWhatTheClientSent) {
+  const Made made = make(kText, {{"prompt", ""},
+                                 {"num_frames", "33"},
+                                 {"shift", 3},
+                                 {"seed", "9007199254740993"},
+                                 {"interpolator_model", "none"},
+                                 {"num_interpolated_frames", 2},
+                                 {"acceleration", "none"}});
+  EXPECT_TRUE(made.errors.empty()) << made.errors.dump();
+  EXPECT_EQ(made.job.fields.at("num_frames"), 33);
+  EXPECT_EQ(made.job.fields.at("shift"), 3);
+  EXPECT_EQ(made.job.fields.at("seed"), 9007199254740993);
+  EXPECT_EQ(made.job.fields.at("interpolator_model"), "none");
+  EXPECT_TRUE(made.job.notes.empty());
+}
+
+TEST(JobFields, RefuseWhatIsAskedForAndNotThere) {
+  const Made made = make(kText, {{"prompt", ""},
+                                 {"interpolator_model", "film"},
+                                 {"num_interpolated_frames", 1},
+                                 {"enable_safety_checker", true},
+                                 {"enable_prompt_expansion", "yes"},
+                                 {"acceleration", "regular"}});
+  std::vector<std::string> names;
+  for (const auto& error : made.errors) {
+    EXPECT_EQ(error["type"], "value_error");
+    names.push_back(error["loc"][1]);
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"enable_safety_checker", "enable_prompt_expansion", "acceleration",
+                                             "interpolator_model", "num_interpolated_frames"}));
+  EXPECT_NE(made.errors[0]["msg"].get<std::string>().find("send false"), std::string::npos);
+}
+
+TEST(JobFields, DrawASeedOfThirtyOneBits) {
+  for (const json& seed : {json(), json(-1)}) {
+    json body = {{"prompt", ""}};
+    body["seed"] = seed;
+    const json first = make(kText, body).job.fields.at("seed"), second = make(kText, body).job.fields.at("seed");
+    EXPECT_GE(first, 0);
+    EXPECT_LE(first, 2147483647);
+    EXPECT_NE(first, second);
+  }
+}
+
+TEST(JobFields, LeaveTheLengthOfAVideoToIt) {
+  EXPECT_FALSE(make(kVideo, {{"prompt", ""}, {"video_url", "http://h/v"}}).job.fields.contains("num_frames"));
+  EXPECT_EQ(make(kVideo, {{"prompt", ""}, {"video_url", "http://h/v"}, {"num_frames", 81}}).job.fields["num_frames"],
+            81);
+  EXPECT_EQ(make(kVideo, {{"prompt", ""}, {"video_url", "http://h/v"}}).job.fields.at("model"), "/models/t2v");
+  const json speech = {{"prompt", ""}, {"image_url", "http://h/i"}, {"audio_url", "http://h/a"}};
+  EXPECT_EQ(make(kSpeech, speech).job.fields.at("num_frames"), 80);
+}
+
+TEST(JobFields, OfWaveSpeedHaveTheEnginesNames) {
+  const Made made = make(kWaveSpeed, {{"image", "http://h/i"}, {"audio", "http://h/a"}, {"seed", -1}});
+  EXPECT_TRUE(made.errors.empty()) << made.errors.dump();
+  const json& fields = made.job.fields;
+  EXPECT_EQ(fields.at("image_url"), "http://h/i");
+  EXPECT_EQ(fields.at("audio_url"), "http://h/a");
+  EXPECT_EQ(fields.at("prompt"), "");
+  EXPECT_EQ(fields.at("max_seconds"), 120);
+  EXPECT_FALSE(fields.contains("num_frames"));
+  EXPECT_FALSE(fields.contains("enable_sync_mode"));
+}
+
+TEST(JobFields, ObeyTheOperator) {
+  Settings with = settings();
+  with.size_override = "64x128";
+  with.private_urls = false;
+  with.precision = "fast";
+  with.render = {{"num_inference_steps", "3"}, {"guidance_scale_2", "2.5"}, {"deinterlace", "false"}};
+  const Made made = make(kText, {{"prompt", ""}, {"num_inference_steps", 20}}, with);
+  EXPECT_TRUE(made.errors.empty()) << made.errors.dump();
+  const json& fields = made.job.fields;
+  EXPECT_EQ(fields.at("width"), 64);
+  EXPECT_EQ(fields.at("height"), 128);
+  EXPECT_EQ(fields.at("private_urls"), false);
+  EXPECT_EQ(fields.at("precision"), "fast");
+  EXPECT_EQ(fields.at("num_inference_steps"), 3);
+  EXPECT_EQ(fields.at("guidance_scale_2"), 2.5);
+  EXPECT_FALSE(fields.contains("deinterlace")) << "t2v does not take it";
+  EXPECT_TRUE(has_note(made, "64x128"));
+  EXPECT_TRUE(has_note(made, "num_inference_steps is 3"));
+  with.render = {{"no_such_field", "1"}};
+  EXPECT_THROW(make(kText, {{"prompt", ""}}, with), InvalidRequest);
+}
+
+TEST(JobFields, AreRefusedWhereTheEngineCannotTakeThem) {
+  const Made made = make(kText, {{"prompt", std::string(2 << 20, 'a')}, {"seed", -2}});
+  ASSERT_EQ(made.errors.size(), 2u) << made.errors.dump();
+  EXPECT_EQ(made.errors[0]["type"], "string_too_long");
+  EXPECT_EQ(made.errors[0]["loc"][1], "prompt");
+  EXPECT_EQ(made.errors[1]["type"], "greater_than_equal");
+}
+
+}  // namespace
+}  // namespace wan::serve

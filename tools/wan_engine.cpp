@@ -3,6 +3,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <iostream>
+#include <string_view>
 
 #include "engine/job/single.h"
 #include "engine/residency/device.h"
@@ -20,6 +21,7 @@
 #include "tools/cli/signals.h"
 #include "tools/cli/stored_commands.h"
 #include "tools/cli/threads.h"
+#include "tools/serve/worker.h"
 
 namespace wan {
 namespace {
@@ -60,10 +62,12 @@ int run(const Command& command) {
 }  // namespace wan
 
 int main(int argc, char** argv) {
-  wan::take_signals();
+  // Of wan-serve alone: no command of the user, and it takes signals otherwise.
+  const bool is_worker = argc > 1 && std::string_view(argv[1]) == "worker";
+  if (!is_worker) wan::take_signals();
   wan::install_bus_handler();
   wan::kernels::fix_order_of_sums();
   if (const std::string settings = wan::allocator_settings(); !settings.empty())
     c10::CachingAllocator::setAllocatorSettings(settings);
-  return wan::exit_code(argc, argv, wan::run);
+  return is_worker ? wan::worker_main(argc, argv) : wan::exit_code(argc, argv, wan::run);
 }

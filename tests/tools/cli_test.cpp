@@ -49,7 +49,8 @@ TEST(Cli, BadInputIsOneLineForEachErrorAndExitCode2) {
       {{"--prompt", "x", "--width", "64"}, {"[--height] is required together with --width"}},
       {{"--prompt", "x", "--enable-safety-checker"},
        {"[--enable-safety-checker] 'true' is not available in this build"}},
-      {{"--prompt", "x", "--precision", "faster"}, {"[--precision] must be exact, balanced, fast or fp8, got 'faster'"}},
+      {{"--prompt", "x", "--precision", "faster"},
+       {"[--precision] must be exact, balanced, fast or fp8, got 'faster'"}},
       {{"--prompt", "x", "--weights", "int4"}, {"[--weights] must be stored, bf16, fp8 or int8, got 'int4'"}},
       {{"--prompt", "x", "--weights", "fp8", "--precision", "fast"},
        {"[--weights] must be stored with precision 'fast', got 'fp8'; precision exact takes it"}},
@@ -134,7 +135,8 @@ TEST(Cli, NoCommandAndUnknownCommandAndUnservedTask) {
   EXPECT_EQ(wan_infer({}).code, 2);
   EXPECT_EQ(wan_infer({"render"}).code, 2);
   EXPECT_EQ(wan_infer({"show"}).code, 2);
-  EXPECT_EQ(wan_infer({"t2v", "--prompt", "x"}).err, "wan-infer: [--model] is required; give it with --model DIR|NAME\n");
+  EXPECT_EQ(wan_infer({"t2v", "--prompt", "x"}).err,
+            "wan-infer: [--model] is required; give it with --model DIR|NAME\n");
 }
 
 }  // namespace

@@ -93,6 +93,7 @@ TEST_F(NetTls, AnswersAsWithoutIt) {
     const std::string got = tls.all();
     EXPECT_NE(got.find("https://localhost/a tls " + body), std::string::npos);
     EXPECT_TRUE(got.ends_with("https://localhost/b tls "));
+    EXPECT_TRUE(tls.said_so);
   }
 }
 

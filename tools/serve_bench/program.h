@@ -63,4 +63,19 @@ bool reset_peak(pid_t process);
 /// Seconds of a core that a process has taken, its threads together; 0 where there is no such process.
 double cpu_seconds(pid_t process);
 
+/// Part of a core that a process takes between here and part().
+class CorePart {
+ public:
+  explicit CorePart(pid_t process) : process_(process), before_(cpu_seconds(process)) {}
+  double part() const {
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin_;
+    return (cpu_seconds(process_) - before_) / seconds.count();
+  }
+
+ private:
+  pid_t process_;
+  double before_;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
 }  // namespace wan::bench

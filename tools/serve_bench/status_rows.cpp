@@ -1,12 +1,12 @@
 // Status calls, at our server and at a mock of the same call in Python.
+#include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "tools/bench/child.h"
 #include "tools/bench/statistics.h"
 #include "tools/serve_bench/load.h"
 #include "tools/serve_bench/rows.h"
-
-#include <nlohmann/json.hpp>
 
 namespace wan::bench {
 namespace {
@@ -37,14 +37,6 @@ LoadOptions load_of(const ServeOptions& options, uint16_t port, const std::strin
   return load;
 }
 
-/// Part of a core that a process takes while `run` does.
-template <typename Run>
-double core_part(pid_t process, const LoadOptions& load, const Run& run) {
-  const double before = cpu_seconds(process);
-  run();
-  return (cpu_seconds(process) - before) / (load.seconds + load.warm_up);
-}
-
 ServeRow row_of(const std::string& name, const LoadOptions& load, const LoadResult& result) {
   ServeRow row{.name = name, .setting = {}};
   row.setting = count_text(load.clients, "client") +
@@ -70,19 +62,16 @@ LoadResult run_on(int core, const LoadOptions& load) {
   return run_load(load);
 }
 
-/// A status call's load at a server and its worker.
-ServeRow measure(const std::string& name, const Scene& scene, const Program& server, const LoadOptions& load) {
-  const std::vector<pid_t> workers = children_of(server.process());
-  LoadResult result;
-  double worker_part = 0;
-  const double server_part = core_part(server.process(), load, [&] {
-    worker_part =
-        core_part(workers.empty() ? 0 : workers.front(), load, [&] { result = run_on(scene.cores().load, load); });
-  });
+/// A load at a server, beside a worker.
+ServeRow measure(const std::string& name, const Scene& scene, pid_t server, pid_t worker, const LoadOptions& load) {
+  const CorePart server_part(server), worker_part(worker);
+  const LoadResult result = run_on(scene.cores().load, load);
+  const double server_cores = server_part.part(), worker_cores = worker_part.part();
   ServeRow row = row_of(name, load, result);
-  row.figures.emplace_back("server_cores", server_part);
-  row.figures.emplace_back("worker_cores", worker_part);
-  row.note = "the worker computes at nice 10";
+  if (!row.figures.empty()) {
+    row.figures.emplace_back("server_cores", server_cores);
+    row.figures.emplace_back("worker_cores", worker_cores);
+  }
   return row;
 }
 
@@ -110,11 +99,14 @@ std::string failure_of(const LoadResult& result) {
 std::vector<ServeRow> status_rows(const Scene& scene) {
   const std::unique_ptr<Program> server = scene.serve_beside_worker("status");
   const std::string id = hold_worker(server->port());
+  const std::vector<pid_t> workers = children_of(server->process());
+  if (workers.empty()) throw std::runtime_error("[worker] has ended");
   LoadOptions load = load_of(scene.options(), server->port(), id);
-  std::vector<ServeRow> rows = {measure("status", scene, *server, load)};
+  std::vector<ServeRow> rows = {measure("status", scene, server->process(), workers.front(), load)};
+  rows[0].note = "the worker computes at nice 10";
   load.rate = scene.options().rate;
-  rows.push_back(measure("status at a pace", scene, *server, load));
-  rows.back().note += "; times begin when a call was due";
+  rows.push_back(measure("status at a pace", scene, server->process(), workers.front(), load));
+  rows[1].note = rows[0].note + "; times begin when a call was due";
   return rows;
 }
 
@@ -153,14 +145,7 @@ ServeRow mock_row(const Scene& scene, const ServeRow* ours) {
     throw std::runtime_error("[worker] cannot be moved to core " + std::to_string(scene.cores().load) + " at nice 10");
 
   const LoadOptions load = load_of(options, port, "00000000-0000-4000-8000-000000000000");
-  LoadResult result;
-  double worker_part = 0;
-  const double server_part = core_part(server.process(), load, [&] {
-    worker_part = core_part(worker.process(), load, [&] { result = run_on(scene.cores().load, load); });
-  });
-  ServeRow row = row_of("status of a mock", load, result);
-  row.figures.emplace_back("server_cores", server_part);
-  row.figures.emplace_back("worker_cores", worker_part);
+  ServeRow row = measure("mock", scene, server.process(), worker.process(), load);
   if (ours && row.failed.empty())
     row.figures.emplace_back("wan_serve_over_mock", ours->figure("per_second") / row.figure("per_second"));
   row.note = versions;

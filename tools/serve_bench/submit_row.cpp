@@ -28,12 +28,12 @@ ServeRow submit_row(const Scene& scene) {
         return wrong.what();
       }
     };
-    const double before = cpu_seconds(server->process());
+    const CorePart server_part(server->process());
     {
       const OnCore here(scene.cores().load);
       result = run_load(load);
     }
-    part = (cpu_seconds(server->process()) - before) / (load.seconds + load.warm_up);
+    part = server_part.part();
     server->kill();
   }
   const std::unique_ptr<Program> again = scene.serve("submit");

@@ -225,8 +225,8 @@ std::optional<std::string> Files::output_of(const std::string& url, const Exchan
 }
 
 void add_file_routes(Router& router, ApiContext& context) {
-  router.add("GET", "/files/{folder}/{name}",
-             [&context](Exchange& exchange, const Captures&) { return context.files.answer(exchange); });
+  for (const char* path : {"/files/uploads/{name}", "/files/outputs/{name}", "/files/previews/{name}"})
+    router.add("GET", path, [&context](Exchange& exchange, const Captures&) { return context.files.answer(exchange); });
 }
 
 }  // namespace wan::serve

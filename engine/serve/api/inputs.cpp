@@ -1,5 +1,10 @@
 #include "engine/serve/api/inputs.h"
 
+#include <strings.h>
+
+#include <algorithm>
+#include <string_view>
+
 #include "engine/base/error.h"
 #include "engine/fetch/data_url.h"
 #include "engine/request/files.h"
@@ -7,6 +12,7 @@
 #include "engine/serve/api/answers.h"
 #include "engine/serve/api/media_type.h"
 #include "engine/serve/api/stored_files.h"
+#include "engine/serve/api/uploads.h"
 
 namespace wan::serve {
 namespace {
@@ -21,9 +27,17 @@ bool leads_here(const std::string& url, const Exchange& exchange) {
   return url.starts_with(plain_url(exchange.base_url()) + "/");
 }
 
-/// The media type that a data URL says; empty where it says none.
-std::string type_in(const std::string& url) {
-  return url.substr(5, std::min(url.find_first_of(";,"), url.size()) - 5);
+/// Whether a text is a data URL, which may be as long as a video: it is not copied for that.
+bool is_data_url(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n\f\v"), text.size()));
+  return text.size() >= 5 && strncasecmp(text.data(), "data:", 5) == 0;
+}
+
+/// The media type that a data URL says, as far as it is plain; empty where it says none.
+std::string type_in(std::string_view url) {
+  constexpr size_t kLongest = 100;
+  const std::string_view type = url.substr(std::min(url.find(':') + 1, url.size()), kLongest);
+  return std::string(type.substr(0, type.find_first_of(";,")));
 }
 
 /// "image_url.png" for a data URL of this type.
@@ -58,13 +72,14 @@ Awaitable<OwnInputs> find_inputs(ApiContext& context, const Exchange& exchange, 
   for (const EndpointField& field : endpoint.fields) {
     const auto sent = field.media.empty() ? values.end() : values.find(field.name);
     if (sent == values.end()) continue;
-    const std::string url = plain_url(sent->get_ref<const std::string&>());
-    if (url.starts_with("data:")) {
+    const std::string& text = sent->get_ref<const std::string&>();
+    if (is_data_url(text)) {
       // Its content is read when all else is known to be right.
-      inputs[field.name] = {.kind = OwnInput::Data, .name = name_for(field.name, type_in(url)), .path = {}};
+      inputs[field.name] = {.kind = OwnInput::Data, .name = name_for(field.name, type_in(text)), .path = {}};
       *sent = "/data-url";
       continue;
     }
+    const std::string url = plain_url(text);
     if (!is_url(url)) {
       refuse(errors, field.name, "it must be an http(s) URL, a file of this server or a data URL", *sent);
       continue;
@@ -104,11 +119,11 @@ Awaitable<void> keep_inputs(ApiContext& context, const Endpoint& endpoint, const
     UploadName upload{.file = own.name, .owner = caller.name, .type = "", .quota = 0};
     if (own.kind != OwnInput::Upload) upload.file = Files::new_name(own.name);
     if (own.kind == OwnInput::Data) {
-      const std::string url = plain_url(body.at(name).get_ref<const std::string&>());
+      const std::string& text = body.at(name).get_ref<const std::string&>();
       std::string bytes, why;
       co_await context.files.pool().run([&] {
         try {
-          bytes = data_url_bytes(url, field.name.c_str());
+          bytes = data_url_bytes(plain_url(text), field.name.c_str());
         } catch (const InvalidRequest& invalid) {
           why = invalid.errors.at(0).wrong;
         }
@@ -123,7 +138,7 @@ Awaitable<void> keep_inputs(ApiContext& context, const Endpoint& endpoint, const
                   body.at(name), {{"max_size", context.settings.most_file_bytes}});
         continue;
       }
-      upload.type = type_in(url);
+      upload.type = plain_type(type_in(text));
       co_await check_room(context, form, caller.name, caller.quota, bytes.size());
       co_await keep_bytes(context, upload, bytes);
     } else if (own.kind == OwnInput::Output) {

@@ -53,7 +53,9 @@ Json operation(Operation of) {
   Json result = {{"operationId", of.id}, {"summary", of.summary}};
   if (*of.tag) result["tags"] = {of.tag};
   if (!of.parameters.empty()) result["parameters"] = of.parameters;
-  if (!of.body.is_null()) result["requestBody"] = {{"required", true}, {"content", of.body}};
+  // A file may be empty, and then no body comes.
+  const bool is_file = of.body.contains("application/octet-stream");
+  if (!of.body.is_null()) result["requestBody"] = {{"required", !is_file}, {"content", of.body}};
   result["responses"] = of.responses;
   if (of.open) result["security"] = Json::array();
   return result;

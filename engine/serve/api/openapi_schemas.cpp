@@ -174,9 +174,9 @@ Json schemas() {
   all["Part"] = object({"partNumber", "etag"},
                        {{"partNumber", {{"type", "integer"}, {"minimum", 1}, {"maximum", 10000}}}, {"etag", text()}});
   all["Parts"] = object({"parts"}, {{"parts", list_of(schema_ref("Part"))}});
-  all["UploadName"] = object({}, {{"file_name", text()}, {"content_type", text()}});
-  all["UploadTicket"] =
-      object({}, {{"filename", text()}, {"size", {{"type", "integer"}, {"minimum", 0}}}, {"content_type", text()}});
+  const Json maybe_text = {{"type", {"string", "null"}}}, size = {{"type", {"integer", "null"}}, {"minimum", 0}};
+  all["UploadName"] = object({}, {{"file_name", maybe_text}, {"content_type", maybe_text}});
+  all["UploadTicket"] = object({}, {{"filename", maybe_text}, {"size", size}, {"content_type", maybe_text}});
   all["UploadUrls"] = object({"file_url", "upload_url"}, {{"file_url", text()}, {"upload_url", text()}});
   return all;
 }

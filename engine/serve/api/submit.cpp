@@ -16,7 +16,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t kMostText = 4 << 20;  // bytes of a body beside the files in it
+constexpr uint64_t kMostText = 4 << 20;    // bytes of a body beside the files in it
+constexpr uint64_t kShortBody = 64 << 10;  // bytes
 
 /// What a body may have: its files in base64, and some text.
 uint64_t most_body(const Settings& settings) {
@@ -77,7 +78,12 @@ Awaitable<Submitted> submit_job(ApiContext& context, Exchange& exchange, const E
   ErrorList errors = ErrorList::array();
   json body = co_await read_any(exchange, context.files.pool(), form, most_body(context.settings), errors);
   json values = json::object();
-  if (errors.empty()) values = check_body(endpoint, body, errors);
+  // A body with files in it is copied for more than a moment.
+  const bool is_long = exchange.content_length().value_or(UINT64_MAX) > kShortBody;
+  if (errors.empty() && is_long)
+    values = co_await context.files.pool().run([&] { return check_body(endpoint, body, errors); });
+  else if (errors.empty())
+    values = check_body(endpoint, body, errors);
   const bool wants_end = values.value("enable_sync_mode", false);
   const OwnInputs inputs = co_await find_inputs(context, exchange, endpoint, caller, values, errors);
   JobFields made = job_fields(endpoint, values, context.settings, errors);

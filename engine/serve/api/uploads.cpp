@@ -79,6 +79,17 @@ std::string key_of(const Exchange& exchange) {
   return blank == given.npos ? "local" : given.substr(blank + 1);
 }
 
+/// "complete" is no number of a part: what fits the pattern of parts, too, takes POST alone.
+void take_post_alone(Router& router, const char* pattern) {
+  const std::vector<Header> allow = {{"Allow", "OPTIONS, POST"}};
+  router.add("OPTIONS", pattern, [allow](Exchange&, const Captures&) -> Awaitable<Answer> {
+    co_return Answer{.status = 204, .headers = allow};
+  });
+  router.add("PUT", pattern, [allow](Exchange&, const Captures&) -> Awaitable<Answer> {
+    co_return json_answer({{"detail", "Method Not Allowed"}}, 405, allow);
+  });
+}
+
 }  // namespace
 
 std::string plain_type(std::string_view type) {
@@ -327,6 +338,9 @@ Awaitable<Answer> Uploads::ticket(Exchange& exchange) {
 }
 
 void add_upload_routes(Router& router, ApiContext& context) {
+  for (const char* pattern :
+       {"/files/uploads/{file}/multipart/{parts}/complete", "/storage/parts/{file}/{parts}/complete"})
+    take_post_alone(router, pattern);
   const auto uploads = std::make_shared<Uploads>(context);
   router.add("POST", "/storage/auth/token", [uploads](Exchange& at, const Captures&) { return uploads->token(at); });
   router.add("POST", "/files/upload", [uploads](Exchange& at, const Captures&) { return uploads->upload(at); });

@@ -145,7 +145,8 @@ Awaitable<bool> Connection::serve(RequestParser& parser) {
     const bool drained = co_await body.drain();
     if (drained) co_return true;
   }
-  if (!body.ended() || !wire_->input.unread().empty()) co_await wire_->end_softly();
+  // TLS tells the end of a stream from one that was cut off.
+  if (wire_->link().is_tls() || !body.ended() || !wire_->input.unread().empty()) co_await wire_->end_softly();
   co_return false;
 }
 

@@ -40,7 +40,7 @@ Awaitable<bool> EventWriter::put(std::string text) {
 }
 
 Awaitable<bool> EventWriter::end() {
-  if (!chunked_) co_return false;
+  if (!chunked_) co_return !wire_.is_broken();
   co_return co_await wire_.write("0\r\n\r\n");
 }
 

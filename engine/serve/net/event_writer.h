@@ -18,7 +18,7 @@ class EventWriter final : public EventStream {
   /// event.
   Awaitable<bool> send(std::string data, std::string name = {}) override;
   Awaitable<bool> comment() override;
-  /// Nothing follows. False where that cannot be told to the client.
+  /// Nothing follows. False where the client did not get everything.
   Awaitable<bool> end();
 
  private:

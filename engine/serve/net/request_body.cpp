@@ -83,12 +83,13 @@ Awaitable<std::string_view> RequestBody::read(size_t enough, std::chrono::steady
     }
     throw HttpError(error_answer(400, "[body] ended before it was whole"));
   }
+  taken_ += decoded;
   co_return std::string_view(input.front(), decoded);
 }
 
 bool RequestBody::worth_draining() const {
   if (ended()) return true;
-  return !wrong_ && !awaits_continue_ && parser_.content_length_remaining().value_or(0) <= kMostDrained;
+  return !wrong_ && !awaits_continue_ && (!length_ || *length_ - taken_ <= kMostDrained);
 }
 
 Awaitable<bool> RequestBody::drain() {

@@ -46,6 +46,7 @@ class RequestBody {
   RequestParser& parser_;
   std::chrono::seconds silence_;
   std::optional<uint64_t> length_;
+  uint64_t taken_ = 0;  // bytes of the body that were given to the handler
   bool awaits_continue_ = false, wrong_ = false;
 };
 

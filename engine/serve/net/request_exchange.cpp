@@ -8,6 +8,7 @@
 #include "engine/serve/net/wire.h"
 
 namespace wan::serve {
+
 RequestExchange::RequestExchange(std::shared_ptr<Wire> wire, RequestParser& parser, RequestBody& body,
                                  const NetOptions& options, Pool& pool)
     : wire_(std::move(wire)),

@@ -10,7 +10,7 @@
 #include "models/weights/format/safetensors.h"
 #include "models/weights/streamed_blocks.h"
 #include "tests/support.h"
-#include "tests/support/counted_memory.h"
+#include "tools/bench/counted_memory.h"
 
 namespace wan {
 namespace {

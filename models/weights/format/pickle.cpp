@@ -1,10 +1,8 @@
 #include "models/weights/format/pickle.h"
 
-#include <stdexcept>
-
 #include "models/files/error.h"
-#include "models/files/utf8.h"
 #include "models/weights/format/pickle_machine.h"
+#include "models/weights/format/script_objects.h"
 
 namespace wan {
 
@@ -35,16 +33,18 @@ const Value& state_dict_in(const PickleMachine& machine, const Value& outermost)
   machine.refuse("must be a state dict with tensors, holds none");
 }
 
-/// A tensor's name, which messages and JSON will show.
-std::string name_of(const PickleMachine& machine, const Value& key) {
-  if (key.kind != Kind::String) machine.refuse("must be a plain state dict, has a tensor without a name");
-  const std::string name(key.text);
-  try {
-    check_utf8(name);
-  } catch (const std::invalid_argument& error) {
-    machine.refuse("must have names in UTF-8, " + printable(name) + " " + error.what());
+/// The tensors of the state dict in `outermost`.
+std::map<std::string, PickledTensor> tensors_of_dict(const PickleMachine& machine, const Value& outermost) {
+  const Value& dict = state_dict_in(machine, outermost);
+  std::map<std::string, PickledTensor> tensors;
+  for (size_t i = 0; i + 1 < dict.items.size(); i += 2) {
+    const Value& value = machine[dict.items[i + 1]];
+    if (value.kind != Kind::Tensor) continue;  // counters and settings of a training run
+    const std::string name = tensor_name(machine, machine[dict.items[i]]);
+    if (!tensors.emplace(name, machine.tensors()[static_cast<size_t>(value.number)]).second)
+      machine.refuse("has the tensor " + printable(name) + " twice");
   }
-  return name;
+  return tensors;
 }
 
 void strip_common_prefix(std::map<std::string, PickledTensor>& tensors) {
@@ -61,16 +61,10 @@ void strip_common_prefix(std::map<std::string, PickledTensor>& tensors) {
 
 PickledStateDict read_pickled_state_dict(std::string_view bytes, const std::string& subject) {
   PickleMachine machine(bytes, subject);
-  const Value& dict = state_dict_in(machine, machine.run());
-  PickledStateDict result{{}, machine.storages(), machine.position()};
-  for (size_t i = 0; i + 1 < dict.items.size(); i += 2) {
-    const Value& value = machine[dict.items[i + 1]];
-    if (value.kind != Kind::Tensor) continue;  // counters and settings of a training run
-    const std::string name = name_of(machine, machine[dict.items[i]]);
-    if (!result.tensors.emplace(name, machine.tensors()[static_cast<size_t>(value.number)]).second) {
-      machine.refuse("has the tensor " + printable(name) + " twice");
-    }
-  }
+  const Value& outermost = machine.run();
+  const bool is_script = outermost.kind == Kind::Object;
+  PickledStateDict result{is_script ? tensors_of_object(machine, outermost) : tensors_of_dict(machine, outermost),
+                          machine.storages(), machine.position()};
   strip_common_prefix(result.tensors);
   return result;
 }

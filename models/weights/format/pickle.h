@@ -34,7 +34,8 @@ struct PickledStateDict {
 };
 
 /// Reads the pickle at the beginning of `bytes`. Where the outermost dict holds no tensors, the one inside it under a
-/// customary name (`state_dict`, `model`, ...) counts. Throws ModelError about `subject`.
+/// customary name (`state_dict`, `model`, ...) counts. Of an object of TorchScript the tensors among its attributes and
+/// those of the objects in them count, by their paths. Throws ModelError about `subject`.
 PickledStateDict read_pickled_state_dict(std::string_view bytes, const std::string& subject);
 /// Reads a pickled list of strings and advances `bytes` past it. Throws ModelError.
 std::vector<std::string> take_pickled_strings(std::string_view& bytes, const std::string& subject);

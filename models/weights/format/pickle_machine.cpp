@@ -46,6 +46,7 @@ enum Opcode : uint8_t {
   kGlobal = 'c',
   kStackGlobal = 0x93,
   kReduce = 'R',
+  kNewObj = 0x81,
   kBuild = 'b',
   kBinPersId = 'Q',
 };
@@ -57,7 +58,7 @@ std::string opcode_name(uint8_t opcode) {
       return "INST";
     case 'o':
       return "OBJ";
-    case 0x81:
+    case kNewObj:
       return "NEWOBJ";
     case 0x92:
       return "NEWOBJ_EX";
@@ -77,7 +78,9 @@ PickleMachine::PickleMachine(std::string_view bytes, std::string subject)
     : subject_(std::move(subject)), reader_(bytes.substr(0, kLongestPickle), subject_) {}
 
 void PickleMachine::refuse(const std::string& what) const {
-  throw ModelError(subject_, what + "; get it as safetensors, or convert it with torch.load(path, weights_only=True)");
+  throw ModelError(subject_, what + (script_ ? "; get it as safetensors, or save torch.jit.load(path).state_dict()"
+                                             : "; get it as safetensors, or convert it with torch.load(path, "
+                                               "weights_only=True)"));
 }
 
 const PickleMachine::Value& PickleMachine::run() {
@@ -172,14 +175,39 @@ void PickleMachine::step(uint8_t opcode) {
     }
     case kReduce:
       return call();
+    case kNewObj:
+      return push_object();
     case kBuild:
-      pop();  // the attributes of an OrderedDict: `_metadata`, versions of modules
-      top(Kind::Dict);
-      return;
+      return build();
     case kBinPersId:
       return push_storage();
   }
   refuse("must be a plain state dict, uses the pickle opcode " + opcode_name(opcode));
+}
+
+/// An object of a TorchScript class, whose attributes follow.
+void PickleMachine::push_object() {
+  const Value &arguments = values_[pop()], &type = values_[pop()];
+  if (type.kind != Kind::Class) refuse("must be a plain state dict, uses the pickle opcode " + opcode_name(kNewObj));
+  if (arguments.kind != Kind::Tuple || !arguments.items.empty())
+    refuse("makes a " + printable(type.text) + " with arguments");
+  push({Kind::Object, 0, type.text, {}});
+}
+
+/// Gives an object its attributes; those of an OrderedDict (`_metadata`, versions of modules) count for nothing.
+void PickleMachine::build() {
+  const Index state = pop();
+  const bool is_object =
+      stack_.size() > (marks_.empty() ? 0 : marks_.back()) && values_[stack_.back()].kind == Kind::Object;
+  if (!is_object) {
+    top(Kind::Dict);
+    return;
+  }
+  Value& object = values_[stack_.back()];
+  if (values_[state].kind != Kind::Dict)
+    refuse("has a " + printable(object.text) + " whose state is no dict of attributes");
+  if (!object.items.empty()) refuse("has a " + printable(object.text) + " that is filled twice");
+  object.items = {state};  // not a copy: one large dict may be the state of many objects
 }
 
 void PickleMachine::push(Value value) {

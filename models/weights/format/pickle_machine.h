@@ -27,16 +27,27 @@ class PickleMachine {
     StorageType,
     Dtype,
     Storage,
-    Tensor
+    Tensor,
+    Class,  // of TorchScript; its code is not looked at
+    Object  // of such a class: attributes and nothing else
   };
   /// What a pickle may call.
-  enum class Function { OrderedDict, RebuildTensor, RebuildTensorV2, RebuildTensorV3, RebuildParameter };
+  enum class Function {
+    OrderedDict,
+    RebuildTensor,
+    RebuildTensorV2,
+    RebuildTensorV3,
+    RebuildParameter,
+    /// TorchScript's marks of a list's or dict's type: the first argument as it is.
+    BuildList,
+    RestoreTypeTag
+  };
 
   struct Value {
     Kind kind = Kind::None;
     int64_t number = 0;          // of Boolean and Integer; Function; at::ScalarType; index of a storage or tensor
-    std::string_view text = {};  // of String
-    std::vector<Index> items;    // of Tuple and List; of Dict: key, value, key, value
+    std::string_view text = {};  // of String; name of a Class, and of an Object's
+    std::vector<Index> items;    // of Tuple and List; of Dict: key, value, key, value; of Object: its Dict, once filled
   };
 
   PickleMachine(std::string_view bytes, std::string subject);
@@ -64,6 +75,8 @@ class PickleMachine {
   void push_long(size_t size);
   void push_global(std::string_view module, std::string_view name);
   void push_storage();
+  void push_object();
+  void build();
   void call();
   void rebuild_tensor(Function function, const std::vector<Index>& arguments);
   int64_t integer(Index index) const;
@@ -78,6 +91,7 @@ class PickleMachine {
   std::vector<PickledStorage> storages_;
   std::unordered_map<std::string, size_t> storage_of_key_;
   std::vector<PickledTensor> tensors_;
+  bool script_ = false;  // whether a class of TorchScript was named
 };
 
 }  // namespace wan

@@ -1,5 +1,5 @@
-// What the pickle machine knows of torch: five functions, the storage classes and the element types. Source:
-// torch/_utils.py.
+// What the pickle machine knows of torch: a few functions, the storage classes, the element types and the names of
+// TorchScript's classes. Sources: torch/_utils.py, torch/jit/_pickle.py, torch/csrc/jit/serialization/pickler.cpp.
 #include <algorithm>
 #include <array>
 
@@ -36,12 +36,17 @@ void PickleMachine::push_global(std::string_view module, std::string_view name) 
     std::string_view module, name;
     Function function;
   };
-  static constexpr std::array<Allowed, 5> kAllowed = {{
+  static constexpr std::array<Allowed, 10> kAllowed = {{
       {"collections", "OrderedDict", Function::OrderedDict},
       {"torch._utils", "_rebuild_tensor", Function::RebuildTensor},
       {"torch._utils", "_rebuild_tensor_v2", Function::RebuildTensorV2},
       {"torch._utils", "_rebuild_tensor_v3", Function::RebuildTensorV3},
       {"torch._utils", "_rebuild_parameter", Function::RebuildParameter},
+      {"torch.jit._pickle", "build_intlist", Function::BuildList},
+      {"torch.jit._pickle", "build_doublelist", Function::BuildList},
+      {"torch.jit._pickle", "build_boollist", Function::BuildList},
+      {"torch.jit._pickle", "build_tensorlist", Function::BuildList},
+      {"torch.jit._pickle", "restore_type_tag", Function::RestoreTypeTag},
   }};
   for (const Allowed& allowed : kAllowed) {
     if (module == allowed.module && name == allowed.name)
@@ -54,6 +59,11 @@ void PickleMachine::push_global(std::string_view module, std::string_view name) 
   }
   if (module == "torch.storage" && name == "UntypedStorage")
     return push({Kind::StorageType, static_cast<int64_t>(at::kByte), {}, {}});
+  // Classes of the archive's own code: whatever they are called, their objects are attributes by name here.
+  if (module == "__torch__" || module.starts_with("__torch__.")) {
+    script_ = true;
+    return push({Kind::Class, 0, name, {}});
+  }
   refuse("must be a plain state dict, asks for " + printable(module) + "." + printable(name) + ", which was not run");
 }
 
@@ -97,6 +107,10 @@ void PickleMachine::call() {
     case Function::RebuildParameter:
       if (arguments.items.empty() || values_[arguments.items[0]].kind != Kind::Tensor)
         refuse("makes a parameter of no tensor");
+      return stack_.push_back(arguments.items[0]);
+    case Function::BuildList:
+    case Function::RestoreTypeTag:
+      if (arguments.items.size() != (function == Function::BuildList ? 1 : 2)) refuse("marks a type in an unknown way");
       return stack_.push_back(arguments.items[0]);
     default:
       return rebuild_tensor(function, arguments.items);

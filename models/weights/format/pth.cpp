@@ -1,7 +1,8 @@
 #include "models/weights/format/pth.h"
 
 // Torch's own file formats: a zip archive with `<root>/data.pkl` and `<root>/data/<key>` (since 1.6), and before that a
-// row of pickles with the storages behind them. Source: torch/serialization.py.
+// row of pickles with the storages behind them. TorchScript's archives are of the first kind, with code beside it that
+// is not looked at. Sources: torch/serialization.py, torch/csrc/jit/serialization.
 #include <algorithm>
 #include <array>
 
@@ -38,12 +39,14 @@ StoredTensors place(const std::shared_ptr<const MappedFile>& file, const Pickled
 /// The record `<root>/data.pkl`, of which there must be one.
 std::pair<std::string, std::string_view> find_pickle(const ZipTable& table, const std::string& subject) {
   std::pair<std::string, std::string_view> found;
-  for (const auto& [name, bytes] : table.records) {
+  const auto look = [&](const std::string& name) {
     const size_t slash = name.find('/');
-    if (slash == std::string::npos || name.substr(slash) != "/data.pkl") continue;
+    if (slash == std::string::npos || name.substr(slash) != "/data.pkl") return;
     if (!found.first.empty()) throw ModelError(subject, "must hold one data.pkl, holds several; do not use this file");
-    found = {name.substr(0, slash + 1), bytes};
-  }
+    found = {name.substr(0, slash + 1), table.find(name, subject).value()};
+  };
+  for (const std::string& name : table.packed) look(name);
+  for (const auto& entry : table.records) look(entry.first);
   if (found.first.empty())
     throw ModelError(subject,
                      "must be a torch archive with data.pkl, is another zip archive; unpack it, or download the file");
@@ -54,17 +57,15 @@ StoredTensors read_archive(const std::shared_ptr<const MappedFile>& file) {
   const std::string subject = file->path().string();
   const ZipTable table = read_zip(file->bytes(), subject);
   const auto [root, pickle] = find_pickle(table, subject);
-  const auto order = table.records.find(root + "byteorder");
-  if (order != table.records.end() && order->second != "little")
+  if (table.find(root + "byteorder", subject).value_or("little") != "little")
     throw ModelError(subject, "must be little-endian, is not; get it as safetensors");
   const PickledStateDict pickled = read_pickled_state_dict(pickle, subject);
   std::vector<std::string_view> storages;
   for (const PickledStorage& storage : pickled.storages) {
-    const auto record = table.records.find(root + "data/" + storage.key);
-    if (record == table.records.end()) {
+    const auto record = table.find(root + "data/" + storage.key, subject);
+    if (!record)
       throw ModelError(subject, "must hold the storage " + printable(storage.key) + ", does not; download it again");
-    }
-    storages.push_back(record->second);
+    storages.push_back(*record);
   }
   return place(file, pickled, storages);
 }

@@ -2,6 +2,7 @@
 #include "models/weights/format/zip.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "models/files/bytes.h"
 #include "models/files/error.h"
@@ -102,15 +103,17 @@ Entry take_entry(ByteReader& directory, const std::string& subject) {
   return entry;
 }
 
+[[noreturn]] void refuse_packed(const std::string& subject, const std::string& name) {
+  throw ModelError(subject + ": " + printable(name),
+                   "must be stored as it is, is compressed or encrypted; load it with torch.load and save it again");
+}
+
 /// 4.3.7: the payload begins after the record's own header, whose extra field has another length than the directory's.
 std::string_view payload(std::string_view archive, const Entry& entry, uint64_t directory_at,
                          const std::string& subject) {
   const std::string record = subject + ": " + printable(entry.name);
-  if (entry.method != 0 || (entry.flags & kEncrypted)) {
-    throw ModelError(record,
-                     "must be stored as it is, is compressed or encrypted; load it with torch.load and save it again");
-  }
-  if (entry.packed_size != entry.size || entry.local_header > directory_at) {
+  if (entry.flags & kEncrypted) refuse_packed(subject, entry.name);
+  if ((entry.method == 0 && entry.packed_size != entry.size) || entry.local_header > directory_at) {
     throw ModelError(record, "has a broken entry in the zip table; download it again");
   }
   const std::string_view before_directory = archive.substr(0, directory_at);
@@ -126,27 +129,55 @@ std::string_view payload(std::string_view archive, const Entry& entry, uint64_t 
   const auto extra_length = local.number<uint16_t>();
   const std::string_view name = local.take(name_length);
   local.skip(extra_length);
-  const bool sizes_agree = (flags & kSizesFollow) || size == kIn64 || (size == entry.size && packed_size == entry.size);
+  const bool sizes_agree =
+      (flags & kSizesFollow) || size == kIn64 || (size == entry.size && packed_size == entry.packed_size);
   if (signature != kLocalHeader || method != entry.method || name != entry.name || !sizes_agree) {
     throw ModelError(record, "has a header that contradicts the zip table; download it again");
   }
-  return local.take(entry.size);
+  return local.take(entry.packed_size);
+}
+
+/// Where a record lies with its own header.
+struct Extent {
+  uint64_t begin, end;
+  std::string name;
+};
+
+/// Records inside others let a small file hold any number of large ones.
+void refuse_overlap(std::vector<Extent>& extents, const std::string& subject) {
+  std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) { return a.begin < b.begin; });
+  for (size_t i = 1; i < extents.size(); ++i)
+    if (extents[i].begin < extents[i - 1].end)
+      throw ModelError(subject + ": " + printable(extents[i].name), "must lie apart from other records, lies inside " +
+                                                                        printable(extents[i - 1].name) +
+                                                                        "; do not use this file");
 }
 
 }  // namespace
+
+std::optional<std::string_view> ZipTable::find(const std::string& name, const std::string& subject) const {
+  if (packed.contains(name)) refuse_packed(subject, name);
+  const auto found = records.find(name);
+  return found == records.end() ? std::nullopt : std::optional(found->second);
+}
 
 ZipTable read_zip(std::string_view archive, const std::string& subject) {
   const Directory where = find_directory(archive, subject);
   ZipTable table;
   table.directory = archive.substr(where.offset, where.size);
   ByteReader directory(table.directory, subject);
+  std::vector<Extent> extents;
   for (uint64_t i = 0; i < where.entries; ++i) {
     const Entry entry = take_entry(directory, subject);
     const std::string_view bytes = payload(archive, entry, where.offset, subject);
-    if (!table.records.emplace(entry.name, bytes).second) {
+    const bool is_new =
+        entry.method == 0 ? table.records.emplace(entry.name, bytes).second : table.packed.insert(entry.name).second;
+    if (!is_new || (table.records.contains(entry.name) && table.packed.contains(entry.name)))
       throw ModelError(subject + ": " + printable(entry.name), "occurs twice in the zip table; do not use this file");
-    }
+    const uint64_t end = static_cast<uint64_t>(bytes.data() + bytes.size() - archive.data());
+    extents.push_back({entry.local_header, end, entry.name});
   }
+  refuse_overlap(extents, subject);
   if (directory.left() > 0) throw ModelError(subject, "has more in its zip table than it counts; download it again");
   return table;
 }

@@ -12,7 +12,7 @@ FrameSink FrameStream::from(size_t step) const {
 
 void FrameStream::push(const at::Tensor& rgb) {
   if (rgb.size(0) == 0) return;
-  from(0)({rgb, count_});
+  from(0)({rgb, count_, rate_});
   count_ += rgb.size(0);
 }
 

@@ -11,6 +11,11 @@ void WritingThread::write(const at::Tensor& frames) {
   });
 }
 
+void WritingThread::tell(const std::string& metadata) {
+  queue_.wait();
+  writer_.tell(metadata);
+}
+
 void WritingThread::finish() {
   queue_.wait();
   writer_.finish();

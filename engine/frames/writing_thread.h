@@ -17,6 +17,8 @@ class WritingThread {
 
   /// As VideoWriter's; the tensor must not be written to afterwards.
   void write(const at::Tensor& frames);
+  /// As VideoWriter's, once all frames that came are encoded.
+  void tell(const std::string& metadata);
   /// When all frames are encoded: completes the file and puts it in its place.
   void finish();
 

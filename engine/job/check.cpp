@@ -28,8 +28,10 @@ class Check {
     const std::shared_ptr<const UsedLoras> loras = networks_.loras_of(request, group);
     loras->loras.note(notes);
     const InputFiles files = input_files(request, options_.scratch, progress_);
-    const Record record = make_record(request, placement, joined(group.files, loras->files),
-                                      identify_inputs(request, files.by_field(), contents_));
+    const std::shared_ptr<const UsedInterpolator> interpolator = networks_.interpolator_of(request);
+    const Record record =
+        make_record(request, placement, joined(joined(group.files, loras->files), interpolator->files),
+                    identify_inputs(request, files.by_field(), contents_));
     check_free(request, record, notes);
     check_beside("contact_sheet", options_.contact_sheet, options_.overwrite);
     check_beside("capture_qk", options_.captured_heads, options_.overwrite);
@@ -44,7 +46,8 @@ class Check {
     const DiskNeed disk = disk_need(request, extent);
     check_space(waiting_ + disk.work + disk.running, options_.work);
     check_space(disk.video, request.out);
-    preflight_.look(request, files, record, group, preflight_.memory(request, group, placement), notes, progress_);
+    preflight_.look(request, files, record, group, preflight_.memory(request, group, placement, {}, interpolator->part),
+                    notes, progress_);
     if (!options_.given_order) waiting_ += disk.work;
   }
 

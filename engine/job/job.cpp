@@ -6,6 +6,7 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/request/files.h"
+#include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "models/files/digest.h"
@@ -33,14 +34,16 @@ std::string JobNames::content_of(const std::string& path) {
   return path.empty() || is_url(path) ? path : contents_.of(path).sha256;
 }
 
-std::string JobNames::key_of(const Request& request, bool with_seed) {
+std::string JobNames::key_of(const Request& request, bool with_seed, bool with_chain) {
   json values = wan::to_json(request);
   if (!with_seed) values.erase("seed");
+  if (!with_chain)
+    for (const char* field : kChainFields) values.erase(field);
   // However a path is spelled: the same command can go on from another folder.
   std::error_code ignored;  // a folder that cannot be is refused where it is opened
   for (const Parameter& parameter : parameters())
-    if ((parameter.named || parameter.part) && values.contains(parameter.name) &&
-        std::filesystem::exists(std::string(values[parameter.name]), ignored))
+    if ((parameter.named || parameter.part || parameter.field == Field(&Request::interpolator)) &&
+        values.contains(parameter.name) && std::filesystem::exists(std::string(values[parameter.name]), ignored))
       values[parameter.name] = std::filesystem::canonical(std::string(values[parameter.name]), ignored).string();
   if (values.contains("loras"))
     for (json& lora : values["loras"])
@@ -58,7 +61,11 @@ std::string JobNames::key_of(const Request& request, bool with_seed) {
 
 void JobNames::set_key(Job& job) {
   const std::string key = key_of(job.request);
-  job.key = job.id.empty() ? digest({key, equals_[key]++}) : digest({key, job.id});
+  // The pieces of speech are encoded as they go, with what is drawn between their frames.
+  const std::string work = job.request.task == Task::S2V ? key : key_of(job.request, true, false);
+  const json which = job.id.empty() ? json(equals_[key]++) : json(job.id);
+  job.key = digest({key, which});
+  job.work_key = digest({work, which});
 }
 
 void JobNames::set_names(Job& job) {
@@ -66,12 +73,13 @@ void JobNames::set_names(Job& job) {
   const Record& record = job.record;
   json networks = {record.version, record.device, record.dtype, to_json(job.group->files)};
   if (!record.rotation.empty()) networks.push_back(record.rotation);
-  json named = {job.key, networks, record.noise_device};
+  json named = {job.work_key, networks, record.noise_device};
   if (!job.attention.empty()) named.push_back(job.attention);
   json tiles;  // of a replay: what its VAE is to compute in
   if (job.replayed_tiles) tiles = {"tiles", job.replayed_tiles->half, job.replayed_tiles->wide};
   if (!tiles.is_null()) named.push_back(tiles);
   if (!job.loras->files.empty()) named.push_back(to_json(job.loras->files));
+  if (request.task == Task::S2V && !job.interpolator->files.empty()) named.push_back(to_json(job.interpolator->files));
   job.name = digest(named);
   if (request.task == Task::S2V) return;
   if (!job.schedule->empty()) job.positive = digest({networks, "prompt", request.prompt});

@@ -83,6 +83,13 @@ struct UsedLoras {
   std::vector<FileIdentity> files;
 };
 
+/// The interpolator of a job, and its file as it was identified; no file where the job draws no frames.
+struct UsedInterpolator {
+  InterpolatorPart part;
+  ModelParts parts;  // has it alone
+  std::vector<FileIdentity> files;
+};
+
 struct Job {
   Job(JobResult& result, std::string label, OutputOptions output, const Log& log)
       : result(result), request(result.request), label(std::move(label)), output(std::move(output)), notes(log) {}
@@ -95,7 +102,8 @@ struct Job {
   std::optional<VaeTiles> replayed_tiles = {};  // the same of its VAE
   Notes notes;                                  // what was assumed or left out on its way
   std::string id = {};                          // JobRequest::id
-  std::string key;  // names the request and the content of its inputs: whether it is finished
+  std::string key;       // names the request and the content of its inputs: whether it is finished
+  std::string work_key;  // the same of what its steps make, whatever chain they then go through; of speech the key
   bool finished = false;
   bool withdrawn = false;       // it ended by Withdrawn
   bool prepared = false;        // its files and all that is below are known
@@ -105,6 +113,7 @@ struct Job {
   Placement placement;
   Group* group = nullptr;
   std::shared_ptr<const UsedLoras> loras;
+  std::shared_ptr<const UsedInterpolator> interpolator;
   Record record;
   VaeTiles tiles;                         // that the VAE computes in
   std::shared_ptr<HeadsCapture> capture;  // from its first step in this process, where it is asked for
@@ -120,9 +129,10 @@ struct Job {
 /// where they have none by number.
 class JobNames {
  public:
-  /// Names the values of `request` and the content of its inputs. Throws InvalidRequest where an input cannot be read.
-  std::string key_of(const Request& request, bool with_seed = true);
-  /// Fills `key`.
+  /// Names the values of `request` and the content of its inputs. `with_chain`: those of its chain, too (kChainFields).
+  /// Throws InvalidRequest where an input cannot be read.
+  std::string key_of(const Request& request, bool with_seed = true, bool with_chain = true);
+  /// Fills `key` and `work_key`.
   void set_key(Job& job);
   /// Fills the names of the job's files, from its key, record and group.
   void set_names(Job& job);

@@ -5,8 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "engine/residency/find_parts.h"
+#include "engine/residency/interpolator_network.h"
 #include "engine/residency/model_check.h"
 #include "engine/residency/unchanged.h"
 #include "engine/residency/usable_card.h"
@@ -68,6 +70,7 @@ void NetworkPool::begin_run() {
   std::erase_if(loras_, [&](const auto& known) {
     return known.first.first != loaded_ || !known.second || !is_unchanged(known.second->parts);
   });
+  std::erase_if(interpolators_, [](const auto& known) { return !known.second || !is_unchanged(known.second->parts); });
   groups_.remove_if([&](const Group& group) { return &group != loaded_; });
   if (!loaded_) return;
   loaded_->activations = {};
@@ -87,9 +90,10 @@ void NetworkPool::ask(std::function<void()> check) {
 
 /// Many jobs of one model look for it once.
 const ModelParts& NetworkPool::parts_of(const Request& request) {
-  const nlohmann::json key = {task_name(request.task), request.model,       request.models,       request.high_noise,
-                              request.low_noise,       request.transformer, request.text_encoder, request.vae,
-                              request.audio_encoder,   request.tokenizer,   request.loras};
+  nlohmann::json key = {task_name(request.task), request.model,       request.models,       request.high_noise,
+                        request.low_noise,       request.transformer, request.text_encoder, request.vae,
+                        request.audio_encoder,   request.tokenizer,   request.loras,        request.interpolator};
+  if (const Interpolation how = interpolation_of(request); how.is_on()) key.push_back(how.model);
   const std::string text = key.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   const auto known = found_.find(text);
   return known != found_.end() ? known->second : found_.emplace(text, find_parts(request)).first->second;
@@ -109,7 +113,8 @@ Group* NetworkPool::find_group(const Request& request, const Placement& placemen
 Group& NetworkPool::group_of(const Request& request, const Placement& placement) {
   if (Group* known = find_group(request, placement)) return *known;
   ModelParts model = parts_of(request);
-  model.loras.clear();  // networks stay where the LoRAs change
+  model.loras.clear();  // networks stay where the LoRAs change, or the interpolator
+  model.interpolator = {};
   log_parts(model, log_);
   check_model(model);
   std::vector<FileIdentity> files = identities(model);
@@ -138,6 +143,23 @@ std::shared_ptr<const UsedLoras> NetworkPool::loras_of(const Request& request, c
   used.loras.check_finite(reading_);
   used.loras.tell(log_);
   return known = std::make_shared<const UsedLoras>(std::move(used));
+}
+
+std::shared_ptr<const UsedInterpolator> NetworkPool::interpolator_of(const Request& request) {
+  if (!interpolation_of(request).is_on()) return std::make_shared<const UsedInterpolator>();
+  const InterpolatorPart& part = parts_of(request).interpolator;
+  std::shared_ptr<const UsedInterpolator>& known = interpolators_[part.model + " " + part.file.path.string()];
+  if (known) return known;
+  log_("part", {{"part", part.model}, {"name", shown_text(part.file.name)}, {"rule", part.file.rule}});
+  UsedInterpolator used{part, {}, {}};
+  used.parts.interpolator = part;
+  IdentityCache cache;
+  std::vector<PartFile> files = used.parts.files();
+  used.files = identify(files, cache);
+  remember(used.parts, files, used.files);
+  check_interpolator(part);
+  check_unchanged(used.parts, kInterpolatorPart);
+  return known = std::make_shared<const UsedInterpolator>(std::move(used));
 }
 
 Networks& NetworkPool::of(const Job& job) {

@@ -32,6 +32,10 @@ class NetworkPool {
   /// are not finite, and told in the log. Throws ModelError and InvalidRequest.
   std::shared_ptr<const UsedLoras> loras_of(const Request& request, const Group& group);
 
+  /// The interpolator of a request that draws frames; its file is opened and looked at. One without a file for others.
+  /// Throws ModelError.
+  std::shared_ptr<const UsedInterpolator> interpolator_of(const Request& request);
+
   /// The networks of the job's group, planned for its activations; those of another group go first.
   Networks& of(const Job& job);
   /// Networks::ask of those that are loaded, and of all that will be.
@@ -64,6 +68,7 @@ class NetworkPool {
   std::map<std::string, ModelParts> found_;  // by the values of the request that name a model
   std::list<Group> groups_;
   std::map<std::pair<const Group*, std::string>, std::shared_ptr<const UsedLoras>> loras_;
+  std::map<std::string, std::shared_ptr<const UsedInterpolator>> interpolators_;  // by model and path
   std::optional<Networks> networks_;
   std::optional<TextStates> text_;
   Group* loaded_ = nullptr;

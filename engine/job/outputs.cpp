@@ -20,6 +20,7 @@ nlohmann::json comparable(Record record, uint64_t seed) {
   record.attention.clear();
   record.skipped = {};
   record.vae_tiles = {};
+  record.interpolation_tiles.clear();
   record.notes.clear();
   for (FileIdentity& file : record.files) file.rule.clear();  // found in another way, it is the same file
   return nlohmann::json::parse(to_text(record));

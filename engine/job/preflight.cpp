@@ -11,6 +11,7 @@
 #include "engine/media/kept_sound.h"
 #include "engine/media/video_reader.h"
 #include "engine/media/writer.h"
+#include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "engine/request/prompt_syntax.h"
 #include "engine/request/schedule.h"
@@ -61,14 +62,23 @@ std::string listed_notations(const std::vector<std::string>& found) {
 
 /// Names what reading the inputs depends on.
 std::string inputs_key(const Request& request, const Record& record) {
-  nlohmann::json key = {task_name(request.task),  request.preset,
-                        request.unlocked,         request.resolution,
-                        request.aspect_ratio,     request.width,
-                        request.height,           request.num_frames,
-                        request.num_frames_given, request.frames_per_second,
-                        request.resample_fps,     request.keep_audio,
-                        request.deinterlace,      request.start_from_image,
-                        request.max_seconds,      std::filesystem::path(request.out).extension()};
+  nlohmann::json key = {task_name(request.task),
+                        request.preset,
+                        request.unlocked,
+                        request.resolution,
+                        request.aspect_ratio,
+                        request.width,
+                        request.height,
+                        request.num_frames,
+                        request.num_frames_given,
+                        request.frames_per_second,
+                        request.resample_fps,
+                        request.keep_audio,
+                        request.deinterlace,
+                        request.start_from_image,
+                        request.max_seconds,
+                        request.most_audio_seconds,
+                        std::filesystem::path(request.out).extension()};
   for (const auto& [field, input] : record.inputs) key.push_back({field, input.name, input.sha256});
   return key.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -77,13 +87,13 @@ std::string inputs_key(const Request& request, const Record& record) {
 
 DiskNeed disk_need(const Request& request, const Extent& extent) {
   const uint64_t pixels = uint64_t(extent.frames * extent.height * extent.width);
+  const double shown = double(pixels) * double(interpolation_of(request).frames(extent.frames)) / double(extent.frames);
   const uint64_t latents = pixels / (4 * vae::kPixels * vae::kPixels) * vae::kLatentChannels * 4;
   const bool forgets = request.solver == "euler" || request.solver == "step_distill";
   const uint64_t states = forgets ? 1 : 4;  // the sample, and what the solver remembers
   const uint64_t input = request.task == Task::I2V || request.task == Task::V2V ? latents + latents / 4 : 0;
   constexpr uint64_t kStates = 256 << 20;
-  if (request.task != Task::S2V)
-    return {states * latents + input, uint64_t(double(pixels) * kVideoBytesPerPixel), kStates};
+  if (request.task != Task::S2V) return {states * latents + input, uint64_t(shown * kVideoBytesPerPixel), kStates};
   const bool one_clip = request.num_frames_given && request.preset != "reference";
   const uint64_t motion = uint64_t(MotionBuffer::kFrames * 3 * extent.height * extent.width) * sizeof(float);
   return {states * latents, 0, kStates + (one_clip ? 0 : SpeechFolder::kGenerations * motion)};
@@ -102,18 +112,20 @@ void check_space(uint64_t bytes, const fs::path& path) {
 }
 
 Fit Preflight::memory(const Request& request, const Group& group, const Placement& placement,
-                      const std::optional<VaeTiles>& before) {
+                      const std::optional<VaeTiles>& before, const InterpolatorPart& interpolator) {
   const Extent extent = largest_extent(request);
   const Schedule schedule = make_schedule(request);
   const bool switches = schedule.first_low() > 0 && schedule.first_low() < schedule.size();
   nlohmann::json loras = {request.loras, request.lora_lax};
   if (before) loras.push_back({before->half, before->wide});
+  if (interpolator.is_there()) loras.push_back(interpolator.file.path.string());
   const auto key = std::tuple(&group, request.task, extent.frames, extent.height, extent.width, switches,
                               loras.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   const auto known = memory_.find(key);
   if (known != memory_.end()) return known->second;
   ModelParts parts = group.parts;
   parts.loras = lora_parts(request);
+  parts.interpolator = interpolator;
   return memory_.emplace(key, fit_of(request, parts, placement, before)).first->second;
 }
 
@@ -128,6 +140,7 @@ void Preflight::look(const Request& request, const InputFiles& files, const Reco
   const Found& found = inputs(request, files, record, progress);
   for (const Note& note : found.notes) notes.add(note);
   if (found.refusal) std::rethrow_exception(found.refusal);
+  note_chain(request, found.keeps_sound, notes);
   check_output(record, extent, found.keeps_sound ? files.video.path : "");
 }
 
@@ -156,19 +169,20 @@ void Preflight::check_output(const Record& record, const Extent& extent, const s
   const Request& request = record.request;
   const auto video = record.inputs.find("video_url");
   const std::string sound = audio_from.empty() || video == record.inputs.end() ? "" : video->second.sha256;
+  const Rational rate = interpolation_of(request).rate({request.frames_per_second, 1});
   const nlohmann::json key = {extent.height,
                               extent.width,
                               request.video_quality,
                               request.video_write_mode,
                               metadata.empty(),
-                              request.frames_per_second,
+                              rate_text(rate),
                               sound,
                               std::filesystem::path(request.out).extension()};
   if (!headers_.insert(key.dump()).second) return;
   try {
     check_header(request.out, {.height = extent.height,
                                .width = extent.width,
-                               .rate = {request.frames_per_second, 1},
+                               .rate = rate,
                                .quality = request.video_quality,
                                .write_mode = request.video_write_mode,
                                .metadata = metadata,

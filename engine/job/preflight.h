@@ -44,9 +44,10 @@ class Preflight {
  public:
   explicit Preflight(Look look) : look_(look) {}
 
-  /// Whether a job of this group fits, and what it computes in. `before`: as fit_of. Throws ModelError.
+  /// Whether a job of this group fits, and what it computes in. `before`: as fit_of. `interpolator`: its own, where it
+  /// draws frames. Throws ModelError.
   Fit memory(const Request& request, const Group& group, const Placement& placement,
-             const std::optional<VaeTiles>& before = {});
+             const std::optional<VaeTiles>& before = {}, const InterpolatorPart& interpolator = {});
 
   /// Opens every input, opens the encoder and writes a header with the record into nothing, and refuses what does not
   /// fit. Notes what is assumed, where the end of a prompt is cut, where a prompt has the notation of

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/base/error.h"
+#include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/version.h"
@@ -132,6 +133,7 @@ Record make_record(const Request& request, const Placement& placement, std::vect
           .rotation = is_int8(placement.precision) ? kRotation : "",
           .attention = {},
           .skipped = {},
+          .interpolation_tiles = {},
           .files = std::move(files),
           .inputs = std::move(inputs)};
 }
@@ -160,6 +162,11 @@ std::string to_text(const Record& record, Metadata level) {
   if (!record.rotation.empty()) json["rotation"] = record.rotation;
   if (!record.attention.empty()) json["attention"] = record.attention;
   if (record.skipped.all > 0) json[kSkippedBlocks] = {{"skipped", record.skipped.skipped}, {"all", record.skipped.all}};
+  if (const Interpolation how = interpolation_of(record.request); how.is_on()) {
+    // Whether pairs stood still or were cut is known only when the file is written; the log says it.
+    json["chain"] = chain_json(how, {0, {record.request.frames_per_second, 1}}, /*known=*/false);
+    if (!record.interpolation_tiles.empty()) json["chain"].back()["tiles"] = record.interpolation_tiles;
+  }
   json["files"] = stored_files(record.files, level);
   if (!record.inputs.empty()) json["inputs"] = stored_inputs(record.inputs, level);
   // Notes may quote names and words of the prompt.
@@ -183,6 +190,7 @@ Record parse_record(const std::string& text, const std::string& field) {
                   .rotation = json.value("rotation", ""),
                   .attention = json.value("attention", std::map<std::string, std::string>()),
                   .skipped = {},
+                  .interpolation_tiles = {},
                   .files = {}};
     if (const auto blocks = json.find(kSkippedBlocks); blocks != json.end())
       record.skipped = {blocks->at("skipped"), blocks->at("all")};

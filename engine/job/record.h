@@ -28,6 +28,7 @@ struct Record {
   std::string rotation = {};                     // of 8-bit rows: kRotation; empty where none are multiplied
   std::map<std::string, std::string> attention;  // on CUDA: which back end computed which shape
   kernels::SkippedBlocks skipped = {};           // by Skip-Softmax in all steps; zeros without
+  std::string interpolation_tiles = {};          // in which frames between others were drawn; empty: whole frames
   std::vector<FileIdentity> files;
   InputIdentities inputs = {};
   std::vector<Note> notes = {};  // what was assumed, left out or converted

@@ -99,6 +99,7 @@ Moved moved_files(const std::vector<FileIdentity>& recorded, const std::vector<F
 /// What names another file for a part: how it was named, or the folder that it was found in.
 std::string way_out(const std::string& part, const ModelParts& parts) {
   if (part == kLoraPart) return "--lora FILE names another";
+  if (part == kInterpolatorPart) return "--interpolator FILE names another";
   std::string rule = part == "tokenizer" ? parts.tokenizer.rule : "";
   for (const auto& [network, found] : parts.networks)
     if (part == field_of(network)) rule = found.rule;
@@ -142,6 +143,9 @@ nlohmann::json find_named(const Request& stored, const nlohmann::json& given, co
       } catch (const InvalidRequest& invalid) {
         errors.insert(errors.end(), invalid.errors.begin(), invalid.errors.end());
       }
+  // The weights of an interpolator that is not used, or of another than is asked for.
+  const nlohmann::json drawn_by = given.value("interpolator_model", fields.value("interpolator_model", "none"));
+  if (drawn_by == "none" || drawn_by != fields.value("interpolator_model", "none")) fields.erase("interpolator");
   for (const Parameter& parameter : parameters()) {
     const bool wanted = parameter.path && (which == Named::ModelAndInputs || !parameter.media);
     const auto field = fields.find(parameter.name);

@@ -10,6 +10,7 @@
 #include "engine/job/fetched.h"
 #include "engine/job/outputs.h"
 #include "engine/request/files.h"
+#include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "engine/residency/failure.h"
 #include "engine/residency/find_parts.h"
@@ -136,7 +137,9 @@ std::string shell_word(const std::string& path) {
 std::string model_flags(const Request& request) {
   std::string text;
   for (const Parameter& parameter : parameters()) {
-    if (!parameter.named && !parameter.part && parameter.field != Field(&Request::models)) continue;
+    if (!parameter.named && !parameter.part && parameter.field != Field(&Request::models) &&
+        parameter.field != Field(&Request::interpolator))
+      continue;
     const std::string& path = request.*std::get<std::string Request::*>(parameter.field);
     if (!path.empty()) text += " " + parameter.flag() + " " + shell_word(path);
   }
@@ -180,6 +183,8 @@ void leave(WorkFolder& folder, const Request& request, const std::exception_ptr&
   if (const std::optional<fs::path> latents = folder.latents())
     fields["or_with"] = "wan-infer decode " + shell_word(latents->string()) + model_flags(request) + " --out " +
                         shell_word(request.out);
+  if (fields.contains("or_with") && interpolation_of(request).is_on())
+    fields["or_without"] = "--interpolator-model none leaves the clip as it was generated";
   if (fields.contains("or_with") && request.task == Task::V2V && !is_url(request.video_url))
     fields["or_with"] = fields["or_with"].get<std::string>() + " --video " + shell_word(request.video_url);
   log("kept", fields);
@@ -188,7 +193,8 @@ void leave(WorkFolder& folder, const Request& request, const std::exception_ptr&
 }  // namespace
 
 std::string render(const Request& asked, const SingleOptions& options, const Log& log, Progress& progress) {
-  const std::string key = JobNames().key_of(asked, false);
+  // Another chain goes on with the same steps; the pieces of speech have theirs inside.
+  const std::string key = JobNames().key_of(asked, /*with_seed=*/false, /*with_chain=*/asked.task == Task::S2V);
   const std::string prefix = options.prefix.empty() ? task_name(asked.task) + std::string("-") : options.prefix;
   const Request request = taken_up(asked, key, prefix, options.fresh);
   const fs::path work = WorkFolder::beside(request.out);
@@ -269,6 +275,8 @@ void decode_saved(const SavedLatents& saved, const std::string& out, const Place
   Networks networks(parts, placement, fit.activations, log);
   networks.ask([&progress] { progress.check(); });
   networks.take_tiles(fit.tiles);
+  const FrameChain chain = chain_of(saved.record.request, parts.interpolator, placement);
+  note_chain(saved.record.request, !saved.audio_from.empty(), notes);
   warn_of_cudnn(placement, log);
   AttentionChoices pinned = saved.record.attention;  // the record itself says who computed the latents
   leave_out_unknown(pinned, placement.device, notes);
@@ -281,7 +289,7 @@ void decode_saved(const SavedLatents& saved, const std::string& out, const Place
       .answers = [&] { return device_answers ? device_answers(placement.device) : answers(placement.device); },
       .make_room = [&](bool first) { return networks.make_room(first); }};
   try {
-    attempt(attempts, [&] { write_video(networks, saved, out, options, {log, progress}); });
+    attempt(attempts, [&] { write_video(networks, saved, out, options, {log, progress}, chain); });
   } catch (const NotFinite&) {
     check_weights_finite(parts, {Network::Vae}, progress);
     throw;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/base/error.h"
 #include "engine/frames/vae_clip.h"
 #include "engine/job/attention_notes.h"
 #include "engine/job/conditioning.h"
@@ -15,6 +16,7 @@
 #include "engine/media/audio_reader.h"
 #include "engine/media/image_reader.h"
 #include "engine/media/resize.h"
+#include "engine/request/params.h"
 #include "engine/residency/unchanged.h"
 #include "engine/sampling/noise.h"
 #include "engine/speech/guidance.h"
@@ -39,6 +41,18 @@ struct SpeechInputs {
 double most_shown(const Request& request, const Geometry& geometry) {
   const SpeechPlan longest = plan_speech(request, geometry, kMostAudioSeconds * kSpeechRate, kMostAudioSeconds * 30);
   return double(longest.features.size()) / double(request.frames_per_second);
+}
+
+/// What encoders add to the ends of a sound, in seconds: two frames of MP3 at 8 kHz, and what a decoder needs before them.
+constexpr double kPadding = 0.25;
+
+/// Throws InvalidRequest for a sound that is longer than the request takes.
+void check_longest(const Request& request, const InputFiles& files, const Waveform& sound) {
+  const double most = request.most_audio_seconds;
+  if (most == 0 || double(sound.samples) / kSpeechRate <= most + kPadding) return;
+  throw InvalidRequest("audio_url", "must be a sound of at most " + number_text(most) + " s, got " +
+                                        files.audio.shown() + ", which lasts more than " + number_text(most) +
+                                        " s; give a shorter one");
 }
 
 /// Which of sound, poses and video ends before the others.
@@ -68,10 +82,14 @@ SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes&
                   "a pose video of the picture's shape is kept whole");
     inputs.pose->tell(notes);
   }
-  inputs.sound = open_waveform(files.audio, most_shown(request, inputs.geometry), [&](double seconds, double all) {
+  // Of a longer one enough is read to see that it is longer.
+  const double longest = request.most_audio_seconds > 0 ? request.most_audio_seconds + 2 * kPadding : 0;
+  const double needed = std::max(most_shown(request, inputs.geometry), longest);
+  inputs.sound = open_waveform(files.audio, needed, [&](double seconds, double all) {
     progress.at({Stage::Load, int64_t(seconds), int64_t(std::max(seconds, all)), "", label});
   });
   if (inputs.sound.samples < kFewestSamples) refuse_short_sound(inputs.sound.samples);
+  check_longest(request, files, inputs.sound);
   note_sound(inputs.sound, notes);
   note_lengths(request, inputs, notes);
   return inputs;
@@ -90,7 +108,8 @@ class SpeechJob {
         features_(features),
         folder_(folder),
         run_(run),
-        noise_device_(job.placement.noise) {}
+        noise_device_(job.placement.noise),
+        chain_(chain_of(job.request, job.interpolator->part, job.placement)) {}
 
   /// Text, reference picture and clips to pieces in the store: those that are not there yet. `pose` may be null.
   void run(const at::Tensor& picture, PoseVideo* pose) {
@@ -115,7 +134,7 @@ class SpeechJob {
     MotionBuffer buffer = first > 0 ? folder_.motion()
                                     : MotionBuffer(plan_.geometry.height, plan_.geometry.width,
                                                    request_.start_from_image ? pixels : at::Tensor());
-    SpeechPieces pieces(request_, plan_, folder_, first);
+    SpeechPieces pieces(request_, plan_, folder_, first, chain_, run_.log);
     chain_clips(plan_.clips, first, reference_, buffer, plan_.chain,
                 {.encode = [&](const at::Tensor& frames) { return encode(frames); },
                  .sample = [&](const ClipTurn& turn) { return sample(turn); },
@@ -127,8 +146,9 @@ class SpeechJob {
                        check_not_rewritten(loras_.parts);
                        pieces.finish_clip();
                        folder_.finish(clip, clip + 1 < all ? motion.frames() : at::Tensor(), attention(),
-                                      skipping_.counted());
+                                      skipping_.counted(), clip + 1 < all ? pieces.last_frame() : at::Tensor());
                      }});
+    if (chain_.how.is_on()) log_pairs(chain_.how, pieces.counts(), run_.log);
   }
 
  private:
@@ -206,6 +226,7 @@ class SpeechJob {
   const SpeechFolder& folder_;
   const Run& run_;
   const at::Device noise_device_;
+  const FrameChain chain_;
   Skipping skipping_;
   std::optional<SpeechGuidance> guidance_;
   PoseVideo* pose_ = nullptr;
@@ -306,6 +327,8 @@ void speak(Networks& networks, Job& job, const InputFiles& files, const std::fil
   whole.skipped = kept.skipped(kept.finished());
   log_skipped(whole.skipped, run.log);
   whole.vae_tiles = told_tiles(networks, run.log);
+  whole.interpolation_tiles =
+      tiles_of(chain_of(job.request, job.interpolator->part, job.placement), plan.geometry.height, plan.geometry.width);
   whole.notes = job.notes.list();
   join_speech(job.request.out, plan, files.audio, whole, kept, job.output, run);
 }

@@ -102,16 +102,21 @@ std::string SpeechFolder::piece(int64_t clip) const {
 }
 
 void SpeechFolder::finish(int64_t clip, const at::Tensor& motion, const AttentionChoices& attention,
-                          const SkippedBlocks& skipped) const {
+                          const SkippedBlocks& skipped, const at::Tensor& last) const {
   // First, so that the disk never holds more than it is meant to.
   if (clip >= kGenerations) fs::remove(file(clip - kGenerations, kMotion));
-  write_with_digest(file(clip, kMotion), {{"motion", motion.defined() ? motion : at::zeros({1})}},
-                    with_count(attention, skipped));
+  std::map<std::string, at::Tensor> kept = {{"motion", motion.defined() ? motion : at::zeros({1})}};
+  if (last.defined()) kept["last_frame"] = last;
+  write_with_digest(file(clip, kMotion), kept, with_count(attention, skipped));
   fs::remove(file(clip, kLatents));
 }
 
 MotionBuffer SpeechFolder::motion() const {
   return MotionBuffer(Checkpoint::open(file(finished() - 1, kMotion)).map("motion").clone());
+}
+
+at::Tensor SpeechFolder::last_frame() const {
+  return Checkpoint::open(file(finished() - 1, kMotion)).map("last_frame").clone();
 }
 
 /// Of states, latents and motion.

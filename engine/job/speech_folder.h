@@ -40,11 +40,14 @@ class SpeechFolder {
   int64_t finished() const;
   /// The path of a clip's encoded frames.
   std::string piece(int64_t clip) const;
-  /// After the piece: the chain goes on from `motion` (undefined after the last clip).
+  /// After the piece: the chain goes on from `motion` (undefined after the last clip), and what is drawn between frames
+  /// from `last`, the last one of the piece, uint8 [H, W, 3] (undefined where nothing is).
   void finish(int64_t clip, const at::Tensor& motion, const AttentionChoices& attention,
-              const SkippedBlocks& skipped = {}) const;
+              const SkippedBlocks& skipped = {}, const at::Tensor& last = {}) const;
   /// What `finish` was given for the last finished clip.
   MotionBuffer motion() const;
+  /// The last frame of the last finished clip, uint8 [H, W, 3]. Throws ModelError where finish() was given none.
+  at::Tensor last_frame() const;
   /// What computed all that is kept.
   AttentionChoices attention() const;
   /// The most that a file of this clip or of one before it was given: with that count the clip goes on.

@@ -44,7 +44,7 @@ class SoundTrack {
 VideoFormat format_of(const Request& request, const SpeechPlan& plan) {
   return {.height = plan.geometry.height,
           .width = plan.geometry.width,
-          .rate = {request.frames_per_second, 1},
+          .rate = interpolation_of(request).rate({request.frames_per_second, 1}),
           .quality = request.video_quality,
           .write_mode = request.video_write_mode};
 }
@@ -65,22 +65,50 @@ void write_sheet(const std::string& path, const std::string& video, int64_t fram
 
 }  // namespace
 
-SpeechPieces::SpeechPieces(const Request& request, const SpeechPlan& plan, const SpeechFolder& folder, int64_t first)
+SpeechPieces::SpeechPieces(const Request& request, const SpeechPlan& plan, const SpeechFolder& folder, int64_t first,
+                           const FrameChain& chain, const Log& log)
     : format_(format_of(request, plan)),
       folder_(folder),
       clip_(first),
-      left_(plan.frames - frames_before(plan, first)) {}
+      left_(plan.frames - frames_before(plan, first)),
+      rate_{request.frames_per_second, 1},
+      chain_(chain),
+      log_(log) {
+  if (!chain.how.is_on()) return;
+  between_.emplace(chain.how, nullptr);
+  if (first > 0 && left_ > 0) between_->go_on_after(folder.last_frame());
+}
+
+void SpeechPieces::begin_clip() {
+  writer_.emplace(folder_.piece(clip_), format_);
+  std::vector<FrameStep*> steps;
+  if (between_) {
+    interpolator_.emplace(chain_.interpolator, chain_.placement, format_.height, format_.width, told_ ? Log() : log_);
+    told_ = true;
+    between_->use(&interpolator_->network());
+    thread_.emplace(*between_, chain_.placement.device);
+    steps.push_back(&*thread_);
+  }
+  stream_.emplace(
+      std::move(steps), [this](const Frames& shown) { writer_->write(shown.rgb); }, rate_);
+}
 
 void SpeechPieces::show(const at::Tensor& frames) {
   const int64_t count = std::min(frames.size(1), left_);
   if (count <= 0) return;
-  if (!writer_) writer_.emplace(folder_.piece(clip_), format_);
-  writer_->write(vae::to_uint8(frames.narrow(1, 0, count)).cpu());
+  if (!writer_) begin_clip();
+  stream_->push(vae::to_uint8(frames.narrow(1, 0, count)).cpu());
   left_ -= count;
 }
 
 void SpeechPieces::finish_clip() {
+  if (!writer_) return;
+  stream_->end();
   writer_->finish();
+  if (between_) between_->use(nullptr);
+  thread_.reset();
+  interpolator_.reset();
+  stream_.reset();
   writer_.reset();
   ++clip_;
 }
@@ -88,6 +116,7 @@ void SpeechPieces::finish_clip() {
 void join_speech(const std::string& out, const SpeechPlan& plan, const MediaFile& audio, const Record& record,
                  const SpeechFolder& folder, const OutputOptions& options, const Run& run) try {
   const Request& request = record.request;
+  const Interpolation how = interpolation_of(request);
   SoundTrack sound(audio, plan.seconds);
   VideoFormat format = format_of(request, plan);
   format.metadata = to_text(record, metadata_of(request));
@@ -95,13 +124,13 @@ void join_speech(const std::string& out, const SpeechPlan& plan, const MediaFile
   JoinedVideo video(out, folder.piece(0), format);
   for (int64_t clip = 0; clip < int64_t(plan.clips.size()); ++clip) {
     run.progress.at({Stage::Write, clip, int64_t(plan.clips.size()), "", run.label});
-    const int64_t shown = frames_before(plan, clip + 1);
-    video.append(folder.piece(clip), shown - frames_before(plan, clip));
-    sound.write_until(video, double(shown) / double(request.frames_per_second));
+    const int64_t shown = how.frames(frames_before(plan, clip + 1));
+    video.append(folder.piece(clip), shown - how.frames(frames_before(plan, clip)));
+    sound.write_until(video, FrameRun{shown, format.rate}.seconds());
   }
   sound.write_until(video, double(plan.frames) / double(request.frames_per_second) + 1);
   video.finish();
-  if (!options.contact_sheet.empty()) write_sheet(options.contact_sheet, out, plan.frames);
+  if (!options.contact_sheet.empty()) write_sheet(options.contact_sheet, out, how.frames(plan.frames));
 } catch (const BadPiece& bad) {
   folder.forget_clips();
   throw std::runtime_error(std::string(bad.what()) +

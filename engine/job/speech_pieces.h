@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "engine/frames/writing_thread.h"
+#include "engine/job/frame_chain.h"
 #include "engine/job/speech.h"
 #include "engine/job/speech_folder.h"
 #include "engine/job/video_file.h"
@@ -16,21 +17,39 @@ namespace wan {
 /// over all clips could not go on after a break with the same bytes; one for each clip can, for one key frame more in
 /// five seconds. The other way, frames as they are until the end, is 221 MB for 80 frames of 1280x720, where a piece
 /// has 0.5 MB at `high` and 11 MB at `maximum`: an hour would be 160 GB instead of 0.4 or 8.
+/// What a FrameChain draws between the last frame of a clip and the first of the next lies in the next one's piece, of
+/// which the folder keeps the frame before. The interpolator is loaded for the frames of one clip, and goes with it: no
+/// memory is taken from the steps of the next.
 class SpeechPieces {
  public:
-  /// `first` is the clip to go on with.
-  SpeechPieces(const Request& request, const SpeechPlan& plan, const SpeechFolder& folder, int64_t first);
+  /// `first` is the clip to go on with. The log is told of the interpolator.
+  SpeechPieces(const Request& request, const SpeechPlan& plan, const SpeechFolder& folder, int64_t first,
+               const FrameChain& chain, const Log& log);
 
   /// Frames [3, t, H, W] of the chain, in [-1, 1]; what is past the video's end is dropped.
   void show(const at::Tensor& frames);
   /// The running clip's piece is whole and on the disk.
   void finish_clip();
+  /// The last frame of the finished clip, from which the next goes on: uint8 [H, W, 3]; undefined where nothing is drawn.
+  at::Tensor last_frame() const { return between_ ? between_->last() : at::Tensor(); }
+  /// Of the clips that this object has seen.
+  PairCounts counts() const { return between_ ? between_->counts() : PairCounts(); }
 
  private:
+  void begin_clip();
+
   VideoFormat format_;
   const SpeechFolder& folder_;
   int64_t clip_, left_;  // frames of the video still to come
+  const Rational rate_;  // of the frames that are shown
+  const FrameChain chain_;
+  const Log log_;
+  bool told_ = false;  // of the interpolator
+  std::optional<OpenInterpolator> interpolator_;
+  std::optional<InterpolateStep> between_;  // of all clips
   std::optional<WritingThread> writer_;
+  std::optional<FrameStream> stream_;
+  std::optional<StepThread> thread_;  // last: it uses all of the above
 };
 
 /// Joins all pieces and the sound of `audio` to `out`, with the record inside, and makes the contact sheet. Throws

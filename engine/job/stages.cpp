@@ -60,8 +60,10 @@ void Stages::prepare(Job& job) {
   job.placement.context = job.group->placement.context;  // that of the networks
   job.placement.budget = job.group->placement.budget;
   job.loras = networks_.loras_of(job.request, *job.group);
+  job.interpolator = networks_.interpolator_of(job.request);
   leave_out_unknown(job.attention, job.placement.device, job.notes);
-  job.record = make_record(job.request, job.placement, joined(job.group->files, job.loras->files),
+  job.record = make_record(job.request, job.placement,
+                           joined(joined(job.group->files, job.loras->files), job.interpolator->files),
                            identify_inputs(job.request, {}, names_.contents()));
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out)) {
     job.record.inputs = identify_fetched(job.request, progress_);
@@ -105,7 +107,7 @@ void Stages::look_ahead(Job& job) {
   const Extent extent = largest_extent(job.request);
   if (!preflight_) preflight_.emplace(options_.given_order ? Look::Whole : Look::Streams);
   const std::optional<VaeTiles> before = tiles_before(job);
-  const Fit fit = preflight_->memory(job.request, *job.group, job.placement, before);
+  const Fit fit = preflight_->memory(job.request, *job.group, job.placement, before, job.interpolator->part);
   job.tiles = job.record.vae_tiles = fit.tiles;
   note_lost_frames(before, fit.tiles, job.placement.vae, job.notes);
   note_search(job.group->parts, job.notes);
@@ -179,6 +181,10 @@ bool Stages::has_encoding(const Job& job) const {
   return false;
 }
 
+FrameChain Stages::chain(const Job& job) {
+  return chain_of(job.request, job.interpolator->part, job.placement);
+}
+
 /// Whether a job of this folder made the file, under whatever request: an edited manifest renders it again.
 bool Stages::made_here(const std::string& out) const {
   return folder_.any_note([place = place_of(out)](const json& note) { return note.value("done", "") == place; });
@@ -229,7 +235,8 @@ void Stages::encode_input(Job& job) {
   log_job(job, log_);
   if (job.schedule->empty()) {
     job.record.notes = job.notes.list();
-    write_input(job.record, inputs, job.request.out, job.output);
+    check_unchanged(job.interpolator->parts, kInterpolatorPart);
+    write_input(job.record, inputs, job.request.out, job.output, chain(job), log_);
     return finish(job);
   }
   const fs::path encoded = files_.encoding(job.input);
@@ -358,12 +365,14 @@ void Stages::decode(Job& job) {
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out))
     throw InvalidRequest("out", "must not be there already, and " + shown_path(job.request.out) +
                                     " has appeared since the job began; --overwrite replaces it");
+  set_chain(saved.record, job.request, job.interpolator->files, !saved.audio_from.empty());
+  check_unchanged(job.interpolator->parts, kInterpolatorPart);
   settle_tiles(job, job.name);
   AttentionChoices made = saved.record.attention;  // an encoding of this size has the decoding's case
   made.insert(job.attention.begin(), job.attention.end());
   attention_.pin(job.placement, job.name, made, job.notes);
   explaining_nan(job, {Network::Vae}, progress_,
-                 [&] { write_video(networks_.of(job), saved, job.request.out, job.output, run_of(job)); });
+                 [&] { write_video(networks_.of(job), saved, job.request.out, job.output, run_of(job), chain(job)); });
   attention_.note(job.placement, job.name);
   finish(job);
 }

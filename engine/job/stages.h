@@ -64,6 +64,7 @@ class Stages {
   std::optional<VaeTiles> tiles_before(const Job& job) const;
   void settle_tiles(const Job& job, const std::string& name);
   void tell_resumed(const Job& job) const;
+  static FrameChain chain(const Job& job);
   bool has_encoding(const Job& job) const;
   bool made_here(const std::string& out) const;
   /// Where an output lies, seen from the work folder: what notes call it.

@@ -4,6 +4,8 @@
 
 #include <functional>
 #include <optional>
+#include <stdexcept>
+#include <vector>
 
 #include "engine/frames/contact_sheet.h"
 #include "engine/frames/writing_thread.h"
@@ -16,10 +18,11 @@ namespace wan {
 namespace {
 
 VideoFormat format_of(const Record& record, int64_t height, int64_t width, const std::string& audio_from) {
+  const Rational generated{record.request.frames_per_second, 1};
   const Request& request = record.request;
   return {.height = height,
           .width = width,
-          .rate = {request.frames_per_second, 1},
+          .rate = interpolation_of(request).rate(generated),
           .quality = request.video_quality,
           .write_mode = request.video_write_mode,
           .metadata = to_text(record, metadata_of(request)),
@@ -27,30 +30,55 @@ VideoFormat format_of(const Record& record, int64_t height, int64_t width, const
           .audio_from = audio_from};
 }
 
-/// Writes the frames that `produce` gives, `count` of them, to `out`. `format` is asked once the first of them is
-/// there.
-void write_frames(const std::string& out, const std::function<VideoFormat()>& format, int64_t count,
-                  const OutputOptions& options,
-                  const std::function<void(const std::function<void(const at::Tensor& rgb)>& take)>& produce) {
-  std::optional<WritingThread> writer;
-  const auto opened = [&]() -> WritingThread& { return writer ? *writer : writer.emplace(out, format()); };
-  ContactSheet sheet(count);
-  std::vector<FrameStep*> steps;
-  if (!options.contact_sheet.empty()) steps.push_back(&sheet);
-  FrameStream stream(steps, [&](const Frames& frames) { opened().write(frames.rgb); });
-  produce([&](const at::Tensor& rgb) { stream.push(rgb); });
-  stream.end();
-  opened().finish();
-  if (!options.contact_sheet.empty()) write_png(options.contact_sheet, sheet.image());
-}
+/// Writes frames to `out` through the chain.
+class ChainWriter {
+ public:
+  /// `run`: how many frames come, and at which rate.
+  ChainWriter(std::string out, const FrameRun& run, const FrameChain& chain, int64_t height, int64_t width,
+              const OutputOptions& options, const Log& log)
+      : out_(std::move(out)),
+        options_(options),
+        log_(log),
+        sheet_(chain.how.frames(run.frames)),
+        running_(chain, height, width, log) {
+    std::vector<FrameStep*> steps = running_.steps();
+    if (!options.contact_sheet.empty()) steps.push_back(&sheet_);
+    stream_.emplace(
+        std::move(steps), [this](const Frames& frames) { writer_->write(frames.rgb); }, run.rate);
+  }
+
+  /// What `produce` gives; `format` is asked once the first of it is there.
+  void write(const std::function<VideoFormat()>& format,
+             const std::function<void(const std::function<void(const at::Tensor& rgb)>& take)>& produce) {
+    produce([&](const at::Tensor& rgb) {
+      if (!writer_) writer_.emplace(out_, format());
+      stream_->push(rgb);
+    });
+    stream_->end();
+    running_.tell(log_);
+    if (!writer_) throw std::logic_error("[ChainWriter] no frame came");
+    writer_->finish();
+    if (!options_.contact_sheet.empty()) write_png(options_.contact_sheet, sheet_.image());
+  }
+
+ private:
+  const std::string out_;
+  const OutputOptions& options_;
+  const Log& log_;
+  std::optional<WritingThread> writer_;
+  ContactSheet sheet_;
+  std::optional<FrameStream> stream_;
+  RunningChain running_;  // last: its thread uses all of the above
+};
 
 }  // namespace
 
 void write_video(Networks& networks, const SavedLatents& saved, const std::string& out, const OutputOptions& options,
-                 const Run& run) {
+                 const Run& run, const FrameChain& chain) {
   const Extent extent{saved.frames, saved.latents.size(2) * vae::kPixels, saved.latents.size(3) * vae::kPixels};
   Record record = saved.record;
   record.vae_tiles = told_tiles(networks, run.log);
+  record.interpolation_tiles = tiles_of(chain, extent.height, extent.width);
   const auto format = [&] {
     // The middle attention of all frames is of one case, chosen before the first is there. Frames that are done again
     // in float32 have another, which one back end alone takes.
@@ -61,15 +89,24 @@ void write_video(Networks& networks, const SavedLatents& saved, const std::strin
     record.attention = std::move(choices);
     return format_of(record, extent.height, extent.width, saved.audio_from);
   };
-  write_frames(out, format, saved.frames, options,
-               [&](const auto& take) { decode_frames(networks, saved.latents, saved.frames, run, take); });
+  // The VAE first: what does not stay beside it goes before the interpolator takes its room.
+  if (chain.how.is_on()) networks.vae();
+  const FrameRun frames{saved.frames, {record.request.frames_per_second, 1}};
+  ChainWriter writer(out, frames, chain, extent.height, extent.width, options, run.log);
+  writer.write(format, [&](const auto& take) { decode_frames(networks, saved.latents, saved.frames, run, take); });
 }
 
-void write_input(const Record& record, const Inputs& inputs, const std::string& out, const OutputOptions& options) {
+void write_input(const Record& record, const Inputs& inputs, const std::string& out, const OutputOptions& options,
+                 const FrameChain& chain, const Log& log) {
   const Geometry& size = inputs.geometry;
-  const auto format = [&] { return format_of(record, size.height, size.width, inputs.keep_audio_from); };
-  write_frames(out, format, size.num_frames, options,
-               [&](const auto& take) { take(inputs.video.narrow(0, 0, size.num_frames).contiguous()); });
+  const auto format = [&] {
+    Record said = record;
+    said.interpolation_tiles = tiles_of(chain, size.height, size.width);
+    return format_of(said, size.height, size.width, inputs.keep_audio_from);
+  };
+  const FrameRun frames{size.num_frames, {record.request.frames_per_second, 1}};
+  ChainWriter writer(out, frames, chain, size.height, size.width, options, log);
+  writer.write(format, [&](const auto& take) { take(inputs.video.narrow(0, 0, size.num_frames).contiguous()); });
 }
 
 }  // namespace wan

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/frames/decode.h"
+#include "engine/job/frame_chain.h"
 #include "engine/job/latents.h"
 #include "engine/job/task.h"
 
@@ -18,12 +19,14 @@ struct OutputOptions {
 
 /// Decodes latents and encodes the frames as they come, exactly `saved.frames` of them, to `out`. Its record has the
 /// attention of `saved`, and what the decoding used on the networks' Context, of which the caller pins the choices;
-/// where both name a case, what was used.
+/// where both name a case, what was used. `chain`: what they go through on the way, that of the record's request; the file
+/// then has as many frames, at its rate, as the chain makes of them.
 void write_video(Networks& networks, const SavedLatents& saved, const std::string& out, const OutputOptions& options,
-                 const Run& run);
+                 const Run& run, const FrameChain& chain = {});
 
 /// Video to video at a strength that keeps no step: the endpoint defines the result as the input, at the output's
 /// geometry.
-void write_input(const Record& record, const Inputs& inputs, const std::string& out, const OutputOptions& options);
+void write_input(const Record& record, const Inputs& inputs, const std::string& out, const OutputOptions& options,
+                 const FrameChain& chain = {}, const Log& log = {});
 
 }  // namespace wan

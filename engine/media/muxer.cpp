@@ -30,7 +30,7 @@ Muxer::Muxer(const std::string& path, const std::string& comment, Sink sink) : p
   check(avformat_alloc_output_context2(&format_, nullptr, kind, url.c_str()));
   format_->flags |= AVFMT_FLAG_BITEXACT;  // no version of libavformat, no creation time
   try {
-    if (!comment.empty()) check(av_dict_set(&format_->metadata, "comment", comment.c_str(), 0));
+    if (!comment.empty()) this->comment(comment);
     open();
   } catch (...) {
     close();
@@ -94,6 +94,10 @@ void Muxer::write(AVPacket& packet, AVRational time_base, const AVStream& stream
   av_packet_rescale_ts(&packet, time_base, stream.time_base);
   check(av_interleaved_write_frame(format_, &packet));
   check(format_->pb->error);  // the disk's errors come with the next flush, not with the call that caused them
+}
+
+void Muxer::comment(const std::string& text) {
+  check(av_dict_set(&format_->metadata, "comment", text.c_str(), 0));
 }
 
 void Muxer::finish() {

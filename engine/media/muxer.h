@@ -30,6 +30,8 @@ class Muxer {
   void start();
   /// Takes the packet over; its times are in `time_base`.
   void write(AVPacket& packet, AVRational time_base, const AVStream& stream);
+  /// Another comment than that of the constructor; before finish(), which writes it.
+  void comment(const std::string& text);
   /// Moves the index to the front, flushes to the disk and renames.
   void finish();
 

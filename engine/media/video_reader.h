@@ -8,8 +8,8 @@
 #include <optional>
 
 #include "engine/base/note.h"
+#include "engine/base/rational.h"
 #include "engine/media/media_file.h"
-#include "engine/media/rational.h"
 
 namespace wan {
 

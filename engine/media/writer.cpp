@@ -201,6 +201,11 @@ void VideoWriter::write_audio(const at::Tensor& samples) {
   state_->pushed->write(samples);
 }
 
+void VideoWriter::tell(const std::string& metadata) {
+  if (metadata.size() > kMostMetadata) throw std::invalid_argument("[VideoWriter] metadata is limited to 1 MB");
+  state_->muxer.comment(metadata);
+}
+
 void VideoWriter::finish() {
   State& state = *state_;
   if (state.finished) throw std::logic_error("[VideoWriter] finish() was called twice");

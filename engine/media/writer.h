@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "engine/media/rational.h"
+#include "engine/base/rational.h"
 
 namespace wan {
 
@@ -73,6 +73,8 @@ class VideoWriter {
   /// float32 [channels, n] in [-1, 1], from time zero on, in pieces of any length. Pieces and frames of about the same
   /// time should come about together: what is far ahead of the other waits in memory.
   void write_audio(const at::Tensor& samples);
+  /// Other metadata than the format's, of at most kMostMetadata: any time before finish(), where the index is written.
+  void tell(const std::string& metadata);
   /// Completes the file and puts it in its place.
   void finish();
 

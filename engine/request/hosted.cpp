@@ -35,8 +35,12 @@ constexpr const char* kFields[] = {
     "adjust_fps_for_interpolation",
 };
 
+// What a speech endpoint has not, though speech rendered here may have it.
+constexpr const char* kNotOfSpeech[] = {"interpolator_model", "num_interpolated_frames",
+                                        "adjust_fps_for_interpolation"};
+
 constexpr const char* kModels[] = {"model",        "models", "high_noise",    "low_noise", "transformer",
-                                   "text_encoder", "vae",    "audio_encoder", "tokenizer"};
+                                   "text_encoder", "vae",    "audio_encoder", "tokenizer", "interpolator"};
 // What whoever runs the server decides for all requests.
 constexpr const char* kMachine[] = {"device",    "dtype", "noise_device", "precision",    "weights", "device_memory",
                                     "cache_dir", "loras", "lora_lax",     "private_urls", "threads", "lora"};
@@ -57,7 +61,8 @@ const char* hosted_path(Task task) {
 }
 
 bool is_hosted(const Parameter& parameter, Task task) {
-  return parameter.accepts(task) && holds(kFields, parameter.name);
+  return parameter.accepts(task) && holds(kFields, parameter.name) &&
+         !(task == Task::S2V && holds(kNotOfSpeech, parameter.name));
 }
 
 std::string local_only_text(const std::string& flag) {

@@ -184,7 +184,8 @@ class Reader {
     return fields;
   }
 
-  /// The command's parts of a model are for lines that have no model of their own and whose task takes them.
+  /// The command's parts of a model are for lines that have no model of their own and whose task takes them, and its
+  /// interpolator for those that name whose weights it has.
   json defaults_for(const json& line) const {
     json fields = defaults_;
     const auto named = line.find("task");
@@ -192,6 +193,7 @@ class Reader {
     for (const Parameter& parameter : parameters())
       if (parameter.part && (line.contains("model") || (task && !parameter.accepts(*task))))
         fields.erase(parameter.name);
+    if (!line.contains("interpolator_model")) fields.erase("interpolator");
     return fields;
   }
 

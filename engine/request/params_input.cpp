@@ -124,6 +124,14 @@ std::vector<Parameter> of_input() {
        .help = "Inputs by URL may come from this machine and private networks, also after redirects. Without, no proxy "
                "is used.",
        .stored = false},
+      {.name = "most_audio_seconds",
+       .field = &Request::most_audio_seconds,
+       .tasks = each({S2V}, {0.0, {0, 86400}, {0, 86400}}),
+       .group = "Input",
+       .unit = "seconds",
+       .help = "Refuse sound that lasts longer, where --max-seconds cuts it; 0: none is refused.",
+       .metavar = "X",
+       .stored = false},
 
       {.name = "num_frames",
        .field = &Request::num_frames,

@@ -8,6 +8,7 @@
 #include "engine/request/files.h"
 #include "engine/request/geometry.h"
 #include "engine/request/hosted.h"
+#include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "engine/request/presets.h"
 #include "engine/request/schedule.h"
@@ -50,6 +51,7 @@ class Parser {
     collect([&] { check_last_image(); });
     collect([&] { check_weights(); });
     collect([&] { check_device_memory(); });
+    collect([&] { check_interpolation(); });
     if (!request_.seed_given) request_.seed = std::random_device()() & 0x7FFFFFFF;  // fits every endpoint
     collect([&] { settle_output(); });
     if (!errors_.empty()) throw InvalidRequest(errors_);
@@ -284,6 +286,23 @@ class Parser {
     if (request_.device_memory.empty() || read_size(request_.device_memory)) return;
     throw InvalidRequest("device_memory", "must be a number of bytes with its unit, such as 20GB or 900MB, got " +
                                               shown(request_.device_memory));
+  }
+
+  /// Frames between others need somebody to draw them. A server has a default of its own.
+  void check_interpolation() const {
+    const bool asked = fields_.contains("num_interpolated_frames") && request_.num_interpolated_frames > 0;
+    if (asked && !fields_.contains("interpolator_model") && !options_.by_server)
+      throw InvalidRequest("num_interpolated_frames", "needs an interpolator, got " +
+                                                          std::to_string(request_.num_interpolated_frames) +
+                                                          " frames to draw and none; " + called("interpolator_model") +
+                                                          " film or rife draws them");
+    if (fields_.contains("interpolator") && !fields_.contains("interpolator_model") && !options_.by_server)
+      throw InvalidRequest("interpolator", "needs the model whose weights it holds, got none; " +
+                                               called("interpolator_model") + " film or rife names it");
+    if (request_.task == Task::S2V && interpolation_of(request_).is_on() && !request_.adjust_fps_for_interpolation)
+      throw InvalidRequest("adjust_fps_for_interpolation",
+                           "must be true for speech, got false: at the old rate the picture would be slower than the "
+                           "voice; leave it out");
   }
 
   void settle_size() {

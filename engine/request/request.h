@@ -57,8 +57,9 @@ struct Request {
   std::vector<double> sigmas;       // explicit list from high to low without the final 0; empty: from steps and shift
 
   bool resample_fps = false, keep_audio = true, deinterlace = true, start_from_image = false;
-  bool private_urls = true;  // URLs may lead to the own machine and network; not part of the metadata
-  double max_seconds = 0;    // S2V; 0: no cap
+  bool private_urls = true;       // URLs may lead to the own machine and network; not part of the metadata
+  double max_seconds = 0;         // S2V; 0: no cap
+  double most_audio_seconds = 0;  // S2V: longer sound is refused, not cut; 0: none is
 
   std::string device, dtype, noise_device;  // auto | cpu | cuda[:n]; auto | float32 | bf16; auto | cpu | cuda
   std::string precision;                    // exact | balanced | fast
@@ -69,9 +70,14 @@ struct Request {
   std::string metadata;  // full | minimal | none
 
   bool enable_safety_checker = false, enable_output_safety_checker = false, enable_prompt_expansion = false;
-  std::string acceleration, interpolator_model;
-  int64_t num_interpolated_frames = 0;
+  std::string acceleration;
+
+  // What is drawn between the frames that the model makes; interpolation_of (interpolation.h) has it as one value.
+  std::string interpolator_model;       // none | film | rife
+  std::string interpolator;             // file or folder of its weights, as given; empty: found in `model`
+  int64_t num_interpolated_frames = 0;  // between each two
   bool adjust_fps_for_interpolation = true;
+  std::string interpolation_times;  // midpoints | direct: how FILM reaches several of them
 
   /// Frames the model renders: the next 4n + 1, or 4n for speech.
   int64_t rendered_frames() const {

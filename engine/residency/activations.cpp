@@ -5,7 +5,7 @@
 namespace wan {
 
 uint64_t Activations::most() const {
-  return std::max({text, denoise, vae});
+  return std::max({text, denoise, vae + interpolation});
 }
 
 void Activations::widen(const Activations& other) {
@@ -16,6 +16,7 @@ void Activations::widen(const Activations& other) {
   vae = std::max(vae, other.vae);
   vae_tiles = tiles < vae ? tiles : 0;
   switches = switches || other.switches;
+  interpolation = std::max(interpolation, other.interpolation);
 }
 
 uint64_t Activations::of(Network network) const {
@@ -45,7 +46,8 @@ Activations activations_of(const Workload& workload, const Demand& demand) {
           .denoise = demand.denoise,
           .vae = whole > 0 ? whole : tiles,
           .vae_tiles = whole > 0 ? tiles : 0,
-          .switches = workload.high_steps > 0 && workload.low_steps > 0};
+          .switches = workload.high_steps > 0 && workload.low_steps > 0,
+          .interpolation = demand.interpolation};
 }
 
 }  // namespace wan

@@ -6,9 +6,11 @@
 #include <utility>
 
 #include "engine/base/listing.h"
+#include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "engine/residency/find_tokenizer.h"
 #include "engine/residency/folder_scan.h"
+#include "engine/residency/interpolator_file.h"
 #include "engine/residency/missing_parts.h"
 #include "engine/residency/model_sets.h"
 #include "engine/residency/noise_level.h"
@@ -31,6 +33,12 @@ class Search {
  public:
   Search(const Request& request, RecognisedFiles& files) : request_(request), task_(request.task), files_(files) {}
 
+  InterpolatorPart interpolator() {
+    take_interpolator(open_model());
+    if (!errors_.empty()) throw errors_[0];
+    return found_.interpolator;
+  }
+
   PartsSearch run() {
     const std::map<std::string, fs::path> set = open_model();
     for (Network network : networks_of(task_)) {
@@ -41,6 +49,7 @@ class Search {
     }
     take_scanned();
     take_tokenizer(set);
+    take_interpolator(set);
     for (const auto& [network, part] : found_.networks) check(network, part);
     check_experts();
     if (!missing_.networks.empty() || missing_.tokenizer)
@@ -200,6 +209,20 @@ class Search {
     found_.remarks.insert(found_.remarks.end(), search.remarks.begin(), search.remarks.end());
   }
 
+  void take_interpolator(const std::map<std::string, fs::path>& set) {
+    if (!interpolation_of(request_).is_on()) return;
+    const auto in_set = set.find(kInterpolatorPart);
+    InterpolatorSearch search{.model = request_.interpolator_model, .root = found_.root};
+    search.named =
+        request_.interpolator.empty() && in_set != set.end() ? in_set->second : fs::path(request_.interpolator);
+    search.rule = request_.interpolator.empty() ? rule_ : find_parameter(kInterpolatorPart)->flag();
+    try {
+      found_.interpolator = find_interpolator(search);
+    } catch (const ModelError& error) {
+      errors_.push_back(error);
+    }
+  }
+
   void check(Network network, const ModelPart& part) {
     const RecognisedFile& file = files_.at(part.path);
     if (file.broken) damaged_.emplace(network, *file.broken);
@@ -236,6 +259,11 @@ class Search {
 };
 
 }  // namespace
+
+InterpolatorPart interpolator_of(const Request& request) {
+  RecognisedFiles files;
+  return Search(request, files).interpolator();
+}
 
 std::vector<ModelPart> lora_parts(const Request& request) {
   std::vector<ModelPart> parts;

@@ -33,6 +33,10 @@ struct PartsSearch {
 /// set itself cannot be used.
 PartsSearch search_parts(const Request& request, RecognisedFiles& files);
 
+/// The interpolator's file alone, as find_parts has it; none where the request draws no frames. Of the model nothing else
+/// is looked for. Throws ModelError.
+InterpolatorPart interpolator_of(const Request& request);
+
 /// The files of the request's LoRAs, each once: ModelParts::loras of find_parts. Throws ModelError where one is no
 /// file.
 std::vector<ModelPart> lora_parts(const Request& request);

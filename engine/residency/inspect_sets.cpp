@@ -66,7 +66,8 @@ std::vector<Task> tasks_with_parts(const ModelSet& set) {
     const std::vector<Network> networks = networks_of(task);
     const auto is_one = [&](const auto& part) {
       const auto has = [&](Network network) { return part.first == field_of(network); };
-      return part.first == "tokenizer" || std::any_of(networks.begin(), networks.end(), has);
+      return part.first == "tokenizer" || part.first == kInterpolatorPart ||
+             std::any_of(networks.begin(), networks.end(), has);
     };
     if (std::all_of(set.parts.begin(), set.parts.end(), is_one)) tasks.push_back(task);
   }
@@ -98,6 +99,10 @@ Inspection inspect_set(const std::string& name, const ModelSet& set, const std::
   for (const auto& [field, path] : set.parts) {
     if (field == "tokenizer") {
       add_tokenizer(path, rule, inspection);
+      continue;
+    }
+    if (field == kInterpolatorPart && is_folder(path)) {
+      inspection.files.push_back({shown_name(path.string()) + "/", 0, rule + ", interpolator"});
       continue;
     }
     InspectedNetwork network = inspect_or_tell({path, shown_name(path.string()), rule}, files);

@@ -6,6 +6,7 @@
 #include "engine/request/schedule.h"
 #include "engine/residency/advice.h"
 #include "engine/residency/builders.h"
+#include "engine/residency/drawing_time.h"
 #include "engine/residency/find_parts.h"
 #include "engine/residency/open_network.h"
 #include "engine/residency/probed_machine.h"
@@ -69,6 +70,11 @@ JobPlan job_plan(const Request& request, const MachineWords& words, Contexts* co
         "the seconds are those of dense attention: how much --skip-softmax leaves out is known only when it runs");
   made.plan.advice = advice(made.workload, made.machine, made.plan,
                             alternatives(request, parts, made.machine, described_card, copied));
+  if (const Interpolation how = interpolation_of(request); how.is_on()) {
+    made.plan.phases.push_back(drawing_phase(how, parts.interpolator, placement, made.workload.extent, made.machine,
+                                             *made.plan.phase("decode")));
+    made.plan.seconds += made.plan.phases.back().seconds;
+  }
   return made;
 }
 

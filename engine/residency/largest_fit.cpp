@@ -120,7 +120,7 @@ std::optional<Shortage> shortage(const Workload& workload, const Machine& machin
   const std::vector<Shortage> needs = {{"text", workload.text_on_host && machine.is_card ? 0 : text},
                                        {"encode", encode > 0 ? vae + encode : 0},
                                        {"denoise", transformer + demand.denoise},
-                                       {"decode", vae + decode}};
+                                       {"decode", vae + decode + demand.interpolation}};
   const auto most = std::max_element(needs.begin(), needs.end(),
                                      [](const Shortage& a, const Shortage& b) { return a.bytes < b.bytes; });
   return most->bytes > machine.budget ? std::optional<Shortage>(*most) : std::nullopt;

@@ -22,14 +22,19 @@ void add_files(const ModelPart& part, const std::string& field, const std::vecto
   }
 }
 
+/// LoRAs and interpolators, which other jobs of the same model do without.
+bool comes_and_goes(const PartFile& file) {
+  return file.part == kLoraPart || file.part == kInterpolatorPart;
+}
+
 /// Parts that were named one by one may lie in several folders under equal names. What the other parts are called does
-/// not depend on LoRAs, which come and go with jobs.
+/// not depend on those that come and go with jobs.
 void tell_apart(std::vector<PartFile>& files) {
   std::map<std::string, int> count;
   for (const PartFile& file : files)
-    if (file.part != kLoraPart) ++count[file.name];
+    if (!comes_and_goes(file)) ++count[file.name];
   for (PartFile& file : files)
-    if (count[file.name] > (file.part == kLoraPart ? 0 : 1)) file.name = file.part + "/" + file.name;
+    if (count[file.name] > (comes_and_goes(file) ? 0 : 1)) file.name = file.part + "/" + file.name;
 }
 
 }  // namespace
@@ -53,7 +58,8 @@ std::vector<Network> networks_of(Task task) {
 // Paths are compared as they are written: download caches are symbolic links whose targets have other names.
 std::vector<PartFile> ModelParts::files() const {
   std::vector<PartFile> found = files_of("tokenizer");
-  for (PartFile& file : files_of(kLoraPart)) found.push_back(std::move(file));
+  for (const char* part : {kLoraPart, kInterpolatorPart})
+    for (PartFile& file : files_of(part)) found.push_back(std::move(file));
   for (const auto& [network, part] : networks)
     for (PartFile& file : files_of(field_of(network))) found.push_back(std::move(file));
   tell_apart(found);
@@ -72,6 +78,8 @@ std::vector<PartFile> ModelParts::files_of(const std::string& field) const {
   }
   if (field == kLoraPart)
     for (const ModelPart& lora : loras) add_files(lora, field, {lora.path}, found);
+  if (field == kInterpolatorPart && interpolator.is_there())
+    add_files(interpolator.file, field, {interpolator.file.path}, found);
   if (field != "tokenizer") return found;
   if (tokenizer.path.empty()) return found;
   if (fs::is_directory(tokenizer.path, ignored))

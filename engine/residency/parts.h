@@ -24,6 +24,9 @@ std::vector<Network> networks_of(Task task);
 /// What a LoRA's file is called among the parts of a model: PartFile::part.
 inline constexpr const char* kLoraPart = "loras";
 
+/// The same of an interpolator's file.
+inline constexpr const char* kInterpolatorPart = "interpolator";
+
 /// Where one part lies.
 struct ModelPart {
   std::filesystem::path path;  // a folder or a file
@@ -31,11 +34,19 @@ struct ModelPart {
   std::string rule;            // "--high-noise", "official layout", "set my-i2v", ...
 };
 
+/// The file of an interpolator.
+struct InterpolatorPart {
+  std::string model = {};  // film | rife
+  ModelPart file = {};
+
+  bool is_there() const { return !file.path.empty(); }
+};
+
 /// One file of a model that decides the output.
 struct PartFile {
   std::filesystem::path path;
   std::string name;  // ModelPart::name, with the file's own name behind that of a folder; each once in a model
-  std::string part;  // field_of, or "tokenizer"
+  std::string part;  // field_of, "tokenizer", kLoraPart or kInterpolatorPart
   std::string rule;
 };
 
@@ -44,6 +55,7 @@ struct ModelParts {
   std::map<Network, ModelPart> networks;  // all that the task needs
   ModelPart tokenizer;                    // folder or file; the text encoder's own path where it holds one
   std::vector<ModelPart> loras;           // files of the request's LoRAs, each once
+  InterpolatorPart interpolator;          // of the request; not there where it draws nothing
   std::vector<std::string> remarks;       // what the search left out or took on trust, for notes
   SeenFiles seen;                         // its files as they were identified (engine/residency/unchanged.h); or empty
 
@@ -53,7 +65,7 @@ struct ModelParts {
   /// For identities and listings, by name. Of other files that lie there none counts, and what is absent is left to
   /// check_model. Throws ModelError for a broken index.
   std::vector<PartFile> files() const;
-  /// Those of one part: a network's field_of, "tokenizer" or kLoraPart. A tokenizer inside the text encoder has none of its own.
+  /// Those of one part: a network's field_of, "tokenizer", kLoraPart or kInterpolatorPart. A tokenizer inside the text encoder has none of its own.
   std::vector<PartFile> files_of(const std::string& field) const;
 };
 

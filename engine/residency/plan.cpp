@@ -38,7 +38,7 @@ class Planner {
     else
       experts();
     const bool tiles = plan_.vae == VaeWay::Tiles;
-    vae_phase("decode", vae_bytes_of(plan_.vae), demand_.decode_work * double(work_.clips),
+    vae_phase("decode", vae_bytes_of(plan_.vae) + demand_.interpolation, demand_.decode_work * double(work_.clips),
               tiles ? std::optional(InTiles{demand_.tiles_on_host, demand_.tile_work}) : std::nullopt);
     for (PhasePlan& phase : plan_.phases) finish(phase);
     return std::move(plan_);
@@ -71,7 +71,8 @@ class Planner {
   void choose_vae() {
     for (const VaeWay way : {VaeWay::Own, VaeWay::Shared, VaeWay::Tiles}) {
       plan_.vae = way;
-      if (const uint64_t bytes = vae_bytes_of(way); bytes > 0 && has_room_for_vae(bytes)) return;
+      if (const uint64_t bytes = vae_bytes_of(way); bytes > 0 && has_room_for_vae(bytes + demand_.interpolation))
+        return;
     }
   }
 
@@ -184,9 +185,10 @@ class Planner {
     phase.networks.push_back(placed);
     steps(phase, network, placed, work_.low_steps * work_.clips, work_.low_forwards * work_.clips);
     phase.load_seconds = load_of(network, placed);
-    const bool stays = plan_.keeps_all || network.device() + sizes(Network::Vae).device() +
-                                                  std::max(demand_.denoise, vae_bytes_of(plan_.vae)) <=
-                                              machine_.budget;
+    const bool stays =
+        plan_.keeps_all || network.device() + sizes(Network::Vae).device() +
+                                   std::max(demand_.denoise, vae_bytes_of(plan_.vae) + demand_.interpolation) <=
+                               machine_.budget;
     if (!stays) phase.load_seconds *= double(work_.clips);
   }
 

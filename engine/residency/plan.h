@@ -16,7 +16,8 @@ namespace wan {
 
 /// One stage of the job.
 struct PhasePlan {
-  std::string name;                   // "text", "sound", "encode", "high_noise", "low_noise", "speech", "decode"
+  // "text", "sound", "encode", "high_noise", "low_noise", "speech", "decode"; "film" or "rife", which has no networks.
+  std::string name;
   std::vector<NetworkPlan> networks;  // all that lie on the device or compute in it; the one that works is the first
   uint64_t activations = 0;           // on the device
   uint64_t device_bytes = 0;          // weights of all networks and activations

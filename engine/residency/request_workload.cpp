@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/request/schedule.h"
+#include "engine/residency/interpolator_network.h"
 #include "engine/residency/loras.h"
 #include "engine/residency/needs.h"
 #include "engine/residency/network_sizes.h"
@@ -122,6 +123,23 @@ void count_steps(const Request& request, Workload& workload) {
 
 }  // namespace
 
+namespace {
+
+/// A demand with what an interpolator takes beside the decoder.
+std::function<Demand(const Extent&)> with_interpolator(std::function<Demand(const Extent&)> demand,
+                                                       const InterpolatorPart& interpolator,
+                                                       const Placement& placement) {
+  if (!interpolator.is_there()) return demand;
+  const InterpolatorNeeds needs = interpolator_needs(interpolator, placement);
+  return [demand = std::move(demand), needs](const Extent& extent) {
+    Demand all = demand(extent);
+    all.interpolation = needs.at(extent.height, extent.width);
+    return all;
+  };
+}
+
+}  // namespace
+
 bool copies_on_cpu(const Placement& placement) {
   return placement.budget && placement.device.is_cpu();
 }
@@ -130,9 +148,9 @@ Workload decode_workload(const ModelParts& parts, const Extent& extent, const Pl
   Workload workload;
   workload.extent = extent;
   workload.networks[Network::Vae] = network_sizes(Network::Vae, parts, placement, copies_on_cpu(placement));
-  workload.demand = [width = vae_width(parts), placement](const Extent& size) {
-    return decode_demand(width, size, placement);
-  };
+  workload.demand = with_interpolator(
+      [width = vae_width(parts), placement](const Extent& size) { return decode_demand(width, size, placement); },
+      parts.interpolator, placement);
   return workload;
 }
 
@@ -176,9 +194,10 @@ Workload workload_of(const Request& request, const ModelParts& parts, const Plac
   Work text_work;
   text_work.linear = text.block_flops * kPromptTokens * kPrompts;
   const uint64_t text_activations = text_bytes(parts, placement);
-  workload.demand = [shapes, text_work, text_activations](const Extent& extent) {
-    return demand_of(shapes, extent, text_work, text_activations);
-  };
+  workload.demand =
+      with_interpolator([shapes, text_work, text_activations](
+                            const Extent& extent) { return demand_of(shapes, extent, text_work, text_activations); },
+                        parts.interpolator, placement);
   return workload;
 }
 

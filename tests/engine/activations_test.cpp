@@ -13,7 +13,7 @@
 #include "models/vae/vae.h"
 #include "models/wan/model.h"
 #include "models/weights/scope.h"
-#include "tests/support/counted_memory.h"
+#include "tools/bench/counted_memory.h"
 
 namespace wan {
 namespace {

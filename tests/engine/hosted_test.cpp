@@ -30,9 +30,13 @@ TEST(Hosted, FieldsAreThoseOfTheEndpoints) {
 }
 
 TEST(Hosted, AServerJudgesWhatThisBuildLacks) {
-  const nlohmann::json fields = {{"prompt", ""}, {"interpolator_model", "film"}, {"num_interpolated_frames", 1}};
+  const nlohmann::json fields = {{"prompt", ""}, {"acceleration", "regular"}};
   EXPECT_THROW(parse(Task::T2V, fields, {.need_model = false}), InvalidRequest);
-  EXPECT_EQ(parse(Task::T2V, fields, {.by_server = true}).interpolator_model, "film");
+  EXPECT_EQ(parse(Task::T2V, fields, {.by_server = true}).acceleration, "regular");
+  // A server has an interpolator by default, so that frames alone can be asked for.
+  EXPECT_EQ(
+      parse(Task::T2V, {{"prompt", ""}, {"num_interpolated_frames", 3}}, {.by_server = true}).num_interpolated_frames,
+      3);
 }
 
 TEST(Hosted, FieldsOfLocalRunsAreRefusedWithTheWayOut) {

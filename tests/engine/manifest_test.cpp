@@ -184,6 +184,13 @@ TEST(Manifest, DrawnSeedsFollowFromTheNumberAndTheLineAlone) {
   EXPECT_NE(seed(mine, 1, 0), seed(line(R"("shift": 3)"), 1, 0));
 }
 
+TEST(Manifest, TheCommandsInterpolatorIsForLinesThatNameItsModel) {
+  Manifest manifest(line("", "a.mp4") + "\n" + line(R"("interpolator_model": "film")", "b.mp4"));
+  const std::vector<ManifestJob> jobs = manifest.read({.defaults = {{"interpolator", "film.pt"}}});
+  EXPECT_EQ(jobs[0].request.interpolator, "");
+  EXPECT_EQ(jobs[1].request.interpolator, std::filesystem::absolute("film.pt"));
+}
+
 TEST(Manifest, TheCommandsFlagsAreDefaults) {
   const nlohmann::json flags = {{"model", "here/model"}, {"unlocked", "true"}, {"device", "cpu"}};
   Manifest manifest(R"({"task": "t2v", "prompt": "p", "num_frames": 5, "out": "a.mp4"})"

@@ -263,14 +263,11 @@ TEST(Params, MessagesAreOneLineWhateverCame) {
 }
 
 TEST(Params, WhatIsNotServedIsRefusedOnlyWhereItWouldChangeTheVideo) {
-  for (const json& off :
-       {json{{"acceleration", "none"}}, json{{"enable_safety_checker", false}}, json{{"interpolator_model", "none"}},
-        json{{"num_interpolated_frames", 0}}, json{{"interpolator_model", "none"}, {"num_interpolated_frames", 1}},
-        json{{"adjust_fps_for_interpolation", false}}, json{{"enable_prompt_expansion", false}}})
+  for (const json& off : {json{{"acceleration", "none"}}, json{{"enable_safety_checker", false}},
+                          json{{"enable_prompt_expansion", false}}})
     EXPECT_EQ(errors(Task::T2V, off), "") << off;
-  for (const json& on :
-       {json{{"acceleration", "regular"}}, json{{"enable_safety_checker", true}}, json{{"interpolator_model", "film"}},
-        json{{"num_interpolated_frames", 1}}, json{{"enable_prompt_expansion", true}}})
+  for (const json& on : {json{{"acceleration", "regular"}}, json{{"enable_safety_checker", true}},
+                         json{{"enable_prompt_expansion", true}}})
     EXPECT_EQ(errors(Task::T2V, on), on.begin().key() + ":not_available") << on;
   EXPECT_EQ(message(Task::T2V, {{"acceleration", "regular"}}),
             "[acceleration] 'regular' is not available in this build");
@@ -336,11 +333,15 @@ TEST(Params, JsonAndBackIsTheSameRequest) {
 
 TEST(Params, EveryParameterIsStored) {
   for (Task task : kTasks) {
-    json more = {{"sigmas", {0.5}}, {"num_frames", task == Task::S2V ? 80 : 81},
-                 {"width", 64},     {"height", 64},
-                 {"model", "m"},    {"skip_softmax", 0.5}};
+    json more = {{"sigmas", {0.5}},
+                 {"num_frames", task == Task::S2V ? 80 : 81},
+                 {"width", 64},
+                 {"height", 64},
+                 {"model", "m"},
+                 {"skip_softmax", 0.5},
+                 {"interpolator_model", "film"}};
     for (const char* name : {"last_image_url", "pose_video_url", "high_noise", "low_noise", "transformer",
-                             "text_encoder", "vae", "audio_encoder", "tokenizer"})
+                             "text_encoder", "vae", "audio_encoder", "tokenizer", "interpolator"})
       if (find_parameter(name)->accepts(task)) more[name] = "f";
     more["loras"] = {{{"path", "l"}}};
     json stored = to_json(parse(task, fields(task, more), kFields));

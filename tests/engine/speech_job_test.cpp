@@ -575,6 +575,38 @@ TEST(RenderSpeech, IsInterruptedWhileItReadsALongSound) {
   EXPECT_EQ(reading.reports, 1);
 }
 
+TEST(RenderSpeech, RefusesASoundThatIsLongerThanTheRequestTakes) {
+  const Scene scene(16000, 1.5);
+  for (const nlohmann::json& more :
+       {nlohmann::json{{"most_audio_seconds", 1}}, nlohmann::json{{"most_audio_seconds", 1}, {"max_seconds", 0.5}},
+        nlohmann::json{{"most_audio_seconds", 1}, {"num_frames", 4}}}) {
+    Steps progress;
+    try {
+      rendered(scene.request(more), progress);
+      ADD_FAILURE() << more.dump();
+    } catch (const InvalidRequest& invalid) {
+      EXPECT_EQ(invalid.errors.at(0).field, "audio_url");
+      EXPECT_NE(invalid.errors.at(0).wrong.find("lasts more than 1 s"), std::string::npos) << invalid.what();
+    }
+    EXPECT_EQ(progress.reports, 0) << "nothing was computed";
+  }
+}
+
+TEST(RenderSpeech, TakesASoundWithAnEncodersPadding) {
+  const Scene scene(16000, 1.2);
+  Steps progress;
+  rendered(scene.request({{"most_audio_seconds", 1}, {"max_seconds", 0.25}}), progress);
+  EXPECT_EQ(frames_of(scene.out()), 4) << "it is cut, as max_seconds says";
+}
+
+TEST(RenderSpeech, ALongSoundIsNotReadToItsEndToRefuseIt) {
+  const Scene scene(16000, 400);
+  Steps progress;
+  EXPECT_THROW(rendered(scene.request({{"most_audio_seconds", 300}, {"max_seconds", 1}}), progress), InvalidRequest);
+  // Reports of minutes that were read: five, and not the sixth.
+  EXPECT_EQ(progress.reports, 5);
+}
+
 TEST(RenderSpeech, RefusesASoundTooShortToHear) {
   const Scene scene(16000, 0.03);
   Steps progress;

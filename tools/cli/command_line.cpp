@@ -209,6 +209,8 @@ class Reader {
   void check_fields() {
     nlohmann::json fields = command_.fields;
     fields["prompt"] = "";
+    // What the stored request has, or finish itself asks for.
+    if (!fields.contains("interpolator_model")) fields["interpolator_model"] = "none";
     const bool writes = fields.contains("out");
     for (const auto& [name, value] : command_.fields.items()) {
       const Parameter& parameter = *find_parameter(name);

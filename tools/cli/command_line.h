@@ -21,8 +21,9 @@ struct ServerWords {
 };
 
 struct Command {
-  std::string name;    // t2v i2v v2v s2v batch show replay decode inspect convert status watch cancel logs; empty where
-                       // `answer` is all
+  std::string
+      name;  // t2v i2v v2v s2v batch show replay decode finish inspect convert status watch cancel logs; empty where
+             // `answer` is all
   std::string answer;  // --help, --version: print it and stop
   Request request;     // of t2v, i2v, v2v and s2v
 
@@ -30,9 +31,9 @@ struct Command {
   std::string input;      // manifest, video, latents, model folder or network; the id of a server's job
   std::string output;     // convert: the file that is written
   nlohmann::json fields;  // request fields given as flags, by name: batch's defaults for lines that lack them; what
-                          // replaces the stored value in replay and decode. Texts, as typed; `parse` with Source::Flags
-  std::string work;       // batch: the work folder, MANIFEST.work where it is absent
-  std::string order;      // batch: phases | given
+      // replaces the stored value in replay and decode, and what finish is to do. Texts, as typed; `parse` with Source::Flags
+  std::string work;        // batch: the work folder, MANIFEST.work where it is absent
+  std::string order;       // batch: phases | given
   bool fail_fast = false;  // batch
   bool fresh = false;      // t2v and its like, replay: forget unfinished work
   bool overwrite = false;  // replace files that other requests made

@@ -6,6 +6,7 @@
 
 #include "engine/base/text.h"
 #include "engine/request/geometry.h"
+#include "engine/request/interpolation.h"
 #include "engine/request/lora_expert.h"
 #include "engine/request/lora_scales.h"
 #include "engine/request/params.h"
@@ -41,9 +42,17 @@ std::string size_text(const Request& request) {
   return line("size of the input's shape, at most %ld pixels", long(area_of(request.resolution)));
 }
 
+/// Whether the length is known only when an input is read.
+bool follows_input(const Request& request) {
+  return find_parameter("num_frames")->accepts(request.task)->from_input && !request.num_frames_given;
+}
+
+FrameRun generated(const Request& request) {
+  return {request.num_frames, {request.frames_per_second, 1}};
+}
+
 std::string length_text(const Request& request) {
-  const bool follows = find_parameter("num_frames")->accepts(request.task)->from_input && !request.num_frames_given;
-  if (follows) return "length of the input";
+  if (follows_input(request)) return "length of the input";
   return line("%ld frames (%ld rendered) at %ld fps, %.2f s", long(request.num_frames), long(request.rendered_frames()),
               long(request.frames_per_second), double(request.num_frames) / double(request.frames_per_second));
 }
@@ -117,6 +126,9 @@ std::string loras_text(const ScaleTable& scales, const Step& step) {
 
 std::string dry_run_text(const Request& request) {
   std::string text = line("%s  ", task_name(request.task)) + size_text(request) + ", " + length_text(request) + "\n";
+  const bool known = !follows_input(request);
+  if (const std::string chain = chain_text(interpolation_of(request), generated(request), known); !chain.empty())
+    text += chain + "\n";
   text += line("seed %llu, %s, ", (unsigned long long)request.seed, request.solver.c_str());
   text += request.sigmas.empty() ? "shift " + number_text(request.shift) : std::string("explicit sigmas");
   if (request.task != Task::S2V) text += ", boundary " + number_text(request.boundary);
@@ -151,6 +163,7 @@ std::string dry_run_json(const Request& request) {
   }
   nlohmann::ordered_json result = {
       {"request", shown_request(request)}, {"rendered_frames", request.rendered_frames()}, {"steps", steps}};
+  result["chain"] = chain_json(interpolation_of(request), generated(request), !follows_input(request));
   if (const std::vector<Note> notes = notes_of(request); !notes.empty()) result["notes"] = to_json(notes);
   return result.dump() + "\n";
 }

@@ -36,13 +36,31 @@ std::vector<const char*> with_model(const std::vector<const char*>& others) {
 // The parameters of a request that these commands take as flags.
 const std::vector<const char*> kBatchParameters =
     with_model({"preset", "unlocked", "device", "dtype", "noise_device", "precision", "weights", "metadata",
-                "private_urls", "loras", "lora_lax"});
+                "private_urls", "loras", "lora_lax", "interpolator"});
 const std::vector<const char*> kReplayParameters =
     with_model({"image_url", "last_image_url", "video_url", "audio_url", "pose_video_url", "out", "metadata", "device",
-                "dtype", "private_urls", "loras", "lora_lax"});
+                "dtype", "private_urls", "loras", "lora_lax", "interpolator"});
 const std::vector<const char*> kInspectParameters = {"models"};
 const std::vector<const char*> kDecodeParameters =
-    with_model({"out", "metadata", "device", "video_url", "keep_audio", "private_urls"});
+    with_model({"out", "metadata", "device", "video_url", "keep_audio", "private_urls", "interpolator_model",
+                "num_interpolated_frames", "adjust_fps_for_interpolation", "interpolation_times", "interpolator"});
+const std::vector<const char*> kFinishParameters = {"interpolator_model",
+                                                    "num_interpolated_frames",
+                                                    "adjust_fps_for_interpolation",
+                                                    "interpolation_times",
+                                                    "interpolator",
+                                                    "model",
+                                                    "models",
+                                                    "out",
+                                                    "video_quality",
+                                                    "video_write_mode",
+                                                    "metadata",
+                                                    "device",
+                                                    "dtype",
+                                                    "device_memory",
+                                                    "keep_audio",
+                                                    "deinterlace",
+                                                    "private_urls"};
 
 void add_parameter(CLI::App& app, const Parameter& parameter, Task task, bool required) {
   const bool boolean = std::holds_alternative<bool Request::*>(parameter.field);
@@ -127,6 +145,7 @@ bool has_flag(const std::string& command, const Parameter& parameter) {
          (command == "replay" && names(kReplayParameters, parameter.name)) ||
          (command == "inspect" && names(kInspectParameters, parameter.name)) ||
          (command == "decode" && names(kDecodeParameters, parameter.name)) ||
+         (command == "finish" && names(kFinishParameters, parameter.name)) ||
          (command == "watch" && parameter.name == std::string("out"));
 }
 
@@ -161,6 +180,12 @@ void add_commands(CLI::App& app) {
   add_contact_sheet(*decode);
   add_overwrite(*decode);
   add_run_flags(*decode);
+  CLI::App* finish =
+      add_command(app, "finish", "IN", "Draw frames into any video, and write it anew", kFinishParameters);
+  finish->get_option("--out")->description("The video that is written. Required.");
+  add_contact_sheet(*finish);
+  add_overwrite(*finish, "Replace OUT.");
+  add_run_flags(*finish);
   CLI::App* inspect =
       add_command(app, "inspect", "DIR", "List what a model's folder or file, a set of models.json or a LoRA holds",
                   kInspectParameters);

@@ -103,7 +103,8 @@ std::string describe_hosted(const Parameter& parameter, Task task) {
   const bool number = std::holds_alternative<int64_t Request::*>(parameter.field) ||
                       std::holds_alternative<double Request::*>(parameter.field);
   if (number) text += " Takes a number " + accepts.hosted.text(parameter.unit) + ".";
-  if (parameter.unserved) return text + " Unset: as the server has it.";
+  const bool drawn = parameter.field == Field(&Request::interpolator_model) || parameter.switched_by;
+  if (parameter.unserved || drawn) return text + " Unset: as the server has it.";
   const bool has_default = number ? accepts.value.is_number() : accepts.value == true || !accepts.words.empty();
   return has_default ? text + " Default " + value_text(accepts.value) + "." : text;
 }

@@ -1,5 +1,6 @@
 #include "tools/cli/stored_commands.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -11,10 +12,12 @@
 #include "engine/job/replay.h"
 #include "engine/media/metadata.h"
 #include "engine/request/files.h"
+#include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/values.h"
 #include "engine/residency/find_parts.h"
+#include "engine/residency/interpolator_network.h"
 #include "engine/residency/unchanged.h"
 #include "models/files/scratch_folder.h"
 #include "tools/cli/environment.h"
@@ -23,19 +26,21 @@
 namespace wan {
 namespace {
 
+/// What a flag's text says, in the type that the field of a stored request has.
+nlohmann::json typed(const Parameter& parameter, const nlohmann::json& text) {
+  if (std::holds_alternative<bool Request::*>(parameter.field)) return read_boolean(parameter, text, true);
+  if (std::holds_alternative<int64_t Request::*>(parameter.field)) return read_integer(parameter, text, true);
+  if (std::holds_alternative<double Request::*>(parameter.field)) return read_number(parameter, text, true);
+  return parameter.repeated ? nlohmann::json(read_loras(parameter, text, true)) : text;
+}
+
 /// The stored request, its model and inputs found by their names, with the flags that were given in place of what it
 /// says. Of latents the inputs are not wanted any more: their files may have gone.
 Request overridden(const Request& stored, const Command& command, const std::string& out, Named which) {
   const std::filesystem::path beside = std::filesystem::path(command.input).parent_path();
   nlohmann::json fields = find_named(stored, command.fields, beside, which);
   fields["out"] = out;
-  for (const auto& [name, value] : command.fields.items()) {
-    const Parameter& parameter = *find_parameter(name);
-    const bool boolean = std::holds_alternative<bool Request::*>(parameter.field);  // a text, as flags are
-    fields[name] = boolean              ? nlohmann::json(read_boolean(parameter, value, true))
-                   : parameter.repeated ? nlohmann::json(read_loras(parameter, value, true))
-                                        : value;
-  }
+  for (const auto& [name, value] : command.fields.items()) fields[name] = typed(*find_parameter(name), value);
   return parse(fields, {.check_files = which == Named::ModelAndInputs});
 }
 
@@ -68,10 +73,18 @@ ModelParts check_same(const Record& record, const Request& request, const Comman
                       const ScratchFolder* copies = nullptr) {
   IdentityCache cache;
   ModelParts parts = find_parts(request);
+  // --anyway takes other weights, but not those of another network.
+  if (copies && parts.interpolator.is_there()) check_interpolator(parts.interpolator);
   remember(parts, identities(parts, cache));
-  Record compared = record;  // decoding needs no LoRA any more
-  if (!copies) std::erase_if(compared.files, [](const FileIdentity& file) { return file.part == kLoraPart; });
-  std::vector<Difference> differences = other_files(compared, parts, cache);
+  Record compared = record;  // decoding needs no LoRA any more, and may have a chain of its own
+  ModelParts used = parts;
+  const bool other_chain =
+      !copies && std::ranges::any_of(kChainFields, [&](const char* field) { return command.fields.contains(field); });
+  if (other_chain) used.interpolator = {};
+  std::erase_if(compared.files, [&](const FileIdentity& file) {
+    return (!copies && file.part == kLoraPart) || (other_chain && file.part == kInterpolatorPart);
+  });
+  std::vector<Difference> differences = other_files(compared, used, cache);
   if (copies)
     for (const Difference& difference : other_inputs(record, inputs_now(request, copies->path, console)))
       differences.push_back(difference);
@@ -120,6 +133,8 @@ void run_replay(const Command& command, Contexts& contexts, Console& console) {
   Request request = overridden(record.request, command,
                                std::filesystem::path(command.input).replace_extension().string() + "-replay.mp4",
                                Named::ModelAndInputs);
+  if (nlohmann::json::parse(read_metadata({command.input, "video"})).contains("finish"))
+    console.say("replay: frames were drawn into the video afterwards (wan-infer finish): that is not done again");
   const ScratchFolder copies;
   check_same(record, request, command, console, &copies);
   Placement placement = resolve_placement(request, &contexts);
@@ -159,6 +174,7 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
   check_beside("contact_sheet", command.contact_sheet, command.overwrite);
   const ModelParts parts = check_same(saved.record, request, command, console);
   saved.record.request.metadata = request.metadata;
+  if (parts.interpolator.is_there()) check_interpolator(parts.interpolator);
   const ScratchFolder copies;
   if (command.fields.contains("video_url")) {
     Request sound;
@@ -167,6 +183,7 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
     saved.audio_from = input_files(sound, copies.path, console).video.path;
   }
   if (!request.keep_audio) saved.audio_from.clear();
+  set_chain(saved.record, request, identities(parts), !saved.audio_from.empty());
   decode_saved(saved, request.out, resolve_placement(request, &contexts), parts,
                {.contact_sheet = command.contact_sheet}, console.log(), console);
   std::error_code ignored;

@@ -1,0 +1,56 @@
+#include "engine/frames/open_interpolator.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include "engine/residency/interpolator_network.h"
+
+namespace wan {
+
+namespace {
+
+std::string tiles_text(const TileGrid& grid) {
+  if (grid.is_whole()) return "";
+  return std::to_string(grid.rows.size()) + " x " + std::to_string(grid.columns.size()) + " tiles of " +
+         std::to_string(grid.columns[0].size) + "x" + std::to_string(grid.rows[0].size);
+}
+
+TileGrid grid_of(const InterpolatorNeeds& needs, int64_t height, int64_t width) {
+  return tile_grid(height, width, needs.room, [&](int64_t rows, int64_t columns) { return needs.peak(rows, columns); });
+}
+
+}  // namespace
+
+std::string interpolation_tiles(const InterpolatorPart& part, const Placement& placement, int64_t height,
+                                int64_t width) {
+  return tiles_text(grid_of(interpolator_needs(part, placement), height, width));
+}
+
+OpenInterpolator::OpenInterpolator(const InterpolatorPart& part, const Placement& placement, int64_t height,
+                                   int64_t width, const Log& log) {
+  const InterpolatorNeeds needs = interpolator_needs(part, placement);
+  const TileGrid grid = grid_of(needs, height, width);
+  const uint64_t activations = needs.peak(grid.rows[0].size, grid.columns[0].size);
+  if (placement.budget) {
+    weights_ = placement.budget->take(needs.weights, "interpolator");
+    activations_ = placement.budget->take(activations, "interpolation");
+  }
+  whole_ = load_interpolator(part, placement);
+  // It computes on another stream than the one that its weights were copied by.
+  if (placement.device.is_cuda())
+    c10::impl::VirtualGuardImpl(placement.device.type()).synchronizeDevice(placement.device.index());
+  if (!grid.is_whole()) tiled_ = std::make_unique<TiledInterpolator>(*whole_, grid);
+  Log::Fields fields = {{"network", part.model}, {"bytes", needs.weights}, {"activation_bytes", activations}};
+  if (!needs.releases.empty()) fields["version"] = needs.releases;
+  if (tiled_) {
+    fields["tiles"] = tiles_text(grid);
+    fields["reason"] = "whole frames would take more memory than is set aside for them";
+  }
+  log("interpolator", fields);
+}
+
+const Interpolator& OpenInterpolator::network() const {
+  return tiled_ ? static_cast<const Interpolator&>(*tiled_) : *whole_;
+}
+
+}  // namespace wan

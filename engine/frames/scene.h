@@ -1,0 +1,34 @@
+// Whether frames can be drawn between two: not where the picture stands still, and not across a cut.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+
+namespace wan {
+
+/// A frame in 32 x 32 pixels, by which pairs are compared.
+struct SmallFrame {
+  static constexpr int kSide = 32;
+  std::array<float, 3 * kSide * kSide> values;  // RGB in [0, 1], channel by channel, row by row
+};
+
+/// `rgb`: uint8 [H, W, 3] on the CPU, contiguous. Bilinear, each value from four pixels (align_corners = false).
+SmallFrame small_frame(const at::Tensor& rgb);
+
+/// The structural similarity of two: 1 where they are equal. Means are those of a Gaussian of 11 x 11 with sigma 1.5 that
+/// goes over the three channels, too; the edge is repeated. In double precision and one thread: the same on every machine.
+/// Source: ssim_matlab, model/pytorch_msssim of Practical-RIFE.
+double similarity(const SmallFrame& a, const SmallFrame& b);
+
+enum class Pair {
+  Moving,  // frames can be drawn between them
+  Still,   // the picture stands
+  Cut,     // two scenes
+};
+
+/// Above and below these. Source: inference_video.py of Practical-RIFE.
+constexpr double kStillSimilarity = 0.996, kCutSimilarity = 0.2;
+Pair pair_of(const SmallFrame& first, const SmallFrame& second);
+
+}  // namespace wan

@@ -1,0 +1,215 @@
+#include "engine/job/finish.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "engine/base/error.h"
+#include "engine/base/text.h"
+#include "engine/frames/contact_sheet.h"
+#include "engine/frames/steady.h"
+#include "engine/frames/writing_thread.h"
+#include "engine/job/input_identity.h"
+#include "engine/job/preflight.h"
+#include "engine/job/record.h"
+#include "engine/media/container.h"
+#include "engine/media/kept_sound.h"
+#include "engine/media/metadata.h"
+#include "engine/media/png.h"
+#include "engine/media/video_reader.h"
+#include "engine/request/version.h"
+#include "engine/residency/interpolator_network.h"
+#include "models/files/error.h"
+
+namespace wan {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kField = "IN";                 // as the command names it
+constexpr int64_t kSmallest = 16, kLargest = 16384;  // sides that VideoWriter takes
+constexpr int64_t kMostTerm = 1'000'000;             // of a rate, the same
+constexpr double kBytesPerPixel = 0.25;              // of a video, as preflight.cpp counts
+constexpr size_t kNotesRoom = 64 << 10;              // of the metadata, for notes that come while frames are read
+
+/// The rate of the file, in terms that an encoder takes: else to a thousandth of a frame a second.
+Rational rate_of(const VideoInfo& info, const Interpolation& how) {
+  const Rational rate = info.rate.reduced();
+  if (rate.numerator <= 0)
+    throw InvalidRequest(kField,
+                         "must say how many frames it has a second, says nothing; convert it to a constant rate");
+  if (rate.numerator * (how.between + 1) <= kMostTerm && rate.denominator <= kMostTerm) return rate;
+  return Rational{std::llround(rate.value() * 1000), 1000}.reduced();
+}
+
+/// What was done, as the file says it.
+Json told(const Request& request, const FrameChain& chain, Rational rate, int64_t height, int64_t width,
+          Metadata level) {
+  const bool full = level == Metadata::Full;
+  Json json = {{"wan_infer", version()},
+               {"device", chain.placement.device.is_cuda() ? "cuda" : "cpu"},
+               {"chain", chain_json(chain.how, {0, rate}, /*known=*/false)}};
+  json["chain"][0]["step"] = "input";
+  if (const std::string tiles = tiles_of(chain, height, width); !tiles.empty()) json["chain"].back()["tiles"] = tiles;
+  if (chain.how.is_on())
+    if (const std::string of = interpolator_needs(chain.interpolator, chain.placement).releases; !of.empty())
+      json["chain"].back()["version"] = of;
+  ModelParts parts;
+  parts.interpolator = chain.interpolator;
+  json["files"] = Json::array();
+  for (const FileIdentity& file : identities(parts)) {
+    json["files"].push_back({{"size", file.size}, {"digest", file.digest}});
+    if (full) json["files"].back()["name"] = file.name;
+  }
+  for (const auto& [field, input] : identify_inputs(request)) {
+    json["input"] = {{"size", input.size}, {"sha256", input.sha256}};
+    if (full) json["input"]["name"] = input.name;
+  }
+  return json;
+}
+
+/// What the input says of itself, where it is wan-infer's; an empty object else.
+Json carried(const std::string& path, Metadata level) {
+  try {
+    const std::string text = read_metadata({path, kField});
+    Json json = Json::parse(text);
+    if (!json.is_object() || !json.contains("wan_infer")) return Json::object();
+    if (level == Metadata::Full) return json;
+    const Json done = json.value("finish", Json::array());
+    if (!json.contains("request")) return json;
+    json = Json::parse(to_text(parse_record(text, kField), level));
+    if (!done.empty()) json["finish"] = done;
+    return json;
+  } catch (const InvalidRequest&) {
+    return Json::object();
+  }
+}
+
+/// What the file is to say but for the notes; null where it says nothing.
+Json metadata(const Request& request, const FrameChain& chain, Rational rate, int64_t height, int64_t width) {
+  const Metadata level = metadata_of(request);
+  if (level == Metadata::None) return nullptr;
+  Json json = carried(request.video_url, level);
+  if (!json.contains("wan_infer")) json["wan_infer"] = version();
+  if (!json["finish"].is_array()) json["finish"] = Json::array();
+  json["finish"].push_back(told(request, chain, rate, height, width, level));
+  return json;
+}
+
+std::string text_of(const Json& json) {
+  return json.is_null() ? "" : json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+void check_metadata(const Json& json) {
+  if (text_of(json).size() + kNotesRoom > kMostMetadata)
+    throw InvalidRequest("metadata", "must be at most 1 MB with that of the input; --metadata none leaves it out");
+}
+
+/// The text with the notes, which may quote names, beside what was done.
+std::string with_notes(Json json, const Request& request, const Notes& notes) {
+  if (!json.is_null() && metadata_of(request) == Metadata::Full && !notes.list().empty())
+    json["finish"].back()["notes"] = to_json(notes.list());
+  return text_of(json);
+}
+
+/// An encoder's colours have half the rows and columns.
+at::Tensor even(const at::Tensor& rgb, int64_t height, int64_t width) {
+  return rgb.narrow(0, 0, height).narrow(1, 0, width).contiguous();
+}
+
+void check_size(const VideoInfo& info) {
+  if (info.width >= kSmallest && info.height >= kSmallest && info.width <= kLargest && info.height <= kLargest) return;
+  throw InvalidRequest(kField, "must have sides from 16 to 16384 pixels, has " + std::to_string(info.width) + "x" +
+                                   std::to_string(info.height));
+}
+
+/// Notes what becomes of the size, the times and the sound.
+void note_size(const VideoInfo& info, int64_t height, int64_t width, Notes& notes) {
+  if (info.width == width && info.height == height) return;
+  notes.add({kField, std::to_string(info.width) + "x" + std::to_string(info.height) + " becomes " +
+                         std::to_string(width) + "x" + std::to_string(height) +
+                         ": an encoder takes even sides, and the last row or column is left out"});
+}
+
+void note_times(const SteadyFrames& steady, Rational rate, Notes& notes) {
+  if (steady.dropped() == 0 && steady.repeated() == 0) return;
+  notes.add({kField, "its frames come at times that vary: at " + rate_text(rate) + " a second " +
+                         std::to_string(steady.repeated()) + " are repeated and " + std::to_string(steady.dropped()) +
+                         " left out"});
+}
+
+}  // namespace
+
+void finish_video(const Request& request, const std::string& out, const FrameChain& chain, const OutputOptions& options,
+                  const Log& log, Progress& progress) {
+  const MediaFile input{request.video_url, kField};
+  VideoReader reader(input, {.rate = {}, .deinterlace = request.deinterlace});
+  const VideoInfo info = reader.info();
+  check_size(info);
+  const int64_t height = info.height / 2 * 2, width = info.width / 2 * 2;
+  const Rational rate = rate_of(info, chain.how);
+  Notes notes(log);
+  note_size(info, height, width, notes);
+  const bool sound = request.keep_audio && info.has_audio;
+  if (sound) check_kept_sound(input, container_of(out), /*seconds=*/0, notes);
+  note_chain(request, sound, notes);
+  const Json said = metadata(request, chain, rate, height, width);
+  check_metadata(said);
+  check_space(uint64_t(double(chain.how.frames(info.frames) * height * width) * kBytesPerPixel), out);
+  const VideoFormat format = {.height = height,
+                              .width = width,
+                              .rate = chain.how.rate(rate),
+                              .quality = request.video_quality,
+                              .write_mode = request.video_write_mode,
+                              .metadata = text_of(said),
+                              .audio = std::nullopt,
+                              .audio_from = sound ? input.path : ""};
+
+  // In the order in which they need each other: the chain's thread uses all that is above it.
+  WritingThread writer(out, format);
+  ContactSheet sheet(chain.how.frames(info.frames));
+  std::optional<FrameStream> stream;
+  RunningChain running(chain, height, width, log);
+  std::vector<FrameStep*> steps = running.steps();
+  if (!options.contact_sheet.empty()) steps.push_back(&sheet);
+  int64_t written = 0;
+  stream.emplace(
+      std::move(steps),
+      [&](const Frames& frames) {
+        writer.write(frames.rgb);
+        written += frames.rgb.size(0);
+      },
+      rate);
+  SteadyFrames steady(rate);
+  const auto push = [&](const at::Tensor& rgb) { stream->push(rgb.unsqueeze(0)); };
+  Rational until;
+  int64_t read = 0;
+  while (std::optional<VideoFrame> frame = reader.next()) {
+    progress.at({Stage::Write, read, std::max(info.frames, read + 1), "", ""});
+    steady.take(even(frame->rgb, height, width), frame->time, push);
+    until = frame->until;
+    ++read;
+  }
+  steady.end(until, push);
+  stream->end();
+  running.tell(log);
+  reader.tell(notes);
+  note_times(steady, rate, notes);
+  if (chain.how.is_on() && read == 1)
+    notes.add({"num_interpolated_frames", "nothing is drawn: the video has one frame, and there is none after it"});
+  if (sound) note_longer_sound(input, FrameRun{written, format.rate}.seconds(), rate.value(), notes);
+  if (!said.is_null()) writer.tell(with_notes(said, request, notes));
+  progress.at({Stage::Write, read, read, "", ""});  // the last: once the file is in its place, the work is done
+  writer.finish();
+  if (!options.contact_sheet.empty()) write_png(options.contact_sheet, sheet.image());
+  log("done", {{"out", shown_name(out)},
+               {"frames_read", read},
+               {"frames", written},
+               {"rate", rate_text(format.rate)},
+               {"seconds", FrameRun{written, format.rate}.seconds()}});
+}
+
+}  // namespace wan

@@ -1,0 +1,95 @@
+#include "engine/job/frame_chain.h"
+
+#include <algorithm>
+#include <iterator>
+#include <stdexcept>
+#include <utility>
+
+namespace wan {
+
+namespace {
+
+Note slower_sound() {
+  return {
+      "keep_audio",
+      "the picture is slower by the frames that are drawn, and its sound is not: it is kept at its own speed from the "
+      "first frame on",
+      "--adjust-fps-for-interpolation keeps them together"};
+}
+
+/// All that is to be told of a request's chain.
+std::vector<Note> chain_notes(const Request& request, bool sound) {
+  const char *const idle = "it changes nothing: no frames are drawn between others",
+                    *const unused = "it is not used: no frames are drawn between others",
+                    *const change = "--interpolator-model film or rife draws some";
+  const bool on = interpolation_of(request).is_on();
+  std::vector<Note> notes;
+  const auto add = [&](const char* field, const char* text, const char* way) { notes.push_back({field, text, way}); };
+  if (std::optional<Note> note = sound_note(request, sound)) notes.push_back(std::move(*note));
+  if (!on && !request.adjust_fps_for_interpolation) add("adjust_fps_for_interpolation", idle, change);
+  if (!on && request.interpolation_times == "direct") add("interpolation_times", idle, change);
+  if (!on && !request.interpolator.empty()) add("interpolator", unused, change);
+  if (on && request.num_frames == 1)
+    add("num_interpolated_frames", "nothing is drawn: the video has one frame, and there is none after it", "");
+  return notes;
+}
+
+}  // namespace
+
+FrameChain chain_of(const Request& request, const InterpolatorPart& interpolator, const Placement& placement) {
+  return {interpolation_of(request), interpolator, placement};
+}
+
+std::string tiles_of(const FrameChain& chain, int64_t height, int64_t width) {
+  return chain.how.is_on() ? interpolation_tiles(chain.interpolator, chain.placement, height, width) : "";
+}
+
+std::optional<Note> sound_note(const Request& request, bool sound) {
+  const Interpolation how = interpolation_of(request);
+  if (!how.is_on() || how.keeps_duration || !sound) return std::nullopt;
+  return slower_sound();
+}
+
+void note_chain(const Request& request, bool sound, Notes& notes) {
+  for (Note& note : chain_notes(request, sound)) notes.add(std::move(note));
+}
+
+void set_chain(Record& record, const Request& request, const std::vector<FileIdentity>& files, bool sound) {
+  const auto is_of_chain = [](const FileIdentity& file) { return file.part == kInterpolatorPart; };
+  copy_chain(request, record.request);
+  std::erase_if(record.files, is_of_chain);
+  std::vector<FileIdentity> own;
+  std::copy_if(files.begin(), files.end(), std::back_inserter(own), is_of_chain);
+  record.files = joined(std::move(record.files), own);
+  std::erase_if(record.notes, [](const Note& note) {
+    return note == slower_sound() ||
+           std::ranges::any_of(kChainFields, [&](const char* field) { return note.subject == field; });
+  });
+  for (Note& note : chain_notes(request, sound)) record.notes.push_back(std::move(note));
+}
+
+RunningChain::RunningChain(const FrameChain& chain, int64_t height, int64_t width, const Log& log) : how_(chain.how) {
+  if (!how_.is_on()) return;
+  if (!chain.interpolator.is_there()) throw std::logic_error("[RunningChain] has no interpolator's file");
+  interpolator_.emplace(chain.interpolator, chain.placement, height, width, log);
+  step_.emplace(how_, &interpolator_->network());
+  thread_.emplace(*step_, chain.placement.device);
+}
+
+std::vector<FrameStep*> RunningChain::steps() {
+  return thread_ ? std::vector<FrameStep*>{&*thread_} : std::vector<FrameStep*>();
+}
+
+void RunningChain::tell(const Log& log) const {
+  if (step_) log_pairs(how_, step_->counts(), log);
+}
+
+void log_pairs(const Interpolation& how, const PairCounts& counts, const Log& log) {
+  log("interpolation", {{"model", how.model},
+                        {"between", how.between},
+                        {"pairs", counts.pairs},
+                        {"still", counts.still},
+                        {"cuts", counts.cuts}});
+}
+
+}  // namespace wan

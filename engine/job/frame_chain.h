@@ -1,0 +1,59 @@
+// What the frames of a job go through between its VAE, or its input, and the encoder.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/base/note.h"
+#include "engine/frames/interpolate.h"
+#include "engine/frames/open_interpolator.h"
+#include "engine/frames/step_thread.h"
+#include "engine/job/record.h"
+#include "engine/request/interpolation.h"
+#include "engine/residency/device.h"
+
+namespace wan {
+
+/// The chain of a request, and what it works with. Without an interpolator frames go to the encoder as they are.
+struct FrameChain {
+  Interpolation how = {};
+  InterpolatorPart interpolator = {};  // there where `how` is on
+  Placement placement = {};
+};
+/// interpolation_tiles of its interpolator; empty where there is none.
+std::string tiles_of(const FrameChain& chain, int64_t height, int64_t width);
+FrameChain chain_of(const Request& request, const InterpolatorPart& interpolator, const Placement& placement);
+
+/// What becomes of the sound where the rate stays, and the picture is slower; nothing elsewhere. `sound`: whether there is
+/// one.
+std::optional<Note> sound_note(const Request& request, bool sound);
+void note_chain(const Request& request, bool sound, Notes& notes);
+
+/// Gives the record of latents the chain of `request`, in place of the one that it was made with: latents are the same
+/// whatever the chain. The interpolator's file is among `files`.
+void set_chain(Record& record, const Request& request, const std::vector<FileIdentity>& files, bool sound);
+
+/// The chain at work on frames of one size: its steps for a FrameStream. Its last thread goes first, so it is made after
+/// all that is behind the chain.
+class RunningChain {
+ public:
+  /// Loads the interpolator where there is one to be; errors as OpenInterpolator's.
+  RunningChain(const FrameChain& chain, int64_t height, int64_t width, const Log& log);
+
+  std::vector<FrameStep*> steps();
+  /// After the stream has ended: tells the log what came of the pairs.
+  void tell(const Log& log) const;
+
+ private:
+  const Interpolation how_;
+  std::optional<OpenInterpolator> interpolator_;
+  std::optional<InterpolateStep> step_;
+  std::optional<StepThread> thread_;  // last: it ends before what it uses goes
+};
+
+/// One line of the log about the frames that were drawn: pairs, and how many of them stood still or were cut.
+void log_pairs(const Interpolation& how, const PairCounts& counts, const Log& log);
+
+}  // namespace wan

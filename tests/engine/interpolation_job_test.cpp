@@ -1,0 +1,440 @@
+// Frames drawn between others in whole jobs: counts, times and rates by the rule, resumed and decoded again, finished
+// videos, speech over the borders of its clips, and what is refused.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/base/error.h"
+#include "engine/job/finish.h"
+#include "engine/job/frame_chain.h"
+#include "engine/media/metadata.h"
+#include "engine/media/png.h"
+#include "engine/media/video_reader.h"
+#include "engine/media/writer.h"
+#include "engine/request/parse.h"
+#include "engine/residency/find_parts.h"
+#include "engine/residency/interpolator_file.h"
+#include "models/files/error.h"
+#include "tests/parts.h"
+#include "tests/support/interpolators.h"
+#include "tests/support/other_user.h"
+#include "tests/support/render.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Read {
+  std::vector<at::Tensor> frames;
+  std::vector<Rational> times;
+  VideoInfo info;
+  Rational end;
+};
+
+Read read(const std::string& path) {
+  VideoReader reader({path, "video"});
+  Read all;
+  all.info = reader.info();
+  while (std::optional<VideoFrame> frame = reader.next()) {
+    all.frames.push_back(frame->rgb);
+    all.times.push_back(frame->time);
+    all.end = frame->until;
+  }
+  return all;
+}
+
+std::string error_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return "";
+}
+
+class InterpolationJob : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    weights_ = new TemporaryFolder;
+    write_interpolator(*weights_ / "film_net.safetensors", "film");
+    write_interpolator(*weights_ / "flownet.safetensors", "rife");
+  }
+  static void TearDownTestSuite() { delete weights_; }
+
+  Request request(nlohmann::json more = nlohmann::json::object()) const {
+    nlohmann::json fields = {{"task", "t2v"},
+                             {"model", WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano"},
+                             {"prompt", "a red circle"},
+                             {"unlocked", true},
+                             {"width", 64},
+                             {"height", 64},
+                             {"num_frames", 5},
+                             {"num_inference_steps", 2},
+                             {"seed", 3},
+                             {"device", "cpu"},
+                             {"interpolator_model", "none"},
+                             {"interpolator", weights_->path().string()},
+                             {"out", folder_ / "a.mp4"}};
+    fields.update(more);
+    for (auto field = fields.begin(); field != fields.end();)
+      field = field->is_null() ? fields.erase(field) : std::next(field);
+    return parse(fields, {.folder = folder_.path()});
+  }
+  Request drawn(const std::string& model, int64_t between, nlohmann::json more = nlohmann::json::object()) const {
+    more.update({{"interpolator_model", model}, {"num_interpolated_frames", between}});
+    return request(more);
+  }
+  std::string run(const Request& request, Progress& progress, const SingleOptions& options = {}) {
+    return render(request, options, log_, progress);
+  }
+  std::string run(const Request& request) {
+    Silent silent;
+    return run(request, silent);
+  }
+  FrameChain chain(const Request& request) const { return chain_of(request, interpolator_of(request), Placement{}); }
+  void finish(const Request& request, const std::string& out) {
+    Silent silent;
+    finish_video(request, out, chain(request), {}, log_, silent);
+  }
+
+  static TemporaryFolder* weights_;
+  TemporaryFolder folder_;
+  std::vector<std::pair<std::string, nlohmann::ordered_json>> told_;
+  Log log_{[this](std::string_view event, const Log::Fields& fields) { told_.emplace_back(event, fields); }};
+
+ private:
+  c10::InferenceMode inference_;
+};
+TemporaryFolder* InterpolationJob::weights_ = nullptr;
+
+TEST_F(InterpolationJob, HasCountsTimesAndRatesByTheRuleInAllCombinations) {
+  for (const char* model : {"film", "rife"})
+    for (int64_t between = 0; between <= 4; ++between)
+      for (const bool adjusts : {true, false}) {
+        const Request asked =
+            drawn(model, between,
+                  {{"adjust_fps_for_interpolation", adjusts},
+                   {"out", folder_ / (std::string(model) + std::to_string(between) + (adjusts ? "a" : "b") + ".mp4")}});
+        const Read got = read(run(asked));
+        const int64_t rate = adjusts ? 16 * (between + 1) : 16;
+        ASSERT_EQ(int64_t(got.frames.size()), 5 + 4 * between) << model << between << adjusts;
+        for (int64_t i = 0; i < int64_t(got.times.size()); ++i)
+          EXPECT_EQ(got.times[size_t(i)], (Rational{i, rate})) << model << between << adjusts;
+        EXPECT_EQ(got.end, (Rational{5 + 4 * between, rate}));
+        const nlohmann::json said = nlohmann::json::parse(read_metadata({asked.out, "out"}));
+        EXPECT_EQ(said["request"]["num_interpolated_frames"], between);
+        EXPECT_EQ(said.contains("chain"), between > 0);
+        if (between > 0) {
+          EXPECT_EQ(said["chain"][1]["rate"], std::to_string(rate));
+        }
+        int64_t named = 0;
+        for (const auto& file : said["files"]) named += file["part"] == "interpolator";
+        EXPECT_EQ(named, between > 0);
+      }
+}
+
+TEST_F(InterpolationJob, NumbersInTheFileAreRightForTheLongestAndFastest) {
+  // 161 frames of video to video that keeps its input, at 60 a second, with four between each two.
+  const std::string input = folder_ / "in.mp4", out = folder_ / "out.mp4";
+  VideoWriter writer(input, {.height = 32, .width = 32, .rate = {60, 1}});
+  writer.write(moving_picture(161, 32, 32));
+  writer.finish();
+  Request asked = parse(Task::V2V,
+                        {{"prompt", ""},
+                         {"video_url", input},
+                         {"interpolator_model", "film"},
+                         {"num_interpolated_frames", 4},
+                         {"interpolator", weights_->path().string()},
+                         {"out", out}},
+                        {.need_model = false});
+  finish(asked, out);
+  const Read got = read(out);
+  ASSERT_EQ(got.frames.size(), 801u);
+  EXPECT_EQ(got.info.rate, (Rational{300, 1}));
+  EXPECT_EQ(got.times.back(), (Rational{800, 300}));
+}
+
+TEST_F(InterpolationJob, AClipOfOneFrameStaysOne) {
+  const Read got = read(run(drawn("film", 3, {{"num_frames", 1}})));
+  EXPECT_EQ(got.frames.size(), 1u);
+  EXPECT_EQ(got.info.rate, (Rational{64, 1}));
+}
+
+TEST_F(InterpolationJob, LatentsServeEveryChain) {
+  // Killed while it is decoded, the same request with another chain goes on with the same latents.
+  Steps broken(INT64_MAX, 0), other(INT64_MAX), again;
+  EXPECT_THROW(run(drawn("film", 2), broken), Cancelled);
+  run(drawn("rife", 1), other);
+  EXPECT_EQ(other.made, 0) << "no step is made again";
+  const Read got = read(folder_ / "a.mp4");
+  EXPECT_EQ(got.frames.size(), 9u);
+  const nlohmann::json said = nlohmann::json::parse(read_metadata({folder_ / "a.mp4", "out"}));
+  EXPECT_EQ(said["request"]["interpolator_model"], "rife");
+  // The finished file is that of its chain: another is another file.
+  EXPECT_NE(error_of([&] { run(drawn("film", 2), again); }).find("[out]"), std::string::npos);
+}
+
+TEST_F(InterpolationJob, AResumedRunHasTheBytesOfAWholeOne) {
+  const Request asked = drawn("film", 2);
+  const std::string want = bytes_of(run(asked));
+  fs::remove(asked.out);
+  Steps broken(1), rest;
+  EXPECT_THROW(run(asked, broken), Cancelled);
+  EXPECT_EQ(bytes_of(run(asked, rest)), want);
+  fs::remove(asked.out);
+  Steps decoding(INT64_MAX, 1);
+  EXPECT_THROW(run(asked, decoding), Cancelled);
+  EXPECT_EQ(bytes_of(run(asked)), want);
+  Steps none;
+  run(asked, none);
+  EXPECT_EQ(none.reports, 0) << "it is known as finished";
+}
+
+TEST_F(InterpolationJob, JobsOfABatchThatDifferInTheirChainsShareTheirSteps) {
+  const Request plain = request({{"out", folder_ / "plain.mp4"}}),
+                film = drawn("film", 1, {{"out", folder_ / "film.mp4"}});
+  WorkFolder work(folder_ / "work", WorkFolder::draw_number(folder_ / "work"));
+  Steps steps;
+  const RunResult result =
+      run_jobs({{.line = 1, .request = plain}, {.line = 2, .request = film}}, work, {}, log_, steps);
+  EXPECT_EQ(result.count(JobState::Done), 2);
+  EXPECT_EQ(steps.made, 2) << "those of one job";
+  EXPECT_EQ(bytes_of(film.out), rendered_alone(film));
+  EXPECT_EQ(bytes_of(plain.out), rendered_alone(plain));
+}
+
+TEST_F(InterpolationJob, FramesThatAreGeneratedStayAsTheyWere) {
+  // At the best quality: what is encoded beside others has other bits.
+  const nlohmann::json fine = {{"video_quality", "maximum"}};
+  nlohmann::json plain = fine;
+  plain["out"] = folder_ / "plain.mp4";
+  const Read without = read(run(request(plain))), with = read(run(drawn("film", 1, fine)));
+  ASSERT_EQ(without.frames.size(), 5u);
+  ASSERT_EQ(with.frames.size(), 9u);
+  for (size_t i = 0; i < 5; ++i) EXPECT_GT(decibels(with.frames[2 * i], without.frames[i]), 35) << i;
+}
+
+TEST_F(InterpolationJob, WeightsAreRefusedBeforeAnythingIsComputed) {
+  const auto refusal = [&](const std::string& model, const std::string& file) {
+    Steps steps;
+    const std::string error = error_of([&] { run(drawn(model, 1, {{"interpolator", file}}), steps); });
+    EXPECT_EQ(steps.reports, 0) << error;
+    EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 0) << error;
+    EXPECT_FALSE(fs::exists(folder_ / "a.mp4"));
+    return error;
+  };
+  const fs::path empty = folder_ / "empty";
+  fs::create_directories(empty);
+  const std::string film = refusal("film", empty);
+  EXPECT_NE(film.find("film_net_fp32.pt (138 MB"), std::string::npos) << film;
+  EXPECT_NE(film.find("dajes/frame-interpolation-pytorch"), std::string::npos) << film;
+  EXPECT_NE(refusal("rife", empty).find("hzwer/Practical-RIFE"), std::string::npos);
+  EXPECT_NE(refusal("rife", folder_ / "absent.pth").find("is not there"), std::string::npos);
+  const std::string other = refusal("film", *weights_ / "flownet.safetensors");
+  EXPECT_NE(other.find("is: RIFE"), std::string::npos) << other;
+  EXPECT_NE(other.find("--interpolator-model rife"), std::string::npos) << other;
+  const std::string whole = bytes_of(*weights_ / "film_net.safetensors"), cut = folder_ / "cut.safetensors";
+  write_bytes(cut, whole.substr(0, whole.size() / 2));
+  EXPECT_NE(refusal("film", cut).find("cut.safetensors"), std::string::npos);
+  write_bytes(folder_ / "noise.pt", std::string(4096, '\xa7'));
+  EXPECT_NE(refusal("film", folder_ / "noise.pt").find("noise.pt"), std::string::npos);
+  std::map<std::string, at::Tensor> tensors = film_weights();
+  tensors["fuse.output_conv.bias"][0] = std::nan("");
+  write_safetensors(folder_ / "nan.safetensors", tensors);
+  EXPECT_NE(refusal("film", folder_ / "nan.safetensors").find("NaN"), std::string::npos);
+  tensors = film_weights();
+  tensors.erase("fuse.output_conv.bias");
+  write_safetensors(folder_ / "less.safetensors", tensors);
+  EXPECT_NE(refusal("film", folder_ / "less.safetensors").find("fuse.output_conv"), std::string::npos);
+}
+
+TEST_F(InterpolationJob, AnInputThatIsKeptGoesThroughTheChain) {
+  const Request asked =
+      drawn("film", 1,
+            {{"task", "v2v"}, {"video_url", media_file("aac_sound.mp4")}, {"strength", 0}, {"resample_fps", true}});
+  const Read got = read(run(asked));
+  EXPECT_EQ(got.frames.size(), 9u);
+  EXPECT_EQ(got.info.rate, (Rational{32, 1}));
+  EXPECT_TRUE(got.info.has_audio);
+}
+
+TEST_F(InterpolationJob, TheSoundOfASlowerVideoIsToldOf) {
+  const Request asked = drawn("film", 1,
+                              {{"task", "v2v"},
+                               {"video_url", media_file("aac_sound.mp4")},
+                               {"strength", 1},
+                               {"resample_fps", true},
+                               {"adjust_fps_for_interpolation", false}});
+  const Read got = read(run(asked));
+  EXPECT_EQ(got.info.rate, (Rational{16, 1}));
+  EXPECT_TRUE(got.info.has_audio);
+  const nlohmann::json said = nlohmann::json::parse(read_metadata({asked.out, "out"}));
+  bool told = false;
+  for (const auto& note : said["notes"])
+    told = told ||
+           (note["subject"] == "keep_audio" && note["text"].get<std::string>().find("slower") != std::string::npos);
+  EXPECT_TRUE(told);
+}
+
+TEST_F(InterpolationJob, FinishKeepsSoundAndMetadataAndAddsTheChain) {
+  const std::string first = run(request()), out = folder_ / "out.mp4";
+  Request asked = drawn("rife", 3, {{"task", "v2v"}, {"video_url", first}, {"out", out}});
+  finish(asked, out);
+  const Read got = read(out);
+  EXPECT_EQ(got.frames.size(), 17u);
+  EXPECT_EQ(got.info.rate, (Rational{64, 1}));
+  const nlohmann::json was = nlohmann::json::parse(read_metadata({first, "in"})),
+                       said = nlohmann::json::parse(read_metadata({out, "out"}));
+  EXPECT_EQ(said["request"], was["request"]);
+  ASSERT_EQ(said["finish"].size(), 1u);
+  EXPECT_EQ(said["finish"][0]["chain"][1]["between"], 3);
+  EXPECT_EQ(said["finish"][0]["files"][0]["name"], "flownet.safetensors");
+  EXPECT_EQ(said["finish"][0]["input"]["name"], "a.mp4");
+  // Once more, of a foreign video with sound.
+  const std::string again = folder_ / "again.mp4";
+  asked.video_url = media_file("aac_sound.mp4");
+  finish(asked, again);
+  EXPECT_TRUE(read(again).info.has_audio);
+  asked.keep_audio = false;
+  const std::string silent = folder_ / "silent.mp4";
+  finish(asked, silent);
+  EXPECT_FALSE(read(silent).info.has_audio);
+}
+
+TEST_F(InterpolationJob, FinishMakesOddSidesEvenAndSaysSo) {
+  const std::string in = folder_ / "odd.mkv", out = folder_ / "out.mp4";
+  ffmpeg("-f lavfi -i testsrc=size=17x17:rate=10:duration=0.5 -c:v ffv1 " + in);
+  finish(drawn("film", 2, {{"task", "v2v"}, {"video_url", in}, {"out", out}}), out);
+  const Read got = read(out);
+  EXPECT_EQ(got.info.width, 16);
+  EXPECT_EQ(got.info.height, 16);
+  EXPECT_EQ(got.frames.size(), 13u);
+  EXPECT_EQ(got.info.rate, (Rational{30, 1}));
+  bool told = false;
+  for (const auto& [event, fields] : told_)
+    told =
+        told || (event == "note" && fields["text"].get<std::string>().find("17x17 becomes 16x16") != std::string::npos);
+  EXPECT_TRUE(told);
+}
+
+/// Ends the run as soon as the file is in its place and it is asked again.
+struct StopsAtTheEnd : Progress {
+  explicit StopsAtTheEnd(std::string path) : out(std::move(path)) {}
+  void at(const Report&) override { check(); }
+  void check() override {
+    if (fs::exists(out)) throw Cancelled();
+  }
+  std::string out;
+};
+
+TEST_F(InterpolationJob, FinishIsDoneOnceTheFileIsInItsPlace) {
+  const std::string in = folder_ / "in.mkv", out = folder_ / "out.mp4";
+  ffmpeg("-f lavfi -i testsrc=size=16x16:rate=10:duration=0.3 -c:v ffv1 " + in);
+  const Request asked = drawn("film", 1, {{"task", "v2v"}, {"video_url", in}, {"out", out}});
+  StopsAtTheEnd progress(out);
+  EXPECT_NO_THROW(finish_video(asked, out, chain(asked), {}, log_, progress));
+  EXPECT_EQ(read(out).frames.size(), 5u);
+}
+
+TEST_F(InterpolationJob, FinishSaysInItsFileWhatItLeavesOut) {
+  const std::string in = folder_ / "in.mkv", out = folder_ / "out.mp4";
+  ffmpeg(
+      "-f lavfi -i testsrc=size=17x16:rate=10:duration=1 -f lavfi -i sine=duration=3 -c:v ffv1 -c:a aac "
+      "-fflags +bitexact " +
+      in);
+  finish(drawn("rife", 1, {{"task", "v2v"}, {"video_url", in}, {"out", out}}), out);
+  const nlohmann::json said = nlohmann::json::parse(read_metadata({out, "out"}))["finish"][0];
+  EXPECT_EQ(said["chain"][1]["version"], "4.6");
+  std::string notes;
+  for (const auto& note : said["notes"])
+    notes += note["subject"].get<std::string>() + ": " + note["text"].get<std::string>() + "\n";
+  EXPECT_NE(notes.find("IN: 17x16 becomes 16x16"), std::string::npos) << notes;
+  EXPECT_NE(notes.find("keep_audio: 2.0"), std::string::npos) << notes;
+  EXPECT_NE(notes.find("of the sound are left out: the picture ends after 0.95 s"), std::string::npos) << notes;
+  const Request minimal = drawn("rife", 1, {{"task", "v2v"}, {"video_url", in}, {"out", out}, {"metadata", "minimal"}});
+  finish(minimal, out);
+  EXPECT_FALSE(nlohmann::json::parse(read_metadata({out, "out"}))["finish"][0].contains("notes"));
+}
+
+TEST_F(InterpolationJob, AFolderThatCannotBeEnteredIsNotCalledEmpty) {
+  fs::permissions(folder_.path(), fs::perms::owner_all | fs::perms::others_exec);
+  const fs::path closed = folder_ / "closed";
+  fs::create_directory(closed);
+  fs::permissions(closed, fs::perms::none);
+  const auto told = as_other_user([&] {
+    return error_of([&] { find_interpolator({.model = "film", .named = closed, .rule = "--interpolator"}); });
+  });
+  fs::permissions(closed, fs::perms::owner_all);
+  if (!told) GTEST_SKIP() << "root's rights cannot be given up here";
+  EXPECT_NE(told->find("Permission denied"), std::string::npos) << *told;
+}
+
+TEST_F(InterpolationJob, WhatChangesNothingIsTold) {
+  const auto notes_of = [&](const Request& asked) {
+    Notes notes;
+    note_chain(asked, /*sound=*/false, notes);
+    std::string subjects;
+    for (const Note& note : notes.list()) subjects += note.subject + " ";
+    return subjects;
+  };
+  EXPECT_EQ(notes_of(request({{"interpolator", nullptr}})), "");
+  EXPECT_EQ(notes_of(request()), "interpolator ");
+  EXPECT_EQ(notes_of(drawn("film", 1, {{"interpolation_times", "direct"}})), "");
+  EXPECT_EQ(
+      notes_of(request(
+          {{"interpolator", nullptr}, {"interpolation_times", "direct"}, {"adjust_fps_for_interpolation", false}})),
+      "adjust_fps_for_interpolation interpolation_times ");
+  EXPECT_EQ(notes_of(drawn("film", 1, {{"num_frames", 1}})), "num_interpolated_frames ");
+}
+
+/// Of the tiny speech checkpoint: two clips.
+class InterpolatedSpeech : public InterpolationJob {
+ protected:
+  Request speech(const std::string& model, int64_t between) {
+    write_png(folder_ / "face.png", moving_picture(1, 64, 64)[0]);
+    write_sound(folder_ / "voice.wav", 16000, 5.1);
+    return drawn(model, between,
+                 {{"task", "s2v"},
+                  {"model", WAN_SOURCE_DIR "/tests/golden/checkpoints/Wan2.2-S2V-14B"},
+                  {"prompt", "a face"},
+                  {"num_frames", nullptr},
+                  {"num_inference_steps", 1},
+                  {"guidance_scale", 1},
+                  {"image_url", "face.png"},
+                  {"audio_url", "voice.wav"}});
+  }
+};
+
+TEST_F(InterpolatedSpeech, DrawsOverTheBordersOfClipsAndResumesWithTheSameBytes) {
+  const Request asked = speech("film", 2);
+  const std::string want = bytes_of(run(asked));
+  const Read got = read(asked.out);
+  EXPECT_EQ(got.frames.size(), 82u + 81 * 2);
+  EXPECT_EQ(got.info.rate, (Rational{48, 1}));
+  EXPECT_TRUE(got.info.has_audio);
+  for (int64_t i = 0; i < int64_t(got.times.size()); ++i) EXPECT_EQ(got.times[size_t(i)], (Rational{i, 48}));
+  fs::remove(asked.out);
+  for (Steps broken : {Steps(1), Steps(INT64_MAX, 12), Steps(Stage::Write)}) {
+    EXPECT_THROW(run(asked, broken), Cancelled);
+    EXPECT_EQ(bytes_of(run(asked)), want);
+    fs::remove(asked.out);
+  }
+}
+
+TEST_F(InterpolatedSpeech, IsRefusedWhereThePictureWouldBeSlowerThanTheVoice) {
+  const std::string error = error_of([&] {
+    parse({{"task", "s2v"},
+           {"prompt", ""},
+           {"model", "m"},
+           {"image_url", "i"},
+           {"audio_url", "a"},
+           {"interpolator_model", "film"},
+           {"adjust_fps_for_interpolation", false}},
+          {.check_files = false});
+  });
+  EXPECT_NE(error.find("slower than the voice"), std::string::npos) << error;
+}
+
+}  // namespace
+}  // namespace wan

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 #include "engine/base/error.h"
@@ -20,8 +21,17 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kLeastSpace = 64 << 20;  // for the database; jobs ask for more (Settings::least_free_bytes)
 
-// What a server makes before its database is there, and what is on a disk of its own.
-constexpr const char* kOwn[] = {"uploads", "outputs", "previews", "parts", "work", "lost+found"};
+// What a server makes beside its database, where that is not there yet or was moved away because it was damaged; and
+// what is on a disk of its own. The -wal file is not among them: SQLite would put it into a new database.
+constexpr const char* kOwn[] = {"uploads", "outputs",     "previews",        "parts",           "work",
+                                "clock",   "prices.json", "certificate.pem", "jobs.sqlite-shm", "lost+found"};
+
+/// Also what a server that was killed has not put to its place.
+bool is_own(std::string name) {
+  if (name.starts_with(".probe-")) return true;
+  if (name.ends_with(".part")) name.resize(name.size() - std::string_view(".part").size());
+  return std::find(std::begin(kOwn), std::end(kOwn), name) != std::end(kOwn);
+}
 
 [[noreturn]] void refuse(const std::string& wrong) {
   throw InvalidRequest("data", wrong);
@@ -32,7 +42,10 @@ void check_content(const fs::path& folder) {
   if (fs::exists(folder / kDatabase, failed)) return;
   for (fs::directory_iterator at(folder, failed), end; !failed && at != end; at.increment(failed)) {
     const std::string name = at->path().filename().string();
-    if (std::find(std::begin(kOwn), std::end(kOwn), name) == std::end(kOwn))
+    if (name == std::string(kDatabase) + "-wal")
+      refuse("must not hold the rest of a database that is gone, got " + shown_path(folder.string()) + " with " +
+             shown_path(name) + " in it; bring the database back, or move this file away, too");
+    if (!is_own(name))
       refuse("must be a new folder, an empty one or that of a server, got " + shown_path(folder.string()) + " with " +
              shown_path(name) + " in it; name another folder");
   }

@@ -1,4 +1,4 @@
-// What is kept, and for how long: ended jobs, their videos, uploads. And a look at the disk, on which a queue may not fill up.
+// What is kept, and for how long: ended jobs, their videos, uploads.
 #pragma once
 
 #include <chrono>
@@ -10,6 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "engine/serve/age_clock.h"
+#include "engine/serve/api/files.h"
+#include "engine/serve/leftovers.h"
 #include "engine/serve/net/pool.h"
 #include "engine/serve/queue/jobs.h"
 
@@ -18,26 +21,21 @@ namespace wan::serve {
 struct RetentionOptions {
   std::filesystem::path data;
   std::chrono::seconds keep{7 * 24 * 3600};  // of ended jobs and uploads; 0: for ever
-  uint64_t keep_bytes = 0;                   // of videos, previews and uploads together; 0: no limit
+  uint64_t keep_bytes = 0;                   // of videos, previews, uploads and parts together; 0: no limit
   uint64_t least_free_bytes = 0;             // of the disk
   std::chrono::seconds every{60};            // between two passes
   std::chrono::seconds look_every{5};        // between two looks at the disk
   std::function<std::optional<uint64_t>(const std::filesystem::path&)> free_bytes;  // empty: as the file system tells
   std::chrono::seconds youngest{3600};  // younger ones are not removed for their bytes: somebody is about to use them
+  Clocks clocks = clocks_of_machine();
 };
 
-/// What lies in the data folder and is left on its disk, in bytes, at the last look.
-struct DiskUse {
-  uint64_t outputs = 0, previews = 0, uploads = 0, parts = 0, free = 0;
-};
-
-/// Removes ended jobs and uploads, the oldest first, but never what an open job needs. Age is told by a clock that nobody
-/// sets: the time of day when the server began, and what has passed since. All members are called on the io_context's
-/// thread; passes are made of small pieces.
+/// Removes ended jobs and uploads, the oldest first, but never what an open job needs, and nothing where ages are in
+/// doubt (AgeClock). All members are called on the io_context's thread; passes are made of small pieces.
 class Retention {
  public:
   /// `pause` is told, once, why the disk is full, and `resume` when it is no longer.
-  Retention(boost::asio::io_context& io, Jobs& jobs, Pool& pool, RetentionOptions options,
+  Retention(boost::asio::io_context& io, Jobs& jobs, Files& files, Pool& pool, RetentionOptions options,
             std::function<void(const std::string&)> pause, std::function<void()> resume,
             std::function<void(const std::string&)> report);
   ~Retention();
@@ -49,14 +47,15 @@ class Retention {
   /// A job that needs its inputs from now on, and one that needs them no more.
   void submitted(const JobPtr& job);
   void ended(const JobPtr& job);
-  /// Deletes the video and the preview of a job, soon: the video when no open job needs it any more.
+  /// Deletes the video, the preview and the inputs that were made for a job, soon: when no open job needs them any
+  /// more.
   void remove_files(const Job& job);
 
   /// One pass, and one look at the disk; what start() has done again and again.
   Awaitable<void> sweep();
   Awaitable<void> look_at_disk();
 
-  const DiskUse& use() const;
+  DiskUse use() const;
   uint64_t removed_jobs() const;
   uint64_t removed_uploads() const;
 
@@ -64,8 +63,5 @@ class Retention {
   struct State;
   std::shared_ptr<State> state_;
 };
-
-/// The names of files of this server, uploads and videos, that a job is rendered from.
-std::vector<std::string> files_needed_by(const Job& job);
 
 }  // namespace wan::serve

@@ -12,9 +12,11 @@
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/serve/api/answers.h"
 #include "engine/serve/api/fal_answers.h"
 #include "engine/serve/api/page.h"
 #include "engine/serve/data_folder.h"
+#include "engine/serve/net/answer.h"
 #include "engine/serve/service.h"
 
 namespace wan::serve {
@@ -85,8 +87,9 @@ Service::Service(asio::io_context& io, Settings settings, RunOptions options)
       jobs_(io, open_sqlite(settings_.data / kDatabase), options_.report),
       files_(settings_.data, jobs_),
       retention_(
-          io, jobs_, pool_, retention_options(settings_), [this](const std::string& why) { dispatcher_.pause(why); },
-          [this] { dispatcher_.resume(); }, options_.report),
+          io, jobs_, files_, pool_, retention_options(settings_),
+          [this](const std::string& why) { dispatcher_.pause(damage_.empty() ? why : damage_); },
+          [this] { damage_.empty() ? dispatcher_.resume() : dispatcher_.pause(damage_); }, options_.report),
       dispatcher_(io, jobs_, settings_, options_.worker, options_.report),
       webhooks_(io, jobs_, webhook_options(settings_), webhook_body, options_.report),
       api_{settings_, jobs_, files_, access_, dispatcher_},
@@ -137,17 +140,18 @@ Awaitable<Answer> Service::answer(Exchange& exchange) {
     answer = co_await routed(exchange);
   } catch (HttpError& error) {
     answer = std::move(error.answer);
-  } catch (...) {
-    ++metrics_.answers[500];
-    throw;
+  } catch (const std::exception& error) {
+    options_.report(exchange.method() + " " + exchange.path() + ": " + error.what());
+    answer = is_full_disk(error) ? no_room(form_of(exchange)) : internal_error();
   }
+  answer = in_form(form_of(exchange), std::move(answer));
   for (Header& header : access_.cors_headers(exchange)) answer.headers.push_back(std::move(header));
   ++metrics_.answers[answer.status];
   co_return answer;
 }
 
 void Service::write_metrics(MetricText& out) const {
-  const DiskUse& use = retention_.use();
+  const DiskUse use = retention_.use();
   out.family("wan_data_bytes", "gauge", "What lies in the data folder, measured once a minute.");
   out.value("wan_data_bytes", double(use.outputs), {{"folder", "outputs"}});
   out.value("wan_data_bytes", double(use.previews), {{"folder", "previews"}});
@@ -179,6 +183,15 @@ void Service::say_where() {
     options_.report("[keys] none are asked for: everybody may do everything");
 }
 
+void Service::take_damage(const std::string& why) {
+  damage_ = "the database is damaged (" + why + ")";
+  jobs_.refuse_changes("[data] " + damage_);
+  dispatcher_.pause(damage_);
+  options_.report("[data] " + damage_ + ": no job is taken or begun; stop the server, and restore " +
+                  shown_path((settings_.data / kDatabase).string()) +
+                  " from a copy, or move it and its -wal file away to begin with an empty queue");
+}
+
 void Service::run() {
   wait_for_signal();
   say_where();
@@ -187,6 +200,8 @@ void Service::run() {
   });
   retention_.start();
   dispatcher_.start();
+  integrity_.emplace(
+      io_, settings_.data / kDatabase, [this](const std::string& why) { take_damage(why); }, options_.report);
   io_.run();
 }
 
@@ -223,8 +238,10 @@ void Service::read_keys_again() {
 Awaitable<void> Service::stop(int number) {
   options_.report(std::string("[stop] ") + name_of(number) + ": no more requests; workers save their state");
   server_->stop();
+  api_.ends = true;
   webhooks_.stop();
   retention_.stop();
+  integrity_.reset();
   co_await dispatcher_.stop(kForWorkers);
   asio::steady_timer timer(io_);
   const auto end = std::chrono::steady_clock::now() + kForAnswers;

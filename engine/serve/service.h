@@ -13,6 +13,7 @@
 #include "engine/serve/api/webhooks.h"
 #include "engine/serve/net/asio.h"
 #include "engine/serve/net/pool.h"
+#include "engine/serve/queue/integrity.h"
 #include "engine/serve/retention.h"
 #include "engine/serve/serve.h"
 
@@ -34,6 +35,8 @@ class Service {
   Awaitable<Answer> routed(Exchange& exchange);
   void write_metrics(MetricText& out) const;
   void say_where();
+  /// No more jobs: what the database holds may be wrong, and each change may make it worse.
+  void take_damage(const std::string& why);
 
   void wait_for_signal();
   void on_signal(int number);
@@ -58,6 +61,8 @@ class Service {
   StatusContext status_;
   Router router_;
   std::optional<Server> server_;
+  std::string damage_;  // of the database; empty: none is known
+  std::optional<IntegrityCheck> integrity_;
 };
 
 }  // namespace wan::serve

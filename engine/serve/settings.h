@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,18 +17,22 @@ struct Settings {
   NetOptions net;
   std::filesystem::path data;                 // 0700: database, files, work folders
   std::map<std::string, std::string> models;  // t2v, i2v, v2v, s2v -> folder, file or the name of a set; v2v: t2v's
-  std::vector<std::string> devices;           // one worker each: "cuda:0", "cpu"
-  std::filesystem::path keys;                 // empty: no keys
-  bool no_auth = false;                       // listens beyond loopback without keys
-  std::string cors;                           // an origin that browsers may send from; empty: none
+  std::map<std::string, std::string> interpolators;  // film, rife -> file or folder of its weights
+  std::vector<std::string> devices;                  // one worker each: "cuda:0", "cpu"
+  std::filesystem::path keys;                        // empty: no keys
+  bool no_auth = false;                              // listens beyond loopback without keys
+  std::string cors;                                  // an origin that browsers may send from; empty: none
   std::string default_acceleration = "none";
   std::string precision = "exact";
   std::string size_override;                  // "64x64": every request is rendered at that size; empty: as asked
   std::map<std::string, std::string> render;  // further fields for every job: steps of tests, device_memory, loras
   uint64_t most_file_bytes = uint64_t(1) << 30;
-  bool private_urls = true;                       // inputs and webhooks may lead to private addresses
-  std::chrono::seconds window{300};               // how long a job may wait for others of its batch
-  std::chrono::seconds idle_unload{0};            // 0: never
+  bool private_urls = true;             // inputs and webhooks may lead to private addresses
+  std::chrono::seconds window{300};     // how long a job may wait for others of its batch
+  std::chrono::seconds idle_unload{0};  // 0: never
+  /// A worker whose job makes no progress for so long is killed; 0: never. Nothing: two hours on a GPU, never on the CPU,
+  /// where a step may take longer.
+  std::optional<std::chrono::seconds> worker_timeout = {};
   std::chrono::seconds keep{7 * 24 * 3600};       // of ended jobs and their files
   uint64_t keep_bytes = 0;                        // 0: no limit
   uint64_t least_free_bytes = uint64_t(2) << 30;  // of the disk: below it no job is begun

@@ -1,6 +1,11 @@
 // Jobs as the hosted APIs tell them.
 #include <gtest/gtest.h>
 
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+
+#include "engine/serve/api/answers.h"
 #include "engine/serve/api/fal_answers.h"
 #include "engine/serve/api/wavespeed_answers.h"
 #include "tests/serve/api_exchange.h"
@@ -60,6 +65,7 @@ TEST(FalAnswers, TellTheThreeStates) {
   EXPECT_EQ(done.at("status"), "COMPLETED");
   EXPECT_TRUE(done.at("logs").is_array());
   EXPECT_EQ(done.at("metrics").at("inference_time"), 1.25);
+  EXPECT_EQ(done.at("endpoint"), kText) << "wan-infer watch names the video by it";
   EXPECT_FALSE(done.contains("error"));
 
   const ordered_json failed = status_of(live(JobStatus::Failed));
@@ -109,6 +115,18 @@ TEST(FalAnswers, HaveTheErrorOfAFailedJob) {
   EXPECT_EQ(*header(answer, "X-Fal-Request-Timeout-Type"), "user");
 }
 
+TEST(FalAnswers, ASyncRunWhoseWorkersDiedIsNotSentAgain) {
+  LiveJob job = live(JobStatus::Failed);
+  job.job.error = JobError{503, "runner_disconnected", "it died twice"};
+  EXPECT_EQ(result_answer(job.job, kBase).status, 503);
+  const Answer run = run_answer(job.job, kBase);
+  EXPECT_EQ(run.status, 500);
+  EXPECT_EQ(*header(run, "X-Fal-Error-Type"), "runner_disconnected");
+  EXPECT_EQ(run_answer(live(JobStatus::Done).job, kBase).status, 200);
+  job.job.error = JobError{504, "request_timeout", "too late"};
+  EXPECT_EQ(run_answer(job.job, kBase).status, 504) << "the client knows that kind by its header";
+}
+
 TEST(FalAnswers, NameTheQueueByTheHost) {
   ApiExchange exchange;
   exchange.base = "http://localhost:8000";
@@ -138,6 +156,33 @@ TEST(WaveSpeedAnswers, GiveTheClientNoReasonToAskAgain) {
   EXPECT_EQ(wavespeed_task(job.job, kBase).at("error"), "image: the server answers status 503, then status 429");
   job.job.error = JobError{500, "internal_error", "HTTP 500"};
   EXPECT_EQ(wavespeed_task(job.job, kBase).at("error"), "status 500");
+}
+
+TEST(Refusals, HaveTheVendorsForm) {
+  const Answer fal = refusal(Access::Form::Fal, 404, "not_found", "Not here", {{"Retry-After", "5"}});
+  EXPECT_EQ(in_form(Access::Form::Fal, fal).body, fal.body);
+  const Answer other = in_form(Access::Form::WaveSpeed, fal);
+  EXPECT_EQ(other.status, 404);
+  EXPECT_EQ(ordered_json::parse(other.body), (ordered_json{{"code", 404}, {"message", "Not here"}}));
+  EXPECT_EQ(header(other, "X-Fal-Error-Type"), nullptr);
+  ASSERT_NE(header(other, "Retry-After"), nullptr);
+  // What is no refusal, or has the form already, stays.
+  for (const Answer& answer : {json_answer({{"detail", "x"}}), json_answer({{"code", 400}, {"message", "m"}}, 400),
+                               json_answer({{"status", "not ready"}}, 503)})
+    EXPECT_EQ(in_form(Access::Form::WaveSpeed, answer).body, answer.body);
+}
+
+TEST(Refusals, OfAFullDiskAreForNow) {
+  EXPECT_TRUE(is_full_disk(std::system_error(ENOSPC, std::generic_category())));
+  EXPECT_TRUE(is_full_disk(std::system_error(EDQUOT, std::system_category())));
+  EXPECT_TRUE(
+      is_full_disk(std::filesystem::filesystem_error("x", std::make_error_code(std::errc::no_space_on_device))));
+  EXPECT_FALSE(is_full_disk(std::system_error(EIO, std::generic_category())));
+  EXPECT_FALSE(is_full_disk(std::runtime_error("no space")));
+  const Answer answer = no_room(Access::Form::WaveSpeed);
+  EXPECT_EQ(answer.status, 503);
+  EXPECT_EQ(ordered_json::parse(answer.body).at("code"), 503);
+  EXPECT_NE(header(answer, "Retry-After"), nullptr);
 }
 
 TEST(Webhook, HasTheFormOfItsRequest) {

@@ -16,6 +16,8 @@ class ApiExchange final : public Exchange {
   std::string method_text = "GET", path_text = "/", base = "http://127.0.0.1:8000";
   std::vector<std::string> path_segments;
   std::map<std::string, std::string> parameters, headers;
+  std::string body;
+  bool leaves = true;  // the client closes its side at once
 
   const std::string& method() const override { return method_text; }
   const std::string& path() const override { return path_text; }
@@ -29,10 +31,13 @@ class ApiExchange final : public Exchange {
   std::string peer() const override { return "127.0.0.1"; }
   bool peer_is_loopback() const override { return true; }
   bool is_tls() const override { return false; }
-  std::optional<uint64_t> content_length() const override { return 0; }
-  Awaitable<std::string> read_body(uint64_t) override { co_return std::string(); }
+  std::optional<uint64_t> content_length() const override { return body.size(); }
+  Awaitable<std::string> read_body(uint64_t, Admit) override { co_return body; }
   Awaitable<uint64_t> save_body(const std::filesystem::path&, uint64_t) override { co_return uint64_t(0); }
-  Awaitable<void> gone() override { co_return; }
+  Awaitable<void> gone() override {
+    if (!leaves) throw boost::system::system_error(boost::asio::error::operation_aborted);
+    co_return;
+  }
 };
 
 }  // namespace wan::serve

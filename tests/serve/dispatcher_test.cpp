@@ -212,6 +212,49 @@ TEST_F(Dispatching, AJobThatDoesNotEndIsCancelledByKillingItsWorker) {
   EXPECT_EQ(starts(), 2);
 }
 
+TEST_F(Dispatching, AProcessThatSaysNothingIsKilledAndItsJobGoesOn) {
+  beat_every("0.02");
+  times_.silent = milliseconds(1500);
+  begin();
+  const JobPtr job = submit("stopped");
+  ASSERT_TRUE(until_ended({job}));
+  EXPECT_EQ(job->job.status, JobStatus::Done);
+  EXPECT_EQ(job->job.deaths, 1);
+  EXPECT_EQ(starts(), 2);
+  EXPECT_NE(dispatcher_->workers().at(0).deaths, 0);
+  EXPECT_TRUE(std::any_of(reported_.begin(), reported_.end(),
+                          [](const std::string& line) { return line.find("it hangs") != line.npos; }));
+}
+
+TEST_F(Dispatching, SilenceIsNoHangingWhereLifeIsNotTold) {
+  times_.silent = milliseconds(100);
+  begin();
+  const JobPtr job = submit("hang");
+  ASSERT_TRUE(until([&] { return job->job.status == JobStatus::Running; }));
+  turn(milliseconds(500));
+  EXPECT_EQ(starts(), 1);
+}
+
+TEST_F(Dispatching, AStepMayTakeLongAndAJobThatNeverGetsOnEndsItsWorker) {
+  beat_every("0.02");
+  times_.silent = milliseconds(1000);
+  begin();
+  const JobPtr first = submit("hang_once");
+  ASSERT_TRUE(until([&] { return first->job.status == JobStatus::Running; }));
+  turn(milliseconds(2500));
+  EXPECT_EQ(starts(), 1) << "the CPU has no limit by itself, and the process tells that it lives";
+  end();
+
+  settings_.worker_timeout = std::chrono::seconds(1);
+  begin();
+  const JobPtr second = submit("hang_once");
+  ASSERT_TRUE(until_ended({second}));
+  EXPECT_EQ(second->job.status, JobStatus::Done);
+  EXPECT_EQ(second->job.deaths, 1);
+  EXPECT_TRUE(std::any_of(reported_.begin(), reported_.end(),
+                          [](const std::string& line) { return line.find("--worker-timeout") != line.npos; }));
+}
+
 TEST_F(Dispatching, AWorkerThatCannotStartIsBrokenUntilItCan) {
   start_as("exit3");
   begin();
@@ -275,6 +318,54 @@ TEST_F(Dispatching, ADeadlineToStartThatIsMissedEndsTheJob) {
   cancel(first);
   ASSERT_TRUE(until_ended({waits}));
   EXPECT_EQ(waits->job.status, JobStatus::Done);
+}
+
+TEST_F(Dispatching, ADeadlineToStartDoesNotFollowTheClock) {
+  begin();
+  const JobPtr first = submit("slow");
+  ASSERT_TRUE(until_running(first));
+  // It came while the clock was an hour ahead.
+  Job late = job();
+  late.created = now_ms() + 3600 * 1000;
+  late.start_before = late.created + 50;
+  const JobPtr misses = wait_for(jobs_->submit(late));
+  ASSERT_TRUE(until_ended({misses}));
+  EXPECT_EQ(misses->job.error->type, "request_timeout");
+  cancel(first);
+  ASSERT_TRUE(until_ended({first}));
+}
+
+TEST_F(Dispatching, BatchesOfAnEarlierServerGoOnInTheOrderOfArrival) {
+  settings_.window = std::chrono::seconds(0);
+  settings_.devices = {"cuda:0", "cuda:1"};
+  begin();
+  Job first = job({{"behave", "hang_once"}}), second = first;
+  first.created = 2000, second.created = 1000;  // the clock jumped back between them
+  const JobPtr one = wait_for(jobs_->submit(first)), two = wait_for(jobs_->submit(second));
+  ASSERT_TRUE(until([&] { return one->job.status == JobStatus::Running && two->job.status == JobStatus::Running; }));
+  end();
+  settings_.devices = {"cpu"};
+  begin();
+  ASSERT_TRUE(until([&] { return jobs_->unfinished().empty(); }));
+  const auto given = batches();
+  ASSERT_EQ(given.size(), 4u);
+  EXPECT_EQ(given[2], std::vector<std::string>{one->job.id});
+  EXPECT_EQ(given[3], std::vector<std::string>{two->job.id});
+}
+
+TEST_F(Dispatching, AFolderThatAnotherProcessHasIsWaitedForAndIsNoDeath) {
+  begin();
+  const JobPtr job = submit("held");
+  ASSERT_TRUE(until([&] { return dispatcher_->workers().at(0).state == WorkerState::Held; }));
+  EXPECT_NE(dispatcher_->workers()[0].trouble.find("another process works in"), std::string::npos);
+  EXPECT_EQ(job->job.status, JobStatus::Queued);
+  ASSERT_TRUE(until([&] { return job->job.status == JobStatus::Running; }));
+  EXPECT_EQ(dispatcher_->workers()[0].state, WorkerState::Working);
+  EXPECT_EQ(dispatcher_->workers()[0].trouble, "");
+  ASSERT_TRUE(until_ended({job}));
+  EXPECT_EQ(job->job.status, JobStatus::Done);
+  EXPECT_EQ(job->job.deaths, 0);
+  EXPECT_EQ(starts(), 1);
 }
 
 TEST_F(Dispatching, JobsOfAnEarlierServerGoOnInTheirBatchesAndFinishedOnesAreNotRepeated) {
@@ -371,9 +462,12 @@ TEST_F(Dispatching, AFailureIsToldInTheWordsOfTheHostedApis) {
   EXPECT_EQ(jobs[0]->job.error->detail[0]["loc"], (nlohmann::json{"body", "image_url"}));
   EXPECT_EQ(jobs[0]->job.error->detail[0]["type"], "image_load_error");
   EXPECT_EQ(jobs[1]->job.error->status, 500);
-  EXPECT_EQ(jobs[1]->job.error->text(), "[image_url] must be a picture") << "the text of the whole failure";
+  EXPECT_EQ(jobs[1]->job.error->text(), "The server is not set up for this job (memory); its log says why");
   EXPECT_EQ(jobs[2]->job.error->type, "runner_server_error");
-  EXPECT_EQ(jobs[2]->job.error->text(), "[memory] ran out");
+  EXPECT_EQ(jobs[2]->job.error->text(), "The server failed at this job; its log says why");
+  // The server's log has the whole.
+  const std::string line = "worker cpu: job " + jobs[2]->job.id + " failed (machine): [memory] ran out";
+  EXPECT_NE(std::find(reported_.begin(), reported_.end(), line), reported_.end());
 }
 
 TEST_F(Dispatching, EachDeviceHasItsWorker) {

@@ -1,30 +1,16 @@
-// Each commit waits for the disk. Calls of fsync and fdatasync in this program, SQLite's too, are counted here.
+// Each commit waits for the disk: its calls of fsync and fdatasync are counted.
 #include <gtest/gtest.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <atomic>
 
 #include "engine/serve/queue/store.h"
+#include "tests/serve/disk_faults.h"
 #include "tests/serve/queue_jobs.h"
-
-static std::atomic<int> syncs{0};
-
-extern "C" int fsync(int file) {
-  ++syncs;
-  return int(syscall(SYS_fsync, file));
-}
-
-extern "C" int fdatasync(int file) {
-  ++syncs;
-  return int(syscall(SYS_fdatasync, file));
-}
 
 namespace wan::serve {
 namespace {
 
 TEST(Store, SyncsEachCommit) {
   QueueFolder folder;
+  const std::atomic<int>& syncs = disk_faults().syncs;
   const auto store = open_sqlite(folder.file());
   for (int i = 0; i < 5; ++i) {
     const int before = syncs;

@@ -2,7 +2,7 @@
 """A worker that speaks the protocol (engine/serve/work/protocol.h), renders nothing, and misbehaves on request.
 
 A job's field "behave" says how: see BEHAVIOURS. WAN_FAKE_START says the same of the start: never_ready, exit3,
-die_idle. Each start, each message that came and each job that was rendered is a JSON line of WAN_FAKE_LOG.
+die_idle. WAN_FAKE_BEAT: seconds between two words that it is alive; without it says none. Each start, each message that came and each job that was rendered is a JSON line of WAN_FAKE_LOG.
 """
 import json
 import os
@@ -30,6 +30,13 @@ def say(**message):
 def die(number=signal.SIGKILL):
     os.kill(os.getpid(), number)
     time.sleep(60)
+
+
+def beat(seconds):
+    """Tells that it is alive, whatever its job does."""
+    while True:
+        say(**{"is": "alive"})
+        time.sleep(seconds)
 
 
 def first_time(folder, name):
@@ -71,6 +78,9 @@ def done(job, behave):
 def render(batch, job):
     """One job, as its behaviour is."""
     behave = job["fields"].get("behave", "")
+    prompt = job["fields"].get("prompt", "")
+    if prompt.startswith("behave:"):  # of requests over HTTP
+        behave = prompt[7:]
     finished = os.path.join(batch["folder"], job["id"] + ".done")
     if job["withdrawn"] or job["id"] in cancelled:
         return None if job["withdrawn"] else failed(job, "cancelled", "taken back")
@@ -89,6 +99,10 @@ def render(batch, job):
     if behave == "exit7":
         print("about to give up", file=sys.stderr, flush=True)
         os._exit(7)
+    if behave == "stopped" and first_time(batch["folder"], "stopped"):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if behave == "hang_once" and first_time(batch["folder"], "hung"):
+        time.sleep(600)
     if behave == "hang":
         while True:
             time.sleep(1)
@@ -131,6 +145,9 @@ def work(queue, came):
         came.acquire()
         batch = queue.pop(0)
         os.makedirs(batch["folder"], exist_ok=True)
+        if any(job["fields"].get("behave") == "held" for job in batch["jobs"]):
+            say(**{"is": "held"}, batch=batch["batch"])
+            time.sleep(0.3)
         for job in batch["jobs"]:
             render(batch, job)
             current[0] = None
@@ -152,6 +169,8 @@ def main():
     say(**{"is": "ready"}, device="a fake card", pid=os.getpid())
     if start == "die_idle":
         die()
+    if os.environ.get("WAN_FAKE_BEAT"):
+        threading.Thread(target=beat, args=(float(os.environ["WAN_FAKE_BEAT"]),), daemon=True).start()
     queue, came = [], threading.Semaphore(0)
     threading.Thread(target=work, args=(queue, came), daemon=True).start()
     for line in sys.stdin:

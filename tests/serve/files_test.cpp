@@ -50,6 +50,23 @@ TEST(FileNames, LeadOutOfNoFolder) {
     EXPECT_FALSE(Files::is_name(name)) << name;
 }
 
+TEST(FileNames, SayWhatBelongsToAJob) {
+  const std::string own = Files::new_input_name("image_url.png"), sent = Files::new_name("-image_url.png");
+  EXPECT_TRUE(Files::is_name(own));
+  EXPECT_TRUE(own.ends_with("-image_url.png"));
+  EXPECT_TRUE(Files::is_input_name(own));
+  EXPECT_FALSE(Files::is_input_name(sent));
+  EXPECT_FALSE(Files::is_input_name("-"));
+}
+
+TEST(FileTypes, ThatCameWithAFileAreOfMediaAlone) {
+  for (const char* type : {"image/avif", "IMAGE/heic", "audio/aac", "video/3gpp; codecs=\"x\"", "image/bmp"})
+    EXPECT_TRUE(is_plain_media(type)) << type;
+  for (const char* type : {"", "text/html", "image/svg+xml", "IMAGE/SVG+XML; x=y", "application/pdf", "image",
+                           "video/vnd.x+xml", "application/octet-stream"})
+    EXPECT_FALSE(is_plain_media(type)) << type;
+}
+
 TEST(ByteRange, IsOneOfTheFile) {
   struct Case {
     const char* header;

@@ -27,6 +27,7 @@ TEST(JobError, HasTheVendorsTypes) {
       {"image_url", "must be an image (PNG), got x: it has 9x9 pixels, at most 80 are read", "image_too_large"},
       {"audio_url", "must be a sound file, got x: it has no sound", "unsupported_audio_format"},
       {"audio_url", "must be a sound file, got x: it lasts more than 7200 s", "audio_duration_too_long"},
+      {"audio_url", "must be a sound of at most 120 s, got x, which lasts more than 120 s", "audio_duration_too_long"},
       {"audio_url", "must last at least 45 ms, lasts 3 ms; give a longer sound", "audio_duration_too_short"},
       {"video_url", "must be a video, got x: it has no moving picture", "unsupported_video_format"},
       {"num_frames", "must be at most 9, the frames that x has, got 81", "video_duration_too_short"}};
@@ -52,15 +53,17 @@ TEST(JobError, TellsLimits) {
 
 TEST(JobError, OfTheMachineIsTheServers) {
   for (const char* kind : {"model", "device", "machine", "no kind that is known"}) {
-    const JobError error = job_error(kind, {}, "out of memory");
+    const JobError error = job_error(kind, {}, "/home/anna/models/vae.pth: No such file");
     EXPECT_EQ(error.status, 500) << kind;
     EXPECT_EQ(error.type, "runner_server_error");
-    EXPECT_EQ(error.detail, "out of memory");
+    EXPECT_EQ(error.text().find("anna"), std::string::npos) << error.text();
+    EXPECT_NE(error.text().find("its log says why"), std::string::npos) << error.text();
   }
+  EXPECT_NE(job_error("machine", {}, "CUDA out of memory").text().find("too little memory"), std::string::npos);
   const JobError operators =
       job_error("request", {said("device_memory", "is too little"), said("out", "is there")}, "both");
   EXPECT_EQ(operators.status, 500);
-  EXPECT_EQ(operators.detail, "both");
+  EXPECT_EQ(operators.detail, "The server is not set up for this job (device_memory, out); its log says why");
   const JobError mixed = job_error("request", {said("out", "is there"), said("image_url", "must be an image")}, "");
   EXPECT_EQ(mixed.status, 422);
   EXPECT_EQ(mixed.detail.size(), 1u);

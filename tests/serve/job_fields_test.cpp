@@ -91,6 +91,23 @@ TEST(JobFields, RefuseWhatIsAskedForAndNotThere) {
   EXPECT_NE(made.errors[0]["msg"].get<std::string>().find("send false"), std::string::npos);
 }
 
+TEST(JobFields, HaveAnInterpolatorWhereTheServerHasItsWeights) {
+  Settings with = settings();
+  with.interpolators["film"] = "/weights/film_net_fp32.pt";
+  const Made made = make(kText, {{"prompt", "a cat"}}, with);
+  EXPECT_TRUE(made.errors.empty()) << made.errors.dump();
+  EXPECT_EQ(made.job.fields.at("interpolator_model"), "film");
+  EXPECT_EQ(made.job.fields.at("num_interpolated_frames"), 1);
+  EXPECT_EQ(made.job.fields.at("interpolator"), "/weights/film_net_fp32.pt");
+  EXPECT_FALSE(has_note(made, "interpolator_model"));
+  const Made rife = make(kText, {{"prompt", ""}, {"interpolator_model", "rife"}, {"num_interpolated_frames", 0}}, with);
+  ASSERT_EQ(rife.errors.size(), 1u) << rife.errors.dump();
+  EXPECT_EQ(rife.errors[0]["loc"][1], "interpolator_model");
+  EXPECT_NE(rife.errors[0]["msg"].get<std::string>().find("send 'none'"), std::string::npos) << rife.errors.dump();
+  const Made none = make(kText, {{"prompt", ""}, {"interpolator_model", "none"}}, with);
+  EXPECT_FALSE(none.job.fields.contains("interpolator"));
+}
+
 TEST(JobFields, DrawASeedOfThirtyOneBits) {
   for (const json& seed : {json(), json(-1)}) {
     json body = {{"prompt", ""}};
@@ -119,6 +136,7 @@ TEST(JobFields, OfWaveSpeedHaveTheEnginesNames) {
   EXPECT_EQ(fields.at("audio_url"), "http://h/a");
   EXPECT_EQ(fields.at("prompt"), "");
   EXPECT_EQ(fields.at("max_seconds"), 120);
+  EXPECT_EQ(fields.at("most_audio_seconds"), 120) << "longer sound is refused, not cut";
   EXPECT_FALSE(fields.contains("num_frames"));
   EXPECT_FALSE(fields.contains("enable_sync_mode"));
 }

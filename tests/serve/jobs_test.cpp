@@ -219,6 +219,96 @@ TEST(Jobs, AnEndThatCannotBeKeptFailsItsJobAlone) {
   EXPECT_EQ(queue.find(job->job.id)->job.status, JobStatus::Failed);
 }
 
+TEST(Jobs, LogsOfAnEndThatCannotBeKeptAreKept) {
+  Queue queue;
+  const JobPtr job = queue.run(queue.submit());
+  queue.jobs->log(job, "INFO", "the last step");
+  queue.jobs->done(job, {"out.mp4", 10, 1, std::string(kMostJobBytes, 'x'), 2});
+  ASSERT_TRUE(run_until(queue.io, [&] { return job->job.status == JobStatus::Failed; }));
+  queue.settle();
+  queue.open();
+  const JobPtr again = queue.find(job->job.id);
+  on_io(queue.io, queue.jobs->read_logs(again));
+  ASSERT_EQ(again->logs.size(), 1u);
+  EXPECT_EQ(again->logs[0].message, "the last step");
+}
+
+TEST(Jobs, AnEndThatIsRefusedTwiceIsToldAllTheSame) {
+  Queue queue;
+  const JobPtr job = queue.run(queue.submit()), other = queue.run(queue.submit());
+  queue.settle();
+  queue.gate->is_wrong = [](const Change& change) {
+    const auto* put = std::get_if<PutJob>(&change);
+    return put && is_ended(put->job.status);
+  };
+  bool woken = false;
+  boost::asio::co_spawn(queue.io, queue.jobs->changed(job, job->version, std::chrono::minutes(5)),
+                        [&](std::exception_ptr) { woken = true; });
+  queue.jobs->done(job, {"out.mp4", 10, 1, "a cat", 2});
+  ASSERT_TRUE(run_until(queue.io, [&] { return woken; })) << "who waits for it is answered";
+  EXPECT_EQ(job->job.status, JobStatus::Failed);
+  EXPECT_EQ(job->job.error->type, "internal_error");
+  EXPECT_EQ(queue.ends, std::vector{job->job.id});
+  EXPECT_EQ(queue.reports.size(), 2u);
+  queue.gate->is_wrong = {};
+  queue.finish(other);
+}
+
+TEST(Jobs, OneUnderWhichTheServerEndsThreeTimesFailsAlone) {
+  Queue queue;
+  const std::string bad = queue.run(queue.submit())->job.id, good = queue.submit()->job.id;
+  queue.settle();
+  for (int ends = 1; ends < 3; ++ends) {
+    queue.open();
+    EXPECT_EQ(queue.find(bad)->job.interruptions, ends);
+    queue.open();  // it was not begun meanwhile
+    EXPECT_EQ(queue.find(bad)->job.interruptions, ends);
+    EXPECT_EQ(queue.find(bad)->job.status, JobStatus::Queued);
+    queue.run(queue.find(bad));
+  }
+  queue.open();
+  ASSERT_TRUE(run_until(queue.io, [&] { return !queue.ends.empty(); }));
+  const JobPtr failed = queue.find(bad);
+  EXPECT_EQ(failed->job.status, JobStatus::Failed);
+  EXPECT_EQ(failed->job.error->type, "runner_disconnected");
+  EXPECT_EQ(ids_of(queue.jobs->waiting()), good + " ");
+  EXPECT_EQ(queue.find(good)->job.interruptions, 0);
+}
+
+TEST(Jobs, ASyncRunOfAnEarlierServerIsCancelled) {
+  Queue queue;
+  Job awaited = a_job();
+  awaited.awaited = true;
+  const std::string queued = queue.submit(awaited)->job.id, other = queue.submit()->job.id;
+  awaited.id = new_uuid();
+  const std::string running = queue.run(queue.submit(awaited))->job.id;
+  queue.open();
+  EXPECT_EQ(ids_of(queue.jobs->waiting()), other + " ");
+  ASSERT_TRUE(run_until(queue.io, [&] { return queue.ends.size() == 2; }));
+  for (const std::string& id : {queued, running}) EXPECT_EQ(queue.find(id)->job.status, JobStatus::Cancelled);
+}
+
+TEST(Jobs, LogsThatAreReadLaterCountForWhatIsKept) {
+  Queue queue;
+  std::vector<std::string> ids;
+  const std::string line(Jobs::kMostLogBytes, 'x');
+  for (int i = 0; i < 3; ++i) {  // 8 MiB each: two of them are too many
+    const JobPtr job = queue.submit();
+    for (size_t entry = 0; entry < 1024; ++entry) queue.jobs->log(job, "INFO", line);
+    queue.finish(job);
+    ids.push_back(job->job.id);
+  }
+  queue.open();
+  std::vector<JobPtr> jobs;
+  for (const std::string& id : ids) {
+    jobs.push_back(queue.find(id));
+    on_io(queue.io, queue.jobs->read_logs(jobs.back()));
+    EXPECT_EQ(jobs.back()->logs.size(), 1024u);
+  }
+  EXPECT_EQ(queue.find(ids[2]), jobs[2]) << "the last one is kept";
+  EXPECT_NE(queue.find(ids[0]), jobs[0]) << "no longer in memory";
+}
+
 TEST(Jobs, ARestartGoesOnWithWhatWasUnfinished) {
   Queue queue;
   const JobPtr running = queue.run(queue.submit(), "b7"), queued = queue.submit(), begun = queue.submit();

@@ -3,13 +3,17 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <iterator>
+#include <thread>
+#include <vector>
 
 #include "engine/base/error.h"
 #include "models/files/digest.h"
 #include "models/files/scratch_folder.h"
+#include "tests/support/other_user.h"
 
 namespace wan::serve {
 namespace {
@@ -85,6 +89,18 @@ TEST(Keys, TheFileIsItsUsersAndKeepsItsMode) {
   EXPECT_NE(refusal([&] { read_keys(file); }).find("others cannot write"), std::string::npos);
 }
 
+// As the service's user sees the file that root's `key add` made.
+TEST(Keys, OfAnotherUserSayHowTheyAreGivenAway) {
+  const ScratchFolder folder;
+  const fs::path file = folder.path / "keys.json";
+  add_key(file, "anna", false, {});
+  ASSERT_EQ(chmod(folder.path.c_str(), 0755), 0);
+  ASSERT_EQ(chmod(file.c_str(), geteuid() == 0 ? 0600 : 0), 0);
+  const std::optional<std::string> told = as_other_user([&] { return refusal([&] { read_keys(file); }); });
+  if (!told) GTEST_SKIP() << "no other user can be tried here";
+  EXPECT_NE(told->find("chown it to the user who runs the server"), std::string::npos) << *told;
+}
+
 TEST(Keys, AreRemoved) {
   const ScratchFolder folder;
   const fs::path file = folder.path / "keys.json";
@@ -97,6 +113,22 @@ TEST(Keys, AreRemoved) {
   EXPECT_NE(refusal([&] { read_keys(file); }).find("at least one key"), std::string::npos);
   add_key(file, "ben", false, {});
   EXPECT_EQ(read_keys(file).size(), 1u);
+}
+
+TEST(Keys, AddedAndRemovedAtOnceAreAllThere) {
+  const ScratchFolder folder;
+  const fs::path file = folder.path / "keys.json";
+  constexpr int kAtOnce = 8, kEach = 5;
+  {
+    std::vector<std::jthread> all;
+    for (int i = 0; i < kAtOnce; ++i)
+      all.emplace_back([&, i] {
+        for (int j = 0; j < kEach; ++j) add_key(file, "key-" + std::to_string(i) + "-" + std::to_string(j), false, {});
+        remove_key(file, "key-" + std::to_string(i) + "-0");
+      });
+  }
+  EXPECT_EQ(list_keys(file).size(), size_t(kAtOnce * (kEach - 1)));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()), 1) << "nothing else is left";
 }
 
 TEST(Keys, WrongFilesAreRefusedWithTheirFault) {

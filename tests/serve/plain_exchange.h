@@ -36,7 +36,7 @@ class PlainExchange : public Exchange {
   bool peer_is_loopback() const override { return loopback; }
   bool is_tls() const override { return tls; }
   std::optional<uint64_t> content_length() const override { return 0; }
-  Awaitable<std::string> read_body(uint64_t) override { co_return ""; }
+  Awaitable<std::string> read_body(uint64_t, Admit) override { co_return ""; }
   Awaitable<uint64_t> save_body(const std::filesystem::path&, uint64_t) override { co_return 0; }
   Awaitable<void> gone() override { co_return; }
 

@@ -5,7 +5,10 @@
 #include <sys/stat.h>
 
 #include <fstream>
+#include <iterator>
+#include <memory>
 
+#include "engine/serve/job_files.h"
 #include "engine/serve/queue/times.h"
 #include "tests/serve/on_io.h"
 #include "tests/serve/queue_jobs.h"
@@ -17,6 +20,11 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
 constexpr int64_t kHour = 3600'000, kDay = 24 * kHour;
+
+std::string bytes_of(const fs::path& file) {
+  std::ifstream in(file);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
 
 /// A data folder: filled, then looked after.
 class Place {
@@ -67,9 +75,10 @@ class Place {
   void start() {
     open_sqlite(folder_.file())->apply(changes_);
     jobs.emplace(io, open_sqlite(folder_.file()), [](const std::string&) {});
+    files.emplace(folder_.path(), *jobs);
     retention.emplace(
-        io, *jobs, pool, options, [this](const std::string& why) { paused.push_back(why); }, [this] { ++resumed; },
-        [this](const std::string& line) { told.push_back(line); });
+        io, *jobs, *files, pool, options, [this](const std::string& why) { paused.push_back(why); },
+        [this] { ++resumed; }, [this](const std::string& line) { told.push_back(line); });
     jobs->on_submit = [this](const JobPtr& job) { retention->submitted(job); };
     jobs->on_end = [this](const JobPtr& job) { retention->ended(job); };
     jobs->on_remove = [this](const Job& job) { retention->remove_files(job); };
@@ -77,8 +86,26 @@ class Place {
   }
   void sweep() {
     on_io(io, retention->sweep());
-    on_io(io, pool.run([] {}));  // what was removed in the background
-    on_io(io, pool.run([] {}));
+    rest();
+  }
+  /// Until what is removed in the background is gone.
+  void rest() {
+    for (int i = 0; i < 3; ++i) {
+      on_io(io, pool.run([] {}));
+      records();
+    }
+  }
+  /// As an upload that comes now.
+  void comes(const std::string& name, size_t bytes) {
+    file("uploads/" + name, bytes, 0);
+    std::vector<Change> changes(1, PutUpload{name, "anna", "image/png", bytes, now_ms()});
+    on_io(io, jobs->write(std::move(changes)));
+    files->in_use().came(name);
+  }
+  JobPtr submit(const Job& job) { return on_io(io, jobs->submit(job)); }
+  bool knows_upload(const std::string& name) {
+    std::function<bool(Store&)> question = [name](Store& store) { return store.find_upload(name).has_value(); };
+    return on_io(io, jobs->ask<bool>(std::move(question)));
   }
   bool knows(const std::string& id) { return on_io(io, jobs->find(id, std::nullopt)) != nullptr; }
   /// Records of the store, those of removed jobs, too.
@@ -102,6 +129,7 @@ class Place {
   std::vector<std::string> paused, told;
   int resumed = 0;
   std::optional<Jobs> jobs;
+  std::optional<Files> files;
   std::optional<Retention> retention;
 
  private:
@@ -259,6 +287,185 @@ TEST(Retention, TheVideoOfAJobThatIsStillOpenStays) {
   place.start();
   place.sweep();
   EXPECT_TRUE(place.has("outputs/finished.mp4"));
+}
+
+// Finished before the server was away for long: its job ended when the next one took note of it.
+TEST(Retention, WhatTheStoreKnowsIsNoLeftover) {
+  Place place;
+  place.ended("video", 1, kHour);
+  place.upload("0a.png", 1, kHour);
+  for (const char* name : {"outputs/video.mp4", "previews/video.jpg", "uploads/0a.png"}) place.touch(name, 9 * kDay);
+  place.file("previews/unknown.jpg", 1, 9 * kDay);
+  place.start();
+  place.sweep();
+  for (const char* kept : {"outputs/video.mp4", "previews/video.jpg", "uploads/0a.png"})
+    EXPECT_TRUE(place.has(kept)) << kept;
+  EXPECT_FALSE(place.has("previews/unknown.jpg"));
+}
+
+TEST(Retention, PartsOfUploadsCountForTheBytes) {
+  Place place;
+  place.options.keep_bytes = 1500;
+  const std::string id = place.ended("a", 1000, 5 * kHour);
+  fs::create_directory(place.options.data / "parts/new");
+  place.file("parts/new/1.aa", 1000, kHour);
+  place.start();
+  place.sweep();
+  EXPECT_FALSE(place.knows(id));
+}
+
+TEST(Retention, WhatARequestNeedsStaysUntilItsJobIsThere) {
+  Place place;
+  place.options.youngest = 0s;
+  place.options.keep_bytes = 1;
+  place.upload("0a.png", 100, 30 * kDay);
+  place.start();
+  auto request = std::make_unique<FilesInUse::Claim>(place.files->in_use());
+  request->add("0a.png");
+  place.sweep();
+  EXPECT_TRUE(place.has("uploads/0a.png"));
+  Job job = a_job("anna", now_ms());
+  job.input["image_url"] = "/files/uploads/0a.png";
+  const JobPtr accepted = place.submit(job);
+  request.reset();
+  place.sweep();
+  EXPECT_TRUE(place.has("uploads/0a.png"));
+  place.end(accepted->job.id);
+  place.sweep();
+  EXPECT_FALSE(place.has("uploads/0a.png"));
+}
+
+TEST(Retention, InputsOfDataUrlsGoWithTheirJob) {
+  Place place;
+  place.start();
+  const std::string own = Files::new_input_name("image_url.png"), sent = Files::new_name("photo.png");
+  for (const std::string& name : {own, sent}) place.comes(name, 10);
+  Job job = a_job("anna", now_ms());
+  job.input = {{"image_url", "/files/uploads/" + own}, {"audio_url", "/files/uploads/" + sent}};
+  const std::string id = place.submit(job)->job.id;
+  Job again = a_job("anna", now_ms());
+  again.input = {{"image_url", "http://host/files/uploads/" + own}};
+  const std::string other = place.submit(again)->job.id;
+  place.end(id);
+  place.rest();
+  EXPECT_TRUE(place.has("uploads/" + own)) << "the page shows it";
+  EXPECT_TRUE(on_io(place.io, place.jobs->remove(id, std::nullopt)));
+  place.rest();
+  EXPECT_TRUE(place.has("uploads/" + own)) << "another job needs it";
+  place.end(other);
+  place.rest();
+  EXPECT_FALSE(place.has("uploads/" + own));
+  EXPECT_FALSE(place.knows_upload(own));
+  EXPECT_TRUE(place.has("uploads/" + sent));
+  EXPECT_TRUE(place.knows_upload(sent));
+}
+
+TEST(Retention, InputsOfARequestThatIsRefusedGo) {
+  Place place;
+  place.start();
+  const std::string name = Files::new_input_name("image_url.png");
+  {
+    FilesInUse::Claim request(place.files->in_use());
+    request.add(name);
+    place.files->in_use().made(name);
+    place.comes(name, 10);
+  }
+  place.rest();
+  EXPECT_FALSE(place.has("uploads/" + name));
+  EXPECT_FALSE(place.knows_upload(name));
+}
+
+/// Clocks that a test sets.
+struct SetClocks {
+  int64_t wall = now_ms(), boot = kDay;
+  Clocks clocks() {
+    return {[this] { return wall; }, [this] { return boot; }};
+  }
+  void pass(int64_t time) { wall += time, boot += time; }
+};
+
+TEST(Retention, AClockThatIsSetBackRemovesNothing) {
+  Place place;
+  SetClocks time;
+  time.wall += 30 * kDay;  // wrong at the start
+  place.options.clocks = time.clocks();
+  place.options.keep_bytes = 1;
+  place.start();
+  place.sweep();
+  time.wall -= 30 * kDay;
+  const std::string upload = Files::new_name("a.png");
+  place.comes(upload, 1000);
+  place.file("parts/0123", 1000, 0);
+  const std::string id = place.submit(a_job("anna", now_ms()))->job.id;
+  place.end(id);
+  for (const int64_t later : {kHour / 60, 2 * kHour, 20 * kHour}) {
+    time.pass(later);
+    place.sweep();
+    EXPECT_TRUE(place.knows(id)) << later;
+    EXPECT_TRUE(place.has("uploads/" + upload)) << later;
+    EXPECT_TRUE(place.has("parts/0123")) << later;
+  }
+  ASSERT_EQ(place.told.size(), 1u);
+  EXPECT_NE(place.told[0].find("set back by 720 h"), std::string::npos) << place.told[0];
+  // After a day the clock is believed, and what has the age goes.
+  time.pass(4 * kHour);
+  place.sweep();
+  EXPECT_FALSE(place.has("uploads/" + upload));
+}
+
+TEST(Retention, AClockThatIsSetForwardRemovesNothingOfThisProcess) {
+  Place place;
+  SetClocks time;
+  place.options.clocks = time.clocks();
+  place.start();
+  const std::string upload = Files::new_name("a.png");
+  place.comes(upload, 1000);
+  const std::string id = place.submit(a_job("anna", now_ms()))->job.id;
+  place.end(id);
+  time.wall += 1000 * kDay;
+  for (int day = 0; day < 6; ++day) {
+    place.sweep();
+    EXPECT_TRUE(place.knows(id)) << day;
+    EXPECT_TRUE(place.knows_upload(upload)) << day;
+    time.pass(kDay + 1);
+  }
+  time.pass(kDay);
+  place.sweep();
+  EXPECT_FALSE(place.knows(id));
+}
+
+TEST(Retention, AStartWithAClockThatIsFarAheadRemovesNothingAtOnce) {
+  Place place;
+  const std::string id = place.ended("video", 100, kHour);
+  std::ofstream(place.options.data / "clock") << now_ms() - kHour << "\n";
+  SetClocks time;
+  time.wall += 30 * kDay;
+  place.options.clocks = time.clocks();
+  place.start();
+  place.sweep();
+  EXPECT_TRUE(place.knows(id));
+  time.pass(kHour / 2);
+  time.wall -= 30 * kDay;  // the network sets it
+  place.sweep();
+  time.pass(kHour);
+  place.sweep();
+  EXPECT_TRUE(place.knows(id));
+  EXPECT_LT(std::stoll(bytes_of(place.options.data / "clock")), now_ms());
+}
+
+TEST(Retention, AServerThatWasAwayWaitsAnHour) {
+  Place place;
+  const std::string id = place.ended("video", 100, 20 * kDay);
+  std::ofstream(place.options.data / "clock") << now_ms() - 20 * kDay << "\n";
+  SetClocks time;
+  place.options.clocks = time.clocks();
+  place.start();
+  place.sweep();
+  EXPECT_TRUE(place.knows(id));
+  time.pass(kHour + 1);
+  place.sweep();
+  EXPECT_FALSE(place.knows(id));
+  EXPECT_EQ(std::stoll(bytes_of(place.options.data / "clock")), time.wall);
 }
 
 TEST(Retention, AFullDiskPausesTheQueueOnceAndResumesIt) {

@@ -65,6 +65,7 @@ TEST(ServeFlags, HaveTheirDefaults) {
   EXPECT_TRUE(settings.keys.empty());
   EXPECT_TRUE(settings.private_urls);
   EXPECT_EQ(settings.window, 5min);
+  EXPECT_EQ(settings.worker_timeout, std::nullopt);
   EXPECT_EQ(settings.idle_unload, 0s);
   EXPECT_EQ(settings.keep, 7 * 24h);
   EXPECT_EQ(settings.keep_bytes, 0u);
@@ -80,7 +81,8 @@ TEST(ServeFlags, AreRead) {
   std::ofstream(folder.path / "cert.pem") << "x";
   const Settings read = settings(
       "--listen [::1]:9000 --public-url https://wan.example/video/ --cors http://localhost:3000 --window 90s "
-      "--idle-unload=10m --keep 36h --keep-bytes 200G --max-file 1.5GiB --rate 20 --size-override 64x128 --precision "
+      "--idle-unload=10m --worker-timeout 30m --keep 36h --keep-bytes 200G --max-file 1.5GiB --rate 20 --size-override "
+      "64x128 --precision "
       "fast "
       "--default-acceleration regular --log-format json --least-free 500M --render num_inference_steps=4 --render "
       "negative_prompt=none --model i2v=" +
@@ -93,6 +95,7 @@ TEST(ServeFlags, AreRead) {
   EXPECT_EQ(read.cors, "http://localhost:3000");
   EXPECT_EQ(read.window, 90s);
   EXPECT_EQ(read.idle_unload, 10min);
+  EXPECT_EQ(read.worker_timeout, std::optional<std::chrono::seconds>(30min));
   EXPECT_EQ(read.keep, 36h);
   EXPECT_EQ(read.keep_bytes, 200'000'000'000u);
   EXPECT_EQ(read.most_file_bytes, uint64_t(3) << 29);
@@ -141,6 +144,7 @@ TEST(ServeFlags, EachWrongValueIsNamed) {
   expect_one("--model i2v=/no/such/folder", "[--model] of i2v must be a folder");
   expect_one("--tls-cert /etc/hostname", "[--tls-key] is needed, too");
   expect_one("--keys /no/such/file", "[--keys] must be a file that can be read");
+  expect_one("--worker-timeout 30s", "[--worker-timeout] must be 0 or a time from 1 min");
   expect_one("--window 5m --window 6m", "[--window] was given more than once");
   expect_one("--window", "[--window] needs a value: --window TIME");
   expect_one("--no-auth=yes", "[--no-auth] takes no value");

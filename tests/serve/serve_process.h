@@ -12,6 +12,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -62,7 +63,11 @@ class ServeFolder {
 
 class ServeProcess {
  public:
-  ServeProcess(const ServeFolder& folder, const std::vector<std::string>& words)
+  static constexpr int kNotPossible = 77;
+
+  /// `before`: called in the new process; where it is false, that ends with kNotPossible.
+  ServeProcess(const ServeFolder& folder, const std::vector<std::string>& words,
+               const std::function<bool()>& before = {})
       : out_(folder.path() / ("out" + std::to_string(++count()))), err_(out_.string() + ".err") {
     const std::string program = folder / "bin/wan-serve", log = folder / "worker.log";
     std::vector<char*> arguments = {const_cast<char*>(program.c_str())};
@@ -72,6 +77,7 @@ class ServeProcess {
     setenv("WAN_FAKE_START", "", 1);
     child_ = fork();
     if (child_ == 0) {
+      if (before && !before()) _exit(kNotPossible);
       const int flags = O_WRONLY | O_CREAT | O_TRUNC;
       if (dup2(open(out_.c_str(), flags, 0600), 1) == 1 && dup2(open(err_.c_str(), flags, 0600), 2) == 2)
         execv(program.c_str(), arguments.data());
@@ -90,6 +96,7 @@ class ServeProcess {
   std::string out() const { return bytes_of(out_); }
   std::string err() const { return bytes_of(err_); }
   void signal(int number) const { kill(child_, number); }
+  pid_t process() const { return child_; }
   /// The exit code; 128 and the signal where one ended it.
   int finish() {
     int status = 0;
@@ -122,21 +129,36 @@ class ServeProcess {
   /// One request over a connection of its own. `headers` end with \r\n each; Host is set unless it is among them.
   Reply call(const std::string& method, const std::string& target, const std::string& headers = "",
              const std::string& body = "") const {
+    const std::string host = headers.find("Host:") == headers.npos ? "Host: localhost\r\n" : "";
+    // What is sent in pieces tells no length.
+    const bool is_chunked = headers.find("chunked") != headers.npos;
+    const std::string length = is_chunked ? "" : "Content-Length: " + std::to_string(body.size()) + "\r\n";
+    const int socket = sent(method + " " + target + " HTTP/1.1\r\n" + host + "Connection: close\r\n" + headers +
+                            length + "\r\n" + body);
+    const Reply reply = answer_of(socket);
+    close(socket);
+    return reply;
+  }
+  /// A connection over which this was sent; the caller closes it.
+  int sent(const std::string& text) const {
     const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address{.sin_family = AF_INET,
                         .sin_port = htons(uint16_t(port_)),
                         .sin_addr = {htonl(INADDR_LOOPBACK)},
                         .sin_zero = {}};
+    if (connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0)
+      for (size_t at = 0; at < text.size();) {
+        const ssize_t size = send(socket, text.data() + at, text.size() - at, MSG_NOSIGNAL);
+        if (size <= 0) break;
+        at += size_t(size);
+      }
+    return socket;
+  }
+  /// What came over a connection until the server closed it.
+  static Reply answer_of(int socket) {
     std::string text;
-    if (connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
-      const std::string host = headers.find("Host:") == headers.npos ? "Host: localhost\r\n" : "";
-      const std::string request = method + " " + target + " HTTP/1.1\r\n" + host + "Connection: close\r\n" + headers +
-                                  "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
-      send(socket, request.data(), request.size(), MSG_NOSIGNAL);
-      char bytes[8192];
-      for (ssize_t got = 0; (got = recv(socket, bytes, sizeof bytes, 0)) > 0;) text.append(bytes, size_t(got));
-    }
-    close(socket);
+    char bytes[8192];
+    for (ssize_t got = 0; (got = recv(socket, bytes, sizeof bytes, 0)) > 0;) text.append(bytes, size_t(got));
     Reply reply;
     const size_t end = text.find("\r\n\r\n");
     if (end == text.npos) return reply;

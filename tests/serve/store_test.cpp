@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <random>
 
 #include "engine/base/error.h"
@@ -43,6 +44,8 @@ std::string all_of(const Job& job) {
                                       int(job.status),
                                       job.batch,
                                       job.deaths,
+                                      job.interruptions,
+                                      job.awaited,
                                       job.started,
                                       job.ended,
                                       output,
@@ -117,6 +120,8 @@ TEST(Store, GivesBackEverythingOfAJob) {
   job.start_before = 12;
   job.webhook = "http://127.0.0.1:9/hook";
   job.webhook_form = "fal";
+  job.awaited = true;
+  job.interruptions = 2;
   job.input["prompt"] = "quotes ' \" and \0 zero, caf\xC3\xA9"s;
   {
     const auto store = open_sqlite(folder.file());
@@ -176,13 +181,14 @@ TEST(Store, AnswersEveryFilter) {
   store->apply(changes);
   for (const std::optional<std::string>& owner : {std::optional<std::string>(), {"anna"}, {"nobody"}}) {
     for (const std::optional<bool> ended : {std::optional<bool>(), {true}, {false}}) {
-      for (const std::optional<int64_t> before : {std::optional<int64_t>(), {5}}) {
+      for (const std::optional<int64_t> before : {std::optional<int64_t>(), {40}}) {
         for (const bool hidden : {false, true}) {
           std::vector<std::string> wanted;
           for (auto job = jobs.rbegin(); job != jobs.rend(); ++job) {
             if (owner && job->owner != *owner) continue;
             if (ended && is_ended(job->status) != *ended) continue;
-            if (before && job->created >= *before) continue;
+            // The place of a job is its sequence, from 1.
+            if (before && jobs.rend() - job >= *before) continue;
             if (!hidden && job->hidden) continue;
             wanted.push_back(job->id);
           }
@@ -228,6 +234,47 @@ TEST(Store, NamesTheJobsThatEndedFirst) {
   ASSERT_EQ(hidden.size(), 1u);
   EXPECT_EQ(hidden[0].id, ids[2]);
   EXPECT_EQ(store->oldest_ended(2, false).size(), 2u);
+}
+
+TEST(Store, NothingIsLeftOfWhatWasRemoved) {
+  QueueFolder folder;
+  const auto store = open_sqlite(folder.file());
+  Job job = a_job("anna"), other = a_job("anna");
+  job.input["prompt"] = job.fields["prompt"] = "a secret garden";
+  other.input["prompt"] = "an open field";
+  const auto in_files = [&](const std::string& text) {
+    for (const char* end : {"", "-wal"}) {
+      std::ifstream file(folder.file().string() + end, std::ios::binary);
+      const std::string all{std::istreambuf_iterator<char>(file), {}};
+      if (all.find(text) != all.npos) return true;
+    }
+    return false;
+  };
+  store->apply({PutJob{job}, PutJob{other}, AddLogs{job.id, {{1, "INFO", "of a secret message"}}}});
+  EXPECT_TRUE(in_files("a secret garden"));
+  job.hidden = true;
+  job.input = job.fields = nullptr;
+  store->apply({PutJob{job}});
+  store->wipe_removed();
+  EXPECT_FALSE(in_files("a secret"));
+  EXPECT_TRUE(in_files("an open field"));
+  EXPECT_EQ(store->find(other.id)->input["prompt"], "an open field");
+}
+
+TEST(Store, KnowsVideosAndPreviews) {
+  QueueFolder folder;
+  const auto store = open_sqlite(folder.file());
+  Job job = a_job();
+  job.status = JobStatus::Done;
+  job.preview_key = "0123";
+  job.output = JobOutput{.file = "abc_video.mp4", .bytes = 7, .seed = 1, .prompt = "p", .seconds = 1};
+  store->apply({PutJob{job}});
+  EXPECT_TRUE(store->knows_file("abc_video.mp4"));
+  EXPECT_TRUE(store->knows_file("0123"));
+  EXPECT_FALSE(store->knows_file("abd_video.mp4"));
+  job.hidden = true;
+  store->apply({PutJob{job}});
+  EXPECT_FALSE(store->knows_file("abc_video.mp4"));
 }
 
 TEST(Store, KeepsLogsHooksAndUploads) {
@@ -395,11 +442,47 @@ TEST(Schema, TakesAnOlderDatabase) {
   EXPECT_EQ(database.integer("SELECT count(*) FROM jobs"), 1);
 }
 
+TEST(Schema, TakesJobsOfVersionOne) {
+  QueueFolder folder;
+  {
+    Database database(folder.file());
+    const std::vector<Migration> first(migrations().begin(), migrations().begin() + 1);
+    migrate(database, first);
+    const auto add = [&](const std::string& id, int status, const std::string& fields) {
+      database
+          .prepare(
+              "INSERT INTO jobs (id, owner, endpoint, priority, created, webhook, webhook_form, preview_key, hidden, "
+              "status, batch, deaths, started, ended, video_seconds) VALUES (?, 'anna', 'e', 0, 7, '', '', 'k', 0, ?, "
+              "'', 0, 1, 2, 3)")
+          .run(id, status);
+      database.prepare("INSERT INTO inputs SELECT sequence, '{}', ? FROM jobs WHERE id = ?").run(fields, id);
+    };
+    add("one", 2, R"({"resolution": "720p", "num_frames": 80})");
+    add("two", 2, R"({"resolution": "720p", "num_frames": 40.5})");
+    add("odd", 2, R"({"resolution": 7, "num_frames": "many"})");
+    add("broken", 2, "{");
+    add("open", 1, R"({"resolution": "720p", "num_frames": 80})");
+  }
+  const auto store = open_sqlite(folder.file());
+  const std::vector<MadeVideos> made = store->made_videos("anna");
+  ASSERT_EQ(made.size(), 2u);
+  EXPECT_EQ(made[0].resolution, "");
+  EXPECT_EQ(made[0].videos, 2);
+  EXPECT_FALSE(made[0].frames.has_value());
+  EXPECT_EQ(made[1].resolution, "720p");
+  EXPECT_EQ(made[1].videos, 2);
+  EXPECT_EQ(made[1].frames, 120.5);
+  EXPECT_TRUE(store->made_videos("bert").empty());
+  EXPECT_EQ(store->find("open")->interruptions, 0);
+  EXPECT_FALSE(store->find("open")->awaited);
+  EXPECT_EQ(store->find("two")->sequence, 2);
+}
+
 TEST(OpenStore, RefusesANewerVersion) {
   QueueFolder folder;
   open_sqlite(folder.file());
   Database(folder.file()).run("PRAGMA user_version = 99");
-  expect_refused(folder.file(), "of version 1 or older, got 99", "start the newer server");
+  expect_refused(folder.file(), "of version 2 or older, got 99", "start the newer server");
 }
 
 TEST(OpenStore, RefusesAnotherProgramsFile) {

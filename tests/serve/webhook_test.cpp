@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 
+#include "tests/serve/gated_store.h"
 #include "tests/serve/on_io.h"
 #include "tests/serve/queue_jobs.h"
 #include "tests/support/web_server.h"
@@ -25,7 +27,7 @@ WebhookOptions quick() {
 /// Jobs in a folder, and who tells of their ends.
 struct Place {
   explicit Place(const std::filesystem::path& file, WebhookOptions options = quick())
-      : jobs(io, open_sqlite(file), [](const std::string&) {}),
+      : jobs(io, std::make_unique<GatedStore>(open_sqlite(file), gate), [](const std::string&) {}),
         hooks(
             io, jobs, options, [](const Job& job) { return "{\"id\":\"" + job.id + "\"}"; },
             [this](const std::string& line) { told.push_back(line); }) {
@@ -47,6 +49,7 @@ struct Place {
   }
 
   boost::asio::io_context io;
+  std::shared_ptr<Gate> gate = std::make_shared<Gate>();
   std::vector<std::string> told;
   Jobs jobs;
   Webhooks hooks;
@@ -126,6 +129,45 @@ TEST(Webhooks, OneHostThatHangsHoldsUpNoOther) {
   ASSERT_TRUE(run_until(place.io, [&] { return place.hooks.counts().sent == 5; }));
   EXPECT_LE(silent.requests(), 2);
   EXPECT_EQ(place.hooks.counts().waiting, 10u);
+}
+
+TEST(Webhooks, OfRemovedJobsHoldUpNoneBehindThem) {
+  const QueueFolder folder;
+  std::atomic<bool> is_open = false;
+  const WebServer server([&](WebClient& client) {
+    while (!is_open)
+      if (!client.wait(10)) return;
+    client.answer("200 OK", "", "");
+  });
+  WebhookOptions options = quick();
+  options.most_of_a_host = 1;
+  Place place(folder.file(), options);
+  place.ended_job(server.url("/first"));
+  ASSERT_TRUE(run_until(place.io, [&] { return server.requests() == 1; }));
+  const std::string gone = place.ended_job(server.url("/gone"));
+  ASSERT_TRUE(run_until(place.io, [&] { return place.hooks.counts().waiting == 2; }));
+  place.ended_job(server.url("/last"));
+  ASSERT_TRUE(run_until(place.io, [&] { return place.hooks.counts().waiting == 3; }));
+  run_for(place.io, 50ms);  // both lie behind the first
+  EXPECT_TRUE(on_io(place.io, place.jobs.remove(gone, std::nullopt)));
+  is_open = true;
+  EXPECT_TRUE(run_until(place.io, [&] { return place.hooks.counts().sent == 2; }));
+  EXPECT_EQ(place.hooks.counts().waiting, 0u);
+}
+
+TEST(Webhooks, AreAskedOfTheStoreUntilItAnswers) {
+  const QueueFolder folder;
+  const WebServer server([](WebClient& client) { client.answer("200 OK", "", ""); });
+  {
+    Place place(folder.file());
+    place.hooks.stop();
+    place.ended_job(server.url("/"));
+  }
+  Place place(folder.file());
+  place.gate->refused_questions = 3;
+  on_io(place.io, place.hooks.start());
+  EXPECT_TRUE(run_until(place.io, [&] { return place.hooks.counts().sent == 1; }));
+  EXPECT_EQ(place.told.size(), 1u) << "it is told once";
 }
 
 TEST(Webhooks, OfRemovedJobsAreForgotten) {

@@ -26,6 +26,7 @@ class WorkScene : public testing::Test {
     settings_.models = {{"t2v", "/models/t2v"}};
     setenv("WAN_FAKE_LOG", (folder_ / "log").c_str(), 1);
     start_as("");
+    beat_every("");
     times_.first_pause = times_.broken = times_.full_disk = std::chrono::milliseconds(100);
     times_.look = std::chrono::milliseconds(20);
   }
@@ -36,6 +37,8 @@ class WorkScene : public testing::Test {
   }
 
   static void start_as(const char* how) { setenv("WAN_FAKE_START", how, 1); }
+
+  static void beat_every(const char* seconds) { setenv("WAN_FAKE_BEAT", seconds, 1); }
 
   /// The server begins; of an earlier one it takes the queue.
   void begin() {

@@ -112,6 +112,14 @@ void Server::pause_after(const NoAnswer& none, int64_t failures) {
   wait(time);
 }
 
+void Server::check_later(const HttpAnswer& answer, int64_t failures) const {
+  if (!is_later(answer.status)) return;
+  const std::string words = words_of(answer);
+  throw Later("[server] " + shown_url(words_.url) + " cannot take it now: it answers " + status_text(answer.status) +
+                  (words.empty() ? "" : ": " + words),
+              later_pause(answer, failures));
+}
+
 HttpAnswer Server::ask(const HttpRequest& request, const std::string& subject) {
   const bool once = request.method == "POST";
   for (int64_t failures = 0;; ++failures) {
@@ -121,12 +129,9 @@ HttpAnswer Server::ask(const HttpRequest& request, const std::string& subject) {
       if (answer.status >= 200 && answer.status < 300) return answer;
       if (!is_later(answer.status) || (once && answer.status != 429 && answer.status != 503))
         refuse(answer, subject, words_.url);
-      const std::string words = words_of(answer);
-      const std::string why = "it answers " + status_text(answer.status) + (words.empty() ? "" : ": " + words);
-      const milliseconds pause = later_pause(answer, failures);
-      if (once) throw Later("[server] " + shown_url(words_.url) + " cannot take it now: " + why, pause);
+      if (once) check_later(answer, failures);
       if (failures + 1 >= kTries && !patient_) refuse(answer, subject, words_.url);
-      wait(pause);
+      wait(later_pause(answer, failures));
     } catch (const NoAnswer& none) {
       if (once && none.sent)
         throw Unsure("[server] " + shown_url(words_.url) + " may or may not have got the request: " + none.what());

@@ -44,9 +44,9 @@ class Server {
   /// The whole URL of what the server calls by a path or a URL of any host. Throws ServerFailure where it is none.
   std::string whole_url(const std::string& path_or_url) const;
 
-  /// Answers in JSON. Where no connection comes about, or the server asks for it (429, 502, 503, 504 but for POST), it is
-  /// asked again after growing pauses; a POST never once something of it was sent: Unsure. A POST that is answered by 429
-  /// or 503 throws Later. Throws ServerFailure, and InvalidRequest or ServerFailure for a refusal (refuse).
+  /// Answers in JSON. Where no connection comes about, or the server asks for it (429, 502, 503, 504 but for POST), it
+  /// is asked again after growing pauses; a POST never once something of it was sent: Unsure. A POST that is answered
+  /// by 429 or 503 throws Later. Throws ServerFailure, and InvalidRequest or ServerFailure for a refusal (refuse).
   nlohmann::json get(const std::string& path, const std::string& subject);
   nlohmann::json put(const std::string& path, const std::string& subject);
   nlohmann::json post(const std::string& path, const nlohmann::json& body, const std::string& subject,
@@ -61,6 +61,8 @@ class Server {
   /// After the n-th failure in a row, from 0: waits, and says so where it is long; or throws ServerFailure where it was
   /// tried often enough.
   void pause_after(const NoAnswer& none, int64_t failures);
+  /// Throws Later where an answer asks for that, as `post` does: whoever asked decides what it does meanwhile.
+  void check_later(const HttpAnswer& answer, int64_t failures) const;
   /// An answer came: the next failure is the first.
   void note_answer() { answered_ = true; }
   /// Waits. Throws Cancelled after a signal.
@@ -85,7 +87,8 @@ class Server {
 /// Whether a status asks to come again later: 429, 502, 503, 504.
 bool is_later(long status);
 
-/// Throws what an answer means that is no success: InvalidRequest for what whoever typed the command can put right (400,
+/// Throws what an answer means that is no success: InvalidRequest for what whoever typed the command can put right
+/// (400,
 /// 403, 404, 413, 422; WrongKey for 401), else ServerFailure. `subject` is what was asked for: "ID", or a field.
 [[noreturn]] void refuse(const HttpAnswer& answer, const std::string& subject, const std::string& server);
 

@@ -89,6 +89,7 @@ std::string Uploads::url_of(const char* field, const std::string& path) {
     try {
       const HttpAnswer answer = server_.ask_freely(
           {.method = "PUT", .url = to, .headers = {"Content-Type: " + type}, .file = path, .label = name});
+      server_.check_later(answer, failures);
       if (answer.status < 200 || answer.status >= 300) refuse(answer, field, server_.url());
       server_.console().log()("upload", {{"file", name}, {"bytes", bytes}});
       return urls_[path] = url;

@@ -12,8 +12,9 @@
 
 namespace wan::remote {
 
-/// The body for the endpoint: of the fields that were `given`, those that the endpoint has, with the values that `request`
-/// has. A drawn seed is left to the server. `uploaded` gives the URL for a file of an input; URLs are sent as they are.
+/// The body for the endpoint: of the fields that were `given`, those that the endpoint has, with the values that
+/// `request` has. A drawn seed is left to the server. `uploaded` gives the URL for a file of an input; URLs are sent as
+/// they are.
 nlohmann::json body_of(const Request& request, const std::vector<std::string>& given,
                        const std::function<std::string(const char* field, const std::string& path)>& uploaded);
 
@@ -26,7 +27,8 @@ class Uploads {
   explicit Uploads(Server& server) : server_(server) {}
 
   /// The URL of the file at the server. Throws InvalidRequest naming `field` where it is no file with content or the
-  /// server does not take it, ServerFailure, std::runtime_error where it cannot be read.
+  /// server does not take it, Later where it wants to be asked later (429, 502, 503, 504), ServerFailure,
+  /// std::runtime_error where it cannot be read.
   std::string url_of(const char* field, const std::string& path);
 
  private:

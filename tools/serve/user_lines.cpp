@@ -32,6 +32,10 @@ std::optional<UserLine> user_line(std::string_view event, const Log::Fields& fie
   if (event == "vae") return UserLine{"INFO", "the VAE goes on in float32: " + word(fields, "reason")};
   if (event == "lora" && fields.contains("files"))
     return UserLine{"INFO", "put LoRAs on the " + word(fields, "network") + in_seconds(fields)};
+  if (event == "interpolation")
+    return UserLine{"INFO", "drew " + word(fields, "between") + " between each two frames by " + word(fields, "model") +
+                                ": " + word(fields, "pairs") + " pairs, " + word(fields, "still") + " of them still, " +
+                                word(fields, "cuts") + " cut"};
   if (event == "note") {
     const std::string change = word(fields, "change");
     return UserLine{

@@ -89,6 +89,7 @@ Program::Program(std::vector<std::string> command, int core) : name_(command[0].
 }
 
 Program::~Program() {
+  if (const std::string end = own_end(); !end.empty() && on_own_end) on_own_end(end);
   kill();
   is_over_ = true;
   reader_.join();
@@ -150,6 +151,15 @@ void Program::stop() {
   const std::lock_guard lock(mutex_);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
     throw std::runtime_error("[" + name_ + "] " + status_text(status) + " after SIGTERM; " + last_lines());
+}
+
+std::string Program::own_end() {
+  int status = 0;
+  if (process_ < 0 || waitpid(process_, &status, WNOHANG) != process_) return own_end_;
+  process_ = -1;
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, std::chrono::milliseconds(200), [this] { return ended_; });  // its last lines
+  return own_end_ = name_ + " " + status_text(status) + "; " + last_lines();
 }
 
 void Program::kill() {

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -18,7 +19,8 @@ namespace wan::bench {
 /// output goes nowhere. Killed at the end of the scope.
 class Program {
  public:
-  /// `core`: it stays there, with all that it starts; -1: anywhere. Throws std::runtime_error where it cannot be started.
+  /// `core`: it stays there, with all that it starts; -1: anywhere. Throws std::runtime_error where it cannot be
+  /// started.
   explicit Program(std::vector<std::string> command, int core = -1);
   ~Program();
   Program(const Program&) = delete;
@@ -30,10 +32,16 @@ class Program {
   /// with its last lines, where none comes.
   uint16_t port();
   void tell(const std::string& text) const;
-  /// SIGTERM, and waits for its end, at most a minute. Throws std::runtime_error where it ends with another code than 0.
+  /// SIGTERM, and waits for its end, at most a minute. Throws std::runtime_error where it ends with another code than
+  /// 0.
   void stop();
   /// SIGKILL.
   void kill();
+  /// How it ended where it has done so by itself, with its last lines: "wan-serve was ended by signal 9; it said: ...".
+  /// Empty while it lives.
+  std::string own_end();
+  /// Gets own_end() where there is one when the object goes.
+  std::function<void(const std::string&)> on_own_end = {};
 
  private:
   void read_lines();
@@ -49,6 +57,7 @@ class Program {
   std::string said_;
   uint16_t port_ = 0;
   bool ended_ = false;
+  std::string own_end_;
   std::thread reader_;
 };
 

@@ -100,11 +100,13 @@ fs::path Scene::worker() const {
 }
 
 std::unique_ptr<Program> Scene::serve(const std::string& data, int core) const {
-  return std::make_unique<Program>(
+  auto server = std::make_unique<Program>(
       std::vector<std::string>{folder_ / "bin/wan-serve", "--data", folder_ / data, "--model",
                                "t2v=" + (folder_ / "model").string(), "--device", "cpu", "--listen", "127.0.0.1:0",
                                "--least-free", "1MB", "--max-file", std::to_string(options_.upload) + "B"},
       core);
+  server->on_own_end = [this](const std::string& how) { server_end_ = how; };
+  return server;
 }
 
 std::unique_ptr<Program> Scene::serve_beside_worker(const std::string& data) const {

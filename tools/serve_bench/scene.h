@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tools/serve_bench/connection.h"
@@ -33,6 +34,9 @@ class Scene {
   /// The same, when it listens and its worker is ready: that one stays on the core of the load then, at nice 10.
   std::unique_ptr<Program> serve_beside_worker(const std::string& data) const;
 
+  /// How a server ended that did so by itself, since the last call; empty: none did.
+  std::string take_server_end() const { return std::exchange(server_end_, ""); }
+
   /// The data folder that row `memory` left, whose jobs have all ended; empty: none.
   std::string ended_jobs;
   int ended_count = 0;
@@ -41,6 +45,7 @@ class Scene {
   const ServeOptions& options_;
   Cores cores_;
   std::filesystem::path folder_;
+  mutable std::string server_end_;
 };
 
 /// What is known of the machine and of the disk at `folder`, for a report.

@@ -58,10 +58,16 @@ ServeReport serve_bench(const ServeOptions& options, const std::function<void(co
     if (!absent.empty()) {
       report.left_out.emplace_back(name, absent);
     } else {
+      std::vector<ServeRow> rows;
       try {
-        for (ServeRow& row : rows_of(name, scene, report)) report.rows.push_back(std::move(row));
+        rows = rows_of(name, scene, report);
       } catch (const std::exception& error) {
-        report.rows.push_back({.name = name, .setting = "", .failed = error.what()});
+        rows.push_back({.name = name, .setting = "", .failed = error.what()});
+      }
+      const std::string end = scene.take_server_end();
+      for (ServeRow& row : rows) {
+        if (!row.failed.empty() && !end.empty() && row.failed.find(end) == row.failed.npos) row.failed += "; " + end;
+        report.rows.push_back(std::move(row));
       }
     }
     if (after_row) after_row(report);

@@ -2,14 +2,13 @@
 
 #include <arpa/inet.h>
 #include <openssl/crypto.h>
-#include <strings.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 #include <string_view>
 
+#include "engine/serve/net/text.h"
+#include "engine/serve/queue/ids.h"
 #include "models/files/digest.h"
 
 namespace wan::serve {
@@ -19,19 +18,8 @@ constexpr const char* kCookie = "wan_session";
 constexpr size_t kMostSessions = 10'000, kLongestKey = 4096;
 constexpr double kBurst = 10;  // seconds of the rate that may come at once
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& letter : result)
-    if (letter >= 'A' && letter <= 'Z') letter = char(letter - 'A' + 'a');
-  return result;
-}
-
-bool equal(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
-}
-
-/// The name in "name:port", "[v6]:port" or either alone, in lower case, of an IPv6 address without brackets; empty where
-/// the text is neither.
+/// The name in "name:port", "[v6]:port" or either alone, in lower case, of an IPv6 address without brackets; empty
+/// where the text is neither.
 std::string host_of(std::string_view text) {
   std::string_view name = text, rest;
   const bool brackets = text.starts_with('[');
@@ -47,7 +35,7 @@ std::string host_of(std::string_view text) {
     return {};
   in6_addr v6;
   if (brackets && inet_pton(AF_INET6, std::string(name).c_str(), &v6) != 1) return {};
-  std::string host = lower(name);
+  std::string host = lower_case(name);
   if (!brackets && host.ends_with('.')) host.pop_back();
   return host;
 }
@@ -71,7 +59,7 @@ bool is_wildcard(const std::string& host) {
 /// "https://host:port" of a URL, in lower case.
 std::string origin_of(const std::string& url) {
   const size_t begin = url.find("://");
-  return begin == url.npos ? "" : lower(url.substr(0, url.find('/', begin + 3)));
+  return begin == url.npos ? "" : lower_case(url.substr(0, url.find('/', begin + 3)));
 }
 
 bool changes_something(const std::string& method) {
@@ -83,7 +71,7 @@ std::optional<std::string> key_of(std::string_view authorization) {
   const size_t space = authorization.find(' ');
   if (space == authorization.npos) return std::nullopt;
   const std::string_view scheme = authorization.substr(0, space);
-  if (!equal(scheme, "Key") && !equal(scheme, "Bearer")) return std::nullopt;
+  if (!same_word(scheme, "Key") && !same_word(scheme, "Bearer")) return std::nullopt;
   const size_t begin = authorization.find_first_not_of(' ', space);
   if (begin == authorization.npos) return std::nullopt;
   return std::string(authorization.substr(begin));
@@ -101,15 +89,6 @@ std::string cookie_of(const Exchange& exchange) {
   return {};
 }
 
-std::string random_text() {
-  uint8_t bytes[32];
-  if (getentropy(bytes, sizeof bytes) != 0) throw std::runtime_error("[cookie] the system gives no random numbers");
-  constexpr const char* kHex = "0123456789abcdef";
-  std::string text;
-  for (uint8_t byte : bytes) text += {kHex[byte >> 4], kHex[byte & 15]};
-  return text;
-}
-
 }  // namespace
 
 Answer refusal(Access::Form form, int status, const std::string& type, const std::string& text,
@@ -122,7 +101,7 @@ Answer refusal(Access::Form form, int status, const std::string& type, const std
 
 Access::Form form_of(const Exchange& exchange) {
   const std::vector<std::string>& segments = exchange.segments();
-  const bool below = segments.size() >= 2 && equal(segments[0], "api") && equal(segments[1], "v3");
+  const bool below = segments.size() >= 2 && same_word(segments[0], "api") && same_word(segments[1], "v3");
   return below ? Access::Form::WaveSpeed : Access::Form::Fal;
 }
 
@@ -130,7 +109,7 @@ Access::Access(Options options) : options_(std::move(options)) {
   listen_host_ = host_of(options_.listen);
   public_origin_ = origin_of(options_.public_url);
   if (!public_origin_.empty()) public_host_ = host_of(public_origin_.substr(public_origin_.find("://") + 3));
-  options_.cors = lower(options_.cors);
+  options_.cors = lower_case(options_.cors);
 }
 
 /// All keys are compared, whichever fits, so that the time tells nothing.
@@ -139,6 +118,13 @@ const Key* Access::find_key(const std::string& hash) const {
   for (const Key& key : options_.keys)
     if (key.hash.size() == hash.size() && CRYPTO_memcmp(key.hash.data(), hash.data(), hash.size()) == 0) found = &key;
   return found;
+}
+
+std::optional<std::string> Access::key_hash(const std::string& name) const {
+  if (!wants_keys() && name.empty()) return std::string();
+  for (const Key& key : options_.keys)
+    if (key.name == name) return key.hash;
+  return std::nullopt;
 }
 
 const Access::Session* Access::session(const Exchange& exchange) const {
@@ -187,8 +173,8 @@ void Access::take_token(const std::string& name, Form form) {
   bucket.tokens -= 1;
 }
 
-/// An address in place of a name cannot be rebound to this machine by a name server: where every address of the machine is
-/// listened at, each of them may be called.
+/// An address in place of a name cannot be rebound to this machine by a name server: where every address of the machine
+/// is listened at, each of them may be called.
 bool Access::is_own_host(std::string_view text) const {
   const std::string host = host_of(text);
   if (host.empty()) return false;
@@ -199,7 +185,7 @@ bool Access::is_own_host(std::string_view text) const {
 
 /// A proxy in front may speak TLS where this server does not.
 bool Access::is_own_origin(const Exchange& exchange, std::string_view sent) const {
-  const std::string origin = lower(sent), host = lower(exchange.header("Host").value_or(""));
+  const std::string origin = lower_case(sent), host = lower_case(exchange.header("Host").value_or(""));
   if (!public_origin_.empty() && origin == public_origin_) return true;
   return origin == "https://" + host || (!exchange.is_tls() && origin == "http://" + host);
 }
@@ -213,7 +199,7 @@ void Access::check_source(const Exchange& exchange) const {
                 "of --public-url"));
   const auto origin = exchange.header("Origin");
   if (!origin || !changes_something(exchange.method()) || is_own_origin(exchange, *origin)) return;
-  if (!options_.cors.empty() && equal(*origin, options_.cors)) return;
+  if (!options_.cors.empty() && same_word(*origin, options_.cors)) return;
   throw HttpError(refusal(form_of(exchange), 403, "bad_request",
                           "Pages of other origins may not send requests here; wan-serve --cors ORIGIN allows one"));
 }
@@ -221,7 +207,7 @@ void Access::check_source(const Exchange& exchange) const {
 std::vector<Header> Access::cors_headers(const Exchange& exchange) const {
   if (options_.cors.empty()) return {};
   const auto origin = exchange.header("Origin");
-  if (!origin || !equal(*origin, options_.cors)) return {{"Vary", "Origin"}};
+  if (!origin || !same_word(*origin, options_.cors)) return {{"Vary", "Origin"}};
   return {{"Access-Control-Allow-Origin", std::string(*origin)},
           {"Access-Control-Expose-Headers",
            "x-fal-request-id, x-fal-error-type, x-fal-retryable, x-fal-request-timeout-type, retry-after, etag"},
@@ -230,12 +216,12 @@ std::vector<Header> Access::cors_headers(const Exchange& exchange) const {
 
 std::optional<Answer> Access::preflight(const Exchange& exchange) const {
   const auto origin = exchange.header("Origin");
-  if (exchange.method() != "OPTIONS" || options_.cors.empty() || !origin || !equal(*origin, options_.cors) ||
+  if (exchange.method() != "OPTIONS" || options_.cors.empty() || !origin || !same_word(*origin, options_.cors) ||
       !exchange.header("Access-Control-Request-Method"))
     return std::nullopt;
   // There is no form for "x-fal-*" in this header, so that of the names that were asked for the allowed ones come back.
   std::string allowed = "authorization, content-type, x-fal-target-url";
-  const std::string asked = lower(exchange.header("Access-Control-Request-Headers").value_or(""));
+  const std::string asked = lower_case(exchange.header("Access-Control-Request-Headers").value_or(""));
   for (size_t at = 0; at < asked.size();) {
     const size_t end = std::min(asked.find(',', at), asked.size()), begin = asked.find_first_not_of(' ', at);
     std::string name = begin < end ? asked.substr(begin, end - begin) : "";
@@ -262,7 +248,7 @@ std::optional<std::string> Access::sign_in(const std::string& key) {
   if (sessions_.size() >= kMostSessions)
     sessions_.erase(std::min_element(sessions_.begin(), sessions_.end(),
                                      [](const auto& a, const auto& b) { return a.second.number < b.second.number; }));
-  const std::string cookie = random_text();
+  const std::string cookie = random_hex(32);
   sessions_[sha256({cookie})] = {known->hash, ++sessions_begun_};
   return kCookie + ("=" + cookie) + cookie_attributes();
 }

@@ -34,7 +34,8 @@ class Access {
 
   /// Which vendor's words a refusal uses.
   enum class Form { Fal, WaveSpeed };
-  /// Who calls: "Authorization: Key|Bearer TEXT", or the cookie of the page. Throws HttpError 401, or 429 with Retry-After.
+  /// Who calls: "Authorization: Key|Bearer TEXT", or the cookie of the page. Throws HttpError 401, or 429 with
+  /// Retry-After.
   Caller caller(const Exchange& exchange, Form form = Form::Fal);
   /// Throws HttpError 403 where Host is none of this server's names (DNS rebinding), or where a request that changes
   /// something has a foreign Origin. Asked of every request.
@@ -51,6 +52,8 @@ class Access {
   void sign_out(const Exchange& exchange);
   std::string signed_out() const;
   bool wants_keys() const { return !options_.keys.empty(); }
+  /// The hash of the key that has this name now; without keys an empty one for the empty name. Nothing for others.
+  std::optional<std::string> key_hash(const std::string& name) const;
   /// SIGHUP: other keys from now on.
   void replace_keys(std::vector<Key> keys);
 

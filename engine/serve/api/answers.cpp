@@ -1,7 +1,9 @@
 #include "engine/serve/api/answers.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
+#include <system_error>
 
 namespace wan::serve {
 namespace {
@@ -32,13 +34,36 @@ Answer bad_fields(Access::Form form, const ErrorList& errors) {
   return refusal(form, 400, "bad_request", error_text(Endpoint(), errors));
 }
 
-Awaitable<json> read_any(Exchange& exchange, Pool& pool, Access::Form form, uint64_t most, ErrorList& errors) {
+Answer in_form(Access::Form form, Answer answer) {
+  const bool is_json = !answer.file && !answer.events && answer.type == "application/json";
+  if (form != Access::Form::WaveSpeed || answer.status < 400 || !is_json) return answer;
+  const json body = json::parse(answer.body, nullptr, /*allow_exceptions=*/false);
+  if (!body.is_object() || body.contains("code") || !body.contains("detail")) return answer;
+  const json& detail = body["detail"];
+  std::erase_if(answer.headers, [](const Header& header) { return header.first == "X-Fal-Error-Type"; });
+  return json_answer({{"code", answer.status}, {"message", detail.is_string() ? detail : json(detail.dump())}},
+                     answer.status, std::move(answer.headers));
+}
+
+Answer no_room(Access::Form form) {
+  return refusal(form, 503, "internal_error", "The server's disk is full; try again later", {{"Retry-After", "60"}});
+}
+
+bool is_full_disk(const std::exception& error) {
+  const auto* system = dynamic_cast<const std::system_error*>(&error);
+  return system && (system->code() == std::errc::no_space_on_device || system->code().value() == EDQUOT);
+}
+
+Awaitable<json> read_any(Exchange& exchange, Pool& pool, Access::Form form, uint64_t most, ErrorList& errors,
+                         BodyBudget::Share* share) {
   const Answer too_large =
       refusal(form, 413, "bad_request", "The body must have at most " + std::to_string(most) + " bytes");
   if (exchange.content_length().value_or(0) > most) throw HttpError(too_large);
   std::string text;
+  Exchange::Admit admit;
+  if (share) admit = [share, form](uint64_t bytes) { share->take(bytes, form); };
   try {
-    text = co_await exchange.read_body(most);
+    text = co_await exchange.read_body(most, std::move(admit));
   } catch (const HttpError& error) {
     if (error.answer.status != 413) throw;
     throw HttpError(too_large);
@@ -49,7 +74,7 @@ Awaitable<json> read_any(Exchange& exchange, Pool& pool, Access::Form form, uint
 
 Awaitable<json> read_object(Exchange& exchange, Pool& pool, Access::Form form, uint64_t most) {
   ErrorList errors = ErrorList::array();
-  json body = co_await read_any(exchange, pool, form, most, errors);
+  json body = co_await read_any(exchange, pool, form, most, errors, nullptr);
   if (errors.empty() && !body.is_object()) check_body(Endpoint(), body, errors);
   if (!errors.empty()) throw HttpError(bad_fields(form, errors));
   co_return body;

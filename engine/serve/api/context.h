@@ -2,7 +2,9 @@
 #pragma once
 
 #include "engine/serve/api/access.h"
+#include "engine/serve/api/body_budget.h"
 #include "engine/serve/api/files.h"
+#include "engine/serve/api/job_quota.h"
 #include "engine/serve/net/router.h"
 #include "engine/serve/queue/jobs.h"
 #include "engine/serve/settings.h"
@@ -17,6 +19,9 @@ struct ApiContext {
   Files& files;
   Access& access;
   Dispatcher& dispatcher;
+  BodyBudget bodies{};
+  bool ends = false;  // the server does: who waits for the end of a job is told so
+  JobQuotas quotas = {};
 };
 
 /// GET /openapi.json.

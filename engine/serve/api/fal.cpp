@@ -20,8 +20,8 @@ namespace {
 namespace asio = boost::asio;
 using nlohmann::ordered_json;
 
-constexpr std::chrono::hours kLong{24};
-constexpr std::chrono::seconds kBeat{15};  // between comments of a stream in which nothing happens
+constexpr std::chrono::milliseconds kLook{500};  // between looks whether the server ends
+constexpr std::chrono::seconds kBeat{15};        // between comments of a stream in which nothing happens
 
 bool is_set(const Exchange& exchange, const char* name) {
   const auto found = exchange.query().find(name);
@@ -65,7 +65,8 @@ Awaitable<void> cancel_for_all(Jobs& jobs, std::string id) {
 }
 
 Awaitable<Answer> run(ApiContext& context, Exchange& exchange, const Endpoint& endpoint) {
-  const Submission submission = submission_of(exchange);
+  Submission submission = submission_of(exchange);
+  submission.awaited = true;
   const Submitted submitted = co_await submit_job(context, exchange, endpoint, submission);
   const JobPtr job = submitted.job;
   const auto executor = co_await asio::this_coro::executor;
@@ -74,8 +75,12 @@ Awaitable<Answer> run(ApiContext& context, Exchange& exchange, const Endpoint& e
                  [&jobs = context.jobs, executor, id = job->job.id](const std::exception_ptr& stayed) {
                    if (!stayed) asio::co_spawn(executor, cancel_for_all(jobs, id), asio::detached);
                  });
-  while (!is_ended(job->job.status)) co_await wait_for_end(context.jobs, job, kLong);
-  co_return result_answer(job->job, exchange.base_url());
+  while (!is_ended(job->job.status) && !context.ends) co_await wait_for_end(context.jobs, job, kLook);
+  if (is_ended(job->job.status)) co_return run_answer(job->job, exchange.base_url());
+  // Nobody else knows of the job.
+  co_await cancel_for_all(context.jobs, job->job.id);
+  throw HttpError(refusal(Access::Form::Fal, 503, "runner_disconnected", "The server is ending; send the request again",
+                          {{"Retry-After", "10"}}));
 }
 
 /// The caller's job. Throws HttpError 404.

@@ -77,6 +77,7 @@ ordered_json status_json(const LiveJob& live, int64_t position, const std::strin
     if (live.progress.preview > 0) answer["preview_url"] = base_url + "/files/previews/" + job.preview_key + ".jpg";
     return answer;
   }
+  answer["endpoint"] = job.endpoint;
   answer["metrics"] = {{"inference_time", seconds_of(job)}};
   if (job.error) {
     answer["error"] = job.error->text();
@@ -114,6 +115,12 @@ Answer result_answer(const Job& job, const std::string& base_url) {
   // Without it the JavaScript client asks again.
   if (error.status == 504) headers.emplace_back("X-Fal-Request-Timeout-Type", "user");
   return json_answer(body, error.status, headers);
+}
+
+Answer run_answer(const Job& job, const std::string& base_url) {
+  Answer answer = result_answer(job, base_url);
+  if (answer.status == 503 && job.error && job.error->type == "runner_disconnected") answer.status = 500;
+  return answer;
 }
 
 std::string webhook_body(const Job& job) {

@@ -23,8 +23,11 @@ nlohmann::ordered_json status_json(const LiveJob& job, int64_t position, const s
 nlohmann::ordered_json logs_json(const LiveJob& job, size_t first = 0);
 /// What a finished job gives: the video, and where the endpoint has them prompt and seed.
 nlohmann::ordered_json output_json(const Job& job, const std::string& base_url);
-/// The answer of a result call and of a sync run.
+/// The answer of a result call.
 Answer result_answer(const Job& job, const std::string& base_url);
+/// The same of a sync run: where its workers died it has 500 in place of 503, after which the JavaScript client would
+/// send the request again, that is, a new job of the kind that ends workers.
+Answer run_answer(const Job& job, const std::string& base_url);
 
 /// The message to a job's webhook, in the form and with the URLs that its request had.
 std::string webhook_body(const Job& job);

@@ -15,6 +15,7 @@
 #include "engine/serve/api/byte_range.h"
 #include "engine/serve/api/context.h"
 #include "engine/serve/api/media_type.h"
+#include "engine/serve/net/text.h"
 #include "engine/serve/queue/ids.h"
 
 namespace wan::serve {
@@ -24,10 +25,17 @@ namespace fs = std::filesystem;
 
 constexpr size_t kLongestName = 100, kRandomLetters = 32;
 constexpr std::string_view kNameLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+constexpr char kOfClient = '_', kOfJob = '-';  // behind the random letters
 constexpr std::string_view kIdLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-";
 
-bool all_are(std::string_view text, std::string_view letters) {
-  return text.find_first_not_of(letters) == text.npos;
+std::string name_of(const std::string& wanted, char mark) {
+  const std::string name = wanted.substr(wanted.find_last_of("/\\") + 1);
+  std::string letters;
+  for (const char letter : name) letters += kNameLetters.find(letter) == kNameLetters.npos ? '_' : letter;
+  const size_t most = kLongestName - kRandomLetters - 1;
+  if (letters.size() > most) letters.erase(0, letters.size() - most);  // the end has the kind of file
+  if (letters.empty()) letters = "file";
+  return random_hex(kRandomLetters / 2) + mark + letters;
 }
 
 /// A name of the folder of outputs: "0123...ef.mp4", or what Files::new_name made.
@@ -71,7 +79,8 @@ Answer not_found() {
   return json_answer({{"detail", "Not Found"}}, 404);
 }
 
-/// Scripts of a file that somebody uploaded must not act as this server's pages: no type but the sniffed one, and a sandbox.
+/// Scripts of a file that somebody uploaded must not act as this server's pages: its type is that of a picture, sound
+/// or video, or of a download, and it has a sandbox.
 std::vector<Header> safe_headers(const Known& known, const std::string& name) {
   std::vector<Header> headers = {{"X-Content-Type-Options", "nosniff"},
                                  {"Content-Security-Policy", "sandbox; default-src 'none'"},
@@ -159,19 +168,21 @@ Files::Files(fs::path data, Jobs& jobs) : data_(fs::absolute(data)), jobs_(jobs)
 }
 
 std::string Files::new_name(const std::string& wanted) {
-  const std::string name = wanted.substr(wanted.find_last_of("/\\") + 1);
-  std::string letters;
-  for (const char letter : name) letters += kNameLetters.find(letter) == kNameLetters.npos ? '_' : letter;
-  const size_t most = kLongestName - kRandomLetters - 1;
-  if (letters.size() > most) letters.erase(0, letters.size() - most);  // the end has the kind of file
-  if (letters.empty()) letters = "file";
-  return random_hex(kRandomLetters / 2) + "_" + letters;
+  return name_of(wanted, kOfClient);
+}
+
+std::string Files::new_input_name(const std::string& wanted) {
+  return name_of(wanted, kOfJob);
 }
 
 bool Files::is_name(std::string_view text) {
   return text.size() > kRandomLetters + 1 && text.size() <= kLongestName &&
-         all_are(text.substr(0, kRandomLetters), "0123456789abcdef") && text[kRandomLetters] == '_' &&
-         all_are(text, kNameLetters);
+         all_are(text.substr(0, kRandomLetters), "0123456789abcdef") &&
+         (text[kRandomLetters] == kOfClient || text[kRandomLetters] == kOfJob) && all_are(text, kNameLetters);
+}
+
+bool Files::is_input_name(std::string_view text) {
+  return is_name(text) && text[kRandomLetters] == kOfJob;
 }
 
 fs::path Files::upload_path(const std::string& name) const {
@@ -190,8 +201,8 @@ fs::path Files::parts_path(const std::string& upload) const {
   return data_ / "parts" / checked(upload, !upload.empty() && all_are(upload, kIdLetters));
 }
 
-// Work for the pool holds references alone: of what it held by value within an awaiting expression, GCC 12 destroys a copy
-// that was never made.
+// Work for the pool holds references alone: of what it held by value within an awaiting expression, GCC 12 destroys a
+// copy that was never made.
 Awaitable<Answer> Files::answer(Exchange& exchange) {
   const std::vector<std::string>& segments = exchange.segments();
   if (segments.size() != 3 || segments[0] != "files") co_return not_found();
@@ -209,9 +220,24 @@ Awaitable<Answer> Files::answer(Exchange& exchange) {
   } else {
     co_return not_found();
   }
-  const std::optional<Known> known = co_await pool_.run([&] { return look_at(path); });
+  std::optional<Known> known = co_await pool_.run([&] { return look_at(path); });
   if (!known) co_return not_found();
+  if (known->type.empty() && folder == "uploads") known->type = co_await type_that_came_with(name);
   co_return file_answer(exchange, path, name, *known);
+}
+
+/// Empty where it says nothing that may be sent, or the store does not answer.
+Awaitable<std::string> Files::type_that_came_with(const std::string& upload) {
+  const std::function<std::string(Store&)> question = [upload](Store& store) {
+    const std::optional<PutUpload> known = store.find_upload(upload);
+    return known && is_plain_media(known->type) ? known->type : std::string();
+  };
+  std::string type;
+  try {
+    type = co_await jobs_.ask(question);
+  } catch (const HttpError&) {
+  }
+  co_return type;
 }
 
 std::optional<std::string> Files::upload_of(const std::string& url, const Exchange&) const {
@@ -222,6 +248,12 @@ std::optional<std::string> Files::upload_of(const std::string& url, const Exchan
 std::optional<std::string> Files::output_of(const std::string& url, const Exchange&) const {
   const std::optional<std::string> name = name_in(url, "outputs");
   return name && is_output_name(*name) ? name : std::nullopt;
+}
+
+bool is_plain_media(std::string_view type) {
+  const std::string lower = lower_case(type.substr(0, type.find(';')));
+  if (lower.find("svg") != lower.npos || lower.find("xml") != lower.npos) return false;
+  return lower.starts_with("image/") || lower.starts_with("audio/") || lower.starts_with("video/");
 }
 
 void add_file_routes(Router& router, ApiContext& context) {

@@ -24,7 +24,9 @@ class Forwarded final : public Exchange {
   bool peer_is_loopback() const override { return of_.peer_is_loopback(); }
   bool is_tls() const override { return of_.is_tls(); }
   std::optional<uint64_t> content_length() const override { return of_.content_length(); }
-  Awaitable<std::string> read_body(uint64_t most) override { return of_.read_body(most); }
+  Awaitable<std::string> read_body(uint64_t most, Admit admit) override {
+    return of_.read_body(most, std::move(admit));
+  }
   Awaitable<uint64_t> save_body(const std::filesystem::path& path, uint64_t most) override {
     return of_.save_body(path, most);
   }

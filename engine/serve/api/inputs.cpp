@@ -52,7 +52,7 @@ void refuse(ErrorList& errors, const std::string& field, const std::string& why,
   add_error(errors, field, kDownload, "Failed to download the file: " + why, value);
 }
 
-/// WaveSpeed's limit, as far as the head of the file tells the length; others are cut at it when they are rendered.
+/// WaveSpeed's limit, as far as the head of the file tells the length; the worker looks at others (most_audio_seconds).
 void check_length(const Endpoint& endpoint, const EndpointField& field, const fs::path& path, const json& value,
                   ErrorList& errors) {
   if (endpoint.vendor != Vendor::WaveSpeed || field.media != "audio") return;
@@ -73,9 +73,11 @@ Awaitable<OwnInputs> find_inputs(ApiContext& context, const Exchange& exchange, 
     const auto sent = field.media.empty() ? values.end() : values.find(field.name);
     if (sent == values.end()) continue;
     const std::string& text = sent->get_ref<const std::string&>();
+    const auto claim = std::make_shared<FilesInUse::Claim>(context.files.in_use());
     if (is_data_url(text)) {
       // Its content is read when all else is known to be right.
-      inputs[field.name] = {.kind = OwnInput::Data, .name = name_for(field.name, type_in(text)), .path = {}};
+      inputs[field.name] = {
+          .kind = OwnInput::Data, .name = name_for(field.name, type_in(text)), .path = {}, .claim = claim};
       *sent = "/data-url";
       continue;
     }
@@ -87,6 +89,9 @@ Awaitable<OwnInputs> find_inputs(ApiContext& context, const Exchange& exchange, 
     const std::optional<std::string> upload = context.files.upload_of(url, exchange);
     const std::optional<std::string> output = context.files.output_of(url, exchange);
     std::optional<fs::path> path;
+    // What is found from here on stays.
+    for (const std::optional<std::string>* own : {&upload, &output})
+      if (*own) claim->add(**own);
     if (upload) path = co_await find_upload(context, *upload, caller);
     if (output) {
       // Whoever knows the name of a video may fetch it.
@@ -99,7 +104,7 @@ Awaitable<OwnInputs> find_inputs(ApiContext& context, const Exchange& exchange, 
     }
     if (path) {
       const json shown = *sent;
-      inputs[field.name] = {upload ? OwnInput::Upload : OwnInput::Output, upload ? *upload : *output, *path};
+      inputs[field.name] = {upload ? OwnInput::Upload : OwnInput::Output, upload ? *upload : *output, *path, claim};
       *sent = path->string();
       co_await context.files.pool().run([&] { check_length(endpoint, field, *path, shown, errors); });
     } else if (leads_here(url, exchange)) {
@@ -117,11 +122,15 @@ Awaitable<void> keep_inputs(ApiContext& context, const Endpoint& endpoint, const
   for (const auto& [name, own] : inputs) {
     const EndpointField& field = *endpoint.field(name);
     UploadName upload{.file = own.name, .owner = caller.name, .type = "", .quota = 0};
-    if (own.kind != OwnInput::Upload) upload.file = Files::new_name(own.name);
+    if (own.kind != OwnInput::Upload) {
+      upload.file = Files::new_input_name(own.name);
+      own.claim->add(upload.file);
+      context.files.in_use().made(upload.file);
+    }
     if (own.kind == OwnInput::Data) {
       const std::string& text = body.at(name).get_ref<const std::string&>();
       std::string bytes, why;
-      co_await context.files.pool().run([&] {
+      co_await context.files.slow_pool().run([&] {
         try {
           bytes = data_url_bytes(plain_url(text), field.name.c_str());
         } catch (const InvalidRequest& invalid) {
@@ -139,11 +148,11 @@ Awaitable<void> keep_inputs(ApiContext& context, const Endpoint& endpoint, const
         continue;
       }
       upload.type = plain_type(type_in(text));
-      co_await check_room(context, form, caller.name, caller.quota, bytes.size());
-      co_await keep_bytes(context, upload, bytes);
+      const RoomHold room = co_await take_room(context, form, caller.name, caller.quota, bytes.size());
+      co_await keep_bytes(context, form, upload, bytes);
     } else if (own.kind == OwnInput::Output) {
       upload.type = "video/mp4";
-      co_await keep_copy(context, upload, own.path);
+      co_await keep_copy(context, form, caller.quota, upload, own.path);
     }
     const fs::path path = context.files.upload_path(upload.file);
     if (own.kind == OwnInput::Data)

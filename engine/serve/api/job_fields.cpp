@@ -12,10 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-/// A field of the endpoint whose part is not in this build, unless it has the value that stands for "off".
-bool is_missing(const EndpointField& field, Task task, const json& value) {
-  return field.parameter && field.parameter->unserved && value != field.parameter->accepts(task)->value;
-}
+constexpr const char *kInterpolator = "interpolator_model", *kDrawn = "num_interpolated_frames";
 
 /// Text of an operator as the type that the field has.
 json typed(const Parameter& parameter, const std::string& text) {
@@ -48,6 +45,7 @@ class Maker {
     if (endpoint_.vendor == Vendor::WaveSpeed) take_length();
     if (!result_.fields.contains("seed")) set("seed", std::random_device()() & 0x7FFFFFFF);
     take_size();
+    take_interpolator();
     take_render();
     check();
     return std::move(result_);
@@ -57,6 +55,37 @@ class Maker {
   void set(const std::string& name, json value) { result_.fields[name] = std::move(value); }
   void note(const std::string& text) { result_.notes.push_back(text); }
 
+  /// A field of the endpoint whose part is not on this server, unless it has the value that stands for "off".
+  bool is_missing(const EndpointField& field, const json& value) const {
+    if (!field.parameter || value == off_of(field)) return false;
+    const std::string name = field.parameter->name;
+    if (name == kInterpolator) return !has_interpolator(value);
+    if (name == kDrawn) return !has_interpolator(interpolator());
+    return field.parameter->unserved != nullptr;
+  }
+
+  json off_of(const EndpointField& field) const {
+    return field.parameter->name == std::string(kDrawn) ? json(0) : field.parameter->accepts(endpoint_.task)->value;
+  }
+
+  /// The one that the request has, sent or by default.
+  json interpolator() const {
+    const EndpointField* const field = endpoint_.field_of(kInterpolator);
+    return field ? values_.value(field->name, field->value) : json("none");
+  }
+
+  bool has_interpolator(const json& model) const {
+    return model == "none" || (model.is_string() && settings_.interpolators.contains(model.get<std::string>()));
+  }
+
+  /// Its weights, which whoever runs the server named.
+  void take_interpolator() {
+    const auto model = result_.fields.find(kInterpolator);
+    if (model == result_.fields.end() || !model->is_string()) return;
+    const auto file = settings_.interpolators.find(model->get<std::string>());
+    if (file != settings_.interpolators.end()) set("interpolator", file->second);
+  }
+
   void take(const EndpointField& field) {
     const std::string name = field.parameter->name;
     const auto sent = values_.find(field.name);
@@ -64,7 +93,7 @@ class Maker {
     if (name == "acceleration") return take_acceleration(field);
     // A shorter video decides the length, which would be an error where the length had been asked for.
     if (name == "num_frames" && endpoint_.task == Task::V2V) return;
-    if (is_missing(field, endpoint_.task, field.value)) {
+    if (is_missing(field, field.value)) {
       // With its model left out, the number of frames is idle.
       if (!field.parameter->switched_by)
         note(field.name + " " + shown(field.value) + " is the default and not available on this server: left out");
@@ -74,7 +103,7 @@ class Maker {
   }
 
   void take_sent(const EndpointField& field, const json& value) {
-    if (is_missing(field, endpoint_.task, value) && !is_switched_off(field)) return refuse_missing(field, value);
+    if (is_missing(field, value) && !is_switched_off(field)) return refuse_missing(field, value);
     const std::string name = field.parameter->name;
     if (name == "seed" && value == -1) return;  // drawn
     set(name, value);
@@ -84,11 +113,11 @@ class Maker {
   bool is_switched_off(const EndpointField& field) const {
     if (!field.parameter->switched_by) return false;
     const EndpointField* key = endpoint_.field_of(field.parameter->switched_by);
-    return key && values_.contains(key->name) && !is_missing(*key, endpoint_.task, values_[key->name]);
+    return key && values_.contains(key->name) && !is_missing(*key, values_[key->name]);
   }
 
   void refuse_missing(const EndpointField& field, const json& value) {
-    const json off = field.parameter->accepts(endpoint_.task)->value;
+    const json off = off_of(field);
     add_error(errors_, field.name, "value_error",
               "Value error, " + shown(value) + " is not available on this server; send " + shown(off) + " or leave " +
                   field.name + " out",
@@ -98,7 +127,7 @@ class Maker {
   void take_acceleration(const EndpointField& field) {
     json value = settings_.default_acceleration;
     std::string why = "the default of this server";
-    if (is_missing(field, endpoint_.task, value)) {
+    if (is_missing(field, value)) {
       why = shown(value) + ", " + why + ", is not available";
       value = field.parameter->accepts(endpoint_.task)->value;
     }
@@ -106,8 +135,11 @@ class Maker {
     set(field.parameter->name, value);
   }
 
-  /// The video is as long as the sound, up to WaveSpeed's limit.
-  void take_length() { set("max_seconds", kWaveSpeedSeconds); }
+  /// The video is as long as the sound, which may not be longer than WaveSpeed's limit. What an encoder added is cut.
+  void take_length() {
+    set("max_seconds", kWaveSpeedSeconds);
+    set("most_audio_seconds", kWaveSpeedSeconds);
+  }
 
   void take_size() {
     if (settings_.size_override.empty()) return;

@@ -1,5 +1,7 @@
 #include "engine/serve/api/keys.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,9 +14,11 @@
 #include <set>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/serve/queue/ids.h"
 #include "models/files/atomic_file.h"
 #include "models/files/digest.h"
 #include "models/files/error.h"
@@ -53,7 +57,12 @@ std::string content(const fs::path& file, bool absent_is_empty) {
   if (status.st_mode & S_IWOTH)
     refuse("must be a file that others cannot write, got " + shown_path(file) + "; chmod o-w FILE");
   std::ifstream in(file, std::ios::binary);
-  if (!in) refuse("must be a file that can be read, got " + shown_path(file) + ": " + std::strerror(errno));
+  if (!in) {
+    const int error = errno;
+    const char* way_out =
+        error == EACCES ? "; chown it to the user who runs the server, key add then leaves it so" : "";
+    refuse("must be a file that can be read, got " + shown_path(file) + ": " + std::strerror(error) + way_out);
+  }
   std::string text(kMostBytes + 1, '\0');
   in.read(text.data(), std::streamsize(text.size()));
   text.resize(size_t(in.gcount()));
@@ -164,14 +173,43 @@ void write_keys(const fs::path& named, const std::vector<Key>& keys) {
   }
 }
 
+/// Keeps others from changing the file of keys while one reads, changes and writes it. A file that is absent is made,
+/// empty, where it may be.
+class KeysLock {
+ public:
+  KeysLock(const fs::path& named, bool may_make) {
+    const int make = may_make ? O_CREAT : 0;
+    for (;;) {
+      file_ = open(named.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC | make, 0600);
+      if (file_ < 0) file_ = open(named.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+      if (file_ < 0) return;  // who reads it says why
+      if (flock(file_, LOCK_EX) != 0) {
+        const int error = errno;
+        close(std::exchange(file_, -1));
+        refuse("must be a file that can be locked, got " + shown_path(named) + ": " + std::strerror(error));
+      }
+      // Who had the lock before has put another file in its place.
+      struct stat locked = {}, there = {};
+      if (fstat(file_, &locked) == 0 && stat(named.c_str(), &there) == 0 && locked.st_ino == there.st_ino &&
+          locked.st_dev == there.st_dev)
+        return;
+      close(std::exchange(file_, -1));
+      if (!may_make && stat(named.c_str(), &there) != 0) return;
+    }
+  }
+  ~KeysLock() {
+    if (file_ >= 0) close(file_);
+  }
+  KeysLock(const KeysLock&) = delete;
+  KeysLock& operator=(const KeysLock&) = delete;
+
+ private:
+  int file_ = -1;
+};
+
 /// 256 random bits in letters that a header, a URL and a shell take as they are.
 std::string draw_key() {
-  uint8_t bytes[32];
-  if (getentropy(bytes, sizeof bytes) != 0) throw std::runtime_error("[key] the system gives no random numbers");
-  constexpr const char* kHex = "0123456789abcdef";
-  std::string text = "wan_";
-  for (uint8_t byte : bytes) text += {kHex[byte >> 4], kHex[byte & 15]};
-  return text;
+  return "wan_" + random_hex(32);
 }
 
 }  // namespace
@@ -191,6 +229,7 @@ std::vector<Key> read_keys(const std::filesystem::path& file) {
 
 std::string add_key(const std::filesystem::path& file, const std::string& name, bool admin, const Quota& quota) {
   if (!is_name(name)) throw InvalidRequest("name", "must be 1 to 64 of A-Z a-z 0-9 . _ -, got " + shown(name));
+  const KeysLock lock(file, /*may_make=*/true);
   const std::string text = content(file, true);
   std::vector<Key> keys = text.empty() ? std::vector<Key>() : parse_keys(text);
   if (std::any_of(keys.begin(), keys.end(), [&](const Key& key) { return key.name == name; }))
@@ -203,6 +242,7 @@ std::string add_key(const std::filesystem::path& file, const std::string& name, 
 }
 
 void remove_key(const std::filesystem::path& file, const std::string& name) {
+  const KeysLock lock(file, /*may_make=*/false);
   std::vector<Key> keys = list_keys(file);
   if (std::erase_if(keys, [&](const Key& key) { return key.name == name; }) == 0) {
     std::vector<std::string> names;

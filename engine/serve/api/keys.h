@@ -30,8 +30,9 @@ std::vector<Key> read_keys(const std::filesystem::path& file);
 /// The same for `key list`, of a file that may hold no key.
 std::vector<Key> list_keys(const std::filesystem::path& file);
 
-/// Adds a key drawn at random to the file, which is made (0600) where it is absent, and returns its text: nobody can read
-/// it again. Throws InvalidRequest where the name is taken or not of [A-Za-z0-9._-]{1,64}.
+/// Adds a key drawn at random to the file, which is made (0600) where it is absent, and returns its text: nobody can
+/// read it again. Two that do so at once wait for each other. Throws InvalidRequest where the name is taken or not of
+/// [A-Za-z0-9._-]{1,64}.
 std::string add_key(const std::filesystem::path& file, const std::string& name, bool admin, const Quota& quota);
 
 /// Takes a key out of the file. Throws InvalidRequest where it has none of that name.

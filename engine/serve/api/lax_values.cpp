@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "engine/serve/net/text.h"
 #include "models/files/utf8.h"
 
 namespace wan::serve {
@@ -19,7 +20,7 @@ bool is_space(char32_t c) {
 }
 
 /// Without white space around it.
-std::string_view trimmed(std::string_view text) {
+std::string_view without_space(std::string_view text) {
   size_t begin = text.size(), end = 0;
   for (size_t at = 0; at < text.size();) {
     const size_t start = at;
@@ -41,13 +42,9 @@ std::optional<std::string> without_underscores(std::string_view text) {
   return digits;
 }
 
-bool all_are(std::string_view text, std::string_view letters) {
-  return text.find_first_not_of(letters) == text.npos;
-}
-
 /// Nothing where the text is no whole number; Size where it is one of more than 64 bits.
 LaxInteger integer_in(std::string_view text) {
-  text = trimmed(text);
+  text = without_space(text);
   const bool negative = text.starts_with('-');
   if (negative || text.starts_with('+')) text.remove_prefix(1);
   if (const size_t point = text.find('.'); point != text.npos) {
@@ -65,7 +62,7 @@ LaxInteger integer_in(std::string_view text) {
 }
 
 std::optional<double> number_in(std::string_view text) {
-  std::optional<std::string> letters = without_underscores(trimmed(text));
+  std::optional<std::string> letters = without_underscores(without_space(text));
   if (!letters) return std::nullopt;
   std::string_view rest = *letters;
   if (rest.starts_with('+')) {

@@ -24,7 +24,7 @@ nlohmann::ordered_json page_job(const LiveJob& job, const Jobs& jobs, const Disp
 nlohmann::ordered_json hosted_prices();
 /// `given` as prices: an array of objects with "endpoint" and numbers from 0 or null. Throws HttpError 422.
 nlohmann::ordered_json checked_prices(const nlohmann::json& given);
-/// What the job would have cost; nothing where its price or its length is not known.
-std::optional<double> hosted_cost(const Job& job, const nlohmann::ordered_json& prices);
+/// What the videos would have cost; nothing where their price or their length is not known.
+std::optional<double> hosted_cost(const MadeVideos& made, const nlohmann::ordered_json& prices);
 
 }  // namespace wan::serve

@@ -1,12 +1,67 @@
+// What videos would have cost at the hosted endpoints.
 #include <cmath>
+#include <memory>
 
-#include "engine/request/params.h"
 #include "engine/serve/api/page.h"
+#include "engine/serve/api/page_parts.h"
+#include "models/files/atomic_file.h"
+#include "models/files/json.h"
+#include "models/files/mapped_file.h"
 
 namespace wan::serve {
 namespace {
 
 constexpr const char* kResolutions[] = {"480p", "580p", "720p"};
+
+/// Prices that the operator keeps in the data folder, else those of the hosted pages.
+class Prices {
+ public:
+  explicit Prices(std::filesystem::path file) : file_(std::move(file)) {
+    prices_ = hosted_prices();
+    std::error_code absent;
+    if (!std::filesystem::exists(file_, absent)) return;
+    try {
+      prices_ = checked_prices(read_json(*MappedFile::open(file_)));
+    } catch (const std::exception&) {
+      // A file that somebody damaged: the hosted prices, until others are kept.
+    }
+  }
+  const nlohmann::ordered_json& get() const { return prices_; }
+  void keep(nlohmann::ordered_json prices) {
+    const std::string text = prices.dump(2) + "\n";
+    AtomicFile file(file_.string());
+    file.write(text.data(), text.size());
+    file.commit();
+    prices_ = std::move(prices);
+  }
+
+ private:
+  std::filesystem::path file_;
+  nlohmann::ordered_json prices_;
+};
+
+Awaitable<Answer> savings(Exchange& exchange, ApiContext& context, std::shared_ptr<const Prices> prices) {
+  const std::optional<std::string> owner = context.access.caller(exchange).owner();
+  std::function<std::vector<MadeVideos>(Store&)> question = [owner](Store& store) { return store.made_videos(owner); };
+  const std::vector<MadeVideos> made = co_await context.jobs.ask(std::move(question));
+  int64_t videos = 0, unknown = 0;
+  double dollars = 0;
+  for (const MadeVideos& one : made) {
+    const std::optional<double> cost = hosted_cost(one, prices->get());
+    videos += one.videos;
+    if (!cost) unknown += one.videos;
+    dollars += cost.value_or(0);
+  }
+  co_return json_answer({{"videos", videos}, {"dollars", dollars}, {"unknown", unknown}});
+}
+
+Awaitable<Answer> keep_prices(Exchange& exchange, ApiContext& context, std::shared_ptr<Prices> prices) {
+  if (!context.access.caller(exchange).admin)
+    throw HttpError(json_answer({{"detail", "Prices are kept by an admin key."}, {"error_type", "auth_error"}}, 403));
+  const nlohmann::json body = co_await page_body(exchange);
+  prices->keep(checked_prices(body.is_object() && body.contains("prices") ? body["prices"] : nlohmann::json()));
+  co_return no_content();
+}
 
 }  // namespace
 
@@ -51,18 +106,28 @@ nlohmann::ordered_json checked_prices(const nlohmann::json& given) {
   return prices;
 }
 
-std::optional<double> hosted_cost(const Job& job, const nlohmann::ordered_json& prices) {
-  // Frames and resolution as they were asked for, or their defaults, stand in the fields that the job is made of.
-  const auto resolution = job.fields.find("resolution"), frames = job.fields.find("num_frames");
-  if (resolution == job.fields.end() || !resolution->is_string() || frames == job.fields.end() || !frames->is_number())
-    return {};
+std::optional<double> hosted_cost(const MadeVideos& made, const nlohmann::ordered_json& prices) {
+  if (!made.frames) return {};
   for (const nlohmann::ordered_json& row : prices) {
-    if (row.at("endpoint") != job.endpoint) continue;
-    const auto rate = row.find(resolution->get_ref<const std::string&>());
+    if (row.at("endpoint") != made.endpoint) continue;
+    const auto rate = row.find(made.resolution);
     if (rate == row.end() || !rate->is_number()) return {};
-    return rate->get<double>() * frames->get<double>() / 16;
+    return rate->get<double>() * *made.frames / 16;
   }
   return {};
+}
+
+void add_price_routes(Router& router, ApiContext& context) {
+  const auto prices = std::make_shared<Prices>(context.settings.data / "prices.json");
+  router.add("GET", "/page/prices", [&context, prices](Exchange& exchange, const Captures&) -> Awaitable<Answer> {
+    context.access.caller(exchange);
+    co_return json_answer({{"prices", prices->get()}});
+  });
+  router.add("PUT", "/page/prices", [&context, prices](Exchange& exchange, const Captures&) {
+    return keep_prices(exchange, context, prices);
+  });
+  router.add("GET", "/page/savings",
+             [&context, prices](Exchange& exchange, const Captures&) { return savings(exchange, context, prices); });
 }
 
 }  // namespace wan::serve

@@ -29,6 +29,8 @@ const char* words(const WorkerState& worker) {
       return "idle";
     case WorkerState::Working:
       return "working";
+    case WorkerState::Held:
+      return "held";
     case WorkerState::Waiting:
       return "waiting";
     case WorkerState::Broken:
@@ -61,6 +63,7 @@ Answer ready(StatusContext& context, const Exchange& exchange) {
   for (const WorkerState& worker : workers) {
     if (can_work(worker)) continue;
     const char* state = worker.state == WorkerState::Starting  ? " is starting"
+                        : worker.state == WorkerState::Held    ? " waits for the work folder of its job"
                         : worker.state == WorkerState::Waiting ? " ended and is about to be started again"
                                                                : " does not work";
     reasons.push_back("the worker of " + worker.device + state +
@@ -107,7 +110,7 @@ void write_jobs(MetricText& out, StatusContext& context) {
           .count();
   out.family("wan_oldest_queued_seconds", "gauge", "Age of the oldest queued job; 0 without one.");
   out.value("wan_oldest_queued_seconds", oldest == 0 ? 0 : std::max(0.0, double(now - oldest) / 1000));
-  out.family("wan_queue_paused", "gauge", "1 while no job is begun, since the disk is full.");
+  out.family("wan_queue_paused", "gauge", "1 while no job is begun: the disk is full, or the database damaged.");
   out.value("wan_queue_paused", context.dispatcher.paused().empty() ? 0 : 1);
 
   const Metrics& metrics = context.metrics;
@@ -128,7 +131,7 @@ void write_jobs(MetricText& out, StatusContext& context) {
 void write_workers(MetricText& out, const std::vector<WorkerState>& workers) {
   out.family("wan_worker_state", "gauge", "1 at the state that a worker is in.");
   for (const WorkerState& worker : workers)
-    for (const char* state : {"starting", "idle", "working", "waiting", "broken"})
+    for (const char* state : {"starting", "idle", "working", "held", "waiting", "broken"})
       out.value("wan_worker_state", std::string(state) == words(worker),
                 {{"device", worker.device}, {"name", worker.name}, {"state", state}});
   out.family("wan_worker_deaths_total", "counter", "How often a worker ended by itself.");

@@ -3,11 +3,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <fstream>
-#include <system_error>
 
-#include "engine/base/text.h"
+#include "engine/serve/net/new_file.h"
 #include "engine/serve/queue/ids.h"
 #include "engine/serve/queue/times.h"
 #include "models/files/atomic_file.h"
@@ -33,83 +34,127 @@ void remove_quietly(const fs::path& path) {
   fs::remove(path, ignored);
 }
 
+bool same_bytes(const fs::path& one, const fs::path& other) {
+  std::ifstream first(one, std::ios::binary), second(other, std::ios::binary);
+  std::array<char, 1 << 16> a, b;
+  for (;;) {
+    first.read(a.data(), a.size());
+    second.read(b.data(), b.size());
+    const auto size = size_t(first.gcount());
+    if (second.gcount() != first.gcount() || !std::equal(a.begin(), a.begin() + ptrdiff_t(size), b.begin()))
+      return false;
+    if (size < a.size()) return first.eof() && second.eof();
+  }
+}
+
+/// To its place and into the store. There is nothing of this name.
+Awaitable<void> put_new(ApiContext& context, const UploadName& upload, const fs::path& part, uint64_t bytes) {
+  const fs::path path = context.files.upload_path(upload.file);
+  auto move = [&] { move_durably(part, path); };
+  co_await context.files.slow_pool().run(move);
+  PutUpload known{.file = upload.file, .owner = upload.owner, .type = upload.type, .bytes = bytes, .created = now_ms()};
+  std::vector<Change> changes;
+  changes.emplace_back(std::move(known));
+  co_await context.jobs.write(std::move(changes));
+  context.files.in_use().came(upload.file);
+}
+
+/// What comes to a name that is taken.
+Awaitable<void> put_again(ApiContext& context, Access::Form form, const UploadName& upload, const fs::path& part) {
+  const fs::path path = context.files.upload_path(upload.file);
+  auto compare = [&] {
+    const bool same = same_bytes(part, path);
+    remove_quietly(part);
+    return same;
+  };
+  const bool same = co_await context.files.slow_pool().run(std::move(compare));
+  if (!same)
+    throw HttpError(
+        refusal(form, 403, "bad_request", "This upload is whole already and stays as it is; begin another"));
+}
+
 }  // namespace
 
 fs::path new_part(const Files& files) {
   return files.parts_path(random_hex(16));
 }
 
-Awaitable<void> adopt(ApiContext& context, const UploadName& upload, const fs::path& part, uint64_t bytes) {
-  const fs::path path = context.files.upload_path(upload.file);
+Awaitable<void> adopt(ApiContext& context, Access::Form form, const UploadName& upload, const fs::path& part,
+                      uint64_t bytes) {
+  const FilesInUse::Arrival arrival(context.files.in_use(), upload.file);
   std::exception_ptr failed;
+  bool is_new = false;
   try {
-    co_await context.files.pool().run([&] { move_durably(part, path); });
-    PutUpload known{
-        .file = upload.file, .owner = upload.owner, .type = upload.type, .bytes = bytes, .created = now_ms()};
-    std::vector<Change> changes;
-    changes.emplace_back(std::move(known));
-    co_await context.jobs.write(std::move(changes));
+    if (!arrival.is_first())
+      throw HttpError(refusal(form, 503, "internal_error", "This upload is being taken at this moment; try again later",
+                              {{"Retry-After", "1"}}));
+    const std::optional<PutUpload> known = co_await known_upload(context, upload.file);
+    is_new = !known;
+    if (known)
+      co_await put_again(context, form, upload, part);
+    else
+      co_await put_new(context, upload, part, bytes);
   } catch (...) {
     failed = std::current_exception();
   }
   if (!failed) co_return;
-  co_await context.files.pool().run([&] {
+  const fs::path path = context.files.upload_path(upload.file);
+  auto clean = [&] {
     remove_quietly(part);
-    remove_quietly(path);
-  });
+    if (is_new) remove_quietly(path);  // the store does not know it
+  };
+  co_await context.files.pool().run(std::move(clean));
   std::rethrow_exception(failed);
 }
 
-Awaitable<void> keep_bytes(ApiContext& context, const UploadName& upload, const std::string& bytes) {
+Awaitable<void> keep_bytes(ApiContext& context, Access::Form form, const UploadName& upload, const std::string& bytes) {
   const fs::path part = new_part(context.files);
-  co_await context.files.pool().run([&] {
-    std::ofstream file(part, std::ios::binary);
-    file.write(bytes.data(), std::streamsize(bytes.size()));
-    file.close();
-    if (file) return;
-    remove_quietly(part);
-    throw std::system_error(EIO, std::generic_category(), "an input could not be written");
-  });
-  co_await adopt(context, upload, part, bytes.size());
+  auto write = [&] {
+    NewFile file(part);
+    file.create();
+    file.write(bytes);
+    file.keep();
+  };
+  co_await context.files.slow_pool().run(write);
+  co_await adopt(context, form, upload, part, bytes.size());
 }
 
-Awaitable<void> keep_copy(ApiContext& context, const UploadName& upload, const fs::path& of) {
+Awaitable<void> keep_copy(ApiContext& context, Access::Form form, const Quota& quota, const UploadName& upload,
+                          const fs::path& of) {
   const fs::path part = new_part(context.files);
-  const uint64_t bytes = co_await context.files.pool().run([&] {
+  // A link is as old as its file: it must not pass for what was left lying.
+  FilesInUse::Claim claim(context.files.in_use());
+  claim.add(part.filename().string());
+  auto measure = [&] {
+    std::error_code failed;
+    return uint64_t(fs::file_size(of, failed));
+  };
+  const uint64_t bytes = co_await context.files.slow_pool().run(std::move(measure));
+  const RoomHold hold = co_await take_quota(context, form, upload.owner, quota, bytes);
+  auto copy = [&] {
     std::error_code unlinkable;
     fs::create_hard_link(of, part, unlinkable);
-    if (unlinkable) fs::copy_file(of, part);
+    try {
+      if (unlinkable) fs::copy_file(of, part);
+    } catch (...) {
+      remove_quietly(part);
+      throw;
+    }
     return uint64_t(fs::file_size(part));
-  });
-  co_await adopt(context, upload, part, bytes);
+  };
+  const uint64_t copied = co_await context.files.slow_pool().run(copy);
+  co_await adopt(context, form, upload, part, copied);
 }
 
-Awaitable<void> check_room(ApiContext& context, Access::Form form, const std::string& owner, const Quota& quota,
-                           uint64_t bytes) {
-  if (quota.upload_bytes > 0) {
-    const std::function<uint64_t(Store&)> question = [owner](Store& store) { return store.upload_bytes(owner); };
-    const uint64_t used = co_await context.jobs.ask(question);
-    if (used + bytes > quota.upload_bytes)
-      throw HttpError(refusal(form, 403, "bad_request",
-                              "Your key may keep " + gigabytes(quota.upload_bytes) + " of uploads here, and has " +
-                                  gigabytes(used) + "; they are removed with age"));
-  }
-  const fs::path data = context.settings.data;
-  const uint64_t free = co_await context.files.pool().run([&]() -> uint64_t {
-    std::error_code failed;
-    const fs::space_info space = fs::space(data, failed);
-    return failed ? UINT64_MAX : uint64_t(space.available);
-  });
-  if (free < bytes || free - bytes < context.settings.least_free_bytes)
-    throw HttpError(
-        refusal(form, 503, "internal_error", "The server's disk is full; try again later", {{"Retry-After", "60"}}));
-}
-
-Awaitable<std::optional<fs::path>> find_upload(ApiContext& context, const std::string& file, const Caller& caller) {
+Awaitable<std::optional<PutUpload>> known_upload(ApiContext& context, const std::string& file) {
   const std::function<std::optional<PutUpload>(Store&)> question = [file](Store& store) {
     return store.find_upload(file);
   };
-  const std::optional<PutUpload> upload = co_await context.jobs.ask(question);
+  co_return co_await context.jobs.ask(question);
+}
+
+Awaitable<std::optional<fs::path>> find_upload(ApiContext& context, const std::string& file, const Caller& caller) {
+  const std::optional<PutUpload> upload = co_await known_upload(context, file);
   if (!upload) co_return std::nullopt;
   const std::optional<std::string> owner = caller.owner();
   if (owner && *owner != upload->owner) co_return std::nullopt;

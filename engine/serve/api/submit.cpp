@@ -1,6 +1,5 @@
 #include "engine/serve/api/submit.h"
 
-#include <algorithm>
 #include <chrono>
 
 #include "engine/serve/api/answers.h"
@@ -24,29 +23,14 @@ uint64_t most_body(const Settings& settings) {
   return settings.most_file_bytes / 3 * 4 + kMostText;
 }
 
-/// Throws HttpError where the caller's key allows no more jobs, or no more seconds of video today.
-Awaitable<void> check_quota(ApiContext& context, Access::Form form, const Caller& caller, double seconds) {
-  if (caller.quota.queued_jobs > 0) {
-    const std::vector<JobPtr> open = context.jobs.unfinished();
-    const auto own =
-        std::count_if(open.begin(), open.end(), [&](const JobPtr& job) { return job->job.owner == caller.name; });
-    if (own >= caller.quota.queued_jobs)
-      throw HttpError(refusal(form, 429, "bad_request",
-                              "Your key may have " + std::to_string(caller.quota.queued_jobs) +
-                                  " jobs in the queue; wait until one has ended",
-                              {{"Retry-After", "10"}}));
-  }
-  if (caller.quota.video_seconds <= 0) co_return;
-  constexpr int64_t kDay = 24 * 3600 * 1000;
-  const std::function<double(Store&)> question = [owner = caller.name, since = now_ms() - kDay](Store& store) {
-    return store.video_seconds_since(owner, since);
-  };
-  const double used = co_await context.jobs.ask(question);
-  if (used + seconds > caller.quota.video_seconds)
-    throw HttpError(refusal(form, 403, "bad_request",
-                            "Your key may ask for " + number_text(caller.quota.video_seconds) +
-                                " seconds of video within 24 hours, has asked for " + number_text(used) +
-                                ", and this request has " + number_text(seconds)));
+/// The webhook of a request: of its URL, else of its body. What is wrong with the field is added to `errors`.
+std::string webhook_of(const Submission& submission, const json& body, ErrorList& errors) {
+  if (!submission.webhook.empty() || submission.webhook_field.empty() || !body.is_object()) return submission.webhook;
+  const auto sent = body.find(submission.webhook_field);
+  if (sent == body.end() || sent->is_null()) return "";
+  if (sent->is_string()) return sent->get<std::string>();
+  add_error(errors, submission.webhook_field, "string_type", "Input should be a valid string", *sent);
+  return "";
 }
 
 /// What was sent for the endpoint's fields, but for own inputs: nothing that is ignored is kept.
@@ -76,12 +60,15 @@ Awaitable<Submitted> submit_job(ApiContext& context, Exchange& exchange, const E
                             std::string("This server has no model for ") + task_name(endpoint.task) +
                                 "; its operator gives one with --model " + task_name(endpoint.task) + "=DIR"));
   ErrorList errors = ErrorList::array();
-  json body = co_await read_any(exchange, context.files.pool(), form, most_body(context.settings), errors);
+  BodyBudget::Share share(context.bodies);
+  json body = co_await read_any(exchange, context.files.slow_pool(), form, most_body(context.settings), errors, &share);
+  const std::string webhook = webhook_of(submission, body, errors);
+  check_webhook(webhook, form);
   json values = json::object();
   // A body with files in it is copied for more than a moment.
   const bool is_long = exchange.content_length().value_or(UINT64_MAX) > kShortBody;
   if (errors.empty() && is_long)
-    values = co_await context.files.pool().run([&] { return check_body(endpoint, body, errors); });
+    values = co_await context.files.slow_pool().run([&] { return check_body(endpoint, body, errors); });
   else if (errors.empty())
     values = check_body(endpoint, body, errors);
   const bool wants_end = values.value("enable_sync_mode", false);
@@ -97,13 +84,15 @@ Awaitable<Submitted> submit_job(ApiContext& context, Exchange& exchange, const E
   job.preview_key = random_hex(16);
   job.created = now_ms();
   if (submission.start_within) job.start_before = job.created + int64_t(*submission.start_within * 1000);
-  job.webhook = submission.webhook;
+  job.awaited = submission.awaited;
+  job.webhook = webhook;
   // Its URLs must lead where the client found this server, and the client is gone when the message is made.
   if (!job.webhook.empty())
     job.webhook_form = (endpoint.vendor == Vendor::Fal ? "fal " : "wavespeed ") + exchange.base_url();
   job.fields = std::move(made.fields);
   const double seconds = video_seconds(job);
-  co_await check_quota(context, form, caller, seconds);
+  // Until the job is in the queue.
+  const JobQuotas::Place place = co_await context.quotas.take(context.jobs, form, caller, job.id, seconds);
   json input = known_part(endpoint, body, inputs);
   co_await keep_inputs(context, endpoint, caller, inputs, body, job.fields, input, errors);
   if (!errors.empty()) throw HttpError(bad_fields(endpoint, errors));

@@ -13,6 +13,8 @@ struct Submission {
   Priority priority = Priority::Normal;
   std::optional<double> start_within;  // seconds
   std::string webhook;                 // empty: none
+  std::string webhook_field;           // a field of the body that may name it, too; empty: none
+  bool awaited = false;                // the client gets the end of the job in place of its id
 };
 
 /// A job that is on the disk.
@@ -21,8 +23,8 @@ struct Submitted {
   bool wants_end = false;  // the client asks to be answered when it has ended (WaveSpeed's enable_sync_mode)
 };
 
-/// Reads and checks the request, keeps its inputs and submits it. Throws HttpError in the vendor's form: who calls, what is
-/// wrong with the body, quotas, a disk that is full, a task without a model.
+/// Reads and checks the request, keeps its inputs and submits it. Throws HttpError in the vendor's form: who calls,
+/// what is wrong with the body, quotas, a disk that is full, a task without a model.
 Awaitable<Submitted> submit_job(ApiContext& context, Exchange& exchange, const Endpoint& endpoint,
                                 const Submission& submission);
 

@@ -11,6 +11,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "engine/serve/net/new_file.h"
 #include "models/files/json.h"
 
 namespace wan::serve {
@@ -78,13 +79,18 @@ void append(const File& to, const File& from) {
 }  // namespace
 
 void UploadParts::begin(const UploadName& upload) const {
-  fs::create_directory(folder_);
-  fs::permissions(folder_, fs::perms::owner_all);
   const nlohmann::json note = {{"file", upload.file}, {"owner", upload.owner}, {"type", upload.type}};
-  std::ofstream file(folder_ / kNote, std::ios::binary);
-  file << note.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  file.close();
-  if (!file) throw std::system_error(EIO, std::generic_category(), kNote);
+  try {
+    fs::create_directory(folder_);
+    fs::permissions(folder_, fs::perms::owner_all);
+    NewFile file(folder_ / kNote);
+    file.create();
+    file.write(note.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    file.keep();
+  } catch (...) {
+    remove();
+    throw;
+  }
 }
 
 std::optional<UploadName> UploadParts::upload() const {
@@ -122,7 +128,7 @@ void UploadParts::take(const fs::path& written, int64_t number, const std::strin
   for (const fs::path& path : earlier) fs::remove(path, ignored);
 }
 
-std::optional<uint64_t> UploadParts::join(std::vector<ListedPart> parts, const fs::path& into) const {
+std::optional<std::vector<fs::path>> UploadParts::listed(std::vector<ListedPart> parts) const {
   std::sort(parts.begin(), parts.end(),
             [](const ListedPart& one, const ListedPart& other) { return one.number < other.number; });
   std::vector<fs::path> paths;
@@ -136,24 +142,51 @@ std::optional<uint64_t> UploadParts::join(std::vector<ListedPart> parts, const f
     if (twice || !plain || !fs::is_regular_file(path, failed)) return std::nullopt;
     paths.push_back(path);
   }
-  if (paths.empty()) return std::nullopt;
-  // Whoever comes second finds no parts any more.
-  const fs::path closed = folder_.string() + "-whole";
-  fs::rename(folder_, closed);
+  return paths.empty() ? std::nullopt : std::optional(std::move(paths));
+}
+
+std::optional<uint64_t> UploadParts::listed_bytes(const std::vector<ListedPart>& parts) const {
+  const std::optional<std::vector<fs::path>> paths = listed(parts);
+  if (!paths) return std::nullopt;
   uint64_t bytes = 0;
-  {
-    const File file(into, O_WRONLY | O_CREAT | O_EXCL);
-    for (const fs::path& path : paths) append(file, File(closed / path.filename(), O_RDONLY));
-    bytes = uint64_t(file.check(lseek(file.number(), 0, SEEK_CUR)));
-  }
-  std::error_code ignored;
-  fs::remove_all(closed, ignored);
+  for (const fs::path& path : *paths) bytes += fs::file_size(path);
   return bytes;
+}
+
+std::optional<uint64_t> UploadParts::join(std::vector<ListedPart> parts, const fs::path& into) const {
+  const std::optional<std::vector<fs::path>> paths = listed(std::move(parts));
+  if (!paths) return std::nullopt;
+  std::error_code second, ignored;
+  const File file(into, O_WRONLY | O_CREAT | O_EXCL);
+  fs::rename(folder_, closed(), second);
+  if (second) {  // another request joins them
+    fs::remove(into, ignored);
+    return std::nullopt;
+  }
+  try {
+    for (const fs::path& path : *paths) append(file, File(closed() / path.filename(), O_RDONLY));
+    return uint64_t(file.check(lseek(file.number(), 0, SEEK_CUR)));
+  } catch (...) {
+    fs::remove(into, ignored);
+    reopen();
+    throw;
+  }
+}
+
+bool UploadParts::is_closed() const {
+  std::error_code failed;
+  return fs::is_directory(closed(), failed);
+}
+
+void UploadParts::reopen() const {
+  std::error_code ignored;
+  fs::rename(closed(), folder_, ignored);
 }
 
 void UploadParts::remove() const {
   std::error_code ignored;
   fs::remove_all(folder_, ignored);
+  fs::remove_all(closed(), ignored);
 }
 
 }  // namespace wan::serve

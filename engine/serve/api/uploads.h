@@ -1,7 +1,11 @@
-// The uploads of both vendors' clients, in all their forms: a token and one request, parts, signed URLs, tickets.
+// What the forms of uploads have in common: bodies become files, parts become one file. One source for each client's
+// way.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "engine/serve/api/context.h"
@@ -10,41 +14,52 @@
 
 namespace wan::serve {
 
-class Uploads {
- public:
-  explicit Uploads(ApiContext& context) : context_(context) {}
+struct Uploads {
+  explicit Uploads(ApiContext& context) : context(context) {}
 
-  // The Python client of fal.
-  Awaitable<Answer> token(Exchange& exchange);
-  Awaitable<Answer> upload(Exchange& exchange);
-  Awaitable<Answer> begin_parts(Exchange& exchange);
-  Awaitable<Answer> take_part(Exchange& exchange, std::string file, std::string parts, std::string number);
-  Awaitable<Answer> end_parts(Exchange& exchange, std::string file, std::string parts);
-  // Signed URLs: that client's other way, and the JavaScript client's.
-  Awaitable<Answer> initiate(Exchange& exchange);
-  Awaitable<Answer> initiate_parts(Exchange& exchange);
-  Awaitable<Answer> put_signed(Exchange& exchange, std::string file);
-  Awaitable<Answer> take_signed_part(Exchange& exchange, std::string file, std::string parts, std::string number);
-  Awaitable<Answer> end_signed_parts(Exchange& exchange, std::string file, std::string parts);
-  // WaveSpeed's.
-  Awaitable<Answer> ticket(Exchange& exchange);
+  ApiContext& context;
+  const SignedUrls signed_urls;
 
- private:
-  Awaitable<std::string> begin(const UploadName& upload);
-  Awaitable<uint64_t> save(Exchange& exchange, const std::filesystem::path& path, const std::string& owner,
-                           const Quota& quota, uint64_t most);
-  Awaitable<Answer> save_part(Exchange& exchange, const UploadName& upload, const Quota& quota,
+  /// The whole body of a request as the upload.
+  Awaitable<void> take(Exchange& exchange, const UploadName& upload, const Quota& quota);
+
+  /// Makes the folder of an upload in parts and returns its name.
+  Awaitable<std::string> begin(Exchange& exchange, const UploadName& upload, const Quota& quota);
+  /// What is uploaded in these parts; nothing for names that lead nowhere. Throws HttpError 503 where they are being
+  /// joined.
+  Awaitable<std::optional<UploadName>> in_parts(const Exchange& exchange, const std::string& parts);
+  /// The body as part `number`.
+  Awaitable<Answer> take_part(Exchange& exchange, const UploadName& upload, const Quota& quota,
                               const std::string& parts, const std::string& number);
+  /// The parts that the body lists as the upload. Until it is kept they stay, so that a client may ask again.
   Awaitable<Answer> join(Exchange& exchange, const UploadName& upload, const std::string& parts);
-  Awaitable<std::optional<UploadName>> in_parts(const std::string& parts);
+
   Answer too_large(Access::Form form) const;
   std::string url_of(const Exchange& exchange, const std::string& file) const;
 
-  ApiContext& context_;
-  SignedUrls signed_urls_;
+ private:
+  /// The body to a new file that holds its room until the store knows it.
+  struct Saved {
+    std::filesystem::path part;
+    uint64_t bytes = 0;
+    RoomHold room;
+  };
+  Awaitable<Saved> save(Exchange& exchange, const std::string& owner, const Quota& quota, uint64_t most);
 };
 
+inline constexpr uint64_t kMostUploadRequest = 64 << 10;  // bytes of what asks for an upload
+
+Answer unknown_upload();
+/// A text of the body; `otherwise` where it is absent. Throws HttpError where it is no text.
+std::string text_in(const nlohmann::json& body, const char* name, const std::string& otherwise, Access::Form form);
+/// Empty where the header is absent.
+std::string header_text(const Exchange& exchange, const char* name);
 /// A media type as a header may have it; "application/octet-stream" for everything else.
 std::string plain_type(std::string_view type);
+
+/// The routes of each way.
+void add_keyed_uploads(Router& router, const std::shared_ptr<Uploads>& uploads);
+void add_signed_uploads(Router& router, const std::shared_ptr<Uploads>& uploads);
+void add_upload_tickets(Router& router, const std::shared_ptr<Uploads>& uploads);
 
 }  // namespace wan::serve

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <deque>
 #include <exception>
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "engine/base/text.h"
 
@@ -85,7 +88,20 @@ struct Webhooks::State : std::enable_shared_from_this<State> {
     }
     if (sent) co_return;
     --under_way;
+    take_from_behind();
     pump();
+  }
+
+  /// Of each host with room, one of those that wait behind it: its place is free where what took it was not sent.
+  void take_from_behind() {
+    for (auto host = behind.begin(); host != behind.end();) {
+      const auto now = of_host.find(host->first);
+      if (now == of_host.end() || now->second < options.most_of_a_host) {
+        ready.push_front(std::move(host->second.front()));
+        host->second.pop_front();
+      }
+      host = host->second.empty() ? behind.erase(host) : std::next(host);
+    }
   }
 
   /// False where nothing was sent: the job has no use for it any more, or its host has enough.
@@ -99,7 +115,7 @@ struct Webhooks::State : std::enable_shared_from_this<State> {
       co_return false;
     }
     const std::string host = webhook_host(job->job.webhook);
-    if (of_host[host] >= options.most_of_a_host) {
+    if (const auto now = of_host.find(host); now != of_host.end() && now->second >= options.most_of_a_host) {
       behind[host].push_back(id);
       co_return false;
     }
@@ -115,11 +131,7 @@ struct Webhooks::State : std::enable_shared_from_this<State> {
   void answered(const std::string& id, const std::string& host, const std::string& url, const std::string& failure) {
     --under_way;
     if (--of_host[host] == 0) of_host.erase(host);
-    if (const auto waiting = behind.find(host); waiting != behind.end()) {
-      ready.push_front(std::move(waiting->second.front()));
-      waiting->second.pop_front();
-      if (waiting->second.empty()) behind.erase(waiting);
-    }
+    take_from_behind();
     if (failure.empty()) {
       ++counts.sent;
       forget(id);
@@ -150,6 +162,25 @@ struct Webhooks::State : std::enable_shared_from_this<State> {
     write(PutHook{id, tried, wall_now() + pause.count()});
   }
 
+  /// The messages of an earlier process: asked for until the store answers.
+  static Awaitable<std::vector<PutHook>> earlier(std::shared_ptr<State> state) {
+    const std::function<std::vector<PutHook>(Store&)> question = [](Store& store) { return store.hooks(); };
+    boost::asio::steady_timer pause(state->io);
+    bool is_told = false;
+    while (!state->stopped) {
+      try {
+        co_return co_await state->jobs.ask(question);
+      } catch (const std::exception&) {
+        if (!std::exchange(is_told, true))
+          state->report("[webhook] those of an earlier process wait, since the store refuses");
+      }
+      pause.expires_after(state->options.first_pause);
+      boost::system::error_code ignored;
+      co_await pause.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, ignored));
+    }
+    co_return std::vector<PutHook>();
+  }
+
   void write(Change change) {
     boost::asio::co_spawn(
         io,
@@ -175,8 +206,7 @@ Webhooks::~Webhooks() {
 
 Awaitable<void> Webhooks::start() {
   const std::shared_ptr<State> state = state_;
-  const std::vector<PutHook> hooks =
-      co_await state->jobs.ask<std::vector<PutHook>>([](Store& store) { return store.hooks(); });
+  const std::vector<PutHook> hooks = co_await State::earlier(state);
   // A clock that was set back makes nobody wait for longer than the longest pause.
   for (const PutHook& hook : hooks)
     state->add(hook.job, hook.tries,

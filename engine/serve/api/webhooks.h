@@ -28,7 +28,7 @@ class Webhooks {
            std::function<void(const std::string&)> report);
   ~Webhooks();
 
-  /// Goes on with the messages of an earlier process.
+  /// Goes on with the messages of an earlier process; where the store does not tell them, it is asked again.
   Awaitable<void> start();
   /// The job has ended, and that is on the disk together with its PutHook. Does nothing where it has no webhook.
   void ended(const JobPtr& job);

@@ -27,7 +27,7 @@ void skip_empty_lines(InputBuffer& input) {
 
 }  // namespace
 
-Connection::Connection(std::shared_ptr<Service> service, std::unique_ptr<Link> link)
+Connection::Connection(std::shared_ptr<ServerParts> service, std::unique_ptr<Link> link)
     : service_(std::move(service)),
       wire_(std::make_shared<Wire>(std::move(link), service_->wires, service_->options.body_time)) {}
 

@@ -15,9 +15,9 @@ namespace wan::serve {
 class RequestParser;
 
 /// What the connections of a server share.
-struct Service {
-  Service(boost::asio::io_context& io, NetOptions options, Handler handler,
-          std::function<void(const std::string&)> report)
+struct ServerParts {
+  ServerParts(boost::asio::io_context& io, NetOptions options, Handler handler,
+              std::function<void(const std::string&)> report)
       : options(std::move(options)),
         handler(std::move(handler)),
         report(std::move(report)),
@@ -33,11 +33,11 @@ struct Service {
   bool stops = false;
 };
 
-/// Answers requests in the order in which they come, until one of both ends it. A handler whose client is gone runs to its
-/// end, and the connection waits for it.
+/// Answers requests in the order in which they come, until one of both ends it. A handler whose client is gone runs to
+/// its end, and the connection waits for it.
 class Connection {
  public:
-  Connection(std::shared_ptr<Service> service, std::unique_ptr<Link> link);
+  Connection(std::shared_ptr<ServerParts> service, std::unique_ptr<Link> link);
   /// `self` keeps it.
   static Awaitable<void> run(std::shared_ptr<Connection> self);
 
@@ -52,7 +52,7 @@ class Connection {
   /// An answer to a head that is wrong; the connection ends with it.
   Awaitable<void> refuse(const Answer& answer, const RequestParser& parser);
 
-  std::shared_ptr<Service> service_;
+  std::shared_ptr<ServerParts> service_;
   std::shared_ptr<Wire> wire_;
 };
 

@@ -80,8 +80,12 @@ class Exchange {
   /// What the head says that follows; nothing for chunked bodies.
   virtual std::optional<uint64_t> content_length() const = 0;
 
-  /// The body, in memory. Throws HttpError 413 where it has more than `most` bytes: before it is read, where the head says so.
-  virtual Awaitable<std::string> read_body(uint64_t most) = 0;
+  /// Asked before so many bytes of a body are in memory; what it throws ends the reading.
+  using Admit = std::function<void(uint64_t bytes)>;
+  /// The body, in memory. Throws HttpError 413 where it has more than `most` bytes: before it is read, where the head says
+  /// so. `admit`, where it is given, is asked once where the head tells the length, else about each piece.
+  virtual Awaitable<std::string> read_body(uint64_t most, Admit admit) = 0;
+  Awaitable<std::string> read_body(uint64_t most) { return read_body(most, Admit()); }
   /// The body, written to a new file as it comes; returns its length. Throws as read_body; nothing is left then.
   virtual Awaitable<uint64_t> save_body(const std::filesystem::path& path, uint64_t most) = 0;
   /// Returns when the client has closed its side of the connection; for handlers that wait long, beside what they wait for.

@@ -42,14 +42,16 @@ bool RequestExchange::is_tls() const {
   return wire_->link().is_tls();
 }
 
-Awaitable<std::string> RequestExchange::read_body(uint64_t most) {
+Awaitable<std::string> RequestExchange::read_body(uint64_t most, Admit admit) {
   body_.admit(most);
+  if (admit && body_.length()) std::exchange(admit, {})(*body_.length());
   co_await body_.begin();
   std::string text;
   for (;;) {
     const std::string_view piece = co_await body_.piece(1);
     if (piece.empty()) break;
     RequestBody::check_length(text.size() + piece.size(), most);
+    if (admit) admit(text.size() + piece.size());
     text.append(piece);
   }
   co_return text;
@@ -68,7 +70,7 @@ Awaitable<uint64_t> RequestExchange::save_body(const std::filesystem::path& path
       if (piece.empty()) break;
       length += piece.size();
       RequestBody::check_length(length, most);
-      co_await pool_.run([&file, piece] { file.write(piece); });
+      co_await pool_.run([&] { file.write(piece); });
     }
     co_await pool_.run([&file] { file.keep(); });
   } catch (...) {

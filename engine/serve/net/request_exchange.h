@@ -32,7 +32,8 @@ class RequestExchange final : public Exchange {
   bool peer_is_loopback() const override;
   bool is_tls() const override;
   std::optional<uint64_t> content_length() const override { return body_.length(); }
-  Awaitable<std::string> read_body(uint64_t most) override;
+  using Exchange::read_body;
+  Awaitable<std::string> read_body(uint64_t most, Admit admit) override;
   Awaitable<uint64_t> save_body(const std::filesystem::path& path, uint64_t most) override;
   Awaitable<void> gone() override;
 

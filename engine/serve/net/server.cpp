@@ -71,7 +71,7 @@ void prepare(Socket& socket) {
 struct Server::State {
   State(asio::io_context& context, NetOptions options, Handler handler, std::function<void(const std::string&)> report)
       : io(context),
-        service(std::make_shared<Service>(context, std::move(options), std::move(handler), std::move(report))),
+        service(std::make_shared<ServerParts>(context, std::move(options), std::move(handler), std::move(report))),
         acceptor(bind(context, service->options)),
         pause(context) {
     const NetOptions& net = service->options;
@@ -122,7 +122,7 @@ struct Server::State {
   }
 
   asio::io_context& io;
-  std::shared_ptr<Service> service;
+  std::shared_ptr<ServerParts> service;
   tcp::acceptor acceptor;
   asio::steady_timer pause;
   uint16_t port = 0;

@@ -23,6 +23,10 @@ bool is_token(std::string_view text) {
   });
 }
 
+bool all_are(std::string_view text, std::string_view letters) {
+  return text.find_first_not_of(letters) == text.npos;
+}
+
 std::string_view trimmed(std::string_view text) {
   const size_t first = text.find_first_not_of(" \t");
   if (first == text.npos) return {};

@@ -237,7 +237,8 @@ const STAGES = { fetch: "Fetching inputs", load: "Loading weights", encode: "Rea
 
 function stageText(job) {
   if (job.status === "queued") {
-    const wait = job.begins_in ? `, begins in about ${timeText(job.begins_in)}` : "";
+    const left = (job.begins_in || 0) - (Date.now() - job.heard) / 1000;
+    const wait = left > 0 ? `, begins in about ${timeText(left)}` : "";
     return job.position === 0 ? `Next${wait}` : `${job.position} before it${wait}`;
   }
   if (job.cancelling) return "Being cancelled";
@@ -334,6 +335,14 @@ function showEnded(job, older) {
   else $("gallery-list").prepend(card);
 }
 
+// The server tells of a begin again where it has moved; until then the page counts down.
+function countDown() {
+  for (const job of state.jobs.values()) {
+    const item = job.status === "queued" && job.begins_in ? $(`open-${job.id}`) : null;
+    if (item) item.querySelector(".stage").textContent = stageText(job);
+  }
+}
+
 function drop(id) {
   state.jobs.delete(id);
   $(`open-${id}`)?.remove();
@@ -342,6 +351,7 @@ function drop(id) {
 
 function showJob(job, older = false) {
   const before = state.jobs.get(job.id);
+  job.heard = Date.now();
   state.jobs.set(job.id, job);
   if (job.status === "queued" || job.status === "running") return showOpen(job);
   if (before && before.status !== job.status) say(job.status === "done" ? `A video is finished: ${job.prompt}` : `A job has ended: ${job.error || job.status}`);
@@ -359,27 +369,37 @@ function showCounts() {
 }
 
 async function refresh() {
-  const { jobs, older } = await call("GET", "/page/jobs");
+  const { jobs, older, next } = await call("GET", "/page/jobs");
   for (const job of jobs.slice().reverse()) showJob(job);
   if (jobs.length && state.oldest === null) {
-    state.oldest = jobs.at(-1).created;
+    state.oldest = next;
     $("older").hidden = !older;
   }
   showCounts();
 }
 
 async function showOlder() {
-  const { jobs, older } = await call("GET", `/page/jobs?before=${state.oldest}`);
+  const { jobs, older, next } = await call("GET", `/page/jobs?before=${state.oldest}`);
   for (const job of jobs) showJob(job, true);
-  if (jobs.length) state.oldest = jobs.at(-1).created;
+  if (jobs.length) state.oldest = next;
   $("older").hidden = !older;
   showCounts();
+}
+
+// One sentence of what the videos would have cost, for as many of them as a price is known.
+function savedText(videos, amount, unknown) {
+  if (!videos) return "";
+  const count = (number) => `${number} ${number === 1 ? "video" : "videos"}`;
+  const known = videos - unknown;
+  if (!known) return `${count(videos)} made here. No hosted price is known for ${videos === 1 ? "it" : "them"}.`;
+  if (!unknown) return `${count(videos)} made here. Hosted, ${videos === 1 ? "it" : "they"} would have cost ${dollars(amount)}.`;
+  return `${count(videos)} made here. Hosted, ${known} of them would have cost ${dollars(amount)}; no price is known for the ${unknown === 1 ? "other one" : `other ${unknown}`}.`;
 }
 
 async function showSaved() {
   try {
     const { videos, dollars: amount, unknown } = await call("GET", "/page/savings");
-    $("saved").textContent = videos ? `${videos} ${videos === 1 ? "video" : "videos"} made here; hosted they would have cost ${dollars(amount)}${unknown ? `, ${unknown} of unknown price not counted` : ""}.` : "";
+    $("saved").textContent = savedText(videos, amount, unknown);
   } catch { /* the sum is not worth an error */ }
 }
 
@@ -472,6 +492,7 @@ async function start() {
   listen();
 }
 
+setInterval(countDown, 5000);
 $("request").addEventListener("submit", submit);
 $("request").addEventListener("input", showCost);
 $("older").addEventListener("click", showOlder);

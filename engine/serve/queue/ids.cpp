@@ -22,17 +22,6 @@ void fill_random(unsigned char* bytes, size_t count) {
   }
 }
 
-std::string hex(const unsigned char* bytes, size_t count) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  text.reserve(2 * count);
-  for (size_t i = 0; i < count; ++i) {
-    text += kDigits[bytes[i] >> 4];
-    text += kDigits[bytes[i] & 15];
-  }
-  return text;
-}
-
 bool is_dash_place(size_t at) {
   return at == 8 || at == 13 || at == 18 || at == 23;
 }
@@ -44,8 +33,19 @@ std::string new_uuid() {
   fill_random(bytes.data(), bytes.size());
   bytes[6] = (bytes[6] & 0x0F) | 0x40;  // version 4
   bytes[8] = (bytes[8] & 0x3F) | 0x80;  // the variant of RFC 4122
-  std::string text = hex(bytes.data(), bytes.size());
+  std::string text = hex_text(bytes.data(), bytes.size());
   for (const size_t at : {8, 13, 18, 23}) text.insert(at, 1, '-');
+  return text;
+}
+
+std::string hex_text(const unsigned char* bytes, size_t count) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  text.reserve(2 * count);
+  for (size_t i = 0; i < count; ++i) {
+    text += kDigits[bytes[i] >> 4];
+    text += kDigits[bytes[i] & 15];
+  }
   return text;
 }
 
@@ -53,7 +53,7 @@ std::string random_hex(size_t bytes) {
   std::string raw(bytes, '\0');
   unsigned char* data = reinterpret_cast<unsigned char*>(raw.data());
   fill_random(data, bytes);
-  return hex(data, bytes);
+  return hex_text(data, bytes);
 }
 
 bool is_uuid(std::string_view text) {

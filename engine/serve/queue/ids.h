@@ -12,6 +12,8 @@ namespace wan::serve {
 std::string new_uuid();
 /// `bytes` random bytes as lower-case hexadecimal digits. Throws as new_uuid does.
 std::string random_hex(size_t bytes);
+/// Bytes as lower-case hexadecimal digits.
+std::string hex_text(const unsigned char* bytes, size_t count);
 /// Whether a text has the form of a UUID, of any version and in either case.
 bool is_uuid(std::string_view text);
 

@@ -87,11 +87,8 @@ void from_json(const Json& json, JobError& error) {
 }
 
 void to_json(Json& json, const JobOutput& output) {
-  json = {{"file", output.file},
-          {"bytes", output.bytes},
-          {"seed", output.seed},
-          {"prompt", output.prompt},
-          {"seconds", output.seconds}};
+  json = {{"file", output.file},     {"bytes", output.bytes},     {"seed", output.seed},
+          {"prompt", output.prompt}, {"seconds", output.seconds}, {"video_seconds", output.video_seconds}};
 }
 
 void from_json(const Json& json, JobOutput& output) {
@@ -100,6 +97,19 @@ void from_json(const Json& json, JobOutput& output) {
   output.seed = json.at("seed").get<uint64_t>();
   output.prompt = json.at("prompt").get<std::string>();
   output.seconds = json.at("seconds").get<double>();
+  output.video_seconds = json.value("video_seconds", 0.0);
+}
+
+std::optional<std::string> priced_resolution(const Job& job) {
+  const auto named = job.fields.is_object() ? job.fields.find("resolution") : job.fields.end();
+  return named != job.fields.end() && named->is_string() ? std::optional(named->get<std::string>()) : std::nullopt;
+}
+
+std::optional<double> priced_frames(const Job& job) {
+  const auto asked = job.fields.is_object() ? job.fields.find("num_frames") : job.fields.end();
+  if (asked != job.fields.end() && asked->is_number()) return asked->get<double>();
+  const double made = job.output ? job.output->video_seconds * number_of(job.fields, "frames_per_second", 16) : 0;
+  return std::isfinite(made) && made > 0 ? std::optional(made) : std::nullopt;
 }
 
 double video_seconds(const Job& job) {

@@ -37,8 +37,9 @@ struct JobOutput {
   std::string file;  // name in the folder of outputs
   uint64_t bytes = 0;
   uint64_t seed = 0;
-  std::string prompt;  // that was used
-  double seconds = 0;  // of work
+  std::string prompt;        // that was used
+  double seconds = 0;        // of work
+  double video_seconds = 0;  // how long it is; 0: not known
 };
 
 struct Job {
@@ -54,10 +55,13 @@ struct Job {
   std::string webhook_form;             // "fal", "wavespeed"
   std::string preview_key;              // unguessable part of the preview's URL
   bool hidden = false;                  // removed by its owner: 404, files are gone
+  bool awaited = false;  // a sync run: its client is answered over a connection that ends with the server
+  int64_t sequence = 0;  // place in the order of arrival, of a job that was read from the store
 
   JobStatus status = JobStatus::Queued;
   std::string batch;               // whose work folder it is rendered in; empty: not yet begun
   int64_t deaths = 0;              // of workers while it was being rendered
+  int64_t interruptions = 0;       // of the server while it was being rendered, without its word
   int64_t started = 0, ended = 0;  // ms since 1970, UTC; 0: not yet
   std::optional<JobOutput> output;
   std::optional<JobError> error;

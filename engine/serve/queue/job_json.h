@@ -21,4 +21,9 @@ void from_json(const nlohmann::ordered_json& json, JobOutput& output);
 /// task. A speech video whose length follows its sound counts as the limit that it names, else as the default length.
 double video_seconds(const Job& job);
 
+/// What hosted prices depend on: the resolution that the job's fields name, and its frames, which they name, or where
+/// the input decides the length follow from the finished video. Nothing where they are not known.
+std::optional<std::string> priced_resolution(const Job& job);
+std::optional<double> priced_frames(const Job& job);
+
 }  // namespace wan::serve

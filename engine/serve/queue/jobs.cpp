@@ -19,7 +19,12 @@ HttpError refusal(int status, const std::string& detail, const std::string& type
   const nlohmann::ordered_json body = {{"detail", detail}, {"error_type", type}};
   answer.body = body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   answer.headers = {{"X-Fal-Error-Type", type}};
+  if (status == 503) answer.headers.emplace_back("Retry-After", "10");
   return HttpError(std::move(answer));
+}
+
+HttpError unavailable() {
+  return refusal(503, "The server cannot keep jobs at present; try again later", "internal_error");
 }
 
 /// Returns when the writer has done it; refusals of the store become answers.
@@ -27,7 +32,7 @@ Awaitable<void> wait_for(std::shared_ptr<Outcome> outcome) {
   try {
     co_await outcome->wait();
   } catch (const StoreUnavailable&) {  // the report has its words, which name files of the server
-    throw refusal(503, "The server cannot keep jobs at present; try again later", "internal_error");
+    throw unavailable();
   } catch (const JobTooLarge& error) {
     throw refusal(413, error.what(), "bad_request");
   }
@@ -46,6 +51,7 @@ Jobs::~Jobs() {
 
 Awaitable<JobPtr> Jobs::submit(Job job) {
   const auto state = state_;
+  if (state->refuses_changes) throw unavailable();
   if (job.id.empty()) job.id = new_uuid();
   if (job.preview_key.empty()) job.preview_key = random_hex(16);
   if (job.created == 0) job.created = now_ms();
@@ -86,17 +92,24 @@ Awaitable<std::vector<Job>> Jobs::list(JobFilter filter) {
   std::function<std::vector<Job>(Store&)> question = [filter](Store& store) { return store.list(filter); };
   std::vector<Job> jobs = co_await ask(std::move(question));
   for (Job& job : jobs) {
-    if (const KeptPtr live = state->kept.find(job.id)) job = live->job;
+    const KeptPtr live = state->kept.find(job.id);
+    if (!live) continue;
+    const int64_t sequence = job.sequence;  // the store alone knows it
+    job = live->job;
+    job.sequence = sequence;
   }
   co_return jobs;
 }
 
 Awaitable<void> Jobs::read_logs(JobPtr job) {
+  const auto state = state_;
   if (job->has_logs) co_return;
   std::function<std::vector<LogEntry>(Store&)> question = [id = job->job.id](Store& store) { return store.logs(id); };
   std::vector<LogEntry> logs = co_await ask(std::move(question));
   job->logs = std::move(logs);
   job->has_logs = true;
+  // They count for what is kept, from now on.
+  if (const KeptPtr kept = state->kept.find(*job); kept && is_ended(kept->job.status)) state->kept.add_ended(kept);
 }
 
 Awaitable<CancelAnswer> Jobs::cancel(std::string id, std::optional<std::string> owner) {
@@ -244,6 +257,7 @@ void Jobs::cancelled(const JobPtr& job) {
 
 Awaitable<void> Jobs::write(std::vector<Change> changes) {
   const auto state = state_;
+  if (state->refuses_changes) throw unavailable();
   std::vector<std::string> removed;
   for (const Change& change : changes) {
     if (const auto* one = std::get_if<RemoveJob>(&change)) removed.push_back(one->job);
@@ -258,6 +272,12 @@ Awaitable<void> Jobs::write(std::vector<Change> changes) {
   };
   state->writer->write(std::move(changes), StoreWriter::Refused::Fail, std::move(done));
   co_await wait_for(outcome);
+}
+
+void Jobs::refuse_changes(const std::string& why) {
+  state_->refuses_changes = true;  // the store's thread hears of it after what was asked of it before
+  const std::function<void(Store&)> refuse = [why](Store& store) { store.refuse_changes(why); };
+  state_->writer->ask(refuse, [](const std::exception_ptr&) {});
 }
 
 Awaitable<void> Jobs::ask_store(std::function<void(Store&)> question) {

@@ -89,6 +89,9 @@ class Jobs {
   template <typename T>
   Awaitable<T> ask(std::function<T(Store&)> question);
 
+  /// The database is damaged: from now on submit() and write() throw HttpError 503. Reading goes on.
+  void refuse_changes(const std::string& why);
+
   std::function<void(const JobPtr&)> on_submit, on_cancel, on_end;  // set once, before io_context::run()
   std::function<void(const Job&)> on_remove;                        // its files can go
 

@@ -20,33 +20,48 @@ JobError cancelled_by_client() {
   return {400, "client_cancelled", "Request cancelled by the client"};
 }
 
+/// Beyond so many ends of the server under a job, the job is taken for their reason.
+constexpr int64_t kMostInterruptions = 3;
+
+JobError interrupted() {
+  return {503, "runner_disconnected",
+          "The server ended " + std::to_string(kMostInterruptions) + " times while it rendered this job"};
+}
+
 }  // namespace
 
 void Jobs::State::begin(std::unique_ptr<Store> store) {
-  std::vector<std::pair<KeptPtr, JobError>> unreadable;
-  std::vector<KeptPtr> withdrawn;
+  std::vector<std::pair<KeptPtr, JobError>> failed;
+  std::vector<KeptPtr> withdrawn, begun;
   for (Job& job : store->unfinished()) {
     auto live = std::make_shared<KeptJob>();
     live->age = ++next_age;
     live->logs = store->logs(job.id);
     live->has_logs = true;
     live->job = std::move(job);
-    const bool is_unreadable = is_ended(live->job.status);
+    const bool is_unreadable = is_ended(live->job.status), was_running = live->job.status == JobStatus::Running;
     const auto error = std::exchange(live->job.error, std::nullopt);
     live->job.status = JobStatus::Queued;
     kept.add(live);
+    if (was_running) ++live->job.interruptions;
     if (is_unreadable) {
-      unreadable.emplace_back(live, error.value_or(JobError{}));
-    } else if (error) {  // record() notes so that it was to be cancelled
+      failed.emplace_back(live, error.value_or(JobError{}));
+    } else if (error || live->job.awaited) {
+      // record() notes so that it was to be cancelled; for a sync run of an earlier server nobody waits.
       live->cancelling = true;
       withdrawn.push_back(live);
+    } else if (live->job.interruptions >= kMostInterruptions) {
+      failed.emplace_back(live, interrupted());
     } else {
       lines.add(live, live->age);
+      if (was_running) begun.push_back(live);
     }
   }
   for (const std::string& trouble : store->take_troubles()) report(trouble);
   writer = std::make_unique<StoreWriter>(io, std::move(store), report);
-  for (const auto& [job, error] : unreadable) finish_failed(job, error);
+  // The next start must not find it running unless this process has begun it.
+  for (const KeptPtr& job : begun) put(job);
+  for (const auto& [job, error] : failed) finish_failed(job, error);
   for (const KeptPtr& job : withdrawn) finish_cancelled(job);
 }
 
@@ -104,15 +119,23 @@ void Jobs::State::finish_failed(const KeptPtr& job, JobError error) {
 
 void Jobs::State::write_end(const KeptPtr& job, std::shared_ptr<Job> end, bool is_second_try) {
   std::vector<Change> changes = {PutJob{*end}};
-  if (!job->unwritten.empty()) changes.push_back(AddLogs{end->id, std::exchange(job->unwritten, {})});
+  auto logs = std::make_shared<std::vector<LogEntry>>();
+  if (!is_second_try) *logs = std::exchange(job->unwritten, {});
+  if (!logs->empty()) changes.push_back(AddLogs{end->id, *logs});
   if (!end->webhook.empty()) changes.push_back(PutHook{end->id, 0, end->ended});
-  auto done = [state = shared_from_this(), job, end, is_second_try](std::exception_ptr error) {
+  auto done = [state = shared_from_this(), job, end, logs, is_second_try](std::exception_ptr error) {
     if (!error) return state->show_end(job, *end);
-    if (!is_second_try) {  // its own texts are at fault
+    if (is_second_try) {  // it is known in this process alone: better than a job that never ends
+      state->show_end(job, *end);
+    } else {  // its own texts are at fault
       end->output.reset();
       end->status = JobStatus::Failed;
       end->error = JobError{500, "internal_error", "The end of this job could not be kept"};
       state->write_end(job, end, true);
+      // By themselves, as they may be what was refused.
+      job->unwritten.insert(job->unwritten.begin(), logs->begin(), logs->end());
+      state->with_logs.push_back(job);
+      state->write_logs();
     }
     std::rethrow_exception(error);
   };

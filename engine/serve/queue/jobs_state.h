@@ -33,6 +33,8 @@ struct Jobs::State : std::enable_shared_from_this<Jobs::State> {
   void finish(const KeptPtr& job, Job end);
   void finish_cancelled(const KeptPtr& job);
   void finish_failed(const KeptPtr& job, JobError error);
+  /// Where the store does not take the end as it is, a failure takes its place; where not even that, the end is in
+  /// memory alone, and the next server renders the job again.
   void write_end(const KeptPtr& job, std::shared_ptr<Job> end, bool is_second_try);
   void show_end(const KeptPtr& job, const Job& end);
   void log(const KeptPtr& job, LogEntry entry);
@@ -53,6 +55,7 @@ struct Jobs::State : std::enable_shared_from_this<Jobs::State> {
   uint64_t next_age = 0;
   std::vector<KeptPtr> with_logs;  // that have unwritten ones
   std::unique_ptr<StoreWriter> writer;
+  bool refuses_changes = false;  // the database is damaged
 };
 
 }  // namespace wan::serve

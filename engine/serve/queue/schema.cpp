@@ -7,8 +7,8 @@ namespace wan::serve {
 namespace {
 
 // Rows of `jobs` are small and change often; what a client sent is large, does not change, and so lies in `inputs`.
-// `sequence` gives the order of jobs: clocks may jump. Numbers of `status` and `priority` are those of the enums in job.h.
-// Each index holds what one kind of query asks for, so that none of them reads through the jobs themselves.
+// `sequence` gives the order of jobs: clocks may jump. Numbers of `status` and `priority` are those of the enums in
+// job.h. Each index holds what one kind of query asks for, so that none of them reads through the jobs themselves.
 constexpr char kFirst[] = R"sql(
 CREATE TABLE jobs (
   sequence INTEGER PRIMARY KEY,
@@ -65,10 +65,25 @@ CREATE INDEX uploads_created ON uploads (created);
 CREATE INDEX uploads_of_owner ON uploads (owner, bytes);
 )sql";
 
+// What videos would have cost elsewhere follows from their number of frames and their resolution, which lie in
+// `fields`: beside the jobs, and in an index of finished ones, they are summed without reading texts.
+constexpr char kSecond[] = R"sql(
+ALTER TABLE jobs ADD COLUMN interruptions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN resolution TEXT;
+ALTER TABLE jobs ADD COLUMN frames REAL;
+UPDATE jobs SET (resolution, frames) = (
+  SELECT CASE WHEN json_type(fields, '$.resolution') = 'text' THEN json_extract(fields, '$.resolution') END,
+         CASE WHEN json_type(fields, '$.num_frames') IN ('integer', 'real')
+              THEN json_extract(fields, '$.num_frames') END
+  FROM inputs WHERE job = sequence AND json_valid(fields));
+CREATE INDEX jobs_made ON jobs (owner, endpoint, resolution, frames) WHERE status = 2 AND hidden = 0;
+)sql";
+
 }  // namespace
 
 const std::vector<Migration>& migrations() {
-  static const std::vector<Migration> list = {{kFirst}};
+  static const std::vector<Migration> list = {{kFirst}, {kSecond}};
   return list;
 }
 

@@ -59,10 +59,10 @@ void Statement::bind(int place, std::string_view value) {
   check(sqlite3_bind_text64(statement_, place, data, value.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
 }
 
-Database::Database(const std::filesystem::path& file) {
-  constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
-                         SQLITE_OPEN_EXRESCODE;
-  const int code = sqlite3_open_v2(file.c_str(), &connection_, kFlags, nullptr);
+Database::Database(const std::filesystem::path& file, Mode mode) {
+  constexpr int kFlags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE;
+  const int access = mode == Mode::Write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
+  const int code = sqlite3_open_v2(file.c_str(), &connection_, kFlags | access, nullptr);
   if (code == SQLITE_OK) return;
   const SqliteError error(connection_, code);
   sqlite3_close(connection_);

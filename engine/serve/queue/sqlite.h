@@ -86,8 +86,10 @@ class Statement {
 /// A connection. Used by one thread at a time.
 class Database {
  public:
-  /// Opens a file, or makes it. Throws SqliteError.
-  explicit Database(const std::filesystem::path& file);
+  /// Write: the file is made where it is absent.
+  enum class Mode { Write, ReadOnly };
+  /// Opens a file. Throws SqliteError.
+  explicit Database(const std::filesystem::path& file, Mode mode = Mode::Write);
   ~Database() { sqlite3_close(connection_); }
   Database(Database&& other) noexcept : connection_(std::exchange(other.connection_, nullptr)) {}
   Database(const Database&) = delete;
@@ -99,6 +101,8 @@ class Database {
   /// The first column of the first row; 0 where there is no row.
   int64_t integer(const std::string& sql);
   bool is_read_only() const { return sqlite3_db_readonly(connection_, "main") == 1; }
+  /// What runs at this moment ends with SQLITE_INTERRUPT. The one member that another thread may call.
+  void interrupt() noexcept { sqlite3_interrupt(connection_); }
   /// Ends a transaction that is open without keeping anything of it; throws nothing.
   void roll_back() noexcept;
 

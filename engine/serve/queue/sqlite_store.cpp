@@ -15,7 +15,7 @@ constexpr int64_t kMostListed = 10'000, kMostLogsRead = 10'000;
 
 const std::string kSelectJob =
     "SELECT id, owner, endpoint, priority, created, start_before, webhook, webhook_form, preview_key, hidden, status, "
-    "batch, deaths, started, ended, output, error, input, fields FROM jobs ";
+    "batch, deaths, started, ended, output, error, input, fields, sequence, interruptions, awaited FROM jobs ";
 const std::string kWithInput = " LEFT JOIN inputs ON inputs.job = jobs.sequence ";
 
 /// The text of a part of a job, at most as long as it can be read again.
@@ -51,7 +51,7 @@ std::string source_of(const JobFilter& filter, const std::string& join) {
   if (!filter.hidden) sql += " AND hidden = 0";
   if (filter.ended) sql += *filter.ended ? " AND status >= 2" : " AND status < 2";
   if (filter.owner) sql += " AND jobs.owner = ?";
-  if (filter.before) sql += " AND jobs.created < ?";
+  if (filter.before) sql += " AND jobs.sequence < ?";
   return sql;
 }
 
@@ -116,6 +116,14 @@ PutUpload read_upload(const Rows& row) {
   return upload;
 }
 
+/// Input or fields of a job: an object, and nothing more of a hidden one, whose texts were erased.
+nlohmann::json sent_object(const Rows& row, int column, bool hidden) {
+  if (row.is_null(column)) throw std::runtime_error("its input is not there");
+  nlohmann::json text = parse_json(row.text(column), kLimits);
+  if (!text.is_object() && !(hidden && text.is_null())) throw std::runtime_error("its input is no object");
+  return text;
+}
+
 constexpr char kSelectUpload[] = "SELECT file, owner, type, bytes, created FROM uploads ";
 
 }  // namespace
@@ -131,6 +139,7 @@ Statement& SqliteStore::statement(const std::string& sql) {
 
 void SqliteStore::apply(const std::vector<Change>& changes) {
   if (changes.empty()) return;
+  if (!refused_.empty()) throw StoreUnavailable(refused_);
   available([&] {
     try {
       statement("BEGIN IMMEDIATE").run();
@@ -153,18 +162,22 @@ void SqliteStore::make(const PutJob& change) {
     Rows row =
         statement(
             "INSERT INTO jobs (id, owner, endpoint, priority, created, start_before, webhook, webhook_form, "
-            "preview_key, hidden, status, batch, deaths, started, ended, video_seconds, output, error) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "preview_key, hidden, status, batch, deaths, started, ended, video_seconds, output, error, interruptions, "
+            "awaited, resolution, frames) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, endpoint = excluded.endpoint, "
             "priority = excluded.priority, created = excluded.created, start_before = excluded.start_before, "
             "webhook = excluded.webhook, webhook_form = excluded.webhook_form, preview_key = excluded.preview_key, "
             "hidden = excluded.hidden, status = excluded.status, batch = excluded.batch, deaths = excluded.deaths, "
             "started = excluded.started, ended = excluded.ended, "
             "video_seconds = CASE WHEN excluded.hidden THEN video_seconds ELSE excluded.video_seconds END, "
-            "output = excluded.output, error = excluded.error RETURNING sequence")
+            "output = excluded.output, error = excluded.error, interruptions = excluded.interruptions, "
+            "awaited = excluded.awaited, resolution = excluded.resolution, frames = excluded.frames "
+            "RETURNING sequence")
             .rows(job.id, job.owner, job.endpoint, int(job.priority), job.created, job.start_before, job.webhook,
                   job.webhook_form, job.preview_key, job.hidden, int(job.status), job.batch, job.deaths, job.started,
-                  job.ended, video_seconds(job), output, error);
+                  job.ended, video_seconds(job), output, error, job.interruptions, job.awaited, priced_resolution(job),
+                  priced_frames(job));
     while (row.next()) sequence = row.integer(0);
   }
   // Most changes leave these alone: then nothing is written.
@@ -173,7 +186,9 @@ void SqliteStore::make(const PutJob& change) {
       "excluded.input, "
       "fields = excluded.fields WHERE input <> excluded.input OR fields <> excluded.fields")
       .run(sequence, input, fields);
-  if (job.hidden) statement("DELETE FROM logs WHERE job = ?").run(sequence);
+  if (!job.hidden) return;
+  statement("DELETE FROM logs WHERE job = ?").run(sequence);
+  has_removed_ = true;
 }
 
 void SqliteStore::make(const AddLogs& change) {
@@ -185,6 +200,7 @@ void SqliteStore::make(const AddLogs& change) {
 
 void SqliteStore::make(const RemoveJob& change) {
   statement("DELETE FROM jobs WHERE id = ?").run(change.job);
+  has_removed_ = true;
 }
 
 void SqliteStore::make(const PutHook& change) {
@@ -222,20 +238,35 @@ Job SqliteStore::read(const Rows& row) {
   job.deaths = row.integer(12);
   job.started = row.integer(13);
   job.ended = row.integer(14);
-  try {
-    job.priority = known("priority", row.integer(3), Priority::Low);
-    job.status = known("status", row.integer(10), JobStatus::Cancelled);
+  job.sequence = row.integer(19);
+  job.interruptions = row.integer(20);
+  job.awaited = row.integer(21) != 0;
+  // Part by part: what can be read of a damaged one is shown.
+  std::string wrong;
+  const auto part = [&](const auto& read) {
+    try {
+      read();
+    } catch (const std::exception& error) {
+      if (wrong.empty()) wrong = error.what();
+    }
+  };
+  part([&] { job.priority = known("priority", row.integer(3), Priority::Low); });
+  part([&] { job.status = known("status", row.integer(10), JobStatus::Cancelled); });
+  part([&] { job.input = sent_object(row, 17, job.hidden); });
+  part([&] { job.fields = sent_object(row, 18, job.hidden); });
+  part([&] {
     if (!row.is_null(15)) job.output = parse_json<nlohmann::ordered_json>(row.text(15), kLimits).get<JobOutput>();
+  });
+  part([&] {
     if (!row.is_null(16)) job.error = parse_json<nlohmann::ordered_json>(row.text(16), kLimits).get<JobError>();
-    if (row.is_null(17) || row.is_null(18)) throw std::runtime_error("its input is not there");
-    job.input = parse_json(row.text(17), kLimits);
-    job.fields = parse_json(row.text(18), kLimits);
-  } catch (const std::exception& error) {
-    troubles_.push_back("[data] the record of job " + job.id + " cannot be read: " + error.what());
-    job.status = JobStatus::Failed;
-    job.output.reset();
-    job.error = JobError{500, "internal_error", "The record of this job cannot be read; send it again"};
-  }
+  });
+  if (wrong.empty()) return job;
+  troubles_.push_back("[data] the record of job " + job.id + " cannot be read: " + wrong);
+  for (nlohmann::json* text : {&job.input, &job.fields})
+    if (!text->is_object()) *text = nlohmann::json::object();
+  job.status = JobStatus::Failed;
+  job.output.reset();
+  job.error = JobError{500, "internal_error", "The record of this job cannot be read; send it again"};
   return job;
 }
 
@@ -345,6 +376,44 @@ double SqliteStore::video_seconds_since(const std::string& owner, int64_t create
   return available([&] {
     Rows row = statement("SELECT total(video_seconds) FROM jobs WHERE owner = ? AND created >= ?").rows(owner, created);
     return row.next() ? row.real(0) : 0;
+  });
+}
+
+std::vector<MadeVideos> SqliteStore::made_videos(const std::optional<std::string>& owner) {
+  return available([&] {
+    std::vector<MadeVideos> made;
+    const std::string sql =
+        "SELECT endpoint, resolution, count(*), count(frames), total(frames) FROM jobs INDEXED BY jobs_made "
+        "WHERE status = 2 AND hidden = 0" +
+        std::string(owner ? " AND owner = ?" : "") + " GROUP BY endpoint, resolution, frames IS NULL";
+    Rows row = owner ? statement(sql).rows(*owner) : statement(sql).rows();
+    while (row.next()) {
+      MadeVideos& one = made.emplace_back();
+      one.endpoint = row.text(0), one.resolution = row.text(1);
+      one.videos = row.integer(2);
+      if (row.integer(3) > 0) one.frames = row.real(4);
+    }
+    return made;
+  });
+}
+
+bool SqliteStore::knows_file(const std::string& name) {
+  return available([&] {
+    Rows row = statement(
+                   "SELECT 1 FROM jobs WHERE hidden = 0 AND (preview_key = ?1 OR instr(coalesce(output, ''), ?1) > 0) "
+                   "LIMIT 1")
+                   .rows(name);
+    return row.next();
+  });
+}
+
+// What is deleted is overwritten in its page (secure_delete), but older pages stay in the -wal file until it is
+// emptied.
+void SqliteStore::wipe_removed() {
+  if (!has_removed_ || !refused_.empty()) return;
+  available([&] {
+    const bool is_busy = database_.integer("PRAGMA wal_checkpoint(TRUNCATE)") != 0;
+    has_removed_ = is_busy;  // another program reads
   });
 }
 

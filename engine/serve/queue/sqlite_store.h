@@ -29,7 +29,11 @@ class SqliteStore : public Store {
   std::vector<PutUpload> uploads_before(int64_t created, int64_t most) override;
   uint64_t upload_bytes(const std::string& owner) override;
   double video_seconds_since(const std::string& owner, int64_t created) override;
+  std::vector<MadeVideos> made_videos(const std::optional<std::string>& owner) override;
+  bool knows_file(const std::string& name) override;
+  void wipe_removed() override;
   std::vector<std::string> take_troubles() override;
+  void refuse_changes(const std::string& why) override { refused_ = why; }
 
  private:
   void make(const PutJob& change);
@@ -47,6 +51,8 @@ class SqliteStore : public Store {
   Database database_;
   std::map<std::string, Statement, std::less<>> statements_;
   std::vector<std::string> troubles_;
+  std::string refused_;       // why nothing is changed any more; empty: changes are made
+  bool has_removed_ = false;  // since the last wipe
 };
 
 }  // namespace wan::serve

@@ -46,7 +46,7 @@ using Change = std::variant<PutJob, AddLogs, RemoveJob, PutHook, RemoveHook, Put
 struct JobFilter {
   std::optional<std::string> owner;  // nothing: all
   std::optional<bool> ended;         // nothing: both
-  std::optional<int64_t> before;     // created before this
+  std::optional<int64_t> before;     // that arrived before the job of this sequence
   int64_t most = 50;                 // up to 10,000
   bool hidden = false;               // also those that their owner has removed
 };
@@ -58,6 +58,13 @@ struct CostSample {
   double seconds = 0;
 };
 
+/// Finished videos of one endpoint and resolution that were not removed.
+struct MadeVideos {
+  std::string endpoint, resolution;  // resolution empty: not among the job's fields
+  int64_t videos = 0;
+  std::optional<double> frames;  // of all of them (priced_frames, job_json.h); nothing: not known
+};
+
 /// An ended job, as what decides about its removal sees it.
 struct EndedJob {
   std::string id;
@@ -66,8 +73,8 @@ struct EndedJob {
   uint64_t bytes = 0;  // of that
 };
 
-/// Why nothing can be kept at present: no room, an error of the disk, a lock that another program holds. What was asked for
-/// may be asked again later.
+/// Why nothing can be kept at present: no room, an error of the disk, a lock that another program holds. What was asked
+/// for may be asked again later.
 struct StoreUnavailable : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -86,7 +93,8 @@ class Store {
   /// StoreUnavailable, or JobTooLarge.
   virtual void apply(const std::vector<Change>& changes) = 0;
 
-  // A job whose record cannot be read comes back as a failed one, and take_troubles() tells why.
+  // A job whose record cannot be read comes back as a failed one, and take_troubles() tells why. Input and fields of a
+  // job that is not hidden are objects in any case.
   virtual std::optional<Job> find(const std::string& id) = 0;
   /// Oldest first.
   virtual std::vector<Job> unfinished() = 0;
@@ -101,15 +109,24 @@ class Store {
   virtual uint64_t upload_bytes(const std::string& owner) = 0;
   /// Seconds of video that an owner's jobs asked for since a time, for quotas.
   virtual double video_seconds_since(const std::string& owner, int64_t created) = 0;
+  /// The finished videos of an owner, or of all; without reading their jobs.
+  virtual std::vector<MadeVideos> made_videos(const std::optional<std::string>& owner) = 0;
   /// What could not be read since the last call: a line each, for the server's log.
   virtual std::vector<std::string> take_troubles() = 0;
+  /// The database is damaged: from now on apply() throws StoreUnavailable with these words. Reading goes on.
+  virtual void refuse_changes(const std::string& why) = 0;
+  /// Whether a job that was not removed has a video or a preview key of this name. Looks through all jobs.
+  virtual bool knows_file(const std::string& name) = 0;
+  /// From then on the database's files hold nothing of what was removed. Does nothing where nothing was.
+  virtual void wipe_removed() = 0;
   /// Those that ended first; `hidden`: of those that were removed, else of the others.
   virtual std::vector<EndedJob> oldest_ended(int64_t most, bool hidden) = 0;
 };
 
-/// Opens or makes the database: WAL, synchronous=FULL, a version that migrates forwards. Its folder belongs to this store
-/// until it goes. Throws InvalidRequest naming "data" where it is locked by another server, read-only, damaged, another
-/// program's or of a newer version.
+/// Opens or makes the database: WAL, synchronous=FULL, a version that migrates forwards. Its folder belongs to this
+/// store until it goes. Takes a few milliseconds, however many jobs it has: IntegrityCheck looks for damage behind the
+/// begin of its tables. Throws InvalidRequest naming "data" where it is locked by another server, read-only, damaged,
+/// another program's or of a newer version.
 std::unique_ptr<Store> open_sqlite(const std::filesystem::path& file);
 
 }  // namespace wan::serve

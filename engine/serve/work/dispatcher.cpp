@@ -8,6 +8,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <set>
 
+#include "engine/base/text.h"
 #include "engine/serve/queue/ids.h"
 #include "engine/serve/queue/times.h"
 #include "engine/serve/work/dispatcher_state.h"
@@ -98,6 +99,7 @@ void Dispatcher::State::give(Worker& worker, Batch batch) {
   for (Member& member : worker.batch->members) member.no_room = false;
   worker.shown.state = WorkerState::Working;
   worker.unloaded = false;
+  worker.moved = Clock::now();
   worker.left.reset();
   worker.child->send(line_of(work_of(*worker.batch, settings, data)));
 }
@@ -112,26 +114,34 @@ void Dispatcher::State::cancel(const JobPtr& job) {
   }
 }
 
-void Dispatcher::State::note_deadline(const JobPtr& job) {
-  if (job->job.start_before && job->job.started == 0) deadlines.emplace(*job->job.start_before, job);
-}
-
 void Dispatcher::State::fail_late_jobs() {
-  const int64_t now = now_ms();
-  while (!deadlines.empty() && deadlines.begin()->first < now) {
-    const JobPtr job = deadlines.begin()->second.lock();
-    deadlines.erase(deadlines.begin());
-    if (!job || job->job.status != JobStatus::Queued || job->job.started != 0 || is_over(*job)) continue;
+  for (const JobPtr& job : deadlines.take_late(Clock::now())) {
     jobs.fail(job, start_timeout_error());
     cancel(job);
   }
 }
 
+void Dispatcher::State::look_for_hanging(Worker& worker) {
+  const auto now = Clock::now();
+  const auto text = [](auto time) { return duration(std::chrono::duration<double>(time).count()); };
+  if (worker.ready && worker.beats && now - worker.heard > times.silent)
+    return end_process(worker, "it has said nothing for " + text(times.silent) + ": it hangs");
+  const std::chrono::seconds limit =
+      settings.worker_timeout.value_or(worker.shown.device == "cpu" ? std::chrono::hours(0) : std::chrono::hours(2));
+  if (limit.count() > 0 && worker.batch && now - worker.moved > limit)
+    end_process(worker, "its job has made no progress for " + text(limit) + " (--worker-timeout)");
+}
+
 void Dispatcher::State::look() {
   fail_late_jobs();
   const auto now = Clock::now();
+  // This process may have been stopped for a while itself: what workers said meanwhile is not read yet.
+  const auto stopped_for = now - std::exchange(looked, now) - times.look;
+  const bool was_stopped = stopped_for > times.silent / 4;
   for (const auto& worker : workers) {
+    if (was_stopped) worker->heard += stopped_for, worker->moved += stopped_for;
     if (!worker->child) continue;
+    look_for_hanging(*worker);
     if (!worker->ready && now - worker->since > times.ready)
       end_process(*worker, "it was not ready within " + std::to_string(times.ready.count()) + " ms");
     if (worker->batch)
@@ -157,23 +167,20 @@ void Dispatcher::State::remove_folder(const fs::path& folder) {
 }
 
 void Dispatcher::State::take_up() {
-  std::map<std::string, Batch> batches;
-  for (const JobPtr& job : jobs.unfinished()) {
-    note_deadline(job);
+  const auto now = Clock::now();
+  const int64_t wall = now_ms();
+  for (const JobPtr& job : jobs.unfinished()) {  // in the order of their arrival, and so are their batches
+    deadlines.add_earlier(job, now, wall);
     if (job->job.batch.empty()) continue;
     if (job->job.status == JobStatus::Running) jobs.requeue(job, false);
-    Batch& batch = batches[job->job.batch];
-    batch.id = job->job.batch;
-    batch.folder = data / "work" / batch.id;
-    batch.members.push_back({.job = job, .give_up = {}});
+    auto batch =
+        std::find_if(waiting.begin(), waiting.end(), [&](const Batch& known) { return known.id == job->job.batch; });
+    if (batch == waiting.end()) {
+      const fs::path folder = data / "work" / job->job.batch;
+      batch = waiting.insert(waiting.end(), Batch{.id = job->job.batch, .folder = folder, .members = {}});
+    }
+    batch->members.push_back({.job = job, .give_up = {}});
   }
-  const auto age = [](const Batch& batch) {
-    int64_t oldest = INT64_MAX;
-    for (const Member& member : batch.members) oldest = std::min(oldest, member.job->job.created);
-    return oldest;
-  };
-  for (auto& [id, batch] : batches) waiting.push_back(std::move(batch));
-  std::stable_sort(waiting.begin(), waiting.end(), [&](const Batch& a, const Batch& b) { return age(a) < age(b); });
 }
 
 void Dispatcher::State::remove_old_folders() {
@@ -216,7 +223,7 @@ Dispatcher::Dispatcher(asio::io_context& io, Jobs& jobs, const Settings& setting
   jobs.on_submit = both(std::move(jobs.on_submit), [weak](const JobPtr& job) {
     const auto state = weak.lock();
     if (!state || state->closed) return;
-    state->note_deadline(job);
+    state->deadlines.add_new(job, State::Clock::now());
     state->dispatch_soon();
   });
   jobs.on_cancel = both(std::move(jobs.on_cancel), [weak](const JobPtr& job) {

@@ -16,8 +16,9 @@ namespace wan::serve {
 
 /// What a worker is, for /ready, /metrics and the page.
 struct WorkerState {
-  std::string device, name;                                            // "cuda:0", "NVIDIA H200"
-  enum { Starting, Idle, Working, Waiting, Broken } state = Starting;  // Waiting: before it is started again
+  std::string device, name;  // "cuda:0", "NVIDIA H200"
+  // Waiting: before it is started again. Held: another process has the work folder of its batch.
+  enum { Starting, Idle, Working, Held, Waiting, Broken } state = Starting;
   int64_t pid = 0, deaths = 0;
   uint64_t device_bytes = 0;
   std::string trouble;  // why it is not there
@@ -26,8 +27,9 @@ struct WorkerState {
 
 class Dispatcher {
  public:
-  /// `program`: wan-engine. Work folders lie in `settings.data`/work, videos appear in its outputs, pictures of unfinished
-  /// ones in its previews; the folders are made. Sets on_submit and on_cancel of `jobs`, and calls what they were before.
+  /// `program`: wan-engine. Work folders lie in `settings.data`/work, videos appear in its outputs, pictures of
+  /// unfinished ones in its previews; the folders are made. Sets on_submit and on_cancel of `jobs`, and calls what they
+  /// were before.
   Dispatcher(boost::asio::io_context& io, Jobs& jobs, const Settings& settings, std::filesystem::path program,
              std::function<void(const std::string&)> report, const WorkTimes& times = {});
   ~Dispatcher();  // workers are killed where they are still there

@@ -7,7 +7,6 @@
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <deque>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +15,7 @@
 #include "engine/serve/work/child.h"
 #include "engine/serve/work/costs.h"
 #include "engine/serve/work/dispatcher.h"
+#include "engine/serve/work/start_deadlines.h"
 
 namespace wan::serve {
 
@@ -30,9 +30,13 @@ struct Worker {
   bool refused = false;          // what it says counts no more: it is about to be killed
   std::string end_reason;        // why it is killed; empty: it ends by itself
   std::string lost;              // what it said of its device, where that computes nothing more
+  std::string death;             // why it ended, for clients: without what only the server's log is to have
   bool unloaded = true;          // nothing is on the device
   std::string resident;          // model_key of the weights that stay loaded; empty: batches gain something
   std::chrono::steady_clock::time_point since{};  // it is idle, or was started
+  std::chrono::steady_clock::time_point heard{};  // it said something last
+  std::chrono::steady_clock::time_point moved{};  // its job got on last
+  bool beats = false;                             // it tells that it is alive
   std::chrono::steady_clock::time_point left_at{};
   std::optional<double> left;  // seconds of its batch, as told at left_at
   std::chrono::milliseconds pause{0};
@@ -55,10 +59,11 @@ struct Dispatcher::State : std::enable_shared_from_this<Dispatcher::State> {
   void give(Worker& worker, Batch batch);
   /// Tells the worker of the job, where one has it.
   void cancel(const JobPtr& job);
-  void note_deadline(const JobPtr& job);
   /// Deadlines to start and to end, and devices to free.
   void look();
   void fail_late_jobs();
+  /// Kills what hangs: a process that says nothing, or one whose job does not get on.
+  void look_for_hanging(Worker& worker);
   void remove_folder(const std::filesystem::path& folder);
   /// Removes what no unfinished job has work in.
   void remove_old_folders();
@@ -79,6 +84,7 @@ struct Dispatcher::State : std::enable_shared_from_this<Dispatcher::State> {
   void hear_error_line(Worker& worker, std::string_view line);
   void take(Worker& worker, const nlohmann::json& message);
   void take_of_job(Worker& worker, Member& member, const std::string& is, const nlohmann::json& message);
+  void take_held(Worker& worker, const nlohmann::json& message);
   void take_done(Worker& worker, Member& member, const nlohmann::json& message);
   void take_failed(Worker& worker, Member& member, const nlohmann::json& message);
   void take_batch_end(Worker& worker, const nlohmann::json& message);
@@ -92,11 +98,12 @@ struct Dispatcher::State : std::enable_shared_from_this<Dispatcher::State> {
   const WorkTimes times;
 
   std::vector<std::unique_ptr<Worker>> workers;
-  std::deque<Batch> waiting;                                 // batches whose worker has gone, or whose server had
-  std::multimap<int64_t, std::weak_ptr<LiveJob>> deadlines;  // to start, ms since 1970
+  std::deque<Batch> waiting;  // batches whose worker has gone, or whose server had
+  StartDeadlines deadlines;
   Costs costs;
   std::string paused;
-  Clock::time_point full_until{};  // no job is begun: one had no room on the disk
+  Clock::time_point looked = Clock::now();  // last
+  Clock::time_point full_until{};           // no job is begun: one had no room on the disk
   bool stopping = false, closed = false, dispatches = false;
   boost::asio::steady_timer timer;
   boost::asio::thread_pool disk{1};  // removes folders

@@ -99,11 +99,25 @@ ordered_json entry(const FieldError& error) {
   return result;
 }
 
+/// What a client is told of a failure that it can do nothing about.
+std::string short_text(const std::string& kind, const std::vector<FieldError>& errors, const std::string& text) {
+  std::string told = "The server failed at this job";
+  if (kind == "model") told = "The server's model cannot be used";
+  if (has(text, {"out of memory"})) told = "The server has too little memory for this job";
+  if (kind == "request") {
+    told = "The server is not set up for this job";
+    std::string fields;
+    for (const FieldError& error : errors) fields += (fields.empty() ? "" : ", ") + error.field;
+    if (!fields.empty()) told += " (" + fields + ")";
+  }
+  return told + "; its log says why";
+}
+
 }  // namespace
 
 JobError job_error(const std::string& kind, const std::vector<FieldError>& errors, const std::string& text) {
   if (kind == "cancelled") return cancelled_error();
-  JobError result{.status = 500, .type = "runner_server_error", .detail = text};
+  JobError result{.status = 500, .type = "runner_server_error", .detail = short_text(kind, errors, text)};
   if (kind != "request") return result;
   ordered_json list = ordered_json::array();
   for (const FieldError& error : errors)

@@ -4,18 +4,22 @@
 //   {"do": "render", "batch": ID, "folder": PATH, "jobs": [{"id", "fields", "out", "preview", "withdrawn"}, ...]}
 //   {"do": "cancel", "job": ID}      that job alone ends: at once where another one works now, else at its next step
 //   {"do": "unload"}                 between batches: weights leave the device
-//   {"do": "stop"}                   state is saved at the next step, and the worker exits with 0; so does the end of input
-// Worker to server:
+//   {"do": "stop"}                   state is saved at the next step, and the worker exits with 0; so does the end of
+// input Worker to server:
 //   {"is": "ready", "device": TEXT, "pid": N}
 //   {"is": "turn", "job": ID}        it works on that job from now on, or prepares it: who dies then died of this job
+//   {"is": "held", "batch": ID}      another process has the batch's folder: said every few seconds until that leaves
 //   {"is": "begun", "job": ID}       its first stage begins; once in the life of a worker
 //   {"is": "progress", "job": ID, "stage", "step", "steps", "expert"?, "seconds_left"?}
 //   {"is": "log", "job": ID, "level", "message"}
 //   {"is": "preview", "job": ID}     the file was replaced
-//   {"is": "done", "job": ID, "seed", "prompt", "seconds", "bytes"}   0 seconds: an earlier worker had finished it
+//   {"is": "done", "job": ID, "seed", "prompt", "seconds", "bytes", "video_seconds"?}
+//                                    0 seconds (of work): an earlier worker had finished it
 //   {"is": "failed", "job": ID, "kind": "request"|"model"|"cancelled"|"device"|"disk"|"machine",
 //    "errors": [FieldError...], "text"}
 //   {"is": "batch", "batch": ID, "resident": BOOL}   every job of it has ended; whether all its weights stayed loaded
+//   {"is": "alive"}                  some seconds after the last one, by a thread that computes nothing. Who said it
+// once                                    and then says nothing for two minutes hangs, and is killed
 //   {"is": "memory", "device_bytes": N, "stage_seconds": {...}}
 #pragma once
 
@@ -56,7 +60,8 @@ nlohmann::json to_json(const std::vector<FieldError>& errors);
 /// Throws nlohmann::json::exception for other JSON.
 std::vector<FieldError> read_errors(const nlohmann::json& list);
 
-/// The message of a line. Throws BrokenJson (models/files/json.h), and std::invalid_argument for JSON that is no object.
+/// The message of a line. Throws BrokenJson (models/files/json.h), and std::invalid_argument for JSON that is no
+/// object.
 nlohmann::json read_message(std::string_view line);
 /// A message as a line, with its line break. Text that is no UTF-8 is replaced.
 std::string line_of(const nlohmann::json& message);

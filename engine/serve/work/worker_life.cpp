@@ -86,7 +86,7 @@ bool Dispatcher::State::start(Worker& worker) {
   how.program = program.string();
   how.arguments = {"worker", "--device", worker.shown.device};
   how.environment = {{"OMP_WAIT_POLICY", "passive"}};  // threads that spin take the cores that others wait for
-  worker.ready = worker.refused = false;
+  worker.ready = worker.refused = worker.beats = false;
   worker.unloaded = true;
   worker.resident.clear();
   worker.end_reason.clear();
@@ -122,6 +122,9 @@ std::chrono::milliseconds Dispatcher::State::after_end(Worker& worker, int statu
                                                        : status_text(status);
   // One that ends by itself without an error was asked to, by whoever stops the machine: its state is saved.
   const bool is_death = !stopping && (status != 0 || worker.refused);
+  worker.death = !worker.lost.empty()         ? "its device was lost"
+                 : !worker.end_reason.empty() ? worker.end_reason.substr(0, worker.end_reason.find(": "))
+                                              : status_text(status);
   if (worker.batch) give_back(worker, how, is_death);
   if (stopping) return {};
   ++worker.shown.deaths;
@@ -163,9 +166,10 @@ void Dispatcher::State::give_back(Worker& worker, const std::string& how, bool i
       jobs.cancelled(member.job);
       member.ended = true;
     } else if (is_death && !for_cancel && &member == blamed) {
-      jobs.log(member.job, "WARN", "the process that worked on it ended: " + how);
+      jobs.log(member.job, "WARN", "the process that worked on it ended: " + worker.death);
+      tell(worker, "it ended while it worked on job " + job.job.id + ": " + how);
       if (job.job.deaths >= 1) {
-        jobs.fail(member.job, died_error(how));
+        jobs.fail(member.job, died_error(worker.death));
         member.ended = true;
       } else {
         jobs.requeue(member.job, true);
@@ -188,6 +192,7 @@ void Dispatcher::State::hear_error_line(Worker& worker, std::string_view line) {
 
 void Dispatcher::State::hear(Worker& worker, std::string_view line) {
   if (worker.refused) return;
+  worker.heard = Clock::now();
   try {
     take(worker, read_message(line));
   } catch (const std::exception& error) {  // BrokenJson, json::exception, std::invalid_argument: all of them its fault
@@ -205,6 +210,10 @@ void Dispatcher::State::take(Worker& worker, const json& message) {
     worker.since = Clock::now();
     return dispatch_soon();
   }
+  if (is == "alive") {
+    worker.beats = true;
+    return;
+  }
   if (is == "memory") {
     worker.shown.device_bytes = uint64_t(std::max<int64_t>(whole(message, "device_bytes"), 0));
     const auto stages = message.find("stage_seconds");
@@ -214,16 +223,22 @@ void Dispatcher::State::take(Worker& worker, const json& message) {
     return;
   }
   if (is == "batch") return take_batch_end(worker, message);
+  if (is == "held") return take_held(worker, message);
   static const std::set<std::string> kOfJobs = {"turn", "begun", "progress", "log", "preview", "done", "failed"};
   if (!kOfJobs.contains(is)) return tell(worker, "it said '" + is.substr(0, 40) + "', which is not known");
   const std::string id = message.at("job");
   Member* member = worker.batch ? worker.batch->find(id) : nullptr;
   if (!member) return tell(worker, "it said '" + is + "' of a job that it was not given");
+  worker.moved = Clock::now();
   if (!member->ended) take_of_job(worker, *member, is, message);
 }
 
 void Dispatcher::State::take_of_job(Worker& worker, Member& member, const std::string& is, const json& message) {
   LiveJob& job = *member.job;
+  if (worker.shown.state == WorkerState::Held) {
+    worker.shown.state = WorkerState::Working;
+    worker.shown.trouble.clear();
+  }
   if (is == "turn") {
     worker.batch->current = &member;
   } else if (is == "begun") {
@@ -254,6 +269,17 @@ void Dispatcher::State::take_of_job(Worker& worker, Member& member, const std::s
   }
 }
 
+void Dispatcher::State::take_held(Worker& worker, const json& message) {
+  if (!worker.batch || message.value("batch", "") != worker.batch->id)
+    throw std::invalid_argument("the folder of a batch that it was not given");
+  worker.moved = Clock::now();  // it waits, and does not hang
+  if (worker.shown.state == WorkerState::Held) return;
+  worker.shown.state = WorkerState::Held;
+  worker.shown.trouble = "another process works in " + worker.batch->folder.string() +
+                         ", a worker of an earlier server as a rule; its jobs wait until that ends";
+  tell(worker, worker.shown.trouble);
+}
+
 void Dispatcher::State::take_done(Worker& worker, Member& member, const json& message) {
   LiveJob& job = *member.job;
   const fs::path file = output_of(job.job, data);
@@ -274,6 +300,7 @@ void Dispatcher::State::take_done(Worker& worker, Member& member, const json& me
   output.seed = message.at("seed").get<uint64_t>();
   output.prompt = message.value("prompt", "");
   output.seconds = number(message, "seconds").value_or(0);
+  output.video_seconds = std::max(0.0, number(message, "video_seconds").value_or(0));
   if (job.job.deaths == 0) costs.add(job.job, output.seconds);
   // One that an earlier process finished has taken this one no time.
   if (output.seconds <= 0) output.seconds = double(std::max<int64_t>(now_ms() - job.job.started, 0)) / 1000;
@@ -295,10 +322,14 @@ void Dispatcher::State::take_failed(Worker& worker, Member& member, const json& 
     member.no_room = true;  // it stays in its batch, which goes back as a whole
     return;
   }
-  if (kind == "cancelled")
+  if (kind == "cancelled") {
     jobs.cancelled(member.job);
-  else
-    jobs.fail(member.job, job_error(kind, read_errors(message.at("errors")), message.value("text", "")));
+  } else {
+    const std::string text = message.value("text", "");
+    JobError error = job_error(kind, read_errors(message.at("errors")), text);
+    if (error.status != 422) tell(worker, "job " + member.job->job.id + " failed (" + kind + "): " + text);
+    jobs.fail(member.job, std::move(error));
+  }
   member.ended = true;
   worker.pause = {};
 }

@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import venv
 
 import serving
@@ -38,13 +39,16 @@ def main():
     os.chdir(HERE)
     names = names or sorted(path.stem for path in HERE.glob("test_*.py"))
     failed = []
-    # The clients' calls share one server; the other tests start their own.
+    # The clients' calls share one server, and one that asks for a key; the other tests start their own.
     clients = [name for name in names if name in ("test_fal", "test_wavespeed")]
     if clients:
-        with serving.Server("--max-file", "256MiB") as server:
-            for name in clients:
-                if run(python, name, {"WAN_SERVER": server.base, "WAN_MOST_FILE_BYTES": str(256 << 20)}):
-                    failed.append(name)
+        with tempfile.TemporaryDirectory() as folder:
+            for key, options in (("", []), serving.add_key(pathlib.Path(folder, "keys.json"))):
+                with serving.Server("--max-file", "256MiB", *options) as server:
+                    for name in clients:
+                        told = {"WAN_SERVER": server.base, "WAN_SERVER_KEY": key, "WAN_MOST_FILE_BYTES": str(256 << 20)}
+                        if run(python, name, told):
+                            failed.append(name + (" with a key" if key else ""))
     for name in names:
         if name not in clients and run(python, name, {}):
             failed.append(name)

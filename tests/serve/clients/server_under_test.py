@@ -51,6 +51,19 @@ def wav(seconds, rate=16000):
     return buffer.getvalue()
 
 
+def aiff(seconds, rate=16000):
+    """The same tone as an AIFF file."""
+    with wave.open(io.BytesIO(wav(seconds, rate))) as file:
+        samples = file.readframes(file.getnframes())
+    swapped = b"".join(samples[i + 1:i + 2] + samples[i:i + 1] for i in range(0, len(samples), 2))
+    # The rate as an extended float: 80 bits, of which 16 are sign and exponent.
+    extended = struct.pack(">HQ", 16383 + rate.bit_length() - 1, rate << (64 - rate.bit_length()))
+    common = struct.pack(">hIh", 1, len(samples) // 2, 16) + extended
+    sound = struct.pack(">II", 0, 0) + swapped
+    chunks = b"COMM" + struct.pack(">I", len(common)) + common + b"SSND" + struct.pack(">I", len(sound)) + sound
+    return b"FORM" + struct.pack(">I", 4 + len(chunks)) + b"AIFF" + chunks
+
+
 def fetch(url, headers=None, method="GET", data=None):
     """(status, headers, body) of a plain request, without a key; errors are answers, too."""
     request = urllib.request.Request(url, headers=headers or {}, method=method, data=data)

@@ -20,6 +20,13 @@ V2V = "fal-ai/wan/v2.2-a14b/video-to-video"
 S2V = "fal-ai/wan/v2.2-14b/speech-to-video"
 
 
+def add_key(file):
+    """A key in a file that is made for it, and the options of a server that asks for it."""
+    made = subprocess.run([str(TOOLS / "wan-serve"), "key", "add", "clients", "--keys", str(file)],
+                          capture_output=True, text=True, check=True)
+    return made.stdout.strip(), ["--keys", str(file)]
+
+
 class Server:
     """`with Server() as server: server.call("GET", "/health")`."""
 

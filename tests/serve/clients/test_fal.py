@@ -161,6 +161,7 @@ class Uploads(Video):
     def test_upload(self):
         self.check_file(fal_client.upload(server.png(), "image/png", "a picture.png"), server.png(), "image/png")
         self.check_file(fal_client.upload("text", "text/plain"), b"text", "application/octet-stream")
+        self.check_file(fal_client.upload(b"no picture", "image/avif"), b"no picture", "image/avif")
 
     def test_upload_file_of_every_repository(self):
         path = self.file("tone 100%.wav", server.wav(1))
@@ -179,7 +180,7 @@ class Uploads(Video):
         client.MULTIPART_THRESHOLD, client.MULTIPART_CHUNK_SIZE = 100_000, 100_000
         try:
             self.check_file(fal_client.upload_file(path), data, "application/octet-stream")
-            self.check_file(fal_client.upload(data, "video/mp4"), data, "application/octet-stream")
+            self.check_file(fal_client.upload(data, "video/mp4"), data, "video/mp4")
         finally:
             client.MULTIPART_THRESHOLD, client.MULTIPART_CHUNK_SIZE = threshold, chunk
 

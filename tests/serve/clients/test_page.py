@@ -95,6 +95,14 @@ class Page(unittest.TestCase):
         wrong = [entry for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
         self.assertEqual(wrong, [], "nothing was refused by the page's policy, and no script failed")
 
+    def test_what_was_saved_is_a_sentence(self):
+        self.open()
+        said = lambda *numbers: self.browser.execute_script("return savedText(...arguments)", *numbers)
+        self.assertEqual(said(0, 0, 0), "")
+        self.assertEqual(said(1, 0, 1), "1 video made here. No hosted price is known for it.")
+        self.assertEqual(said(2, 0.5, 0), "2 videos made here. Hosted, they would have cost $0.50.")
+        self.assertEqual(said(3, 0.5, 1), "3 videos made here. Hosted, 2 of them would have cost $0.50; no price is known for the other one.")
+
     def test_a_phone(self):
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
                                      {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True})

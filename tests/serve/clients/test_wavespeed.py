@@ -100,6 +100,16 @@ class WaveSpeed(unittest.TestCase):
         self.assertIn("HTTP 400", str(caught.exception))
         self.assertIn("120 s", str(caught.exception))
 
+    def test_too_long_for_its_decoder(self):
+        # Its head tells no length to the server: the worker refuses it, and cuts nothing.
+        long = self.client.upload(io.BytesIO(server.aiff(121)))
+        with self.assertRaises(RuntimeError) as caught:
+            self.client.run(server.WAVESPEED, self.body(audio=long), poll_interval=0.1)
+        text = str(caught.exception)
+        self.assertTrue(text.startswith("Prediction failed"), text)
+        self.assertIn("audio: ", text)
+        self.assertIn("lasts more than 120 s", text)
+
     def test_a_download_that_fails(self):
         with self.assertRaises(RuntimeError) as caught:
             self.client.run(server.WAVESPEED, self.body(image=server.NOWHERE), poll_interval=0.1, max_retries=3)

@@ -8,12 +8,14 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "engine/request/known_cards.h"
 #include "kernels/op/pieces.h"
 #include "tools/bench/adopt.h"
 #include "tools/bench/cpu.h"
 #include "tools/bench/device.h"
 #include "tools/bench/disk.h"
 #include "tools/bench/gpu.h"
+#include "tools/bench/interpolate.h"
 #include "tools/bench/profile.h"
 #include "tools/bench/skip_softmax.h"
 #include "tools/cli/environment.h"
@@ -85,6 +87,46 @@ void add_disk(CLI::App& app, int& status) {
   command->add_option("--buffer", options->buffer_megabytes, "MiB of a buffer")->check(CLI::Range(1, 1024));
   command->callback([=, &status] {
     disk(*options, std::cout);
+    status = 0;
+  });
+}
+
+/// The rates by which plans reckon with a card.
+CardRates rates_of(const std::string& name) {
+  if (name == "none") return {};
+  const wan::Card* card = wan::card_named(name);
+  if (!card) throw std::invalid_argument("[--card] must be a card that plans know, or none, got '" + name + "'");
+  return {.name = card->name,
+          .flops = card->tflops16 * 1e12 * card->linear_share,
+          .bandwidth = card->bandwidth * 1e9,
+          .link = card->link * 1e9};
+}
+
+void add_interpolate(CLI::App& app, const std::string& line, int& status) {
+  CLI::App* command = app.add_subcommand(
+      "interpolate", "the networks that draw frames between frames, on the CPU; one JSON line for each");
+  auto options = std::make_shared<InterpolateOptions>();
+  auto card = std::make_shared<std::string>("H100"), file = std::make_shared<std::string>();
+  auto threads = std::make_shared<int>(0);
+  command->add_option("networks", options->networks, "film, rife; both by default");
+  command->add_option("--film", options->film, "file of FILM's weights; drawn without")->check(CLI::ExistingFile);
+  command->add_option("--rife", options->rife, "file of RIFE's weights; drawn without")->check(CLI::ExistingFile);
+  command->add_option("--height", options->height, "of the frames, pixels; 720")->check(CLI::Range(16, 1 << 14));
+  command->add_option("--width", options->width, "1280")->check(CLI::Range(16, 1 << 14));
+  command->add_option("--threads", *threads, "of a network")->check(CLI::Range(1, 1024));
+  command->add_option("--runs", options->runs, "pairs after the warm-up; 3")->check(CLI::Range(1, 1000));
+  command->add_option("--card", *card, "whose time of a clip is computed; H100; none: of no card");
+  command->add_flag("--in-process", options->in_process, "measure in this process");
+  command->add_option("--json", *file, "file for the result");
+  command->callback([=, &status] {
+    if (*threads > 0) at::set_num_threads(*threads);
+    options->card = rates_of(*card);
+    options->program = std::filesystem::read_symlink("/proc/self/exe").string();
+    nlohmann::json result = {{"command", line}, {"commit", current_commit()}, {"rows", nlohmann::json::array()}};
+    interpolate(*options, std::cout, [&](const std::string& row) {
+      result["rows"].push_back(nlohmann::json::parse(row));
+      if (!file->empty()) write_file(*file, result.dump(1) + "\n");
+    });
     status = 0;
   });
 }
@@ -283,6 +325,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   add_cpu(app, status);
   add_disk(app, status);
+  add_interpolate(app, line, status);
   add_mlperf(app, line, status);
   add_profile(app, line, status);
   add_serve(app, line, status);

@@ -16,6 +16,7 @@
 #include "tools/cli/convert_command.h"
 #include "tools/cli/environment.h"
 #include "tools/cli/exit_code.h"
+#include "tools/cli/finish_command.h"
 #include "tools/cli/inspect_output.h"
 #include "tools/cli/job_commands.h"
 #include "tools/cli/signals.h"
@@ -54,6 +55,7 @@ int run(const Command& command) {
   if (command.name == "batch") return run_batch(command, contexts, console);
   if (command.name == "replay") return run_replay(command, contexts, console), 0;
   if (command.name == "decode") return run_decode(command, contexts, console), 0;
+  if (command.name == "finish") return run_finish(command, contexts, console), 0;
   render(command.request, single_options(command, contexts), console.log(), console);
   return 0;
 }

@@ -92,7 +92,7 @@ TEST(Docker, ProgramsLieWhereTheyWereBuiltBesideTheirLibraries) {
   int count = 0;
   for (std::string target; targets >> target; ++count)
     EXPECT_TRUE(holds(copied, "/opt/wan-infer/build/cuda/tools/" + target + " ")) << target << " is not copied";
-  EXPECT_EQ(count, 6);
+  EXPECT_EQ(count, 7);
   // Where ./run puts them.
   EXPECT_TRUE(holds(run, "deps=${WAN_DEPS:-$root/.deps}") && holds(run, "\"$deps/venv\"") &&
               holds(run, "build=$root/build/$preset") && holds(run, "--cuda) preset=cuda"));

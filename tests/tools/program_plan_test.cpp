@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support.h"
+#include "tests/support/interpolators.h"
 #include "tests/tools/process.h"
 
 namespace wan {
@@ -44,6 +45,24 @@ TEST_F(ProgramPlan, OfADescribedCardIsATableAndExactJson) {
   EXPECT_EQ(found.at("phases")[1].at("name"), "high_noise");
   EXPECT_EQ(found.at("phases")[1].at("networks")[0].at("residency"), "whole");
   EXPECT_GT(found.at("phases")[1].at("activations").get<int64_t>(), 1000);
+}
+
+TEST_F(ProgramPlan, CountsTheTimeOfFramesBetweenFrames) {
+  write_interpolator(folder / "flownet.safetensors", "rife");
+  const auto plan = [&](const char* between) {
+    const Outcome got =
+        run(job({"plan"}, {"--gpu", "4090", "--host", "32GB", "--json", "--interpolator-model", "rife",
+                           "--interpolator", "flownet.safetensors", "--num-interpolated-frames", between}));
+    EXPECT_EQ(got.code, 0) << got.err;
+    return nlohmann::json::parse(got.out).at("phases");
+  };
+  const nlohmann::json one = plan("1"), four = plan("4");
+  ASSERT_EQ(one.size(), 5u);
+  EXPECT_EQ(one[4].at("name"), "rife");
+  EXPECT_GT(one[4].at("seconds").get<double>(), 0);
+  // 4.6 computes nothing of a frame by itself.
+  EXPECT_NEAR(four[4].at("seconds").get<double>(), 4 * one[4].at("seconds").get<double>(), 1e-9);
+  EXPECT_EQ(plan("0").size(), 4u);
 }
 
 TEST_F(ProgramPlan, SaysWhereTheVaeIsInTiles) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -224,6 +225,23 @@ TEST_F(ProgramRemote, ABusyServerIsAskedAgainWithARequestItDidNotTake) {
   const Outcome sent = run({"submit", "t2v", "--prompt", ""});
   EXPECT_EQ(sent.code, 0) << sent.err;
   EXPECT_EQ(sent.out, "0000-1\n");
+  EXPECT_EQ(server.bodies().size(), 1u);
+}
+
+TEST_F(ProgramRemote, ABusyServerIsAskedAgainWithAFileItDidNotTake) {
+  std::filesystem::copy_file(kPicture, folder / "fox.png");
+  std::atomic<int> refused = 0;
+  server.instead = [&](WebClient& client) {
+    if (client.method != "PUT" || refused++ > 0) return false;
+    client.read_body();
+    client.answer("503 Service Unavailable", "Retry-After: 0\r\nContent-Type: application/json\r\n",
+                  R"({"detail": "The server's disk is full"})");
+    return true;
+  };
+  const Outcome sent = run({"submit", "i2v", "--prompt", "", "--image", "fox.png"});
+  EXPECT_EQ(sent.code, 0) << sent.err;
+  ASSERT_EQ(server.uploads().size(), 1u);
+  EXPECT_TRUE(server.uploads().begin()->second.content == content(kPicture));
   EXPECT_EQ(server.bodies().size(), 1u);
 }
 

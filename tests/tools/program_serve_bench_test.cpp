@@ -122,6 +122,22 @@ TEST(ProgramServeBench, ARowThatCannotBeMeasuredSaysSo) {
   EXPECT_TRUE(fs::is_empty(folder / "data"));
 }
 
+TEST(ProgramServeBench, AFailedRowSaysHowTheServerEnded) {
+  const TemporaryFolder folder;
+  {
+    std::ofstream worker(folder / "worker");
+    worker << "#!/bin/sh\n"
+              "echo '{\"is\":\"ready\",\"device\":\"none\",\"pid\":1}'\n"
+              "read -r line && kill -9 $PPID\n";
+  }
+  fs::permissions(folder / "worker", fs::perms::owner_all);
+  const Outcome outcome = run(folder.path(), {"--worker", "worker", "status"});
+  EXPECT_EQ(outcome.code, 1) << outcome.out << outcome.err;
+  const json row = row_of(json::parse(content(folder / "a.json")), "status");
+  EXPECT_NE(row.value("failed", "").find("wan-serve was ended by signal 9; it said: "), std::string::npos)
+      << row.dump();
+}
+
 TEST(ProgramServeBench, WhatIsMissingIsToldAtOnce) {
   const TemporaryFolder folder;
   const auto refused = [&](const std::vector<std::string>& words, const std::string& why) {

@@ -14,6 +14,7 @@
 #include "models/weights/checkpoint.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
+#include "tests/support/interpolators.h"
 #include "tests/tools/process.h"
 
 namespace wan {
@@ -155,6 +156,43 @@ TEST_F(Program, ADecodeThatStoppedIsFinishedFromItsLatents) {
   EXPECT_EQ(finished.code, 0) << finished.err;
   EXPECT_TRUE(content(at("a.mp4")) == content(at("whole.mp4")));
   EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4", "whole.mp4"}));
+}
+
+TEST_F(Program, FramesAreDrawnIntoLatentsAndVideosThatAreThere) {
+  write_interpolator(at("flownet.safetensors"), "rife");
+  write_interpolator(at("film.safetensors"), "film");
+  Process stopped("wan-infer", with(job({"--out", "a.mp4"}), "--num-frames", "81"), folder.path());
+  ASSERT_TRUE(stopped.wait_for("decode 3/"));
+  stopped.signal(SIGINT);
+  ASSERT_EQ(stopped.finish().code, 130);
+  const Words rife = {"--interpolator-model", "rife", "--interpolator", "flownet.safetensors"};
+  const auto joined = [](Words words, const Words& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  const Words latents = {"decode", latents_in("a.mp4.work"), "--threads", "1", "--model", kNano};
+  const Outcome decoded = run(joined(joined(latents, rife), {"--num-interpolated-frames", "2"}));
+  ASSERT_EQ(decoded.code, 0) << decoded.err;
+  const nlohmann::json said = nlohmann::json::parse(run({"show", "a.mp4"}).out);
+  EXPECT_EQ(said["request"]["num_interpolated_frames"], 2);
+
+  const Outcome other = run({"replay", "a.mp4", "--model", kNano, "--interpolator", "film.safetensors", "--anyway"});
+  EXPECT_EQ(other.code, 3);
+  expect_one_line(other, "must be the weights of RIFE");
+  const Outcome same = run({"replay", "a.mp4", "--model", kNano, "--interpolator", "film.safetensors"});
+  EXPECT_EQ(same.err.find("--anyway"), std::string::npos) << same.err;
+
+  const Outcome itself = run(joined({"finish", "a.mp4", "--out", "a.mp4", "--overwrite"}, rife));
+  EXPECT_EQ(itself.code, 2);
+  expect_one_line(itself, "[--out] must be another file than IN, got ");
+  expect_one_line(run(joined({"finish", "absent.mp4", "--out", "b.mp4"}, rife)), "[IN] ");
+  std::ofstream(at("text.mp4")) << "no video";
+  expect_one_line(run(joined({"finish", "text.mp4", "--out", "b.mp4"}, rife)), "[IN] ");
+  expect_one_line(run(joined({"finish", "a.mp4", "--out", "b.mp4", "--num-interpolated-frames", "0"}, rife)),
+                  "nothing to finish");
+  expect_one_line(run({"finish", "a.mp4", "--out", "b.mp4", "--interpolator-model", "film"}), "[--interpolator] ");
+  const std::string help = run({"finish", "--help"}).out;
+  EXPECT_NE(help.find("The video that is written. Required."), std::string::npos) << help;
 }
 
 TEST_F(Program, CtrlCKeepsTheStepsAndTheSameCommandGoesOn) {

@@ -9,9 +9,11 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "models/files/folder_lock.h"
 #include "tests/support.h"
 #include "tests/tools/process.h"
 
@@ -277,12 +279,42 @@ TEST_F(ProgramWorker, WhatOneLeavesTheNextGoesOnWith) {
   }
 }
 
+TEST_F(ProgramWorker, AFolderThatAnotherProcessHasIsWaitedFor) {
+  Talk worker(folder_.path());
+  std::filesystem::create_directory(folder_ / "b");
+  auto other = std::make_unique<FolderLock>(folder_ / "b");
+  ASSERT_TRUE(other->held());
+  worker.say(batch("b", {item("one"), item("two")}));
+  EXPECT_EQ(worker.wait_for("held")["batch"], "b");
+  worker.say(json{{"do", "cancel"}, {"job", "two"}});
+  EXPECT_EQ(worker.wait_for("failed", "two")["kind"], "cancelled");
+  other.reset();
+  ASSERT_FALSE(worker.wait_for("batch").is_null()) << worker.errors();
+  EXPECT_EQ(worker.count("done", "one"), 1);
+
+  other = std::make_unique<FolderLock>(folder_ / "b");
+  worker.say(batch("b", {item("three")}));
+  EXPECT_EQ(worker.wait_for("held")["batch"], "b");
+  worker.say(json{{"do", "cancel"}, {"job", "three"}});
+  EXPECT_EQ(worker.wait_for("batch")["batch"], "b") << "nothing is left to wait for";
+  worker.say(json{{"do", "stop"}});
+  EXPECT_EQ(worker.finish(), 0);
+}
+
 TEST_F(ProgramWorker, WhatCannotStartSaysWhy) {
   Talk absent(folder_.path(), {"--device", "cuda:99"});
   EXPECT_EQ(absent.finish(), 3);
   EXPECT_NE(absent.errors().find("[device]"), std::string::npos) << absent.errors();
   Talk wrong(folder_.path(), {"--colour", "red"});
   EXPECT_EQ(wrong.finish(), 2);
+}
+
+TEST_F(ProgramWorker, TellsAgainAndAgainThatItLives) {
+  Talk worker(folder_.path());
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 2; ++i) ASSERT_FALSE(worker.wait_for("alive").is_null());
+  // The server waits for two minutes.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60));
 }
 
 TEST_F(ProgramWorker, NonsenseOnItsInputEndsIt) {

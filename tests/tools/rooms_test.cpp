@@ -28,8 +28,8 @@ const std::string kKernels =
 const std::string kWeights =
     " models/files models/weights/dtype models/weights/shape_text models/weights/stored_tensor models/weights";
 const std::string kNetworks =
-    " models/layers models/names models/recognise models/text/clean models/text/tokenizer models/umt5 models/vae "
-    "models/wav2vec2 models/wan models/wan_s2v";
+    " models/layers models/names models/recognise models/rife models/film models/text/clean models/text/tokenizer "
+    "models/umt5 models/vae models/wav2vec2 models/wan models/wan_s2v";
 const std::string kModels = kWeights + " models/weights/format" + kNetworks;
 const std::string kRequest = " models/files engine/base engine/request";
 const std::string kSteps = kKernels + kModels + kRequest + " engine/media engine/residency";
@@ -68,9 +68,11 @@ const std::vector<Room> kRooms = {
     {"models/layers", kKernels + kWeights},
     {"models/text/clean", "models/files"},
     {"models/text/tokenizer", kWeights + " models/weights/format models/text/clean"},
+    {"models/rife", kKernels + kWeights + " models/layers"},
     {"models/umt5", kKernels + kWeights + " models/layers"},
     {"models/vae", kKernels + kWeights + " models/layers"},
     {"models/wav2vec2", kKernels + kWeights + " models/layers models/names"},
+    {"models/film", kKernels + kWeights + " models/names"},
     {"models/wan", kKernels + kWeights + " models/layers models/names"},
     {"models/wan_s2v", kKernels + kWeights + " models/layers models/names models/wan"},
 
@@ -122,7 +124,12 @@ const std::vector<TorchFree> kTorchFree = {
     {"engine/job/work_folder", "", "a batch at a server has a work folder and no tensors"},
     {"tools/remote/", "", "a client of a server has no tensors"},
     {"tools/serve/serve_flags", "", "the server has no tensors"},
+    {"tools/serve/flag_sections", "", "the server has no tensors"},
     {"tools/serve/flag_words", "", "the server has no tensors"},
+    {"tools/serve/device_flags", "", "the server has no tensors"},
+    {"tools/serve/key_flags", "", "the server has no tensors"},
+    {"tools/serve/render_flags", "", "the server has no tensors"},
+    {"tools/serve/settings_reader", "", "the server has no tensors"},
     {"tools/wan_serve.cpp", "", "the server has no tensors"},
     {"tools/serve_bench/", "", "a client of a server has no tensors"},
     {"tools/wan_remote.cpp", "", "a client of a server has no tensors"},

@@ -111,6 +111,16 @@ TEST_F(RunScript, WithoutACardNoKernelsNoTestsAndNoCompilerForThem) {
   EXPECT_EQ(configured(), "") << "the second time nothing has changed";
 }
 
+TEST_F(RunScript, ABuildWithNothingToDoSaysSo) {
+  ninja("echo '[0/2] Re-checking globbed directories...'; echo 'ninja: no work to do.'");
+  ASSERT_EQ(run("--preset release build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(err_, "nothing to build")) << err_;
+  EXPECT_FALSE(holds(err_, "stopped at")) << err_;
+  ninja("echo '[0/3] Re-checking globbed directories...'; echo '[2/3] two'; echo '[3/3] three'");
+  ASSERT_EQ(run("--preset release build wan-engine"), 0) << err_;
+  EXPECT_TRUE(holds(err_, "built 3 of 3")) << err_;
+}
+
 TEST_F(RunScript, AUsersBuildFailsOnNoWarning) {
   ASSERT_EQ(run("--preset release build"), 0) << err_;  // no program is named
   EXPECT_TRUE(holds(configured(), "-DWAN_WARNINGS_ARE_ERRORS=OFF")) << configured();

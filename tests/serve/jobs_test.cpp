@@ -254,25 +254,20 @@ TEST(Jobs, AnEndThatIsRefusedTwiceIsToldAllTheSame) {
   queue.finish(other);
 }
 
-TEST(Jobs, OneUnderWhichTheServerEndsThreeTimesFailsAlone) {
+TEST(Jobs, EndsOfTheServerAreCountedAndHeldAgainstNone) {
   Queue queue;
-  const std::string bad = queue.run(queue.submit())->job.id, good = queue.submit()->job.id;
+  const std::string met = queue.run(queue.submit())->job.id, other = queue.submit()->job.id;
   queue.settle();
-  for (int ends = 1; ends < 3; ++ends) {
+  for (int ends = 1; ends < 6; ++ends) {
     queue.open();
-    EXPECT_EQ(queue.find(bad)->job.interruptions, ends);
+    EXPECT_EQ(queue.find(met)->job.interruptions, ends);
     queue.open();  // it was not begun meanwhile
-    EXPECT_EQ(queue.find(bad)->job.interruptions, ends);
-    EXPECT_EQ(queue.find(bad)->job.status, JobStatus::Queued);
-    queue.run(queue.find(bad));
+    EXPECT_EQ(queue.find(met)->job.interruptions, ends);
+    EXPECT_EQ(queue.find(met)->job.status, JobStatus::Queued);
+    queue.run(queue.find(met));
   }
-  queue.open();
-  ASSERT_TRUE(run_until(queue.io, [&] { return !queue.ends.empty(); }));
-  const JobPtr failed = queue.find(bad);
-  EXPECT_EQ(failed->job.status, JobStatus::Failed);
-  EXPECT_EQ(failed->job.error->type, "runner_disconnected");
-  EXPECT_EQ(ids_of(queue.jobs->waiting()), good + " ");
-  EXPECT_EQ(queue.find(good)->job.interruptions, 0);
+  EXPECT_TRUE(queue.ends.empty());
+  EXPECT_EQ(queue.find(other)->job.interruptions, 0);
 }
 
 TEST(Jobs, ASyncRunOfAnEarlierServerIsCancelled) {

@@ -20,14 +20,6 @@ JobError cancelled_by_client() {
   return {400, "client_cancelled", "Request cancelled by the client"};
 }
 
-/// Beyond so many ends of the server under a job, the job is taken for their reason.
-constexpr int64_t kMostInterruptions = 3;
-
-JobError interrupted() {
-  return {503, "runner_disconnected",
-          "The server ended " + std::to_string(kMostInterruptions) + " times while it rendered this job"};
-}
-
 }  // namespace
 
 void Jobs::State::begin(std::unique_ptr<Store> store) {
@@ -43,6 +35,7 @@ void Jobs::State::begin(std::unique_ptr<Store> store) {
     const auto error = std::exchange(live->job.error, std::nullopt);
     live->job.status = JobStatus::Queued;
     kept.add(live);
+    // Counted, and held against no job: all jobs of a batch are running when the power goes.
     if (was_running) ++live->job.interruptions;
     if (is_unreadable) {
       failed.emplace_back(live, error.value_or(JobError{}));
@@ -50,8 +43,6 @@ void Jobs::State::begin(std::unique_ptr<Store> store) {
       // record() notes so that it was to be cancelled; for a sync run of an earlier server nobody waits.
       live->cancelling = true;
       withdrawn.push_back(live);
-    } else if (live->job.interruptions >= kMostInterruptions) {
-      failed.emplace_back(live, interrupted());
     } else {
       lines.add(live, live->age);
       if (was_running) begun.push_back(live);

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "kernels/dequantise/clones.h"
+#include "kernels/op/clones.h"
 
 namespace wan::kernels::ggml {
 

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "kernels/dequantise/clones.h"
+#include "kernels/op/clones.h"
 
 namespace wan::kernels {
 namespace {

@@ -61,7 +61,7 @@ struct Alignment {
 int64_t Frame::bytes() const {
   int64_t sum = 0;
   for (const auto* tensors : {&pictures, &features, &own})
-    for (const Tensor& tensor : *tensors) sum += int64_t(tensor.nbytes());
+    for (const Tensor& tensor : *tensors) sum += tensor.defined() ? int64_t(tensor.nbytes()) : 0;
   return sum;
 }
 
@@ -81,7 +81,7 @@ Model::Model(const Scope& root, const Config& config, const Options& options)
   const int64_t own = int64_t(config.predictors.size()) - 1;
   for (int64_t level = 0; level <= own; ++level)
     predictors_.emplace_back(level < own ? flow / "_predictors" / (own - 1 - level) : flow / "_predictor",
-                             config.features(level), config.predictors[size_t(level)], dtype_);
+                             config.features(level), config.predictors[size_t(level)], dtype_, options.band_bytes);
 
   const int64_t fused = int64_t(config.fusion.size());
   for (int64_t level = 0; level < fused; ++level) {
@@ -108,7 +108,7 @@ Frame Model::frame(const Tensor& rgb) const {
   frame.features = extract(frame.pictures);
   frame.pictures.resize(size_t(config_.fusion_levels()));
   for (int64_t level = 0; level < config_.pyramid_levels; ++level)
-    frame.own.push_back(predictor(level).own(frame.features[size_t(level)]));
+    frame.own.push_back(level >= kFirstOwn ? predictor(level).own(frame.features[size_t(level)]) : Tensor());
   return frame;
 }
 
@@ -143,13 +143,15 @@ std::vector<Tensor> Model::flows(const Frame& from, const Frame& to, std::string
   Tensor flow;
   for (int64_t level = config_.pyramid_levels - 1; level >= 0; --level) {
     const Tensor& features = to.features[size_t(level)];
-    Tensor other = features;
-    if (flow.defined()) {
+    if (flow.defined())
       flow = at::upsample_bilinear2d(flow, {features.size(2), features.size(3)}, /*align_corners=*/false).mul_(2);
-      other = at::empty_like(features);
-      warp_into(other, features, flow, 1, 0);
-    }
-    Tensor residual = predictor(level)(from.own[size_t(level)], std::move(other));
+    const auto warp = [&](const Tensor& out, int64_t first_row) {
+      if (flow.defined())
+        warp_into(out, features, flow, 1, first_row);
+      else
+        out.copy_(features.narrow(2, first_row, out.size(2)));
+    };
+    const Tensor residual = predictor(level)(from.features[size_t(level)], from.own[size_t(level)], warp);
     if (observe) observe(numbered(std::string(direction) + "_residual", level), residual);
     flow = flow.defined() ? flow.add_(residual) : residual;
     if (level < config_.fusion_levels()) flows[size_t(level)] = flow;

@@ -23,16 +23,20 @@ struct Options {
   /// Of activations and weights, whatever the file has. float16 is for devices that compute in it: on the CPU both
   /// published files compute in float32.
   at::ScalarType dtype = at::kFloat;
-  /// The fusion computes large levels in bands of rows, so that the input of one takes no more than this. The default:
-  /// 124 rows of 1280x720 in float32.
-  int64_t band_bytes = 128 << 20;
+  /// Flows and fusion of large levels are computed in bands of rows, so that the input of one takes no more than this. The
+  /// default: of the fusion of 1280x720 in float32 62 rows.
+  int64_t band_bytes = 64 << 20;
 };
+
+/// The finest level of which a Frame holds FlowPredictor::own. Of finer ones, which have few features, it is computed again
+/// for each flow, which costs little for what it would take.
+constexpr int64_t kFirstOwn = 1;
 
 /// A frame as the network takes it: padded, with its feature pyramid, computed once per frame. Levels from the finest on.
 struct Frame {
   std::vector<Tensor> pictures;   // [1, 3, h, w], of the levels that the fusion reads
   std::vector<Tensor> features;   // [1, C, h, w], of all levels
-  std::vector<Tensor> own;        // FlowPredictor::own of the features
+  std::vector<Tensor> own;        // FlowPredictor::own of the features from kFirstOwn on, finer ones undefined
   int64_t height = 0, width = 0;  // of the frame as it came
   /// What it holds.
   int64_t bytes() const;

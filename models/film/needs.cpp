@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/convolution/winograd.h"
 #include "models/film/layers.h"
-#include "models/film/winograd.h"
 
 namespace wan::film {
 namespace {
@@ -26,16 +26,24 @@ struct Sizes {
   }
   int64_t frame() const {
     int64_t sum = pictures(config.fusion_levels());
-    for (int64_t level = 0; level < config.pyramid_levels; ++level) sum += features(level) + own(level);
+    for (int64_t level = 0; level < config.pyramid_levels; ++level)
+      sum += features(level) + (level >= kFirstOwn ? own(level) : 0);
     return sum;
+  }
+  int64_t rows(int64_t level) const { return height >> level; }
+  int64_t columns(int64_t level) const { return width >> level; }
+  /// Of a level whose bands have an input of so many channels.
+  Bands bands(int64_t channels, int64_t level) const {
+    return {rows(level), channels * columns(level) * int64_t(c10::elementSize(options.dtype)), options.band_bytes};
   }
 
   /// What a convolution of 3x3 pixels takes for itself.
   int64_t scratch(int64_t in, int64_t out, int64_t rows, int64_t columns) const {
-    return goes_by_winograd(in, out, device, options.dtype) ? winograd_scratch(in, out, rows, columns) : 0;
+    if (!kernels::takes_winograd(in, out, device, options.dtype)) return 0;
+    return kernels::winograd_scratch(in, out, rows, columns);
   }
   int64_t scratch(int64_t in, int64_t out, int64_t level) const {
-    return scratch(in, out, height >> level, width >> level);
+    return scratch(in, out, rows(level), columns(level));
   }
 
   const Config& config;
@@ -61,11 +69,24 @@ int64_t extracting(const Sizes& sizes) {
       pooled = sub + 1 < c.sub_levels ? filters * sizes.pixels(level + 1) : 0;
     }
   // Then the first convolutions of the predictors; features are held, and those that are done.
-  for (int64_t level = 0, done = 0; level < c.pyramid_levels; ++level) {
+  for (int64_t level = kFirstOwn, done = 0; level < c.pyramid_levels; ++level) {
     done += sizes.own(level);
     most = std::max(most, held + done + sizes.scratch(c.features(level), c.predictor(level).width, level));
   }
   return most;
+}
+
+/// Rows of the input of a band, with those that the band before read, too.
+int64_t seen(const Bands& bands) {
+  return std::min(bands.height, bands.rows + 2);
+}
+
+/// The most while a band goes through convolutions of one width; follows Chain.
+int64_t chaining(const Sizes& sizes, int64_t width, int64_t convolutions, const Bands& bands, int64_t level) {
+  if (convolutions == 0) return 0;
+  const int64_t columns = sizes.columns(level);
+  const int64_t joined = width * (bands.rows + seen(bands)) * columns;  // what comes, and with what was kept
+  return joined + sizes.scratch(width, width, bands.rows, columns);
 }
 
 /// The most while one flow is computed, beside the frames and the other flow; follows FlowPredictor.
@@ -73,12 +94,18 @@ int64_t estimating(const Sizes& sizes) {
   const Config& c = sizes.config;
   int64_t most = 0;
   for (int64_t level = 0; level < c.pyramid_levels; ++level) {
-    const int64_t one = sizes.own(level), pixels = sizes.pixels(level);
+    const int64_t features = c.features(level), columns = sizes.columns(level);
     const auto [convolutions, wide] = c.predictor(level);
-    // The warped features and what is made of them.
-    const int64_t first = sizes.features(level) + one + sizes.scratch(c.features(level), wide, level);
-    const int64_t later = one + (convolutions > 1 ? one + sizes.scratch(wide, wide, level) : one / 2);
-    most = std::max(most, 2 * pixels + std::max(first, later));
+    const Bands bands = sizes.bands(features, level);
+    const int64_t rows = seen(bands);
+    // What the first picture adds, and what comes of both.
+    const int64_t own = level >= kFirstOwn ? 0 : wide * rows * columns;
+    const int64_t first = own + wide * bands.rows * columns + sizes.scratch(features, wide, rows, columns);
+    const int64_t last = (wide + wide / 2) * bands.rows * columns;
+    const int64_t band =
+        features * rows * columns + std::max({first, chaining(sizes, wide, convolutions - 1, bands, level), last});
+    // The coarser flow at this size, and what is added to it where that is put together of bands.
+    most = std::max(most, (bands.count > 1 ? 4 : 2) * sizes.pixels(level) + band);
   }
   return most;
 }
@@ -90,23 +117,23 @@ int64_t flows(const Sizes& sizes) {
 }
 
 /// The most while pictures are put together, beside the frames and both flows; follows FusionLevel.
-int64_t fusing(const Sizes& sizes, int64_t element_size) {
+int64_t fusing(const Sizes& sizes) {
   const Config& c = sizes.config;
   const int64_t coarsest = c.fusion_levels() - 1;
   int64_t coarser = c.aligned(coarsest) * sizes.pixels(coarsest), most = coarser;
   for (int64_t level = coarsest - 1; level >= 0; --level) {
     const int64_t width = c.fusion[size_t(level)], channels = c.aligned(level) + width;
-    const int64_t products = 4 * width * sizes.pixels(level + 1);
-    const int64_t columns = sizes.width >> level;
-    const auto [rows, count] =
-        FusionLevel::bands(channels, sizes.height >> level, columns, element_size, sizes.options.band_bytes);
-    const int64_t result = (level == 0 ? 3 : width) * sizes.pixels(level);
-    const int64_t input = channels * (rows + 4) * columns, one = width * (rows + 2) * columns;
-    const int64_t first = input + one + sizes.scratch(channels, width, rows + 2, columns);
-    const int64_t second =
-        2 * one + std::max(sizes.scratch(width, width, rows, columns), level == 0 ? 3 * rows * columns : 0);
-    const int64_t band = std::max(first, second);
-    most = std::max({most, coarser + products, products + (count > 1 ? result : 0) + band});
+    const int64_t columns = sizes.columns(level);
+    const Bands bands = sizes.bands(channels, level);
+    const int64_t rows = seen(bands), result = (level == 0 ? 3 : width) * sizes.pixels(level);
+    const int64_t products = 4 * width * std::min(rows / 2 + 1, sizes.rows(level + 1)) * sizes.columns(level + 1);
+    const int64_t first = width * bands.rows * columns + sizes.scratch(channels, width, bands.rows, columns);
+    const int64_t second = chaining(sizes, width, 1, bands, level);
+    const int64_t last = (width + (level == 0 ? 3 : 0)) * bands.rows * columns;
+    // Where there is one band, the coarser level goes with its products, and the result is what the band gives.
+    const bool whole = bands.count == 1;
+    most = std::max(most, channels * rows * columns + (whole ? 0 : coarser + result) +
+                              std::max({products + (whole ? coarser : 0), first, second, last}));
     coarser = result;
   }
   return most;
@@ -122,7 +149,7 @@ Needs needs(const Config& config, int64_t height, int64_t width, const Options& 
   const Sizes sizes(config, height, width, options, device);
   const auto size = int64_t(c10::elementSize(options.dtype));
   const int64_t frame = sizes.frame();
-  const int64_t between = std::max({flows(sizes) + estimating(sizes), 2 * flows(sizes) + fusing(sizes, size)});
+  const int64_t between = std::max({flows(sizes) + estimating(sizes), 2 * flows(sizes) + fusing(sizes)});
   Needs needs{.frame_bytes = frame * size,
               .peak_bytes = std::max(frame + extracting(sizes), 2 * frame + between) * size,
               .frame_flops = 0,
@@ -136,9 +163,11 @@ Needs needs(const Config& config, int64_t height, int64_t width, const Options& 
     }
     const auto& [convolutions, wide] = config.predictor(level);
     const double own = convolving(config.features(level), wide, 9, sizes.pixels(level));
-    needs.frame_flops += own;
-    needs.pair_flops += 2 * (own + convolving((convolutions - 1) * wide, wide, 9, sizes.pixels(level)) +
-                             convolving(wide + 2, wide / 2, 1, sizes.pixels(level)));
+    const bool held = level >= kFirstOwn;
+    needs.frame_flops += held ? own : 0;
+    needs.pair_flops +=
+        2 * ((held ? 1 : 2) * own + convolving((convolutions - 1) * wide, wide, 9, sizes.pixels(level)) +
+             convolving(wide + 2, wide / 2, 1, sizes.pixels(level)));
   }
   for (int64_t level = 0; level < int64_t(config.fusion.size()); ++level) {
     const int64_t out = config.fusion[size_t(level)], pixels = sizes.pixels(level);

@@ -6,7 +6,7 @@
 #include <array>
 #include <vector>
 
-#include "kernels/dequantise/clones.h"
+#include "kernels/op/clones.h"
 #include "kernels/op/pieces.h"
 
 namespace wan::film {

@@ -6,11 +6,7 @@ namespace wan::rife {
 namespace {
 
 constexpr int64_t kConvolutions = 8;  // of convblock
-
-void nothing(Patch&) {}
-void activate_leaky(Patch& patch) {
-  leaky_(patch.values);
-}
+constexpr double kSlope = 0.2;        // of activations that are not learned
 
 Picture whole(const Tensor& x) {
   return {rows_of(x), x.size(1), x.size(2), x.device()};
@@ -50,28 +46,24 @@ Block::Block(const Scope& at, const Architecture& architecture, size_t number, a
   for (int64_t i = 0; i < kConvolutions; ++i) take_slopes(at / "convblock" / i, width_);
 }
 
-After Block::activation(size_t layer) const {
-  if (slopes_.empty()) return activate_leaky;
-  return [slopes = slopes_[layer].tensor()](Patch& patch) {
-    prelu_(patch.values, slopes.narrow(0, patch.channel, patch.values.size(3)));
-  };
+kernels::ConvolutionFinish Block::activation(size_t layer) const {
+  if (slopes_.empty()) return {.slope = kSlope};
+  return {.slopes = slopes_[layer].tensor()};
 }
 
 Tensor Block::features(Picture x) const {
   Tensor y = conv0_[0](x, activation(0));
   x.rows = nullptr;
   y = conv0_[1](whole(y), activation(1));
-  const Tensor start = shuffles_ ? Tensor() : y;
+  const Tensor start = shuffles_ ? Tensor() : as_image(y);
   for (size_t i = 0; i < convblock_.size(); ++i) {
-    const After activate = activation(2 + i);
+    kernels::ConvolutionFinish finish = activation(2 + i);
     // 4.0 adds its input to the whole, later ones to each convolution.
-    const bool adds = shuffles_ || i + 1 == convblock_.size();
-    const Tensor added = shuffles_ ? y : start;
-    y = convblock_[i](whole(y), [&](Patch& patch) {
-      if (!shuffles_) activate(patch);
-      if (adds) patch.values.add_(patch.of(added));
-      if (shuffles_) activate(patch);
-    });
+    if (shuffles_)
+      finish.add = as_image(y);
+    else if (i + 1 == convblock_.size())
+      finish.then = start;
+    y = convblock_[i](whole(y), finish);
   }
   return y;
 }
@@ -107,7 +99,7 @@ Encoder::Encoder(const Scope& at, const Architecture& architecture, at::ScalarTy
 void Encoder::operator()(const Picture& x, const Tensor& features) const {
   Tensor y;
   for (size_t i = 0; i < convolutions_.size(); ++i)
-    y = convolutions_[i](i == 0 ? x : whole(y), activates_ ? activate_leaky : nothing);
+    y = convolutions_[i](i == 0 ? x : whole(y), {.slope = activates_ ? kSlope : 1});
   last_(y, [&](int64_t row_parity, int64_t column_parity, int64_t row, const Tensor& values) {
     every_second(features, row_parity, column_parity, row, values.size(1)).copy_(values[0]);
   });

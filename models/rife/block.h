@@ -17,7 +17,7 @@ struct Block {
 
  private:
   Tensor features(Picture x) const;
-  After activation(size_t layer) const;
+  kernels::ConvolutionFinish activation(size_t layer) const;
 
   int64_t width_, outputs_;
   bool shuffles_;

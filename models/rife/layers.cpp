@@ -16,13 +16,6 @@ constexpr int64_t kFewestRows = 4;
 constexpr int64_t kFewestParts = 8;
 constexpr int64_t kChannelsOfAGroup = 32;
 
-Tensor as_image(const Tensor& picture) {
-  return picture.permute({0, 3, 1, 2});
-}
-Tensor as_picture(const Tensor& image) {
-  return image.permute({0, 2, 3, 1});
-}
-
 /// x [1, C, h, W] and taps channels last, no padding above and below, `columns` zeros left and right.
 Tensor by_library(const Tensor& x, const Tensor& taps, const Tensor& bias, int64_t stride, int64_t columns) {
   const std::vector<int64_t> strides = {stride, stride}, padding = {0, columns}, ones = {1, 1};
@@ -67,6 +60,26 @@ Tensor taps_at(const Tensor& flat, int64_t number, int64_t out, int64_t in, int6
   return flat.narrow(0, number * length, length).view({out, size, size, in}).permute({0, 3, 1, 2});
 }
 
+/// x [..., C], below zero times `slopes` [C], in place.
+void prelu_(Tensor& x, const Tensor& slopes) {
+  const Tensor below = x.clamp_max(0).mul_(slopes);
+  x.clamp_min_(0).add_(below);
+}
+
+/// Does to a piece [1, rows, W, channels] of a result what comes after its bias.
+void finish_(Tensor& values, const Piece& piece, const kernels::ConvolutionFinish& finish) {
+  const auto add_part = [&](const Tensor& image) {
+    if (image.defined())
+      values.add_(as_picture(image).narrow(1, piece.row, piece.rows).narrow(3, piece.channel, piece.channels));
+  };
+  add_part(finish.add);
+  if (finish.slopes.defined())
+    prelu_(values, finish.slopes.narrow(0, piece.channel, piece.channels));
+  else if (finish.slope != 1)
+    at::leaky_relu_(values, finish.slope);
+  add_part(finish.then);
+}
+
 Tensor flattened(const std::vector<Tensor>& taps, const Tensor& bias) {
   std::vector<Tensor> flat;
   for (const Tensor& each : taps) flat.push_back(each.permute({0, 2, 3, 1}).flatten());
@@ -75,6 +88,13 @@ Tensor flattened(const std::vector<Tensor>& taps, const Tensor& bias) {
 }
 
 }  // namespace
+
+Tensor as_image(const Tensor& picture) {
+  return picture.permute({0, 3, 1, 2});
+}
+Tensor as_picture(const Tensor& image) {
+  return image.permute({0, 2, 3, 1});
+}
 
 Rows rows_of(const Tensor& picture) {
   return [picture](int64_t first, int64_t end) { return picture.narrow(1, first, end - first); };
@@ -86,35 +106,46 @@ int64_t rows_of_a_stripe(int64_t width) {
 
 Convolution::Convolution(const Scope& at, const std::string& name, int64_t in, int64_t out, int64_t stride,
                          at::ScalarType dtype, const std::string& beta)
-    : in(in), out(out), stride(stride) {
+    : in(in),
+      out(out),
+      stride(stride),
+      by_winograd(stride == 1 && kernels::takes_winograd(in, out, at.place().device, dtype)) {
   std::vector<Part> parts = {{name + ".weight", {out, in, 3, 3}}, {name + ".bias", {out}}};
   if (!beta.empty()) parts.push_back({beta, {1, out, 1, 1}});
-  weight =
-      at.take(std::move(parts), Role::Float32, {.dtype = dtype, .prepare = [dtype](const std::vector<Tensor>& stored) {
-                                                  Tensor taps = stored[0].to(dtype), bias = stored[1].to(dtype);
-                                                  if (stored.size() > 2) {
-                                                    const Tensor factors = stored[2].to(dtype).flatten();
-                                                    taps = taps * factors.view({-1, 1, 1, 1}), bias = bias * factors;
-                                                  }
-                                                  return flattened({taps}, bias);
-                                                }});
+  const auto prepare = [dtype, fast = by_winograd](const std::vector<Tensor>& stored) {
+    Tensor taps = stored[0].to(dtype), bias = stored[1].to(dtype);
+    if (stored.size() > 2) {
+      const Tensor factors = stored[2].to(dtype).flatten();
+      taps = taps * factors.view({-1, 1, 1, 1}), bias = bias * factors;
+    }
+    return fast ? at::cat({kernels::winograd_weight(taps).flatten(), bias}) : flattened({taps}, bias);
+  };
+  weight = at.take(std::move(parts), Role::Float32, {.dtype = dtype, .prepare = prepare});
 }
 
-Tensor Convolution::operator()(const Picture& x, const After& after) const {
-  const Tensor flat = weight.tensor(), taps = taps_at(flat, 0, out, in, 3), bias = flat.narrow(0, taps.numel(), out);
+Tensor Convolution::operator()(const Picture& x, const kernels::ConvolutionFinish& finish) const {
+  const Tensor flat = weight.tensor();
+  kernels::ConvolutionFinish with_bias = finish;
+  with_bias.bias = flat.narrow(0, flat.size(0) - out, out);
+  if (!by_winograd) return in_parts(x, taps_at(flat, 0, out, in, 3), with_bias);
+  const Tensor products = flat.narrow(0, 0, flat.size(0) - out).view({-1, in, out});
+  return as_picture(kernels::winograd(as_image(x.rows(0, x.height)), products, with_bias));
+}
+
+Tensor Convolution::in_parts(const Picture& x, const Tensor& taps, const kernels::ConvolutionFinish& finish) const {
   const int64_t height = x.height / stride, width = x.width / stride;
   Tensor y;
-  if (x.device.is_cpu()) y = at::empty({1, height, width, out}, flat.options());
+  if (x.device.is_cpu()) y = at::empty({1, height, width, out}, taps.options());
   in_stripes(x.device, height, width, out, [&](const Piece& piece) {
     const Tensor seen = padded_rows(x, piece.row * stride - 1, (piece.row + piece.rows - 1) * stride + 2);
     const Tensor image = by_library(as_image(seen), taps.narrow(0, piece.channel, piece.channels),
-                                    bias.narrow(0, piece.channel, piece.channels), stride, 1);
-    Patch patch{as_picture(image).contiguous(), piece.row, piece.channel};
-    after(patch);
+                                    finish.bias.narrow(0, piece.channel, piece.channels), stride, 1);
+    Tensor values = as_picture(image).contiguous();
+    finish_(values, piece, finish);
     if (y.defined())
-      patch.of(y).copy_(patch.values);
+      y.narrow(1, piece.row, piece.rows).narrow(3, piece.channel, piece.channels).copy_(values);
     else
-      y = patch.values;
+      y = values;
   });
   return y;
 }
@@ -149,15 +180,6 @@ void Deconvolution::operator()(const Tensor& x, const Put& put) const {
       put(parity / 2, parity % 2, piece.row, whole.narrow(2, parity % 2, width));
     }
   });
-}
-
-void leaky_(Tensor& x) {
-  at::leaky_relu_(x, 0.2);
-}
-
-void prelu_(Tensor& x, const Tensor& slopes) {
-  const Tensor below = x.clamp_max(0).mul_(slopes);
-  x.clamp_min_(0).add_(below);
 }
 
 }  // namespace wan::rife

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/convolution/winograd.h"
 #include "models/rife/layers.h"
 
 namespace wan::rife {
@@ -39,11 +40,19 @@ int64_t stripe(const Sizes& sizes, size_t i) {
   return (2 * rows + 1) * width * sizes.architecture.inputs(i) + rows * width / 2 * sizes.architecture.widths[i] / 2;
 }
 
+/// Values that a convolution of 3x3 pixels takes for itself, of frames made smaller.
+int64_t scratch(const Sizes& sizes, int64_t channels, int64_t smaller, at::ScalarType dtype, int threads) {
+  if (threads == 0 || !kernels::takes_winograd(channels, channels, at::kCPU, dtype)) return 0;
+  return kernels::winograd_scratch(channels, channels, sizes.height / smaller, sizes.width / smaller, threads);
+}
+
 /// Values that a block holds at most, from its first convolution's result on.
-int64_t block(const Sizes& sizes, size_t i) {
+int64_t block(const Sizes& sizes, size_t i, at::ScalarType dtype, int threads) {
   const int64_t scale = sizes.scales[i], width = sizes.architecture.widths[i];
   const int64_t half = sizes.pixels(2 * scale) * width / 2, inner = sizes.pixels(4 * scale) * width;
-  return std::max({half + inner, inner * (sizes.architecture.shuffles() ? 2 : 3), inner + sizes.result(i)});
+  const int64_t convolving =
+      inner * (sizes.architecture.shuffles() ? 2 : 3) + scratch(sizes, width, 4 * scale, dtype, threads);
+  return std::max({half + inner, convolving, inner + sizes.result(i)});
 }
 
 /// Values of the input of a stage on whole pictures, and what making it takes beside.
@@ -68,7 +77,7 @@ Memory memory_of(const Architecture& architecture, int64_t height, int64_t width
     const int64_t making = threads > 0
                                ? half + threads * stripe(sizes, i)
                                : std::max(whole_input(sizes, i), sizes.pixels(scale) * architecture.inputs(i) + half);
-    most = std::max(most, held + std::max(making, block(sizes, i)));
+    most = std::max(most, held + std::max(making, block(sizes, i, options.dtype, threads)));
     held += sizes.result(i);
   }
   // On whole pictures: the flow, a grid and both frames; then those, the mask and the result.
@@ -77,8 +86,10 @@ Memory memory_of(const Architecture& architecture, int64_t height, int64_t width
   Memory memory;
   const int64_t size = int64_t(c10::elementSize(options.dtype));
   const int64_t layers = architecture.features() == 0 ? 0 : architecture.version == Version::V4_7 ? 1 : 2;
+  const int64_t head = architecture.head_width;
   memory.frame = size * sizes.frame();
-  memory.encode = memory.frame + size * layers * sizes.pixels(2) * architecture.head_width;
+  memory.encode = memory.frame + size * layers * sizes.pixels(2) * head;
+  if (layers == 2) memory.encode += size * scratch(sizes, head, 2, options.dtype, threads);
   memory.between = size * most;
   return memory;
 }

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/convolution/winograd.h"
 #include "models/files/error.h"
 #include "models/rife/model.h"
 #include "models/rife/needs.h"
@@ -357,6 +358,13 @@ TEST(Rife, MemoryIsWhatSizesSay) {
         const auto kept = work();
         return memory.peak() - before;
       };
+      // Whole pictures are for devices, which have no Winograd products; here the largest of them is made beside.
+      int64_t beside = 0;
+      for (size_t i = 0; i < architecture.widths.size() && !by_rows; ++i) {
+        const int64_t width_of = architecture.widths[i], smaller = 4 * architecture.scale(i);
+        beside = std::max(beside, 4 * kernels::winograd_scratch(width_of, width_of, 512 / smaller, 768 / smaller,
+                                                                at::get_num_threads()));
+      }
       const Frame a = model.frame(first), b = model.frame(second);
       const int64_t encode = taken([&] { return model.frame(first); });
       const int64_t between = taken([&] { return model.between(a, b, 0.5); });
@@ -364,7 +372,7 @@ TEST(Rife, MemoryIsWhatSizesSay) {
                   releases(version).c_str(), by_rows ? "by rows" : "whole", double(said.frame) / 1e6,
                   double(said.encode) / 1e6, double(encode) / 1e6, double(said.between) / 1e6, double(between) / 1e6);
       EXPECT_EQ(said.frame, int64_t(a.packed.nbytes()));
-      EXPECT_NEAR(double(said.between) / double(between), 1, 0.15);
+      EXPECT_NEAR(double(said.between + beside) / double(between), 1, 0.15);
       EXPECT_NEAR(double(said.encode) / double(encode), 1, 0.15);
     }
   }

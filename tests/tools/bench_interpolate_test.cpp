@@ -59,6 +59,7 @@ TEST(BenchInterpolate, MeasuresBothNetworksAndReckonsWithACard) {
     EXPECT_EQ(row["weights"], "drawn");
     for (const char* name : {"frame_seconds", "between_seconds", "pair_cpu_seconds", "rss_above_bytes"})
       EXPECT_GT(row[name], 0) << name;
+    EXPECT_GT(row["rss_peak_bytes"], row["rss_above_bytes"]);
     const double measured = row["activation_peak_bytes"], said = row["activation_planned_bytes"];
     EXPECT_NEAR(measured / said, 1, 0.1);
     const auto& card = row["card"];

@@ -108,7 +108,8 @@ void measure_stream(const Model& model, const InterpolateOptions& options, json&
   add(row, "frame", frames);
   add(row, "between", betweens);
   add(row, "pair", pairs);
-  row["rss_above_bytes"] = int64_t(peak_resident_mb() * 1024 * 1024) - resident;
+  row["rss_peak_bytes"] = int64_t(peak_resident_mb() * 1024 * 1024);
+  row["rss_above_bytes"] = row["rss_peak_bytes"].get<int64_t>() - resident;
 }
 
 /// Bytes on the host to a picture on the card, and a picture to bytes: what the chain does around the network.
@@ -153,6 +154,7 @@ struct PlannedWeights {
   Weights weights{draw_on(at::kMeta, at::kHalf), Place::on(at::kMeta, at::kHalf)};
 };
 
+/// Released once the network is built: then the mapped file goes, as far as none of its tensors is a weight.
 std::unique_ptr<Weights> weights_of(const std::string& file) {
   const Place place = Place::on(at::kCPU, at::kFloat);
   at::manual_seed(kSeed);
@@ -161,9 +163,10 @@ std::unique_ptr<Weights> weights_of(const std::string& file) {
 }
 
 void measure_film(const InterpolateOptions& options, json& row) {
-  const auto weights = weights_of(options.film);
+  auto weights = weights_of(options.film);
   const auto model = options.film.empty() ? film::Model(weights->root(), film::kPublished) : film::Model(*weights);
   if (!options.film.empty()) weights->finish();
+  weights.reset();
   const film::Needs needs = film::needs(model.config(), options.height, options.width);
   measure_stream(model, options, row);
   row["activation_planned_bytes"] = needs.peak_bytes;
@@ -177,9 +180,10 @@ void measure_film(const InterpolateOptions& options, json& row) {
 
 void measure_rife(const InterpolateOptions& options, json& row) {
   const rife::Architecture drawn{rife::Version::V4_25, {192, 128, 96, 64, 32}, 16};
-  const auto weights = weights_of(options.rife);
+  auto weights = weights_of(options.rife);
   const auto model = options.rife.empty() ? rife::Model(weights->root(), drawn) : rife::Model(*weights);
   if (!options.rife.empty()) weights->finish();
+  weights.reset();
   const rife::Architecture& architecture = model.architecture();
   const rife::Memory memory = rife::memory_of(architecture, options.height, options.width, {}, at::get_num_threads());
   const rife::Work work = rife::work_of(architecture, options.height, options.width);

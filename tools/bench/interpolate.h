@@ -34,6 +34,7 @@ struct InterpolateOptions {
 ///   activation_peak_bytes            of tensors, two frames and the picture between with them, counted by an allocator
 ///   activation_planned_bytes         what the plan of a run says of the same
 ///   rss_above_bytes                  largest resident set, above that with weights and pictures before the first frame
+///   rss_peak_bytes                   the same set with weights and libraries, from the first frame on
 ///   frame_bytes                      what a frame holds while it waits for its second pair
 ///   frame_flops, between_flops       multiplications and additions of the convolutions
 ///   card                             computed: work of a clip of 81 frames on a card, and its seconds

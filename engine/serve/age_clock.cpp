@@ -1,7 +1,5 @@
 #include "engine/serve/age_clock.h"
 
-#include <time.h>
-
 #include <charconv>
 #include <cstdlib>
 #include <fstream>
@@ -20,12 +18,6 @@ constexpr int64_t kLongStop = kDay;     // between two processes; after a longer
 constexpr int64_t kUntilSet = kHour;    // within which a clock that was lost is set by the network
 constexpr int64_t kUntilBelieved = kDay;
 
-int64_t milliseconds(clockid_t clock) {
-  timespec time = {};
-  clock_gettime(clock, &time);
-  return int64_t(time.tv_sec) * 1000 + time.tv_nsec / 1'000'000;
-}
-
 std::optional<int64_t> number_in(const std::filesystem::path& file) {
   std::ifstream in(file);
   std::string text;
@@ -37,10 +29,6 @@ std::optional<int64_t> number_in(const std::filesystem::path& file) {
 }
 
 }  // namespace
-
-Clocks clocks_of_machine() {
-  return {[] { return milliseconds(CLOCK_REALTIME); }, [] { return milliseconds(CLOCK_BOOTTIME); }};
-}
 
 AgeClock::AgeClock(Clocks clocks, std::filesystem::path file)
     : clocks_(std::move(clocks)), file_(std::move(file)), begun_wall_(clocks_.wall()), begun_boot_(clocks_.boot()) {

@@ -3,19 +3,13 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <string>
 #include <unordered_map>
 
-namespace wan::serve {
+#include "engine/serve/queue/clocks.h"
 
-/// Two clocks of the machine, in milliseconds.
-struct Clocks {
-  std::function<int64_t()> wall;  // since 1970; may be set
-  std::function<int64_t()> boot;  // goes on evenly, also while the machine sleeps
-};
-Clocks clocks_of_machine();
+namespace wan::serve {
 
 /// Ages of what happens in this process are exact. What is older has a stamp of the wall clock, and its age is right as
 /// far as that clock was. Where the clock was set, ages are in doubt for a day; then the clock is believed.

@@ -101,7 +101,9 @@ TEST(OpenApi, DescribesTheFactsFields) {
       }
     }
     EXPECT_EQ(schema.value("required", json::array()), required);
-    EXPECT_EQ(schema.at("properties").size(), inputs_of(known).size());
+    // Beside the fields of the table: where WaveSpeed's clients may name a webhook.
+    EXPECT_EQ(schema.at("properties").size(),
+              inputs_of(known).size() + schema.at("properties").contains("webhook_url"));
   }
 }
 
@@ -137,6 +139,35 @@ TEST(OpenApi, IsWhole) {
   EXPECT_TRUE(description["paths"]["/queue/fal-ai/wan/requests/{id}/status"]["get"]["responses"].contains("202"));
   EXPECT_TRUE(description["paths"]["/fal-ai/wan/v2.2-a14b/text-to-video"]["post"]["responses"].contains("422"));
   EXPECT_TRUE(description["components"]["securitySchemes"].contains("bearer"));
+}
+
+/// The names of the query's parameters of a call.
+std::set<std::string> query_of(const json& operation) {
+  std::set<std::string> names;
+  for (const json& parameter : operation.value("parameters", json::array()))
+    if (parameter.at("in") == "query") names.insert(parameter.at("name"));
+  return names;
+}
+
+TEST(OpenApi, NamesTheWebhooksOfAllSubmits) {
+  const json description = json::parse(openapi(true).dump());
+  const json &paths = description.at("paths"), &schemas = description.at("components").at("schemas");
+  int submits = 0;
+  for (const Endpoint& endpoint : endpoints()) {
+    SCOPED_TRACE(endpoint.path);
+    const bool is_fal = endpoint.vendor == Vendor::Fal;
+    for (const std::string& path : is_fal ? std::vector{"/" + endpoint.path, "/queue/" + endpoint.path}
+                                          : std::vector{"/api/v3/" + endpoint.path}) {
+      const json& submit = paths.at(path).at("post");
+      EXPECT_TRUE(query_of(submit).contains(is_fal ? "fal_webhook" : "webhook")) << path;
+      const std::string ref = submit["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+      const json& body = description.at(json::json_pointer(ref.substr(1)));
+      EXPECT_EQ(body.at("properties").contains("webhook_url"), !is_fal) << path;
+      ++submits;
+    }
+  }
+  EXPECT_EQ(submits, 9);
+  EXPECT_EQ(schemas.at("WaveSpeeds2vInput").at("properties").at("webhook_url").at("type"), json({"string", "null"}));
 }
 
 TEST(OpenApi, SaysWhetherKeysAreWanted) {

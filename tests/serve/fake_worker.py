@@ -75,6 +75,14 @@ def done(job, behave):
         seconds=job["fields"].get("seconds", 10), bytes=1)
 
 
+def save(folder, name):
+    """A finished file of saved work, as our worker makes them."""
+    place = os.path.join(folder, name + ".encoded.safetensors")
+    with open(place + ".part", "w") as out:
+        out.write(name)
+    os.rename(place + ".part", place)
+
+
 def render(batch, job):
     """One job, as its behaviour is."""
     behave = job["fields"].get("behave", "")
@@ -91,6 +99,8 @@ def render(batch, job):
         return done(job, behave)
     if behave == "die_preparing":
         die()
+    if behave == "hang_preparing":
+        time.sleep(600)
     say(**{"is": "begun"}, job=job["id"])
     note(rendered=job["id"])
     say(**{"is": "log"}, job=job["id"], level="INFO", message="step 1 of 2")
@@ -103,7 +113,13 @@ def render(batch, job):
         os.kill(os.getpid(), signal.SIGSTOP)
     if behave == "hang_once" and first_time(batch["folder"], "hung"):
         time.sleep(600)
-    if behave == "hang":
+    if behave == "save_and_hang":
+        save(batch["folder"], "%032x" % len(os.listdir(batch["folder"])))
+    if behave in ("hang", "save_and_hang"):
+        # What an attempt leaves that gets nowhere.
+        with open(os.path.join(batch["folder"], "%d.latents.safetensors.part" % os.getpid()), "w") as part:
+            part.write("half a file")
+        note(hangs=job["id"])
         while True:
             time.sleep(1)
     if behave == "garbage":
@@ -145,6 +161,8 @@ def work(queue, came):
         came.acquire()
         batch = queue.pop(0)
         os.makedirs(batch["folder"], exist_ok=True)
+        with open(os.path.join(batch["folder"], "journal.jsonl"), "a") as journal:
+            journal.write("{}\n")
         if any(job["fields"].get("behave") == "held" for job in batch["jobs"]):
             say(**{"is": "held"}, batch=batch["batch"])
             time.sleep(0.3)

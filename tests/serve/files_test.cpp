@@ -3,9 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <unistd.h>
-
-#include <fstream>
 #include <set>
 
 #include "engine/serve/api/byte_range.h"
@@ -13,8 +10,6 @@
 
 namespace wan::serve {
 namespace {
-
-namespace fs = std::filesystem;
 
 TEST(FileNames, AreMadeOfSafeLetters) {
   struct Case {
@@ -128,33 +123,6 @@ TEST(MediaType, IsToldByTheFirstBytes) {
                         {"%PDF-1.7", ""},
                         {"", ""}};
   for (const Case& known : cases) EXPECT_EQ(media_type(known.first), known.type) << known.first;
-}
-
-std::string little(uint32_t number) {
-  std::string bytes;
-  for (int i = 0; i < 4; ++i) bytes += char(number >> (8 * i));
-  return bytes;
-}
-
-TEST(StatedSeconds, OfWavesAndFlac) {
-  const fs::path path = fs::temp_directory_path() / ("wan-seconds-" + std::to_string(getpid()));
-  const auto seconds = [&](const std::string& bytes) {
-    std::ofstream(path, std::ios::binary) << bytes;
-    return stated_seconds(path);
-  };
-  const std::string format =
-      "fmt " + little(16) + std::string("\1\0\1\0", 4) + little(100) + little(200) + std::string("\2\0\20\0", 4);
-  const std::string head = "RIFF" + little(0) + "WAVE" + format;
-  EXPECT_EQ(seconds(head + "data" + little(600) + std::string(600, 'x')), 3);
-  EXPECT_EQ(seconds(head + "LIST" + little(3) + "abc?" + "data" + little(600) + std::string(600, 'x')), 3);
-  EXPECT_EQ(seconds(head + "data" + little(0xFFFFFFFF) + std::string(400, 'x')), 2);
-  EXPECT_LT(seconds("RIFF"), 0);
-  EXPECT_LT(seconds(head), 0);
-  std::string flac = "fLaC" + std::string(4, '\0') + std::string(10, '\0');
-  flac += std::string("\x0A\xC4\x42\xF0\0\x15\x88\x80", 8) + std::string(16, '\0');  // 44100 Hz, 1411200 samples
-  EXPECT_EQ(seconds(flac), 32);
-  fs::remove(path);
-  EXPECT_LT(stated_seconds(path), 0);
 }
 
 }  // namespace

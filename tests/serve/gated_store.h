@@ -84,9 +84,10 @@ class GatedStore : public Store {
     return store_->uploads_before(created, most);
   }
   uint64_t upload_bytes(const std::string& owner) override { return store_->upload_bytes(owner); }
-  double video_seconds_since(const std::string& owner, int64_t created) override {
-    return store_->video_seconds_since(owner, created);
+  double video_seconds_since(const std::string& owner, int64_t charged) override {
+    return store_->video_seconds_since(owner, charged);
   }
+  int64_t last_charged() override { return store_->last_charged(); }
   std::vector<MadeVideos> made_videos(const std::optional<std::string>& owner) override {
     return store_->made_videos(owner);
   }

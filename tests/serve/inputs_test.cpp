@@ -83,5 +83,31 @@ TEST_F(Inputs, OfDataUrlsGoWhereThereIsNoJob) {
   }
 }
 
+// Of each kind whose length can be told without decoding; the readers have tests of their own (sound_length_test.cpp).
+TEST_F(Inputs, SoundThatIsTooLongForWaveSpeedIsRefusedAtOnce) {
+  const Endpoint& wavespeed = *find_endpoint("wavespeed-ai/wan-2.2/speech-to-video");
+  // AAC frames without content: 1024 samples at 16 kHz each.
+  const auto refused = [&](const Endpoint& of, const char* field, int frames) {
+    std::string bytes;
+    for (int i = 0; i < frames; ++i) bytes += std::string("\xFF\xF1\x60\x80\0\xFF\xFC", 7);
+    UploadName name;
+    name.file = Files::new_name("speech.aac");
+    name.owner = "anna";
+    run_void(keep_bytes(context, Access::Form::Fal, name, bytes));
+    values = {{field, "http://h/files/uploads/" + name.file}};
+    errors = ErrorList::array();
+    run(find_inputs(context, exchange, of, anna, values, errors));
+    return errors;
+  };
+  EXPECT_EQ(refused(wavespeed, "audio", 1875), ErrorList::array()) << "120 s";
+  EXPECT_EQ(refused(wavespeed, "audio", 1878), ErrorList::array()) << "with what an encoder adds to the ends";
+  const ErrorList errors = refused(wavespeed, "audio", 1890);
+  ASSERT_EQ(errors.size(), 1u);
+  EXPECT_EQ(errors[0].at("type"), "audio_duration_too_long");
+  EXPECT_EQ(errors[0].at("loc"), (ErrorList{"body", "audio"}));
+  EXPECT_EQ(errors[0].at("ctx").at("max_duration"), 120);
+  EXPECT_EQ(refused(*find_endpoint("fal-ai/wan/v2.2-14b/speech-to-video"), "audio_url", 1890), ErrorList::array());
+}
+
 }  // namespace
 }  // namespace wan::serve

@@ -173,6 +173,36 @@ TEST(Jobs, AStoreThatRefusesLosesNothing) {
   EXPECT_EQ(queue.find(running->job.id)->job.status, JobStatus::Done);
 }
 
+// Where the database is damaged: nothing more is taken, also while the store has not yet heard of it.
+TEST(Jobs, NothingIsTakenFromTheMomentThatChangesAreRefused) {
+  Queue queue;
+  queue.gate->set(true);
+  std::vector<int> answers;
+  const auto note = [&](const std::exception_ptr& error) {
+    int status = 0;
+    try {
+      if (error) std::rethrow_exception(error);
+    } catch (const HttpError& refused) {
+      status = refused.answer.status;
+    }
+    answers.push_back(status);
+  };
+  boost::asio::co_spawn(queue.io, queue.jobs->submit(a_job()), [&](std::exception_ptr error, JobPtr) { note(error); });
+  run_for(queue.io, std::chrono::milliseconds(1));
+  queue.gate->wait_until_one_waits();
+  queue.jobs->refuse_changes("[data] the database is damaged");
+  std::vector<Change> upload(1, PutUpload{"a", "anna", "", 1, 1});
+  boost::asio::co_spawn(queue.io, queue.jobs->submit(a_job()), [&](std::exception_ptr error, JobPtr) { note(error); });
+  boost::asio::co_spawn(queue.io, queue.jobs->write(std::move(upload)), note);
+  run_for(queue.io, std::chrono::milliseconds(50));
+  EXPECT_EQ(answers, (std::vector{503, 503})) << "at once, though the store is busy";
+  queue.gate->set(false);
+  ASSERT_TRUE(run_until(queue.io, [&] { return answers.size() == 3; }));
+  EXPECT_EQ(answers.back(), 0) << "what came before was taken";
+  EXPECT_EQ(queue.gate->commits, std::vector<size_t>{1});
+  EXPECT_EQ(on_io(queue.io, queue.jobs->list({})).size(), 1u) << "reading goes on";
+}
+
 TEST(Jobs, AnEndIsTriedAgainWithoutACall) {
   Queue queue;
   const JobPtr job = queue.run(queue.submit());
@@ -254,20 +284,52 @@ TEST(Jobs, AnEndThatIsRefusedTwiceIsToldAllTheSame) {
   queue.finish(other);
 }
 
-TEST(Jobs, EndsOfTheServerAreCountedAndHeldAgainstNone) {
+TEST(Jobs, WhoseTurnItWasIsKnownAfterARestart) {
   Queue queue;
-  const std::string met = queue.run(queue.submit())->job.id, other = queue.submit()->job.id;
-  queue.settle();
-  for (int ends = 1; ends < 6; ++ends) {
+  const std::string first = queue.run(queue.submit())->job.id, second = queue.run(queue.submit())->job.id;
+  const JobPtr preparing = queue.submit();
+  queue.jobs->begin(preparing, "batch");
+  const std::string third = preparing->job.id;
+  queue.jobs->turn(queue.find(first), true);
+  queue.jobs->turn(queue.find(first), false);
+  queue.jobs->turn(queue.find(second), true);
+  queue.jobs->turn(preparing, true);
+  for (int starts = 0; starts < 2; ++starts) {  // nobody has judged it yet
     queue.open();
-    EXPECT_EQ(queue.find(met)->job.interruptions, ends);
-    queue.open();  // it was not begun meanwhile
-    EXPECT_EQ(queue.find(met)->job.interruptions, ends);
-    EXPECT_EQ(queue.find(met)->job.status, JobStatus::Queued);
-    queue.run(queue.find(met));
+    EXPECT_FALSE(queue.find(first)->job.turn);
+    EXPECT_TRUE(queue.find(second)->job.turn);
+    EXPECT_TRUE(queue.find(third)->job.turn);
+    EXPECT_EQ(queue.find(second)->job.status, JobStatus::Queued);
+    EXPECT_EQ(queue.find(second)->job.interruptions, 0);
   }
+  queue.jobs->requeue(queue.find(second), false);
+  EXPECT_FALSE(queue.find(second)->job.turn);
+  const JobPtr done = queue.find(third);
+  queue.finish(done);
+  EXPECT_FALSE(done->job.turn);
+}
+
+TEST(Jobs, InterruptionsCountWhileNothingMoreIsSaved) {
+  Queue queue;
+  const std::string id = queue.run(queue.submit())->job.id;
+  const auto interrupted = [&](const std::string& saved) {
+    queue.jobs->turn(queue.find(id), true);
+    queue.open();
+    queue.jobs->interrupted(queue.find(id), saved);
+    EXPECT_FALSE(queue.find(id)->job.turn);
+    queue.open();
+    return queue.find(id)->job.interruptions;
+  };
+  EXPECT_EQ(interrupted(""), 1);
+  EXPECT_EQ(interrupted(""), 2);
+  EXPECT_EQ(interrupted("one"), 1) << "it had got on";
+  EXPECT_EQ(interrupted("one"), 2);
+  EXPECT_EQ(interrupted("one"), 3);
+  queue.jobs->uninterrupted(queue.find(id));
+  queue.open();
+  EXPECT_EQ(queue.find(id)->job.interruptions, 0);
+  EXPECT_EQ(interrupted("one"), 1);
   EXPECT_TRUE(queue.ends.empty());
-  EXPECT_EQ(queue.find(other)->job.interruptions, 0);
 }
 
 TEST(Jobs, ASyncRunOfAnEarlierServerIsCancelled) {

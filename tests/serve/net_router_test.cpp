@@ -116,6 +116,19 @@ TEST(NetRouter, AnswersWhatNoRouteTakes) {
   EXPECT_EQ(ask(router, "POST", deep).status, 404);
 }
 
+TEST(NetRouter, ARouteForAnyMethodTakesTheRest) {
+  Router router;
+  router.add("*", "/proxy", named("any"));
+  router.add("GET", "/proxy", named("get"));
+  router.add("*", "/{name}", named("later"));
+  for (const char* method : {"POST", "DELETE", "PATCH", "OPTIONS", "BREW"})
+    EXPECT_EQ(ask(router, method, "/proxy").body, "any:");
+  EXPECT_EQ(ask(router, "GET", "/proxy").body, "get:");
+  EXPECT_EQ(ask(router, "HEAD", "/proxy").body, "get:");
+  EXPECT_EQ(ask(router, "GET", "/other").body, "later: name=other");
+  EXPECT_EQ(ask(router, "DELETE", "/").status, 404);
+}
+
 TEST(NetRouter, RunsGetForHeadAndAnswersOptionsItself) {
   const Router router = routes();
   EXPECT_EQ(ask(router, "HEAD", "/health").body, "health:");

@@ -40,7 +40,7 @@ inline Job a_job(const std::string& owner = "anna", int64_t created = 1'700'000'
   job.endpoint = "fal-ai/wan/v2.2-a14b/text-to-video";
   job.input = {{"prompt", "a cat"}, {"num_frames", 32}};
   job.fields = {{"task", "t2v"}, {"prompt", "a cat"}, {"num_frames", 32}, {"frames_per_second", 16}};
-  job.created = created;
+  job.created = job.charged = created;
   job.preview_key = "key";
   return job;
 }

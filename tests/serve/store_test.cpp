@@ -29,27 +29,19 @@ std::string all_of(const Job& job) {
       job.output ? nlohmann::ordered_json{job.output->file, job.output->bytes, job.output->seed, job.output->prompt,
                                           job.output->seconds}
                  : nullptr;
-  const nlohmann::ordered_json all = {job.id,
-                                      job.owner,
-                                      job.endpoint,
-                                      job.input,
-                                      job.fields,
-                                      int(job.priority),
-                                      job.created,
-                                      job.start_before ? nlohmann::ordered_json(*job.start_before) : nullptr,
-                                      job.webhook,
-                                      job.webhook_form,
-                                      job.preview_key,
-                                      job.hidden,
-                                      int(job.status),
-                                      job.batch,
-                                      job.deaths,
-                                      job.interruptions,
-                                      job.awaited,
-                                      job.started,
-                                      job.ended,
-                                      output,
-                                      error};
+  const nlohmann::ordered_json all = {
+      job.id,          job.owner,
+      job.endpoint,    job.input,
+      job.fields,      int(job.priority),
+      job.created,     job.start_before ? nlohmann::ordered_json(*job.start_before) : nullptr,
+      job.webhook,     job.webhook_form,
+      job.preview_key, job.hidden,
+      int(job.status), job.batch,
+      job.deaths,      job.interruptions,
+      job.turn,        job.saved,
+      job.charged,     job.awaited,
+      job.started,     job.ended,
+      output,          error};
   return all.dump();
 }
 
@@ -122,6 +114,9 @@ TEST(Store, GivesBackEverythingOfAJob) {
   job.webhook_form = "fal";
   job.awaited = true;
   job.interruptions = 2;
+  job.turn = true;
+  job.saved = "0af";
+  job.charged = 17;
   job.input["prompt"] = "quotes ' \" and \0 zero, caf\xC3\xA9"s;
   {
     const auto store = open_sqlite(folder.file());
@@ -271,10 +266,37 @@ TEST(Store, KnowsVideosAndPreviews) {
   store->apply({PutJob{job}});
   EXPECT_TRUE(store->knows_file("abc_video.mp4"));
   EXPECT_TRUE(store->knows_file("0123"));
-  EXPECT_FALSE(store->knows_file("abd_video.mp4"));
+  for (const char* other : {"abd_video.mp4", "abc_video", "video.mp4", "012", ""})
+    EXPECT_FALSE(store->knows_file(other)) << other;
+  Job open = a_job();
+  open.preview_key = "";
+  store->apply({PutJob{open}});
+  EXPECT_FALSE(store->knows_file("out.mp4"));
   job.hidden = true;
   store->apply({PutJob{job}});
   EXPECT_FALSE(store->knows_file("abc_video.mp4"));
+  EXPECT_FALSE(store->knows_file("0123"));
+}
+
+/// How SQLite goes about a query: a line each step.
+std::string plan_of(Database& database, const std::string& sql) {
+  std::string plan;
+  Statement explain = database.prepare("EXPLAIN QUERY PLAN " + sql);
+  for (Rows row = explain.rows(); row.next();) plan += std::string(row.text(3)) + "\n";
+  return plan;
+}
+
+// A pass asks about 200 files; among many jobs it would hold the store up for seconds.
+TEST(Store, FindsFilesByTheirIndex) {
+  QueueFolder folder;
+  open_sqlite(folder.file());
+  Database database(folder.file());
+  for (const char* name : {"jobs_video", "jobs_preview"}) {
+    const std::string column = name == std::string("jobs_video") ? "video" : "preview_key";
+    const std::string plan = plan_of(
+        database, "SELECT 1 FROM jobs INDEXED BY " + std::string(name) + " WHERE hidden = 0 AND " + column + " = 'x'");
+    EXPECT_NE(plan.find("INDEX " + std::string(name) + " ("), plan.npos) << plan;
+  }
 }
 
 TEST(Store, KeepsLogsHooksAndUploads) {
@@ -478,11 +500,44 @@ TEST(Schema, TakesJobsOfVersionOne) {
   EXPECT_EQ(store->find("two")->sequence, 2);
 }
 
+TEST(Schema, TakesJobsOfVersionTwo) {
+  QueueFolder folder;
+  {
+    Database database(folder.file());
+    const std::vector<Migration> two(migrations().begin(), migrations().begin() + 2);
+    migrate(database, two);
+    const auto add = [&](const std::string& id, int status, int interruptions, const std::string& output) {
+      database
+          .prepare(
+              "INSERT INTO jobs (id, owner, endpoint, priority, created, webhook, webhook_form, preview_key, hidden, "
+              "status, batch, deaths, started, ended, video_seconds, interruptions, output) VALUES (?, 'anna', 'e', 0, "
+              "70, "
+              "'', '', ?, 0, ?, '', 0, 1, 2, 3, ?, ?)")
+          .run(id, "key of " + id, status, interruptions, output);
+      database.prepare("INSERT INTO inputs SELECT sequence, '{}', '{}' FROM jobs WHERE id = ?").run(id);
+    };
+    add("one", 2, 0, R"({"file": "one.mp4", "bytes": 1, "seed": 1, "prompt": "", "seconds": 1})");
+    add("broken", 2, 0, R"({"file": "broken.mp4")");
+    add("odd", 2, 0, R"({"file": {"a": 1}})");
+    add("open", 1, 7, "");
+  }
+  const auto store = open_sqlite(folder.file());
+  EXPECT_TRUE(store->knows_file("one.mp4"));
+  EXPECT_TRUE(store->knows_file("key of open"));
+  EXPECT_FALSE(store->knows_file("broken.mp4"));
+  EXPECT_EQ(store->find("open")->interruptions, 0) << "those were counted of all that were running";
+  EXPECT_FALSE(store->find("open")->turn);
+  EXPECT_EQ(store->find("one")->charged, 70);
+  EXPECT_EQ(store->last_charged(), 70);
+  EXPECT_DOUBLE_EQ(store->video_seconds_since("anna", 70), 12);
+  EXPECT_DOUBLE_EQ(store->video_seconds_since("anna", 71), 0);
+}
+
 TEST(OpenStore, RefusesANewerVersion) {
   QueueFolder folder;
   open_sqlite(folder.file());
   Database(folder.file()).run("PRAGMA user_version = 99");
-  expect_refused(folder.file(), "of version 2 or older, got 99", "start the newer server");
+  expect_refused(folder.file(), "of version 3 or older, got 99", "start the newer server");
 }
 
 TEST(OpenStore, RefusesAnotherProgramsFile) {

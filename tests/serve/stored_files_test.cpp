@@ -1,10 +1,14 @@
 // Uploads come to their place once, within their owner's quota, and a full disk is told as one.
 #include "engine/serve/api/stored_files.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 
+#include "engine/serve/leftovers.h"
+#include "engine/serve/queue/times.h"
 #include "tests/serve/api_scene.h"
 #include "tests/serve/disk_faults.h"
 
@@ -135,6 +139,35 @@ TEST_F(StoredFiles, CopiesOfVideosCountForTheQuota) {
   EXPECT_EQ(refused(keep_copy(context, Form::Fal, kThousand, name_of_anna(), video)), 403);
   EXPECT_EQ(count("uploads"), 1u);
   EXPECT_EQ(count("parts"), 0u);
+}
+
+// A link to an old video is as old as that: a pass that removes what was left lying must not take it on its way.
+TEST_F(StoredFiles, ACopyOfAnOldVideoIsNoLeftover) {
+  const auto video = write("outputs/" + std::string(32, 'a') + "_video.mp4", "a video");
+  constexpr int64_t kDay = 24 * 3600'000;
+  const time_t old = (now_ms() - 30 * kDay) / 1000;
+  const timespec times[2] = {{old, 0}, {old, 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, video.c_str(), times, 0), 0);
+  // While another change is on its way to the disk, the store answers nobody.
+  gate->set(true);
+  bool written = false;
+  std::vector<Change> other(1, PutUpload{"0b_other.png", "ben", "image/png", 1, 1});
+  boost::asio::co_spawn(io, jobs->write(std::move(other)), [&](const std::exception_ptr&) { written = true; });
+  run_for(io, std::chrono::milliseconds(1));
+  gate->wait_until_one_waits();
+  int kept = -1;
+  const UploadName upload = name_of_anna();
+  boost::asio::co_spawn(io, keep_copy(context, Form::Fal, Quota{}, upload, video),
+                        [&](const std::exception_ptr& error) { kept = error ? 1 : 0; });
+  ASSERT_TRUE(run_until(io, [&] { return count("parts") == 1; }));
+  const Scan scan = scan_data(settings.data, 0, now_ms() - kDay);
+  ASSERT_EQ(scan.parts.size(), 1u) << "it looks like what was left lying";
+  on_io(io, remove_leftovers(*jobs, files, pool, scan, now_ms()));
+  EXPECT_EQ(count("parts"), 1u);
+  gate->set(false);
+  ASSERT_TRUE(run_until(io, [&] { return kept >= 0 && written; }));
+  EXPECT_EQ(kept, 0);
+  EXPECT_EQ(file("uploads/" + upload.file), "a video");
 }
 
 TEST_F(StoredFiles, HaveNoRoomWhereTheDiskHasNone) {

@@ -43,6 +43,33 @@ TEST_F(Submits, AQuotaOfSecondsHoldsForRequestsThatComeAtOnce) {
   EXPECT_EQ(statuses(1, "anna"), std::vector<int>{403});
 }
 
+TEST_F(Submits, AQuotaOfSecondsGoesByAClockThatNobodySets) {
+  constexpr int64_t kHour = 3600'000, kMonth = 30 * 24 * kHour;
+  int64_t wall = 1'800'000'000'000, boot = 5000;
+  clocks_ = {[&] { return wall; }, [&] { return boot; }};
+  const std::vector<Key> keys = {key_named("anna", {.video_seconds = 6})};  // of 81 frames at 16 a second: one
+  const std::vector<int> taken = {200}, refused = {403};
+  begin_api(keys);
+  EXPECT_EQ(statuses(1, "anna"), taken);
+  for (const int64_t step : {kMonth, -2 * kMonth}) {
+    wall += step;
+    EXPECT_EQ(statuses(1, "anna"), refused) << "set by " << step;
+  }
+  boot += 23 * kHour;
+  EXPECT_EQ(statuses(1, "anna"), refused);
+  boot += 2 * kHour;
+  EXPECT_EQ(statuses(1, "anna"), taken);
+  // A server that finds the clock a month behind.
+  end();
+  boot = 7;  // the machine was started anew
+  begin_api(keys);
+  EXPECT_EQ(statuses(1, "anna"), refused);
+  boot += 23 * kHour;
+  EXPECT_EQ(statuses(1, "anna"), refused);
+  boot += 2 * kHour;
+  EXPECT_EQ(statuses(1, "anna"), taken) << "and not a month later";
+}
+
 TEST_F(Submits, ARequestThatFailsGivesItsPlaceBack) {
   begin_api({key_named("anna", {.queued_jobs = 1, .video_seconds = 6})});
   settings_.models["i2v"] = "/models/i2v";

@@ -44,7 +44,7 @@ class WorkScene : public testing::Test {
   void begin() {
     io_ = std::make_unique<boost::asio::io_context>();
     const auto report = [this](const std::string& text) { reported_.push_back(text); };
-    jobs_ = std::make_unique<Jobs>(*io_, open_sqlite(folder_ / "data" / "jobs.sqlite"), report);
+    jobs_ = std::make_unique<Jobs>(*io_, open_sqlite(folder_ / "data" / "jobs.sqlite"), report, clocks_);
     dispatcher_ = std::make_unique<Dispatcher>(*io_, *jobs_, settings_, program_, report, times_);
     dispatcher_->start();
   }
@@ -151,6 +151,7 @@ class WorkScene : public testing::Test {
   std::filesystem::path folder_, program_ = std::filesystem::path(WAN_SOURCE_DIR) / "tests/serve/fake_worker.py";
   Settings settings_;
   WorkTimes times_;
+  Clocks clocks_ = clocks_of_machine();
   std::vector<std::string> reported_;
   std::unique_ptr<boost::asio::io_context> io_;
   std::unique_ptr<Jobs> jobs_;

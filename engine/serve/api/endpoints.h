@@ -54,6 +54,9 @@ const Endpoint* find_endpoint(std::string_view path);
 
 /// The first two segments of all fal endpoints' paths, which the queue's URLs have.
 inline constexpr const char* kFalApp = "fal-ai/wan";
+/// Where a request names its webhook: in the query, of WaveSpeed also in the body.
+inline constexpr const char *kFalWebhook = "fal_webhook", *kWaveSpeedWebhook = "webhook",
+                            *kWaveSpeedWebhookField = "webhook_url";
 /// The longest sound that WaveSpeed takes, in seconds.
 inline constexpr double kWaveSpeedSeconds = 120;
 

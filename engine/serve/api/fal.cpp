@@ -46,7 +46,7 @@ Submission submission_of(const Exchange& exchange) {
       throw HttpError(error_answer(400, "X-Fal-Request-Timeout must be a number of seconds above 0", "bad_request"));
     submission.start_within = seconds;
   }
-  if (const auto hook = exchange.query().find("fal_webhook"); hook != exchange.query().end())
+  if (const auto hook = exchange.query().find(kFalWebhook); hook != exchange.query().end())
     submission.webhook = hook->second;
   return submission;
 }

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "engine/request/params.h"
-#include "engine/serve/queue/times.h"
 
 namespace wan::serve {
 
@@ -27,7 +26,7 @@ Awaitable<JobQuotas::Place> JobQuotas::take(Jobs& jobs, Access::Form form, Calle
   all->emplace(place.number_, Pending{caller.name, seconds, std::move(job)});
   if (caller.quota.video_seconds <= 0) co_return place;
   constexpr int64_t kDay = 24 * 3600 * 1000;
-  const std::function<double(Store&)> question = [owner = caller.name, since = now_ms() - kDay](Store& store) {
+  const std::function<double(Store&)> question = [owner = caller.name, since = jobs.quota_time() - kDay](Store& store) {
     return store.video_seconds_since(owner, since);
   };
   double used = co_await jobs.ask(question);

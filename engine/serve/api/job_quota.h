@@ -42,8 +42,8 @@ class JobQuotas {
 
   /// Counts a request for `seconds` of video that becomes the job of this id. Hold the place until that job is
   /// submitted, then let it go at once. Throws HttpError in the vendor's form: 429 with Retry-After where the key has
-  /// as many jobs in the queue as it may, 403 where it has asked for too many seconds within 24 hours by the machine's
-  /// clock.
+  /// as many jobs in the queue as it may, 403 where it has asked for too many seconds within 24 hours
+  /// (Jobs::quota_time).
   Awaitable<Place> take(Jobs& jobs, Access::Form form, Caller caller, std::string job, double seconds);
 
  private:

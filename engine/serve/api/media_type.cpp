@@ -21,12 +21,6 @@ bool has(std::string_view text, size_t at, std::string_view mark) {
   return text.size() >= at + mark.size() && text.substr(at, mark.size()) == mark;
 }
 
-uint32_t little(std::string_view bytes, size_t at) {
-  uint32_t number = 0;
-  for (size_t i = 0; i < 4 && at + i < bytes.size(); ++i) number |= uint32_t(uint8_t(bytes[at + i])) << (8 * i);
-  return number;
-}
-
 /// Boxes of ISO files: MP4, QuickTime. Pictures (AVIF, HEIC) are not among what is shown.
 std::string iso_type(std::string_view first) {
   const std::string_view brand = first.substr(8, 4);
@@ -67,30 +61,6 @@ std::string media_type(std::string_view first) {
 
 std::string media_type_of(const std::filesystem::path& file) {
   return media_type(beginning(file));
-}
-
-double stated_seconds(const std::filesystem::path& path) {
-  const std::string first = beginning(path);
-  if (has(first, 0, "fLaC") && first.size() >= 26) {
-    // STREAMINFO comes first: 20 bits of rate, 3 of channels, 5 of depth, 36 of samples.
-    const auto byte = [&](size_t at) { return uint64_t(uint8_t(first[at])); };
-    const uint64_t rate = byte(18) << 12 | byte(19) << 4 | byte(20) >> 4;
-    const uint64_t samples = (byte(21) & 15) << 32 | byte(22) << 24 | byte(23) << 16 | byte(24) << 8 | byte(25);
-    return rate > 0 && samples > 0 ? double(samples) / double(rate) : -1;
-  }
-  if (!has(first, 0, "RIFF") || !has(first, 8, "WAVE")) return -1;
-  std::error_code failed;
-  const uint64_t size = std::filesystem::file_size(path, failed);
-  if (failed) return -1;
-  uint64_t rate = 0;
-  for (uint64_t at = 12; at + 8 <= first.size();) {
-    const uint64_t length = little(first, at + 4);
-    if (has(first, at, "fmt ") && at + 20 <= first.size()) rate = little(first, at + 16);
-    // A length that was never filled in, as when it is streamed, says nothing beyond the file's end.
-    if (has(first, at, "data")) return rate > 0 ? double(std::min(length, size - at - 8)) / double(rate) : -1;
-    at += 8 + length + length % 2;
-  }
-  return -1;
 }
 
 }  // namespace wan::serve

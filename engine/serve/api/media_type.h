@@ -15,7 +15,4 @@ std::string media_type(std::string_view first);
 /// Of a file; empty also where it cannot be read. Blocks.
 std::string media_type_of(const std::filesystem::path& file);
 
-/// How many seconds a WAV or FLAC file lasts, told from its head; below 0 where it is neither, or does not say. Blocks.
-double stated_seconds(const std::filesystem::path& file);
-
 }  // namespace wan::serve

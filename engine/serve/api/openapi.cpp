@@ -46,14 +46,14 @@ void put_server_calls(Json& paths) {
                     {"202", response("That of the call", Json::object())},
                     {"422", field_errors()},
                     {"504", response("The job did not begin in time", schema_ref("Error"))}};
-  for (const char* method : {"get", "post", "put"})
-    paths["/api/fal/proxy"][method] = operation({.id = method == std::string("get")    ? "proxy_get"
-                                                       : method == std::string("post") ? "proxy_post"
-                                                                                       : "proxy_put",
+  for (const char* method : {"get", "post", "put", "delete", "patch"}) {
+    const std::string id = std::string("proxy_") + method;
+    paths["/api/fal/proxy"][method] = operation({.id = id.c_str(),
                                                  .summary = "A call of fal's hosts, answered here",
                                                  .responses = any,
                                                  .parameters = Json::array({target}),
                                                  .tag = "fal"});
+  }
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ Json submit_parameters() {
   return {in_header("X-Fal-Queue-Priority", words({"normal", "low"}), "Low ones begin when no normal ones wait."),
           in_header("X-Fal-Request-Timeout", {{"type", "number"}, {"exclusiveMinimum", 0}, {"maximum", 100000000}},
                     "Seconds within which the job must begin, else it ends with 504."),
-          in_query("fal_webhook", text(), "An http(s) URL that is told when the job has ended.")};
+          in_query(kFalWebhook, text(), "An http(s) URL that is told when the job has ended.")};
 }
 
 Json with_request_id(Json answer) {
@@ -28,14 +28,14 @@ void put_endpoint(Json& paths, const Endpoint& endpoint) {
   const Json body = json_content(schema_ref(schema_name(endpoint, "Input")));
   const std::string name = task_name(endpoint.task);
   if (endpoint.vendor == Vendor::WaveSpeed) {
-    paths["/api/v3/" + endpoint.path]["post"] =
-        operation({.id = "wavespeed_submit",
-                   .summary = endpoint.summary,
-                   .responses = {{"200", response("The task", schema_ref("WaveSpeedTask"))}},
-                   .parameters = {in_query("webhook", text(), "An http(s) URL that is told when the task has ended.")},
-                   .body = body,
-                   .wavespeed = true,
-                   .tag = "WaveSpeed"});
+    paths["/api/v3/" + endpoint.path]["post"] = operation(
+        {.id = "wavespeed_submit",
+         .summary = endpoint.summary,
+         .responses = {{"200", response("The task", schema_ref("WaveSpeedTask"))}},
+         .parameters = {in_query(kWaveSpeedWebhook, text(), "An http(s) URL that is told when the task has ended.")},
+         .body = body,
+         .wavespeed = true,
+         .tag = "WaveSpeed"});
     return;
   }
   const std::string run = "run_" + name, submit = "submit_" + name;

@@ -191,6 +191,10 @@ nlohmann::ordered_json input_schema(const Endpoint& endpoint) {
     properties[field.name] = field_schema(field);
     if (field.required) required.push_back(field.name.c_str());
   }
+  if (endpoint.vendor == Vendor::WaveSpeed)
+    properties[kWaveSpeedWebhookField] = {
+        {"type", {"string", "null"}},
+        {"description", "An http(s) URL that is told when the task has ended, where the query names none."}};
   Json schema = object(required, std::move(properties));
   schema["title"] = endpoint.path;
   return schema;

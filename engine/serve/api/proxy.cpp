@@ -18,12 +18,16 @@ constexpr Host kHosts[] = {{"queue.fal.run", "/queue", "/fal-ai/"},
                            {"rest.fal.ai", "", "/storage/"},
                            {"rest.alpha.fal.ai", "", "/storage/"}};
 
+constexpr const char* kUsual = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";  // of methods that are sent to it
+
 bool begins(std::string_view text, std::string_view start) {
   return text.size() >= start.size() && strncasecmp(text.data(), start.data(), start.size()) == 0;
 }
 
 Awaitable<Answer> dispatch(const Router& router, Exchange& exchange) {
   const std::optional<std::string_view> url = exchange.header("x-fal-target-url");
+  if (!url && exchange.method() == "OPTIONS")  // a browser that asks, or a program that looks what there is
+    co_return Answer{.status = 204, .headers = {{"Allow", kUsual}}};
   if (!url) co_return error_answer(400, "The header x-fal-target-url is missing", "bad_request");
   const std::optional<std::string> target = local_target(*url);
   if (!target)
@@ -51,9 +55,8 @@ std::optional<std::string> local_target(std::string_view url) {
 }
 
 void add_proxy_routes(Router& router, ApiContext&) {
-  for (const char* method : {"GET", "POST", "PUT"})
-    router.add(method, "/api/fal/proxy",
-               [&router](Exchange& exchange, const Captures&) { return dispatch(router, exchange); });
+  router.add("*", "/api/fal/proxy",
+             [&router](Exchange& exchange, const Captures&) { return dispatch(router, exchange); });
 }
 
 }  // namespace wan::serve

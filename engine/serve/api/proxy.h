@@ -1,5 +1,5 @@
 // The path that the JavaScript client of fal sends everything to when it is told of a proxy: the header x-fal-target-url has
-// the hosted URL. It is answered here, by the route of the same name; nothing is fetched.
+// the hosted URL. It is answered here, by the route of the same name, whatever the method; nothing is fetched.
 #pragma once
 
 #include <optional>

@@ -21,8 +21,8 @@ Answer task_answer(ordered_json data) {
 
 Awaitable<Answer> submit(ApiContext& context, Exchange& exchange, const Endpoint& endpoint) {
   Submission submission;
-  submission.webhook_field = "webhook_url";
-  if (const auto hook = exchange.query().find("webhook"); hook != exchange.query().end())
+  submission.webhook_field = kWaveSpeedWebhookField;
+  if (const auto hook = exchange.query().find(kWaveSpeedWebhook); hook != exchange.query().end())
     submission.webhook = hook->second;
   const Submitted submitted = co_await submit_job(context, exchange, endpoint, submission);
   const JobPtr job = submitted.job;

@@ -81,12 +81,16 @@ Awaitable<Answer> Router::answer(Exchange& exchange) const {
   const std::vector<std::string>& path = exchange.segments();
   const std::string& method = exchange.method();
   const RouteHandler* handler = nullptr;
-  const RouteHandler* get = nullptr;
-  Captures captures, get_captures;
+  const RouteHandler *get = nullptr, *any = nullptr;
+  Captures captures, get_captures, any_captures;
   std::set<std::string> methods;
   for (const Route& route : routes_) {
     Captures found;
     if (path.size() > kMostSegments || !fits(route.pattern, path, found)) continue;
+    if (route.method == "*") {
+      if (any == nullptr) any = &route.handler, any_captures = std::move(found);
+      continue;
+    }
     methods.insert(route.method);
     if (route.method == method) {
       handler = &route.handler;
@@ -101,6 +105,10 @@ Awaitable<Answer> Router::answer(Exchange& exchange) const {
   if (handler == nullptr && get != nullptr) {
     handler = get;
     captures = std::move(get_captures);
+  }
+  if (handler == nullptr && any != nullptr) {
+    handler = any;
+    captures = std::move(any_captures);
   }
   if (handler == nullptr) co_return without_handler(method, methods);
   co_return co_await (*handler)(exchange, captures);

@@ -15,6 +15,7 @@ using RouteHandler = std::function<Awaitable<Answer>(Exchange&, const Captures&)
 
 /// Patterns are "/queue/{model...}/requests/{id}/status": {name} takes one segment, {name...} one or more, as few as
 /// possible; fixed segments are compared without regard to case. Of several that fit, the one that was added first counts.
+/// A method "*" takes those for which the path has no other route.
 class Router {
  public:
   void add(std::string method, const std::string& pattern, RouteHandler handler);

@@ -50,6 +50,7 @@ struct Job {
   nlohmann::json fields;  // the same as fields of a manifest line (engine/request/manifest.h), without `out`
   Priority priority = Priority::Normal;
   int64_t created = 0;                  // ms since 1970, UTC
+  int64_t charged = 0;                  // when it began to count for quotas: as created, by Jobs::quota_time()
   std::optional<int64_t> start_before;  // the client's deadline to start
   std::string webhook;                  // URL; empty: none
   std::string webhook_form;             // "fal", "wavespeed"
@@ -59,9 +60,11 @@ struct Job {
   int64_t sequence = 0;  // place in the order of arrival, of a job that was read from the store
 
   JobStatus status = JobStatus::Queued;
-  std::string batch;               // whose work folder it is rendered in; empty: not yet begun
-  int64_t deaths = 0;              // of workers while it was being rendered
-  int64_t interruptions = 0;       // of the server while it was being rendered, without its word
+  std::string batch;          // whose work folder it is rendered in; empty: not yet begun
+  bool turn = false;          // a worker said that it works on it, or prepares it, and no more of another
+  int64_t deaths = 0;         // of workers while it was being rendered
+  int64_t interruptions = 0;  // ends of the server without its word during its turn, in a row, none with more saved
+  std::string saved;          // what it had saved at the last of these (work/saved_mark.h)
   int64_t started = 0, ended = 0;  // ms since 1970, UTC; 0: not yet
   std::optional<JobOutput> output;
   std::optional<JobError> error;

@@ -40,13 +40,19 @@ Awaitable<void> wait_for(std::shared_ptr<Outcome> outcome) {
 
 }  // namespace
 
-Jobs::Jobs(boost::asio::io_context& io, std::unique_ptr<Store> store, std::function<void(const std::string&)> report)
-    : state_(std::make_shared<State>(this, io, std::move(report))) {
+Jobs::Jobs(boost::asio::io_context& io, std::unique_ptr<Store> store, std::function<void(const std::string&)> report,
+           Clocks clocks)
+    : state_(
+          std::make_shared<State>(this, io, std::move(report), EvenClock(std::move(clocks), store->last_charged()))) {
   state_->begin(std::move(store));
 }
 
 Jobs::~Jobs() {
   state_->end();
+}
+
+int64_t Jobs::quota_time() const {
+  return state_->clock.now();
 }
 
 Awaitable<JobPtr> Jobs::submit(Job job) {
@@ -55,6 +61,7 @@ Awaitable<JobPtr> Jobs::submit(Job job) {
   if (job.id.empty()) job.id = new_uuid();
   if (job.preview_key.empty()) job.preview_key = random_hex(16);
   if (job.created == 0) job.created = now_ms();
+  if (job.charged == 0) job.charged = state->clock.now();
   if (state->kept.find(job.id)) throw std::invalid_argument("[job] " + job.id + " is there already");
   auto live = std::make_shared<KeptJob>();
   live->job = std::move(job);
@@ -221,10 +228,35 @@ void Jobs::requeue(const JobPtr& job, bool worker_died) {
   if (worker_died) ++live->job.deaths;
   if (live->cancelling) return state_->finish_cancelled(live);
   live->job.status = JobStatus::Queued;
+  live->job.turn = false;
   live->progress = {};
   state_->lines.add(live, live->age);
   state_->put(live);
   live->change();
+}
+
+void Jobs::turn(const JobPtr& job, bool is_its) {
+  const KeptPtr live = state_->open(job);
+  if (!live || live->job.turn == is_its) return;
+  live->job.turn = is_its;
+  state_->put(live);
+}
+
+void Jobs::interrupted(const JobPtr& job, const std::string& saved) {
+  const KeptPtr live = state_->open(job);
+  if (!live) return;
+  live->job.interruptions = live->job.saved == saved ? live->job.interruptions + 1 : 1;
+  live->job.saved = saved;
+  live->job.turn = false;
+  state_->put(live);
+}
+
+void Jobs::uninterrupted(const JobPtr& job) {
+  const KeptPtr live = state_->open(job);
+  if (!live || live->job.interruptions == 0) return;
+  live->job.interruptions = 0;
+  live->job.saved.clear();
+  state_->put(live);
 }
 
 void Jobs::progress(const JobPtr& job, JobProgress progress) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/serve/net/exchange.h"
+#include "engine/serve/queue/clocks.h"
 #include "engine/serve/queue/job.h"
 #include "engine/serve/queue/store.h"
 
@@ -42,9 +43,12 @@ class Jobs {
   static constexpr size_t kMostLogBytes = 8 << 10;  // of one entry; longer ones are cut
 
   /// Reads what is unfinished: jobs that were running are queued again. Throws what the store throws.
-  Jobs(boost::asio::io_context& io, std::unique_ptr<Store> store, std::function<void(const std::string&)> report);
+  Jobs(boost::asio::io_context& io, std::unique_ptr<Store> store, std::function<void(const std::string&)> report,
+       Clocks clocks = clocks_of_machine());
   ~Jobs();  // after everything is written
 
+  /// Now, in ms since 1970, by the clock that quotas go by: nobody sets it, and it goes on over restarts (EvenClock).
+  int64_t quota_time() const;
   /// Returns once the job is on the disk. An empty id, preview key or time is filled in. Throws HttpError 503 where the
   /// disk is full or the store refuses, 413 where the job has more text than it can hold.
   Awaitable<JobPtr> submit(Job job);
@@ -76,6 +80,11 @@ class Jobs {
   void begin(const JobPtr& job, const std::string& batch);  // Queued -> has a batch
   void running(const JobPtr& job);
   void requeue(const JobPtr& job, bool worker_died);  // Running -> Queued, keeps its batch; ends where it was cancelled
+  void turn(const JobPtr& job, bool is_its);          // whether a worker works on it, or prepares it
+  /// The server before this one ended without its word during the job's turn, when `saved` was what it had saved: counts
+  /// one more interruption, or the first one where that was other than the last time.
+  void interrupted(const JobPtr& job, const std::string& saved);
+  void uninterrupted(const JobPtr& job);  // its worker left it in good order: none of them counts any more
   void progress(const JobPtr& job, JobProgress progress);
   void log(const JobPtr& job, const std::string& level, const std::string& message);
   void done(const JobPtr& job, JobOutput output);

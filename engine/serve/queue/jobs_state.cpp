@@ -24,19 +24,17 @@ JobError cancelled_by_client() {
 
 void Jobs::State::begin(std::unique_ptr<Store> store) {
   std::vector<std::pair<KeptPtr, JobError>> failed;
-  std::vector<KeptPtr> withdrawn, begun;
+  std::vector<KeptPtr> withdrawn;
   for (Job& job : store->unfinished()) {
     auto live = std::make_shared<KeptJob>();
     live->age = ++next_age;
     live->logs = store->logs(job.id);
     live->has_logs = true;
     live->job = std::move(job);
-    const bool is_unreadable = is_ended(live->job.status), was_running = live->job.status == JobStatus::Running;
+    const bool is_unreadable = is_ended(live->job.status);
     const auto error = std::exchange(live->job.error, std::nullopt);
     live->job.status = JobStatus::Queued;
     kept.add(live);
-    // Counted, and held against no job: all jobs of a batch are running when the power goes.
-    if (was_running) ++live->job.interruptions;
     if (is_unreadable) {
       failed.emplace_back(live, error.value_or(JobError{}));
     } else if (error || live->job.awaited) {
@@ -45,13 +43,10 @@ void Jobs::State::begin(std::unique_ptr<Store> store) {
       withdrawn.push_back(live);
     } else {
       lines.add(live, live->age);
-      if (was_running) begun.push_back(live);
     }
   }
   for (const std::string& trouble : store->take_troubles()) report(trouble);
   writer = std::make_unique<StoreWriter>(io, std::move(store), report);
-  // The next start must not find it running unless this process has begun it.
-  for (const KeptPtr& job : begun) put(job);
   for (const auto& [job, error] : failed) finish_failed(job, error);
   for (const KeptPtr& job : withdrawn) finish_cancelled(job);
 }
@@ -90,6 +85,7 @@ void Jobs::State::put(const KeptPtr& job) {
 void Jobs::State::finish(const KeptPtr& job, Job end) {
   job->ending = true;
   lines.remove(*job);
+  end.turn = false;
   end.ended = now_ms();
   write_end(job, std::make_shared<Job>(std::move(end)), false);
 }

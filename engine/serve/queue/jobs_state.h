@@ -13,8 +13,13 @@
 namespace wan::serve {
 
 struct Jobs::State : std::enable_shared_from_this<Jobs::State> {
-  State(Jobs* jobs, boost::asio::io_context& io, std::function<void(const std::string&)> report)
-      : jobs(jobs), io(io), report(std::move(report)), log_timer(io), kept(kKept, kKeptBytes) {}
+  State(Jobs* jobs, boost::asio::io_context& io, std::function<void(const std::string&)> report, EvenClock clock)
+      : jobs(jobs),
+        io(io),
+        report(std::move(report)),
+        clock(std::move(clock)),
+        log_timer(io),
+        kept(kKept, kKeptBytes) {}
 
   /// Takes what the store has unfinished, then gives the store to its thread.
   void begin(std::unique_ptr<Store> store);
@@ -48,6 +53,7 @@ struct Jobs::State : std::enable_shared_from_this<Jobs::State> {
   Jobs* jobs;  // null at the end
   boost::asio::io_context& io;
   std::function<void(const std::string&)> report;
+  const EvenClock clock;  // of quotas
   boost::asio::steady_timer log_timer;
   bool log_timer_runs = false;
   KeptJobs kept;

@@ -80,10 +80,26 @@ UPDATE jobs SET (resolution, frames) = (
 CREATE INDEX jobs_made ON jobs (owner, endpoint, resolution, frames) WHERE status = 2 AND hidden = 0;
 )sql";
 
+// Interruptions of version 2 were counted for every job that was running, whatever it had saved: none of them counts. Seconds
+// of quotas go by `charged`, of a clock that nobody sets; until now the machine's clock was believed. Files of videos and
+// previews are found by their names.
+constexpr char kThird[] = R"sql(
+ALTER TABLE jobs ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN saved TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN charged INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN video TEXT;
+UPDATE jobs SET interruptions = 0, charged = created;
+UPDATE jobs SET video = json_extract(output, '$.file') WHERE json_valid(output);
+DROP INDEX jobs_seconds;
+CREATE INDEX jobs_seconds ON jobs (owner, charged, video_seconds);
+CREATE INDEX jobs_video ON jobs (video) WHERE hidden = 0 AND video IS NOT NULL;
+CREATE INDEX jobs_preview ON jobs (preview_key) WHERE hidden = 0;
+)sql";
+
 }  // namespace
 
 const std::vector<Migration>& migrations() {
-  static const std::vector<Migration> list = {{kFirst}, {kSecond}};
+  static const std::vector<Migration> list = {{kFirst}, {kSecond}, {kThird}};
   return list;
 }
 

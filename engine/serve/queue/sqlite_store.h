@@ -28,7 +28,8 @@ class SqliteStore : public Store {
   std::optional<PutUpload> find_upload(const std::string& file) override;
   std::vector<PutUpload> uploads_before(int64_t created, int64_t most) override;
   uint64_t upload_bytes(const std::string& owner) override;
-  double video_seconds_since(const std::string& owner, int64_t created) override;
+  double video_seconds_since(const std::string& owner, int64_t charged) override;
+  int64_t last_charged() override;
   std::vector<MadeVideos> made_videos(const std::optional<std::string>& owner) override;
   bool knows_file(const std::string& name) override;
   void wipe_removed() override;
@@ -36,16 +37,18 @@ class SqliteStore : public Store {
   void refuse_changes(const std::string& why) override { refused_ = why; }
 
  private:
+  // Of jobs: sqlite_jobs.cpp, with all that reads them.
   void make(const PutJob& change);
-  void make(const AddLogs& change);
   void make(const RemoveJob& change);
+  Job read(const Rows& row);
+  // Of the rest: sqlite_store.cpp.
+  void make(const AddLogs& change);
   void make(const PutHook& change);
   void make(const RemoveHook& change);
   void make(const PutUpload& change);
   void make(const RemoveUpload& change);
   /// Prepared at its first use, and kept.
   Statement& statement(const std::string& sql);
-  Job read(const Rows& row);
 
   std::unique_ptr<FolderLock> lock_;
   Database database_;

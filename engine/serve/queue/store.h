@@ -107,15 +107,17 @@ class Store {
   virtual std::vector<PutUpload> uploads_before(int64_t created, int64_t most) = 0;
   /// Bytes of all files that an owner uploaded.
   virtual uint64_t upload_bytes(const std::string& owner) = 0;
-  /// Seconds of video that an owner's jobs asked for since a time, for quotas.
-  virtual double video_seconds_since(const std::string& owner, int64_t created) = 0;
+  /// Seconds of video that an owner's jobs asked for that were charged at a time or later, for quotas.
+  virtual double video_seconds_since(const std::string& owner, int64_t charged) = 0;
+  /// When the newest job was charged; 0 where there is none.
+  virtual int64_t last_charged() = 0;
   /// The finished videos of an owner, or of all; without reading their jobs.
   virtual std::vector<MadeVideos> made_videos(const std::optional<std::string>& owner) = 0;
   /// What could not be read since the last call: a line each, for the server's log.
   virtual std::vector<std::string> take_troubles() = 0;
   /// The database is damaged: from now on apply() throws StoreUnavailable with these words. Reading goes on.
   virtual void refuse_changes(const std::string& why) = 0;
-  /// Whether a job that was not removed has a video or a preview key of this name. Looks through all jobs.
+  /// Whether a job that was not removed has a video or a preview key of this name.
   virtual bool knows_file(const std::string& name) = 0;
   /// From then on the database's files hold nothing of what was removed. Does nothing where nothing was.
   virtual void wipe_removed() = 0;

@@ -33,6 +33,12 @@ bool Batch::has_ended() const {
   return std::all_of(members.begin(), members.end(), [](const Member& member) { return member.ended; });
 }
 
+bool Batch::is_suspect() const {
+  return std::any_of(members.begin(), members.end(), [](const Member& member) {
+    return !member.ended && !is_over(*member.job) && member.job->job.interruptions + 1 >= kMostInterruptions;
+  });
+}
+
 bool is_over(const LiveJob& job) {
   return is_ended(job.job.status) || (job.cancelling && job.job.status == JobStatus::Queued);
 }

@@ -28,11 +28,17 @@ struct Batch {
   std::vector<Member> members;
   Member* current = nullptr;  // that the worker works on, or prepares
   int64_t unread = 0;         // how many workers died before they said a word of it
+  bool is_examined = true;    // false: what an earlier server left of it is being looked at
 
   /// Null where there is none.
   Member* find(const std::string& job);
   bool has_ended() const;
+  /// Whether one of its jobs may be the reason why servers ended: one more such end, and that job fails.
+  bool is_suspect() const;
 };
+
+/// A job in whose turn so many servers ended in a row, and that saved nothing in between, is taken for the reason.
+inline constexpr int64_t kMostInterruptions = 3;
 
 /// Whether nothing is to be rendered of it any more: it has ended, or it waits and was cancelled.
 bool is_over(const LiveJob& job);

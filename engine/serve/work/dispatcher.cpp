@@ -6,7 +6,6 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <set>
 
 #include "engine/base/text.h"
 #include "engine/serve/queue/ids.h"
@@ -71,9 +70,9 @@ void Dispatcher::State::dispatch() {
   if (closed || stopping || !paused.empty() || Clock::now() < full_until) return;
   for (const auto& worker : workers) {
     if (!worker->is_idle()) continue;
-    while (!waiting.empty() && !worker->batch) {
-      Batch batch = std::move(waiting.front());
-      waiting.pop_front();
+    for (auto next = next_waiting(); next != waiting.end() && !worker->batch; next = next_waiting()) {
+      Batch batch = std::move(*next);
+      waiting.erase(next);
       for (Member& member : batch.members) member.ended = member.ended || is_over(*member.job);
       if (batch.has_ended())
         remove_folder(batch.folder);
@@ -166,32 +165,6 @@ void Dispatcher::State::remove_folder(const fs::path& folder) {
   });
 }
 
-void Dispatcher::State::take_up() {
-  const auto now = Clock::now();
-  const int64_t wall = now_ms();
-  for (const JobPtr& job : jobs.unfinished()) {  // in the order of their arrival, and so are their batches
-    deadlines.add_earlier(job, now, wall);
-    if (job->job.batch.empty()) continue;
-    if (job->job.status == JobStatus::Running) jobs.requeue(job, false);
-    auto batch =
-        std::find_if(waiting.begin(), waiting.end(), [&](const Batch& known) { return known.id == job->job.batch; });
-    if (batch == waiting.end()) {
-      const fs::path folder = data / "work" / job->job.batch;
-      batch = waiting.insert(waiting.end(), Batch{.id = job->job.batch, .folder = folder, .members = {}});
-    }
-    batch->members.push_back({.job = job, .give_up = {}});
-  }
-}
-
-void Dispatcher::State::remove_old_folders() {
-  std::set<std::string> kept;
-  for (const Batch& batch : waiting) kept.insert(batch.id);
-  // The list is made before any job begins: a folder that appears later is not looked at.
-  std::error_code failed;
-  for (fs::directory_iterator entry(data / "work", failed), end; !failed && entry != end; entry.increment(failed))
-    if (!kept.contains(entry->path().filename().string())) remove_folder(entry->path());
-}
-
 Awaitable<void> Dispatcher::State::look_from_time_to_time(std::shared_ptr<State> state) {
   while (!state->closed) {
     state->look();
@@ -244,6 +217,7 @@ Dispatcher::~Dispatcher() {
 }
 
 void Dispatcher::start() {
+  state_->begun = State::Clock::now();
   state_->take_up();
   state_->remove_old_folders();
   for (size_t i = 0; i < state_->workers.size(); ++i)

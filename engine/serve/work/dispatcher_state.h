@@ -65,12 +65,21 @@ struct Dispatcher::State : std::enable_shared_from_this<Dispatcher::State> {
   /// Kills what hangs: a process that says nothing, or one whose job does not get on.
   void look_for_hanging(Worker& worker);
   void remove_folder(const std::filesystem::path& folder);
-  /// Removes what no unfinished job has work in.
-  void remove_old_folders();
-  /// The jobs of an earlier process, in their batches.
-  void take_up();
   static Awaitable<void> look_from_time_to_time(std::shared_ptr<State> state);
   static Awaitable<void> learn_costs(std::shared_ptr<State> state);
+
+  // What an earlier server left: earlier_jobs.cpp.
+  /// The jobs of an earlier process, in their batches.
+  void take_up();
+  /// Removes what no unfinished job has work in.
+  void remove_old_folders();
+  /// Looks at what a batch has saved in whose turn the earlier process ended, and judges then.
+  void examine(Batch& batch);
+  /// Counts that end for the jobs whose turn it was; one that it is too many for fails.
+  void judge(const std::string& id, const std::string& saved);
+  /// The first of `waiting` that may be begun. Suspects go one at a time, and not soon after the start: in a server that
+  /// is killed again and again none has its last try.
+  std::deque<Batch>::iterator next_waiting();
 
   // A worker's life: worker_life.cpp.
   static Awaitable<void> live(std::shared_ptr<State> state, size_t number);
@@ -80,6 +89,8 @@ struct Dispatcher::State : std::enable_shared_from_this<Dispatcher::State> {
   /// The process has gone; returns the pause before the next one.
   std::chrono::milliseconds after_end(Worker& worker, int status);
   void give_back(Worker& worker, const std::string& how, bool is_death);
+  /// From now on it works on that one.
+  void set_current(Worker& worker, Member& member);
   void hear(Worker& worker, std::string_view line);
   void hear_error_line(Worker& worker, std::string_view line);
   void take(Worker& worker, const nlohmann::json& message);
@@ -102,6 +113,7 @@ struct Dispatcher::State : std::enable_shared_from_this<Dispatcher::State> {
   StartDeadlines deadlines;
   Costs costs;
   std::string paused;
+  Clock::time_point begun = Clock::now();
   Clock::time_point looked = Clock::now();  // last
   Clock::time_point full_until{};           // no job is begun: one had no room on the disk
   bool stopping = false, closed = false, dispatches = false;

@@ -21,6 +21,10 @@
 //   {"is": "alive"}                  some seconds after the last one, by a thread that computes nothing. Who said it
 // once                                    and then says nothing for two minutes hangs, and is killed
 //   {"is": "memory", "device_bytes": N, "stage_seconds": {...}}
+//
+// What is saved of the jobs lies in the batch's folder and in folders of that, in files that appear whole, by a rename from
+// NAME.part; the journal, journal.jsonl, is none of it. The server looks at them where it had ended without its word,
+// whether the job whose turn it was had got on since the last time (saved_mark.h).
 #pragma once
 
 #include <cstdint>

@@ -13,6 +13,8 @@ struct WorkTimes {
   std::chrono::milliseconds most_pause = std::chrono::minutes(1);   // each further death doubles it
   std::chrono::milliseconds broken = std::chrono::minutes(1);       // the same of one that never was ready
   std::chrono::milliseconds full_disk = std::chrono::seconds(30);   // until a job is begun after one had no room
+  std::chrono::milliseconds suspects =
+      std::chrono::minutes(1);  // from the start until one is begun (Batch::is_suspect)
   std::chrono::milliseconds look = std::chrono::milliseconds(500);  // between looks at deadlines
 };
 

@@ -1,11 +1,15 @@
 // A worker's process from its start to its end, and what it says.
 #include "engine/serve/net/asio.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+
 #include <algorithm>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <set>
 #include <stdexcept>
+#include <utility>
 
 #include "engine/serve/queue/times.h"
 #include "engine/serve/work/dispatcher_state.h"
@@ -120,8 +124,11 @@ std::chrono::milliseconds Dispatcher::State::after_end(Worker& worker, int statu
   const std::string how = !worker.lost.empty()         ? worker.lost
                           : !worker.end_reason.empty() ? worker.end_reason
                                                        : status_text(status);
-  // One that ends by itself without an error was asked to, by whoever stops the machine: its state is saved.
-  const bool is_death = !stopping && (status != 0 || worker.refused);
+  // One that ends by itself without an error was asked to, by whoever stops the machine: its state is saved. One that is
+  // killed while the server stops, and not by it, died of its job: for a service whose worker had no memory left, systemd
+  // stops the server.
+  const bool is_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !worker.refused;
+  const bool is_death = stopping ? is_killed : status != 0 || worker.refused;
   worker.death = !worker.lost.empty()         ? "its device was lost"
                  : !worker.end_reason.empty() ? worker.end_reason.substr(0, worker.end_reason.find(": "))
                                               : status_text(status);
@@ -177,6 +184,8 @@ void Dispatcher::State::give_back(Worker& worker, const std::string& how, bool i
     } else if (job.job.status == JobStatus::Running) {
       jobs.requeue(member.job, false);
     }
+    jobs.turn(member.job, false);
+    if (!is_death) jobs.uninterrupted(member.job);
   }
   batch.current = nullptr;
   if (batch.has_ended()) return remove_folder(batch.folder);
@@ -233,6 +242,13 @@ void Dispatcher::State::take(Worker& worker, const json& message) {
   if (!member->ended) take_of_job(worker, *member, is, message);
 }
 
+void Dispatcher::State::set_current(Worker& worker, Member& member) {
+  Member* const before = std::exchange(worker.batch->current, &member);
+  if (before == &member) return;
+  if (before) jobs.turn(before->job, false);
+  jobs.turn(member.job, true);
+}
+
 void Dispatcher::State::take_of_job(Worker& worker, Member& member, const std::string& is, const json& message) {
   LiveJob& job = *member.job;
   if (worker.shown.state == WorkerState::Held) {
@@ -240,9 +256,9 @@ void Dispatcher::State::take_of_job(Worker& worker, Member& member, const std::s
     worker.shown.trouble.clear();
   }
   if (is == "turn") {
-    worker.batch->current = &member;
+    set_current(worker, member);
   } else if (is == "begun") {
-    worker.batch->current = &member;
+    set_current(worker, member);
     jobs.running(member.job);
   } else if (is == "progress") {
     JobProgress progress;

@@ -48,9 +48,13 @@ class Server:
         return self
 
     def __exit__(self, *error):
-        self.stop()
+        """Throws where the server ended badly, also in the middle: unless a test has failed already."""
+        status = self.stop()
+        said = self.text().decode(errors="replace")[-4000:]
         if self.folder:
             self.folder.cleanup()
+        if status and not any(error):
+            raise RuntimeError(f"wan-serve ended with status {status}:\n{said}")
 
     @property
     def base(self):
@@ -101,6 +105,13 @@ class Server:
         self.process = None
         self.log.close()
 
+    def kill_all(self):
+        """kill -9 of the server and its workers at once: they are one group of processes."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+        self.log.close()
+
     def workers(self):
         """Process numbers of its workers."""
         found = []
@@ -144,6 +155,10 @@ class Server:
                 return status
             time.sleep(0.05)
         raise RuntimeError(f"job {job} has not ended: {status}\n{self.text().decode(errors='replace')[-3000:]}")
+
+    def result(self, job):
+        """What the result call answers."""
+        return self.call("GET", f"/queue/fal-ai/wan/requests/{job}")[2]
 
     def video(self, job):
         """The bytes of a finished job's video."""

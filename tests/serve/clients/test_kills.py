@@ -44,7 +44,8 @@ class Kills(unittest.TestCase):
             for seed, job in jobs.items():
                 status = server.wait(job)
                 if status.get("error_type") == "runner_disconnected":
-                    # Only where two workers died under it.
+                    # Only where two workers died under it: a server that is killed so often lets no job be its reason.
+                    self.assertIn("ended twice while it worked on it", str(server.result(job)), f"seed {seed}")
                     twice += 1
                     continue
                 self.assertNotIn("error", status, f"seed {seed}")
@@ -84,6 +85,24 @@ class Kills(unittest.TestCase):
             status = server.wait(job)
             self.assertEqual(status.get("error_type"), "runner_disconnected", status)
             self.assertNotIn("error", server.wait(other))
+
+    def test_a_job_during_which_the_server_ends_each_time_fails_alone(self):
+        with Server() as server:
+            job = server.submit(T2V, prompt="a red circle", seed=1, num_frames=81, num_inference_steps=40)
+            other = server.submit(T2V, prompt="a blue circle", seed=2, **VALUES)
+            ends, deadline = 0, time.monotonic() + 240
+            while time.monotonic() < deadline:
+                status = server.status(job)["status"]
+                if status == "COMPLETED":
+                    break
+                if status == "IN_PROGRESS":  # as where the machine has no memory left: server and worker end at once
+                    server.kill_all()
+                    server.start()
+                    ends += 1
+            self.assertEqual(server.wait(job).get("error_type"), "runner_disconnected", f"after {ends} ends")
+            self.assertIn("ended 3 times in a row while it worked on this job", str(server.result(job)))
+            self.assertNotIn("error", server.wait(other))
+            print(f"the job failed after {ends} ends of its server")
 
 
 if __name__ == "__main__":

@@ -27,9 +27,22 @@ double sinc(double x) {
   return x == 0 ? 1 : std::sin(x * M_PI) / (x * M_PI);
 }
 
+// Keys' cubic with a = -0.5, as Pillow writes it: the order of its sums decides the last bit.
+double cubic(double x) {
+  constexpr double a = -0.5;
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
+}
+
 double weight_at(Filter filter, double x) {
   if (filter == Filter::Triangle) return std::abs(x) < 1 ? 1 - std::abs(x) : 0;
+  if (filter == Filter::Bicubic) return cubic(std::abs(x));
   return x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0;
+}
+
+// How far a filter reaches to each side, in pixels of the larger picture.
+double reach(Filter filter) {
+  return filter == Filter::Triangle ? 1 : filter == Filter::Bicubic ? 2 : 3;
 }
 
 constexpr int kBits = 22;  // of a weight's fraction: Pillow's 32 - 8 bits of pixel - 2 of headroom
@@ -51,7 +64,7 @@ struct Axis {
 // Source: precompute_coeffs and normalize_coeffs_8bpc, Pillow's Resample.c.
 Taps taps_of(int64_t in, const Axis& axis, Filter filter) {
   const double scale = double(axis.to - axis.from) / double(axis.size), stretch = std::max(scale, 1.0);
-  const double support = (filter == Filter::Triangle ? 1 : 3) * stretch;
+  const double support = reach(filter) * stretch;
   Taps taps;
   taps.stride = int64_t(std::ceil(support)) * 2 + 1;
   taps.weights.resize(size_t(axis.count * taps.stride));
@@ -116,9 +129,8 @@ struct Size {
 
 constexpr int64_t kLongest = 16384;  // pixels of a side between resizing and cropping, where the whole is computed
 
-// torchvision's Resize(min(height, width)): the longer side is truncated.
-Size shorter_side_size(int64_t in_height, int64_t in_width, int64_t height, int64_t width) {
-  const int64_t shorter = std::min(height, width);
+// torchvision's Resize(shorter): the longer side is truncated.
+Size shorter_side_size(int64_t in_height, int64_t in_width, int64_t shorter) {
   if (in_width <= in_height) return {int64_t(double(shorter * in_height) / double(in_width)), shorter};
   return {shorter, int64_t(double(shorter * in_width) / double(in_height))};
 }
@@ -177,9 +189,21 @@ at::Tensor resize_cover(const at::Tensor& rgb, int64_t height, int64_t width) {
   return resize_axes(rgb, rows, columns, Filter::Lanczos);
 }
 
+at::Tensor resize_centre(const at::Tensor& rgb, int64_t shorter, int64_t height, int64_t width, Filter filter) {
+  check_rgb("resize_centre", rgb, 3, height, width);
+  if (height > shorter || width > shorter)
+    throw std::invalid_argument("[resize_centre] the centre must not be larger than " + std::to_string(shorter) +
+                                " pixels, is " + std::to_string(width) + "x" + std::to_string(height));
+  const Size size = shorter_side_size(rgb.size(0), rgb.size(1), shorter);
+  const auto centre = [](int64_t in, int64_t whole, int64_t kept) {
+    return Axis{0, float(in), whole, (whole - kept) / 2, kept};
+  };
+  return resize_axes(rgb, centre(rgb.size(0), size.height, height), centre(rgb.size(1), size.width, width), filter);
+}
+
 at::Tensor resize_shorter_side(const at::Tensor& rgb, int64_t height, int64_t width) {
   check_rgb("resize_shorter_side", rgb, 3, height, width);
-  const Size size = shorter_side_size(rgb.size(0), rgb.size(1), height, width);
+  const Size size = shorter_side_size(rgb.size(0), rgb.size(1), std::min(height, width));
   at::Tensor image = resize_axes(rgb, cropped(rgb.size(0), size.height, height),
                                  cropped(rgb.size(1), size.width, width), Filter::Triangle);
   return pad(pad(image, 0, height, 0), 1, width, 0);
@@ -187,7 +211,7 @@ at::Tensor resize_shorter_side(const at::Tensor& rgb, int64_t height, int64_t wi
 
 at::Tensor resize_shorter_side_float(const at::Tensor& frames, int64_t height, int64_t width) {
   check_rgb("resize_shorter_side_float", frames, 4, height, width);
-  const Size size = shorter_side_size(frames.size(1), frames.size(2), height, width);
+  const Size size = shorter_side_size(frames.size(1), frames.size(2), std::min(height, width));
   if (size.height > kLongest || size.width > kLongest) {
     throw std::invalid_argument("[resize_shorter_side_float] frames of " + std::to_string(frames.size(2)) + "x" +
                                 std::to_string(frames.size(1)) + " are too long and thin");

@@ -11,7 +11,7 @@ namespace wan {
 /// antialiasing even when shrinking, not clamped, aspect not kept. Source: wan/image2video.py.
 at::Tensor resize_bicubic(const at::Tensor& rgb, int64_t height, int64_t width);
 
-enum class Filter { Triangle, Lanczos };  // PIL's BILINEAR and LANCZOS
+enum class Filter { Triangle, Bicubic, Lanczos };  // PIL's BILINEAR, BICUBIC (a = -0.5) and LANCZOS
 
 /// uint8 [H, W, 3] -> uint8 [height, width, 3], bit-identical to PIL's Image.resize: antialiased, columns first with a
 /// result of 8 bits, then rows, in fixed point. (Pillow 13 takes rows first where the height shrinks much more than the
@@ -22,6 +22,12 @@ at::Tensor resize_pillow(const at::Tensor& rgb, int64_t height, int64_t width, F
 /// shape (its edges may lie within pixels), resized by Lanczos. Bit-identical to PIL's ImageOps.fit(..., LANCZOS), the
 /// filter of diffusers' VideoProcessor.
 at::Tensor resize_cover(const at::Tensor& rgb, int64_t height, int64_t width);
+
+/// What image processors of transformers cut out of a picture: resized so that the shorter side becomes `shorter` and the
+/// longer int(shorter * longer / shorter side), then the centre, its first row and column rounded down.
+/// uint8 [H, W, 3] -> uint8 [height, width, 3], neither above `shorter`. Source: transformers 4.57.6, image_transforms.py
+/// (get_resize_output_image_size, resize, center_crop).
+at::Tensor resize_centre(const at::Tensor& rgb, int64_t shorter, int64_t height, int64_t width, Filter filter);
 
 /// The reference image of speech-to-video: triangle resize so that the shorter side becomes min(height, width) and
 /// the longer int(min * longer / shorter), then centre crop, or black bars where it is too small.

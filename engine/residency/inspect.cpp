@@ -6,6 +6,7 @@
 #include "engine/residency/inspect_network.h"
 #include "engine/residency/inspect_parts.h"
 #include "engine/residency/inspect_render.h"
+#include "engine/residency/inspect_safety.h"
 #include "engine/residency/inspect_sets.h"
 #include "engine/residency/part_paths.h"
 #include "models/files/error.h"
@@ -32,6 +33,7 @@ Inspection inspect_folder(const fs::path& root, const std::string& path) {
   return inspection;
 }
 
+/// A file, or a folder of one network.
 Inspection inspect_file(const fs::path& file, const std::string& path) {
   Inspection inspection;
   inspection.path = path;
@@ -53,7 +55,7 @@ Inspection inspect(const fs::path& path, const std::string& models) {
   const fs::path whole = without_slash(path);  // a trailing separator would count as a name
   if (whole.extension() == ".json" && !is_folder(whole)) return inspect_sets(whole);
   const std::string shown = shown_name(path.string());
-  return is_folder(whole) ? inspect_folder(whole, shown) : inspect_file(whole, shown);
+  return is_folder(whole) && !is_safety_folder(whole) ? inspect_folder(whole, shown) : inspect_file(whole, shown);
 }
 
 }  // namespace wan

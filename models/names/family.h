@@ -42,6 +42,8 @@ extern const Family kUmt5;
 extern const Family kVae;
 /// The audio encoder.
 extern const Family kWav2Vec2;
+/// The safety checkers: an image classifier, and CLIP with concepts.
+extern const Family kVit, kSafetyChecker;
 
 /// Tensors by their official names.
 struct Official {

@@ -118,6 +118,70 @@ TEST(Pickle, NamesTheOpcodeItRefuses) {
   EXPECT_NE(refusal_of(archive_with(folder, "\x80\x05.")).find("protocol 2 to 4, has 5"), std::string::npos);
 }
 
+TEST(Pickle, TextsOfPython2AreTexts) {
+  const TemporaryFolder folder;
+  const std::string sizes = "K\x02K\x03\x86", strides = "K\x03K\x01\x86";
+  std::string old = one_tensor("K\x01", sizes, strides);
+  for (const auto& [now, then] :
+       {std::pair("X\x07\0\0\0storage"s, "U\x07storage"s), std::pair("X\x01\0\0\0w"s, "U\x01w"s),
+        std::pair("X\x01\0\0\0\x30"s, "T\x01\0\0\0\x30"s), std::pair("X\x03\0\0\0cpu"s, "U\x03"s + "cpu")}) {
+    const size_t at = old.find(now);
+    ASSERT_NE(at, std::string::npos) << now;
+    old.replace(at, now.size(), then);
+  }
+  const Checkpoint read = Checkpoint::open(archive_with(folder, old));
+  ASSERT_TRUE(read.tensors().contains("w"));
+  EXPECT_EQ(read.tensors().at("w").shape, (std::vector<int64_t>{2, 3}));
+  const auto refused = [&](const std::string& program) {
+    return refusal_of(archive_with(folder, "\x80\x02" + program));
+  };
+  EXPECT_NE(refused("U\x09"
+                    "abc."),
+            "")
+      << "longer than the file";
+  EXPECT_NE(refused("T\xff\xff\xff\xff"
+                    "abc."),
+            "")
+      << "a negative length";
+}
+
+TEST(Pickle, AnOrderedDictMayBeMadeOfPairs) {
+  const TemporaryFolder folder;
+  // OrderedDict([["w", tensor]]), the tensor with sizes (2, 3).
+  std::string pairs = one_tensor("K\x01", "K\x02K\x03\x86", "K\x03K\x01\x86");
+  pairs.replace(2, 1, "ccollections\nOrderedDict\n]]");  // in place of the empty dict: the list, and its first pair
+  const size_t key = pairs.find("X\x01\0\0\0w"s);
+  pairs.insert(key, "(");
+  pairs.replace(pairs.size() - 2, 2, "ea\x85R.");
+  const Checkpoint read = Checkpoint::open(archive_with(folder, pairs));
+  ASSERT_TRUE(read.tensors().contains("w"));
+  EXPECT_EQ(read.tensors().at("w").shape, (std::vector<int64_t>{2, 3}));
+
+  const auto refused = [&](const std::string& argument) {
+    return refusal_of(archive_with(folder,
+                                   "\x80\x02"
+                                   "ccollections\nOrderedDict\n" +
+                                       argument + "\x85R."));
+  };
+  EXPECT_NE(refused("K\x01").find("makes an OrderedDict in an unknown way"), std::string::npos);
+  EXPECT_NE(refused("]K\x01"
+                    "a")
+                .find("of something else than pairs"),
+            std::string::npos);
+  EXPECT_NE(refused("]]K\x01"
+                    "aa")
+                .find("of something else than pairs"),
+            std::string::npos);
+  // One list of a thousand pairs, made a dict again and again.
+  std::string bomb =
+      "\x80\x02"
+      "ccollections\nOrderedDict\nq\x01](";
+  for (int i = 0; i < 1000; ++i) bomb += "K\x01K\x01\x86";
+  bomb += "eq\x02";
+  for (int i = 0; i < 3000; ++i) bomb += "h\x01h\x02\x85R";
+  EXPECT_NE(refusal_of(archive_with(folder, bomb + ".")).find("less than two million values"), std::string::npos);
+}
+
 TEST(Pickle, RefusesBrokenPrograms) {
   const TemporaryFolder folder;
   const auto refused = [&](const std::string& body) { return refusal_of(archive_with(folder, "\x80\x02" + body)); };

@@ -26,6 +26,8 @@ enum Opcode : uint8_t {
   kBinFloat = 'G',
   kBinUnicode = 'X',
   kShortBinUnicode = 0x8c,
+  kBinString = 'T',  // of bytes, as Python 2 wrote its texts
+  kShortBinString = 'U',
   kEmptyTuple = ')',
   kEmptyList = ']',
   kEmptyDict = '}',
@@ -115,8 +117,10 @@ void PickleMachine::step(uint8_t opcode) {
       reader_.skip(8);
       return push({Kind::Float, 0, {}, {}});
     case kBinUnicode:
+    case kBinString:
       return push_string(reader_.number<uint32_t>());
     case kShortBinUnicode:
+    case kShortBinString:
       return push_string(reader_.number<uint8_t>());
     case kEmptyTuple:
       return push({Kind::Tuple, 0, {}, {}});
@@ -192,6 +196,21 @@ void PickleMachine::push_object() {
   if (arguments.kind != Kind::Tuple || !arguments.items.empty())
     refuse("makes a " + printable(type.text) + " with arguments");
   push({Kind::Object, 0, type.text, {}});
+}
+
+void PickleMachine::push_dict_of_pairs(Index list) {
+  const Value& pairs = values_[list];
+  if (pairs.kind != Kind::List) refuse("makes an OrderedDict in an unknown way");
+  pairs_ += pairs.items.size();
+  if (pairs_ > kMostValues) refuse("must be a state dict of less than two million values");
+  Value dict{Kind::Dict, 0, {}, {}};
+  for (const Index index : pairs.items) {
+    const Value& pair = values_[index];
+    if ((pair.kind != Kind::List && pair.kind != Kind::Tuple) || pair.items.size() != 2)
+      refuse("makes an OrderedDict of something else than pairs");
+    dict.items.insert(dict.items.end(), pair.items.begin(), pair.items.end());
+  }
+  push(std::move(dict));
 }
 
 /// Gives an object its attributes; those of an OrderedDict (`_metadata`, versions of modules) count for nothing.

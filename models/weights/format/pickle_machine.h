@@ -76,6 +76,8 @@ class PickleMachine {
   void push_global(std::string_view module, std::string_view name);
   void push_storage();
   void push_object();
+  /// An OrderedDict made of a list of pairs, as Python 2 wrote it.
+  void push_dict_of_pairs(Index list);
   void build();
   void call();
   void rebuild_tensor(Function function, const std::vector<Index>& arguments);
@@ -91,6 +93,7 @@ class PickleMachine {
   std::vector<PickledStorage> storages_;
   std::unordered_map<std::string, size_t> storage_of_key_;
   std::vector<PickledTensor> tensors_;
+  size_t pairs_ = 0;     // that were copied into dicts: one list may be made a dict many times
   bool script_ = false;  // whether a class of TorchScript was named
 };
 

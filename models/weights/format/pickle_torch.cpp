@@ -102,6 +102,7 @@ void PickleMachine::call() {
   const auto function = static_cast<Function>(callee.number);
   switch (function) {
     case Function::OrderedDict:
+      if (arguments.items.size() == 1) return push_dict_of_pairs(arguments.items[0]);
       if (!arguments.items.empty()) refuse("makes an OrderedDict in an unknown way");
       return push({Kind::Dict, 0, {}, {}});
     case Function::RebuildParameter:

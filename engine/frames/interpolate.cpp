@@ -85,7 +85,8 @@ at::Tensor InterpolateStep::drawn(const at::Tensor& frame) {
     if (!picture.isfinite().all().item<bool>())
       throw NotFinite("[interpolate] " + how_.model + " gave NaN or Inf between frames " +
                       std::to_string(counts_.pairs) + " and " + std::to_string(counts_.pairs + 1) +
-                      "; its file may be damaged, and --interpolator-model none leaves it out");
+                      "; its file may be damaged: --interpolator names another, and a render goes on with "
+                      "--interpolator-model none");
     pictures[size_t(wanted - 1)] = to_bytes(picture);
     bool needed = false;
     for (size_t later = i + 1; later < order_.size(); ++later)

@@ -21,9 +21,10 @@ TileGrid grid_of(const InterpolatorNeeds& needs, int64_t height, int64_t width) 
 
 }  // namespace
 
-std::string interpolation_tiles(const InterpolatorPart& part, const Placement& placement, int64_t height,
-                                int64_t width) {
-  return tiles_text(grid_of(interpolator_needs(part, placement), height, width));
+DrawingDetails drawing_details(const InterpolatorPart& part, const Placement& placement, int64_t height,
+                               int64_t width) {
+  const InterpolatorNeeds needs = interpolator_needs(part, placement);
+  return {.tiles = tiles_text(grid_of(needs, height, width)), .version = needs.releases};
 }
 
 OpenInterpolator::OpenInterpolator(const InterpolatorPart& part, const Placement& placement, int64_t height,

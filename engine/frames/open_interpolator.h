@@ -6,16 +6,16 @@
 
 #include "engine/base/log.h"
 #include "engine/frames/tiled_interpolator.h"
+#include "engine/request/interpolation.h"
 #include "engine/residency/device.h"
 #include "engine/residency/interpolator.h"
 #include "engine/residency/parts.h"
 
 namespace wan {
 
-/// How frames of this size are cut: "2 x 3 tiles of 448x512"; empty where they are drawn whole. From headers alone, the same
-/// in every run on a machine. Throws ModelError.
-std::string interpolation_tiles(const InterpolatorPart& part, const Placement& placement, int64_t height,
-                                int64_t width);
+/// How frames of this size are cut, and by which version they are drawn. From headers alone, the same in every run on a
+/// machine. Throws ModelError.
+DrawingDetails drawing_details(const InterpolatorPart& part, const Placement& placement, int64_t height, int64_t width);
 
 /// Holds the network, and what it and its activations take of the budget, until it goes.
 class OpenInterpolator {

@@ -15,12 +15,12 @@
 #include "engine/job/preflight.h"
 #include "engine/job/record.h"
 #include "engine/media/container.h"
+#include "engine/media/frame_pace.h"
 #include "engine/media/kept_sound.h"
 #include "engine/media/metadata.h"
 #include "engine/media/png.h"
 #include "engine/media/video_reader.h"
 #include "engine/request/version.h"
-#include "engine/residency/interpolator_network.h"
 #include "models/files/error.h"
 
 namespace wan {
@@ -35,9 +35,21 @@ constexpr int64_t kMostTerm = 1'000'000;             // of a rate, the same
 constexpr double kBytesPerPixel = 0.25;              // of a video, as preflight.cpp counts
 constexpr size_t kNotesRoom = 64 << 10;              // of the metadata, for notes that come while frames are read
 
-/// The rate of the file, in terms that an encoder takes: else to a thousandth of a frame a second.
-Rational rate_of(const VideoInfo& info, const Interpolation& how) {
-  const Rational rate = info.rate.reduced();
+/// The rate that the file states, or that its frames have where that is another one; of neither 0.
+Rational true_rate(const MediaFile& input, const VideoInfo& info, Notes& notes) {
+  constexpr double kEqual = 0.02;
+  const Rational stated = info.rate.reduced();
+  const std::optional<Rational> pace = frame_pace(input);
+  if (!pace || (stated.numerator > 0 && std::abs(pace->value() / stated.value() - 1) <= kEqual)) return stated;
+  notes.add({kField, "it states " + (stated.numerator > 0 ? decimals(stated.value()) : "no number of") +
+                         " frames a second, and its frames follow each other at " + decimals(pace->value()) +
+                         ": that rate is taken"});
+  return *pace;
+}
+
+/// In terms that an encoder takes: else to a thousandth of a frame a second.
+Rational rate_of(const MediaFile& input, const VideoInfo& info, const Interpolation& how, Notes& notes) {
+  const Rational rate = true_rate(input, info, notes);
   if (rate.numerator <= 0)
     throw InvalidRequest(kField,
                          "must say how many frames it has a second, says nothing; convert it to a constant rate");
@@ -51,12 +63,8 @@ Json told(const Request& request, const FrameChain& chain, Rational rate, int64_
   const bool full = level == Metadata::Full;
   Json json = {{"wan_infer", version()},
                {"device", chain.placement.device.is_cuda() ? "cuda" : "cpu"},
-               {"chain", chain_json(chain.how, {0, rate}, /*known=*/false)}};
+               {"chain", chain_json(chain.how, {0, rate}, /*known=*/false, details_of(chain, height, width))}};
   json["chain"][0]["step"] = "input";
-  if (const std::string tiles = tiles_of(chain, height, width); !tiles.empty()) json["chain"].back()["tiles"] = tiles;
-  if (chain.how.is_on())
-    if (const std::string of = interpolator_needs(chain.interpolator, chain.placement).releases; !of.empty())
-      json["chain"].back()["version"] = of;
   ModelParts parts;
   parts.interpolator = chain.interpolator;
   json["files"] = Json::array();
@@ -147,15 +155,16 @@ void finish_video(const Request& request, const std::string& out, const FrameCha
                   const Log& log, Progress& progress) {
   const MediaFile input{request.video_url, kField};
   VideoReader reader(input, {.rate = {}, .deinterlace = request.deinterlace});
-  const VideoInfo info = reader.info();
+  VideoInfo info = reader.info();
   check_size(info);
   const int64_t height = info.height / 2 * 2, width = info.width / 2 * 2;
-  const Rational rate = rate_of(info, chain.how);
   Notes notes(log);
+  const Rational rate = rate_of(input, info, chain.how, notes);
+  if (!(rate == info.rate)) info.frames = std::llround(info.seconds * rate.value());
   note_size(info, height, width, notes);
   const bool sound = request.keep_audio && info.has_audio;
   if (sound) check_kept_sound(input, container_of(out), /*seconds=*/0, notes);
-  note_chain(request, sound, notes);
+  note_chain(request, sound, notes, rate);
   const Json said = metadata(request, chain, rate, height, width);
   check_metadata(said);
   check_space(uint64_t(double(chain.how.frames(info.frames) * height * width) * kBytesPerPixel), out);

@@ -17,18 +17,35 @@ Note slower_sound() {
       "--adjust-fps-for-interpolation keeps them together"};
 }
 
-/// All that is to be told of a request's chain.
-std::vector<Note> chain_notes(const Request& request, bool sound) {
+constexpr int64_t kMostShown = 120;  // frames a second, of common screens
+
+Note fast_video(const Request& request, Rational rate) {
+  return {"num_interpolated_frames",
+          "the video has " + rate_text(rate) + " frames a second, and players and screens commonly show at most " +
+              std::to_string(kMostShown) + ": they leave the others out, or play it slowly",
+          request.task == Task::S2V ? "fewer frames between each two"
+                                    : "fewer frames between each two, or --no-adjust-fps-for-interpolation for slow "
+                                      "motion"};
+}
+
+/// All that is to be told of a request's chain. `from`: the rate in front of it; that of the request where it is not given.
+std::vector<Note> chain_notes(const Request& request, bool sound, std::optional<Rational> from = {}) {
   const char *const idle = "it changes nothing: no frames are drawn between others",
                     *const unused = "it is not used: no frames are drawn between others",
                     *const change = "--interpolator-model film or rife draws some";
-  const bool on = interpolation_of(request).is_on();
+  const Interpolation how = interpolation_of(request);
+  const bool on = how.is_on();
   std::vector<Note> notes;
   const auto add = [&](const char* field, const char* text, const char* way) { notes.push_back({field, text, way}); };
   if (std::optional<Note> note = sound_note(request, sound)) notes.push_back(std::move(*note));
   if (!on && !request.adjust_fps_for_interpolation) add("adjust_fps_for_interpolation", idle, change);
-  if (!on && request.interpolation_times == "direct") add("interpolation_times", idle, change);
+  if (!on && how.model != "rife" && how.direct) add("interpolation_times", idle, change);
   if (!on && !request.interpolator.empty()) add("interpolator", unused, change);
+  if (on && how.model == "rife" && !how.direct)
+    add("interpolation_times", "it changes nothing: RIFE draws every time directly, and midpoints are FILM's alone",
+        "--interpolation-times direct is what RIFE does");
+  const Rational rate = how.rate(from.value_or(Rational{request.frames_per_second, 1}));
+  if (on && how.keeps_duration && Rational{kMostShown, 1} < rate) notes.push_back(fast_video(request, rate));
   if (on && request.num_frames == 1)
     add("num_interpolated_frames", "nothing is drawn: the video has one frame, and there is none after it", "");
   return notes;
@@ -40,8 +57,8 @@ FrameChain chain_of(const Request& request, const InterpolatorPart& interpolator
   return {interpolation_of(request), interpolator, placement};
 }
 
-std::string tiles_of(const FrameChain& chain, int64_t height, int64_t width) {
-  return chain.how.is_on() ? interpolation_tiles(chain.interpolator, chain.placement, height, width) : "";
+DrawingDetails details_of(const FrameChain& chain, int64_t height, int64_t width) {
+  return chain.how.is_on() ? drawing_details(chain.interpolator, chain.placement, height, width) : DrawingDetails();
 }
 
 std::optional<Note> sound_note(const Request& request, bool sound) {
@@ -50,8 +67,8 @@ std::optional<Note> sound_note(const Request& request, bool sound) {
   return slower_sound();
 }
 
-void note_chain(const Request& request, bool sound, Notes& notes) {
-  for (Note& note : chain_notes(request, sound)) notes.add(std::move(note));
+void note_chain(const Request& request, bool sound, Notes& notes, std::optional<Rational> rate) {
+  for (Note& note : chain_notes(request, sound, rate)) notes.add(std::move(note));
 }
 
 void set_chain(Record& record, const Request& request, const std::vector<FileIdentity>& files, bool sound) {

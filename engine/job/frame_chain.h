@@ -22,14 +22,15 @@ struct FrameChain {
   InterpolatorPart interpolator = {};  // there where `how` is on
   Placement placement = {};
 };
-/// interpolation_tiles of its interpolator; empty where there is none.
-std::string tiles_of(const FrameChain& chain, int64_t height, int64_t width);
+/// Of frames of this size, from headers alone; empty where none are drawn. Throws ModelError.
+DrawingDetails details_of(const FrameChain& chain, int64_t height, int64_t width);
 FrameChain chain_of(const Request& request, const InterpolatorPart& interpolator, const Placement& placement);
 
 /// What becomes of the sound where the rate stays, and the picture is slower; nothing elsewhere. `sound`: whether there is
 /// one.
 std::optional<Note> sound_note(const Request& request, bool sound);
-void note_chain(const Request& request, bool sound, Notes& notes);
+/// All that is to be told of a request's chain. `rate`: of the frames that it begins with, where that is not the request's.
+void note_chain(const Request& request, bool sound, Notes& notes, std::optional<Rational> rate = {});
 
 /// Gives the record of latents the chain of `request`, in place of the one that it was made with: latents are the same
 /// whatever the chain. The interpolator's file is among `files`.

@@ -30,32 +30,57 @@ constexpr const char* kAsked = "asked";  // key of the note that says whose work
 
 /// What a work folder notes about the run it belongs to.
 struct Asked {
-  std::string key;  // of the request without its seed
+  std::string key;   // of the request without its seed; of speech with its chain
+  std::string work;  // the same without its chain
+  bool draws;        // frames between others, so that what its steps make is kept (SpeechFolder)
   uint64_t seed;
 };
 
-std::optional<Asked> asked_in(const fs::path& folder) {
-  const auto note = WorkFolder::peek(folder, kAsked);
-  if (!note || !note->contains("request") || !note->contains("seed") || !note->at("request").is_string() ||
-      !note->at("seed").is_number_unsigned())
-    return std::nullopt;
-  return Asked{note->at("request").get<std::string>(), note->at("seed").get<uint64_t>()};
+Asked asked_of(const Request& request) {
+  JobNames names;
+  const std::string work = names.key_of(request, /*with_seed=*/false, /*with_chain=*/false);
+  const bool speech = request.task == Task::S2V;
+  return {.key = speech ? names.key_of(request, /*with_seed=*/false) : work,
+          .work = work,
+          .draws = interpolation_of(request).is_on(),
+          .seed = request.seed};
 }
 
-/// Whether a folder holds unfinished work of this request: with its seed, where one was given.
-bool is_of(const std::optional<Asked>& asked, const std::string& key, const Request& request) {
-  return asked && asked->key == key && (!request.seed_given || asked->seed == request.seed);
+/// Whether unfinished work of `kept` serves the run, whose chain may be another.
+bool serves(const Asked& kept, const Asked& run) {
+  return kept.key == run.key || (kept.draws && kept.work == run.work);
+}
+
+nlohmann::json note_of(const Asked& asked) {
+  return {{"request", asked.key}, {"work", asked.work}, {"draws", asked.draws}, {"seed", asked.seed}};
+}
+
+std::optional<Asked> read_asked(const nlohmann::json& note) {
+  const auto field = [&](const char* name) { return note.contains(name) ? note.at(name) : nlohmann::json(); };
+  const nlohmann::json key = field("request"), work = field("work"), seed = field("seed");
+  if (!key.is_string() || !seed.is_number_unsigned()) return std::nullopt;
+  return Asked{.key = key, .work = work.is_string() ? work : key, .draws = field("draws") == true, .seed = seed};
+}
+
+std::optional<Asked> asked_in(const fs::path& folder) {
+  const auto note = WorkFolder::peek(folder, kAsked);
+  return note ? read_asked(*note) : std::nullopt;
+}
+
+/// Whether a folder holds unfinished work for this run: with its seed, where one was given.
+bool is_for(const std::optional<Asked>& kept, const Asked& run, const Request& request) {
+  return kept && serves(*kept, run) && (!request.seed_given || kept->seed == request.seed);
 }
 
 /// The output of an unfinished run of the same request among those whose name was not chosen: TASK-SEED.mp4 and its like.
-std::optional<std::string> unfinished_output(const Request& request, const std::string& key,
-                                             const std::string& prefix) {
+std::optional<std::string> unfinished_output(const Request& request, const Asked& run, const std::string& prefix) {
   const fs::path out = request.out, parent = out.has_parent_path() ? out.parent_path() : ".";
   const std::string ending = ".mp4.work";
   std::error_code failed;
   for (fs::directory_iterator entry(parent, failed), end; !failed && entry != end; entry.increment(failed)) {
     const std::string name = entry->path().filename().string();
-    if (!name.starts_with(prefix) || !name.ends_with(ending) || !is_of(asked_in(entry->path()), key, request)) continue;
+    if (!name.starts_with(prefix) || !name.ends_with(ending) || !is_for(asked_in(entry->path()), run, request))
+      continue;
     if (!FolderLock(entry->path()).held()) continue;
     return (out.parent_path() / name.substr(0, name.size() - std::string(".work").size())).string();
   }
@@ -63,35 +88,46 @@ std::optional<std::string> unfinished_output(const Request& request, const std::
 }
 
 /// The request as it is run: with the seed and the output of an unfinished run of the same request, or with a free name.
-Request taken_up(const Request& asked, const std::string& key, const std::string& prefix, bool fresh) {
+Request taken_up(const Request& asked, const Asked& run, const std::string& prefix, bool fresh) {
   Request request = asked;
   if (!request.out_given) {
-    const auto unfinished = fresh ? std::nullopt : unfinished_output(request, key, prefix);
+    const auto unfinished = fresh ? std::nullopt : unfinished_output(request, run, prefix);
     request.out = unfinished.value_or(free_name(request.out));
   }
   const std::optional<Asked> kept = asked_in(WorkFolder::beside(request.out));
-  if (!fresh && is_of(kept, key, request)) request.seed = kept->seed;
+  if (!fresh && is_for(kept, run, request)) request.seed = kept->seed;
   return request;
+}
+
+/// Whose work it is that a run cannot go on with.
+std::string owner_of(const nlohmann::json* note, const std::optional<Asked>& kept, const Asked& run) {
+  if (!note) return "that does not say whose it is any more";
+  if (kept && kept->work == run.work && kept->seed == run.seed)
+    return "of this request without frames between others, which cannot be drawn into its clips any more: wan-infer "
+           "finish draws them into the finished video. It lies";
+  return "of another request";
 }
 
 /// Refuses a folder with a batch's work, or with steps of another request or of one that a damaged journal does not
 /// name, which would be lost. One without steps is taken over.
-void claim(WorkFolder& folder, const std::string& key, const Request& request, bool fresh) {
-  const nlohmann::json mine = {{"request", key}, {"seed", request.seed}};
+void claim(WorkFolder& folder, Asked run, bool fresh) {
   const nlohmann::json* note = folder.find(kAsked);
-  const bool same = note && note->value("request", "") == key && note->value("seed", nlohmann::json()) == request.seed;
-  if (same && !fresh) return;
+  const std::optional<Asked> kept = note ? read_asked(*note) : std::nullopt;
+  if (kept && kept->seed == run.seed && serves(*kept, run) && !fresh) {
+    run.draws = run.draws || kept->draws;
+    if (kept->key != run.key) folder.note(kAsked, note_of(run));
+    return;
+  }
   const bool is_batch = !note && folder.any_note([](const nlohmann::json&) { return true; });
   if (is_batch)
     throw InvalidRequest(
         "out", "has the work of a batch in " + shown_path(folder.path().string()) + "; another --out leaves it");
   if (!fresh && folder.holds_steps())
-    throw InvalidRequest("out", std::string("has unfinished work ") +
-                                    (note ? "of another request" : "that does not say whose it is any more") + " in " +
+    throw InvalidRequest("out", "has unfinished work " + owner_of(note, kept, run) + " in " +
                                     shown_path(folder.path().string()) +
                                     "; --fresh discards it, another --out leaves it");
   folder.restart();
-  folder.note(kAsked, mine);
+  folder.note(kAsked, note_of(run));
 }
 
 /// Inputs that the caller fetched need not be fetched again; where one cannot be moved, the job fetches it itself.
@@ -183,7 +219,7 @@ void leave(WorkFolder& folder, const Request& request, const std::exception_ptr&
   if (const std::optional<fs::path> latents = folder.latents())
     fields["or_with"] = "wan-infer decode " + shell_word(latents->string()) + model_flags(request) + " --out " +
                         shell_word(request.out);
-  if (fields.contains("or_with") && interpolation_of(request).is_on())
+  if (interpolation_of(request).is_on() && (fields.contains("or_with") || request.task == Task::S2V))
     fields["or_without"] = "--interpolator-model none leaves the clip as it was generated";
   if (fields.contains("or_with") && request.task == Task::V2V && !is_url(request.video_url))
     fields["or_with"] = fields["or_with"].get<std::string>() + " --video " + shell_word(request.video_url);
@@ -193,10 +229,10 @@ void leave(WorkFolder& folder, const Request& request, const std::exception_ptr&
 }  // namespace
 
 std::string render(const Request& asked, const SingleOptions& options, const Log& log, Progress& progress) {
-  // Another chain goes on with the same steps; the pieces of speech have theirs inside.
-  const std::string key = JobNames().key_of(asked, /*with_seed=*/false, /*with_chain=*/asked.task == Task::S2V);
+  Asked run = asked_of(asked);
   const std::string prefix = options.prefix.empty() ? task_name(asked.task) + std::string("-") : options.prefix;
-  const Request request = taken_up(asked, key, prefix, options.fresh);
+  const Request request = taken_up(asked, run, prefix, options.fresh);
+  run.seed = request.seed;
   const fs::path work = WorkFolder::beside(request.out);
   if (fs::exists(request.out) && !options.overwrite) {
     const ModelParts model = find_parts(request);
@@ -216,7 +252,7 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
       log("warning", {{"text", "no preview is shown of a finished video; --overwrite renders it again"}});
     // A run that was killed after its file appeared leaves its folder; another seed's work is not touched.
     const std::optional<Asked> kept = asked_in(work);
-    if (kept && kept->key == key && kept->seed == *made && FolderLock(work).held())
+    if (kept && kept->key == run.key && kept->seed == *made && FolderLock(work).held())
       WorkFolder(work, WorkFolder::draw_number(work), "out").discard();
     return request.out;
   }
@@ -225,7 +261,7 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
   check_preview(options.output.preview, options.overwrite, work);
   WorkFolder folder(work, WorkFolder::draw_number(work), "out",
                     options.fresh ? WorkFolder::Broken::BeginAnew : WorkFolder::Broken::Refuse);
-  claim(folder, key, request, options.fresh);
+  claim(folder, run, options.fresh);
   note_preview(options.output.preview, folder);
   if (!options.copies.empty()) take_copies(folder, options.copies);
   const JobRequest job{

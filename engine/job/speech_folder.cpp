@@ -15,10 +15,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kPiece = ".mp4";
 constexpr const char* kMotion = ".motion.safetensors";
 constexpr const char* kLatents = ".safetensors";
 constexpr const char* kState = ".sampling.safetensors";
 constexpr const char* kPrefix = "clip-";
+
+/// What a file's name has behind the number of its clip.
+std::string ending_of(const fs::path& path) {
+  const std::string name = path.filename().string();
+  const size_t end = std::min(name.find('.'), name.size());
+  return name.substr(end);
+}
+
+/// Whether another chain drew what a file of this ending belongs to.
+bool is_of_chain(const std::string& ending, const char* plain) {
+  return ending.ends_with(plain) && ending != plain;
+}
 
 std::map<std::string, std::string> with_count(std::map<std::string, std::string> metadata,
                                               const SkippedBlocks& skipped) {
@@ -28,9 +41,13 @@ std::map<std::string, std::string> with_count(std::map<std::string, std::string>
 
 }  // namespace
 
-SpeechFolder::SpeechFolder(fs::path folder, const Log& log) : folder_(std::move(folder)) {
+SpeechFolder::SpeechFolder(fs::path folder, const Log& log, const std::string& chain)
+    : folder_(std::move(folder)),
+      piece_((chain.empty() ? "" : "." + chain) + kPiece),
+      motion_((chain.empty() ? "" : "." + chain) + kMotion) {
   fs::create_directories(folder_);
   remove_damaged(log);
+  keeps_latents_ = !chain.empty() || holds_latents_of_chain();
   remove_leftovers();
 }
 
@@ -70,20 +87,33 @@ void SpeechFolder::remove_damaged(const Log& log) const {
   }
 }
 
-/// A kill comes between the file that makes others unneeded and their removal, or while one is written.
+/// Whether latents lie there that no job without a chain leaves: of clips after the one that comes next.
+bool SpeechFolder::holds_latents_of_chain() const {
+  const int64_t clips = finished();
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder_, ignored))
+    if (ending_of(entry.path()) == kLatents && entry.path() > file(clips + 1, "")) return true;
+  return false;
+}
+
+/// A kill comes between the file that makes others unneeded and their removal, or while one is written. What other chains
+/// have drawn is made again from latents.
 void SpeechFolder::remove_leftovers() const {
   const int64_t clips = finished();
+  const fs::path next = file(clips, ""), oldest = file(std::max<int64_t>(clips - kGenerations, 0), "");
   remove_where([&](const fs::path& path) {
-    const std::string name = path.filename().string();
-    if (name.ends_with(".part")) return true;
-    if (name.ends_with(kMotion))
-      return path < file(std::max<int64_t>(clips - kGenerations, 0), "") || path > file(clips, "");
-    return name.ends_with(kLatents) && path < file(clips, "");
+    const std::string ending = ending_of(path);
+    if (ending.ends_with(".part")) return true;
+    if (ending == piece_) return false;
+    if (ending == motion_) return path < oldest || path > next;
+    if (is_of_chain(ending, kPiece) || is_of_chain(ending, kMotion)) return true;
+    if (ending == kLatents) return path < next && !keeps_latents_;
+    return ending == kState && path < next;
   });
   if (fs::exists(file(clips, kLatents))) fs::remove(file(clips, kState));
 }
 
-fs::path SpeechFolder::file(int64_t clip, const char* ending) const {
+fs::path SpeechFolder::file(int64_t clip, const std::string& ending) const {
   char name[32];
   std::snprintf(name, sizeof name, "%s%05lld", kPrefix, (long long)clip);
   return folder_ / (std::string(name) + ending);
@@ -93,30 +123,30 @@ int64_t SpeechFolder::finished() const {
   int64_t count = 0;
   while (fs::exists(piece(count))) ++count;
   // The piece is there before the frames that the next clip needs.
-  while (count > 0 && !fs::exists(file(count - 1, kMotion))) --count;
+  while (count > 0 && !fs::exists(file(count - 1, motion_))) --count;
   return count;
 }
 
 std::string SpeechFolder::piece(int64_t clip) const {
-  return file(clip, ".mp4").string();
+  return file(clip, piece_).string();
 }
 
 void SpeechFolder::finish(int64_t clip, const at::Tensor& motion, const AttentionChoices& attention,
                           const SkippedBlocks& skipped, const at::Tensor& last) const {
   // First, so that the disk never holds more than it is meant to.
-  if (clip >= kGenerations) fs::remove(file(clip - kGenerations, kMotion));
+  if (clip >= kGenerations) fs::remove(file(clip - kGenerations, motion_));
   std::map<std::string, at::Tensor> kept = {{"motion", motion.defined() ? motion : at::zeros({1})}};
   if (last.defined()) kept["last_frame"] = last;
-  write_with_digest(file(clip, kMotion), kept, with_count(attention, skipped));
-  fs::remove(file(clip, kLatents));
+  write_with_digest(file(clip, motion_), kept, with_count(attention, skipped));
+  if (!keeps_latents_) fs::remove(file(clip, kLatents));
 }
 
 MotionBuffer SpeechFolder::motion() const {
-  return MotionBuffer(Checkpoint::open(file(finished() - 1, kMotion)).map("motion").clone());
+  return MotionBuffer(Checkpoint::open(file(finished() - 1, motion_)).map("motion").clone());
 }
 
 at::Tensor SpeechFolder::last_frame() const {
-  return Checkpoint::open(file(finished() - 1, kMotion)).map("last_frame").clone();
+  return Checkpoint::open(file(finished() - 1, motion_)).map("last_frame").clone();
 }
 
 /// Of states, latents and motion.
@@ -178,8 +208,18 @@ void SpeechFolder::save_latents(int64_t clip, const at::Tensor& latents, const A
   fs::remove(file(clip, kState));
 }
 
+int64_t SpeechFolder::sampled() const {
+  const int64_t first = finished();
+  int64_t count = 0;
+  while (fs::exists(file(first + count, kLatents))) ++count;
+  return count;
+}
+
 void SpeechFolder::forget_clips() const {
-  remove_where([](const fs::path&) { return true; });
+  remove_where([&](const fs::path& path) {
+    const std::string ending = ending_of(path);
+    return !keeps_latents_ || ending == piece_ || ending == motion_;
+  });
 }
 
 }  // namespace wan

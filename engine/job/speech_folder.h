@@ -24,14 +24,16 @@ namespace wan {
 /// the one before serves, and one clip is made again. Its latents (19 MB) wait only until these are there. States,
 /// latents and motion each say which attention computed the clips up to them, so that what goes on from one computes
 /// with the same, and how many blocks it left out.
+/// With a chain, which draws frames into the pieces, pieces and motion have its name, and latents stay: a job with another
+/// chain, or with none, makes its pieces from them, without their steps.
 class SpeechFolder {
  public:
   /// How many clips' motion frames are kept.
   static constexpr int64_t kGenerations = 2;
 
   /// Makes the folder where it is absent, and removes what a kill left of finished clips, and what is damaged, which the
-  /// log is told.
-  explicit SpeechFolder(std::filesystem::path folder, const Log& log = {});
+  /// log is told. `chain`: names it in files, Job::chain; empty where nothing is drawn.
+  explicit SpeechFolder(std::filesystem::path folder, const Log& log = {}, const std::string& chain = "");
   /// Removes the folder where it is empty.
   ~SpeechFolder();
   SpeechFolder(const SpeechFolder&) = delete;
@@ -53,8 +55,10 @@ class SpeechFolder {
   /// The most that a file of this clip or of one before it was given: with that count the clip goes on.
   SkippedBlocks skipped(int64_t clip) const;
 
-  /// Latents of a clip that is sampled and not yet finished, on the CPU; nothing where it is not.
+  /// Latents of a clip that is sampled and whose piece is not there yet, on the CPU; nothing where it is not.
   std::optional<at::Tensor> latents(int64_t clip) const;
+  /// How many clips from the first unfinished one on have theirs.
+  int64_t sampled() const;
   /// Saves them in place of the state.
   void save_latents(int64_t clip, const at::Tensor& latents, const AttentionChoices& attention,
                     const SkippedBlocks& skipped = {}) const;
@@ -65,18 +69,21 @@ class SpeechFolder {
   std::optional<int64_t> running_step(int64_t clip) const;
   void save_running(int64_t clip, const Sampling& state, const AttentionChoices& attention,
                     const SkippedBlocks& skipped = {}) const;
-  /// The clips cannot become a video: none counts as finished any more.
+  /// The pieces cannot become a video: no clip counts as finished any more. With a chain the latents stay.
   void forget_clips() const;
 
  private:
   void remove_damaged(const Log& log) const;
+  bool holds_latents_of_chain() const;
   void remove_leftovers() const;
   template <typename Unwanted>
   void remove_where(Unwanted unwanted) const;
   std::vector<std::pair<std::filesystem::path, std::map<std::string, std::string>>> metadata() const;
-  std::filesystem::path file(int64_t clip, const char* ending) const;
+  std::filesystem::path file(int64_t clip, const std::string& ending) const;
 
   std::filesystem::path folder_;
+  std::string piece_, motion_;  // endings of names
+  bool keeps_latents_ = false;  // of finished clips
 };
 
 }  // namespace wan

@@ -78,7 +78,7 @@ void write_video(Networks& networks, const SavedLatents& saved, const std::strin
   const Extent extent{saved.frames, saved.latents.size(2) * vae::kPixels, saved.latents.size(3) * vae::kPixels};
   Record record = saved.record;
   record.vae_tiles = told_tiles(networks, run.log);
-  record.interpolation_tiles = tiles_of(chain, extent.height, extent.width);
+  record.drawing = details_of(chain, extent.height, extent.width);
   const auto format = [&] {
     // The middle attention of all frames is of one case, chosen before the first is there. Frames that are done again
     // in float32 have another, which one back end alone takes.
@@ -101,7 +101,7 @@ void write_input(const Record& record, const Inputs& inputs, const std::string& 
   const Geometry& size = inputs.geometry;
   const auto format = [&] {
     Record said = record;
-    said.interpolation_tiles = tiles_of(chain, size.height, size.width);
+    said.drawing = details_of(chain, size.height, size.width);
     return format_of(said, size.height, size.width, inputs.keep_audio_from);
   };
   const FrameRun frames{size.num_frames, {record.request.frames_per_second, 1}};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <string_view>
 
 #include "engine/request/params.h"
 
@@ -18,6 +19,14 @@ std::string field_of(const std::string& flag) {
   return flag;
 }
 
+/// Whether a flag may begin there: two dashes within a word, as a file may be called, begin none.
+bool begins_word(const std::string& text, size_t at) {
+  if (at == 0) return true;
+  const char before = text[at - 1];
+  return !std::isalnum(static_cast<unsigned char>(before)) &&
+         std::string_view("-._/").find(before) == std::string::npos;
+}
+
 }  // namespace
 
 std::string with_field_names(const std::string& text) {
@@ -27,7 +36,8 @@ std::string with_field_names(const std::string& text) {
     out += text.substr(at, flag - at);
     size_t end = std::min(flag + 2, text.size());
     while (end < text.size() && (std::isalnum(static_cast<unsigned char>(text[end])) || text[end] == '-')) ++end;
-    out += field_of(text.substr(flag, end - flag));
+    const std::string word = text.substr(flag, end - flag);
+    out += begins_word(text, flag) ? field_of(word) : word;
     at = end;
   }
   return out;

@@ -49,12 +49,15 @@ std::string chain_text(const Interpolation& how, const FrameRun& from, bool know
          (how.keeps_duration ? "" : ", slower by the frames that are drawn");
 }
 
-nlohmann::ordered_json chain_json(const Interpolation& how, const FrameRun& from, bool known) {
+nlohmann::ordered_json chain_json(const Interpolation& how, const FrameRun& from, bool known,
+                                  const DrawingDetails& details) {
   nlohmann::ordered_json chain = nlohmann::ordered_json::array({run_json("generate", from, known)});
   if (!how.is_on()) return chain;
   chain.push_back(run_json(how.model, how.of(from), known));
   chain.back()["between"] = how.between;
   if (how.model == "film" && how.between > 1) chain.back()["times"] = how.direct ? "direct" : "midpoints";
+  if (!details.version.empty()) chain.back()["version"] = details.version;
+  if (!details.tiles.empty()) chain.back()["tiles"] = details.tiles;
   return chain;
 }
 

@@ -44,9 +44,16 @@ void copy_chain(const Request& from, Request& to);
 /// drawn. `known`: whether the number of frames is, which may follow from an input.
 std::string chain_text(const Interpolation& how, const FrameRun& from, bool known = true);
 
+/// What weights and machine say of how frames are drawn.
+struct DrawingDetails {
+  std::string tiles = {};    // in which they are drawn: "2 x 3 tiles of 448x512"; empty: whole frames
+  std::string version = {};  // of RIFE, as far as its file tells: "4.25 or 4.26"; empty for FILM, which has one
+};
+
 /// The chain as JSON: [{"step": "generate", "frames": 81, "rate": "16", "seconds": 5.0625}, {"step": "film", ...}]. Without
-/// interpolation the first of them alone. Frames and seconds are left out where they are not known.
-nlohmann::ordered_json chain_json(const Interpolation& how, const FrameRun& from, bool known = true);
+/// interpolation the first of them alone. Frames and seconds are left out where they are not known, and empty details.
+nlohmann::ordered_json chain_json(const Interpolation& how, const FrameRun& from, bool known = true,
+                                  const DrawingDetails& details = {});
 
 /// "16", "30000/1001".
 std::string rate_text(Rational rate);

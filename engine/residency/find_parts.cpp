@@ -34,7 +34,7 @@ class Search {
   Search(const Request& request, RecognisedFiles& files) : request_(request), task_(request.task), files_(files) {}
 
   InterpolatorPart interpolator() {
-    take_interpolator(open_model());
+    take_interpolator(open_model(), /*is_all=*/true);
     if (!errors_.empty()) throw errors_[0];
     return found_.interpolator;
   }
@@ -209,10 +209,10 @@ class Search {
     found_.remarks.insert(found_.remarks.end(), search.remarks.begin(), search.remarks.end());
   }
 
-  void take_interpolator(const std::map<std::string, fs::path>& set) {
+  void take_interpolator(const std::map<std::string, fs::path>& set, bool is_all = false) {
     if (!interpolation_of(request_).is_on()) return;
     const auto in_set = set.find(kInterpolatorPart);
-    InterpolatorSearch search{.model = request_.interpolator_model, .root = found_.root};
+    InterpolatorSearch search{.model = request_.interpolator_model, .root = found_.root, .is_all = is_all};
     search.named =
         request_.interpolator.empty() && in_set != set.end() ? in_set->second : fs::path(request_.interpolator);
     search.rule = request_.interpolator.empty() ? rule_ : find_parameter(kInterpolatorPart)->flag();

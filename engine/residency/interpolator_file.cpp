@@ -50,7 +50,8 @@ ModelError missing(const InterpolatorSearch& search, const fs::path& folder) {
   const std::string where = folder.empty() ? "no file is named" : "none of " + either(names, " and ") + " is there";
   return {folder.empty() ? find_parameter(kInterpolatorPart)->flag() : folder.string(),
           std::string("must hold the weights of ") + shown_model(search.model) + ", " + where + "; " +
-              publication(search.model) + ": --interpolator FILE names it, --interpolator-model none does without"};
+              publication(search.model) + ": --interpolator FILE names it" +
+              (search.is_all ? "" : ", --interpolator-model none does without")};
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ struct InterpolatorSearch {
   std::filesystem::path named = {};  // file or folder that the request or a set names; empty: none
   std::string rule = {};             // what named it: "--interpolator", "set my-i2v"
   std::filesystem::path root = {};   // the model's folder, in which it is looked for where none is named; may be empty
+  bool is_all = false;               // without it there is nothing to do, and no message says how to do without
 };
 
 /// The file: the named one, or of a folder and its folders interpolator and train_log the first of the names above. Reads

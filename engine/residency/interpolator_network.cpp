@@ -61,15 +61,14 @@ class OfModel : public Interpolator {
 void check_kind(const InterpolatorPart& part, const Checkpoint& checkpoint) {
   const bool film = part.model == "film";
   const std::string found = recognise(checkpoint.tensors()).name;
-  const char* const wanted = film ? "FILM frame interpolation" : "RIFE frame interpolation";
-  if (found == wanted) return;
-  const bool other = found == (film ? "RIFE frame interpolation" : "FILM frame interpolation");
-  throw ModelError(
-      part.file.path.string(),
-      "must be the weights of " + std::string(film ? "FILM" : "RIFE") + ", is: " + found + "; " +
-          (other ? "--interpolator-model " + std::string(film ? "rife" : "film") + " takes them, but not of replay, or "
-                 : "") +
-          "--interpolator names another file");
+  if (found == interpolator_kind(part.model)) return;
+  const bool other = found == interpolator_kind(film ? "rife" : "film");
+  throw ModelError(part.file.path.string(),
+                   "must be the weights of " + std::string(film ? "FILM" : "RIFE") + ", is: " + found + "; " +
+                       "--interpolator names another file" +
+                       (other ? ", and --interpolator-model " + std::string(film ? "rife" : "film") +
+                                    ", which replay does not have, takes this one"
+                              : ""));
 }
 
 Checkpoint open(const InterpolatorPart& part) {
@@ -95,6 +94,10 @@ Place place_on(const Placement& placement, at::ScalarType dtype) {
 }
 
 }  // namespace
+
+const char* interpolator_kind(const std::string& model) {
+  return model == "film" ? "FILM frame interpolation" : "RIFE frame interpolation";
+}
 
 at::ScalarType interpolator_dtype(const Placement& placement) {
   return placement.device.is_cuda() ? placement.vae : at::kFloat;

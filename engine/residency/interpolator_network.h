@@ -14,6 +14,9 @@
 
 namespace wan {
 
+/// What recognise() calls the weights of "film" or "rife".
+const char* interpolator_kind(const std::string& model);
+
 /// What an interpolator computes in beside this placement: float32 on a CPU; on a card the type of the VAE, half where
 /// that is.
 at::ScalarType interpolator_dtype(const Placement& placement);

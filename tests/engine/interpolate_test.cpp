@@ -123,8 +123,12 @@ TEST(Interpolate, PassesFramesOnAndDrawsBetweenThem) {
 TEST(Interpolate, OfRifeIsAlwaysDirect) {
   const Mixing network;
   InterpolateStep step({"rife", 4, true, false}, &network);
-  given(step, shades(2), {16, 1});
+  const at::Tensor frames = shades(2), got = joined(given(step, frames, {16, 1}));
   EXPECT_EQ(network.times, (std::vector<double>{1.0 / 5, 2.0 / 5, 3.0 / 5, 4.0 / 5}));
+  for (int64_t k = 1; k < 5; ++k) {  // fifths of 24, rounded
+    const at::Tensor want = (frames[0].to(at::kFloat) * (5 - k) + frames[1].to(at::kFloat) * k).div_(5).round_();
+    EXPECT_TRUE(got[k].equal(want.to(at::kByte))) << k;
+  }
 }
 
 TEST(Interpolate, CopiesWhereThePictureStandsAndAcrossCuts) {
@@ -279,21 +283,47 @@ TEST(Tiles, OfWhatIsAloneInEachPixelAreTheWhole) {
   EXPECT_LE(cut.largest, 300 * 400);
 }
 
+/// Gives each picture another shade: 0, then 1.
+struct Shading : Mixing {
+  at::Tensor between(const Frame& first, const Frame&, double) const override {
+    return at::full_like(dynamic_cast<const Held&>(first).rgb, double(count++));
+  }
+  mutable int64_t count = 0;
+};
+
+TEST(Tiles, AreBlendedLinearlyOverWhatTheyShare) {
+  const Shading network;
+  const TiledInterpolator tiled(network, {{{0, 64}}, {{0, 256}, {128, 256}}});
+  const at::Tensor frame = at::rand({1, 3, 64, 384});
+  const at::Tensor line = tiled.between(*tiled.frame(frame), *tiled.frame(frame), 0.5)[0][0][0];
+  EXPECT_EQ(line[127].item<float>(), 0);
+  EXPECT_EQ(line[256].item<float>(), 1);
+  const at::Tensor steps = line.diff().narrow(0, 127, 129);
+  EXPECT_TRUE(at::allclose(steps, at::full_like(steps, 1. / 129), 0, 1e-6));  // float32
+}
+
 TEST(Steady, HasOneSlotForEachFrameThatComesAboutInTime) {
-  const auto slots = [](const std::vector<Rational>& times, Rational until, Rational rate) {
+  int64_t repeated = 0, dropped = 0;
+  const auto slots = [&](const std::vector<Rational>& times, Rational until, Rational rate) {
     SteadyFrames steady(rate);
     std::vector<int64_t> got;
     const auto give = [&](const at::Tensor& rgb) { got.push_back(rgb.item<int64_t>()); };
     for (size_t i = 0; i < times.size(); ++i) steady.take(at::scalar_tensor(int64_t(i), at::kLong), times[i], give);
     steady.end(until, give);
+    repeated = steady.repeated(), dropped = steady.dropped();
     return got;
   };
   // Whole milliseconds at 30000/1001.
   EXPECT_EQ(slots({{0, 1000}, {33, 1000}, {67, 1000}, {100, 1000}}, {133, 1000}, {30000, 1001}),
             (std::vector<int64_t>{0, 1, 2, 3}));
+  EXPECT_EQ(repeated + dropped, 0);
   // A pause of two slots, and two frames in one.
   EXPECT_EQ(slots({{0, 10}, {1, 10}, {4, 10}, {5, 10}}, {6, 10}, {10, 1}), (std::vector<int64_t>{0, 1, 1, 2, 2, 3}));
+  EXPECT_EQ(repeated, 2);
+  EXPECT_EQ(dropped, 0);
   EXPECT_EQ(slots({{0, 100}, {4, 100}, {10, 100}}, {20, 100}, {10, 1}), (std::vector<int64_t>{0, 2}));
+  EXPECT_EQ(repeated, 0);
+  EXPECT_EQ(dropped, 1);
   EXPECT_EQ(slots({{0, 1}}, {1, 25}, {25, 1}), (std::vector<int64_t>{0}));
 }
 

@@ -127,6 +127,10 @@ TEST_F(InterpolationJob, HasCountsTimesAndRatesByTheRuleInAllCombinations) {
         EXPECT_EQ(said.contains("chain"), between > 0);
         if (between > 0) {
           EXPECT_EQ(said["chain"][1]["rate"], std::to_string(rate));
+          EXPECT_EQ(said["chain"][1].value("version", ""), model == std::string("rife") ? "4.6" : "");
+          Steps none;
+          run(asked, none);
+          EXPECT_EQ(none.reports, 0) << "it is known as finished";
         }
         int64_t named = 0;
         for (const auto& file : said["files"]) named += file["part"] == "interpolator";
@@ -171,6 +175,10 @@ TEST_F(InterpolationJob, LatentsServeEveryChain) {
   EXPECT_EQ(got.frames.size(), 9u);
   const nlohmann::json said = nlohmann::json::parse(read_metadata({folder_ / "a.mp4", "out"}));
   EXPECT_EQ(said["request"]["interpolator_model"], "rife");
+  std::string files;
+  for (const auto& file : said["files"])
+    if (file["part"] == "interpolator") files += file["name"].get<std::string>() + " ";
+  EXPECT_EQ(files, "flownet.safetensors ") << "not that of the chain before";
   // The finished file is that of its chain: another is another file.
   EXPECT_NE(error_of([&] { run(drawn("film", 2), again); }).find("[out]"), std::string::npos);
 }
@@ -202,6 +210,17 @@ TEST_F(InterpolationJob, JobsOfABatchThatDifferInTheirChainsShareTheirSteps) {
   EXPECT_EQ(steps.made, 2) << "those of one job";
   EXPECT_EQ(bytes_of(film.out), rendered_alone(film));
   EXPECT_EQ(bytes_of(plain.out), rendered_alone(plain));
+}
+
+TEST_F(InterpolationJob, ABatchNamesFieldsWhereWeightsAreNotThere) {
+  const Request film = drawn("film", 1, {{"out", folder_ / "film.mp4"}, {"interpolator", nullptr}});
+  WorkFolder work(folder_ / "work", WorkFolder::draw_number(folder_ / "work"));
+  Steps steps;
+  const RunResult result = run_jobs({{.line = 3, .request = film}}, work, {}, log_, steps);
+  ASSERT_EQ(result.count(JobState::Failed), 1);
+  const std::string& error = result.jobs[0].error;
+  EXPECT_NE(error.find("interpolator_model none does without"), std::string::npos) << error;
+  EXPECT_EQ(error.find("--"), std::string::npos) << error;
 }
 
 TEST_F(InterpolationJob, FramesThatAreGeneratedStayAsTheyWere) {
@@ -318,6 +337,51 @@ TEST_F(InterpolationJob, FinishMakesOddSidesEvenAndSaysSo) {
   EXPECT_TRUE(told);
 }
 
+TEST_F(InterpolationJob, FinishTakesThePaceOfTheFramesWhereTheFileStatesAnother) {
+  const std::string in = folder_ / "in.mkv", out = folder_ / "out.mp4";
+  ffmpeg("-f lavfi -i testsrc=size=32x32:rate=30 -frames:v 15 -vf setpts=2*PTS -fps_mode passthrough -c:v ffv1 " + in);
+  ASSERT_EQ(VideoReader({in, "IN"}).info().rate, (Rational{30, 1}));
+  finish(drawn("film", 1, {{"task", "v2v"}, {"video_url", in}, {"out", out}}), out);
+  const Read got = read(out);
+  EXPECT_EQ(got.frames.size(), 29u) << "none is repeated";
+  EXPECT_EQ(got.info.rate, (Rational{30, 1}));
+  const nlohmann::json said = nlohmann::json::parse(read_metadata({out, "out"}))["finish"][0];
+  EXPECT_EQ(said["chain"][0]["rate"], "15");
+  ASSERT_EQ(said["notes"].size(), 1u) << said["notes"];
+  const std::string note = said["notes"][0]["text"];
+  EXPECT_NE(note.find("states 30.00 frames a second, and its frames follow each other at 15.00"), std::string::npos)
+      << note;
+}
+
+TEST_F(InterpolationJob, FinishTellsOfTimesThatVaryAndOfOneFrame) {
+  const std::string in = folder_ / "in.mkv", one = folder_ / "one.mkv", out = folder_ / "out.mp4",
+                    small = folder_ / "small.mkv";
+  const auto notes = [&] {
+    std::string text;
+    const nlohmann::json said = nlohmann::json::parse(read_metadata({out, "out"}));
+    for (const auto& note : said["finish"][0]["notes"]) text += note["text"].get<std::string>() + "\n";
+    return text;
+  };
+  // At 0, 0.2, 0.2 + 0.1, 0.5, ...: at the 10 a second that are stated every third slot repeats a frame.
+  ffmpeg(
+      "-f lavfi -i testsrc=size=32x32:rate=10 -frames:v 9 -vf \"setpts=(N+floor((N+1)/2))*0.1/TB\" "
+      "-fps_mode passthrough -c:v ffv1 " +
+      in);
+  finish(drawn("film", 1, {{"task", "v2v"}, {"video_url", in}, {"out", out}}), out);
+  EXPECT_EQ(read(out).frames.size(), 13u + 12);
+  EXPECT_NE(notes().find("at times that vary: at 10 a second 4 are repeated and 0 left out"), std::string::npos)
+      << notes();
+  ffmpeg("-f lavfi -i testsrc=size=32x32:rate=10 -frames:v 1 -c:v ffv1 " + one);
+  finish(drawn("film", 1, {{"task", "v2v"}, {"video_url", one}, {"out", out}}), out);
+  EXPECT_EQ(read(out).frames.size(), 1u);
+  EXPECT_NE(notes().find("nothing is drawn: the video has one frame"), std::string::npos) << notes();
+  ffmpeg("-f lavfi -i testsrc=size=32x15:rate=10 -frames:v 2 -c:v ffv1 " + small);
+  const std::string error = error_of([&] {
+    finish(drawn("film", 1, {{"task", "v2v"}, {"video_url", small}, {"out", out}}), out);
+  });
+  EXPECT_EQ(error, "[IN] must have sides from 16 to 16384 pixels, has 32x15");
+}
+
 /// Ends the run as soon as the file is in its place and it is asked again.
 struct StopsAtTheEnd : Progress {
   explicit StopsAtTheEnd(std::string path) : out(std::move(path)) {}
@@ -386,6 +450,26 @@ TEST_F(InterpolationJob, WhatChangesNothingIsTold) {
           {{"interpolator", nullptr}, {"interpolation_times", "direct"}, {"adjust_fps_for_interpolation", false}})),
       "adjust_fps_for_interpolation interpolation_times ");
   EXPECT_EQ(notes_of(drawn("film", 1, {{"num_frames", 1}})), "num_interpolated_frames ");
+  // Midpoints are FILM's; that RIFE draws directly needs no word.
+  EXPECT_EQ(notes_of(drawn("rife", 3, {{"interpolation_times", "midpoints"}})), "interpolation_times ");
+  for (const char* times : {"direct", ""}) {
+    const nlohmann::json said = *times ? nlohmann::json(times) : nlohmann::json();
+    EXPECT_EQ(notes_of(drawn("rife", 3, {{"interpolation_times", said}})), "");
+  }
+  EXPECT_EQ(notes_of(drawn("rife", 0, {{"interpolator", nullptr}})), "");
+  // Faster than players and screens commonly are.
+  const auto fast = [&](int64_t between, bool adjusts) {
+    return notes_of(drawn("film", between, {{"frames_per_second", 60}, {"adjust_fps_for_interpolation", adjusts}}));
+  };
+  EXPECT_EQ(fast(1, true), "");
+  EXPECT_EQ(fast(2, true), "num_interpolated_frames ");
+  EXPECT_EQ(fast(4, false), "");
+  Notes notes;
+  note_chain(drawn("film", 1, {{"adjust_fps_for_interpolation", false}}), /*sound=*/false, notes, Rational{240, 1});
+  EXPECT_TRUE(notes.list().empty()) << "it was as fast before";
+  note_chain(drawn("film", 1), /*sound=*/false, notes, Rational{90, 1});
+  ASSERT_EQ(notes.list().size(), 1u);
+  EXPECT_NE(notes.list()[0].text.find("has 180 frames a second"), std::string::npos) << notes.list()[0].text;
 }
 
 /// Of the tiny speech checkpoint: two clips.
@@ -420,6 +504,47 @@ TEST_F(InterpolatedSpeech, DrawsOverTheBordersOfClipsAndResumesWithTheSameBytes)
     EXPECT_EQ(bytes_of(run(asked)), want);
     fs::remove(asked.out);
   }
+}
+
+TEST_F(InterpolatedSpeech, OfAnotherChainGoesOnFromTheSameSteps) {
+  const auto other = [&](const char* model) { return speech(model, 1); };
+  const Request film = speech("film", 2), rife = other("rife"), none = other("none");
+  const std::string of_none = rendered_alone(none);
+  // Both clips are finished, and one of two with the next one sampled.
+  for (const Steps& at : {Steps(Stage::Write), Steps(INT64_MAX, 22)}) {
+    Steps broken = at, with_rife, with_none, again;
+    EXPECT_THROW(run(film, broken), Cancelled);
+    EXPECT_EQ(broken.made, 2);
+    Steps broken_again = at;
+    EXPECT_THROW(run(rife, broken_again), Cancelled);
+    EXPECT_EQ(broken_again.made, 0) << "no step is made again";
+    EXPECT_TRUE(bytes_of(run(none, with_none)) == of_none);
+    EXPECT_EQ(with_none.made, 0) << "no step is made again";
+    EXPECT_FALSE(fs::exists(WorkFolder::beside(none.out)));
+    fs::remove(none.out);
+  }
+  // From none to one, without which steps are not kept.
+  Steps broken(Stage::Write), refused;
+  EXPECT_THROW(run(none, broken), Cancelled);
+  const std::string error = error_of([&] { run(film, refused); });
+  EXPECT_NE(error.find("without frames between others"), std::string::npos) << error;
+  EXPECT_NE(error.find("wan-infer finish"), std::string::npos) << error;
+  EXPECT_TRUE(bytes_of(run(none)) == of_none) << "it goes on";
+}
+
+TEST_F(InterpolatedSpeech, JobsOfABatchThatDifferInTheirChainsShareTheirSteps) {
+  Request film = speech("film", 1), none = speech("none", 1);
+  film.out = folder_ / "film.mp4", none.out = folder_ / "none.mp4";
+  WorkFolder work(folder_ / "work", WorkFolder::draw_number(folder_ / "work"));
+  Steps steps;
+  const RunResult result =
+      run_jobs({{.line = 1, .request = film}, {.line = 2, .request = none}}, work, {}, log_, steps);
+  EXPECT_EQ(result.count(JobState::Done), 2);
+  EXPECT_EQ(steps.made, 2) << "one for each clip";
+  EXPECT_EQ(bytes_of(film.out), rendered_alone(film));
+  EXPECT_EQ(bytes_of(none.out), rendered_alone(none));
+  for (const auto& entry : fs::directory_iterator(work.path()))
+    EXPECT_EQ(entry.path().filename(), "journal.jsonl") << "nothing is left";
 }
 
 TEST_F(InterpolatedSpeech, IsRefusedWhereThePictureWouldBeSlowerThanTheVoice) {

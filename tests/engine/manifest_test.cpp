@@ -247,7 +247,8 @@ TEST(Manifest, HostileOnesAreRefusedInBoundedTime) {
 TEST(FieldNames, StandForFlagsInTextsOfManifests) {
   EXPECT_EQ(with_field_names("--num-frames makes fewer"), "num_frames makes fewer");
   EXPECT_EQ(with_field_names("use --no-keep-audio, or --video FILE"), "use keep_audio false, or video_url FILE");
-  for (const char* text : {"", "--", "a -- b", "--nothing of ours", "ffmpeg -i FILE --x", "--num-frames-y"})
+  for (const char* text : {"", "--", "a -- b", "--nothing of ours", "ffmpeg -i FILE --x", "--num-frames-y",
+                           "[clip--seed 3.mp4]", "/a/--seed 3"})
     EXPECT_EQ(with_field_names(text), text);
 }
 

@@ -265,5 +265,20 @@ TEST(Replay, FindsTheNamedFilesBesideTheVideoThenHere) {
   fs::current_path(before);
 }
 
+TEST(Replay, AnotherInterpolatorDrawsInItsOwnWay) {
+  Request request;
+  request.interpolator_model = "rife";
+  request.interpolator = "flownet.pkl";
+  request.interpolation_times = "direct";
+  const auto fields = [&](const nlohmann::json& given) { return find_named(request, given, "", Named::Model); };
+  const nlohmann::json film = fields({{"interpolator_model", "film"}}), none = fields({{"interpolator_model", "none"}});
+  for (const nlohmann::json& other : {film, none}) {
+    EXPECT_FALSE(other.contains("interpolator")) << other;
+    EXPECT_FALSE(other.contains("interpolation_times")) << other;
+  }
+  const nlohmann::json same = fields({{"interpolator_model", "rife"}, {"interpolator", "other.pkl"}});
+  EXPECT_EQ(same.value("interpolation_times", ""), "direct");
+}
+
 }  // namespace
 }  // namespace wan

@@ -289,6 +289,49 @@ TEST(SpeechFolder, WhereTheLastMotionIsDamagedTheOneBeforeServes) {
   EXPECT_NE(notes[1].find("3 finished clips are made again"), std::string::npos) << notes[1];
 }
 
+TEST(SpeechFolder, WithAChainLatentsStayForAnother) {
+  c10::InferenceMode inference;
+  const Scene scene(16000, 1);
+  const fs::path work = scene.folder / "clips";
+  const at::Tensor latents = at::ones({1});
+  const auto names = [&] {
+    std::vector<std::string> list;
+    for (const auto& entry : fs::directory_iterator(work)) list.push_back(entry.path().filename().string());
+    std::sort(list.begin(), list.end());
+    return list;
+  };
+  const auto make = [&](const SpeechFolder& folder, int64_t clip) {
+    folder.save_latents(clip, latents, {});
+    write_bytes(folder.piece(clip), "piece");
+    folder.finish(clip, at::zeros({3, MotionBuffer::kFrames, 8, 8}), {});
+  };
+  {
+    const SpeechFolder film(work, {}, "film");
+    for (int64_t clip = 0; clip < 3; ++clip) make(film, clip);
+    EXPECT_EQ(film.finished(), 3);
+    film.save_latents(3, latents, {});
+  }
+  {
+    const SpeechFolder rife(work, {}, "rife");
+    EXPECT_EQ(rife.finished(), 0);
+    EXPECT_EQ(rife.sampled(), 4);
+    EXPECT_EQ(names(), (std::vector<std::string>{"clip-00000.safetensors", "clip-00001.safetensors",
+                                                 "clip-00002.safetensors", "clip-00003.safetensors"}));
+    make(rife, 0);
+    rife.forget_clips();
+    EXPECT_EQ(rife.sampled(), 4);
+  }
+  {
+    const SpeechFolder none(work);
+    for (int64_t clip = 0; clip < 3; ++clip) make(none, clip);
+    EXPECT_EQ(none.sampled(), 1);
+  }
+  // What no chain made stays with a chain, too: it cannot be made again.
+  const SpeechFolder film(work, {}, "film");
+  EXPECT_EQ(film.sampled(), 4);
+  EXPECT_EQ(SpeechFolder(work).finished(), 3);
+}
+
 // 192 kHz is more than AAC takes: the track is resampled, and still as long as the picture.
 TEST(RenderSpeech, FileLastsAsLongAsItsSound) {
   const Scene scene(192000, 1.03);

@@ -26,6 +26,17 @@ TEST(CheckOutput, AnErrorOfAModelHasItsFileAsFieldWhateverThatIsCalled) {
   EXPECT_EQ(errors_of(ModelErrors({first, ModelError("c", "is absent")})), nlohmann::ordered_json::array({one, two}));
 }
 
+TEST(CheckOutput, ErrorsOfAManifestsLineNameFields) {
+  const ModelError error("--interpolator", "must hold the weights of FILM; --interpolator-model none does without");
+  const auto said = [&](int64_t line) {
+    const std::vector<CheckResult> results = {{line, "x.mp4", {}, std::make_exception_ptr(error)}};
+    return to_text(results, "t2v") + to_json(results).dump();
+  };
+  EXPECT_EQ(said(4).find("--"), std::string::npos) << said(4);
+  EXPECT_NE(said(4).find("[interpolator] must hold the weights of FILM; interpolator_model none"), std::string::npos);
+  EXPECT_NE(said(0).find("[--interpolator] must hold"), std::string::npos) << said(0);
+}
+
 TEST(CheckOutput, TheLowestCodeCounts) {
   const CheckResult fits = {1, "a.mp4", {}, {}},
                     model = {2, "b.mp4", {}, std::make_exception_ptr(ModelError("c", "d"))},

@@ -14,6 +14,7 @@
 #include "tests/parts.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
+#include "tests/support/interpolators.h"
 #include "tests/support/sparse_layouts.h"
 #include "tests/tools/process.h"
 
@@ -72,6 +73,31 @@ TEST(Inspect, ListsOneNetworkAndOneFile) {
   EXPECT_EQ(json.at("networks").at(0).at("tensor_count"), 194);
   EXPECT_EQ(json.at("networks").at(0).at("tensors").size(), 194u);
   EXPECT_FALSE(to_json(expert, false).at("networks").at(0).contains("tensors"));
+}
+
+TEST(Inspect, SaysWhatAnInterpolatorDrawsAndItsVersion) {
+  const TemporaryFolder folder;
+  const auto said = [&](const std::map<std::string, at::Tensor>& tensors) {
+    write_safetensors(folder / "weights.safetensors", tensors);
+    const Inspection found = inspect(folder / "weights.safetensors");
+    EXPECT_EQ(to_json(found, false).at("networks").at(0).at("use"), found.networks[0].use);
+    return to_text(found, false);
+  };
+  const std::string film = said(film_weights()), rife = said(rife_weights());
+  EXPECT_NE(film.find("FILM frame interpolation"), std::string::npos) << film;
+  EXPECT_NE(film.find("  draws frames by --interpolator-model film\n"), std::string::npos) << film;
+  EXPECT_NE(rife.find("  draws frames by --interpolator-model rife, version 4.6\n"), std::string::npos) << rife;
+  std::map<std::string, at::Tensor> other = rife_weights(), less = film_weights();
+  for (int i = 0; i < 4; ++i) {  // 4.5 has fewer outputs
+    const std::string last = "block" + std::to_string(i) + ".lastconv.0";
+    other[last + ".weight"] = other[last + ".weight"].narrow(1, 0, 20).contiguous();
+    other[last + ".bias"] = other[last + ".bias"].narrow(0, 0, 20).contiguous();
+  }
+  EXPECT_NE(said(other).find("  draws no frames: "), std::string::npos) << said(other);
+  EXPECT_NE(said(other).find("is RIFE 4.5"), std::string::npos) << said(other);
+  less.erase("fuse.output_conv.bias");
+  EXPECT_NE(said(less).find("  draws no frames: "), std::string::npos) << said(less);
+  EXPECT_FALSE(to_json(inspect(kNano / "Wan2.1_VAE.pth"), false).at("networks").at(0).contains("use"));
 }
 
 TEST(Inspect, TellsThePublishedNetworksApart) {

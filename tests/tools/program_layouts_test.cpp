@@ -118,8 +118,7 @@ TEST_F(ProgramLayouts, FilesOfOneModelInABatchGoWithItsLines) {
   *(std::find(words.begin(), words.end(), "--vae") + 1) = folder / "absent.pth";
   const Outcome found = run(words);
   EXPECT_EQ(found.code, 3) << found.out << found.err;
-  EXPECT_NE((found.out + found.err).find("[absent.pth] must be the VAE, is not there; --vae names it"),
-            std::string::npos)
+  EXPECT_NE((found.out + found.err).find("[absent.pth] must be the VAE, is not there; vae names it"), std::string::npos)
       << found.out << found.err;
   EXPECT_NE(found.out.find("b.mp4"), std::string::npos) << found.out;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
+#include "engine/request/field_names.h"
 #include "engine/residency/failure.h"
 #include "models/files/error.h"
 #include "tools/cli/console.h"
@@ -21,7 +22,7 @@ FieldError field_error(const ModelError& error) {
   return {error.subject, error.text, "model", "", ""};
 }
 
-Finding finding_of(const CheckResult& result) {
+Finding found_in(const CheckResult& result) {
   if (!result.failure) return {};
   try {
     std::rethrow_exception(result.failure);
@@ -36,6 +37,15 @@ Finding finding_of(const CheckResult& result) {
   } catch (const std::exception& error) {
     return {2, {{"check", text_of(error), "failure", "", ""}}};
   }
+}
+
+/// Of a manifest's line, whose writer knows fields and no flags, in these words.
+Finding finding_of(const CheckResult& result) {
+  Finding finding = found_in(result);
+  if (result.line > 0)
+    for (FieldError& error : finding.errors)
+      error.field = with_field_names(error.field), error.wrong = with_field_names(error.wrong);
+  return finding;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "engine/job/preflight.h"
 #include "engine/request/field_names.h"
 #include "engine/residency/model_check.h"
+#include "engine/residency/model_reuse.h"
 #include "engine/residency/needs.h"
 #include "engine/sampling/skipping.h"
 #include "models/files/error.h"
@@ -42,6 +43,8 @@ class Check {
     check_skipping(request, group.parts, placement);
     note_weights(group.parts, placement, notes);
     note_few_steps(request, group.parts, notes);
+    check_calibration(request, group.parts, group.files);
+    note_reuse(step_reuse(request, group.parts), notes);
     const Extent extent = largest_extent(request);
     const DiskNeed disk = disk_need(request, extent);
     check_space(waiting_ + disk.work + disk.running, options_.work);

@@ -2,10 +2,10 @@
 
 namespace wan {
 
-void Forecast::expect(const std::string& job, int64_t tokens, int64_t steps) {
+void Forecast::expect(const std::string& job, int64_t tokens, double steps) {
   // Per layer of A14B 4 L d (3 d + ffn + L) multiplications: linear layers, and attention growing with L.
   constexpr double kLinear = 3 * 5120 + 13824;
-  const double length = double(tokens), denoise = double(steps) * length * (kLinear + length);
+  const double length = double(tokens), denoise = steps * length * (kLinear + length);
   jobs_[job] = {{denoise, length}, {denoise, length}};
 }
 
@@ -15,7 +15,7 @@ void Forecast::at(const Report& report) {
   if (found != jobs_.end() && report.steps > 0 && (report.stage == Stage::Denoise || report.stage == Stage::Decode)) {
     Work& work = found->second;
     const Kind kind = report.stage == Stage::Denoise ? kDenoise : kDecode;
-    const double left = work.all[kind] * double(report.steps - report.step) / double(report.steps);
+    const double left = work.all[kind] * (1 - report.done());
     if (report.job == last_.job && report.stage == last_.stage && left < work.left[kind]) {
       seconds_[kind] += std::chrono::duration<double>(now - last_time_).count();
       done_[kind] += work.left[kind] - left;

@@ -15,8 +15,9 @@ class Forecast : public Progress {
  public:
   explicit Forecast(Progress& progress) : progress_(progress) {}
 
-  /// A job that is to be done: `tokens` of its video (latent frames times patches), `steps` of its schedule.
-  void expect(const std::string& job, int64_t tokens, int64_t steps);
+  /// A job that is to be done: `tokens` of its video (latent frames times patches), `steps` with both branches of guidance
+  /// computed, of which one branch is half a step.
+  void expect(const std::string& job, int64_t tokens, double steps);
   /// Nothing is left of it: it is finished, or failed.
   void forget(const std::string& job) { jobs_.erase(job); }
   void at(const Report& report) override;

@@ -49,7 +49,7 @@ InputIdentities identify_inputs(const Request& asked, const std::map<std::string
                                 InputContents& contents) {
   InputIdentities identities;
   for (const Parameter& parameter : parameters()) {
-    if (!parameter.media) continue;
+    if (!parameter.is_told_by_content()) continue;
     const std::string& input = asked.*std::get<std::string Request::*>(parameter.field);
     const auto copy = local.find(parameter.name);
     if (input.empty() || (copy == local.end() && is_url(input))) continue;

@@ -37,7 +37,7 @@ class InputContents {
   std::map<std::string, std::pair<Moment, FileContent>> known_;
 };
 
-/// The content of every input of `asked`. `local` maps the field of an input that was fetched to the file of its bytes;
+/// The content of every input of `asked`, and of its calibration. `local` maps the field of an input that was fetched to the file of its bytes;
 /// of the others the path in the request is read. A URL that is not in `local` is left out. Throws InvalidRequest naming
 /// the field where a file cannot be read.
 InputIdentities identify_inputs(const Request& asked, const std::map<std::string, std::string>& local,

@@ -90,7 +90,8 @@ DiskNeed disk_need(const Request& request, const Extent& extent) {
   const double shown = double(pixels) * double(interpolation_of(request).frames(extent.frames)) / double(extent.frames);
   const uint64_t latents = pixels / (4 * vae::kPixels * vae::kPixels) * vae::kLatentChannels * 4;
   const bool forgets = request.solver == "euler" || request.solver == "step_distill";
-  const uint64_t states = forgets ? 1 : 4;  // the sample, and what the solver remembers
+  // The sample, what the solver remembers, and of each branch the sample that a kept residual was computed of.
+  const uint64_t states = (forgets ? 1 : 4) + (request.acceleration == "regular" ? kBranches : 0);
   const uint64_t input = request.task == Task::I2V || request.task == Task::V2V ? latents + latents / 4 : 0;
   constexpr uint64_t kStates = 256 << 20;
   if (request.task != Task::S2V) return {states * latents + input, uint64_t(shown * kVideoBytesPerPixel), kStates};
@@ -116,7 +117,7 @@ Fit Preflight::memory(const Request& request, const Group& group, const Placemen
   const Extent extent = largest_extent(request);
   const Schedule schedule = make_schedule(request);
   const bool switches = schedule.first_low() > 0 && schedule.first_low() < schedule.size();
-  nlohmann::json loras = {request.loras, request.lora_lax};
+  nlohmann::json loras = {request.loras, request.lora_lax, request.acceleration, request.calibration};
   if (before) loras.push_back({before->half, before->wide});
   if (interpolator.is_there()) loras.push_back(interpolator.file.path.string());
   const auto key = std::tuple(&group, request.task, extent.frames, extent.height, extent.width, switches,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
@@ -14,7 +15,9 @@
 #include "engine/job/speech.h"
 #include "engine/request/params.h"
 #include "engine/residency/model_check.h"
+#include "engine/residency/model_reuse.h"
 #include "engine/residency/needs.h"
+#include "engine/residency/open_network.h"
 #include "engine/residency/unchanged.h"
 #include "engine/sampling/denoise.h"
 #include "engine/sampling/skipping.h"
@@ -75,6 +78,11 @@ void Stages::prepare(Job& job) {
     return;
   }
   job.schedule = make_schedule(job.request);
+  check_calibration(job.request, job.group->parts, job.group->files);
+  job.reuse = step_reuse(job.request, job.group->parts);
+  for (size_t branch = 0; branch < kBranches; ++branch)
+    if (const std::vector<int64_t> steps = job.reuse.reused_steps(branch); !steps.empty())
+      job.record.reused_steps[branch_name(branch)] = steps;
   job.geometry = asked_geometry(job.request);
   names_.set_names(job);
   files_.settle(job);
@@ -92,6 +100,7 @@ void Stages::begin_preview(Job& job) {
 
 Run Stages::run_of(const Job& job) const {
   Run run{log_, progress_, job.label, options_.save_every, *job.placement.context};
+  run.shares = job.reuse.shares();
   if (!job.preview && !options_.on_estimate) return run;
   run.on_estimate = [this, &job](const at::Tensor& estimate, int64_t step) {
     if (options_.on_estimate) options_.on_estimate(job, estimate, step);
@@ -117,6 +126,7 @@ void Stages::look_ahead(Job& job) {
   check_skipping(job.request, job.group->parts, job.placement);
   note_weights(job.group->parts, job.placement, job.notes);
   note_few_steps(job.request, job.group->parts, job.notes);
+  note_reuse(job.reuse, job.notes);
   InputFiles files;
   const bool rendered = !wants_speech(job) && !wants_latents(job);
   if (!rendered) {
@@ -138,7 +148,11 @@ void Stages::look_ahead(Job& job) {
     files_.drop_copies(job);
     throw;
   }
-  job.group->activations.widen(fit.activations);
+  Activations activations = fit.activations;
+  if (options_.meter)  // the residuals of the step before lie beside the blocks
+    activations.denoise += kBranches * uint64_t(extent.tokens() * transformer_config(job.group->parts).dim) *
+                           c10::elementSize(job.placement.dtype);
+  job.group->activations.widen(activations);
   tell_resumed(job);
   if (rendered && !job.output.captured_heads.empty()) write_capture(job);
 }
@@ -309,24 +323,40 @@ void Stages::sample(Job& job, int64_t end) {
       goes_on
           ? load_sampling(path, schedule, job.placement.device, noise)
           : begin_sampling(schedule, first_sample(job.request, job.geometry, schedule, encoded, job.placement), noise);
+  StepCache cache(job.reuse, job.placement.dtype, log_, job.label);
+  cache.load(std::exchange(state.cache, {}), schedule, job.placement.device);
   auto save = [&](const Sampling& now) {
     check_not_rewritten(job.group->parts);
     check_not_rewritten(job.loras->parts);
     attention_.note(job.placement, job.name);
-    save_sampling(path, now, to_metadata(skipping.counted()));
+    save_sampling(path, {now.x, now.solver, cache.save(schedule, now.next())}, to_metadata(skipping.counted()));
   };
-  if (state.next() == 0) log_skipping(job.request, schedule, job.placement, log_);
+  if (state.next() == 0) {
+    log_skipping(job.request, schedule, job.placement, log_);
+    log_reuse(job.reuse, reuse_bounds(job.request.task), log_);
+  }
+  if (options_.meter) options_.meter->begin();
   attention_.pin(job.placement, job.name, job.attention, job.notes);
   const int64_t first_low = schedule.first_low();
   const bool switches = is_last_of_phase && end == first_low && first_low > 0 && first_low < schedule.size();
   check_unchanged(job.loras->parts, kLoraPart);
   if (!job.output.captured_heads.empty() && !job.capture)
     job.capture = std::make_shared<HeadsCapture>(job.request, schedule);
-  Guidance guidance(networks_.of(job), encoded.conditioning, switches ? &schedule[first_low - 1] : nullptr,
-                    job.loras->loras.in_steps(job.request), &skipping, job.capture.get());
+  Guidance guidance(networks_.of(job), encoded.conditioning,
+                    {.adapters = job.loras->loras.in_steps(job.request),
+                     .skipping = &skipping,
+                     .cache = &cache,
+                     .meter = options_.meter,
+                     .capture = job.capture.get(),
+                     .last_high = switches ? &schedule[first_low - 1] : nullptr});
   explaining_nan(job, {end > first_low ? Network::LowNoise : Network::HighNoise}, progress_,
                  [&] { denoise_and_save(state, schedule, end, std::ref(guidance), run_of(job), save); });
   if (end < schedule.size()) return save(state);
+  if (options_.meter) {
+    job.finished = true;
+    job.result.state = JobState::Done;
+    return files_.drop(job);
+  }
   check_not_rewritten(job.group->parts);
   check_not_rewritten(job.loras->parts);
   attention_.note(job.placement, job.name);
@@ -382,7 +412,7 @@ void Stages::speak(Job& job) {
   settle_tiles(job, job.name);
   try {
     explaining_nan(job, networks_of(job.request.task), progress_,
-                   [&] { wan::speak(networks_.of(job), job, files, files_.clips(job), run_of(job)); });
+                   [&] { wan::speak(networks_.of(job), job, files, files_.clips(job), run_of(job), options_.meter); });
   } catch (const InvalidRequest&) {
     files_.drop_copies(job);
     throw;

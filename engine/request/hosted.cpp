@@ -36,14 +36,15 @@ constexpr const char* kFields[] = {
 };
 
 // What a speech endpoint has not, though speech rendered here may have it.
-constexpr const char* kNotOfSpeech[] = {"interpolator_model", "num_interpolated_frames",
-                                        "adjust_fps_for_interpolation"};
+constexpr const char* kNotOfSpeech[] = {"interpolator_model", "num_interpolated_frames", "adjust_fps_for_interpolation",
+                                        "acceleration"};
 
 constexpr const char* kModels[] = {"model",        "models", "high_noise",    "low_noise", "transformer",
                                    "text_encoder", "vae",    "audio_encoder", "tokenizer", "interpolator"};
 // What whoever runs the server decides for all requests.
-constexpr const char* kMachine[] = {"device",    "dtype", "noise_device", "precision",    "weights", "device_memory",
-                                    "cache_dir", "loras", "lora_lax",     "private_urls", "threads", "lora"};
+constexpr const char* kMachine[] = {"device",        "dtype",     "noise_device", "precision", "weights",
+                                    "device_memory", "cache_dir", "loras",        "lora_lax",  "private_urls",
+                                    "threads",       "lora",      "calibration"};
 constexpr const char* kOutput[] = {"out", "contact_sheet", "overwrite"};
 constexpr const char* kWay[] = {"fresh", "dry_run", "order", "fail_fast"};
 

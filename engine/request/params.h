@@ -58,6 +58,7 @@ struct Parameter {
   bool empty_is_unset = false;        // an empty text takes the default
   bool path = false;                  // a file or folder: never empty, relative ones start at the manifest
   bool media = false;                 // a path that is read, or an http(s) or data URL
+  bool content = false;               // a path of a file of settings, told by its content as media are
   bool named = false;                 // a path, or a name without a slash that is no path
   bool part = false;                  // a path of one part of a model
   bool repeated = false;              // the flag may come several times, one value each
@@ -67,6 +68,8 @@ struct Parameter {
   const char* unserved = nullptr;     // why every value but the default is refused in this build
   const char* switched_by = nullptr;  // with this field at its default by the user's own word, the value is idle
 
+  /// Whether what the file holds decides the video, and not what it is called.
+  bool is_told_by_content() const { return media || content; }
   /// Null where the task does not take it.
   const Accepts* accepts(Task task) const;
   /// The command-line flag: num_frames is --num-frames, image_url is --image, loras is --lora.

@@ -236,12 +236,6 @@ std::vector<Parameter> of_run() {
        .group = "Not available in this build",
        .help = "Check the finished video.",
        .unserved = kNotHere},
-      {.name = "acceleration",
-       .field = &Request::acceleration,
-       .tasks = each(two_experts(), {.value = "none", .words = {"none", "regular"}}),
-       .group = "Not available in this build",
-       .help = "Trade quality for speed.",
-       .unserved = kNotHere},
   };
 }
 

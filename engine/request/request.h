@@ -49,6 +49,7 @@ struct Request {
   int64_t num_inference_steps = 0;
   double shift = 0, guidance_scale = 0, guidance_scale_2 = 0;  // first: high-noise expert, second: low-noise
   double guidance_until = 0;                                   // t / 1000 below which the guidance is 1
+  std::string guidance_interval;                               // "0.2:0.9": sigmas outside of which it is 1
   double boundary = 0;                                         // in units of t / 1000
   double strength = 0;                                         // V2V
   std::string solver;                                          // unipc | dpm++ | euler | step_distill
@@ -70,7 +71,8 @@ struct Request {
   std::string metadata;  // full | minimal | none
 
   bool enable_safety_checker = false, enable_output_safety_checker = false, enable_prompt_expansion = false;
-  std::string acceleration;
+  std::string acceleration;  // none | regular
+  std::string calibration;   // file of ratios for it, as given; empty: the published ones
 
   // What is drawn between the frames that the model makes; interpolation_of (interpolation.h) has it as one value.
   std::string interpolator_model;       // none | film | rife

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "engine/request/guidance_interval.h"
+
 namespace wan {
 
 SolverKind solver_named(const std::string& name) {
@@ -59,6 +61,8 @@ Schedule make_schedule(const Request& request) {
   int64_t start = 0;
   if (request.task == Task::V2V) start = count - std::min(int64_t(double(count) * request.strength), count);
 
+  const GuidanceInterval interval =
+      request.guidance_interval.empty() ? GuidanceInterval() : read_guidance_interval(request.guidance_interval);
   std::vector<Step> steps;
   for (int64_t i = start; i < count; ++i) {
     const double level = sigmas[size_t(i)] * 1000;
@@ -67,7 +71,7 @@ Schedule make_schedule(const Request& request) {
     step.t = whole ? std::trunc(level) : double(float(level));
     step.high = step.t >= request.boundary * 1000;
     step.guidance = step.high ? request.guidance_scale : request.guidance_scale_2;
-    if (step.t < request.guidance_until * 1000) step.guidance = 1;
+    if (step.t < request.guidance_until * 1000 || !interval.contains(step.sigma)) step.guidance = 1;
     if (i >= request.skip_softmax_dense) step.skip_softmax = request.skip_softmax;
     steps.push_back(step);
   }

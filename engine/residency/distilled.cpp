@@ -105,4 +105,17 @@ bool distilled_part(const ModelParts& parts, Network network) {
   return !files.empty() && distilled_file(files.front().path);
 }
 
+bool is_distilled(const Request& request, const ModelParts& parts) {
+  const auto is_on = [](double scale) { return scale != 0; };
+  return std::ranges::any_of(networks_of(request.task),
+                             [&](Network network) {
+                               const bool transformer = network == Network::HighNoise || network == Network::LowNoise ||
+                                                        network == Network::Speech;
+                               return transformer && distilled_part(parts, network);
+                             }) ||
+         std::ranges::any_of(request.loras, [&](const Lora& lora) {
+           return std::ranges::any_of(lora.scales, is_on) && distilled_lora(lora.path);
+         });
+}
+
 }  // namespace wan

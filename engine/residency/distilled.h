@@ -30,4 +30,7 @@ int lora_steps(const std::filesystem::path& file);
 /// texts.
 bool distilled_part(const ModelParts& parts, Network network);
 
+/// Whether a transformer is, or a LoRA of the request that is on in some step.
+bool is_distilled(const Request& request, const ModelParts& parts);
+
 }  // namespace wan

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 
+#include "engine/base/text.h"
 #include "engine/base/units.h"
 #include "engine/request/schedule.h"
 #include "engine/residency/advice.h"
 #include "engine/residency/builders.h"
 #include "engine/residency/drawing_time.h"
 #include "engine/residency/find_parts.h"
+#include "engine/residency/model_reuse.h"
 #include "engine/residency/open_network.h"
 #include "engine/residency/probed_machine.h"
 #include "engine/residency/request_workload.h"
@@ -68,6 +70,11 @@ JobPlan job_plan(const Request& request, const MachineWords& words, Contexts* co
   if (skips(request))
     made.machine.assumed.emplace_back(
         "the seconds are those of dense attention: how much --skip-softmax leaves out is known only when it runs");
+  if (const StepReuse reuse = step_reuse(request, parts); reuse.is_on())
+    made.machine.assumed.emplace_back(
+        std::to_string(reuse.reused()) + " of " + std::to_string(reuse.forwards()) +
+        " forwards are reused (--acceleration regular); what is kept for them between steps, " +
+        gigabytes(made.workload.demand(made.workload.extent).kept) + ", lies in the memory of a step");
   made.plan.advice = advice(made.workload, made.machine, made.plan,
                             alternatives(request, parts, made.machine, described_card, copied));
   if (const Interpolation how = interpolation_of(request); how.is_on()) {

@@ -68,6 +68,10 @@ uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Plac
   return streams + std::max(attention, feed_forward) + texts;
 }
 
+uint64_t reuse_bytes(const WanConfig& config, const Extent& extent) {
+  return 3 * uint64_t(extent.tokens()) * uint64_t(config.dim) * sizeof(float);
+}
+
 uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype, vae::Windows windows) {
   // In frames of the base width at full size: the caches of all layers come to 25 (their own windows to 69), a chunk's
   // buffers at the largest level to 18 (window of 6, two results of 4, the level below).

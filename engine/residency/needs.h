@@ -20,6 +20,9 @@ Extent largest_extent(const Request& request);
 /// Activations of one step with both guidance branches, in bytes. `copied`: weights are copied on the CPU, too, where it
 /// stands for a card; those of one input are then one matrix.
 uint64_t denoise_bytes(const WanConfig& config, const Extent& extent, const Placement& placement, bool copied = false);
+/// What a step that reuses residuals takes beside them, and what a step that keeps them takes behind its last block: both
+/// branches' tokens and fresh ones in float32. In bytes.
+uint64_t reuse_bytes(const WanConfig& config, const Extent& extent);
 /// Causal caches and the largest level's buffers of the VAE, in bytes; about the same for decoding and encoding.
 uint64_t vae_bytes(int64_t base_width, const Extent& extent, at::ScalarType dtype,
                    vae::Windows windows = vae::Windows::Shared);

@@ -169,13 +169,14 @@ class Planner {
     phase.hidden = false;
   }
 
-  /// The steps of a transformer whose weights lie as `placed` says.
-  void steps(PhasePlan& phase, const NetworkSizes& network, const NetworkPlan& placed, int64_t count,
-             int64_t forwards) const {
+  /// The steps of a transformer whose weights lie as `placed` says; forwards that reuse a residual need none of its blocks.
+  void steps(PhasePlan& phase, const NetworkSizes& network, const NetworkPlan& placed, int64_t count, int64_t forwards,
+             int64_t reused) const {
     if (count == 0) return;
-    const double branches = double(forwards) / double(count);
-    run(phase, network, placed, branches * seconds(demand_.block, work_.eight_bit), branches * seconds(demand_.rest),
-        count);
+    const double branches = double(forwards) / double(count), rest = seconds(demand_.rest);
+    run(phase, network, placed, branches * seconds(demand_.block, work_.eight_bit), branches * rest, count);
+    phase.compute_seconds += double(reused) * rest;
+    phase.seconds += double(reused) * rest;
   }
 
   void speech() {
@@ -183,7 +184,8 @@ class Planner {
     PhasePlan& phase = begin("speech", demand_.denoise);
     const NetworkPlan placed = *place(network, demand_.denoise);
     phase.networks.push_back(placed);
-    steps(phase, network, placed, work_.low_steps * work_.clips, work_.low_forwards * work_.clips);
+    steps(phase, network, placed, work_.low_steps * work_.clips, work_.low_forwards * work_.clips,
+          work_.low_reused * work_.clips);
     phase.load_seconds = load_of(network, placed);
     const bool stays =
         plan_.keeps_all || network.device() + sizes(Network::Vae).device() +
@@ -195,8 +197,8 @@ class Planner {
   void experts() {
     const NetworkSizes& high = sizes(Network::HighNoise);
     const NetworkSizes& low = sizes(Network::LowNoise);
-    PhasePlan first = expert_phase(Network::HighNoise, high, work_.high_steps, work_.high_forwards);
-    PhasePlan second = expert_phase(Network::LowNoise, low, work_.low_steps, work_.low_forwards);
+    PhasePlan first = expert_phase(Network::HighNoise, high, work_.high_steps, work_.high_forwards, work_.high_reused);
+    PhasePlan second = expert_phase(Network::LowNoise, low, work_.low_steps, work_.low_forwards, work_.low_reused);
     const bool both = work_.high_steps > 0 && work_.low_steps > 0;
     if (both && !plan_.keeps_experts && machine_.is_card) move_into_place(high, low, first, second);
     if (plan_.keeps_experts && both) {
@@ -208,14 +210,15 @@ class Planner {
     if (work_.low_steps > 0) plan_.phases.push_back(second);
   }
 
-  PhasePlan expert_phase(Network network, const NetworkSizes& sizes, int64_t count, int64_t forwards) const {
+  PhasePlan expert_phase(Network network, const NetworkSizes& sizes, int64_t count, int64_t forwards,
+                         int64_t reused) const {
     PhasePlan phase;
     phase.name = network == Network::HighNoise ? "high_noise" : "low_noise";
     phase.activations = demand_.denoise;
     const NetworkPlan placed = *place(sizes, demand_.denoise);
     phase.networks.push_back(placed);
     phase.load_seconds = load_of(sizes, placed);
-    steps(phase, sizes, placed, count, forwards);
+    steps(phase, sizes, placed, count, forwards, reused);
     return phase;
   }
 
@@ -234,8 +237,8 @@ class Planner {
     first.networks = {placed_as(Network::HighNoise)};
     second.networks = {placed_as(Network::LowNoise)};
     second.networks[0].device_bytes -= high.outside;  // went with the high-noise expert
-    steps(first, high, first.networks[0], work_.high_steps, work_.high_forwards);
-    steps(second, low, second.networks[0], work_.low_steps, work_.low_forwards);
+    steps(first, high, first.networks[0], work_.high_steps, work_.high_forwards, work_.high_reused);
+    steps(second, low, second.networks[0], work_.low_steps, work_.low_forwards, work_.low_reused);
     first.load_seconds = load_of(high, first.networks[0]);
     // Its file is read ahead into host memory during the steps before, where that has room for it.
     const bool ahead = low.file() + first.networks[0].host_bytes <= host_;

@@ -5,6 +5,7 @@
 #include "engine/request/schedule.h"
 #include "engine/residency/interpolator_network.h"
 #include "engine/residency/loras.h"
+#include "engine/residency/model_reuse.h"
 #include "engine/residency/needs.h"
 #include "engine/residency/network_sizes.h"
 #include "engine/residency/open_network.h"
@@ -35,6 +36,7 @@ struct Shapes {
   uint64_t lora_bytes = 0;  // of the branches beside one transformer, and of their work
   int64_t lora_values = 0;  // of their work, for each token
   double lora_flops = 0;    // of them in a block, for each token
+  StepReuse reuse = {};
 };
 
 Work block_work(const Shapes& shapes, double tokens) {
@@ -97,6 +99,9 @@ Demand demand_of(const Shapes& shapes, const Extent& extent, const Work& text_wo
   demand.denoise = denoise_bytes(shapes.config, extent, shapes.placement, shapes.copied) + shapes.widened +
                    shapes.lora_bytes +
                    uint64_t(extent.tokens()) * uint64_t(shapes.lora_values) * c10::elementSize(shapes.placement.dtype);
+  demand.kept = kept_bytes(shapes.reuse, extent.tokens(), shapes.config.dim, c10::elementSize(shapes.placement.dtype));
+  if (demand.kept > 0)
+    demand.denoise = std::max(demand.denoise, demand.kept + reuse_bytes(shapes.config, extent) + shapes.lora_bytes);
   if (shapes.encodes) {
     demand.encode = demand.vae_shared;
     const TileNeeds tiles = encode_tile_needs(shapes.vae_width, extent, shapes.placement.vae);
@@ -112,12 +117,16 @@ Demand demand_of(const Shapes& shapes, const Extent& extent, const Work& text_wo
   return demand;
 }
 
-void count_steps(const Request& request, Workload& workload) {
-  for (const Step& step : make_schedule(request)) {
-    const bool high = step.high && request.task != Task::S2V;
-    const int64_t branches = step.guidance == 1 ? 1 : 2;
-    ++(high ? workload.high_steps : workload.low_steps);
-    (high ? workload.high_forwards : workload.low_forwards) += branches;
+void count_steps(const Request& request, const StepReuse& reuse, Workload& workload) {
+  const Schedule schedule = make_schedule(request);
+  for (int64_t i = 0; i < schedule.size(); ++i) {
+    const bool high = schedule[i].high && request.task != Task::S2V;
+    const StepForwards& step = reuse.steps[size_t(i)];
+    const int64_t reused = std::ranges::count(step.reuses, true),
+                  computed = std::ranges::count(step.has, true) - reused;
+    (high ? workload.high_steps : workload.low_steps) += computed > 0 ? 1 : 0;
+    (high ? workload.high_forwards : workload.low_forwards) += computed;
+    (high ? workload.high_reused : workload.low_reused) += reused;
   }
 }
 
@@ -170,7 +179,8 @@ Workload workload_of(const Request& request, const ModelParts& parts, const Plac
   workload.extent = largest_extent(request);
   workload.eight_bit = placement.precision != Precision::Exact;
   workload.networks = network_sizes(parts, placement, copied);
-  count_steps(request, workload);
+  const StepReuse reuse = step_reuse(request, parts);
+  count_steps(request, reuse, workload);
 
   const NetworkSizes& text = workload.networks.at(Network::TextEncoder);
   const NetworkSizes& transformer = workload.networks.at(parts.is_speech() ? Network::Speech : Network::HighNoise);
@@ -183,6 +193,7 @@ Workload workload_of(const Request& request, const ModelParts& parts, const Plac
                 .encodes = request.task != Task::T2V,
                 .copied = copied};
   shapes.coded = shapes.widened > 0;
+  shapes.reuse = reuse;
   shapes.block_weights = transformer.block_flops / 2 / double(std::max<size_t>(transformer.blocks.size(), 1));
   if (!parts.loras.empty()) {
     const Loras loras(request, parts);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "engine/base/log.h"
 #include "engine/base/progress.h"
@@ -22,6 +23,7 @@ struct Run {
   /// After each denoising step, from 0: what it takes the clean latents for, [16, T, h, w] on the device, which is not to be
   /// written to. What it throws ends the run. Empty: nothing is made for it.
   std::function<void(const at::Tensor& estimate, int64_t step)> on_estimate = {};
+  std::vector<double> shares = {};  // Report::share of each step of denoising; empty: steps are alike
 };
 
 }  // namespace wan

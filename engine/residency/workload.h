@@ -26,6 +26,7 @@ struct Work {
 /// What depends on the video's size.
 struct Demand {
   uint64_t text = 0, denoise = 0;  // activations in bytes, of encoding the prompts and of a step
+  uint64_t kept = 0;               // of `denoise`: residuals that are kept between steps
   // Of the VAE's encoder, on whole frames and in tiles, and of the decoder in each way. 0: it has not that way, or the
   // job encodes nothing.
   uint64_t encode = 0, encode_tiles = 0;
@@ -44,11 +45,13 @@ struct Demand {
 struct Workload {
   Task task = Task::T2V;
   Extent extent{};
-  bool eight_bit = false;                       // products of the blocks run in 8 bits (--precision)
-  int64_t high_steps = 0, low_steps = 0;        // speech has low_steps alone, of one clip
-  int64_t high_forwards = 0, low_forwards = 0;  // steps times guidance branches
-  int64_t clips = 1;                            // of speech
-  std::optional<bool> in_tiles = {};  // whether a card's VAE computes in tiles, where that is settled (VaeTiles)
+  bool eight_bit = false;  // products of the blocks run in 8 bits (--precision)
+  // Steps in which blocks run, and forwards, one for each guidance branch. Speech has the low ones alone, of one clip.
+  int64_t high_steps = 0, low_steps = 0;
+  int64_t high_forwards = 0, low_forwards = 0;
+  int64_t high_reused = 0, low_reused = 0;  // forwards that reuse a residual: what lies outside of blocks alone
+  int64_t clips = 1;                        // of speech
+  std::optional<bool> in_tiles = {};        // whether a card's VAE computes in tiles, where that is settled (VaeTiles)
   bool text_on_host = false;  // whether the text encoder may compute on the CPU: its states would have other bits
   std::map<Network, NetworkSizes> networks;
   std::function<Demand(const Extent&)> demand;  // throws nothing

@@ -13,6 +13,8 @@ namespace wan {
 
 namespace {
 
+const std::string kSolver = "solver.", kCache = "cache.";  // how names of a saved run begin
+
 void check_finite(const at::Tensor& x, const Step& step, int64_t position, int64_t steps) {
   if (x.isfinite().all().item<bool>()) return;
   throw NotFinite("[denoise] step " + std::to_string(position + 1) + " of " + std::to_string(steps) +
@@ -24,13 +26,14 @@ void check_finite(const at::Tensor& x, const Step& step, int64_t position, int64
 }  // namespace
 
 Sampling begin_sampling(const Schedule& schedule, at::Tensor x, std::optional<FreshNoise> noise) {
-  return {std::move(x), Solver(schedule.solver(), schedule.sigmas(), 0, noise)};
+  return {.x = std::move(x), .solver = Solver(schedule.solver(), schedule.sigmas(), 0, noise)};
 }
 
 void save_sampling(const std::filesystem::path& path, const Sampling& state,
                    const std::map<std::string, std::string>& metadata) {
   std::map<std::string, at::Tensor> tensors = {{"x", state.x}};
-  for (const auto& [name, tensor] : state.solver.save()) tensors["solver." + name] = tensor;
+  for (const auto& [name, tensor] : state.solver.save()) tensors[kSolver + name] = tensor;
+  for (const auto& [name, tensor] : state.cache) tensors[kCache + name] = tensor;
   write_with_digest(path, tensors, metadata);
 }
 
@@ -49,8 +52,10 @@ Sampling load_sampling(const std::filesystem::path& path, const Schedule& schedu
   Checkpoint file = Checkpoint::open(path);
   Sampling state = begin_sampling(schedule, file.map("x").to(device, at::kFloat, false, true), noise);
   std::map<std::string, at::Tensor> solver_state;
-  for (const auto& [name, stored] : file.tensors())
-    if (name.starts_with("solver.")) solver_state[name.substr(7)] = file.map(name).clone();
+  for (const auto& [name, stored] : file.tensors()) {
+    if (name.starts_with(kSolver)) solver_state[name.substr(kSolver.size())] = file.map(name).clone();
+    if (name.starts_with(kCache)) state.cache[name.substr(kCache.size())] = file.map(name).clone();
+  }
   state.solver.load(solver_state, device);
   return state;
 }
@@ -62,7 +67,9 @@ void denoise(Sampling& state, const Schedule& schedule, int64_t end, const Veloc
     const int64_t position = state.next();
     const Step& step = schedule[position];
     const kernels::Range range(kernels::RangeKind::Step, step.high ? "high-noise step" : "low-noise step", position);
-    run.progress.at({Stage::Denoise, position, schedule.size(), step.high ? "high" : "low", run.label});
+    Report report{Stage::Denoise, position, schedule.size(), step.high ? "high" : "low", run.label};
+    if (!run.shares.empty()) report.share = run.shares.at(size_t(position));
+    run.progress.at(report);
     at::Tensor estimate;
     state.x = state.solver.step(velocity(step, state.x), state.x, run.kernels, run.on_estimate ? &estimate : nullptr);
     check_finite(state.x, step, position, schedule.size());

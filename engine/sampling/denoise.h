@@ -18,6 +18,9 @@ namespace wan {
 struct Sampling {
   at::Tensor x;   // [16, T, h, w] float32 at the noise level of the next step
   Solver solver;  // knows which step is next
+  /// What else a saved run goes on from, under names of its own: a step cache's (StepCache::save). Only in what is saved
+  /// and was loaded.
+  std::map<std::string, at::Tensor> cache = {};
 
   int64_t next() const { return solver.index(); }
 };

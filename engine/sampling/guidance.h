@@ -2,10 +2,8 @@
 #pragma once
 
 #include "engine/request/schedule.h"
-#include "engine/residency/loras.h"
 #include "engine/residency/networks.h"
-#include "engine/sampling/captured_heads.h"
-#include "engine/sampling/skipping.h"
+#include "engine/sampling/forward_options.h"
 #include "engine/sampling/solver.h"
 
 namespace wan {
@@ -19,34 +17,23 @@ struct Conditioning {
 /// Runs the experts on one job's conditioning. Keeps each expert's text keys and values while that expert is in use.
 class Guidance {
  public:
-  /// `last_high`: of the schedule, the step behind which no other needs the high-noise expert, so that the low-noise one
-  /// is brought in while it runs; null where others may need it.
-  /// `adapters`: which LoRAs a step has. `skipping`: of its attention; null: none. `capture`: keeps heads of it; null: none.
-  Guidance(Networks& networks, Conditioning conditioning, const Step* last_high = nullptr, StepAdapters adapters = {},
-           Skipping* skipping = nullptr, HeadsCapture* capture = nullptr)
-      : networks_(networks),
-        conditioning_(std::move(conditioning)),
-        last_high_(last_high),
-        adapters_(std::move(adapters)),
-        skipping_(skipping),
-        capture_(capture) {}
+  Guidance(Networks& networks, Conditioning conditioning, ForwardOptions options = {})
+      : networks_(networks), conditioning_(std::move(conditioning)), options_(std::move(options)) {}
 
   /// x [16, T, h, w] float32 -> velocity of the same shape and dtype; the conditional branch alone where the guidance
   /// is exactly 1. Source: wan/text2video.py, generate.
   Velocity operator()(const Step& step, const at::Tensor& x);
 
  private:
-  void prepare(const WanModel& expert, bool guided);
+  std::vector<at::Tensor> forward(const Step& step, const at::Tensor& x, const StepCache::Lost* lost);
+  Context& context_of(const WanModel& expert, size_t branch);
 
   Networks& networks_;
   Conditioning conditioning_;
-  const Step* last_high_;
-  const StepAdapters adapters_;
-  Skipping* const skipping_;
-  HeadsCapture* const capture_;
+  const ForwardOptions options_;
   std::optional<bool> high_;            // whose contexts these are
   std::vector<lora::Adapter> applied_;  // with which they were made
-  std::optional<Context> positive_, negative_;
+  std::optional<Context> contexts_[kBranches];
   std::optional<kernels::Rope> rope_;  // of the job's grid, the same for both experts
 };
 

@@ -24,6 +24,9 @@ class Skipping {
   /// The forward is done: what it left out counts. Waits for the device where there is a rule.
   void end();
 
+  /// The forward is done, and was counted before a restart.
+  void forget() { rule_.reset(); }
+
   /// Of all steps so far, also before a restart.
   const SkippedBlocks& counted() const { return counted_; }
 

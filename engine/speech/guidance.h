@@ -2,9 +2,8 @@
 #pragma once
 
 #include "engine/request/schedule.h"
-#include "engine/residency/loras.h"
 #include "engine/residency/networks.h"
-#include "engine/sampling/skipping.h"
+#include "engine/sampling/forward_options.h"
 #include "engine/sampling/solver.h"
 
 namespace wan {
@@ -13,14 +12,8 @@ namespace wan {
 class SpeechGuidance {
  public:
   /// `positive` and `negative` are states of the text encoder [n, text_dim].
-  /// `adapters`: which LoRAs a step has. `skipping`: of its attention; null: none.
-  SpeechGuidance(Networks& networks, at::Tensor positive, at::Tensor negative, StepAdapters adapters = {},
-                 Skipping* skipping = nullptr)
-      : networks_(networks),
-        positive_states_(std::move(positive)),
-        negative_states_(std::move(negative)),
-        adapters_(std::move(adapters)),
-        skipping_(skipping) {}
+  SpeechGuidance(Networks& networks, at::Tensor positive, at::Tensor negative, ForwardOptions options = {})
+      : networks_(networks), states_{std::move(positive), std::move(negative)}, options_(std::move(options)) {}
 
   /// The next clip: reference [16, 1, h, w]; motion [16, 19, h, w] or undefined (no motion tokens); pose [16, F, h, w]
   /// or undefined; features of its frames [states, audio_dim, 4 F].
@@ -32,16 +25,18 @@ class SpeechGuidance {
   Velocity operator()(const Step& step, const at::Tensor& x);
 
  private:
+  std::vector<at::Tensor> forward(const Step& step, const at::Tensor& x, const StepCache::Lost* lost);
+  void forget_clip();
+
   Networks& networks_;
-  at::Tensor positive_states_, negative_states_;
-  const StepAdapters adapters_;
-  Skipping* const skipping_;
+  const at::Tensor states_[kBranches];
+  const ForwardOptions options_;
   std::vector<lora::Adapter> applied_;  // with which all below was made
   at::Tensor features_;
   at::Tensor reference_, motion_, pose_;
-  std::optional<SpeechClip> clip_;  // made when the model is first needed, as are the rest
-  std::optional<AudioContext> sound_, silence_;
-  std::optional<Context> positive_, negative_;
+  std::optional<SpeechClip> clip_;                 // made when the model is first needed, as are the rest
+  std::optional<AudioContext> sounds_[kBranches];  // the speech, and silence
+  std::optional<Context> contexts_[kBranches];
 };
 
 }  // namespace wan

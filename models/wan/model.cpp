@@ -111,13 +111,14 @@ Tensor WanModel::velocity(const Tensor& x, const Pass& pass, const Tensor& laten
 
 std::vector<Tensor> WanModel::operator()(const Tensor& latent, const Rope& rope, double t,
                                          at::ArrayRef<Context*> contexts, kernels::SkipSoftmax* skip,
-                                         const SeeLayers* see) const {
-  return velocities(latent, rope, t, contexts, kernels::use_fused(rope.cos, head.modulation.context()), skip, see);
+                                         const SeeLayers* see, const SeeBranch* ends) const {
+  return velocities(latent, rope, t, contexts, kernels::use_fused(rope.cos, head.modulation.context()), skip, see,
+                    ends);
 }
 
 std::vector<Tensor> WanModel::velocities(const Tensor& latent, const Rope& rope, double t,
                                          at::ArrayRef<Context*> contexts, bool leaves, kernels::SkipSoftmax* skip,
-                                         const SeeLayers* see) const {
+                                         const SeeLayers* see, const SeeBranch* ends) const {
   Pass pass = begin(rope, t);
   pass.skip = skip;
   pass.see = see;
@@ -134,7 +135,10 @@ std::vector<Tensor> WanModel::velocities(const Tensor& latent, const Rope& rope,
   if (left.is_there()) kernels::gated_residual_(branches[0].x, left.y, left.gate, pass.ends, head.modulation.context());
   left = {};
   std::vector<Tensor> found;
-  for (const Branch& branch : branches) found.push_back(velocity(branch.x, pass, latent));
+  for (size_t k = 0; k < branches.size(); ++k) {
+    if (ends) (*ends)(k, branches[k].x);
+    found.push_back(velocity(branches[k].x, pass, latent));
+  }
   return found;
 }
 

@@ -26,6 +26,9 @@ struct Branch {
 /// SeeHeads of each block.
 using SeeLayers = std::function<void(int64_t layer, const Tensor& q, const Tensor& k)>;
 
+/// Sees a branch behind the last block, x [1, L, dim] float32 as the head gets it, which is not to be written to.
+using SeeBranch = std::function<void(size_t branch, const Tensor& x)>;
+
 /// What the blocks of one step share.
 struct Pass {
   Rope rope;
@@ -83,14 +86,16 @@ struct WanModel {
   /// x [1, L, dim] -> velocity [out_dim, T, h, w] float32 on the grid of `latent`.
   Tensor velocity(const Tensor& x, const Pass& pass, const Tensor& latent) const;
 
-  /// embed, all blocks, head: a velocity for each context. `skip`, `see`: of all blocks' self-attention.
+  /// embed, all blocks, head: a velocity for each context. `skip`, `see`: of all blocks' self-attention. `ends`: sees
+  /// each branch before its head; null: nobody does.
   std::vector<Tensor> operator()(const Tensor& latent, const Rope& rope, double t, at::ArrayRef<Context*> contexts,
-                                 kernels::SkipSoftmax* skip = nullptr, const SeeLayers* see = nullptr) const;
+                                 kernels::SkipSoftmax* skip = nullptr, const SeeLayers* see = nullptr,
+                                 const SeeBranch* ends = nullptr) const;
   /// The same. `leaves`: of one context, blocks leave their last residual to the next one's first norm, which is one
   /// pass over x less on a GPU. With two, what each of them leaves would take memory while the other passes.
   std::vector<Tensor> velocities(const Tensor& latent, const Rope& rope, double t, at::ArrayRef<Context*> contexts,
-                                 bool leaves, kernels::SkipSoftmax* skip = nullptr,
-                                 const SeeLayers* see = nullptr) const;
+                                 bool leaves, kernels::SkipSoftmax* skip = nullptr, const SeeLayers* see = nullptr,
+                                 const SeeBranch* ends = nullptr) const;
 
   WanConfig config;
   PatchEmbedding patch_embedding;

@@ -100,7 +100,7 @@ Tensor SpeechModel::velocity(const Tensor& x, const Pass& pass, const Tensor& la
 
 std::vector<Tensor> SpeechModel::operator()(const Tensor& latent, const SpeechClip& clip, double t,
                                             at::ArrayRef<Context*> contexts, at::ArrayRef<const AudioContext*> audio,
-                                            kernels::SkipSoftmax* skip) const {
+                                            kernels::SkipSoftmax* skip, const SeeBranch* ends) const {
   Pass pass = begin(clip, t);
   pass.skip = skip;
   std::vector<Branch> branches;
@@ -109,7 +109,10 @@ std::vector<Tensor> SpeechModel::operator()(const Tensor& latent, const SpeechCl
   x.reset();
   for (size_t i = 0; i < blocks.size(); ++i) block(int64_t(i), branches, audio, pass);
   std::vector<Tensor> velocities;
-  for (const Branch& branch : branches) velocities.push_back(velocity(branch.x, pass, latent));
+  for (size_t k = 0; k < branches.size(); ++k) {
+    if (ends) (*ends)(k, branches[k].x.narrow(1, 0, pass.ends[0]));
+    velocities.push_back(velocity(branches[k].x, pass, latent));
+  }
   return velocities;
 }
 

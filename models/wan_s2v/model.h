@@ -41,13 +41,14 @@ struct SpeechModel {
   Tensor embed(const Tensor& latent, const SpeechClip& clip) const;
   /// Block i of all branches, then its injector where it has one. `audio` has the sound of each branch.
   void block(int64_t i, std::span<Branch> branches, at::ArrayRef<const AudioContext*> audio, const Pass& pass) const;
-  /// x [1, L, dim] -> velocity [out_dim, F, h, w] float32 on the grid of `latent`.
+  /// x [1, L, dim], of which the noisy tokens count -> velocity [out_dim, F, h, w] float32 on the grid of `latent`.
   Tensor velocity(const Tensor& x, const Pass& pass, const Tensor& latent) const;
 
-  /// embed, all blocks, head: a velocity for each context and sound. `skip`: as WanModel's.
+  /// embed, all blocks, head: a velocity for each context and sound. `skip`: as WanModel's. `ends`: sees the noisy tokens
+  /// of each branch before its head, [1, F h w / 4, dim].
   std::vector<Tensor> operator()(const Tensor& latent, const SpeechClip& clip, double t,
                                  at::ArrayRef<Context*> contexts, at::ArrayRef<const AudioContext*> audio,
-                                 kernels::SkipSoftmax* skip = nullptr) const;
+                                 kernels::SkipSoftmax* skip = nullptr, const SeeBranch* ends = nullptr) const;
 
   SpeechConfig config;
   PatchEmbedding patch_embedding, cond_encoder;

@@ -30,9 +30,9 @@ TEST(Hosted, FieldsAreThoseOfTheEndpoints) {
 }
 
 TEST(Hosted, AServerJudgesWhatThisBuildLacks) {
-  const nlohmann::json fields = {{"prompt", ""}, {"acceleration", "regular"}};
+  const nlohmann::json fields = {{"prompt", ""}, {"enable_safety_checker", true}};
   EXPECT_THROW(parse(Task::T2V, fields, {.need_model = false}), InvalidRequest);
-  EXPECT_EQ(parse(Task::T2V, fields, {.by_server = true}).acceleration, "regular");
+  EXPECT_TRUE(parse(Task::T2V, fields, {.by_server = true}).enable_safety_checker);
   // A server has an interpolator by default, so that frames alone can be asked for.
   EXPECT_EQ(
       parse(Task::T2V, {{"prompt", ""}, {"num_interpolated_frames", 3}}, {.by_server = true}).num_interpolated_frames,

@@ -19,7 +19,7 @@ TEST_F(DeviceMemory, TheLowNoiseExpertIsCopiedBeforeItsFirstForward) {
     const Request under = limited(wanted, limit);
     const Placement placement = resolve_placement(under);
     Networks networks(parts, placement, fit_of(under, parts, placement).activations, Log{});
-    Guidance guidance(networks, {at::randn({5, 64}), at::randn({3, 64}), {}}, &schedule[1]);
+    Guidance guidance(networks, {at::randn({5, 64}), at::randn({3, 64}), {}}, {.last_high = &schedule[1]});
     const auto forward = [&](int64_t step) { guidance(schedule[step], at::randn({16, 2, 8, 8})); };
     const auto expect_copies = [&](int64_t count) {
       for (int i = 0; i < 500 && networks.copied().jobs < count; ++i)

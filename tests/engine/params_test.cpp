@@ -263,14 +263,34 @@ TEST(Params, MessagesAreOneLineWhateverCame) {
 }
 
 TEST(Params, WhatIsNotServedIsRefusedOnlyWhereItWouldChangeTheVideo) {
-  for (const json& off : {json{{"acceleration", "none"}}, json{{"enable_safety_checker", false}},
-                          json{{"enable_prompt_expansion", false}}})
+  for (const json& off : {json{{"enable_safety_checker", false}}, json{{"enable_prompt_expansion", false}}})
     EXPECT_EQ(errors(Task::T2V, off), "") << off;
-  for (const json& on : {json{{"acceleration", "regular"}}, json{{"enable_safety_checker", true}},
-                         json{{"enable_prompt_expansion", true}}})
+  for (const json& on : {json{{"enable_safety_checker", true}}, json{{"enable_prompt_expansion", true}}})
     EXPECT_EQ(errors(Task::T2V, on), on.begin().key() + ":not_available") << on;
-  EXPECT_EQ(message(Task::T2V, {{"acceleration", "regular"}}),
-            "[acceleration] 'regular' is not available in this build");
+  EXPECT_EQ(message(Task::T2V, {{"enable_safety_checker", true}}),
+            "[enable_safety_checker] true is not available in this build");
+}
+
+TEST(Params, ACalibrationNeedsAccelerationRegular) {
+  EXPECT_EQ(errors(Task::T2V, {{"acceleration", "regular"}, {"calibration", "c.json"}}), "");
+  EXPECT_EQ(errors(Task::T2V, {{"acceleration", "regular"}, {"calibration", "c.json"}}, kFlags), "");
+  EXPECT_EQ(errors(Task::T2V, {{"calibration", "c.json"}}, kFlags), "calibration:value_error");
+  EXPECT_EQ(message(Task::T2V, {{"calibration", "c.json"}}, kFlags),
+            "[calibration] needs --acceleration regular, got 'none'");
+  const Request idle = parse(Task::S2V, fields(Task::S2V, {{"calibration", "c.json"}}), kFields);
+  EXPECT_EQ(idle.calibration, "") << "a field of many lines, of which some have no acceleration";
+  EXPECT_EQ(errors(Task::T2V, {{"acceleration", "regular"}, {"calibration", ""}}), "calibration:string_too_short");
+  EXPECT_EQ(errors(Task::T2V, {{"acceleration", "fast"}}), "acceleration:literal_error");
+}
+
+TEST(Params, AGuidanceIntervalIsTwoLevels) {
+  EXPECT_EQ(parse(Task::T2V, fields(Task::T2V), kFields).guidance_interval, "0:1");
+  EXPECT_EQ(errors(Task::S2V, {{"guidance_interval", "0.2:0.9"}}), "");
+  for (const char* text : {"", ":", "0.2", "0.2:", ":0.9", "0.9:0.2", "0.5:0.5", "-0.1:0.5", "0:1.1", "nan:1", "0:inf",
+                           "0,1", "0:1:1", " 0:1", "a:b"})
+    EXPECT_EQ(errors(Task::T2V, {{"guidance_interval", text}}), "guidance_interval:value_error") << text;
+  EXPECT_EQ(message(Task::T2V, {{"guidance_interval", "0.9:0.2"}}),
+            "[guidance_interval] must be two noise levels from 0 to 1, the lower first, as 0.2:0.9, got '0.9:0.2'");
 }
 
 TEST(Params, SigmasReplaceTheSteps) {
@@ -339,6 +359,8 @@ TEST(Params, EveryParameterIsStored) {
                  {"height", 64},
                  {"model", "m"},
                  {"skip_softmax", 0.5},
+                 {"acceleration", "regular"},
+                 {"calibration", "c"},
                  {"interpolator_model", "film"}};
     for (const char* name : {"last_image_url", "pose_video_url", "high_noise", "low_noise", "transformer",
                              "text_encoder", "vae", "audio_encoder", "tokenizer", "interpolator"})

@@ -55,6 +55,22 @@ TEST(Schedule, SigmasAreRoundedToFloat32AndEndAtZero) {
   EXPECT_EQ(steps.sigmas().back(), 0);
 }
 
+TEST(Schedule, GuidanceWorksInItsIntervalAlone) {
+  Request asked = request("euler", 4, 1);  // levels 1, 0.75, 0.5, 0.25
+  const auto guidance = [&](const char* interval) {
+    asked.guidance_interval = interval;
+    std::vector<double> all;
+    for (const Step& step : make_schedule(asked)) all.push_back(step.guidance);
+    return all;
+  };
+  EXPECT_EQ(guidance("0:1"), (std::vector<double>{4, 3, 3, 3}));
+  EXPECT_EQ(guidance("0.25:0.75"), (std::vector<double>{1, 3, 3, 1})) << "above the lower, up to the higher";
+  EXPECT_EQ(guidance("0.6:0.7"), std::vector<double>(4, 1));
+  EXPECT_FALSE(make_schedule(asked).guides()) << "no negative prompt is encoded";
+  asked.guidance_until = 0.5;
+  EXPECT_EQ(guidance("0:0.75"), (std::vector<double>{1, 3, 3, 1})) << "both hold";
+}
+
 TEST(Schedule, TheHighNoiseExpertWorksAtTheBoundaryToo) {
   const Schedule steps = make_schedule(request("dpm++", 19, 12));
   int at_boundary = 0;

@@ -158,7 +158,7 @@ struct SkippingGuided : testing::Test {
 
 TEST_F(SkippingGuided, ADenseStepHasTheSameBitsAndASparseOneIsCounted) {
   Skipping skipping;
-  Guidance plain(models, texts), guidance(models, texts, nullptr, {}, &skipping);
+  Guidance plain(models, texts), guidance(models, texts, {.skipping = &skipping});
   const Step dense{.t = 900, .high = true, .guidance = 3};
   const Velocity want = plain(dense, x), same = guidance(dense, x);
   EXPECT_TRUE(same.conditional.equal(want.conditional) && same.unconditional.equal(want.unconditional));

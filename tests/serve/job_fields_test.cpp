@@ -74,20 +74,32 @@ TEST(JobFields, AreWhatTheClientSent) {
   EXPECT_TRUE(made.job.notes.empty());
 }
 
+TEST(JobFields, AccelerationIsObeyedAndItsDefaultIsTheServers) {
+  const Made sent = make(kText, {{"prompt", ""}, {"acceleration", "regular"}});
+  EXPECT_TRUE(sent.errors.empty()) << sent.errors.dump();
+  EXPECT_EQ(sent.job.fields.at("acceleration"), "regular");
+  EXPECT_FALSE(has_note(sent, "acceleration"));
+  Settings fast = settings();
+  fast.default_acceleration = "regular";
+  const Made absent = make(kText, {{"prompt", ""}}, fast);
+  EXPECT_EQ(absent.job.fields.at("acceleration"), "regular");
+  EXPECT_TRUE(has_note(absent, "acceleration is 'regular' (the default of this server)"));
+  EXPECT_EQ(make(kText, {{"prompt", ""}, {"acceleration", "none"}}, fast).job.fields.at("acceleration"), "none");
+}
+
 TEST(JobFields, RefuseWhatIsAskedForAndNotThere) {
   const Made made = make(kText, {{"prompt", ""},
                                  {"interpolator_model", "film"},
                                  {"num_interpolated_frames", 1},
                                  {"enable_safety_checker", true},
-                                 {"enable_prompt_expansion", "yes"},
-                                 {"acceleration", "regular"}});
+                                 {"enable_prompt_expansion", "yes"}});
   std::vector<std::string> names;
   for (const auto& error : made.errors) {
     EXPECT_EQ(error["type"], "value_error");
     names.push_back(error["loc"][1]);
   }
-  EXPECT_EQ(names, (std::vector<std::string>{"enable_safety_checker", "enable_prompt_expansion", "acceleration",
-                                             "interpolator_model", "num_interpolated_frames"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"enable_safety_checker", "enable_prompt_expansion", "interpolator_model",
+                                             "num_interpolated_frames"}));
   EXPECT_NE(made.errors[0]["msg"].get<std::string>().find("send false"), std::string::npos);
 }
 

@@ -9,6 +9,7 @@
 #include "tools/bench/ceilings.h"
 #include "tools/bench/networks.h"
 #include "tools/bench/ops.h"
+#include "tools/bench/step_cache.h"
 
 namespace wan::bench {
 namespace {
@@ -149,6 +150,7 @@ TEST(BenchPlans, AWrongBackEndWouldBeSeen) {
 TEST(BenchPlans, Transformer) {
   const Site site = small_site();
   expect_whole(measured(block_plans(site, small_sizes())), 2);
+  expect_whole(measured(step_cache_plans(site)), 2);
   const Report steps = measured(step_plans(site, small_sizes()));
   expect_whole(steps, 2);
   EXPECT_DOUBLE_EQ(steps.rows[1].flops, 2 * steps.rows[0].flops);

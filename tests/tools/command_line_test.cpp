@@ -170,6 +170,58 @@ TEST(CommandLine, APlanIsForThisMachineOrADescribedOne) {
   EXPECT_FALSE(read({"t2v", "--model", "m", "--prompt", "x"}).plan);
 }
 
+TEST(CommandLine, CalibrateWritesNoVideo) {
+  const TemporaryFolder folder;
+  const std::string out = folder / "c.json", prompts = folder / "p.txt";
+  std::ofstream(prompts) << "a cat\n";
+  const Command own = read({"calibrate", "t2v", "--model", "m", "--out", out.c_str(), "--num-inference-steps", "20"});
+  EXPECT_TRUE(own.calibrate);
+  EXPECT_EQ(own.output, out);
+  EXPECT_EQ(own.request.prompt, "");
+  EXPECT_EQ(own.request.num_inference_steps, 20);
+  const Command given = read({"calibrate", "t2v", "--model", "m", "--out", out.c_str(), "--prompts", prompts.c_str()});
+  EXPECT_EQ(given.prompts, prompts);
+  EXPECT_EQ(wrong({"calibrate", "t2v", "--model", "m"}), "out");
+  EXPECT_EQ(wrong({"calibrate", "t2v", "--model", "m", "--out", "a.mp4"}), "out");
+  EXPECT_EQ(wrong({"calibrate", "t2v", "--model", "m", "--out", out.c_str(), "--prompts", "absent.txt"}), "prompts");
+  EXPECT_EQ(
+      wrong({"calibrate", "t2v", "--model", "m", "--out", out.c_str(), "--prompts", prompts.c_str(), "--prompt", "x"}),
+      "prompt");
+  EXPECT_EQ(wrong({"calibrate", "i2v", "--model", "m", "--out", out.c_str(), "--image", "http://127.0.0.1/a.png"}),
+            "prompt")
+      << "no prompt of ours fits a picture";
+  for (const char* flag : {"--acceleration=none", "--guidance-interval=0:1", "--contact-sheet=a.png", "--dry-run",
+                           "--interpolator-model=none", "--metadata=none"})
+    EXPECT_EQ(wrong({"calibrate", "t2v", "--model", "m", "--out", out.c_str(), flag}),
+              std::string(flag).substr(0, std::string(flag).find('=')));
+  EXPECT_EQ(wrong({"calibrate", "batch", "a"}), "command");
+  EXPECT_EQ(wrong({"t2v", "--model", "m", "--prompt", "x", "--prompts", prompts.c_str()}), "--prompts");
+}
+
+TEST(CommandLine, DryRunListsWhatIsReused) {
+  const Command command =
+      read({"t2v", "--prompt", "x", "--dry-run", "--acceleration", "regular", "--num-inference-steps", "27"});
+  const std::string text = dry_run_text(command.request);
+  EXPECT_NE(text.find("expert  guidance         reused\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("\nacceleration: 14 of 54 forwards reuse a residual, at most 2 in a row, while the sum of their "
+                      "errors stays below 0.06; ratios: published for Wan 2.2 T2V A14B (MagCache)\n"),
+            std::string::npos)
+      << text;
+  const nlohmann::json json = nlohmann::json::parse(dry_run_json(command.request));
+  EXPECT_EQ(json.at("acceleration").at("reused_forwards"), 14);
+  EXPECT_EQ(json.at("acceleration").at("bound"), 0.06);
+  EXPECT_EQ(json.at("steps").at(5).at("reused"), (nlohmann::json{"conditional", "unconditional"}));
+  EXPECT_EQ(json.at("steps").at(0).at("reused"), nlohmann::json::array());
+  const Command few =
+      read({"t2v", "--prompt", "x", "--dry-run", "--acceleration", "regular", "--num-inference-steps", "8"});
+  EXPECT_NE(dry_run_text(few.request).find("acceleration: regular reuses nothing: the run makes 8 steps"),
+            std::string::npos);
+  EXPECT_EQ(nlohmann::json::parse(dry_run_json(few.request)).at("acceleration").at("reused_forwards"), 0);
+  const Command none = read({"t2v", "--prompt", "x", "--dry-run"});
+  EXPECT_EQ(dry_run_text(none.request).find("reused"), std::string::npos);
+  EXPECT_FALSE(nlohmann::json::parse(dry_run_json(none.request)).contains("acceleration"));
+}
+
 TEST(CommandLine, DryRunNeedsNoModel) {
   Command command = read({"t2v", "--prompt", "x", "--dry-run", "--seed", "1", "--solver", "dpm++",
                           "--num-inference-steps", "4", "--num-frames", "20"});

@@ -20,6 +20,7 @@
 #include "tools/bench/drawn.h"
 #include "tools/bench/measure.h"
 #include "tools/bench/statistics.h"
+#include "tools/bench/step_cache.h"
 
 namespace wan::bench {
 namespace {
@@ -59,6 +60,25 @@ Run transformer_block(const CpuOptions& options) {
   };
 }
 
+/// Of A14B: so many tokens, as near as rows of 32 come.
+Resolution tokens_of(const CpuOptions& options) {
+  return {"cpu", 1, options.tokens / 32, 32};
+}
+Site on_cpu() {
+  Site site;
+  site.device = at::kCPU;
+  site.dtype = at::kFloat;
+  return site;
+}
+
+/// What a step cache adds to a computed forward, and the whole of a forward that reuses: one branch.
+Run step_cache_keep(const CpuOptions& options) {
+  return [run = keeping(on_cpu(), tokens_of(options))] { run(); };
+}
+Run step_cache_reuse(const CpuOptions& options) {
+  return [run = reusing(on_cpu(), tokens_of(options))] { run(); };
+}
+
 /// wav2vec2-large on 10 s of audio, every hidden state.
 Run wav2vec2(const CpuOptions&) {
   Weights weights(draw_on(at::kCPU, at::kFloat));
@@ -94,6 +114,8 @@ std::vector<Network> networks() {
   std::vector<Network> all = {{"vae_decode", vae_decode},
                               {"preview", preview},
                               {"transformer_block", transformer_block},
+                              {"step_cache_keep", step_cache_keep},
+                              {"step_cache_reuse", step_cache_reuse},
                               {"wav2vec2", wav2vec2}};
   for (int code = 0; code <= int(kernels::Code::NVFP4); ++code) {
     const auto one = kernels::Code(code);

@@ -8,13 +8,18 @@
 #include "tools/bench/child.h"
 #include "tools/bench/device.h"
 #include "tools/bench/networks.h"
+#include "tools/bench/step_cache.h"
 
 namespace wan::bench {
 namespace {
 
 std::vector<Plan> plans_of(const std::string& suite, const Site& site) {
   if (suite == "ops") return ops_plans(site);
-  if (suite == "block") return block_plans(site);
+  if (suite == "block") {
+    std::vector<Plan> plans = block_plans(site);
+    for (Plan& plan : step_cache_plans(site)) plans.push_back(std::move(plan));
+    return plans;
+  }
   if (suite == "step") return step_plans(site);
   if (suite == "vae") return vae_plans(site);
   if (suite == "t5") return t5_plans(site);

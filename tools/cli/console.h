@@ -39,6 +39,7 @@ class Console : public Progress {
   Stage stage_ = Stage::Load;
   std::string job_;
   Clock::time_point stage_start_{}, line_at_{};
+  double stage_share_ = 0;                   // Report::done() where the stage began
   int64_t stage_first_ = 0, line_step_ = 0;  // the step at which the stage began, and of the last line that was written
   int64_t step_ = 0, steps_ = 0;             // of the last report
 };

@@ -104,9 +104,39 @@ class ScaleTable {
   std::vector<Experts> experts_;
 };
 
-/// What a preset for few steps wants and what it is not given.
-std::vector<Note> notes_of(const Request& request) {
+/// The branches of a step that reuse a residual, by name.
+std::vector<std::string> reused_in(const StepReuse& reuse, const Step& step) {
+  std::vector<std::string> names;
+  for (size_t branch = 0; branch < kBranches; ++branch)
+    if (reuse.reuses(step.index, branch)) names.emplace_back(branch_name(branch));
+  return names;
+}
+
+std::string reused_text(const StepReuse& reuse, const Step& step) {
+  const std::vector<std::string> names = reused_in(reuse, step);
+  return names.empty() ? "-" : names.size() == kBranches ? "both" : names[0];
+}
+
+std::string sum_of(const StepReuse& reuse, const ReuseBounds& bounds) {
+  return "acceleration: " + std::to_string(reuse.reused()) + " of " + std::to_string(reuse.forwards()) +
+         " forwards reuse a residual, at most " + std::to_string(bounds.in_a_row) +
+         " in a row, while the sum of their errors stays below " + number_text(bounds.error) +
+         "; ratios: " + reuse.ratios + "\n";
+}
+
+nlohmann::ordered_json json_of(const StepReuse& reuse, const ReuseBounds& bounds) {
+  nlohmann::ordered_json made = {{"reused_forwards", reuse.reused()}, {"forwards", reuse.forwards()}};
+  if (!reuse.is_on()) return made;
+  made.update({{"bound", bounds.error}, {"most_in_a_row", bounds.in_a_row}, {"ratios", reuse.ratios}});
+  return made;
+}
+
+/// What a preset for few steps wants and what it is not given, and what is not reused.
+std::vector<Note> notes_of(const Request& request, const StepReuse& reuse) {
   std::vector<Note> notes = preset_notes(request);
+  if (!reuse.nothing.empty())
+    notes.push_back({"acceleration", "regular reuses nothing: " + reuse.nothing, reuse.way_out});
+  notes.insert(notes.end(), reuse.notes.begin(), reuse.notes.end());
   const Preset& preset = *find_preset(request.preset);
   if (preset.few_steps())
     notes.push_back(
@@ -124,7 +154,7 @@ std::string loras_text(const ScaleTable& scales, const Step& step) {
 
 }  // namespace
 
-std::string dry_run_text(const Request& request) {
+std::string dry_run_text(const Request& request, const ReuseModel& model) {
   std::string text = line("%s  ", task_name(request.task)) + size_text(request) + ", " + length_text(request) + "\n";
   const bool known = !follows_input(request);
   if (const std::string chain = chain_text(interpolation_of(request), generated(request), known); !chain.empty())
@@ -135,28 +165,35 @@ std::string dry_run_text(const Request& request) {
   if (find_preset(request.preset)->few_steps()) text += ", preset " + request.preset;
   const ScaleTable scales(request);
   const bool skips = request.skip_softmax > 0;
-  text += std::string("\n\n step        t     sigma  expert  guidance") + (skips ? "  skip-softmax" : "") +
-          (request.loras.empty() ? "" : "  lora") + "\n";
-  for (const Step& step : make_schedule(request)) {
+  const Schedule schedule = make_schedule(request);
+  const StepReuse reuse = step_reuse(request, schedule, model);
+  text += std::string("\n\n step        t     sigma  expert  guidance") + (reuse.is_on() ? "         reused" : "") +
+          (skips ? "  skip-softmax" : "") + (request.loras.empty() ? "" : "  lora") + "\n";
+  for (const Step& step : schedule) {
     text += line("%5ld %8s  %8.6f  %-6s  %8s", long(step.index), time_text(step.t).c_str(), double(step.sigma),
                  expert(request, step), number_text(step.guidance).c_str());
+    if (reuse.is_on()) text += line("  %13s", reused_text(reuse, step).c_str());
     if (skips) text += line("  %12s", step.skip_softmax > 0 ? number_text(step.skip_softmax).c_str() : "-");
     text += (request.loras.empty() ? "" : "  " + loras_text(scales, step)) + "\n";
   }
-  for (const Note& note : notes_of(request))
+  if (reuse.is_on()) text += "\n" + sum_of(reuse, reuse_bounds(request.task));
+  for (const Note& note : notes_of(request, reuse))
     text += "\n" + note.subject + ": " + note.text + (note.change.empty() ? "" : "; " + note.change);
   return text + (text.ends_with("\n") ? "" : "\n");
 }
 
-std::string dry_run_json(const Request& request) {
+std::string dry_run_json(const Request& request, const ReuseModel& model) {
   nlohmann::ordered_json steps = nlohmann::ordered_json::array();
   const ScaleTable scales(request);
-  for (const Step& step : make_schedule(request)) {
+  const Schedule schedule = make_schedule(request);
+  const StepReuse reuse = step_reuse(request, schedule, model);
+  for (const Step& step : schedule) {
     steps.push_back({{"index", step.index},
                      {"t", step.t},
                      {"sigma", step.sigma},
                      {"expert", expert(request, step)},
                      {"guidance", step.guidance}});
+    if (reuse.is_on()) steps.back()["reused"] = reused_in(reuse, step);
     if (request.skip_softmax > 0) steps.back()["skip_softmax"] = step.skip_softmax;
     for (const std::optional<double>& scale : scales.in(step))
       steps.back()["loras"].push_back(scale ? nlohmann::ordered_json(*scale) : nlohmann::ordered_json());
@@ -164,7 +201,8 @@ std::string dry_run_json(const Request& request) {
   nlohmann::ordered_json result = {
       {"request", shown_request(request)}, {"rendered_frames", request.rendered_frames()}, {"steps", steps}};
   result["chain"] = chain_json(interpolation_of(request), generated(request), !follows_input(request));
-  if (const std::vector<Note> notes = notes_of(request); !notes.empty()) result["notes"] = to_json(notes);
+  if (request.acceleration == "regular") result["acceleration"] = json_of(reuse, reuse_bounds(request.task));
+  if (const std::vector<Note> notes = notes_of(request, reuse); !notes.empty()) result["notes"] = to_json(notes);
   return result.dump() + "\n";
 }
 

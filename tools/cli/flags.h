@@ -18,11 +18,13 @@ void add_commands(CLI::App& app);
 void add_check(CLI::App& app);
 /// The same for `plan`.
 void add_plan(CLI::App& app);
+/// The same for `calibrate`, which writes no video.
+void add_calibrate(CLI::App& app);
 /// Words that stand before a command as commands of --help, where none was typed.
 void add_prefixes(CLI::App& app);
 /// The tasks as `submit` takes them, in place of all commands.
 void add_submit(CLI::App& app);
-/// Whether a word stands before another command: check, plan, submit.
+/// Whether a word stands before another command: check, plan, calibrate, submit.
 bool is_prefix(const std::string& word);
 
 /// A flag that takes a text, or none where `value` is empty; every appearance is kept, so that a second one can be told.

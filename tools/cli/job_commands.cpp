@@ -8,7 +8,9 @@
 #include "engine/job/check.h"
 #include "engine/job/single.h"
 #include "engine/request/manifest.h"
+#include "engine/residency/find_parts.h"
 #include "engine/residency/job_plan.h"
+#include "engine/residency/model_reuse.h"
 #include "models/files/scratch_folder.h"
 #include "tools/cli/batch_output.h"
 #include "tools/cli/check_output.h"
@@ -24,6 +26,14 @@ std::vector<JobRequest> jobs_of(const Command& command, uint64_t draw) {
   for (const ManifestJob& job : read_manifest(command.input, {.defaults = command.fields, .draw = draw}))
     jobs.push_back({.line = job.line, .request = job.request, .name = job.name});
   return jobs;
+}
+
+/// What the request's model has to do with acceleration. Throws InvalidRequest where its calibration is another model's.
+ReuseModel reuse_model_of(const Request& request) {
+  if (request.acceleration != "regular") return {};
+  const ModelParts parts = find_parts(request);
+  if (!request.calibration.empty()) check_calibration(request, parts, identities(parts));
+  return reuse_model(request, parts);
 }
 
 }  // namespace
@@ -76,13 +86,14 @@ void run_plan(const Command& command, Contexts& contexts) {
 }
 
 void run_dry(const Command& command, Contexts& contexts) {
+  const ReuseModel model = reuse_model_of(command.request);
   if (command.log_format == "json") {
-    nlohmann::ordered_json all = nlohmann::ordered_json::parse(dry_run_json(command.request));
+    nlohmann::ordered_json all = nlohmann::ordered_json::parse(dry_run_json(command.request, model));
     all["plan"] = to_json(job_plan(command.request, command.machine, &contexts));
     std::cout << all.dump() << "\n";
     return;
   }
-  std::cout << dry_run_text(command.request) << "\n" << std::flush;
+  std::cout << dry_run_text(command.request, model) << "\n" << std::flush;
   std::cout << to_text(job_plan(command.request, command.machine, &contexts));
 }
 

@@ -38,6 +38,8 @@ nlohmann::json typed(const Parameter& parameter, const nlohmann::json& text) {
 /// says. Of latents the inputs are not wanted any more: their files may have gone.
 Request overridden(const Request& stored, const Command& command, const std::string& out, Named which) {
   const std::filesystem::path beside = std::filesystem::path(command.input).parent_path();
+  if (command.fields.contains("calibration") && stored.acceleration != "regular")
+    throw InvalidRequest("calibration", "must be left out: the video was made without --acceleration regular");
   nlohmann::json fields = find_named(stored, command.fields, beside, which);
   fields["out"] = out;
   for (const auto& [name, value] : command.fields.items()) fields[name] = typed(*find_parameter(name), value);

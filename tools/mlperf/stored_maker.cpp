@@ -77,7 +77,8 @@ class StoredMaker : public VideoMaker {
   void begin(const Tensor& positive, const Tensor& negative, const Schedule& schedule) override {
     const int64_t first_low = schedule.first_low();
     const bool switches = first_low > 0 && first_low < schedule.size();
-    guidance_.emplace(networks_, Conditioning{positive, negative, {}}, switches ? &schedule[first_low - 1] : nullptr);
+    guidance_.emplace(networks_, Conditioning{positive, negative, {}},
+                      ForwardOptions{.last_high = switches ? &schedule[first_low - 1] : nullptr});
   }
 
   kernels::Velocity velocity(const Step& step, const Tensor& x) override { return (*guidance_)(step, x); }

@@ -35,7 +35,8 @@ void check_render(FlagWords& words, const Settings& settings) {
     const std::string name = task_name(task);
     const bool served = settings.models.contains(name) || (task == Task::V2V && settings.models.contains("t2v"));
     if (!served) continue;
-    nlohmann::json fields = {{"prompt", ""}};
+    // For the jobs that have it: as a flag a calibration is refused without.
+    nlohmann::json fields = {{"prompt", ""}, {"acceleration", "regular"}};
     for (const auto& [field, value] : settings.render)
       if (const Parameter& parameter = *find_parameter(field); parameter.accepts(task)) {
         fields[field] = parameter.repeated ? nlohmann::json(std::vector<std::string>{value}) : nlohmann::json(value);

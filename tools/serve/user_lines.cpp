@@ -41,6 +41,9 @@ std::optional<UserLine> user_line(std::string_view event, const Log::Fields& fie
     return UserLine{
         "WARN", "[" + word(fields, "subject") + "] " + word(fields, "text") + (change.empty() ? "" : "; " + change)};
   }
+  if (event == "acceleration")
+    return UserLine{"INFO", word(fields, "reused_forwards") + " of " + word(fields, "forwards") +
+                                " forwards reuse what an earlier step computed"};
   if (event == "memory" || event == "lora" || event == "skip_softmax")
     return UserLine{"DEBUG", log_line(event, fields, /*for_people=*/true)};
   return std::nullopt;

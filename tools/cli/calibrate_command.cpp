@@ -1,0 +1,80 @@
+#include "tools/cli/calibrate_command.h"
+
+#include <algorithm>
+#include <iostream>
+#include <sstream>
+
+#include "engine/base/error.h"
+#include "engine/base/text.h"
+#include "engine/job/calibrate.h"
+#include "engine/job/outputs.h"
+#include "engine/request/step_reuse.h"
+#include "models/files/atomic_file.h"
+#include "models/files/error.h"
+#include "models/files/mapped_file.h"
+#include "models/files/utf8.h"
+
+namespace wan {
+namespace {
+
+constexpr size_t kMostPrompts = 1000, kMostBytes = 4 << 20;
+
+/// A prompt in each line that is not empty.
+std::vector<std::string> prompts_in(const std::string& path) {
+  const auto refuse = [&](const std::string& wrong) {
+    throw InvalidRequest("prompts",
+                         "must be a text file with a prompt in each line, and " + shown_path(path) + " " + wrong);
+  };
+  std::string text;
+  try {
+    const auto file = MappedFile::open(path);
+    if (file->bytes().size() > kMostBytes) refuse("is larger than " + gigabytes(kMostBytes));
+    text = file->bytes();
+  } catch (const ModelError&) {
+    refuse("cannot be read");
+  }
+  if (!is_utf8(text)) refuse("is not in UTF-8");
+  std::vector<std::string> prompts;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.ends_with('\r')) line.pop_back();
+    if (!line.empty()) prompts.push_back(line);
+  }
+  if (prompts.empty()) refuse("has none");
+  if (prompts.size() > kMostPrompts) refuse("has " + std::to_string(prompts.size()) + ", more than 1000");
+  return prompts;
+}
+
+std::vector<std::string> prompts_of(const Command& command) {
+  if (!command.prompts.empty()) return prompts_in(command.prompts);
+  if (command.request.prompt.empty() && command.request.task == Task::T2V) return calibration_prompts();
+  return {command.request.prompt};
+}
+
+/// What --acceleration regular makes of it at the settings that were measured, for people.
+std::string told(const Command& command, const Calibration& calibration) {
+  Request request = command.request;
+  request.acceleration = "regular";
+  const Schedule schedule = make_schedule(request);
+  const StepReuse reuse = schedule.size() <= kFewStepsComputed
+                              ? step_reuse(request, schedule)
+                              : reuse_by(calibration, reuse_bounds(request.task), request, schedule);
+  return "with it --acceleration regular reuses " + std::to_string(reuse.reused()) + " of " +
+         std::to_string(reuse.forwards()) + " forwards of these steps\n";
+}
+
+}  // namespace
+
+void run_calibrate(const Command& command, Contexts& contexts, Console& console) {
+  check_beside("out", command.output, command.overwrite);
+  const std::vector<std::string> prompts = prompts_of(command);
+  const Calibration calibration = calibrate(command.request, prompts, &contexts, console.log(), console);
+  const std::string text = to_text(calibration);
+  AtomicFile file(command.output);
+  file.write(text.data(), text.size());
+  file.commit();
+  console.log()("calibrated", {{"out", shown_name(command.output)}, {"videos", prompts.size()}});
+  std::cout << told(command, calibration) << std::flush;
+}
+
+}  // namespace wan

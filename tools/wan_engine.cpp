@@ -11,7 +11,9 @@
 #include "engine/sampling/attention_record.h"
 #include "kernels/op/pieces.h"
 #include "models/files/bus_error.h"
+#include "tools/cli/calibrate_command.h"
 #include "tools/cli/command_line.h"
+#include "tools/cli/compare_command.h"
 #include "tools/cli/console.h"
 #include "tools/cli/convert_command.h"
 #include "tools/cli/environment.h"
@@ -48,8 +50,10 @@ int run(const Command& command) {
   set_threads(command.threads);
   if (command.name == "inspect") return run_verify(command, console);
   if (command.name == "convert") return run_convert(command, console), 0;
+  if (command.name == "compare") return run_compare(command, console), 0;
   Contexts contexts(options_of_environment(), attention_file(attention_cache_path()));
   if (command.check) return run_check(command, contexts, console);
+  if (command.calibrate) return run_calibrate(command, contexts, console), 0;
   if (command.plan) return run_plan(command, contexts), 0;
   if (command.dry_run) return run_dry(command, contexts), 0;
   if (command.name == "batch") return run_batch(command, contexts, console);

@@ -7,7 +7,7 @@
 
 namespace wan {
 
-enum class Stage { Fetch, Load, Encode, Denoise, Decode, Write, Upload };
+enum class Stage { Fetch, Load, Encode, Denoise, Decode, Write, Compare, Upload };
 
 /// One report. `step` counts finished units of `stage` out of `steps`: bytes of Fetch, which has 0 where it knows no end,
 /// and of Upload.
@@ -17,6 +17,10 @@ struct Report {
   std::string expert;                        // "high" or "low" while denoising
   std::string job;                           // label in a batch, else empty
   std::optional<double> batch_seconds = {};  // left for the whole batch, as far as is known
+  std::optional<double> share = {};          // of the stage's work that is done, where its steps are not alike
+
+  /// The share that is done, from 0 to 1; 0 where no end is known.
+  double done() const { return share ? *share : steps > 0 ? double(step) / double(steps) : 0; }
 };
 
 /// Implementations draw or forward; the engine calls `at` from one thread only.

@@ -50,7 +50,7 @@ std::string JobNames::key_of(const Request& request, bool with_seed, bool with_c
       if (std::filesystem::exists(std::string(lora["path"]), ignored))
         lora["path"] = std::filesystem::canonical(std::string(lora["path"]), ignored).string();
   for (const Parameter& parameter : parameters())
-    if (parameter.media && values.contains(parameter.name)) try {
+    if (parameter.is_told_by_content() && values.contains(parameter.name)) try {
         values[parameter.name] = content_of(values[parameter.name]);
       } catch (const std::system_error& error) {
         const std::string path = values[parameter.name];
@@ -60,9 +60,7 @@ std::string JobNames::key_of(const Request& request, bool with_seed, bool with_c
 }
 
 void JobNames::set_key(Job& job) {
-  const std::string key = key_of(job.request);
-  // The pieces of speech are encoded as they go, with what is drawn between their frames.
-  const std::string work = job.request.task == Task::S2V ? key : key_of(job.request, true, false);
+  const std::string key = key_of(job.request), work = key_of(job.request, true, false);
   const json which = job.id.empty() ? json(equals_[key]++) : json(job.id);
   job.key = digest({key, which});
   job.work_key = digest({work, which});
@@ -79,9 +77,14 @@ void JobNames::set_names(Job& job) {
   if (job.replayed_tiles) tiles = {"tiles", job.replayed_tiles->half, job.replayed_tiles->wide};
   if (!tiles.is_null()) named.push_back(tiles);
   if (!job.loras->files.empty()) named.push_back(to_json(job.loras->files));
-  if (request.task == Task::S2V && !job.interpolator->files.empty()) named.push_back(to_json(job.interpolator->files));
   job.name = digest(named);
-  if (request.task == Task::S2V) return;
+  if (request.task == Task::S2V) {
+    // Its pieces are encoded as they go, with what is drawn between their frames.
+    const Interpolation how = interpolation_of(request);
+    if (how.is_on())
+      job.chain = digest({how.model, how.between, how.direct, to_json(job.interpolator->files)}).substr(0, 8);
+    return;
+  }
   if (!job.schedule->empty()) job.positive = digest({networks, "prompt", request.prompt});
   if (job.schedule->guides()) job.negative = digest({networks, "prompt", request.negative_prompt});
   if (request.task == Task::T2V) return;

@@ -16,10 +16,12 @@
 #include "engine/job/record.h"
 #include "engine/job/video_file.h"
 #include "engine/request/schedule.h"
+#include "engine/request/step_reuse.h"
 #include "engine/residency/loras.h"
 #include "engine/residency/networks.h"
 #include "engine/sampling/attention_record.h"
 #include "engine/sampling/captured_heads.h"
+#include "engine/sampling/residual_meter.h"
 
 namespace wan {
 
@@ -43,6 +45,8 @@ struct RunOptions {
   std::function<void(const JobResult&)> on_job = {};
   /// A job has just ended: done, kept or failed. Not called for those that are left.
   std::function<void(const JobResult&)> on_end = {};
+  /// Measures all runs of denoising; jobs but speech then end with their last step, without a file. Null: none does.
+  ResidualMeter* meter = nullptr;
   std::filesystem::path previews = {};  // folder that keeps fitted maps (PreviewCache); empty: none does
   /// Run::on_estimate of a job. Called by the thread that renders.
   std::function<void(const Job& job, const at::Tensor& estimate, int64_t step)> on_estimate = {};
@@ -103,7 +107,7 @@ struct Job {
   Notes notes;                                  // what was assumed or left out on its way
   std::string id = {};                          // JobRequest::id
   std::string key;       // names the request and the content of its inputs: whether it is finished
-  std::string work_key;  // the same of what its steps make, whatever chain they then go through; of speech the key
+  std::string work_key;  // the same of what its steps make, whatever chain they then go through
   bool finished = false;
   bool withdrawn = false;       // it ended by Withdrawn
   bool prepared = false;        // its files and all that is below are known
@@ -118,7 +122,9 @@ struct Job {
   VaeTiles tiles;                         // that the VAE computes in
   std::shared_ptr<HeadsCapture> capture;  // from its first step in this process, where it is asked for
   std::optional<Schedule> schedule;
+  StepReuse reuse;                        // of its steps
   std::string name;                       // of its files: other for other model files, device or version
+  std::string chain = {};                 // of speech, names its chain in files of its clips; empty: nothing is drawn
   std::string positive, negative, input;  // names of the encodings it needs; empty: none
   Geometry geometry;                      // settled once its inputs are read
   bool keeps_sound = false;               // of its input video

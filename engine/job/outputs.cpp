@@ -14,13 +14,14 @@ namespace {
 namespace fs = std::filesystem;
 
 /// What a record says but for the attention, the blocks that it left out and the VAE's tiles, which follow from the
-/// card, and the notes, which follow from the inputs.
+/// card, the steps that reused a residual, which follow from the request, and the notes, which follow from the inputs.
 nlohmann::json comparable(Record record, uint64_t seed) {
   record.request.seed = seed;
   record.attention.clear();
   record.skipped = {};
+  record.reused_steps.clear();
   record.vae_tiles = {};
-  record.interpolation_tiles.clear();
+  record.drawing = {};
   record.notes.clear();
   for (FileIdentity& file : record.files) file.rule.clear();  // found in another way, it is the same file
   return nlohmann::json::parse(to_text(record));

@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/base/error.h"
-#include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/version.h"
@@ -41,7 +40,7 @@ nlohmann::ordered_json stored_request(const Request& request, Metadata level) {
       store_names(json[parameter.name], level);
       continue;
     }
-    const bool folder = parameter.path && !parameter.media,
+    const bool folder = parameter.path && !parameter.is_told_by_content(),
                text = parameter.field == Field(&Request::prompt) || parameter.field == Field(&Request::negative_prompt);
     if (level == Metadata::Minimal && (parameter.path || text))
       json.erase(parameter.name);
@@ -71,7 +70,7 @@ nlohmann::ordered_json stored_inputs(const InputIdentities& inputs, Metadata lev
   return json;
 }
 
-constexpr const char* kSkippedBlocks = "skip_softmax_blocks";
+constexpr const char *kSkippedBlocks = "skip_softmax_blocks", *kReusedSteps = "reused_steps";
 constexpr const char *kTileRows = "vae_tile_rows", *kWideTileRows = "vae_tile_rows_float32";
 
 /// Of what the VAE began in, and of float32 for clips that leave the range of float16. 0: on whole frames.
@@ -133,7 +132,8 @@ Record make_record(const Request& request, const Placement& placement, std::vect
           .rotation = is_int8(placement.precision) ? kRotation : "",
           .attention = {},
           .skipped = {},
-          .interpolation_tiles = {},
+          .reused_steps = {},
+          .drawing = {},
           .files = std::move(files),
           .inputs = std::move(inputs)};
 }
@@ -162,11 +162,10 @@ std::string to_text(const Record& record, Metadata level) {
   if (!record.rotation.empty()) json["rotation"] = record.rotation;
   if (!record.attention.empty()) json["attention"] = record.attention;
   if (record.skipped.all > 0) json[kSkippedBlocks] = {{"skipped", record.skipped.skipped}, {"all", record.skipped.all}};
-  if (const Interpolation how = interpolation_of(record.request); how.is_on()) {
+  if (!record.reused_steps.empty()) json[kReusedSteps] = record.reused_steps;
+  if (const Interpolation how = interpolation_of(record.request); how.is_on())
     // Whether pairs stood still or were cut is known only when the file is written; the log says it.
-    json["chain"] = chain_json(how, {0, {record.request.frames_per_second, 1}}, /*known=*/false);
-    if (!record.interpolation_tiles.empty()) json["chain"].back()["tiles"] = record.interpolation_tiles;
-  }
+    json["chain"] = chain_json(how, {0, {record.request.frames_per_second, 1}}, /*known=*/false, record.drawing);
   json["files"] = stored_files(record.files, level);
   if (!record.inputs.empty()) json["inputs"] = stored_inputs(record.inputs, level);
   // Notes may quote names and words of the prompt.
@@ -190,7 +189,8 @@ Record parse_record(const std::string& text, const std::string& field) {
                   .rotation = json.value("rotation", ""),
                   .attention = json.value("attention", std::map<std::string, std::string>()),
                   .skipped = {},
-                  .interpolation_tiles = {},
+                  .reused_steps = json.value(kReusedSteps, std::map<std::string, std::vector<int64_t>>()),
+                  .drawing = {},
                   .files = {}};
     if (const auto blocks = json.find(kSkippedBlocks); blocks != json.end())
       record.skipped = {blocks->at("skipped"), blocks->at("all")};

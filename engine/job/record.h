@@ -7,6 +7,7 @@
 
 #include "engine/base/note.h"
 #include "engine/job/input_identity.h"
+#include "engine/request/interpolation.h"
 #include "engine/request/request.h"
 #include "engine/residency/device.h"
 #include "engine/residency/identity.h"
@@ -28,7 +29,9 @@ struct Record {
   std::string rotation = {};                     // of 8-bit rows: kRotation; empty where none are multiplied
   std::map<std::string, std::string> attention;  // on CUDA: which back end computed which shape
   kernels::SkippedBlocks skipped = {};           // by Skip-Softmax in all steps; zeros without
-  std::string interpolation_tiles = {};          // in which frames between others were drawn; empty: whole frames
+  /// By branch of guidance: the steps that reused a residual (StepReuse::reused_steps). Empty where none did.
+  std::map<std::string, std::vector<int64_t>> reused_steps = {};
+  DrawingDetails drawing = {};  // of frames between others
   std::vector<FileIdentity> files;
   InputIdentities inputs = {};
   std::vector<Note> notes = {};  // what was assumed, left out or converted

@@ -143,11 +143,13 @@ nlohmann::json find_named(const Request& stored, const nlohmann::json& given, co
       } catch (const InvalidRequest& invalid) {
         errors.insert(errors.end(), invalid.errors.begin(), invalid.errors.end());
       }
-  // The weights of an interpolator that is not used, or of another than is asked for.
-  const nlohmann::json drawn_by = given.value("interpolator_model", fields.value("interpolator_model", "none"));
-  if (drawn_by == "none" || drawn_by != fields.value("interpolator_model", "none")) fields.erase("interpolator");
+  // The weights of an interpolator that is not used, or of another than is asked for, and how that one draws.
+  const nlohmann::json stored_by = fields.value("interpolator_model", "none"),
+                       drawn_by = given.value("interpolator_model", stored_by);
+  if (drawn_by == "none" || drawn_by != stored_by) fields.erase("interpolator");
+  if (drawn_by != stored_by) fields.erase("interpolation_times");
   for (const Parameter& parameter : parameters()) {
-    const bool wanted = parameter.path && (which == Named::ModelAndInputs || !parameter.media);
+    const bool wanted = parameter.path && (which == Named::ModelAndInputs || !parameter.is_told_by_content());
     const auto field = fields.find(parameter.name);
     if (!wanted || field == fields.end() || given.contains(parameter.name)) continue;
     const std::string name = *field;

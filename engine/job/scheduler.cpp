@@ -55,7 +55,8 @@ class Scheduler {
       stages_.files().count(jobs_);
       for (const Job& job : jobs_)
         if (job.prepared && !job.label.empty() && job.result.state == JobState::Left)
-          progress_.expect(job.label, largest_extent(job.request).tokens(), job.schedule->size());
+          progress_.expect(job.label, largest_extent(job.request).tokens(),
+                           double(job.reuse.forwards() - job.reuse.reused()) / double(kBranches));
       if (jobs_.size() > 1)
         log_("batch", {{"jobs", jobs_.size()},
                        {"finished_before", result_.count(JobState::Kept)},
@@ -187,7 +188,7 @@ class Scheduler {
         stages_.files().drop(*job);
       } catch (const std::exception& error) {
         result.state = JobState::Failed;
-        result.error = text_of(error);
+        result.error = result.line > 0 ? with_field_names(text_of(error)) : text_of(error);
         result.failure = std::current_exception();
         if (!job->label.empty()) log_("failed", {{"line", result.line}, {"out", result.name}, {"error", result.error}});
         stop_after(error);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "engine/frames/vae_clip.h"
@@ -99,7 +100,7 @@ SpeechInputs load_speech(const Request& request, const InputFiles& files, Notes&
 class SpeechJob {
  public:
   SpeechJob(Networks& networks, const Job& job, const SpeechPlan& plan, SpeechFeatures& features,
-            const SpeechFolder& folder, const Run& run)
+            const SpeechFolder& folder, const Run& run, ResidualMeter* meter)
       : networks_(networks),
         loras_(*job.loras),
         request_(job.request),
@@ -108,6 +109,8 @@ class SpeechJob {
         features_(features),
         folder_(folder),
         run_(run),
+        reuse_(job.reuse),
+        meter_(meter),
         noise_device_(job.placement.noise),
         chain_(chain_of(job.request, job.interpolator->part, job.placement)) {}
 
@@ -126,7 +129,11 @@ class SpeechJob {
     const at::Tensor negative = guided ? text(request_.negative_prompt) : at::Tensor();
     encoded(texts);
     check_unchanged(loras_.parts, kLoraPart);
-    guidance_.emplace(networks_, positive, negative, loras_.loras.in_steps(request_), &skipping_);
+    begin_cache();
+    guidance_.emplace(
+        networks_, positive, negative,
+        ForwardOptions{
+            .adapters = loras_.loras.in_steps(request_), .skipping = &skipping_, .cache = &*cache_, .meter = meter_});
     at::Tensor pixels = picture.permute({2, 0, 1}).unsqueeze(1).to(at::kFloat).div_(255).mul_(2).sub_(1);
     reference_ = encode(pixels);
     pose_ = pose;
@@ -201,14 +208,21 @@ class SpeechJob {
     return latents;
   }
 
+  /// Empty, in its place: the guidance holds it.
+  void begin_cache() { cache_.emplace(reuse_, networks_.placement().dtype, run_.log, run_.label); }
+
   at::Tensor denoise_clip(const ClipTurn& turn, const at::Tensor& noise) {
     const FreshNoise fresh{turn.seed, noise_device_};
     std::optional<Sampling> saved = folder_.running(turn.number, schedule_, noise.device(), fresh);
     Sampling state = saved ? std::move(*saved) : begin_sampling(schedule_, noise, fresh);
+    begin_cache();
+    cache_->load(std::exchange(state.cache, {}), schedule_, noise.device());
+    if (meter_) meter_->begin();
     denoise_and_save(state, schedule_, schedule_.size(), std::ref(*guidance_), run_of(turn), [&](const Sampling& now) {
       check_not_rewritten(networks_.parts());
       check_not_rewritten(loras_.parts);
-      folder_.save_running(turn.number, now, attention(), skipping_.counted());
+      folder_.save_running(turn.number, {now.x, now.solver, cache_->save(schedule_, now.next())}, attention(),
+                           skipping_.counted());
     });
     return state.x;
   }
@@ -225,9 +239,12 @@ class SpeechJob {
   SpeechFeatures& features_;
   const SpeechFolder& folder_;
   const Run& run_;
+  const StepReuse& reuse_;
+  ResidualMeter* const meter_;
   const at::Device noise_device_;
   const FrameChain chain_;
   Skipping skipping_;
+  std::optional<StepCache> cache_;  // of the clip
   std::optional<SpeechGuidance> guidance_;
   PoseVideo* pose_ = nullptr;
   at::Tensor reference_;
@@ -252,12 +269,14 @@ void log_plan(const Job& job, const SpeechPlan& plan, const SpeechFolder& kept, 
 void tell_resumed(const Job& job, const SpeechPlan& plan, const SpeechFolder& kept, const Log& log) {
   const int64_t clip = kept.finished(), all = int64_t(plan.clips.size());
   const std::optional<int64_t> step = kept.running_step(clip);
-  const bool sampled = kept.latents(clip).has_value();
-  if (clip == 0 && !step && !sampled) return;
+  const int64_t sampled = kept.sampled();
+  if (clip == 0 && !step && sampled == 0) return;
   std::string from = "goes on from clip " + std::to_string(clip + 1) + " of " + std::to_string(all);
   if (clip >= all)
     from = "goes on with joining: all " + std::to_string(all) + " clips are finished";
-  else if (sampled)
+  else if (sampled > 1)
+    from += ", with the decoding of " + std::to_string(sampled) + " clips";
+  else if (sampled == 1)
     from += ", with its decoding";
   else if (step)
     from += ", step " + std::to_string(*step + 1) + " of " + std::to_string(job.schedule->size());
@@ -303,9 +322,10 @@ void check_speech(const Request& request, const InputFiles& files, Notes& notes,
   load_speech(request, files, notes, progress, "");
 }
 
-void speak(Networks& networks, Job& job, const InputFiles& files, const std::filesystem::path& folder, const Run& run) {
+void speak(Networks& networks, Job& job, const InputFiles& files, const std::filesystem::path& folder, const Run& run,
+           ResidualMeter* meter) {
   SpeechInputs inputs = load_speech(job.request, files, job.notes, run.progress, run.label);
-  const SpeechFolder kept(folder, run.log);
+  const SpeechFolder kept(folder, run.log, job.chain);
   // Before any network runs. In a batch this also ends the choices of the job before.
   AttentionChoices pinned = kept.attention();
   pinned.insert(job.attention.begin(), job.attention.end());
@@ -318,7 +338,8 @@ void speak(Networks& networks, Job& job, const InputFiles& files, const std::fil
   log_plan(job, plan, kept, run.log);
   tell_resumed(job, plan, kept, run.log);
   log_skipping(job.request, *job.schedule, job.placement, run.log);
-  SpeechJob chain(networks, job, plan, features, kept, run);
+  log_reuse(job.reuse, reuse_bounds(job.request.task), run.log);
+  SpeechJob chain(networks, job, plan, features, kept, run, meter);
   chain.run(resize_shorter_side(inputs.image, plan.geometry.height, plan.geometry.width),
             inputs.pose ? &*inputs.pose : nullptr);
   if (inputs.pose) inputs.pose->tell(job.notes);
@@ -327,8 +348,8 @@ void speak(Networks& networks, Job& job, const InputFiles& files, const std::fil
   whole.skipped = kept.skipped(kept.finished());
   log_skipped(whole.skipped, run.log);
   whole.vae_tiles = told_tiles(networks, run.log);
-  whole.interpolation_tiles =
-      tiles_of(chain_of(job.request, job.interpolator->part, job.placement), plan.geometry.height, plan.geometry.width);
+  whole.drawing = details_of(chain_of(job.request, job.interpolator->part, job.placement), plan.geometry.height,
+                             plan.geometry.width);
   whole.notes = job.notes.list();
   join_speech(job.request.out, plan, files.audio, whole, kept, job.output, run);
 }

@@ -7,6 +7,7 @@
 #include "engine/base/units.h"
 #include "engine/request/files.h"
 #include "engine/request/geometry.h"
+#include "engine/request/guidance_interval.h"
 #include "engine/request/hosted.h"
 #include "engine/request/interpolation.h"
 #include "engine/request/params.h"
@@ -47,10 +48,13 @@ class Parser {
     collect([&] { settle_sigmas(); });
     if (errors_.empty()) settle_levels(fields_, request_);
     settle_dense_steps();
+    collect([&] { read_guidance_interval(request_.guidance_interval); });
+    collect([&] { settle_calibration(); });
     collect([&] { settle_size(); });
     collect([&] { check_last_image(); });
     collect([&] { check_weights(); });
     collect([&] { check_device_memory(); });
+    settle_times();
     collect([&] { check_interpolation(); });
     if (!request_.seed_given) request_.seed = std::random_device()() & 0x7FFFFFFF;  // fits every endpoint
     collect([&] { settle_output(); });
@@ -226,7 +230,7 @@ class Parser {
     if (parameter.part && is_bare_name(options_.folder, path) && is_bare_name("", path)) return;
     refuse_file_url(parameter.name, path);
     path = from_folder(options_.folder, path);
-    if (parameter.media && options_.check_files) check_readable(parameter.name, path);
+    if (parameter.is_told_by_content() && options_.check_files) check_readable(parameter.name, path);
   }
 
   void settle_lora(const Parameter& parameter, Lora& lora) const {
@@ -264,6 +268,14 @@ class Parser {
       request_.skip_softmax_dense = dense_steps(request_.num_inference_steps);
   }
 
+  /// Without acceleration it means nothing: as fields, which may be given to many jobs, it is as if it was not given.
+  void settle_calibration() {
+    if (request_.acceleration == "regular" || request_.calibration.empty()) return;
+    if (from_flags())
+      throw InvalidRequest("calibration", "needs --acceleration regular, got " + shown(request_.acceleration));
+    request_.calibration.clear();
+  }
+
   /// The picture is the last of the frames that the model renders, 4n + 1; a file cut shorter would end before it.
   void check_last_image() const {
     const int64_t frames = request_.num_frames;
@@ -286,6 +298,12 @@ class Parser {
     if (request_.device_memory.empty() || read_size(request_.device_memory)) return;
     throw InvalidRequest("device_memory", "must be a number of bytes with its unit, such as 20GB or 900MB, got " +
                                               shown(request_.device_memory));
+  }
+
+  /// RIFE draws every time directly. Midpoints that were asked for stay: the user is told of them.
+  void settle_times() {
+    if (request_.interpolator_model == "rife" && !fields_.contains("interpolation_times"))
+      request_.interpolation_times = "direct";
   }
 
   /// Frames between others need somebody to draw them. A server has a default of its own.
@@ -325,7 +343,7 @@ class Parser {
     if (!options_.check_files || request_.out.empty()) return;
     check_writable("out", request_.out);
     for (const Parameter& parameter : parameters()) {
-      if (!parameter.media) continue;
+      if (!parameter.is_told_by_content()) continue;
       const std::string& input = request_.*std::get<std::string Request::*>(parameter.field);
       if (!input.empty() && !is_url(input)) check_other_file("out", request_.out, called(parameter.name), input);
     }

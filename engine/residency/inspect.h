@@ -36,6 +36,8 @@ struct InspectedNetwork {
   nlohmann::ordered_json config;          // numbers and words of its config.json, or sizes read off the tensors
   std::map<std::string, StoredTensor> tensors;
   std::optional<InspectedLora> lora;  // of a LoRA
+  std::string use;  // of an interpolator: what it draws and its version, or why it cannot; empty: it is none
+  std::vector<std::string> notes;  // of a safety checker: what its folder says of it
 };
 
 /// Files without tensors that belong to the model: the tokenizer's.

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "engine/residency/inspect_parts.h"
+#include "engine/residency/inspect_safety.h"
+#include "engine/residency/interpolator_network.h"
 #include "engine/residency/noise_level.h"
 #include "engine/residency/part_kinds.h"
 #include "models/files/error.h"
@@ -48,6 +50,19 @@ nlohmann::ordered_json read_config(const fs::path& path) {
   return kept;
 }
 
+/// What draws frames, by the file's headers.
+std::string use_of(const ModelPart& part, const std::string& kind) {
+  const bool film = kind == interpolator_kind("film");
+  if (!film && kind != interpolator_kind("rife")) return "";
+  try {
+    const InterpolatorNeeds needs = interpolator_needs({film ? "film" : "rife", part}, Placement{});
+    return std::string("draws frames by --interpolator-model ") +
+           (film ? std::string("film") : "rife, version " + needs.releases);
+  } catch (const ModelError& error) {
+    return "draws no frames: " + error.text;
+  }
+}
+
 InspectedNetwork look_into(const ModelPart& part, const Checkpoint& checkpoint, const Recognised& found) {
   InspectedNetwork network;
   network.name = part.name;
@@ -62,6 +77,7 @@ InspectedNetwork look_into(const ModelPart& part, const Checkpoint& checkpoint, 
   }
   network.kind = checkpoint.tensors().empty() ? "no network" : found.name;
   network.model = found.model;
+  network.use = use_of(part, network.kind);
   if (found.other == Other::Lora && !fs::is_directory(part.path)) network.lora = inspect_lora(part);
   if (found.model) {
     const auto source = found.model == Model::TextEncoder ? text::tokenizer_source(checkpoint) : std::nullopt;
@@ -69,9 +85,10 @@ InspectedNetwork look_into(const ModelPart& part, const Checkpoint& checkpoint, 
     network.part = part_of(*found.model, part);
   }
   std::error_code error;
-  if (fs::is_directory(part.path, error)) {
-    network.config = read_config(part.path / "config.json");
-  }
+  const bool is_folder = fs::is_directory(part.path, error);
+  if (is_folder) network.config = read_config(part.path / "config.json");
+  if (is_safety_checker(found))
+    network.notes = safety_notes(is_folder ? part.path : fs::absolute(part.path).parent_path(), found);
   if (network.config.empty() && found.model) network.config = sizes_of(checkpoint, *found.model);
   return network;
 }

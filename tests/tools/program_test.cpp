@@ -190,9 +190,24 @@ TEST_F(Program, FramesAreDrawnIntoLatentsAndVideosThatAreThere) {
   expect_one_line(run(joined({"finish", "text.mp4", "--out", "b.mp4"}, rife)), "[IN] ");
   expect_one_line(run(joined({"finish", "a.mp4", "--out", "b.mp4", "--num-interpolated-frames", "0"}, rife)),
                   "nothing to finish");
-  expect_one_line(run({"finish", "a.mp4", "--out", "b.mp4", "--interpolator-model", "film"}), "[--interpolator] ");
+  const Outcome none = run({"finish", "a.mp4", "--out", "b.mp4", "--interpolator-model", "film"});
+  expect_one_line(none, "[--interpolator] ");
+  EXPECT_EQ(none.err.find("does without"), std::string::npos) << none.err;
+  const Words finish = joined({"finish", "a.mp4", "--out", "b.mp4", "--threads", "1"}, rife);
+  ASSERT_EQ(run(finish).code, 0);
+  expect_one_line(run(finish), "[--out] must not be there already");
+  std::filesystem::copy(at("flownet.safetensors"), at("cut.safetensors"));
+  std::filesystem::resize_file(at("cut.safetensors"), 1'000'000);
+  const Outcome cut =
+      run({"finish", "a.mp4", "--out", "c.mp4", "--interpolator-model", "rife", "--interpolator", "cut.safetensors"});
+  EXPECT_EQ(cut.code, 3);
+  expect_one_line(cut, "cut.safetensors");
+  const Outcome again =
+      run({"replay", "b.mp4", "--model", kNano, "--interpolator", "film.safetensors", "--out", "c.mp4"});
+  EXPECT_NE(again.err.find("(wan-infer finish): that is not done again"), std::string::npos) << again.err;
   const std::string help = run({"finish", "--help"}).out;
   EXPECT_NE(help.find("The video that is written. Required."), std::string::npos) << help;
+  EXPECT_NE(help.find("between those of IN. Required."), std::string::npos) << help;
 }
 
 TEST_F(Program, CtrlCKeepsTheStepsAndTheSameCommandGoesOn) {
@@ -657,6 +672,44 @@ TEST_F(Program, AFullSizeFolderIsListedInLittleMemory) {
 #ifndef __SANITIZE_ADDRESS__  // its shadow memory and red zones are resident, too
   EXPECT_LT(listed.peak_rss, int64_t(300) << 20);
 #endif
+}
+
+TEST_F(Program, CalibrateWritesAFileThatARenderTakes) {
+  std::ofstream(folder / "p.txt") << "a red circle moves up\n\na blue square moves left\n";
+  Words words = {"calibrate", "t2v", "--model", kNano, "--prompts", "p.txt", "--out", "c.json"};
+  const Words settings = {"--width", "32", "--height", "32",  "--num-frames", "17", "--num-inference-steps", "10",
+                          "--seed",  "42", "--device", "cpu", "--threads",    "1"};
+  words.insert(words.end(), settings.begin(), settings.end());
+  const Outcome made = run(words);
+  ASSERT_EQ(made.code, 0) << made.err;
+  EXPECT_TRUE(made.out.starts_with("with it --acceleration regular reuses ")) << made.out;
+  EXPECT_EQ(files(), (std::vector<std::string>{"c.json", "p.txt"}));
+  const nlohmann::json json = nlohmann::json::parse(std::ifstream(folder / "c.json"));
+  EXPECT_EQ(json.at("videos"), 2);
+  EXPECT_EQ(json.at("steps").size(), 10u);
+  EXPECT_EQ(run(words).code, 2) << "it is there";
+  Words render = {"t2v",     "--model",       kNano,    "--prompt", "x",    "--acceleration",
+                  "regular", "--calibration", "c.json", "--out",    "a.mp4"};
+  render.insert(render.end(), settings.begin(), settings.end());
+  const Outcome done = run(render);
+  EXPECT_EQ(done.code, 0) << done.err;
+  EXPECT_EQ(done.err.find("of other weights"), std::string::npos);
+  // The same with the plan of the model that is here.
+  Words dry_words = render;
+  dry_words.push_back("--dry-run");
+  const Outcome dry = run(dry_words);
+  EXPECT_EQ(dry.code, 0) << dry.err;
+  EXPECT_EQ(dry.out.find("of this size"), std::string::npos) << dry.out;
+  // A replay finds the file beside the video, by its name and content.
+  const Outcome again = run({"replay", "a.mp4", "--model", kNano, "--out", "b.mp4"});
+  EXPECT_EQ(again.code, 0) << again.err;
+  std::filesystem::rename(folder / "c.json", folder / "moved.json");
+  EXPECT_EQ(run({"replay", "a.mp4", "--model", kNano, "--out", "c.mp4"}).code, 2) << "it is gone";
+  EXPECT_EQ(run({"replay", "a.mp4", "--model", kNano, "--calibration", "moved.json", "--out", "c.mp4"}).code, 0);
+  std::ofstream(folder / "moved.json", std::ios::app) << " ";
+  const Outcome other = run({"replay", "a.mp4", "--model", kNano, "--calibration", "moved.json", "--out", "d.mp4"});
+  EXPECT_EQ(other.code, 3) << other.err;
+  EXPECT_NE(other.err.find("--calibration FILE names another"), std::string::npos) << other.err;
 }
 
 }  // namespace

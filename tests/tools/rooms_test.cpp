@@ -28,13 +28,14 @@ const std::string kKernels =
 const std::string kWeights =
     " models/files models/weights/dtype models/weights/shape_text models/weights/stored_tensor models/weights";
 const std::string kNetworks =
-    " models/layers models/names models/recognise models/rife models/film models/text/clean models/text/tokenizer "
+    " models/layers models/names models/recognise models/rife models/film models/lpips models/safety models/text/clean "
+    "models/text/tokenizer "
     "models/umt5 models/vae models/wav2vec2 models/wan models/wan_s2v";
 const std::string kModels = kWeights + " models/weights/format" + kNetworks;
 const std::string kRequest = " models/files engine/base engine/request";
 const std::string kSteps = kKernels + kModels + kRequest + " engine/media engine/residency";
 const std::string kSpeech = kSteps + " engine/sampling engine/frames engine/speech";
-const std::string kEngine = kSpeech + " engine/job/work_folder engine/job";
+const std::string kEngine = kSpeech + " engine/job/work_folder engine/job engine/compare";
 
 // Lowest first: kernels <- models <- engine <- tools, and the same within each. What is not named may not be included.
 const std::vector<Room> kRooms = {
@@ -69,10 +70,12 @@ const std::vector<Room> kRooms = {
     {"models/text/clean", "models/files"},
     {"models/text/tokenizer", kWeights + " models/weights/format models/text/clean"},
     {"models/rife", kKernels + kWeights + " models/layers"},
+    {"models/safety", kKernels + kWeights + " models/layers models/names"},
     {"models/umt5", kKernels + kWeights + " models/layers"},
     {"models/vae", kKernels + kWeights + " models/layers"},
     {"models/wav2vec2", kKernels + kWeights + " models/layers models/names"},
     {"models/film", kKernels + kWeights + " models/names"},
+    {"models/lpips", kKernels + kWeights + " models/names"},
     {"models/wan", kKernels + kWeights + " models/layers models/names"},
     {"models/wan_s2v", kKernels + kWeights + " models/layers models/names models/wan"},
 
@@ -92,6 +95,7 @@ const std::vector<Room> kRooms = {
     {"engine/residency", kKernels + kModels + kRequest + " models/weights/convert models/weights/lora"},
     {"engine/sampling", kSteps},
     {"engine/frames", kSteps},
+    {"engine/compare", kSteps},
     {"engine/speech", kSteps + " engine/sampling engine/frames"},
     {"engine/job/work_folder", kRequest},
     {"engine/job", kSpeech + " engine/fetch engine/job/work_folder"},

@@ -21,8 +21,10 @@ namespace {
 /// From CLI11's answer to a Command. Errors are collected: one run tells all.
 class Reader {
  public:
-  Reader(CLI::App& app, bool submit) : app_(app) {
-    command_.submit = submit;
+  /// `before`: check, plan, calibrate, submit, or nothing.
+  Reader(CLI::App& app, const std::string& before) : app_(app) {
+    command_.submit = before == "submit";
+    command_.calibrate = before == "calibrate";
     command_.name = app.get_name();
     command_.fields = nlohmann::json::object();
   }
@@ -41,6 +43,7 @@ class Reader {
     if (texts_.count("--capture-qk"))
       collect([&] { check_beside("capture_qk", command_.captured_heads, {".safetensors"}); });
     if (texts_.count("--preview")) collect([&] { check_preview(); });
+    if (command_.name == "compare") check_compared();
     if (!errors_.empty()) throw InvalidRequest(errors_);
     return command_;
   }
@@ -72,7 +75,7 @@ class Reader {
   std::string way_out(const std::string& flag, const std::vector<std::string>& known) const {
     std::vector<std::string> takers;
     for (const Parameter& parameter : parameters()) {
-      if (parameter.flag() != flag || !command_.is_render()) continue;
+      if (parameter.flag() != flag || !command_.is_render() || command_.calibrate) continue;
       for (const auto& [task, accepts] : parameter.tasks) takers.push_back(task_name(task));
     }
     if (!takers.empty()) return "; it belongs to " + either(takers, " and ");
@@ -89,8 +92,8 @@ class Reader {
     for (const CLI::Option* option : app_.get_options()) {
       if (option->count() == 0) continue;
       const std::string flag = option->get_positional() ? option->get_name(true) : "--" + option->get_lnames().front();
-      if (flag == "--merge-lora") {
-        command_.merge_loras = option->results();
+      if (flag == "--merge-lora" || flag == "--lpips") {
+        (flag == "--lpips" ? command_.lpips : command_.merge_loras) = option->results();
         texts_[flag] = option->results().front();
         continue;
       }
@@ -158,6 +161,7 @@ class Reader {
     command_.contact_sheet = text("--contact-sheet");
     command_.captured_heads = text("--capture-qk");
     command_.preview = text("--preview");
+    command_.plot = text("--plot");
     if (texts_.count("--threads")) {
       const std::string digits = text("--threads");
       const bool number =
@@ -171,7 +175,7 @@ class Reader {
     for (const CLI::Option* option : app_.get_options()) {
       if (!option->get_positional()) continue;
       const std::string name = option->get_name(true);
-      std::string& path = name == "OUT" ? command_.output : command_.input;
+      std::string& path = name == "OUT" ? command_.output : name == "B" ? command_.other : command_.input;
       path = text(name);
       if (path.empty()) fail(name, "is required; " + usage(), "missing");
     }
@@ -199,7 +203,21 @@ class Reader {
     if (!command_.submit && !batch) check_job_id(command_.input);
   }
 
+  /// What is written is no video, and the prompts may be others than the request's.
+  void read_calibrate() {
+    command_.prompts = text("--prompts");
+    if (!command_.prompts.empty()) collect([&] { check_readable("prompts", command_.prompts); });
+    if (command_.fields.contains("prompt") && !command_.prompts.empty())
+      fail("prompt", "must be left out beside --prompts, which has its own", "value_error");
+    if (command_.name == "t2v" || !command_.prompts.empty()) command_.fields.emplace("prompt", "");
+    if (!command_.fields.contains("out")) return fail("out", "is required; give it with --out FILE.json", "missing");
+    command_.output = command_.fields["out"];
+    collect([&] { check_ending("out", command_.output, {".json"}); });
+    command_.fields["out"] = command_.output + ".mp4";  // where a video would lie: its folder is looked at
+  }
+
   void read_request() {
+    if (command_.calibrate) read_calibrate();
     const ParseOptions options = {
         .source = Source::Flags, .need_model = !command_.dry_run, .check_files = true, .by_server = command_.submit};
     collect([&] { command_.request = parse(*task_named(command_.name), command_.fields, options); });
@@ -211,6 +229,7 @@ class Reader {
     fields["prompt"] = "";
     // What the stored request has, or finish itself asks for.
     if (!fields.contains("interpolator_model")) fields["interpolator_model"] = "none";
+    if (fields.contains("calibration")) fields["acceleration"] = "regular";
     const bool writes = fields.contains("out");
     for (const auto& [name, value] : command_.fields.items()) {
       const Parameter& parameter = *find_parameter(name);
@@ -241,6 +260,25 @@ class Reader {
     check_beside("preview", command_.preview, {".png", ".jpg", ".jpeg"});
     if (!command_.contact_sheet.empty())
       check_other_file("preview", command_.preview, "--contact-sheet", command_.contact_sheet);
+  }
+
+  /// Videos and weights are there; the plot takes the name of none of them.
+  void check_compared() {
+    const auto readable = [&](const char* field, const std::string& path) {
+      if (!path.empty()) collect([&] { check_readable(field, path); });
+    };
+    readable("A", command_.input);
+    readable("B", command_.other);
+    if (texts_.count("--lpips"))
+      for (const std::string& file : command_.lpips) collect([&] { check_readable("lpips", file); });
+    if (!texts_.count("--plot")) return;
+    collect([&] {
+      check_ending("plot", command_.plot, {".svg"});
+      check_writable("plot", command_.plot);
+      for (const std::string& path : {command_.input, command_.other})
+        check_other_file("plot", command_.plot, path == command_.input ? "A" : "B", path);
+      for (const std::string& file : command_.lpips) check_other_file("plot", command_.plot, "--lpips", file);
+    });
   }
 
   CLI::App& app_;
@@ -286,6 +324,9 @@ std::string about(const std::string& before) {
     return "Print where the weights of a render lie in each phase and what it takes, on this machine or on a described "
            "one, and stop; reads the headers of the model's files. Exit 0: it fits, 2: it does not, or a request is "
            "wrong, 3: a model is.";
+  if (before == "calibrate")
+    return "Measure how much the steps of a render change what the transformer computes, and write it to a file that "
+           "--acceleration regular --calibration FILE takes. Renders each prompt as far as its last step.";
   if (before == "submit")
     return "Send a request to a running wan-serve and print its id. Files that are named as inputs are uploaded first.";
   return "Video from text, pictures, video and speech, with Wan 2.2 A14B on one's own GPU.";
@@ -312,6 +353,8 @@ Command parse_command_line(int argc, const char* const* argv) {
     add_check(app);
   else if (before == "plan")
     add_plan(app);
+  else if (before == "calibrate")
+    add_calibrate(app);
   else if (before == "submit")
     add_submit(app);
   else
@@ -331,7 +374,7 @@ Command parse_command_line(int argc, const char* const* argv) {
     command.answer = std::string("wan-infer ") + version() + "\n";
     return command;
   }
-  command = Reader(*app.get_subcommands().front(), before == "submit").read();
+  command = Reader(*app.get_subcommands().front(), before).read();
   command.check = before == "check";
   command.plan = before == "plan";
   if (command.check && command.is_at_server())

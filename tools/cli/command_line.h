@@ -22,14 +22,15 @@ struct ServerWords {
 
 struct Command {
   std::string
-      name;  // t2v i2v v2v s2v batch show replay decode finish inspect convert status watch cancel logs; empty where
-             // `answer` is all
+      name;  // t2v i2v v2v s2v batch show replay decode finish compare inspect convert status watch cancel logs;
+             // empty where `answer` is all
   std::string answer;  // --help, --version: print it and stop
   Request request;     // of t2v, i2v, v2v and s2v
 
   // Of the other commands.
   std::string input;      // manifest, video, latents, model folder or network; the id of a server's job
-  std::string output;     // convert: the file that is written
+  std::string output;     // convert, calibrate: the file that is written
+  std::string other;      // compare: the second video
   nlohmann::json fields;  // request fields given as flags, by name: batch's defaults for lines that lack them; what
       // replaces the stored value in replay and decode, and what finish is to do. Texts, as typed; `parse` with Source::Flags
   std::string work;        // batch: the work folder, MANIFEST.work where it is absent
@@ -42,6 +43,8 @@ struct Command {
   bool lora_lax = false;                 // convert: leave out keys of LoRAs that the network has no place for
   bool verify = false;                   // inspect: compare checksums
   std::string checksums;                 // inspect: the list of them; empty: those that lie in the folder
+  std::vector<std::string> lpips;        // compare: files of weights; none: without LPIPS
+  std::string plot;                      // compare: SVG that is drawn; empty: none
   bool anyway = false;                   // replay, decode: with other files than those that are named, too
 
   std::string log_format;      // text | json
@@ -57,10 +60,12 @@ struct Command {
   bool follow = false;  // logs: until the job ends
   bool resend = false;  // batch: send again what failed, and what may have been lost on its way
 
-  bool check = false;    // of t2v and its like, batch: look only whether it can run
-  bool plan = false;     // of t2v and its like: print where its weights lie and what that takes, and stop
-  MachineWords machine;  // plan: that it is for; empty: this one
-  bool json = false;     // check, plan, inspect: what was found as JSON
+  bool check = false;      // of t2v and its like, batch: look only whether it can run
+  bool calibrate = false;  // of t2v and its like: measure how much its steps change, and write that to `output`
+  std::string prompts;     // calibrate: file of them; empty: the request's own, or those of calibration_prompts()
+  bool plan = false;       // of t2v and its like: print where its weights lie and what that takes, and stop
+  MachineWords machine;    // plan: that it is for; empty: this one
+  bool json = false;       // check, plan, inspect, compare: what was found as JSON
 
   /// Whether a model was given, for whose files --dry-run shows the plan, too.
   bool names_model() const {

@@ -131,6 +131,8 @@ const char* name(Stage stage) {
       return "decode";
     case Stage::Write:
       return "write";
+    case Stage::Compare:
+      return "compare";
     case Stage::Upload:
       return "upload";
   }
@@ -163,11 +165,14 @@ void Console::at(const Report& report) {
     job_ = report.job;
     stage_start_ = now;
     stage_first_ = report.step;
+    stage_share_ = report.done();
   }
   if (!is_due(report, begins, now)) return;
   int64_t done = report.step - stage_first_;
-  double each = done > 0 ? std::chrono::duration<double>(now - stage_start_).count() / double(done) : 0;
-  draw(report, each, each * double(std::max<int64_t>(report.steps - report.step, 0)));
+  const double seconds = std::chrono::duration<double>(now - stage_start_).count(),
+               share = report.done() - stage_share_;
+  draw(report, done > 0 ? seconds / double(done) : 0,
+       share > 0 ? seconds * std::max(1 - report.done(), 0.0) / share : 0);
 }
 
 /// Lines that stay are few: a stage's first and last, and between them one in 10 s or 10 %. A program that reads JSON gets
@@ -208,8 +213,7 @@ void Console::draw(const Report& report, double seconds_each, double remaining) 
     std::fprintf(stderr, "%s %s\n", label.c_str(), figures.c_str());
     return;
   }
-  const double done = report.steps > 0 ? double(report.step) / double(report.steps) : 0;
-  std::fprintf(stderr, "\r\033[K%s", bar_line(label, done, figures, terminal_columns()).c_str());
+  std::fprintf(stderr, "\r\033[K%s", bar_line(label, report.done(), figures, terminal_columns()).c_str());
   std::fflush(stderr);
   bar_shown_ = true;
 }

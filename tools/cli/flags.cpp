@@ -39,7 +39,7 @@ const std::vector<const char*> kBatchParameters =
                 "private_urls", "loras", "lora_lax", "interpolator"});
 const std::vector<const char*> kReplayParameters =
     with_model({"image_url", "last_image_url", "video_url", "audio_url", "pose_video_url", "out", "metadata", "device",
-                "dtype", "private_urls", "loras", "lora_lax", "interpolator"});
+                "dtype", "private_urls", "loras", "lora_lax", "interpolator", "calibration"});
 const std::vector<const char*> kInspectParameters = {"models"};
 const std::vector<const char*> kDecodeParameters =
     with_model({"out", "metadata", "device", "video_url", "keep_audio", "private_urls", "interpolator_model",
@@ -183,9 +183,25 @@ void add_commands(CLI::App& app) {
   CLI::App* finish =
       add_command(app, "finish", "IN", "Draw frames into any video, and write it anew", kFinishParameters);
   finish->get_option("--out")->description("The video that is written. Required.");
+  finish->get_option("--interpolator-model")->description("Model that draws frames between those of IN. Required.");
+  finish->get_option("--model")->description(
+      "Folder of a model, or a set of models.json, in which the weights are looked for where --interpolator names "
+      "none.");
   add_contact_sheet(*finish);
   add_overwrite(*finish, "Replace OUT.");
   add_run_flags(*finish);
+  CLI::App* compare =
+      add_command(app, "compare", "A", "Measure how near video B is to video A, frame by frame: PSNR, SSIM, LPIPS", {});
+  compare->add_option("B")->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_flag(
+      *compare, "--lpips", "FILE",
+      "Also LPIPS, with these weights: those of lpips.LPIPS, or, given twice, torchvision's AlexNet or VGG16 and the "
+      "linear layers of the package lpips.",
+      "Measures");
+  add_flag(*compare, "--plot", "FILE.svg", "Also draw each measure over the time.", "Output");
+  add_flag(*compare, "--json", "", "Print one JSON object, with every frame, in place of the table.", "Output");
+  add_overwrite(*compare, "Replace the plot.");
+  add_run_flags(*compare);
   CLI::App* inspect =
       add_command(app, "inspect", "DIR", "List what a model's folder or file, a set of models.json or a LoRA holds",
                   kInspectParameters);
@@ -227,12 +243,14 @@ void add_submit(CLI::App& app) {
 }
 
 bool is_prefix(const std::string& word) {
-  return word == "check" || word == "plan" || word == "submit";
+  return word == "check" || word == "plan" || word == "calibrate" || word == "submit";
 }
 
 void add_prefixes(CLI::App& app) {
   app.add_subcommand("check", "Before t2v, i2v, v2v, s2v or batch: look whether it can run, and stop");
   app.add_subcommand("plan", "Before t2v, i2v, v2v or s2v: print what it takes of memory and time, and stop");
+  app.add_subcommand("calibrate",
+                     "Before t2v, i2v, v2v or s2v: measure how much its steps change, for --acceleration regular");
   app.add_subcommand("submit", "Before t2v, i2v, v2v or s2v: send it to a running wan-serve, and print its id");
 }
 
@@ -251,6 +269,31 @@ void add_plan(CLI::App& app) {
     add_flag(*command, "--link", "SPEED", "So fast a link from host memory to the card: 25GB/s.", kMachine);
     add_flag(*command, "--disk", "SPEED", "So fast a disk: 3GB/s.", kMachine);
     add_flag(*command, "--json", "", "Print the plan as one JSON object, in bytes and seconds.", kGeneral);
+  }
+}
+
+void add_calibrate(CLI::App& app) {
+  for (CLI::App* command : app.get_subcommands({})) {
+    if (!task_named(command->get_name())) {
+      app.remove_subcommand(command);
+      continue;
+    }
+    for (const Parameter& parameter : parameters()) {
+      // What the measuring sets, and what is about a file that is not written.
+      const std::string group = parameter.group, name = parameter.name;
+      const bool idle = group == "Output" || group == "Interpolation" || name == "acceleration" ||
+                        name == "calibration" || name == "guidance_interval" || name == "guidance_until";
+      if (CLI::Option* option = command->get_option_no_throw(parameter.flag()); option && idle && name != "out")
+        command->remove_option(option);
+    }
+    for (const char* flag : {"--contact-sheet", "--preview", "--fresh", "--capture-qk", "--dry-run"})
+      if (CLI::Option* option = command->get_option_no_throw(flag)) command->remove_option(option);
+    command->get_option("--out")->description("The calibration, a file .json. Required.")->type_name("FILE.json");
+    command->get_option("--overwrite")->description("Replace OUT.");
+    command->get_option("--prompt")
+        ->description("Text that describes the wanted video; for t2v, unset, eight prompts of many kinds.");
+    add_flag(*command, "--prompts", "FILE", "A prompt in each line, instead of --prompt; each is rendered once.",
+             "Input");
   }
 }
 

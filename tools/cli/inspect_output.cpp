@@ -190,7 +190,9 @@ std::string to_text(const Inspection& inspection, bool with_tensors) {
     if (!network.tokenizer.empty()) text += "  holds a tokenizer: " + network.tokenizer + "\n";
     if (!network.part.empty())
       text += "  part " + network.part + (network.rule.empty() ? "" : ", " + network.rule) + "\n";
+    if (!network.use.empty()) text += "  " + network.use + "\n";
     if (network.lora) text += lora_text(*network.lora);
+    for (const std::string& note : network.notes) text += "  " + note + "\n";
     if (!with_tensors) continue;
     for (const auto& [name, tensor] : network.tensors)
       text += "  " + printable(name) + " " + shown_shape(tensor.shape) + " " + std::string(type_name(tensor)) + "\n";
@@ -219,7 +221,9 @@ nlohmann::ordered_json to_json(const Inspection& inspection, bool with_tensors) 
     if (!network.tokenizer.empty()) entry["tokenizer"] = network.tokenizer;
     if (network.why) entry["why"] = network.why->what();
     if (!network.left_out.empty()) entry["left_out"] = network.left_out;
+    if (!network.use.empty()) entry["use"] = network.use;
     if (network.lora) entry["lora"] = lora_json(*network.lora);
+    if (!network.notes.empty()) entry["notes"] = network.notes;
     if (with_tensors) {
       entry["tensors"] = nlohmann::ordered_json::object();
       for (const auto& [name, tensor] : network.tensors)

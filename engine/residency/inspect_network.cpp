@@ -4,13 +4,15 @@
 
 #include "engine/residency/inspect_parts.h"
 #include "engine/residency/inspect_safety.h"
-#include "engine/residency/interpolator_network.h"
+#include "engine/residency/interpolator_file.h"
 #include "engine/residency/noise_level.h"
 #include "engine/residency/part_kinds.h"
 #include "models/files/error.h"
 #include "models/files/json.h"
 #include "models/files/mapped_file.h"
+#include "models/film/config.h"
 #include "models/recognise.h"
+#include "models/rife/version.h"
 #include "models/text/tokenizer/source.h"
 #include "models/weights/checkpoint.h"
 #include "models/weights/dtype.h"
@@ -50,14 +52,14 @@ nlohmann::ordered_json read_config(const fs::path& path) {
   return kept;
 }
 
-/// What draws frames, by the file's headers.
-std::string use_of(const ModelPart& part, const std::string& kind) {
+/// What draws frames, by the file's headers. Whether every tensor is there shows when it is opened.
+std::string use_of(const Checkpoint& checkpoint, const std::string& kind) {
   const bool film = kind == interpolator_kind("film");
   if (!film && kind != interpolator_kind("rife")) return "";
   try {
-    const InterpolatorNeeds needs = interpolator_needs({film ? "film" : "rife", part}, Placement{});
+    if (film) film::Config::of(checkpoint.tensors(), checkpoint.label());
     return std::string("draws frames by --interpolator-model ") +
-           (film ? std::string("film") : "rife, version " + needs.releases);
+           (film ? std::string("film") : "rife, version " + rife::releases(rife::version_of(checkpoint)));
   } catch (const ModelError& error) {
     return "draws no frames: " + error.text;
   }
@@ -77,7 +79,7 @@ InspectedNetwork look_into(const ModelPart& part, const Checkpoint& checkpoint, 
   }
   network.kind = checkpoint.tensors().empty() ? "no network" : found.name;
   network.model = found.model;
-  network.use = use_of(part, network.kind);
+  network.use = use_of(checkpoint, network.kind);
   if (found.other == Other::Lora && !fs::is_directory(part.path)) network.lora = inspect_lora(part);
   if (found.model) {
     const auto source = found.model == Model::TextEncoder ? text::tokenizer_source(checkpoint) : std::nullopt;

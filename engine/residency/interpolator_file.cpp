@@ -85,4 +85,8 @@ InterpolatorPart find_interpolator(const InterpolatorSearch& search) {
   throw missing(search, place);
 }
 
+const char* interpolator_kind(const std::string& model) {
+  return model == "film" ? "FILM frame interpolation" : "RIFE frame interpolation";
+}
+
 }  // namespace wan

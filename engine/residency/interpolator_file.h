@@ -31,4 +31,7 @@ struct InterpolatorSearch {
 /// nothing of it. Throws ModelError where there is none, with what to download, how large it is and where it is published.
 InterpolatorPart find_interpolator(const InterpolatorSearch& search);
 
+/// What recognise() calls the weights of "film" or "rife".
+const char* interpolator_kind(const std::string& model);
+
 }  // namespace wan

@@ -95,10 +95,6 @@ Place place_on(const Placement& placement, at::ScalarType dtype) {
 
 }  // namespace
 
-const char* interpolator_kind(const std::string& model) {
-  return model == "film" ? "FILM frame interpolation" : "RIFE frame interpolation";
-}
-
 at::ScalarType interpolator_dtype(const Placement& placement) {
   return placement.device.is_cuda() ? placement.vae : at::kFloat;
 }

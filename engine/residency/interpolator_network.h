@@ -10,12 +10,10 @@
 
 #include "engine/residency/device.h"
 #include "engine/residency/interpolator.h"
+#include "engine/residency/interpolator_file.h"
 #include "engine/residency/parts.h"
 
 namespace wan {
-
-/// What recognise() calls the weights of "film" or "rife".
-const char* interpolator_kind(const std::string& model);
 
 /// What an interpolator computes in beside this placement: float32 on a CPU; on a card the type of the VAE, half where
 /// that is.

@@ -14,6 +14,11 @@
 
 namespace wan {
 
+/// How a message ends that misses files of one.
+inline constexpr const char* kSafetyPublished =
+    "; a safety checker is published as Falconsai/nsfw_image_detection (343 MB) and as "
+    "CompVis/stable-diffusion-safety-checker (1.2 GB), each with config.json and preprocessor_config.json";
+
 /// Where the files of a safety checker lie.
 struct SafetyFiles {
   std::filesystem::path folder;        // of the weights (checkpoint_layout tells which of its files they are)

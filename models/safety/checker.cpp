@@ -116,8 +116,4 @@ std::unique_ptr<Checker> make_checker(Weights& weights, const Config& config) {
   return std::make_unique<OfConcepts>(weights, std::get<ConceptsConfig>(config));
 }
 
-const char* name_of(const Config& config) {
-  return is_classifier(config) ? "image classifier (ViT)" : "Stable Diffusion safety checker";
-}
-
 }  // namespace wan::safety

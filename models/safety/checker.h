@@ -48,7 +48,4 @@ Checkpoint official_names(const Checkpoint& checkpoint, const Config& config);
 /// Builds the network from tensors by their official names. The caller ends with `weights.finish()`. Throws ModelError.
 std::unique_ptr<Checker> make_checker(Weights& weights, const Config& config);
 
-/// "image classifier (ViT)", "Stable Diffusion safety checker".
-const char* name_of(const Config& config);
-
 }  // namespace wan::safety

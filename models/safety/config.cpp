@@ -150,4 +150,9 @@ Config read_config(const std::filesystem::path& file) {
                        (word.empty() ? "absent" : printable(word)) + "; name the folder of another safety checker");
 }
 
+const char* name_of(const Config& config) {
+  return std::holds_alternative<ClassifierConfig>(config) ? "image classifier (ViT)"
+                                                          : "Stable Diffusion safety checker";
+}
+
 }  // namespace wan::safety

@@ -50,4 +50,7 @@ const VisionConfig& vision_of(const Config& config);
 /// network, has a size out of range or names no label nsfw.
 Config read_config(const std::filesystem::path& file);
 
+/// "image classifier (ViT)", "Stable Diffusion safety checker".
+const char* name_of(const Config& config);
+
 }  // namespace wan::safety

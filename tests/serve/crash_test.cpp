@@ -9,6 +9,7 @@
 #include <map>
 #include <random>
 #include <sstream>
+#include <string_view>
 #include <thread>
 
 #include "engine/serve/queue/jobs.h"
@@ -71,7 +72,9 @@ Child start(const std::filesystem::path& folder) {
   std::string program = std::filesystem::read_symlink("/proc/self/exe").string(), flag = filter, setting = variable;
   char* arguments[] = {program.data(), flag.data(), nullptr};
   std::vector<char*> variables = {setting.data()};
-  for (char** one = environ; *one; ++one) variables.push_back(*one);
+  // A test program that is run in parts gives a part to its child, too, which may be one without the child's test.
+  for (char** one = environ; *one; ++one)
+    if (!std::string_view(*one).starts_with("GTEST_")) variables.push_back(*one);
   variables.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);

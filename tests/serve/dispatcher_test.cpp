@@ -3,6 +3,8 @@
 
 #include <signal.h>
 
+#include <thread>
+
 #include "engine/serve/queue/times.h"
 
 namespace wan::serve {
@@ -253,6 +255,35 @@ TEST_F(Dispatching, AStepMayTakeLongAndAJobThatNeverGetsOnEndsItsWorker) {
   EXPECT_EQ(second->job.deaths, 1);
   EXPECT_TRUE(std::any_of(reported_.begin(), reported_.end(),
                           [](const std::string& line) { return line.find("--worker-timeout") != line.npos; }));
+}
+
+TEST_F(Dispatching, AWorkerThatWaitsForItsFolderDoesNotHang) {
+  settings_.worker_timeout = std::chrono::seconds(2);
+  begin();
+  const JobPtr job = submit("held_long");  // 3.5 s
+  ASSERT_TRUE(until_ended({job}));
+  EXPECT_EQ(job->job.status, JobStatus::Done);
+  EXPECT_EQ(job->job.deaths, 0);
+  EXPECT_EQ(starts(), 1);
+}
+
+// As where a machine was asleep: the time is nobody's silence.
+TEST_F(Dispatching, AServerThatWasStoppedItselfTakesNoWorkerForHanging) {
+  beat_every("0.02");
+  times_.silent = milliseconds(1500);
+  begin();
+  const JobPtr job = submit("slow");
+  ASSERT_TRUE(until_running(job));
+  const auto pid = pid_t(dispatcher_->workers().at(0).pid);
+  ASSERT_EQ(kill(pid, SIGSTOP), 0);
+  turn(milliseconds(50));  // what it has said is read
+  const int64_t step = job->progress.step;
+  std::this_thread::sleep_for(milliseconds(2500));
+  turn(milliseconds(100));
+  ASSERT_EQ(kill(pid, SIGCONT), 0);
+  ASSERT_TRUE(until([&] { return job->progress.step > step; }));
+  EXPECT_EQ(dispatcher_->workers().at(0).deaths, 0);
+  EXPECT_EQ(starts(), 1);
 }
 
 TEST_F(Dispatching, AWorkerThatCannotStartIsBrokenUntilItCan) {

@@ -69,6 +69,37 @@ TEST_F(EarlierServers, AJobThatIsPreparedHasItsTurn) {
   EXPECT_TRUE(until_interrupted(again(job), 1));
 }
 
+// Jobs of a batch are all prepared before the first one is computed.
+TEST_F(EarlierServers, AJobThatWasPreparedBeforeHasItsTurnNoMore) {
+  settings_.window = std::chrono::seconds(100);
+  begin();
+  ASSERT_TRUE(until_ended({submit()}));
+  dispatcher_->pause("");
+  JobPtr hangs = submit("hang"), prepared = submit("prepared");
+  dispatcher_->resume();
+  ASSERT_TRUE(until_it_hangs(hangs, 1));
+  ASSERT_EQ(batches().back().size(), 2u) << "they are one batch";
+  EXPECT_FALSE(prepared->job.turn);
+  restart();
+  hangs = again(hangs), prepared = again(prepared);
+  ASSERT_TRUE(until_interrupted(hangs, 1));
+  EXPECT_EQ(prepared->job.interruptions, 0);
+}
+
+TEST_F(EarlierServers, AStopDuringThePreparationIsNoInterruption) {
+  begin();
+  JobPtr job = submit("hang_preparing");
+  ASSERT_TRUE(until([&] { return job->job.turn; }));
+  bool stopped = false;
+  boost::asio::co_spawn(*io_, dispatcher_->stop(std::chrono::seconds(30)), [&](std::exception_ptr) { stopped = true; });
+  ASSERT_TRUE(until([&] { return stopped; }));
+  EXPECT_FALSE(job->job.turn);
+  restart();
+  job = again(job);
+  ASSERT_TRUE(until([&] { return job->job.turn; }));
+  EXPECT_EQ(job->job.interruptions, 0);
+}
+
 TEST_F(EarlierServers, OneThatSavesMoreEachTimeIsNotTheReason) {
   begin();
   JobPtr job = submit("save_and_hang");

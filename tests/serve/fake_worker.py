@@ -166,6 +166,13 @@ def work(queue, came):
         if any(job["fields"].get("behave") == "held" for job in batch["jobs"]):
             say(**{"is": "held"}, batch=batch["batch"])
             time.sleep(0.3)
+        if any(job["fields"].get("behave") == "held_long" for job in batch["jobs"]):
+            for _ in range(14):
+                say(**{"is": "held"}, batch=batch["batch"])
+                time.sleep(0.25)
+        for job in batch["jobs"]:
+            if job["fields"].get("behave") == "prepared":
+                say(**{"is": "turn"}, job=job["id"])
         for job in batch["jobs"]:
             render(batch, job)
             current[0] = None

@@ -81,6 +81,8 @@ TEST(ServeProgram, EndsWellWhileRequestsOfEveryKindAreUnderWay) {
   server.signal(SIGTERM);
   EXPECT_EQ(server.finish(), 0) << server.err();
   EXPECT_NE(server.err().find("[stop] ended"), std::string::npos) << server.err();
+  const std::string told = bytes_of(folder / "worker.log");
+  EXPECT_NE(told.find(R"("do": "stop")"), told.npos) << "its worker saves what it has";
 }
 
 }  // namespace

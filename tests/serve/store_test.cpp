@@ -278,6 +278,18 @@ TEST(Store, KnowsVideosAndPreviews) {
   EXPECT_FALSE(store->knows_file("0123"));
 }
 
+TEST(Store, KnowsTheVideoOfAJobThatHasEnded) {
+  QueueFolder folder;
+  const auto store = open_sqlite(folder.file());
+  Job job = a_job();
+  store->apply({PutJob{job}});
+  EXPECT_FALSE(store->knows_file("abc_video.mp4"));
+  job.status = JobStatus::Done;
+  job.output = JobOutput{.file = "abc_video.mp4", .bytes = 7, .seed = 1, .prompt = "p", .seconds = 1};
+  store->apply({PutJob{job}});
+  EXPECT_TRUE(store->knows_file("abc_video.mp4"));
+}
+
 /// How SQLite goes about a query: a line each step.
 std::string plan_of(Database& database, const std::string& sql) {
   std::string plan;

@@ -170,6 +170,18 @@ TEST_F(StoredFiles, ACopyOfAnOldVideoIsNoLeftover) {
   EXPECT_EQ(file("uploads/" + upload.file), "a video");
 }
 
+TEST_F(StoredFiles, HaveNoRoomWhereTheyAreLargerThanWhatIsLeft) {
+  const Quota unlimited;
+  const auto ask = [&](uint64_t bytes) {
+    const auto work = [&]() -> Awaitable<void> {
+      const RoomHold room = co_await take_room(context, Form::Fal, anna, unlimited, bytes);
+    };
+    return refused(work());
+  };
+  EXPECT_EQ(ask(uint64_t(1) << 60), 503);
+  EXPECT_EQ(ask(1), 0);
+}
+
 TEST_F(StoredFiles, HaveNoRoomWhereTheDiskHasNone) {
   settings.least_free_bytes = uint64_t(1) << 60;
   EXPECT_EQ(take(0), 503);

@@ -286,6 +286,8 @@ TEST_F(ProgramWorker, AFolderThatAnotherProcessHasIsWaitedFor) {
   ASSERT_TRUE(other->held());
   worker.say(batch("b", {item("one"), item("two")}));
   EXPECT_EQ(worker.wait_for("held")["batch"], "b");
+  for (int i = 0; i < 2; ++i) ASSERT_FALSE(worker.wait_for("alive").is_null());
+  EXPECT_GE(worker.count("held", ""), 2) << "the server takes it for hanging otherwise";
   worker.say(json{{"do", "cancel"}, {"job", "two"}});
   EXPECT_EQ(worker.wait_for("failed", "two")["kind"], "cancelled");
   other.reset();

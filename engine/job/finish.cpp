@@ -79,6 +79,19 @@ Json told(const Request& request, const FrameChain& chain, Rational rate, int64_
   return json;
 }
 
+/// What was finished before, at the minimal level: no names, and no notes, which may quote them.
+Json minimal(Json done) {
+  for (Json& one : done) {
+    if (!one.is_object()) continue;
+    one.erase("notes");
+    if (const auto input = one.find("input"); input != one.end() && input->is_object()) input->erase("name");
+    if (const auto files = one.find("files"); files != one.end() && files->is_array())
+      for (Json& file : *files)
+        if (file.is_object()) file.erase("name");
+  }
+  return done;
+}
+
 /// What the input says of itself, where it is wan-infer's; an empty object else.
 Json carried(const std::string& path, Metadata level) {
   try {
@@ -86,9 +99,8 @@ Json carried(const std::string& path, Metadata level) {
     Json json = Json::parse(text);
     if (!json.is_object() || !json.contains("wan_infer")) return Json::object();
     if (level == Metadata::Full) return json;
-    const Json done = json.value("finish", Json::array());
-    if (!json.contains("request")) return json;
-    json = Json::parse(to_text(parse_record(text, kField), level));
+    const Json done = minimal(json.value("finish", Json::array()));
+    if (json.contains("request")) json = Json::parse(to_text(parse_record(text, kField), level));
     if (!done.empty()) json["finish"] = done;
     return json;
   } catch (const InvalidRequest&) {

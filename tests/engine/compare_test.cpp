@@ -122,6 +122,22 @@ TEST_F(Compare, LpipsOfEachFrame) {
   EXPECT_GT(measure.values[0], 0);
 }
 
+TEST_F(Compare, LpipsThatIsNoNumberIsRefused) {
+  const c10::InferenceMode inference;
+  NamedTensors whole = lpips_whole(lpips::Backbone::AlexNet);
+  // Finite, as weights must be; of any pixel half of the first features are infinite.
+  at::Tensor huge = at::full({64, 3, 11, 11}, 1e38);
+  huge.narrow(0, 0, 32).neg_();
+  whole["net.slice1.0.weight"] = huge;
+  const auto model = load_lpips({weights("huge.safetensors", whole)});
+  try {
+    compared(kA, kB, model.get());
+    ADD_FAILURE() << "was taken";
+  } catch (const ModelError& error) {
+    EXPECT_NE(std::string(error.what()).find("gives none of frame 0"), std::string::npos) << error.what();
+  }
+}
+
 TEST_F(Compare, OfAFileWithItselfAllIsEqual) {
   const Comparison found = compared(kA, kA);
   EXPECT_EQ(found.equal_frames, 12);
@@ -161,6 +177,7 @@ TEST_F(Compare, OtherSizesAndRatesAreRefusedWithTheWayOut) {
   EXPECT_EQ(refusal(low, low, model.get()),
             "[lpips] of AlexNet takes sides of at least 31 pixels, A has 48x30; leave --lpips out");
   EXPECT_EQ(refusal(low, low), "");
+  EXPECT_TRUE(refusal(kA, low).starts_with("[B] must have the size of A, 48x36, has 48x30; ")) << refusal(kA, low);
 }
 
 TEST_F(Compare, RatesThatHardlyDifferAndOtherTimesAreNoted) {

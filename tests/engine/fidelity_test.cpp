@@ -99,6 +99,8 @@ TEST(Series, EqualFramesDoNotCount) {
   EXPECT_EQ(*some.worst, 3u);
   EXPECT_DOUBLE_EQ(*some.per_second, -5);
   EXPECT_FALSE(some.first_quarter || some.last_quarter) << "the first frame and the last one are equal";
+  const Summary half = summary_of({kInfinity, 30, 20}, {0, 1, 2}, Worse::Lower);
+  EXPECT_FALSE(half.first_quarter || half.last_quarter) << "both or neither";
   const Summary none = summary_of({kInfinity, kInfinity}, {0, 1}, Worse::Lower);
   EXPECT_EQ(none.counted, 0u);
   EXPECT_FALSE(none.mean || none.worst || none.per_second || none.first_quarter || none.last_quarter);

@@ -215,6 +215,30 @@ TEST(StepThread, GivesTheSameFramesAndTellsWhatIsThrown) {
   EXPECT_THROW(given(failing, frames, {16, 1}), NotFinite);
 }
 
+/// Holds one frame back, and notes what it was given.
+struct Holding : FrameStep {
+  void take(const Frames& frames, const FrameSink& next) override {
+    sizes.push_back(frames.rgb.size(0));
+    numbers.push_back(frames.first);
+    if (held) next(*held);
+    held = frames;
+  }
+  void end(const FrameSink& next) override {
+    if (held) next(*held);
+  }
+  std::optional<Frames> held;
+  std::vector<int64_t> sizes, numbers;
+};
+
+TEST(StepThread, HandsFramesOverOneByOneWithTheirNumbersAndEndsItsStep) {
+  Holding step;
+  StepThread thread(step, at::kCPU);
+  const at::Tensor frames = shades(7);
+  EXPECT_TRUE(joined(given(thread, frames, {16, 1})).equal(frames)) << "the last one comes with the end";
+  EXPECT_EQ(step.sizes, std::vector<int64_t>(7, 1));
+  EXPECT_EQ(step.numbers, (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6}));
+}
+
 TEST(Scene, OfEqualFramesIsOneAndOfOthersBelow) {
   const at::Tensor picture = moving_picture(1, 40, 56)[0].contiguous();
   EXPECT_NEAR(similarity(small_frame(picture), small_frame(picture)), 1, 1e-12);

@@ -5,8 +5,11 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/base/error.h"
+#include "engine/frames/contact_sheet.h"
+#include "engine/job/check.h"
 #include "engine/job/finish.h"
 #include "engine/job/frame_chain.h"
+#include "engine/media/image_reader.h"
 #include "engine/media/metadata.h"
 #include "engine/media/png.h"
 #include "engine/media/video_reader.h"
@@ -169,6 +172,10 @@ TEST_F(InterpolationJob, LatentsServeEveryChain) {
   // Killed while it is decoded, the same request with another chain goes on with the same latents.
   Steps broken(INT64_MAX, 0), other(INT64_MAX), again;
   EXPECT_THROW(run(drawn("film", 2), broken), Cancelled);
+  std::string way;
+  for (const auto& [event, fields] : told_)
+    if (event == "kept") way = fields.value("or_without", "");
+  EXPECT_EQ(way, "--interpolator-model none leaves the clip as it was generated");
   run(drawn("rife", 1), other);
   EXPECT_EQ(other.made, 0) << "no step is made again";
   const Read got = read(folder_ / "a.mp4");
@@ -421,6 +428,72 @@ TEST_F(InterpolationJob, FinishSaysInItsFileWhatItLeavesOut) {
   EXPECT_FALSE(nlohmann::json::parse(read_metadata({out, "out"}))["finish"][0].contains("notes"));
 }
 
+TEST_F(InterpolationJob, FinishSaysNoMoreOfItsInputThanItsLevelOfMetadata) {
+  const std::string first = run(request()), full = folder_ / "full.mp4", less = folder_ / "less.mp4";
+  const auto said = [](const std::string& out) { return nlohmann::json::parse(read_metadata({out, "out"})); };
+  finish(drawn("rife", 1, {{"task", "v2v"}, {"video_url", first}, {"out", full}}), full);
+  ASSERT_EQ(said(full)["finish"].size(), 1u);
+  EXPECT_EQ(said(full)["finish"][0]["chain"][0]["step"], "input");
+  EXPECT_EQ(said(full).at("request").at("prompt"), "a red circle");
+  finish(drawn("rife", 1, {{"task", "v2v"}, {"video_url", full}, {"out", less}, {"metadata", "minimal"}}), less);
+  EXPECT_EQ(read_metadata({less, "out"}).find("a red circle"), std::string::npos) << "no words of the input";
+  const nlohmann::json minimal = said(less);
+  EXPECT_EQ(minimal.at("request").at("seed"), 3);
+  ASSERT_EQ(minimal["finish"].size(), 2u) << "what was finished before, too";
+  for (const nlohmann::json& one : minimal["finish"]) {
+    EXPECT_FALSE(one.at("input").contains("name")) << one;
+    EXPECT_FALSE(one.at("files").at(0).contains("name")) << one;
+    EXPECT_FALSE(one.contains("notes")) << one;
+  }
+}
+
+TEST_F(InterpolationJob, TheLogCountsPairsAndTheSheetShowsDrawnFrames) {
+  const std::string in = folder_ / "in.mp4", out = folder_ / "out.mp4", sheet = folder_ / "sheet.png";
+  VideoWriter writer(in, {.height = 32, .width = 32, .rate = {10, 1}});
+  writer.write(moving_picture(3, 32, 32));
+  writer.finish();
+  const Request asked = drawn("film", 1, {{"task", "v2v"}, {"video_url", in}, {"out", out}});
+  Silent silent;
+  finish_video(asked, out, chain(asked), {.contact_sheet = sheet}, log_, silent);
+  ContactSheet want(5);
+  for (const at::Tensor& frame : read(out).frames) want.add(frame.unsqueeze(0));
+  EXPECT_EQ(read_image({sheet, "sheet"}).sizes(), want.image().sizes());
+  nlohmann::ordered_json pairs;
+  for (const auto& [event, fields] : told_)
+    if (event == "interpolation") pairs = fields;
+  EXPECT_EQ(pairs.value("pairs", 0), 2) << pairs;
+  EXPECT_EQ(pairs.value("model", ""), "film") << pairs;
+}
+
+TEST_F(InterpolationJob, AnotherChainHasNotesOfItsOwn) {
+  const Request rife = drawn("rife", 3, {{"interpolation_times", "midpoints"}}),
+                slow = drawn("film", 1, {{"adjust_fps_for_interpolation", false}});
+  Record record;
+  record.request = rife;
+  record.notes = {{"prompt", "of the steps", ""}};
+  const auto subjects_with = [&](const Request& request) {
+    set_chain(record, request, {}, /*sound=*/true);
+    std::string subjects;
+    for (const Note& note : record.notes) subjects += note.subject + " ";
+    return subjects;
+  };
+  EXPECT_EQ(subjects_with(rife), "prompt interpolation_times ");
+  EXPECT_EQ(subjects_with(slow), "prompt keep_audio ");
+  EXPECT_EQ(subjects_with(request({{"interpolator", nullptr}})), "prompt ");
+}
+
+TEST_F(InterpolationJob, CheckLooksAtTheWeightsAndTellsOfTheChain) {
+  Silent silent;
+  const auto checked = [&](const Request& asked) {
+    return check_jobs({{.request = asked}}, {.work = folder_ / "work", .scratch = folder_ / "scratch"}, silent).at(0);
+  };
+  EXPECT_TRUE(checked(drawn("film", 1, {{"interpolator", *weights_ / "flownet.safetensors"}})).failure);
+  const CheckResult good = checked(drawn("rife", 1, {{"interpolation_times", "midpoints"}}));
+  EXPECT_FALSE(good.failure);
+  EXPECT_TRUE(std::ranges::any_of(good.notes, [](const Note& note) { return note.subject == "interpolation_times"; }));
+  EXPECT_FALSE(fs::exists(folder_ / "a.mp4"));
+}
+
 TEST_F(InterpolationJob, AFolderThatCannotBeEnteredIsNotCalledEmpty) {
   fs::permissions(folder_.path(), fs::perms::owner_all | fs::perms::others_exec);
   const fs::path closed = folder_ / "closed";
@@ -530,6 +603,15 @@ TEST_F(InterpolatedSpeech, OfAnotherChainGoesOnFromTheSameSteps) {
   EXPECT_NE(error.find("without frames between others"), std::string::npos) << error;
   EXPECT_NE(error.find("wan-infer finish"), std::string::npos) << error;
   EXPECT_TRUE(bytes_of(run(none)) == of_none) << "it goes on";
+}
+
+TEST_F(InterpolatedSpeech, OfAnotherCountGoesOnWithPiecesOfItsOwn) {
+  Steps broken(INT64_MAX, 22), rest;  // one clip is finished, and the next one sampled
+  EXPECT_THROW(run(speech("film", 2), broken), Cancelled);
+  const Read got = read(run(speech("film", 1), rest));
+  EXPECT_EQ(rest.made, 0) << "no step is made again";
+  EXPECT_EQ(got.frames.size(), 82u + 81);
+  EXPECT_EQ(got.info.rate, (Rational{32, 1}));
 }
 
 TEST_F(InterpolatedSpeech, JobsOfABatchThatDifferInTheirChainsShareTheirSteps) {

@@ -94,5 +94,20 @@ TEST(Interpolation, OfARequestComesBackOutOfItsJson) {
   EXPECT_TRUE(interpolation_of(again).direct);
 }
 
+TEST(Interpolation, IsCopiedFromOneRequestToAnother) {
+  const Request from = request({{"interpolator_model", "film"},
+                                {"num_interpolated_frames", 3},
+                                {"adjust_fps_for_interpolation", false},
+                                {"interpolation_times", "direct"},
+                                {"interpolator", "/w/film.pt"}});
+  Request to = request(json::object());
+  copy_chain(from, to);
+  const json want = to_json(from), got = to_json(to);
+  for (const char* field : kChainFields) {
+    ASSERT_TRUE(want.contains(field)) << field;
+    EXPECT_EQ(got.value(field, json()), want.at(field)) << field;
+  }
+}
+
 }  // namespace
 }  // namespace wan

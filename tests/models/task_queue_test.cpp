@@ -31,6 +31,20 @@ TEST(TaskQueue, RunsBesideItsCaller) {
   queue.wait();
 }
 
+TEST(TaskQueue, WaitsForTheOneThatRuns) {
+  std::atomic<bool> done = false;
+  std::promise<void> runs;
+  TaskQueue queue(1);
+  queue.push([&] {
+    runs.set_value();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // for a wait() that ends too early
+    done = true;
+  });
+  runs.get_future().wait();  // none waits any more
+  queue.wait();
+  EXPECT_TRUE(done);
+}
+
 TEST(TaskQueue, HoldsNoMoreThanItWasTold) {
   std::promise<void> go_on;
   std::shared_future<void> may(go_on.get_future());

@@ -222,6 +222,23 @@ TEST(CommandLine, DryRunListsWhatIsReused) {
   EXPECT_FALSE(nlohmann::json::parse(dry_run_json(none.request)).contains("acceleration"));
 }
 
+TEST(CommandLine, DryRunHasTheFramesThatAreDrawn) {
+  const Command command =
+      read({"t2v", "--prompt", "x", "--dry-run", "--interpolator-model", "film", "--num-interpolated-frames", "2"});
+  const std::string line =
+      "\nfilm, 2 frames between each two: 81 frames at 16 fps, 5.06 s -> 241 frames at 48 fps, 5.02 s\n";
+  EXPECT_NE(dry_run_text(command.request).find(line), std::string::npos) << dry_run_text(command.request);
+  const nlohmann::json chain = nlohmann::json::parse(dry_run_json(command.request)).at("chain");
+  ASSERT_EQ(chain.size(), 2u);
+  EXPECT_EQ(chain[0].at("frames"), 81);
+  EXPECT_EQ(chain[1].at("step"), "film");
+  EXPECT_EQ(chain[1].at("frames"), 241);
+  EXPECT_EQ(chain[1].at("rate"), "48");
+  const Command none = read({"t2v", "--prompt", "x", "--dry-run"});
+  EXPECT_EQ(dry_run_text(none.request).find("between each two"), std::string::npos);
+  EXPECT_EQ(nlohmann::json::parse(dry_run_json(none.request)).at("chain").size(), 1u);
+}
+
 TEST(CommandLine, DryRunNeedsNoModel) {
   Command command = read({"t2v", "--prompt", "x", "--dry-run", "--seed", "1", "--solver", "dpm++",
                           "--num-inference-steps", "4", "--num-frames", "20"});

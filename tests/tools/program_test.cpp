@@ -127,6 +127,9 @@ TEST_F(Program, AVideoTellsItsRequestAndIsMadeAgainFromIt) {
   expect_one_line(unknown, "--model DIR gives it");
   EXPECT_EQ(run({"replay", "a.mp4", "--threads", "1", "--model", kNano}).code, 0);
   EXPECT_TRUE(content(at("a.mp4")) == content(at("a-replay.mp4")));
+  std::ofstream(at("c.json")) << "{}";
+  expect_one_line(run({"replay", "a.mp4", "--model", kNano, "--calibration", "c.json", "--out", "b.mp4"}),
+                  "[--calibration] must be left out: the video was made without --acceleration regular");
 }
 
 TEST_F(Program, ADecodeThatStoppedIsFinishedFromItsLatents) {

@@ -11,6 +11,7 @@
 #include "engine/media/kept_sound.h"
 #include "engine/media/video_reader.h"
 #include "engine/media/writer.h"
+#include "engine/request/guidance_interval.h"
 #include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "engine/request/prompt_syntax.h"
@@ -136,7 +137,9 @@ void Preflight::look(const Request& request, const InputFiles& files, const Reco
   fit.check();
   note_prompt("prompt", request.prompt, group.parts, notes);
   note_prompt("negative_prompt", request.negative_prompt, group.parts, notes);
-  if (make_schedule(request).empty())
+  const Schedule schedule = make_schedule(request);
+  if (const std::optional<Note> note = guides_nowhere(request, schedule)) notes.add(*note);
+  if (schedule.empty())
     notes.add({"strength", "it keeps no step: the output is the input, encoded again", "a higher one changes it"});
   const Found& found = inputs(request, files, record, progress);
   for (const Note& note : found.notes) notes.add(note);

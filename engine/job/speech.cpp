@@ -111,6 +111,7 @@ class SpeechJob {
         run_(run),
         reuse_(job.reuse),
         meter_(meter),
+        key_(job.key),
         noise_device_(job.placement.noise),
         chain_(chain_of(job.request, job.interpolator->part, job.placement)) {}
 
@@ -214,16 +215,20 @@ class SpeechJob {
   at::Tensor denoise_clip(const ClipTurn& turn, const at::Tensor& noise) {
     const FreshNoise fresh{turn.seed, noise_device_};
     std::optional<Sampling> saved = folder_.running(turn.number, schedule_, noise.device(), fresh);
-    Sampling state = saved ? std::move(*saved) : begin_sampling(schedule_, noise, fresh);
+    const bool goes_on = saved.has_value();
+    Sampling state = goes_on ? std::move(*saved) : begin_sampling(schedule_, noise, fresh);
+    if (meter_) meter_->begin(key_ + " " + std::to_string(turn.number), schedule_);
+    if (meter_ && goes_on) meter_->load(std::exchange(state.cache, {}), state.next(), noise.device());
     begin_cache();
     cache_->load(std::exchange(state.cache, {}), schedule_, noise.device());
-    if (meter_) meter_->begin();
     denoise_and_save(state, schedule_, schedule_.size(), std::ref(*guidance_), run_of(turn), [&](const Sampling& now) {
       check_not_rewritten(networks_.parts());
       check_not_rewritten(loras_.parts);
-      folder_.save_running(turn.number, {now.x, now.solver, cache_->save(schedule_, now.next())}, attention(),
-                           skipping_.counted());
+      folder_.save_running(turn.number,
+                           {now.x, now.solver, meter_ ? meter_->save(now.next()) : cache_->save(schedule_, now.next())},
+                           attention(), skipping_.counted());
     });
+    if (meter_) meter_->end();
     return state.x;
   }
 
@@ -241,6 +246,7 @@ class SpeechJob {
   const Run& run_;
   const StepReuse& reuse_;
   ResidualMeter* const meter_;
+  const std::string key_;  // names its clips for the meter
   const at::Device noise_device_;
   const FrameChain chain_;
   Skipping skipping_;

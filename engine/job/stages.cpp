@@ -49,7 +49,8 @@ void Stages::prepare(Job& job) {
   names_.set_key(job);
   files_.recall(job);
   const json* note = folder_.find(job.key);
-  if (note && note->value("done", "") == place_of(job.request.out) && fs::exists(job.request.out)) {
+  const bool is_measured = options_.meter && options_.meter->knows(job.key);
+  if (is_measured || (note && note->value("done", "") == place_of(job.request.out) && fs::exists(job.request.out))) {
     job.finished = true;
     job.result.state = JobState::Kept;
     return;
@@ -323,36 +324,40 @@ void Stages::sample(Job& job, int64_t end) {
       goes_on
           ? load_sampling(path, schedule, job.placement.device, noise)
           : begin_sampling(schedule, first_sample(job.request, job.geometry, schedule, encoded, job.placement), noise);
+  ResidualMeter* const meter = options_.meter;
+  if (meter) meter->begin(job.key, schedule);
+  if (meter && goes_on) meter->load(std::exchange(state.cache, {}), state.next(), job.placement.device);
   StepCache cache(job.reuse, job.placement.dtype, log_, job.label);
   cache.load(std::exchange(state.cache, {}), schedule, job.placement.device);
   auto save = [&](const Sampling& now) {
     check_not_rewritten(job.group->parts);
     check_not_rewritten(job.loras->parts);
     attention_.note(job.placement, job.name);
-    save_sampling(path, {now.x, now.solver, cache.save(schedule, now.next())}, to_metadata(skipping.counted()));
+    save_sampling(path, {now.x, now.solver, meter ? meter->save(now.next()) : cache.save(schedule, now.next())},
+                  to_metadata(skipping.counted()));
   };
   if (state.next() == 0) {
     log_skipping(job.request, schedule, job.placement, log_);
     log_reuse(job.reuse, reuse_bounds(job.request.task), log_);
   }
-  if (options_.meter) options_.meter->begin();
   attention_.pin(job.placement, job.name, job.attention, job.notes);
   const int64_t first_low = schedule.first_low();
   const bool switches = is_last_of_phase && end == first_low && first_low > 0 && first_low < schedule.size();
   check_unchanged(job.loras->parts, kLoraPart);
   if (!job.output.captured_heads.empty() && !job.capture)
-    job.capture = std::make_shared<HeadsCapture>(job.request, schedule);
+    job.capture = std::make_shared<HeadsCapture>(job.request, schedule, job.reuse);
   Guidance guidance(networks_.of(job), encoded.conditioning,
                     {.adapters = job.loras->loras.in_steps(job.request),
                      .skipping = &skipping,
                      .cache = &cache,
-                     .meter = options_.meter,
+                     .meter = meter,
                      .capture = job.capture.get(),
                      .last_high = switches ? &schedule[first_low - 1] : nullptr});
   explaining_nan(job, {end > first_low ? Network::LowNoise : Network::HighNoise}, progress_,
                  [&] { denoise_and_save(state, schedule, end, std::ref(guidance), run_of(job), save); });
   if (end < schedule.size()) return save(state);
-  if (options_.meter) {
+  if (meter) {
+    meter->end();
     job.finished = true;
     job.result.state = JobState::Done;
     return files_.drop(job);

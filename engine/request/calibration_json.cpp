@@ -178,8 +178,12 @@ std::string to_text(const Calibration& calibration) {
                              {"precision", calibration.precision},
                              {"videos", calibration.videos},
                              {"networks", networks}};
+  // A file's name may be in no encoding at all.
+  const auto dumped = [](const ordered_json& value) {
+    return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  };
   std::string text = "{\n";
-  for (const auto& [name, value] : head.items()) text += json(name).dump() + ": " + value.dump() + ",\n";
+  for (const auto& [name, value] : head.items()) text += json(name).dump() + ": " + dumped(value) + ",\n";
   text += "\"steps\": [\n";
   for (size_t i = 0; i < calibration.steps.size(); ++i)
     text +=

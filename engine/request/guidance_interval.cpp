@@ -1,7 +1,7 @@
 #include "engine/request/guidance_interval.h"
 
+#include <algorithm>
 #include <charconv>
-#include <optional>
 #include <string_view>
 
 #include "engine/base/error.h"
@@ -29,6 +29,16 @@ GuidanceInterval read_guidance_interval(const std::string& text) {
   }
   throw InvalidRequest("guidance_interval",
                        "must be two noise levels from 0 to 1, the lower first, as 0.2:0.9, got " + shown(text));
+}
+
+std::optional<Note> guides_nowhere(const Request& request, const Schedule& schedule) {
+  if (schedule.empty() || schedule.guides() || request.guidance_interval.empty()) return std::nullopt;
+  const GuidanceInterval interval = read_guidance_interval(request.guidance_interval);
+  const bool has_level = std::ranges::any_of(schedule, [&](const Step& step) { return interval.contains(step.sigma); });
+  if (has_level || (request.guidance_scale == 1 && request.guidance_scale_2 == 1)) return std::nullopt;
+  return Note{"guidance_interval",
+              "it has the noise level of no step: nothing is guided, and the negative prompt has no effect",
+              "--dry-run lists the levels"};
 }
 
 }  // namespace wan

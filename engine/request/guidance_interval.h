@@ -2,7 +2,11 @@
 // Improves Sample and Distribution Quality in Diffusion Models", arXiv 2404.07724.
 #pragma once
 
+#include <optional>
 #include <string>
+
+#include "engine/base/note.h"
+#include "engine/request/schedule.h"
 
 namespace wan {
 
@@ -16,5 +20,8 @@ struct GuidanceInterval {
 /// "0.2:0.9", two numbers from 0 to 1 of which the first is the lower. Throws InvalidRequest (field
 /// "guidance_interval").
 GuidanceInterval read_guidance_interval(const std::string& text);
+
+/// Says where the request would guide, and its interval has the level of none of the steps.
+std::optional<Note> guides_nowhere(const Request& request, const Schedule& schedule);
 
 }  // namespace wan

@@ -71,7 +71,7 @@ Schedule make_schedule(const Request& request) {
     step.t = whole ? std::trunc(level) : double(float(level));
     step.high = step.t >= request.boundary * 1000;
     step.guidance = step.high ? request.guidance_scale : request.guidance_scale_2;
-    if (step.t < request.guidance_until * 1000 || !interval.contains(step.sigma)) step.guidance = 1;
+    if (step.t < request.guidance_until * 1000 || !interval.contains(sigmas[size_t(i)])) step.guidance = 1;
     if (i >= request.skip_softmax_dense) step.skip_softmax = request.skip_softmax;
     steps.push_back(step);
   }

@@ -8,6 +8,7 @@
 #include "engine/request/magcache_a14b.h"
 #include "engine/request/params.h"
 #include "engine/request/presets.h"
+#include "models/files/error.h"
 
 namespace wan {
 
@@ -42,14 +43,25 @@ std::vector<bool> computed_steps(const Request& request, const Schedule& schedul
   return computed;
 }
 
+/// Whether each step has a level that was measured, in the same expert.
+bool has_levels(const Calibration& calibration, const Schedule& schedule) {
+  return std::ranges::all_of(schedule, [&](const Step& step) {
+    return std::ranges::any_of(calibration.steps, [&](const CalibratedStep& one) {
+      return one.sigma == double(step.sigma) && one.high == step.high;
+    });
+  });
+}
+
 /// Notes where the settings are others than those that were measured: the ratios are then mapped by noise level.
-void note_settings(const Calibration& calibration, const Request& request, StepReuse& reuse) {
+void note_settings(const Calibration& calibration, const Request& request, const Schedule& schedule, StepReuse& reuse) {
   if (calibration.networks.empty()) return;  // the published ones, whose mapping is the rule
   std::vector<std::string> others;
   const auto add = [&](const std::string& name, const std::string& had) { others.push_back(name + " " + had); };
-  if (calibration.solver != request.solver) add("solver", calibration.solver);
-  if (calibration.shift != request.shift) add("shift", number_text(calibration.shift));
+  if (calibration.solver != request.solver) add("solver", shown_text(calibration.solver, 40));
+  if (calibration.shift != request.shift && request.sigmas.empty()) add("shift", number_text(calibration.shift));
   if (calibration.boundary != request.boundary) add("boundary", number_text(calibration.boundary));
+  if (others.empty() && !has_levels(calibration, schedule))
+    add("the noise levels of", std::to_string(calibration.steps.size()) + " steps");
   if (others.empty()) return;
   std::string text = calibration.source + " was measured with ";
   for (size_t i = 0; i < others.size(); ++i) text += (i > 0 ? ", " : "") + others[i];
@@ -138,7 +150,7 @@ StepReuse reuse_by(const Calibration& calibration, const ReuseBounds& bounds, co
   check_task(calibration, request.task);
   StepReuse reuse = all_computed(request, schedule);
   reuse.ratios = calibration.source;
-  note_settings(calibration, request, reuse);
+  note_settings(calibration, request, schedule, reuse);
   const std::vector<bool> computed = computed_steps(request, schedule, bounds);
   for (size_t branch = 0; branch < kBranches; ++branch) {
     const NormOverSigma high(calibration, true, branch), low(calibration, false, branch);

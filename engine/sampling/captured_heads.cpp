@@ -41,11 +41,12 @@ at::Tensor group_rows(int64_t queries) {
 
 }  // namespace
 
-HeadsCapture::HeadsCapture(const Request& request, const Schedule& schedule) {
+HeadsCapture::HeadsCapture(const Request& request, const Schedule& schedule, const StepReuse& reuse) {
   const int64_t dense =
       request.skip_softmax > 0 ? request.skip_softmax_dense : dense_steps(request.num_inference_steps);
   std::vector<int64_t> all, behind;
   for (const Step& step : schedule) {
+    if (reuse.reuses(step.index, kConditional)) continue;  // it has no attention there
     all.push_back(step.index);
     if (step.index >= dense) behind.push_back(step.index);
   }

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "engine/request/schedule.h"
+#include "engine/request/step_reuse.h"
 #include "models/wan/model.h"
 
 namespace wan {
@@ -18,7 +19,8 @@ namespace wan {
 /// for one head of each where that is more. What it sees is copied: nothing else changes.
 class HeadsCapture {
  public:
-  HeadsCapture(const Request& request, const Schedule& schedule);
+  /// Of the steps in which the conditional branch is computed.
+  HeadsCapture(const Request& request, const Schedule& schedule, const StepReuse& reuse = {});
   HeadsCapture(const HeadsCapture&) = delete;
   HeadsCapture& operator=(const HeadsCapture&) = delete;
 

@@ -21,6 +21,9 @@ struct ForwardOptions {
   const Step* last_high = nullptr;
 };
 
+/// What a saved run left to be computed again before its next step, for cache or meter, in the order of the steps; once.
+std::vector<StepCache::Lost> take_lost(const ForwardOptions& options);
+
 /// The velocities of a step's branches, of which there are `count`, with what the options say of cache and meter. `lost`:
 /// computes that again instead, and returns nothing.
 std::vector<at::Tensor> forwarded(const Step& step, const at::Tensor& x, size_t count, const StepForward& forward,

@@ -10,7 +10,7 @@ Context& Guidance::context_of(const WanModel& expert, size_t branch) {
   return *context;
 }
 
-/// `lost`: computes again what a residual was kept of, and counts and captures nothing of it a second time.
+/// `lost`: computes again what a residual is wanted of, and counts and captures nothing of it a second time.
 std::vector<at::Tensor> Guidance::forward(const Step& step, const at::Tensor& x, const StepCache::Lost* lost) {
   std::vector<lora::Adapter> adapters = options_.adapters ? options_.adapters(step) : std::vector<lora::Adapter>();
   if (high_ != step.high || applied_ != adapters) {
@@ -42,8 +42,7 @@ std::vector<at::Tensor> Guidance::forward(const Step& step, const at::Tensor& x,
 }
 
 Velocity Guidance::operator()(const Step& step, const at::Tensor& x) {
-  if (options_.cache)
-    for (const StepCache::Lost& lost : options_.cache->take_lost()) forward(lost.step, lost.x, &lost);
+  for (const StepCache::Lost& lost : take_lost(options_)) forward(lost.step, lost.x, &lost);
   const std::vector<at::Tensor> found = forward(step, x, nullptr);
   if (found.size() == 1) return {found[0]};
   return {found[0], found[1], step.guidance};

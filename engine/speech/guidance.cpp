@@ -18,7 +18,7 @@ void SpeechGuidance::begin_clip(const at::Tensor& reference, const at::Tensor& m
   forget_clip();
 }
 
-/// `lost`: computes again what a residual was kept of, and counts nothing of it a second time.
+/// `lost`: computes again what a residual is wanted of, and counts nothing of it a second time.
 std::vector<at::Tensor> SpeechGuidance::forward(const Step& step, const at::Tensor& x, const StepCache::Lost* lost) {
   const SpeechModel& model = networks_.speech();
   if (std::vector<lora::Adapter> adapters = options_.adapters ? options_.adapters(step) : std::vector<lora::Adapter>();
@@ -52,8 +52,7 @@ std::vector<at::Tensor> SpeechGuidance::forward(const Step& step, const at::Tens
 }
 
 Velocity SpeechGuidance::operator()(const Step& step, const at::Tensor& x) {
-  if (options_.cache)
-    for (const StepCache::Lost& lost : options_.cache->take_lost()) forward(lost.step, lost.x, &lost);
+  for (const StepCache::Lost& lost : take_lost(options_)) forward(lost.step, lost.x, &lost);
   const std::vector<at::Tensor> found = forward(step, x, nullptr);
   if (found.size() == 1) return {found[0]};
   return {found[0], found[1], step.guidance};

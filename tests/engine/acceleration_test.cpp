@@ -93,6 +93,14 @@ class Acceleration : public testing::Test {
     return name;
   }
 
+  /// In the work folder of this name.
+  Calibration measured(const Request& asked, const std::vector<std::string>& prompts, Progress& progress,
+                       const char* work = "c.json.work", bool fresh = false) const {
+    const fs::path path = folder_ / work;
+    WorkFolder folder(path, WorkFolder::draw_number(path), "out");
+    return calibrate(asked, prompts, folder, {.fresh = fresh, .save_every = {}}, log_, progress);
+  }
+
   Record record_of(const Request& request) const { return parse_record(read_metadata({request.out, "out"}), "out"); }
 
   /// Renders it and returns its bytes.
@@ -316,8 +324,8 @@ TEST_F(AccelerationGuided, AComputedStepHasTheBitsOfNoneAndAReusedOneTheResidual
 TEST_F(Acceleration, CalibrateMeasuresTheModelAndItsFileIsTaken) {
   const Request asked = request(Task::T2V, "a.mp4", {{"acceleration", "none"}, {"num_inference_steps", 10}});
   Silent silent;
-  const Calibration made = calibrate(asked, {"a red circle moves to the right on a black background", "a blue square"},
-                                     nullptr, log_, silent);
+  const Calibration made =
+      measured(asked, {"a red circle moves to the right on a black background", "a blue square"}, silent);
   EXPECT_FALSE(fs::exists(asked.out)) << "no video is made";
   const Schedule schedule = make_schedule(asked);
   ASSERT_EQ(int64_t(made.steps.size()), schedule.size());
@@ -342,12 +350,101 @@ TEST_F(Acceleration, CalibrateMeasuresSpeechAndPictures) {
   Silent silent;
   for (Task task : {Task::I2V, Task::V2V, Task::S2V}) {
     SCOPED_TRACE(task_name(task));
-    const Request asked = request(task, "a.mp4", {{"acceleration", "none"}, {"num_inference_steps", 3}});
-    const Calibration made = calibrate(asked, {"a face"}, nullptr, log_, silent);
+    const Request asked = request(task, "a.mp4", {{"acceleration", "none"}, {"num_inference_steps", 4}});
+    const Calibration made = measured(asked, {"a face"}, silent, task_name(task));
     EXPECT_EQ(made.task, task);
     EXPECT_EQ(int64_t(made.steps.size()), make_schedule(asked).size());
     EXPECT_EQ(made.networks.size(), task == Task::S2V ? 1u : 2u);
     EXPECT_EQ(parse_calibration(to_text(made), "").steps, made.steps);
+  }
+}
+
+TEST_F(Acceleration, CalibrateGoesOnBehindAnInterruptWithTheSameFigures) {
+  const std::vector<std::string> prompts = {"a red circle", "a blue square"};
+  for (Task task : {Task::T2V, Task::S2V}) {
+    const int64_t steps = task == Task::T2V ? 8 : 4;
+    const Request asked = request(task, "a.mp4", {{"acceleration", "none"}, {"num_inference_steps", steps}});
+    Steps all;
+    const std::string want = to_text(measured(asked, prompts, all, "whole"));
+    ASSERT_EQ(all.made, 2 * steps);
+    // Between the phases, within each of them, in the first video and in the second.
+    for (int64_t stop : {int64_t(1), steps - 1, steps, steps + 1, 2 * steps - 1}) {
+      SCOPED_TRACE(task_name(task) + std::string(" after step ") + std::to_string(stop));
+      const std::string work = task_name(task) + std::to_string(stop);
+      Steps first(stop);
+      EXPECT_THROW(measured(asked, prompts, first, work.c_str()), Cancelled);
+      Request again = asked;  // another seed is drawn: the one that was drawn first counts
+      again.seed = 77;
+      again.seed_given = false;
+      Steps rest;
+      EXPECT_EQ(to_text(measured(again, prompts, rest, work.c_str())), want);
+      EXPECT_EQ(rest.made, 2 * steps - stop) << "no step is made twice";
+      Steps none;
+      EXPECT_EQ(to_text(measured(asked, prompts, none, work.c_str())), want) << "as long as the file is not there";
+      EXPECT_EQ(none.made, 0);
+    }
+  }
+}
+
+TEST_F(Acceleration, CalibrateLeavesTheWorkOfOtherSettings) {
+  const auto of_steps = [&](int64_t steps) {
+    return request(Task::T2V, "a.mp4", {{"acceleration", "none"}, {"num_inference_steps", steps}});
+  };
+  const fs::path work = folder_ / "c.json.work";
+  Steps stopped(3);
+  try {
+    measured(of_steps(8), {"x"}, stopped);
+    ADD_FAILURE() << "not stopped";
+  } catch (const Cancelled& cancelled) {
+    EXPECT_STREQ(cancelled.what(),
+                 "'c.json.work' keeps what was measured: the same command goes on, --fresh starts anew");
+  }
+  const auto refusal = [&](const Request& asked, const std::vector<std::string>& prompts) -> std::string {
+    try {
+      Steps progress;
+      measured(asked, prompts, progress);
+      return "taken";
+    } catch (const InvalidRequest& refused) {
+      return refused.errors.at(0).field + " " + refused.errors.at(0).wrong;
+    }
+  };
+  const std::string want =
+      "out has unfinished work of a calibration with other settings in 'c.json.work'; --fresh discards it, another "
+      "--out leaves it";
+  EXPECT_EQ(refusal(of_steps(9), {"x"}), want);
+  EXPECT_EQ(refusal(of_steps(8), {"y"}), want) << "other prompts";
+  EXPECT_TRUE(fs::exists(work));
+  Steps rest;
+  measured(of_steps(8), {"x"}, rest);
+  EXPECT_EQ(rest.made, 5) << "nothing of it was lost";
+  Steps at_once(0);
+  try {
+    measured(of_steps(9), {"x"}, at_once, "c.json.work", /*fresh=*/true);
+    ADD_FAILURE() << "not stopped";
+  } catch (const Cancelled& cancelled) {
+    EXPECT_STREQ(cancelled.what(), "nothing is kept: nothing was measured");
+  }
+  EXPECT_FALSE(fs::exists(work));
+}
+
+TEST_F(Acceleration, CalibrateWantsTwoStepsOfAnExpert) {
+  // Two steps, one of each expert; video to video that keeps one step, and none.
+  const std::vector<std::pair<Task, json>> few = {{Task::T2V, {{"num_inference_steps", 2}}},
+                                                  {Task::V2V, {{"num_inference_steps", 10}, {"strength", 0.1}}},
+                                                  {Task::V2V, {{"num_inference_steps", 10}, {"strength", 0}}}};
+  for (const auto& [task, fields] : few) {
+    json more = fields;
+    more["acceleration"] = "none";
+    Steps progress;
+    try {
+      measured(request(task, "a.mp4", more), {"x"}, progress);
+      ADD_FAILURE() << "taken";
+    } catch (const InvalidRequest& refused) {
+      EXPECT_EQ(refused.errors.at(0).field, "num_inference_steps");
+      EXPECT_NE(refused.errors.at(0).wrong.find("must give one expert two steps or more"), std::string::npos);
+    }
+    EXPECT_EQ(progress.made, 0);
+    EXPECT_FALSE(fs::exists(folder_ / "c.json.work"));
   }
 }
 

@@ -146,6 +146,12 @@ TEST(Calibration, IsTheSameBehindAFile) {
   EXPECT_EQ(parse_calibration(to_text(made), "").steps, made.steps);
 }
 
+TEST(Calibration, NamesInNoEncodingAreWritten) {
+  Calibration made = made_of(kTwo);
+  made.networks[0].name = "h\xff.safetensors";
+  EXPECT_EQ(parse_calibration(to_text(made), "'a.json'").networks[0].name, "h\xEF\xBF\xBD.safetensors");
+}
+
 TEST(Calibration, FilesThatAreNoneAreRefusedWithWhatIsWrong) {
   const json good = json::parse(to_text(made_of(kTwo)));
   EXPECT_EQ(refusal(good.dump()), "taken");

@@ -24,7 +24,7 @@ Request request_of(const nlohmann::json& more) {
 /// The steps of a request that are looked at, by their indices.
 std::vector<int64_t> looked_at(const Request& request) {
   const Schedule schedule = make_schedule(request);
-  HeadsCapture capture(request, schedule);
+  HeadsCapture capture(request, schedule, step_reuse(request, schedule));
   std::vector<int64_t> found;
   for (const Step& step : schedule)
     if (capture.begin(step, 40)) found.push_back(step.index);
@@ -40,6 +40,9 @@ TEST(CapturedHeads, AreOfThreeStepsBehindTheDenseOnes) {
   EXPECT_EQ(looked_at(request_of(early)), (std::vector<int64_t>{1, 2, 3}));
   never["skip_softmax_dense"] = 4;
   EXPECT_EQ(looked_at(request_of(never)), (std::vector<int64_t>{0, 1, 3})) << "where all are dense, of all";
+  EXPECT_EQ(looked_at(request_of({{"num_inference_steps", 27}, {"acceleration", "regular"}})),
+            (std::vector<int64_t>{10, 16, 26}))
+      << "18 reuses a residual, 20 and 22, too: they have no attention";
 }
 
 TEST(CapturedHeads, AreSomeHeadsOfSomeBlocksWithAllKeys) {

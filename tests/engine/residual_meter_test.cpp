@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <stdexcept>
 
 #include "tests/support.h"
@@ -34,21 +35,32 @@ Schedule schedule_of(const std::vector<bool>& high) {
   return Schedule(SolverKind::Euler, steps);
 }
 
-/// One run whose residuals have these norms, in both branches or one.
-void run(ResidualMeter& meter, const Schedule& schedule, const std::vector<double>& norms, size_t branches = 2) {
-  meter.begin();
-  for (int64_t i = 0; i < schedule.size(); ++i) {
-    const SeeBranch* see = meter.see(schedule[i], [] { return at::zeros({1, 3, 2}); });
-    for (size_t branch = 0; branch < branches; ++branch)
-      (*see)(branch, at::full({1, 3, 2}, norms[size_t(i)] * double(branch + 1)));
-  }
+/// The latents before a step, which tell it.
+at::Tensor latents(int64_t step) {
+  return at::full({1, 1, 1, 1}, double(step));
+}
+
+/// A forward of this step whose residual has this norm, in both branches or one.
+void forward(ResidualMeter& meter, const Step& step, double norm, size_t branches = 2) {
+  const SeeBranch* see = meter.see(step, latents(step.index), [] { return at::zeros({1, 3, 2}); });
+  for (size_t branch = 0; branch < branches; ++branch) (*see)(branch, at::full({1, 3, 2}, norm * double(branch + 1)));
+}
+
+/// One run whose residuals have these norms.
+void run(ResidualMeter& meter, const Schedule& schedule, const std::vector<double>& norms, size_t branches = 2,
+         const char* name = "one") {
+  meter.begin(name, schedule);
+  for (int64_t i = 0; i < schedule.size(); ++i) forward(meter, schedule[i], norms[size_t(i)], branches);
+  meter.end();
 }
 
 TEST(ResidualMeter, MeansAreOverRunsAndNeverAcrossExperts) {
   const Schedule schedule = schedule_of({true, true, false, false});
   ResidualMeter meter(at::kFloat);
   run(meter, schedule, {1, 2, 10, 5});
-  run(meter, schedule, {1, 4, 10, 20});
+  run(meter, schedule, {1, 4, 10, 20}, 2, "two");
+  EXPECT_TRUE(meter.knows("one") && meter.knows("two"));
+  EXPECT_FALSE(meter.knows("three"));
   const std::vector<CalibratedStep> steps = meter.means(schedule);
   ASSERT_EQ(steps.size(), 4u);
   for (size_t branch : {kConditional, kUnconditional}) {
@@ -77,15 +89,79 @@ TEST(ResidualMeter, StepsThatWereNotComparedAreTold) {
   EXPECT_THROW(none.means(schedule), std::runtime_error);
   // A run that is broken off and goes on has lost the step before.
   ResidualMeter torn(at::kFloat);
-  torn.begin();
-  for (int64_t i : {0, 2}) {
-    const SeeBranch* see = torn.see(schedule[i], [] { return at::zeros({1, 3, 2}); });
-    (*see)(0, at::ones({1, 3, 2}));
-  }
+  torn.begin("torn", schedule);
+  for (int64_t i : {0, 2}) forward(torn, schedule[i], 1, 1);
+  torn.end();
   EXPECT_THROW(torn.means(schedule), std::runtime_error);
+  ResidualMeter open(at::kFloat);
+  open.begin("open", schedule);
+  for (const Step& step : schedule) forward(open, step, 1);
+  EXPECT_THROW(open.means(schedule), std::runtime_error) << "a run counts when it has ended";
   ResidualMeter zero(at::kFloat);
-  run(zero, schedule, {0, 1, 1});
-  EXPECT_THROW(zero.means(schedule), std::runtime_error) << "a norm of 0";
+  EXPECT_THROW(run(zero, schedule, {0, 1, 1}), std::runtime_error) << "a norm of 0, told before the next run begins";
+  EXPECT_FALSE(zero.knows("one"));
+}
+
+TEST(ResidualMeter, ASavedRunGoesOnWithTheSameFigures) {
+  const Schedule schedule = schedule_of({true, true, true, false, false});
+  const std::vector<double> norms = {1, 3, 4, 10, 7};
+  ResidualMeter whole(at::kFloat);
+  run(whole, schedule, norms);
+  for (int64_t stop = 0; stop <= schedule.size(); ++stop) {
+    SCOPED_TRACE(stop);
+    ResidualMeter first(at::kFloat);
+    first.begin("one", schedule);
+    for (int64_t i = 0; i < stop; ++i) forward(first, schedule[i], norms[size_t(i)]);
+    auto state = first.save(stop);
+    EXPECT_EQ(state.contains("x"), stop == 1 || stop == 2 || stop == 4) << "where a step of the same expert follows";
+    // Interrupted once more before any step, and once within the next one.
+    ResidualMeter second(at::kFloat);
+    second.begin("one", schedule);
+    second.load(state, stop, at::kCPU);
+    state = second.save(stop);
+    if (const auto lost = second.take_lost()) {
+      EXPECT_EQ(lost->step.index, schedule[stop - 1].index);
+      EXPECT_TRUE(lost->x.equal(latents(lost->step.index)));
+      forward(second, lost->step, norms[size_t(stop - 1)]);
+    }
+    if (stop < schedule.size()) forward(second, schedule[stop], norms[size_t(stop)], 1);
+    state = second.save(stop);
+    ResidualMeter third(at::kFloat);
+    third.begin("one", schedule);
+    third.load(state, stop, at::kCPU);
+    if (const auto lost = third.take_lost()) forward(third, lost->step, norms[size_t(stop - 1)]);
+    EXPECT_FALSE(third.take_lost()) << "once";
+    for (int64_t i = stop; i < schedule.size(); ++i) forward(third, schedule[i], norms[size_t(i)]);
+    third.end();
+    EXPECT_EQ(third.means(schedule), whole.means(schedule));
+  }
+}
+
+TEST(ResidualMeter, WholeRunsAreKeptAndComeBack) {
+  const Schedule schedule = schedule_of({true, true});
+  std::map<std::string, RunChanges> kept;
+  ResidualMeter meter(at::kFloat, [&](const std::string& name, const RunChanges& changes) { kept[name] = changes; });
+  run(meter, schedule, {1, 2}, 2, "one");
+  run(meter, schedule, {1, 4}, 2, "two");
+  ASSERT_EQ(kept.size(), 2u);
+  ResidualMeter other(at::kFloat);
+  for (const auto& [name, changes] : kept) other.add(name, changes);
+  EXPECT_TRUE(other.knows("two"));
+  EXPECT_EQ(other.means(schedule), meter.means(schedule));
+}
+
+TEST(ResidualMeter, AStateOfAnotherRunIsRefused) {
+  const Schedule schedule = schedule_of({true, true, true}), longer = schedule_of({true, true, true, true});
+  ResidualMeter meter(at::kFloat);
+  meter.begin("one", schedule);
+  for (int64_t i : {0, 1}) forward(meter, schedule[i], 1);
+  const auto state = meter.save(2);
+  ResidualMeter other(at::kFloat);
+  other.begin("one", longer);
+  EXPECT_THROW(other.load(state, 2, at::kCPU), std::invalid_argument);
+  other.begin("one", schedule);
+  EXPECT_THROW(other.load({}, 2, at::kCPU), std::invalid_argument) << "of a render";
+  EXPECT_THROW(other.load(state, 0, at::kCPU), std::invalid_argument) << "no step is before the first";
 }
 
 }  // namespace

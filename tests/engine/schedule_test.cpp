@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/request/guidance_interval.h"
+
 namespace wan {
 namespace {
 
@@ -69,6 +71,28 @@ TEST(Schedule, GuidanceWorksInItsIntervalAlone) {
   EXPECT_FALSE(make_schedule(asked).guides()) << "no negative prompt is encoded";
   asked.guidance_until = 0.5;
   EXPECT_EQ(guidance("0:0.75"), (std::vector<double>{1, 3, 3, 1})) << "both hold";
+}
+
+TEST(Schedule, AnIntervalTakesLevelsAsTheyWereGiven) {
+  Request asked = request("euler", 3, 1);
+  asked.sigmas = {0.9, 0.6, 0.3};  // in float32 0.6 and 0.3 lie above themselves
+  asked.guidance_interval = "0.3:0.6";
+  std::vector<double> all;
+  for (const Step& step : make_schedule(asked)) all.push_back(step.guidance);
+  EXPECT_EQ(all, (std::vector<double>{1, 3, 1}));
+}
+
+TEST(Schedule, AnIntervalWithoutAnyLevelIsTold) {
+  Request asked = request("euler", 4, 1);  // levels 1, 0.75, 0.5, 0.25
+  const auto told = [&](const char* interval) {
+    asked.guidance_interval = interval;
+    return guides_nowhere(asked, make_schedule(asked)).has_value();
+  };
+  EXPECT_TRUE(told("0.6:0.7"));
+  EXPECT_FALSE(told("0.6:0.75"));
+  EXPECT_FALSE(told("0:1"));
+  asked.guidance_scale = asked.guidance_scale_2 = 1;
+  EXPECT_FALSE(told("0.6:0.7")) << "it would not guide anyway";
 }
 
 TEST(Schedule, TheHighNoiseExpertWorksAtTheBoundaryToo) {

@@ -174,11 +174,22 @@ TEST(StepReuse, ACalibrationOfOtherSettingsIsNoted) {
   made.shift = request.shift;
   made.boundary = request.boundary;
   EXPECT_TRUE(reuse_by(made, kFree, request, make_schedule(request)).notes.empty());
+  const auto told = [&](const Request& asked) {
+    const StepReuse reuse = reuse_by(made, kFree, asked, make_schedule(asked));
+    EXPECT_LE(reuse.notes.size(), 1u);
+    return reuse.notes.empty() ? "" : reuse.notes[0].text;
+  };
+  EXPECT_EQ(told(with_levels(5, 6)), "") << "the same levels but for one";
+  EXPECT_EQ(told(with_levels(7, 6)),
+            "made was measured with the noise levels of 12 steps: its ratios are mapped by noise level");
   made.solver = "euler";
   made.shift = 12;
-  const StepReuse reuse = reuse_by(made, kFree, request, make_schedule(request));
-  ASSERT_EQ(reuse.notes.size(), 1u);
-  EXPECT_EQ(reuse.notes[0].text, "made was measured with solver euler, shift 12: its ratios are mapped by noise level");
+  EXPECT_EQ(told(request), "made was measured with solver euler: its ratios are mapped by noise level")
+      << "explicit levels have no shift";
+  EXPECT_EQ(told(request_of(Task::T2V)),
+            "made was measured with solver euler, shift 12: its ratios are mapped by noise level");
+  made.solver = std::string(5000, 'x') + "\x1b[2J";
+  EXPECT_LT(told(request).size(), 200u) << "a stranger's file";
 }
 
 TEST(StepReuse, TheBranchesThatAStepHas) {

@@ -181,6 +181,7 @@ TEST(CommandLine, CalibrateWritesNoVideo) {
   EXPECT_EQ(own.request.num_inference_steps, 20);
   const Command given = read({"calibrate", "t2v", "--model", "m", "--out", out.c_str(), "--prompts", prompts.c_str()});
   EXPECT_EQ(given.prompts, prompts);
+  EXPECT_TRUE(read({"calibrate", "t2v", "--model", "m", "--out", out.c_str(), "--fresh"}).fresh);
   EXPECT_EQ(wrong({"calibrate", "t2v", "--model", "m"}), "out");
   EXPECT_EQ(wrong({"calibrate", "t2v", "--model", "m", "--out", "a.mp4"}), "out");
   EXPECT_EQ(wrong({"calibrate", "t2v", "--model", "m", "--out", out.c_str(), "--prompts", "absent.txt"}), "prompts");
@@ -237,6 +238,15 @@ TEST(CommandLine, DryRunHasTheFramesThatAreDrawn) {
   const Command none = read({"t2v", "--prompt", "x", "--dry-run"});
   EXPECT_EQ(dry_run_text(none.request).find("between each two"), std::string::npos);
   EXPECT_EQ(nlohmann::json::parse(dry_run_json(none.request)).at("chain").size(), 1u);
+}
+
+TEST(CommandLine, DryRunTellsAnIntervalInWhichNoStepLies) {
+  const Command nowhere = read({"t2v", "--prompt", "x", "--dry-run", "--guidance-interval", "0.001:0.002"});
+  const std::string text = dry_run_text(nowhere.request);
+  EXPECT_NE(text.find("guidance_interval: it has the noise level of no step"), std::string::npos) << text;
+  EXPECT_EQ(nlohmann::json::parse(dry_run_json(nowhere.request)).at("notes").at(0).at("subject"), "guidance_interval");
+  const Command some = read({"t2v", "--prompt", "x", "--dry-run", "--guidance-interval", "0.3:0.95"});
+  EXPECT_EQ(dry_run_text(some.request).find("of no step"), std::string::npos);
 }
 
 TEST(CommandLine, DryRunNeedsNoModel) {

@@ -174,6 +174,7 @@ TEST(ComparePlot, IsWellFormedForReadersOfEveryKind) {
 TEST(ComparePlot, OneFrameAndEqualFramesAreShown) {
   const std::string one = svg_of(made_up({40}));
   EXPECT_TRUE(is_well_formed(one));
+  EXPECT_NE(one.find(">1 frame compared. "), std::string::npos) << one;
   EXPECT_EQ(count_of(one, "class=\"dot\""), 3u);
   const std::string equal = svg_of(made_up({kInfinity, kInfinity, kInfinity}));
   EXPECT_TRUE(is_well_formed(equal));
@@ -226,6 +227,16 @@ TEST_F(CompareProgram, PrintsATableOrJsonAndDrawsAPlot) {
   EXPECT_EQ(found["per_frame"].size(), 12u);
   EXPECT_EQ(found["ssim"]["worst"]["frame"], 7);
   EXPECT_EQ(run({kA, kB, "--json", "--threads", "2"}).out, json.out) << "whatever the number of threads";
+}
+
+TEST_F(CompareProgram, APlotThatCannotBeWrittenCostsNoNumbers) {
+  const std::string whole = run({kA, kB}).out;
+  const Outcome full = Process("wan-infer", {"compare", kA, kB, "--plot", "plot.svg"}, folder_.path(),
+                               {.file_bytes = 2000})  // more than the table, less than the plot
+                           .finish();
+  EXPECT_EQ(full.code, 1) << full.err;
+  EXPECT_EQ(full.out, whole);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "plot.svg"));
 }
 
 TEST_F(CompareProgram, MeasuresLpipsWithTheUsersWeights) {

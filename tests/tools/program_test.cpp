@@ -691,6 +691,17 @@ TEST_F(Program, CalibrateWritesAFileThatARenderTakes) {
   EXPECT_EQ(json.at("videos"), 2);
   EXPECT_EQ(json.at("steps").size(), 10u);
   EXPECT_EQ(run(words).code, 2) << "it is there";
+  // A mark before the first prompt is none of it, and few steps are told.
+  std::ofstream(folder / "p.txt") << "\xEF\xBB\xBF"
+                                  << "a red circle moves up\r\na blue square moves left\r\n";
+  Words marked = words;
+  *std::find(marked.begin(), marked.end(), "c.json") = "d.json";
+  EXPECT_EQ(run(marked).code, 0);
+  EXPECT_EQ(nlohmann::json::parse(std::ifstream(folder / "d.json")), json);
+  *std::find(marked.begin(), marked.end(), "d.json") = "e.json";
+  *std::find(marked.begin(), marked.end(), "10") = "4";
+  const Outcome few = run(marked);
+  EXPECT_NE(few.out.find("reuses 0 of 8 forwards of these steps: the run makes 4 steps"), std::string::npos) << few.out;
   Words render = {"t2v",     "--model",       kNano,    "--prompt", "x",    "--acceleration",
                   "regular", "--calibration", "c.json", "--out",    "a.mp4"};
   render.insert(render.end(), settings.begin(), settings.end());

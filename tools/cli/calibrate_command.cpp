@@ -8,7 +8,8 @@
 #include "engine/base/text.h"
 #include "engine/job/calibrate.h"
 #include "engine/job/outputs.h"
-#include "engine/request/step_reuse.h"
+#include "engine/residency/find_parts.h"
+#include "engine/residency/model_reuse.h"
 #include "models/files/atomic_file.h"
 #include "models/files/error.h"
 #include "models/files/mapped_file.h"
@@ -30,6 +31,7 @@ std::vector<std::string> prompts_in(const std::string& path) {
     const auto file = MappedFile::open(path);
     if (file->bytes().size() > kMostBytes) refuse("is larger than " + gigabytes(kMostBytes));
     text = file->bytes();
+    if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);  // the mark that some editors begin UTF-8 with
   } catch (const ModelError&) {
     refuse("cannot be read");
   }
@@ -51,16 +53,15 @@ std::vector<std::string> prompts_of(const Command& command) {
   return {command.request.prompt};
 }
 
-/// What --acceleration regular makes of it at the settings that were measured, for people.
-std::string told(const Command& command, const Calibration& calibration) {
+/// What --acceleration regular makes of the file at the settings that were measured, for people.
+std::string told(const Command& command) {
   Request request = command.request;
   request.acceleration = "regular";
-  const Schedule schedule = make_schedule(request);
-  const StepReuse reuse = schedule.size() <= kFewStepsComputed
-                              ? step_reuse(request, schedule)
-                              : reuse_by(calibration, reuse_bounds(request.task), request, schedule);
+  request.calibration = command.output;
+  const StepReuse reuse = step_reuse(request, find_parts(request));
   return "with it --acceleration regular reuses " + std::to_string(reuse.reused()) + " of " +
-         std::to_string(reuse.forwards()) + " forwards of these steps\n";
+         std::to_string(reuse.forwards()) + " forwards of these steps" +
+         (reuse.nothing.empty() ? "" : ": " + reuse.nothing) + "\n";
 }
 
 }  // namespace
@@ -68,13 +69,19 @@ std::string told(const Command& command, const Calibration& calibration) {
 void run_calibrate(const Command& command, Contexts& contexts, Console& console) {
   check_beside("out", command.output, command.overwrite);
   const std::vector<std::string> prompts = prompts_of(command);
-  const Calibration calibration = calibrate(command.request, prompts, &contexts, console.log(), console);
+  const std::filesystem::path path = WorkFolder::beside(command.output);
+  WorkFolder work(path, WorkFolder::draw_number(path), "out",
+                  command.fresh ? WorkFolder::Broken::BeginAnew : WorkFolder::Broken::Refuse);
+  const Calibration calibration = calibrate(command.request, prompts, work,
+                                            {.fresh = command.fresh, .contexts = &contexts}, console.log(), console);
+  check_beside("out", command.output, command.overwrite);  // it took long: the work stays where something has appeared
   const std::string text = to_text(calibration);
   AtomicFile file(command.output);
   file.write(text.data(), text.size());
   file.commit();
+  work.discard();
   console.log()("calibrated", {{"out", shown_name(command.output)}, {"videos", prompts.size()}});
-  std::cout << told(command, calibration) << std::flush;
+  std::cout << told(command) << std::flush;
 }
 
 }  // namespace wan

@@ -210,7 +210,8 @@ class Panel {
 
 /// What a reader of the screen hears.
 std::string described(const Comparison& comparison) {
-  std::string text = std::to_string(comparison.times.size()) + " frames compared.";
+  const size_t frames = comparison.times.size();
+  std::string text = std::to_string(frames) + (frames == 1 ? " frame compared." : " frames compared.");
   for (const Measure& measure : comparison.measures) {
     const Summary summary = measure.summary(comparison.times);
     if (!summary.mean) {

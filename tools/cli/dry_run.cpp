@@ -6,6 +6,7 @@
 
 #include "engine/base/text.h"
 #include "engine/request/geometry.h"
+#include "engine/request/guidance_interval.h"
 #include "engine/request/interpolation.h"
 #include "engine/request/lora_expert.h"
 #include "engine/request/lora_scales.h"
@@ -131,9 +132,10 @@ nlohmann::ordered_json json_of(const StepReuse& reuse, const ReuseBounds& bounds
   return made;
 }
 
-/// What a preset for few steps wants and what it is not given, and what is not reused.
-std::vector<Note> notes_of(const Request& request, const StepReuse& reuse) {
+/// What a preset for few steps wants and what it is not given, what is not reused, and where nothing is guided.
+std::vector<Note> notes_of(const Request& request, const Schedule& schedule, const StepReuse& reuse) {
   std::vector<Note> notes = preset_notes(request);
+  if (const std::optional<Note> note = guides_nowhere(request, schedule)) notes.push_back(*note);
   if (!reuse.nothing.empty())
     notes.push_back({"acceleration", "regular reuses nothing: " + reuse.nothing, reuse.way_out});
   notes.insert(notes.end(), reuse.notes.begin(), reuse.notes.end());
@@ -177,7 +179,7 @@ std::string dry_run_text(const Request& request, const ReuseModel& model) {
     text += (request.loras.empty() ? "" : "  " + loras_text(scales, step)) + "\n";
   }
   if (reuse.is_on()) text += "\n" + sum_of(reuse, reuse_bounds(request.task));
-  for (const Note& note : notes_of(request, reuse))
+  for (const Note& note : notes_of(request, schedule, reuse))
     text += "\n" + note.subject + ": " + note.text + (note.change.empty() ? "" : "; " + note.change);
   return text + (text.ends_with("\n") ? "" : "\n");
 }
@@ -202,7 +204,8 @@ std::string dry_run_json(const Request& request, const ReuseModel& model) {
       {"request", shown_request(request)}, {"rendered_frames", request.rendered_frames()}, {"steps", steps}};
   result["chain"] = chain_json(interpolation_of(request), generated(request), !follows_input(request));
   if (request.acceleration == "regular") result["acceleration"] = json_of(reuse, reuse_bounds(request.task));
-  if (const std::vector<Note> notes = notes_of(request, reuse); !notes.empty()) result["notes"] = to_json(notes);
+  if (const std::vector<Note> notes = notes_of(request, schedule, reuse); !notes.empty())
+    result["notes"] = to_json(notes);
   return result.dump() + "\n";
 }
 

@@ -286,10 +286,11 @@ void add_calibrate(CLI::App& app) {
       if (CLI::Option* option = command->get_option_no_throw(parameter.flag()); option && idle && name != "out")
         command->remove_option(option);
     }
-    for (const char* flag : {"--contact-sheet", "--preview", "--fresh", "--capture-qk", "--dry-run"})
+    for (const char* flag : {"--contact-sheet", "--preview", "--capture-qk", "--dry-run"})
       if (CLI::Option* option = command->get_option_no_throw(flag)) command->remove_option(option);
     command->get_option("--out")->description("The calibration, a file .json. Required.")->type_name("FILE.json");
     command->get_option("--overwrite")->description("Replace OUT.");
+    command->get_option("--fresh")->description("Begin anew instead of going on with what an interrupt left.");
     command->get_option("--prompt")
         ->description("Text that describes the wanted video; for t2v, unset, eight prompts of many kinds.");
     add_flag(*command, "--prompts", "FILE", "A prompt in each line, instead of --prompt; each is rendered once.",

@@ -46,10 +46,10 @@ void SafetyStep::take(const Frames& frames, const FrameSink& next) {
   const int64_t count = frames.rgb.size(0);
   bool looked = false;
   for (int64_t i = 0; i < count; ++i, ++seen_) {
-    looked = next_ < wanted_.size() && seen_ == wanted_[next_];
-    if (!looked) continue;
-    check_.look(frames.rgb[i], seen_);
-    ++next_;
+    const bool wanted = next_ < wanted_.size() && seen_ == wanted_[next_];
+    looked = wanted || (seen_ >= frames_ && (seen_ - frames_ + 1) % kSafetyApart == 0);
+    if (wanted) ++next_;
+    if (looked) check_.look(frames.rgb[i], seen_);
   }
   // A view: the piece lives until the next one comes.
   if (count > 0) last_ = looked ? at::Tensor() : frames.rgb[count - 1];

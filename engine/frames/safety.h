@@ -41,6 +41,8 @@ class SafetyCheck {
 
 /// How many frames of a clip are looked at where nothing else is asked for: of a clip of 81 frames every twelfth.
 inline constexpr int64_t kSafetyFrames = 8;
+/// How far apart they are at most in long clips, and in what goes on behind a clip's stated end.
+inline constexpr int64_t kSafetyApart = 12;
 
 /// The numbers of `count` frames spread evenly over a clip of `frames`, the first and the last among them, in their order;
 /// all of a clip that has no more. Of one frame the middle one.
@@ -50,8 +52,8 @@ std::vector<int64_t> spread_frames(int64_t frames, int64_t count);
 /// when the stream has ended: what depends on it (a refusal, a blur of the whole clip) comes after.
 class SafetyStep : public FrameStep {
  public:
-  /// `check` must outlive it. `frames`: the length of the stream; where it ends earlier or later, its last frame is looked
-  /// at besides.
+  /// `check` must outlive it. `frames`: the length of the stream; where it ends earlier or later, its last frame is
+  /// looked at besides, and every kSafetyApart-th behind `frames`: a stranger's file may state another length.
   SafetyStep(SafetyCheck& check, int64_t frames, int64_t count = kSafetyFrames);
 
   void take(const Frames& frames, const FrameSink& next) override;

@@ -16,9 +16,14 @@ void WritingThread::tell(const std::string& metadata) {
   writer_.tell(metadata);
 }
 
-void WritingThread::finish() {
+StreamTimes WritingThread::flush() {
   queue_.wait();
-  writer_.finish();
+  return writer_.flush();
+}
+
+void WritingThread::finish(const std::string& instead) {
+  queue_.wait();
+  writer_.finish(instead);
 }
 
 }  // namespace wan

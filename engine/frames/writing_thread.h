@@ -19,8 +19,9 @@ class WritingThread {
   void write(const at::Tensor& frames);
   /// As VideoWriter's, once all frames that came are encoded.
   void tell(const std::string& metadata);
-  /// When all frames are encoded: completes the file and puts it in its place.
-  void finish();
+  StreamTimes flush();
+  /// As VideoWriter's: when all frames are encoded, completes the file and puts it in its place, or under another name.
+  void finish(const std::string& instead = "");
 
  private:
   VideoWriter writer_;

@@ -3,9 +3,11 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/job/few_steps.h"
+#include "engine/job/input_safety.h"
 #include "engine/job/network_pool.h"
 #include "engine/job/outputs.h"
 #include "engine/job/preflight.h"
+#include "engine/request/expander_url.h"
 #include "engine/request/field_names.h"
 #include "engine/residency/model_check.h"
 #include "engine/residency/model_reuse.h"
@@ -30,9 +32,12 @@ class Check {
     loras->loras.note(notes);
     const InputFiles files = input_files(request, options_.scratch, progress_);
     const std::shared_ptr<const UsedInterpolator> interpolator = networks_.interpolator_of(request);
-    const Record record =
-        make_record(request, placement, joined(joined(group.files, loras->files), interpolator->files),
-                    identify_inputs(request, files.by_field(), contents_));
+    const std::shared_ptr<const UsedSafety> checker = networks_.safety_of(request, options_.contexts);
+    SafetyRecord said;
+    input_safety_.look_at_prompt(request, said);  // pictures are looked at by a render alone
+    const Record record = make_record(
+        request, placement, joined(joined(joined(group.files, loras->files), interpolator->files), checker->files),
+        identify_inputs(request, files.by_field(), contents_));
     check_free(request, record, notes);
     check_beside("contact_sheet", options_.contact_sheet, options_.overwrite);
     check_beside("capture_qk", options_.captured_heads, options_.overwrite);
@@ -45,12 +50,14 @@ class Check {
     note_few_steps(request, group.parts, notes);
     check_calibration(request, group.parts, group.files);
     note_reuse(step_reuse(request, group.parts), notes);
+    if (request.enable_prompt_expansion && !request.expander_url.empty()) notes.add(expansion_note(request));
     const Extent extent = largest_extent(request);
     const DiskNeed disk = disk_need(request, extent);
     check_space(waiting_ + disk.work + disk.running, options_.work);
     check_space(disk.video, request.out);
-    preflight_.look(request, files, record, group, preflight_.memory(request, group, placement, {}, interpolator->part),
-                    notes, progress_);
+    const ModelPart watched = request.enable_output_safety_checker ? checker->part : ModelPart();
+    preflight_.look(request, files, record, group,
+                    preflight_.memory(request, group, placement, {}, interpolator->part, watched), notes, progress_);
     if (!options_.given_order) waiting_ += disk.work;
   }
 
@@ -70,6 +77,7 @@ class Check {
   NetworkPool networks_;
   InputContents contents_;
   Preflight preflight_;
+  InputSafety input_safety_;
   uint64_t waiting_ = 0;  // bytes of the jobs that wait for their next phase
 };
 

@@ -16,7 +16,7 @@ struct CheckResult {
   int64_t line;  // of the manifest; 0: of no manifest
   std::string name;
   std::vector<Note> notes;
-  std::exception_ptr failure;  // InvalidRequest or ModelError; null: it can run
+  std::exception_ptr failure;  // InvalidRequest, ModelError or SafetyRefusal; null: it can run
 };
 
 struct CheckOptions {

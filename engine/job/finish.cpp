@@ -193,7 +193,7 @@ void finish_video(const Request& request, const std::string& out, const FrameCha
   WritingThread writer(out, format);
   ContactSheet sheet(chain.how.frames(info.frames));
   std::optional<FrameStream> stream;
-  RunningChain running(chain, height, width, log);
+  RunningChain running(chain, info.frames, height, width, log);
   std::vector<FrameStep*> steps = running.steps();
   if (!options.contact_sheet.empty()) steps.push_back(&sheet);
   int64_t written = 0;

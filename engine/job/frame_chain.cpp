@@ -54,7 +54,7 @@ std::vector<Note> chain_notes(const Request& request, bool sound, std::optional<
 }  // namespace
 
 FrameChain chain_of(const Request& request, const InterpolatorPart& interpolator, const Placement& placement) {
-  return {interpolation_of(request), interpolator, placement};
+  return {interpolation_of(request), interpolator, placement, quality_check_of(request) != QualityCheck::Off};
 }
 
 DrawingDetails details_of(const FrameChain& chain, int64_t height, int64_t width) {
@@ -85,7 +85,27 @@ void set_chain(Record& record, const Request& request, const std::vector<FileIde
   for (Note& note : chain_notes(request, sound)) record.notes.push_back(std::move(note));
 }
 
-RunningChain::RunningChain(const FrameChain& chain, int64_t height, int64_t width, const Log& log) : how_(chain.how) {
+void set_safety(Record& record, const Request& request, const std::vector<FileIdentity>& files) {
+  copy_safety(request, record.request);
+  const auto is_checker = [](const FileIdentity& file) { return file.part == kSafetyPart; };
+  std::erase_if(record.files, is_checker);
+  std::vector<FileIdentity> own;
+  std::copy_if(files.begin(), files.end(), std::back_inserter(own), is_checker);
+  record.files = joined(std::move(record.files), own);
+}
+
+void log_safety(const SafetyRecord& said, const Log& log) {
+  if (!said.is_there()) return;
+  Log::Fields fields = {{"action", said.action}, {"flagged", said.flagged()}};
+  for (const auto& [field, finding] : said.inputs)
+    if (finding.frames > 0) fields[field] = finding.score;
+  if (said.output) fields["output"] = said.output->score, fields["frame"] = said.output->frame;
+  if (!said.checker.empty()) fields["threshold"] = said.threshold;
+  log("safety", fields);
+}
+
+RunningChain::RunningChain(const FrameChain& chain, int64_t frames, int64_t height, int64_t width, const Log& log)
+    : how_(chain.how), watch_(chain.safety, chain.placement, frames) {
   if (!how_.is_on()) return;
   if (!chain.interpolator.is_there()) throw std::logic_error("[RunningChain] has no interpolator's file");
   interpolator_.emplace(chain.interpolator, chain.placement, height, width, log);
@@ -94,7 +114,10 @@ RunningChain::RunningChain(const FrameChain& chain, int64_t height, int64_t widt
 }
 
 std::vector<FrameStep*> RunningChain::steps() {
-  return thread_ ? std::vector<FrameStep*>{&*thread_} : std::vector<FrameStep*>();
+  std::vector<FrameStep*> steps;
+  if (FrameStep* step = watch_.step()) steps.push_back(step);
+  if (thread_) steps.push_back(&*thread_);
+  return steps;
 }
 
 void RunningChain::tell(const Log& log) const {

@@ -9,6 +9,7 @@
 #include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
+#include "engine/request/safety.h"
 #include "models/files/digest.h"
 
 namespace wan {
@@ -28,21 +29,33 @@ json to_json(const std::vector<FileIdentity>& files) {
   return list;
 }
 
+/// What computes the job.
+json networks_of(const Job& job) {
+  const Record& record = job.record;
+  json networks = {record.version, record.device, record.dtype, to_json(job.group->files)};
+  if (!record.rotation.empty()) networks.push_back(record.rotation);
+  return networks;
+}
+
 }  // namespace
 
 std::string JobNames::content_of(const std::string& path) {
   return path.empty() || is_url(path) ? path : contents_.of(path).sha256;
 }
 
-std::string JobNames::key_of(const Request& request, bool with_seed, bool with_chain) {
+std::string JobNames::key_of(const Request& request, bool with_seed, bool with_chain, bool with_safety) {
   json values = wan::to_json(request);
   if (!with_seed) values.erase("seed");
   if (!with_chain)
     for (const char* field : kChainFields) values.erase(field);
+  // Of a request that looks at nothing they are idle.
+  if (!with_safety || !(request.enable_safety_checker || request.enable_output_safety_checker))
+    for (const char* field : kSafetyFields) values.erase(field);
   // However a path is spelled: the same command can go on from another folder.
   std::error_code ignored;  // a folder that cannot be is refused where it is opened
   for (const Parameter& parameter : parameters())
-    if ((parameter.named || parameter.part || parameter.field == Field(&Request::interpolator)) &&
+    if ((parameter.named || parameter.part || parameter.field == Field(&Request::interpolator) ||
+         parameter.field == Field(&Request::safety_checker)) &&
         values.contains(parameter.name) && std::filesystem::exists(std::string(values[parameter.name]), ignored))
       values[parameter.name] = std::filesystem::canonical(std::string(values[parameter.name]), ignored).string();
   if (values.contains("loras"))
@@ -60,7 +73,7 @@ std::string JobNames::key_of(const Request& request, bool with_seed, bool with_c
 }
 
 void JobNames::set_key(Job& job) {
-  const std::string key = key_of(job.request), work = key_of(job.request, true, false);
+  const std::string key = key_of(job.request), work = key_of(job.request, true, false, false);
   const json which = job.id.empty() ? json(equals_[key]++) : json(job.id);
   job.key = digest({key, which});
   job.work_key = digest({work, which});
@@ -68,14 +81,13 @@ void JobNames::set_key(Job& job) {
 
 void JobNames::set_names(Job& job) {
   const Request& request = job.request;
-  const Record& record = job.record;
-  json networks = {record.version, record.device, record.dtype, to_json(job.group->files)};
-  if (!record.rotation.empty()) networks.push_back(record.rotation);
-  json named = {job.work_key, networks, record.noise_device};
+  const json networks = networks_of(job);
+  json named = {job.work_key, networks, job.record.noise_device};
   if (!job.attention.empty()) named.push_back(job.attention);
   json tiles;  // of a replay: what its VAE is to compute in
   if (job.replayed_tiles) tiles = {"tiles", job.replayed_tiles->half, job.replayed_tiles->wide};
   if (!tiles.is_null()) named.push_back(tiles);
+  if (job.replays_expansion) named.push_back(json::array({"expansion", job.expansion->text}));
   if (!job.loras->files.empty()) named.push_back(to_json(job.loras->files));
   job.name = digest(named);
   if (request.task == Task::S2V) {
@@ -85,7 +97,7 @@ void JobNames::set_names(Job& job) {
       job.chain = digest({how.model, how.between, how.direct, to_json(job.interpolator->files)}).substr(0, 8);
     return;
   }
-  if (!job.schedule->empty()) job.positive = digest({networks, "prompt", request.prompt});
+  set_prompt_name(job);
   if (job.schedule->guides()) job.negative = digest({networks, "prompt", request.negative_prompt});
   if (request.task == Task::T2V) return;
   json input = {networks,
@@ -104,6 +116,11 @@ void JobNames::set_names(Job& job) {
                 request.deinterlace};
   if (!tiles.is_null()) input.push_back(tiles);
   job.input = digest(input);
+}
+
+void JobNames::set_prompt_name(Job& job) {
+  const bool known = !job.schedule->empty() && !job.awaits_expansion();
+  job.positive = known ? digest({networks_of(job), "prompt", job.prompt()}) : "";
 }
 
 }  // namespace wan

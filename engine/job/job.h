@@ -13,6 +13,8 @@
 
 #include "engine/base/note.h"
 #include "engine/frames/preview_file.h"
+#include "engine/job/expansion.h"
+#include "engine/job/output_safety.h"
 #include "engine/job/record.h"
 #include "engine/job/video_file.h"
 #include "engine/request/schedule.h"
@@ -45,8 +47,10 @@ struct RunOptions {
   std::function<void(const JobResult&)> on_job = {};
   /// A job has just ended: done, kept or failed. Not called for those that are left.
   std::function<void(const JobResult&)> on_end = {};
+  bool keep_first = true;  // of --quality-check retry: the first video stays beside the second
   /// Measures all runs of denoising; jobs but speech then end with their last step, without a file. Null: none does.
   ResidualMeter* meter = nullptr;
+  std::string expander_key = {};        // for the language servers that requests name; empty: none
   std::filesystem::path previews = {};  // folder that keeps fitted maps (PreviewCache); empty: none does
   /// Run::on_estimate of a job. Called by the thread that renders.
   std::function<void(const Job& job, const at::Tensor& estimate, int64_t step)> on_estimate = {};
@@ -67,9 +71,14 @@ struct JobResult {
   Request request;
   std::string name;  // of the output, in logs and reports
   JobState state = JobState::Left;
-  double seconds = 0;               // of work in this run
-  std::string error = {};           // of a failed one
-  std::exception_ptr failure = {};  // the same as it was thrown
+  double seconds = 0;                                // of work in this run
+  std::string expanded_prompt = {};                  // in place of the request's, where a language server made one
+  std::string error = {};                            // of a failed one
+  std::exception_ptr failure = {};                   // the same as it was thrown
+  std::optional<QualityNumbers> quality = {};        // of its video, where it was looked at
+  std::optional<QualityNumbers> quality_first = {};  // of the one before, where it was rendered once more
+  std::string first = {};                            // the path of that one; empty where it is not kept
+  SafetyRecord safety = {};                          // what was said of it; of one that was kept, what was said then
 };
 
 /// Jobs that run on the same networks in the same precision on the same device.
@@ -104,12 +113,14 @@ struct Job {
   OutputOptions output;
   AttentionChoices attention = {};              // of a replay: what computed the video
   std::optional<VaeTiles> replayed_tiles = {};  // the same of its VAE
+  std::optional<Expansion> expansion = {};      // of its prompt, once it is known; of a replay: the video's
+  bool replays_expansion = false;               // it is the replayed video's, which names its files, too
   Notes notes;                                  // what was assumed or left out on its way
   std::string id = {};                          // JobRequest::id
   std::string key;       // names the request and the content of its inputs: whether it is finished
   std::string work_key;  // the same of what its steps make, whatever chain they then go through
   bool finished = false;
-  bool withdrawn = false;       // it ended by Withdrawn
+  bool withdrawn = false;       // it ended by Withdrawn, or its refused video was removed: no file of it is to stay
   bool prepared = false;        // its files and all that is below are known
   std::set<std::string> files;  // names of those in the work folder that it may need or leave; jobs share encodings
 
@@ -118,6 +129,7 @@ struct Job {
   Group* group = nullptr;
   std::shared_ptr<const UsedLoras> loras;
   std::shared_ptr<const UsedInterpolator> interpolator;
+  std::shared_ptr<const UsedSafety> safety;
   Record record;
   VaeTiles tiles;                         // that the VAE computes in
   std::shared_ptr<HeadsCapture> capture;  // from its first step in this process, where it is asked for
@@ -129,19 +141,33 @@ struct Job {
   Geometry geometry;                      // settled once its inputs are read
   bool keeps_sound = false;               // of its input video
   std::shared_ptr<PreviewFile> preview;   // null: none is shown
+
+  /// What the text encoder reads.
+  const std::string& prompt() const { return expansion && !expansion->text.empty() ? expansion->text : request.prompt; }
+  /// Whether its prompt is to be expanded first.
+  bool awaits_expansion() const { return request.enable_prompt_expansion && !expansion; }
+
+  // Of --quality-check retry (engine/job/first_video.h).
+  std::string first = {};         // where its video goes until it is looked at; empty: to the output at once
+  bool set_aside = false;         // something was found in that video: another is to be made
+  const Job* retry_of = nullptr;  // the job whose other video this one makes
+  /// The path that its video is written to.
+  const std::string& target() const { return first.empty() ? request.out : first; }
 };
 
 /// Tells requests apart by their values and by their inputs' content, not by their outputs; equal ones by their ids, or
 /// where they have none by number.
 class JobNames {
  public:
-  /// Names the values of `request` and the content of its inputs. `with_chain`: those of its chain, too (kChainFields).
-  /// Throws InvalidRequest where an input cannot be read.
-  std::string key_of(const Request& request, bool with_seed = true, bool with_chain = true);
+  /// Names the values of `request` and the content of its inputs. `with_chain`: those of its chain, too (kChainFields);
+  /// `with_safety`: those of its checks (kSafetyFields). Throws InvalidRequest where an input cannot be read.
+  std::string key_of(const Request& request, bool with_seed = true, bool with_chain = true, bool with_safety = true);
   /// Fills `key` and `work_key`.
   void set_key(Job& job);
   /// Fills the names of the job's files, from its key, record and group.
   void set_names(Job& job);
+  /// Fills the name of its prompt's encoding, which is empty until the prompt is expanded, where it is to be.
+  void set_prompt_name(Job& job);
   /// Of the inputs that were named so far.
   InputContents& contents() { return contents_; }
 

@@ -71,6 +71,7 @@ void NetworkPool::begin_run() {
     return known.first.first != loaded_ || !known.second || !is_unchanged(known.second->parts);
   });
   std::erase_if(interpolators_, [](const auto& known) { return !known.second || !is_unchanged(known.second->parts); });
+  std::erase_if(checkers_, [](const auto& known) { return !known.second || !is_unchanged(known.second->parts); });
   groups_.remove_if([&](const Group& group) { return &group != loaded_; });
   if (!loaded_) return;
   loaded_->activations = {};
@@ -94,6 +95,8 @@ const ModelParts& NetworkPool::parts_of(const Request& request) {
                         request.low_noise,       request.transformer, request.text_encoder, request.vae,
                         request.audio_encoder,   request.tokenizer,   request.loras,        request.interpolator};
   if (const Interpolation how = interpolation_of(request); how.is_on()) key.push_back(how.model);
+  key.push_back({request.safety_checker, request.enable_safety_checker, request.enable_output_safety_checker,
+                 request.blocked_words.empty()});
   const std::string text = key.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   const auto known = found_.find(text);
   return known != found_.end() ? known->second : found_.emplace(text, find_parts(request)).first->second;
@@ -113,8 +116,9 @@ Group* NetworkPool::find_group(const Request& request, const Placement& placemen
 Group& NetworkPool::group_of(const Request& request, const Placement& placement) {
   if (Group* known = find_group(request, placement)) return *known;
   ModelParts model = parts_of(request);
-  model.loras.clear();  // networks stay where the LoRAs change, or the interpolator
+  model.loras.clear();  // networks stay where the LoRAs change, the interpolator or the safety checker
   model.interpolator = {};
+  model.safety_checker = {};
   log_parts(model, log_);
   check_model(model);
   std::vector<FileIdentity> files = identities(model);
@@ -160,6 +164,17 @@ std::shared_ptr<const UsedInterpolator> NetworkPool::interpolator_of(const Reque
   check_interpolator(part);
   check_unchanged(used.parts, kInterpolatorPart);
   return known = std::make_shared<const UsedInterpolator>(std::move(used));
+}
+
+std::shared_ptr<const UsedSafety> NetworkPool::safety_of(const Request& request, Contexts* contexts) {
+  if (!request.enable_safety_checker && !request.enable_output_safety_checker)
+    return std::make_shared<const UsedSafety>();
+  const ModelPart& part = parts_of(request).safety_checker;
+  if (part.path.empty()) return std::make_shared<const UsedSafety>();
+  std::shared_ptr<const UsedSafety>& known = checkers_[part.path.string()];
+  if (known) return known;
+  log_("part", {{"part", kSafetyPart}, {"name", shown_text(part.name)}, {"rule", part.rule}});
+  return known = open_safety(part, cpu_placement(request, contexts));
 }
 
 Networks& NetworkPool::of(const Job& job) {

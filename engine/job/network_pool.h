@@ -36,6 +36,10 @@ class NetworkPool {
   /// Throws ModelError.
   std::shared_ptr<const UsedInterpolator> interpolator_of(const Request& request);
 
+  /// The safety checker of a request that looks at pictures; its files are opened and read. `contexts`: of the kernels,
+  /// or null. One that is not there for others. Throws ModelError.
+  std::shared_ptr<const UsedSafety> safety_of(const Request& request, Contexts* contexts = nullptr);
+
   /// The networks of the job's group, planned for its activations; those of another group go first.
   Networks& of(const Job& job);
   /// Networks::ask of those that are loaded, and of all that will be.
@@ -69,6 +73,7 @@ class NetworkPool {
   std::list<Group> groups_;
   std::map<std::pair<const Group*, std::string>, std::shared_ptr<const UsedLoras>> loras_;
   std::map<std::string, std::shared_ptr<const UsedInterpolator>> interpolators_;  // by model and path
+  std::map<std::string, std::shared_ptr<const UsedSafety>> checkers_;             // by path
   std::optional<Networks> networks_;
   std::optional<TextStates> text_;
   Group* loaded_ = nullptr;

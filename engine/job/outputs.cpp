@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
@@ -14,7 +15,8 @@ namespace {
 namespace fs = std::filesystem;
 
 /// What a record says but for the attention, the blocks that it left out and the VAE's tiles, which follow from the
-/// card, the steps that reused a residual, which follow from the request, and the notes, which follow from the inputs.
+/// card, the steps that reused a residual, which follow from the request, the expanded prompt, which a language server
+/// made, and the notes, which follow from the inputs.
 nlohmann::json comparable(Record record, uint64_t seed) {
   record.request.seed = seed;
   record.attention.clear();
@@ -22,7 +24,11 @@ nlohmann::json comparable(Record record, uint64_t seed) {
   record.reused_steps.clear();
   record.vae_tiles = {};
   record.drawing = {};
+  record.expanded_prompt.clear();
+  record.safety = {};
   record.notes.clear();
+  record.quality.reset();
+  record.quality_first.reset();
   for (FileIdentity& file : record.files) file.rule.clear();  // found in another way, it is the same file
   return nlohmann::json::parse(to_text(record));
 }
@@ -38,7 +44,12 @@ std::string whole_path(const std::string& path) {
 
 std::optional<uint64_t> finished_seed(const std::string& out, const Record& record) {
   try {
-    const Record made = parse_record(read_metadata({out, "out"}), "out");
+    Record made = parse_record(read_metadata({out, "out"}), "out");
+    if (made.asked) {  // a second render: what was asked for counts, and not what it then computed with
+      made.request = *std::exchange(made.asked, std::nullopt);
+      made.vae_dtype = record.vae_dtype;
+      made.rotation = record.rotation;
+    }
     const uint64_t seed = record.request.seed;
     if (record.request.seed_given && made.request.seed != seed) return std::nullopt;
     if (comparable(made, seed) != comparable(record, seed)) return std::nullopt;

@@ -114,13 +114,15 @@ void check_space(uint64_t bytes, const fs::path& path) {
 }
 
 Fit Preflight::memory(const Request& request, const Group& group, const Placement& placement,
-                      const std::optional<VaeTiles>& before, const InterpolatorPart& interpolator) {
+                      const std::optional<VaeTiles>& before, const InterpolatorPart& interpolator,
+                      const ModelPart& checker) {
   const Extent extent = largest_extent(request);
   const Schedule schedule = make_schedule(request);
   const bool switches = schedule.first_low() > 0 && schedule.first_low() < schedule.size();
   nlohmann::json loras = {request.loras, request.lora_lax, request.acceleration, request.calibration};
   if (before) loras.push_back({before->half, before->wide});
   if (interpolator.is_there()) loras.push_back(interpolator.file.path.string());
+  if (!checker.path.empty()) loras.push_back({"checker", checker.path.string()});
   const auto key = std::tuple(&group, request.task, extent.frames, extent.height, extent.width, switches,
                               loras.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   const auto known = memory_.find(key);
@@ -128,6 +130,7 @@ Fit Preflight::memory(const Request& request, const Group& group, const Placemen
   ModelParts parts = group.parts;
   parts.loras = lora_parts(request);
   parts.interpolator = interpolator;
+  parts.safety_checker = checker;
   return memory_.emplace(key, fit_of(request, parts, placement, before)).first->second;
 }
 

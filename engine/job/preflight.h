@@ -45,9 +45,10 @@ class Preflight {
   explicit Preflight(Look look) : look_(look) {}
 
   /// Whether a job of this group fits, and what it computes in. `before`: as fit_of. `interpolator`: its own, where it
-  /// draws frames. Throws ModelError.
+  /// draws frames. `checker`: its safety checker, where that looks at the video. Throws ModelError.
   Fit memory(const Request& request, const Group& group, const Placement& placement,
-             const std::optional<VaeTiles>& before = {}, const InterpolatorPart& interpolator = {});
+             const std::optional<VaeTiles>& before = {}, const InterpolatorPart& interpolator = {},
+             const ModelPart& checker = {});
 
   /// Opens every input, opens the encoder and writes a header with the record into nothing, and refuses what does not
   /// fit. Notes what is assumed, where the end of a prompt is cut, where a prompt has the notation of
@@ -55,6 +56,10 @@ class Preflight {
   /// ModelError, Cancelled.
   void look(const Request& request, const InputFiles& files, const Record& record, const Group& group, const Fit& fit,
             Notes& notes, Progress& progress);
+  /// What is to be said of a text that the encoder reads, as look() has it of the request's.
+  void look_at_prompt(const std::string& field, const std::string& prompt, const Group& group, Notes& notes) {
+    note_prompt(field, prompt, group.parts, notes);
+  }
 
  private:
   /// What was found in the inputs of a job.

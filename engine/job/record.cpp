@@ -41,7 +41,9 @@ nlohmann::ordered_json stored_request(const Request& request, Metadata level) {
       continue;
     }
     const bool folder = parameter.path && !parameter.is_told_by_content(),
-               text = parameter.field == Field(&Request::prompt) || parameter.field == Field(&Request::negative_prompt);
+               text = parameter.field == Field(&Request::prompt) ||
+                      parameter.field == Field(&Request::negative_prompt) ||
+                      parameter.field == Field(&Request::expander_model);
     if (level == Metadata::Minimal && (parameter.path || text))
       json.erase(parameter.name);
     else if (parameter.path)
@@ -71,6 +73,7 @@ nlohmann::ordered_json stored_inputs(const InputIdentities& inputs, Metadata lev
 }
 
 constexpr const char *kSkippedBlocks = "skip_softmax_blocks", *kReusedSteps = "reused_steps";
+constexpr const char* kExpandedPrompt = "expanded_prompt";
 constexpr const char *kTileRows = "vae_tile_rows", *kWideTileRows = "vae_tile_rows_float32";
 
 /// Of what the VAE began in, and of float32 for clips that leave the range of float16. 0: on whole frames.
@@ -95,6 +98,35 @@ VaeTiles read_tiles(const nlohmann::json& json, const std::string& dtype, const 
   };
   if (dtype == "float16") return {.half = rows(kTileRows), .wide = rows(kWideTileRows)};
   return {.half = 0, .wide = rows(kTileRows)};
+}
+
+constexpr const char *kQuality = "quality", *kQualityFirst = "quality_first", *kAsked = "asked";
+
+/// Members of what was asked for that are not, or are others, in what was computed.
+nlohmann::ordered_json asked_otherwise(const Record& record, Metadata level) {
+  const nlohmann::ordered_json made = stored_request(record.request, level);
+  nlohmann::ordered_json others = nlohmann::ordered_json::object();
+  const nlohmann::ordered_json asked = stored_request(*record.asked, level);  // items() refers to it
+  for (const auto& [name, value] : asked.items())
+    if (!made.contains(name) || made.at(name) != value) others[name] = value;
+  return others;
+}
+
+void store_quality(const Record& record, Metadata level, nlohmann::ordered_json& json) {
+  if (record.asked) json[kAsked] = asked_otherwise(record, level);
+  if (record.quality) json[kQuality] = to_json(*record.quality);
+  if (record.quality_first) json[kQualityFirst] = to_json(*record.quality_first);
+}
+
+void load_quality(const nlohmann::json& json, const nlohmann::json& request, const ParseOptions& options,
+                  Record& record) {
+  if (const auto asked = json.find(kAsked); asked != json.end()) {
+    nlohmann::json whole = request;
+    whole.update(*asked);
+    record.asked = parse(whole, options);
+  }
+  if (const auto quality = json.find(kQuality); quality != json.end()) record.quality = read_quality(*quality);
+  if (const auto first = json.find(kQualityFirst); first != json.end()) record.quality_first = read_quality(*first);
 }
 
 /// Records of older versions call the digest of a header "sha256".
@@ -134,6 +166,7 @@ Record make_record(const Request& request, const Placement& placement, std::vect
           .skipped = {},
           .reused_steps = {},
           .drawing = {},
+          .safety = {},
           .files = std::move(files),
           .inputs = std::move(inputs)};
 }
@@ -159,6 +192,7 @@ std::string to_text(const Record& record, Metadata level) {
                                  {"noise_device", record.noise_device},
                                  {"vae_dtype", record.vae_dtype}};
   store_tiles(record, json);
+  if (!record.expanded_prompt.empty() && level == Metadata::Full) json[kExpandedPrompt] = record.expanded_prompt;
   if (!record.rotation.empty()) json["rotation"] = record.rotation;
   if (!record.attention.empty()) json["attention"] = record.attention;
   if (record.skipped.all > 0) json[kSkippedBlocks] = {{"skipped", record.skipped.skipped}, {"all", record.skipped.all}};
@@ -166,8 +200,10 @@ std::string to_text(const Record& record, Metadata level) {
   if (const Interpolation how = interpolation_of(record.request); how.is_on())
     // Whether pairs stood still or were cut is known only when the file is written; the log says it.
     json["chain"] = chain_json(how, {0, {record.request.frames_per_second, 1}}, /*known=*/false, record.drawing);
+  if (record.safety.is_there()) json["safety"] = to_json(record.safety, /*with_words=*/level == Metadata::Full);
   json["files"] = stored_files(record.files, level);
   if (!record.inputs.empty()) json["inputs"] = stored_inputs(record.inputs, level);
+  store_quality(record, level, json);
   // Notes may quote names and words of the prompt.
   if (!record.notes.empty() && level == Metadata::Full) json["notes"] = to_json(record.notes);
   return json.dump();
@@ -176,7 +212,7 @@ std::string to_text(const Record& record, Metadata level) {
 Record parse_record(const std::string& text, const std::string& field) {
   try {
     const nlohmann::json json = parse_json(text, {.bytes = 16 << 20, .depth = 16, .values = 100'000});
-    ParseOptions lenient{.need_model = false, .check_files = false};
+    ParseOptions lenient{.need_model = false, .check_files = false, .need_expander = false};
     const nlohmann::json& request = json.at("request");  // not a copy: a stranger's may be deeper than the stack
     refuse_minimal(request, field);
     Record record{.version = json.at("wan_infer"),
@@ -191,16 +227,20 @@ Record parse_record(const std::string& text, const std::string& field) {
                   .skipped = {},
                   .reused_steps = json.value(kReusedSteps, std::map<std::string, std::vector<int64_t>>()),
                   .drawing = {},
+                  .safety = {},
                   .files = {}};
     if (const auto blocks = json.find(kSkippedBlocks); blocks != json.end())
       record.skipped = {blocks->at("skipped"), blocks->at("all")};
     record.vae_tiles = read_tiles(json, record.vae_dtype, field);
+    record.expanded_prompt = json.value(kExpandedPrompt, "");
     for (const nlohmann::json& file : json.at("files")) record.files.push_back(read_file(file));
     const auto inputs = json.find("inputs");
     if (inputs != json.end())
       for (const auto& [name, input] : inputs->items())
         record.inputs[name] = {input.at("name"), input.at("size"), input.at("sha256")};
+    if (const auto said = json.find("safety"); said != json.end()) record.safety = read_safety(*said);
     if (const auto notes = json.find("notes"); notes != json.end()) record.notes = read_notes(*notes);
+    load_quality(json, request, lenient, record);
     return record;
   } catch (const BrokenJson& broken) {
     throw InvalidRequest(field, std::string("holds no request of wan-infer: ") + broken.what());

@@ -2,13 +2,16 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/base/note.h"
 #include "engine/job/input_identity.h"
 #include "engine/request/interpolation.h"
+#include "engine/request/quality.h"
 #include "engine/request/request.h"
+#include "engine/request/safety.h"
 #include "engine/residency/device.h"
 #include "engine/residency/identity.h"
 #include "engine/residency/vae_tiles.h"
@@ -32,9 +35,22 @@ struct Record {
   /// By branch of guidance: the steps that reused a residual (StepReuse::reused_steps). Empty where none did.
   std::map<std::string, std::vector<int64_t>> reused_steps = {};
   DrawingDetails drawing = {};  // of frames between others
+  SafetyRecord safety = {};     // what was said of inputs and frames
   std::vector<FileIdentity> files;
   InputIdentities inputs = {};
-  std::vector<Note> notes = {};  // what was assumed, left out or converted
+  std::vector<Note> notes = {};                // what was assumed, left out or converted
+  std::string expanded_prompt = {};            // what the text encoder read in place of the prompt; empty: the prompt
+  std::optional<QualityNumbers> quality = {};  // of the video; nothing where it was not looked at
+  /// Of a second render (--quality-check retry): what was asked for, where `request` is what computed it, and what was
+  /// measured of the first.
+  std::optional<Request> asked = {};
+  std::optional<QualityNumbers> quality_first = {};
+};
+
+/// What was found in a video when it was written.
+struct VideoFindings {
+  SafetyRecord safety = {};                    // of its inputs, too
+  std::optional<QualityNumbers> quality = {};  // nothing where it was not looked at
 };
 
 Record make_record(const Request& request, const Placement& placement, std::vector<FileIdentity> files,

@@ -100,6 +100,7 @@ Moved moved_files(const std::vector<FileIdentity>& recorded, const std::vector<F
 std::string way_out(const std::string& part, const ModelParts& parts) {
   if (part == kLoraPart) return "--lora FILE names another";
   if (part == kInterpolatorPart) return "--interpolator FILE names another";
+  if (part == kSafetyPart) return "--safety-checker DIR names another";
   std::string rule = part == "tokenizer" ? parts.tokenizer.rule : "";
   for (const auto& [network, found] : parts.networks)
     if (part == field_of(network)) rule = found.rule;
@@ -130,6 +131,21 @@ bool lies_in_model(const std::string& name, const fs::path& beside, const nlohma
   return lying_as(name, model, scan_folder(model)).size() == 1;
 }
 
+/// The checker of checks that are not made; and where a checker or a list is given for a video that was made without, the
+/// checks are on as in a new request.
+void settle_checks(const nlohmann::json& given, nlohmann::json& fields) {
+  constexpr const char* kChecks[] = {"enable_safety_checker", "enable_output_safety_checker"};
+  const auto is_on = [&](const char* name) {
+    const nlohmann::json value = given.contains(name) ? given.at(name) : fields.value(name, nlohmann::json(false));
+    return value == true || value == "true";
+  };
+  const auto is_given = [&](const char* name) { return given.contains(name); };
+  if (is_on(kChecks[0]) || is_on(kChecks[1])) return;
+  fields.erase("safety_checker");
+  if ((is_given("safety_checker") || is_given("blocked_words")) && std::ranges::none_of(kChecks, is_given))
+    for (const char* name : kChecks) fields.erase(name);
+}
+
 }  // namespace
 
 nlohmann::json find_named(const Request& stored, const nlohmann::json& given, const fs::path& beside, Named which) {
@@ -148,6 +164,7 @@ nlohmann::json find_named(const Request& stored, const nlohmann::json& given, co
                        drawn_by = given.value("interpolator_model", stored_by);
   if (drawn_by == "none" || drawn_by != stored_by) fields.erase("interpolator");
   if (drawn_by != stored_by) fields.erase("interpolation_times");
+  settle_checks(given, fields);
   for (const Parameter& parameter : parameters()) {
     const bool wanted = parameter.path && (which == Named::ModelAndInputs || !parameter.is_told_by_content());
     const auto field = fields.find(parameter.name);

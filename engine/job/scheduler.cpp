@@ -7,6 +7,7 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/job/attempts.h"
+#include "engine/job/first_video.h"
 #include "engine/job/forecast.h"
 #include "engine/job/stages.h"
 #include "engine/request/field_names.h"
@@ -45,6 +46,8 @@ class Scheduler {
       made.id = job.id;
       made.attention = job.attention;
       made.replayed_tiles = job.tiles;
+      made.expansion = job.expansion;
+      made.replays_expansion = job.expansion.has_value();
     }
   }
 
@@ -53,16 +56,14 @@ class Scheduler {
       each(all(), {"prepare", &Stages::is_unfinished, &Stages::prepare});
       stages_.end_preparing();
       stages_.files().count(jobs_);
-      for (const Job& job : jobs_)
-        if (job.prepared && !job.label.empty() && job.result.state == JobState::Left)
-          progress_.expect(job.label, largest_extent(job.request).tokens(),
-                           double(job.reuse.forwards() - job.reuse.reused()) / double(kBranches));
+      for (const Job& job : jobs_) expect(job);
       if (jobs_.size() > 1)
         log_("batch", {{"jobs", jobs_.size()},
                        {"finished_before", result_.count(JobState::Kept)},
                        {"models", models()},
                        {"order", options_.given_order ? "given" : "phases"}});
       for (const Jobs& round : rounds()) render(round);
+      retry();
     } catch (const Cancelled&) {
       result_.cancelled = true;
     }
@@ -84,6 +85,13 @@ class Scheduler {
     void (Stages::*stage)(Job&);
   };
 
+  /// Of what is to come.
+  void expect(const Job& job) {
+    if (job.prepared && !job.label.empty() && job.result.state == JobState::Left)
+      progress_.expect(job.label, largest_extent(job.request).tokens(),
+                       double(job.reuse.forwards() - job.reuse.reused()) / double(kBranches));
+  }
+
   void tell_damage(const WorkFolder& folder) const {
     if (const std::optional<int64_t> line = folder.damaged_line())
       log_("note", {{"subject", "work"},
@@ -97,11 +105,44 @@ class Scheduler {
     return Log{[log, line](std::string_view event, const Log::Fields& fields) {
       Log::Fields with_line = {{"line", line}};
       with_line.update(fields);
-      if (event == "note")
+      if (event == "note" || event == "quality")
         for (const char* words : {"text", "change"})
           if (with_line.contains(words)) with_line[words] = with_field_names(with_line[words].get<std::string>());
       log(event, with_line);
     }};
+  }
+
+  /// Renders once more, exactly, what is to be: behind all others, since that takes other forms of the networks.
+  void retry() {
+    Jobs again;
+    for (Job* job : all())
+      if (job->set_aside && !stopped_) again.push_back(&retry_of(*job));
+    if (again.empty()) return;
+    networks_.drop();  // memory is looked at while none are loaded
+    each(again, {"prepare", &Stages::is_unfinished, &Stages::prepare});
+    stages_.end_preparing();
+    for (const Job* job : again) {
+      if (job->finished || !job->prepared) continue;
+      stages_.files().count(*job);
+      expect(*job);
+    }
+    for (const Jobs& round : rounds()) render(round);
+    for (Job* job : again) {
+      Job& first = *std::ranges::find_if(jobs_, [&](const Job& other) { return &other == job->retry_of; });
+      stages_.firsts().settle(first, *job, options_.keep_first);
+      if (first.result.state != JobState::Left && options_.on_end) options_.on_end(first.result);
+    }
+  }
+
+  /// The job that makes the other video of `job`.
+  Job& retry_of(const Job& job) {
+    retries_.push_back({.line = job.result.line, .request = exact_of(job.request), .name = job.result.name});
+    Job& made = jobs_.emplace_back(retries_.back(), job.label, job.output, of_line(log_, job.result.line));
+    made.id = "again " + job.key;
+    made.replays_expansion = job.replays_expansion;
+    made.retry_of = &job;
+    made.expansion = job.expansion;  // the same text: nobody is asked again
+    return made;
   }
 
   /// "2/12 NAME.mp4"; nothing for one alone.
@@ -196,7 +237,7 @@ class Scheduler {
       result.seconds += seconds_since(start);
       if (!job->finished && result.state != JobState::Failed) continue;
       progress_.forget(job->label);
-      if (options_.on_end) options_.on_end(result);
+      if (options_.on_end && !job->set_aside && !job->retry_of) options_.on_end(result);
     }
     return worked;
   }
@@ -230,8 +271,9 @@ class Scheduler {
   NetworkPool& networks_;
   const int64_t loads_before_ = networks_.expert_loads();
   Stages stages_;
-  std::list<Job> jobs_;
   RunResult result_;
+  std::list<JobResult> retries_;
+  std::list<Job> jobs_;
   bool stopped_ = false;
 };
 

@@ -29,8 +29,9 @@ struct JobRequest {
   Request request;
   std::string name = {};  // of the output, in logs and reports; empty: that of a path alone (shown_name)
   OutputOptions output = {};
-  AttentionChoices attention = {};     // of a replay: what computed the video
-  std::optional<VaeTiles> tiles = {};  // the same of its VAE
+  AttentionChoices attention = {};          // of a replay: what computed the video
+  std::optional<VaeTiles> tiles = {};       // the same of its VAE
+  std::optional<Expansion> expansion = {};  // the same of its prompt: nobody is asked
   /// Tells it from equal requests of its work folder, in whatever order they are given. Empty: its number among them does.
   std::string id = {};
 };

@@ -8,6 +8,7 @@
 #include "engine/job/attempts.h"
 #include "engine/job/attention_notes.h"
 #include "engine/job/fetched.h"
+#include "engine/job/first_video.h"
 #include "engine/job/outputs.h"
 #include "engine/request/files.h"
 #include "engine/request/interpolation.h"
@@ -38,9 +39,9 @@ struct Asked {
 
 Asked asked_of(const Request& request) {
   JobNames names;
-  const std::string work = names.key_of(request, /*with_seed=*/false, /*with_chain=*/false);
+  const std::string work = names.key_of(request, /*with_seed=*/false, /*with_chain=*/false, /*with_safety=*/false);
   const bool speech = request.task == Task::S2V;
-  return {.key = speech ? names.key_of(request, /*with_seed=*/false) : work,
+  return {.key = speech ? names.key_of(request, /*with_seed=*/false, /*with_chain=*/true, /*with_safety=*/false) : work,
           .work = work,
           .draws = interpolation_of(request).is_on(),
           .seed = request.seed};
@@ -174,7 +175,7 @@ std::string model_flags(const Request& request) {
   std::string text;
   for (const Parameter& parameter : parameters()) {
     if (!parameter.named && !parameter.part && parameter.field != Field(&Request::models) &&
-        parameter.field != Field(&Request::interpolator))
+        parameter.field != Field(&Request::interpolator) && parameter.field != Field(&Request::safety_checker))
       continue;
     const std::string& path = request.*std::get<std::string Request::*>(parameter.field);
     if (!path.empty()) text += " " + parameter.flag() + " " + shell_word(path);
@@ -208,19 +209,34 @@ bool is_about_files(const std::exception_ptr& failure) {
   return false;
 }
 
+bool is_refusal(const std::exception_ptr& failure) {
+  try {
+    if (failure) std::rethrow_exception(failure);
+  } catch (const SafetyRefusal&) {
+    return true;
+  } catch (...) {
+  }
+  return false;
+}
+
 /// Where a run ended before its file was there: the folder stays if it holds what is of use, and the log says how to go
 /// on. After an error that is steps alone; after an interrupt, or where a file of the model changed, the device was
 /// lost or other programs have its memory, whatever was encoded, too.
 void leave(WorkFolder& folder, const Request& request, const std::exception_ptr& failure, const Log& log) {
-  const bool failed = failure && !is_from_outside(failure);
-  if (failed ? !folder.holds_steps() : !folder.holds_work()) return folder.discard();
-  const char* const how = is_about_files(failure) ? "the same command, once the file is replaced" : "the same command";
+  const bool failed = failure && !is_from_outside(failure), refused = is_refusal(failure);
+  const bool holds = FirstVideos::is_waiting(folder);  // for a second render
+  if (!holds && (failed ? !folder.holds_steps() : !folder.holds_work())) return folder.discard();
+  const char* const how = refused ? "the same command with another --safety-action or --safety-threshold"
+                          : is_about_files(failure) ? "the same command, once the file is replaced"
+                                                    : "the same command";
   Log::Fields fields = {{"work", shown_name(folder.path().string())}, {"finish_with", how}};
   if (const std::optional<fs::path> latents = folder.latents())
     fields["or_with"] = "wan-infer decode " + shell_word(latents->string()) + model_flags(request) + " --out " +
                         shell_word(request.out);
   if (interpolation_of(request).is_on() && (fields.contains("or_with") || request.task == Task::S2V))
     fields["or_without"] = "--interpolator-model none leaves the clip as it was generated";
+  if (refused && fields.contains("or_with"))
+    fields["or_with"] = fields["or_with"].get<std::string>() + " --safety-action flag";
   if (fields.contains("or_with") && request.task == Task::V2V && !is_url(request.video_url))
     fields["or_with"] = fields["or_with"].get<std::string>() + " --video " + shell_word(request.video_url);
   log("kept", fields);
@@ -264,14 +280,19 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
   claim(folder, run, options.fresh);
   note_preview(options.output.preview, folder);
   if (!options.copies.empty()) take_copies(folder, options.copies);
-  const JobRequest job{
-      .line = 0, .request = request, .output = options.output, .attention = options.attention, .tiles = options.tiles};
+  const JobRequest job{.line = 0,
+                       .request = request,
+                       .output = options.output,
+                       .attention = options.attention,
+                       .tiles = options.tiles,
+                       .expansion = options.expansion};
   RunResult result = run_jobs({job}, folder,
                               {.overwrite = options.overwrite,
                                .save_every = options.save_every,
                                .contexts = options.contexts,
                                .budget_hook = options.budget_hook,
                                .budget_look = options.budget_look,
+                               .expander_key = options.expander_key,
                                .previews = options.previews},
                               log, progress);
   JobResult& only = result.jobs.at(0);
@@ -282,7 +303,8 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
   }
   leave(folder, request, only.failure, log);
   if (only.failure) std::rethrow_exception(only.failure);
-  throw Cancelled(folder.holds_work() ? kept_text(folder) : "nothing is kept: nothing was done");
+  throw Cancelled(folder.holds_work() || FirstVideos::is_waiting(folder) ? kept_text(folder)
+                                                                         : "nothing is kept: nothing was done");
 }
 
 std::unique_ptr<WorkFolder> work_holding(const fs::path& latents) {
@@ -311,7 +333,10 @@ void decode_saved(const SavedLatents& saved, const std::string& out, const Place
   Networks networks(parts, placement, fit.activations, log);
   networks.ask([&progress] { progress.check(); });
   networks.take_tiles(fit.tiles);
-  const FrameChain chain = chain_of(saved.record.request, parts.interpolator, placement);
+  FrameChain chain = chain_of(saved.record.request, parts.interpolator, placement);
+  if (!parts.safety_checker.path.empty())
+    chain.safety.used = open_safety(parts.safety_checker, cpu_placement(saved.record.request, nullptr));
+  chain.safety = output_safety(saved.record.request, chain.safety.used, saved.record.safety);
   note_chain(saved.record.request, !saved.audio_from.empty(), notes);
   warn_of_cudnn(placement, log);
   AttentionChoices pinned = saved.record.attention;  // the record itself says who computed the latents
@@ -324,12 +349,14 @@ void decode_saved(const SavedLatents& saved, const std::string& out, const Place
       .device = [&] { return placement.device.str(); },
       .answers = [&] { return device_answers ? device_answers(placement.device) : answers(placement.device); },
       .make_room = [&](bool first) { return networks.make_room(first); }};
+  std::optional<QualityNumbers> quality;
   try {
-    attempt(attempts, [&] { write_video(networks, saved, out, options, {log, progress}, chain); });
+    attempt(attempts, [&] { quality = write_video(networks, saved, out, options, {log, progress}, chain).quality; });
   } catch (const NotFinite&) {
     check_weights_finite(parts, {Network::Vae}, progress);
     throw;
   }
+  tell_quality(out, quality, log);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   log("done", {{"out", shown_name(out)}, {"decode_seconds", seconds}, {"peak_ram_bytes", peak_memory(at::kCPU)}});
 }

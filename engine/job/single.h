@@ -19,7 +19,9 @@ struct SingleOptions {
   std::string prefix = {};             // how the names of outputs begin that were not chosen; empty: the task's name
   AttentionChoices attention = {};     // of a replay: what computed the video
   std::optional<VaeTiles> tiles = {};  // the same of its VAE
-  std::filesystem::path copies = {};   // folder of copies of its URLs (copy_path): moved into the work folder
+  std::optional<Expansion> expansion = {};  // the same of its prompt: nobody is asked
+  std::string expander_key = {};            // RunOptions::expander_key
+  std::filesystem::path copies = {};        // folder of copies of its URLs (copy_path): moved into the work folder
   std::chrono::milliseconds save_every = std::chrono::minutes(1);
   Contexts* contexts = nullptr;         // of the kernels; null: default options and no choice of attention
   std::filesystem::path previews = {};  // RunOptions::previews

@@ -10,6 +10,7 @@
 #include "engine/frames/vae_clip.h"
 #include "engine/job/attention_notes.h"
 #include "engine/job/conditioning.h"
+#include "engine/job/first_video.h"
 #include "engine/job/speech_folder.h"
 #include "engine/job/speech_pieces.h"
 #include "engine/job/task.h"
@@ -154,7 +155,8 @@ class SpeechJob {
                        check_not_rewritten(loras_.parts);
                        pieces.finish_clip();
                        folder_.finish(clip, clip + 1 < all ? motion.frames() : at::Tensor(), attention(),
-                                      skipping_.counted(), clip + 1 < all ? pieces.last_frame() : at::Tensor());
+                                      skipping_.counted(), clip + 1 < all ? pieces.last_frame() : at::Tensor(),
+                                      pieces.quality());
                      }});
     if (chain_.how.is_on()) log_pairs(chain_.how, pieces.counts(), run_.log);
   }
@@ -289,6 +291,15 @@ void tell_resumed(const Job& job, const SpeechPlan& plan, const SpeechFolder& ke
   log("resume", {{"out", job.result.name}, {"text", from}});
 }
 
+/// What was measured of all clips; nothing where that was nothing.
+std::optional<QualityNumbers> quality_of(const SpeechFolder& kept) {
+  const at::Tensor state = kept.quality();
+  if (!state.defined()) return std::nullopt;
+  QualityStep step;
+  step.restore(state);
+  return step.result();
+}
+
 }  // namespace
 
 SpeechPlan plan_speech(const Request& request, const Geometry& geometry, int64_t samples, int64_t features_30) {
@@ -328,8 +339,8 @@ void check_speech(const Request& request, const InputFiles& files, Notes& notes,
   load_speech(request, files, notes, progress, "");
 }
 
-void speak(Networks& networks, Job& job, const InputFiles& files, const std::filesystem::path& folder, const Run& run,
-           ResidualMeter* meter) {
+VideoFindings speak(Networks& networks, Job& job, const InputFiles& files, const std::filesystem::path& folder,
+                    const Run& run, ResidualMeter* meter) {
   SpeechInputs inputs = load_speech(job.request, files, job.notes, run.progress, run.label);
   const SpeechFolder kept(folder, run.log, job.chain);
   // Before any network runs. In a batch this also ends the choices of the job before.
@@ -357,7 +368,11 @@ void speak(Networks& networks, Job& job, const InputFiles& files, const std::fil
   whole.drawing = details_of(chain_of(job.request, job.interpolator->part, job.placement), plan.geometry.height,
                              plan.geometry.width);
   whole.notes = job.notes.list();
-  join_speech(job.request.out, plan, files.audio, whole, kept, job.output, run);
+  add_retry(job, whole);
+  if (quality_check_of(job.request) != QualityCheck::Off) whole.quality = quality_of(kept);
+  OutputSafety safety = output_safety(job.request, job.safety, job.record.safety);
+  safety.named_after = job.request.out;
+  return join_speech(job.target(), plan, files.audio, whole, kept, job.output, run, safety, job.placement);
 }
 
 }  // namespace wan

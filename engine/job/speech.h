@@ -30,8 +30,8 @@ void check_speech(const Request& request, const InputFiles& files, Notes& notes,
 /// finished clip, or in the running one at its last saved step, with the same bytes as without the break and with the
 /// attention that the job or the folder names. Throws InvalidRequest naming an input, ModelError, Cancelled;
 /// std::runtime_error where the machine refuses or a step gives NaN.
-/// `meter`: measures its denoising; null: nobody does.
-void speak(Networks& networks, Job& job, const InputFiles& files, const std::filesystem::path& folder, const Run& run,
-           ResidualMeter* meter = nullptr);
+/// `meter`: measures its denoising; null: nobody does. Returns what the file states.
+VideoFindings speak(Networks& networks, Job& job, const InputFiles& files, const std::filesystem::path& folder,
+                    const Run& run, ResidualMeter* meter = nullptr);
 
 }  // namespace wan

@@ -132,11 +132,12 @@ std::string SpeechFolder::piece(int64_t clip) const {
 }
 
 void SpeechFolder::finish(int64_t clip, const at::Tensor& motion, const AttentionChoices& attention,
-                          const SkippedBlocks& skipped, const at::Tensor& last) const {
+                          const SkippedBlocks& skipped, const at::Tensor& last, const at::Tensor& quality) const {
   // First, so that the disk never holds more than it is meant to.
   if (clip >= kGenerations) fs::remove(file(clip - kGenerations, motion_));
   std::map<std::string, at::Tensor> kept = {{"motion", motion.defined() ? motion : at::zeros({1})}};
   if (last.defined()) kept["last_frame"] = last;
+  if (quality.defined()) kept["quality"] = quality;
   write_with_digest(file(clip, motion_), kept, with_count(attention, skipped));
   if (!keeps_latents_) fs::remove(file(clip, kLatents));
 }
@@ -147,6 +148,13 @@ MotionBuffer SpeechFolder::motion() const {
 
 at::Tensor SpeechFolder::last_frame() const {
   return Checkpoint::open(file(finished() - 1, motion_)).map("last_frame").clone();
+}
+
+at::Tensor SpeechFolder::quality() const {
+  const int64_t clips = finished();
+  if (clips == 0) return {};
+  const Checkpoint kept = Checkpoint::open(file(clips - 1, motion_));
+  return kept.tensors().count("quality") ? kept.map("quality").clone() : at::Tensor();
 }
 
 /// Of states, latents and motion.

@@ -43,13 +43,16 @@ class SpeechFolder {
   /// The path of a clip's encoded frames.
   std::string piece(int64_t clip) const;
   /// After the piece: the chain goes on from `motion` (undefined after the last clip), and what is drawn between frames
-  /// from `last`, the last one of the piece, uint8 [H, W, 3] (undefined where nothing is).
+  /// from `last`, the last one of the piece, uint8 [H, W, 3] (undefined where nothing is). `quality`: state of a
+  /// QualityStep that has seen all frames so far (undefined where nobody looks).
   void finish(int64_t clip, const at::Tensor& motion, const AttentionChoices& attention,
-              const SkippedBlocks& skipped = {}, const at::Tensor& last = {}) const;
+              const SkippedBlocks& skipped = {}, const at::Tensor& last = {}, const at::Tensor& quality = {}) const;
   /// What `finish` was given for the last finished clip.
   MotionBuffer motion() const;
   /// The last frame of the last finished clip, uint8 [H, W, 3]. Throws ModelError where finish() was given none.
   at::Tensor last_frame() const;
+  /// What finish() was given as `quality` for the last finished clip; undefined where that was nothing.
+  at::Tensor quality() const;
   /// What computed all that is kept.
   AttentionChoices attention() const;
   /// The most that a file of this clip or of one before it was given: with that count the clip goes on.

@@ -5,10 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/frames/contact_sheet.h"
+#include "engine/base/error.h"
 #include "engine/media/audio_reader.h"
 #include "engine/media/joined_video.h"
-#include "engine/media/png.h"
 #include "engine/media/video_reader.h"
 #include "models/vae/frames.h"
 
@@ -55,12 +54,27 @@ int64_t frames_before(const SpeechPlan& plan, int64_t clip) {
   return std::min(plan.frames, chained_frames({plan.clips.begin(), plan.clips.begin() + clip}, plan.chain));
 }
 
-/// From the file itself: after a break the earlier clips' frames are nowhere else.
-void write_sheet(const std::string& path, const std::string& video, int64_t frames) {
-  ContactSheet sheet(frames);
-  VideoReader reader({video, "out"});
-  while (std::optional<VideoFrame> frame = reader.next()) sheet.add(frame->rgb.unsqueeze(0));
-  write_png(path, sheet.image());
+/// What the checker says of the frames in all pieces, but for those that were drawn between: the memory of a few frames,
+/// and the same whichever run made which piece. Throws BadPiece.
+SafetyRecord look_at_pieces(const SpeechPlan& plan, const Interpolation& how, const SpeechFolder& folder,
+                            const Run& run, const OutputSafety& safety, const Placement& placement) {
+  OutputWatch watch(safety, placement, plan.frames);
+  if (!watch.step()) return watch.verdict();
+  const int64_t all = int64_t(plan.clips.size()), apart = how.is_on() ? how.between + 1 : 1;
+  FrameStream stream({watch.step()}, [](const Frames&) {});
+  int64_t index = 0;
+  for (int64_t clip = 0; clip < all; ++clip) {
+    run.progress.at({Stage::Write, clip, all, "", run.label});
+    try {
+      VideoReader reader({folder.piece(clip), "out"});
+      while (std::optional<VideoFrame> frame = reader.next())
+        if (index++ % apart == 0) stream.push(frame->rgb.unsqueeze(0));
+    } catch (const InvalidRequest& unreadable) {
+      throw BadPiece(unreadable.what());
+    }
+  }
+  stream.end();
+  return watch.verdict();
 }
 
 }  // namespace
@@ -74,6 +88,12 @@ SpeechPieces::SpeechPieces(const Request& request, const SpeechPlan& plan, const
       rate_{request.frames_per_second, 1},
       chain_(chain),
       log_(log) {
+  if (chain.measures) {
+    quality_.emplace();
+    // Clips that were made unmeasured are left out, and the number of frames says so.
+    if (const at::Tensor before = first > 0 ? folder.quality() : at::Tensor(); before.defined())
+      quality_->restore(before);
+  }
   if (!chain.how.is_on()) return;
   between_.emplace(chain.how, nullptr);
   if (first > 0 && left_ > 0) between_->go_on_after(folder.last_frame());
@@ -82,6 +102,10 @@ SpeechPieces::SpeechPieces(const Request& request, const SpeechPlan& plan, const
 void SpeechPieces::begin_clip() {
   writer_.emplace(folder_.piece(clip_), format_);
   std::vector<FrameStep*> steps;
+  if (quality_) {
+    quality_->begin_clip();
+    steps.push_back(&*quality_);
+  }
   if (between_) {
     interpolator_.emplace(chain_.interpolator, chain_.placement, format_.height, format_.width, told_ ? Log() : log_);
     told_ = true;
@@ -113,13 +137,17 @@ void SpeechPieces::finish_clip() {
   ++clip_;
 }
 
-void join_speech(const std::string& out, const SpeechPlan& plan, const MediaFile& audio, const Record& record,
-                 const SpeechFolder& folder, const OutputOptions& options, const Run& run) try {
+VideoFindings join_speech(const std::string& out, const SpeechPlan& plan, const MediaFile& audio, const Record& record,
+                          const SpeechFolder& folder, const OutputOptions& options, const Run& run,
+                          const OutputSafety& safety, const Placement& placement) try {
   const Request& request = record.request;
   const Interpolation how = interpolation_of(request);
+  Record whole = record;
+  whole.safety = look_at_pieces(plan, how, folder, run, safety, placement);
+  log_safety(whole.safety, run.log);
   SoundTrack sound(audio, plan.seconds);
   VideoFormat format = format_of(request, plan);
-  format.metadata = to_text(record, metadata_of(request));
+  format.metadata = to_text(whole, metadata_of(request));
   format.audio = sound.format();
   JoinedVideo video(out, folder.piece(0), format);
   for (int64_t clip = 0; clip < int64_t(plan.clips.size()); ++clip) {
@@ -129,8 +157,16 @@ void join_speech(const std::string& out, const SpeechPlan& plan, const MediaFile
     sound.write_until(video, FrameRun{shown, format.rate}.seconds());
   }
   sound.write_until(video, double(plan.frames) / double(request.frames_per_second) + 1);
-  video.finish();
+  if (whole.quality) {
+    add_times(*whole.quality, video.flush());
+    format.metadata = to_text(whole, metadata_of(request));
+    if (!format.metadata.empty()) video.tell(format.metadata);
+  }
+  place_video(
+      out, safety, whole.safety, format, [&](const std::string& path) { video.finish(path); }, &run.progress,
+      run.label);
   if (!options.contact_sheet.empty()) write_sheet(options.contact_sheet, out, how.frames(plan.frames));
+  return {whole.safety, whole.quality};
 } catch (const BadPiece& bad) {
   folder.forget_clips();
   throw std::runtime_error(std::string(bad.what()) +

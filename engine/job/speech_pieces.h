@@ -5,6 +5,7 @@
 
 #include <optional>
 
+#include "engine/frames/quality.h"
 #include "engine/frames/writing_thread.h"
 #include "engine/job/frame_chain.h"
 #include "engine/job/speech.h"
@@ -32,6 +33,8 @@ class SpeechPieces {
   void finish_clip();
   /// The last frame of the finished clip, from which the next goes on: uint8 [H, W, 3]; undefined where nothing is drawn.
   at::Tensor last_frame() const { return between_ ? between_->last() : at::Tensor(); }
+  /// State of what measures the frames of all clips; undefined where nothing does.
+  at::Tensor quality() const { return quality_ ? quality_->state() : at::Tensor(); }
   /// Of the clips that this object has seen.
   PairCounts counts() const { return between_ ? between_->counts() : PairCounts(); }
 
@@ -47,15 +50,20 @@ class SpeechPieces {
   bool told_ = false;  // of the interpolator
   std::optional<OpenInterpolator> interpolator_;
   std::optional<InterpolateStep> between_;  // of all clips
+  std::optional<QualityStep> quality_;      // the same
   std::optional<WritingThread> writer_;
   std::optional<FrameStream> stream_;
   std::optional<StepThread> thread_;  // last: it uses all of the above
 };
 
-/// Joins all pieces and the sound of `audio` to `out`, with the record inside, and makes the contact sheet. Throws
+/// Joins all pieces and the sound of `audio` to `out`, with the record inside, and makes the contact sheet. Returns the
+/// record's quality with the times of the file's streams, as the file has it; nothing where it has none. Throws
 /// std::runtime_error where a piece is damaged, and then forgets the clips: without the frames before it a clip cannot
 /// be made anew, and those are in the motion of the clip before alone, which is gone. Throws Cancelled between clips.
-void join_speech(const std::string& out, const SpeechPlan& plan, const MediaFile& audio, const Record& record,
-                 const SpeechFolder& folder, const OutputOptions& options, const Run& run);
+/// `safety`: looks at the frames of the pieces that the model made, whatever run made them, before the file is written; what
+/// it says is in the record, is returned, and decides what becomes of the file (place_video). Throws SafetyRefusal.
+VideoFindings join_speech(const std::string& out, const SpeechPlan& plan, const MediaFile& audio, const Record& record,
+                          const SpeechFolder& folder, const OutputOptions& options, const Run& run,
+                          const OutputSafety& safety = {}, const Placement& placement = {});
 
 }  // namespace wan

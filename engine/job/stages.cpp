@@ -43,18 +43,29 @@ void log_job(const Job& job, const Log& log) {
               {"weights", job.request.weights}});
 }
 
+void take(Job& job, VideoFindings found) {
+  job.result.safety = std::move(found.safety);
+  job.result.quality = found.quality;
+}
+
 }  // namespace
 
 void Stages::prepare(Job& job) {
   names_.set_key(job);
   files_.recall(job);
+  if (!job.expansion && job.request.enable_prompt_expansion) job.expansion = expander_.noted(job.work_key);
+  if (job.expansion) job.result.expanded_prompt = job.expansion->text;
   const json* note = folder_.find(job.key);
   const bool is_measured = options_.meter && options_.meter->knows(job.key);
   if (is_measured || (note && note->value("done", "") == place_of(job.request.out) && fs::exists(job.request.out))) {
     job.finished = true;
     job.result.state = JobState::Kept;
+    if (note && note->contains(kSafetySaid)) job.result.safety = read_safety(note->at(kSafetySaid));
+    firsts_.recall_finished(job);
     return;
   }
+  if (note) refuse_again(job, *note);
+  if (firsts_.recall(job)) return;
   const auto placement = [&] {
     return resolve_placement(job.request, options_.contexts, options_.budget_hook, options_.budget_look);
   };
@@ -65,17 +76,22 @@ void Stages::prepare(Job& job) {
   job.placement.budget = job.group->placement.budget;
   job.loras = networks_.loras_of(job.request, *job.group);
   job.interpolator = networks_.interpolator_of(job.request);
+  job.safety = networks_.safety_of(job.request, options_.contexts);
   leave_out_unknown(job.attention, job.placement.device, job.notes);
-  job.record = make_record(job.request, job.placement,
-                           joined(joined(job.group->files, job.loras->files), job.interpolator->files),
-                           identify_inputs(job.request, {}, names_.contents()));
+  job.record = make_record(
+      job.request, job.placement,
+      joined(joined(joined(job.group->files, job.loras->files), job.interpolator->files), job.safety->files),
+      identify_inputs(job.request, {}, names_.contents()));
   if (fs::exists(job.request.out) && !options_.overwrite && !made_here(job.request.out)) {
     job.record.inputs = identify_fetched(job.request, progress_);
-    if (!finished_seed(job.request.out, job.record))
+    Record asked = job.record;
+    if (job.retry_of) asked.request = job.retry_of->request;
+    if (!finished_seed(job.request.out, asked))
       throw InvalidRequest("out", "must not be there already, and " + shown_path(job.request.out) +
                                       " is another request's, or does not say whose; --overwrite replaces it");
     job.finished = true;
     job.result.state = JobState::Kept;
+    firsts_.recall_finished(job);
     return;
   }
   job.schedule = make_schedule(job.request);
@@ -89,6 +105,7 @@ void Stages::prepare(Job& job) {
   files_.settle(job);
   files_.drop_damaged(job, log_);
   look_ahead(job);
+  expand(job);
   begin_preview(job);
 }
 
@@ -117,7 +134,8 @@ void Stages::look_ahead(Job& job) {
   const Extent extent = largest_extent(job.request);
   if (!preflight_) preflight_.emplace(options_.given_order ? Look::Whole : Look::Streams);
   const std::optional<VaeTiles> before = tiles_before(job);
-  const Fit fit = preflight_->memory(job.request, *job.group, job.placement, before, job.interpolator->part);
+  const Fit fit = preflight_->memory(job.request, *job.group, job.placement, before, job.interpolator->part,
+                                     job.request.enable_output_safety_checker ? job.safety->part : ModelPart());
   job.tiles = job.record.vae_tiles = fit.tiles;
   note_lost_frames(before, fit.tiles, job.placement.vae, job.notes);
   note_search(job.group->parts, job.notes);
@@ -145,6 +163,11 @@ void Stages::look_ahead(Job& job) {
       preflight_->look(job.request, files, job.record, *job.group, fit, job.notes, progress_);
     else
       fit.check();
+    job.record.safety = look_at_inputs(job, files, rendered, job.notes);
+  } catch (const SafetyRefusal& refusal) {
+    job.result.safety = refusal.record;
+    files_.drop_copies(job);
+    throw;
   } catch (const InvalidRequest&) {
     files_.drop_copies(job);
     throw;
@@ -194,10 +217,6 @@ bool Stages::has_encoding(const Job& job) const {
   for (const std::string& name : {job.positive, job.negative, job.input})
     if (!name.empty() && fs::exists(files_.encoding(name))) return true;
   return false;
-}
-
-FrameChain Stages::chain(const Job& job) {
-  return chain_of(job.request, job.interpolator->part, job.placement);
 }
 
 /// Whether a job of this folder made the file, under whatever request: an edited manifest renders it again.
@@ -251,7 +270,9 @@ void Stages::encode_input(Job& job) {
   if (job.schedule->empty()) {
     job.record.notes = job.notes.list();
     check_unchanged(job.interpolator->parts, kInterpolatorPart);
-    write_input(job.record, inputs, job.request.out, job.output, chain(job), log_);
+    end_with(job, [&] {
+      take(job, write_input(job.record, inputs, job.request.out, job.output, chain(job), log_, &progress_));
+    });
     return finish(job);
   }
   const fs::path encoded = files_.encoding(job.input);
@@ -297,7 +318,7 @@ void Stages::encode_prompts(Job& job) {
     save_encoded(files_.encoding(name), encoded);
     ++prompts_encoded;
   };
-  encode(job.positive, job.request.prompt);
+  encode(job.positive, job.prompt());
   encode(job.negative, job.request.negative_prompt);
   if (all > 0) progress_.at({Stage::Encode, all, all, "", job.label});
 }
@@ -401,13 +422,20 @@ void Stages::decode(Job& job) {
     throw InvalidRequest("out", "must not be there already, and " + shown_path(job.request.out) +
                                     " has appeared since the job began; --overwrite replaces it");
   set_chain(saved.record, job.request, job.interpolator->files, !saved.audio_from.empty());
+  set_safety(saved.record, job.request, job.safety->files);
+  saved.record.safety = job.record.safety;
   check_unchanged(job.interpolator->parts, kInterpolatorPart);
   settle_tiles(job, job.name);
   AttentionChoices made = saved.record.attention;  // an encoding of this size has the decoding's case
   made.insert(job.attention.begin(), job.attention.end());
   attention_.pin(job.placement, job.name, made, job.notes);
-  explaining_nan(job, {Network::Vae}, progress_,
-                 [&] { write_video(networks_.of(job), saved, job.request.out, job.output, run_of(job), chain(job)); });
+  add_retry(job, saved.record);
+  firsts_.begin(job);
+  end_with(job, [&] {
+    explaining_nan(job, {Network::Vae}, progress_, [&] {
+      take(job, write_video(networks_.of(job), saved, job.target(), job.output, run_of(job), chain(job)));
+    });
+  });
   attention_.note(job.placement, job.name);
   finish(job);
 }
@@ -415,9 +443,13 @@ void Stages::decode(Job& job) {
 void Stages::speak(Job& job) {
   const InputFiles files = fetch(job);
   settle_tiles(job, job.name);
+  firsts_.begin(job);
   try {
-    explaining_nan(job, networks_of(job.request.task), progress_,
-                   [&] { wan::speak(networks_.of(job), job, files, files_.clips(job), run_of(job), options_.meter); });
+    end_with(job, [&] {
+      explaining_nan(job, networks_of(job.request.task), progress_, [&] {
+        take(job, wan::speak(networks_.of(job), job, files, files_.clips(job), run_of(job), options_.meter));
+      });
+    });
   } catch (const InvalidRequest&) {
     files_.drop_copies(job);
     throw;
@@ -426,7 +458,11 @@ void Stages::speak(Job& job) {
 }
 
 void Stages::finish(Job& job) {
-  folder_.note(job.key, {{"done", place_of(job.request.out)}, {"files", job.files}});
+  tell_quality(job, log_);
+  if (firsts_.end(job)) return files_.drop(job);
+  json note = {{"done", place_of(job.request.out)}, {"files", job.files}};
+  if (job.result.safety.is_there()) note[kSafetySaid] = to_json(job.result.safety);
+  folder_.note(job.key, note);
   job.finished = true;
   job.result.state = JobState::Done;
   files_.drop(job);

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "engine/job/attention_notes.h"
+#include "engine/job/first_video.h"
+#include "engine/job/input_safety.h"
 #include "engine/job/network_pool.h"
 #include "engine/job/preflight.h"
 #include "engine/job/previews.h"
@@ -21,17 +23,23 @@ class Stages {
         files_(folder),
         attention_(folder),
         tiles_(folder),
+        firsts_(folder, log, options.overwrite),
         previews_(options.previews, log),
+        expander_(folder, options.expander_key, log),
         log_(log),
         progress_(progress),
         options_(options) {}
 
   WorkFiles& files() { return files_; }
+  FirstVideos& firsts() { return firsts_; }
   /// Names and files of the job, and whether it is finished; what it needs of the machine. Throws ModelError, and
   /// InvalidRequest where it does not fit.
   void prepare(Job& job);
   /// After the last job is prepared: forgets what was found for them.
-  void end_preparing() { preflight_.reset(); }
+  void end_preparing() {
+    preflight_.reset();
+    input_safety_ = {};
+  }
 
   // Whether the job needs a stage; asked of unfinished jobs.
   bool is_unfinished(const Job&) const { return true; }
@@ -58,9 +66,14 @@ class Stages {
   bool is_last_of_phase = false;  // no other job needs the networks of the phase: set before each stage
 
  private:
+  // Of the notes about jobs: what was said of a finished one, and why a video was refused.
+  static constexpr const char *kSafetySaid = "safety", *kRefused = "refused";
+
   Run run_of(const Job& job) const;
   void look_ahead(Job& job);
   void begin_preview(Job& job);
+  void expand(Job& job);
+  std::vector<std::string> seen_pictures(Job& job);
   std::optional<VaeTiles> tiles_before(const Job& job) const;
   void settle_tiles(const Job& job, const std::string& name);
   void tell_resumed(const Job& job) const;
@@ -74,6 +87,9 @@ class Stages {
   Inputs load(Job& job, const InputFiles& files);
   Encoded load_encodings(const Job& job) const;
   void sample(Job& job, int64_t end);
+  SafetyRecord look_at_inputs(const Job& job, const InputFiles& files, bool rendered, Notes& notes);
+  void refuse_again(Job& job, const nlohmann::json& note) const;
+  void end_with(Job& job, const std::function<void()>& work);
   /// What is captured of the job, or a warning that nothing is.
   void write_capture(Job& job) const;
   void finish(Job& job);
@@ -84,11 +100,14 @@ class Stages {
   WorkFiles files_;
   AttentionNotes attention_;
   TileNotes tiles_;
+  FirstVideos firsts_;
   Previews previews_;
+  Expander expander_;
   const Log& log_;
   Progress& progress_;
   const RunOptions& options_;
   std::optional<Preflight> preflight_;
+  InputSafety input_safety_;
   uint64_t waiting_ = 0;  // bytes that the jobs prepared so far may yet need in the work folder
 };
 

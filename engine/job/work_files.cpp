@@ -95,6 +95,10 @@ void WorkFiles::count(const std::list<Job>& jobs) {
     if (job.finished || job.withdrawn) remove_unneeded(job);
 }
 
+void WorkFiles::count(const Job& job) {
+  for (const std::string& file : job.files) ++needed_[file];
+}
+
 void WorkFiles::drop(const Job& job) {
   for (const std::string& file : job.files)
     if (auto found = needed_.find(file); found != needed_.end() && --found->second == 0) needed_.erase(found);

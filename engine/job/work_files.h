@@ -38,6 +38,8 @@ class WorkFiles {
   /// left of finished ones, and what those have left that were taken back. A job that could not be prepared may need any:
   /// then all stay until a run in which each can.
   void count(const std::list<Job>& jobs);
+  /// The same for a job that comes later: what it needs.
+  void count(const Job& job);
   /// The job is finished or was taken back: removes what no other needs.
   void drop(const Job& job);
   /// Copies of the job's URLs that cannot be read: the next run fetches them anew.

@@ -45,6 +45,7 @@ struct JoinedVideo::State {
   std::optional<av::AacTrack> sound;
   av::Packet packet = av::new_packet();
   int64_t frames = 0;
+  bool flushed = false;
 };
 
 JoinedVideo::JoinedVideo(const std::string& path, const std::string& first, const VideoFormat& format)
@@ -77,10 +78,21 @@ void JoinedVideo::write_audio(const at::Tensor& samples) {
   state_->sound->write(samples);
 }
 
-void JoinedVideo::finish() {
+void JoinedVideo::tell(const std::string& metadata) {
+  if (metadata.size() > kMostMetadata) throw std::invalid_argument("[JoinedVideo] metadata is limited to 1 MB");
+  state_->muxer.comment(metadata);
+}
+
+StreamTimes JoinedVideo::flush() {
   if (state_->frames == 0) throw std::logic_error("[JoinedVideo] finish() without a frame");
-  if (state_->sound) state_->sound->finish();
-  state_->muxer.finish();
+  if (state_->sound && !state_->flushed) state_->sound->finish();
+  state_->flushed = true;
+  return state_->muxer.times();
+}
+
+void JoinedVideo::finish(const std::string& instead) {
+  flush();
+  state_->muxer.finish(instead);
 }
 
 }  // namespace wan

@@ -29,8 +29,11 @@ class JoinedVideo {
   void append(const std::string& piece, int64_t frames);
   /// float32 [channels, n], as it goes on.
   void write_audio(const at::Tensor& samples);
-  /// Completes the file and puts it in its place.
-  void finish();
+  /// As VideoWriter's.
+  void tell(const std::string& metadata);
+  StreamTimes flush();
+  /// Completes the file and puts it in its place, or under the name `instead` beside it.
+  void finish(const std::string& instead = "");
 
  private:
   struct State;

@@ -1,5 +1,6 @@
 #include "engine/media/muxer.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <new>
 #include <stdexcept>
@@ -92,6 +93,15 @@ void Muxer::write(AVPacket& packet, AVRational time_base, const AVStream& stream
   packet.stream_index = stream.index;
   packet.pos = -1;
   av_packet_rescale_ts(&packet, time_base, stream.time_base);
+  if (packet.pts != AV_NOPTS_VALUE) {
+    spans_.resize(format_->nb_streams);
+    std::optional<StreamSpan>& span = spans_[size_t(stream.index)];
+    // What lies before zero, as an encoder's run-in, is hidden by an edit list.
+    const double unit = av_q2d(stream.time_base), start = std::max(0.0, double(packet.pts) * unit),
+                 end = std::max(0.0, double(packet.pts + packet.duration) * unit);
+    if (!span) span = StreamSpan{start, end};
+    if (end > 0) span = StreamSpan{std::min(span->start, start), std::max(span->end, end)};
+  }
   check(av_interleaved_write_frame(format_, &packet));
   check(format_->pb->error);  // the disk's errors come with the next flush, not with the call that caused them
 }
@@ -100,13 +110,27 @@ void Muxer::comment(const std::string& text) {
   check(av_dict_set(&format_->metadata, "comment", text.c_str(), 0));
 }
 
-void Muxer::finish() {
+StreamTimes Muxer::times() const {
+  std::optional<StreamSpan> picture;
+  StreamTimes times;
+  for (size_t i = 0; i < spans_.size(); ++i) {
+    const AVMediaType type = format_->streams[i]->codecpar->codec_type;
+    if (type == AVMEDIA_TYPE_VIDEO) picture = spans_[i];
+    if (type == AVMEDIA_TYPE_AUDIO) times.sound = spans_[i];
+  }
+  if (!picture) throw std::logic_error("[Muxer] has no picture yet");
+  times.picture = *picture;
+  return times;
+}
+
+void Muxer::finish(const std::string& instead) {
   if (!file_) throw std::logic_error("[Muxer] finish() without a file");
   check(av_write_trailer(format_));
   avio_flush(format_->pb);
   int error = format_->pb->error;
   int closed = avio_closep(&format_->pb);
   check(error < 0 ? error : closed);
+  if (!instead.empty()) file_->move_place(instead);
   file_->commit();
 }
 

@@ -4,9 +4,11 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/media/av.h"
 #include "engine/media/container.h"
+#include "engine/media/stream_times.h"
 #include "models/files/atomic_file.h"
 
 namespace wan::av {
@@ -32,8 +34,10 @@ class Muxer {
   void write(AVPacket& packet, AVRational time_base, const AVStream& stream);
   /// Another comment than that of the constructor; before finish(), which writes it.
   void comment(const std::string& text);
-  /// Moves the index to the front, flushes to the disk and renames.
-  void finish();
+  /// Of the packets so far. Throws std::logic_error before the first picture.
+  StreamTimes times() const;
+  /// Moves the index to the front, flushes to the disk and renames: to `instead` where that is not empty.
+  void finish(const std::string& instead = "");
 
  private:
   void open();
@@ -42,6 +46,7 @@ class Muxer {
   std::string path_;
   std::optional<AtomicFile> file_;
   AVFormatContext* format_ = nullptr;
+  std::vector<std::optional<StreamSpan>> spans_;  // of the streams
 };
 
 }  // namespace wan::av

@@ -144,7 +144,7 @@ struct VideoWriter::State {
   av::Frame picture = av::new_frame();
   av::Packet packet = av::new_packet();
   int64_t frames = 0;
-  bool finished = false;
+  bool flushed = false, finished = false;
 };
 
 void VideoWriter::State::encode(const uint8_t* rgb) {
@@ -206,16 +206,25 @@ void VideoWriter::tell(const std::string& metadata) {
   state_->muxer.comment(metadata);
 }
 
-void VideoWriter::finish() {
+StreamTimes VideoWriter::flush() {
+  State& state = *state_;
+  if (state.frames == 0) throw std::logic_error("[VideoWriter] finish() without a frame");
+  if (!state.flushed) {
+    state.flushed = true;
+    av::check(avcodec_send_frame(state.codec.get(), nullptr), "encoding video");
+    state.drain();
+    if (state.pushed) state.pushed->finish();
+    if (state.kept) state.kept->finish();
+  }
+  return state.muxer.times();
+}
+
+void VideoWriter::finish(const std::string& instead) {
   State& state = *state_;
   if (state.finished) throw std::logic_error("[VideoWriter] finish() was called twice");
-  if (state.frames == 0) throw std::logic_error("[VideoWriter] finish() without a frame");
+  flush();
   state.finished = true;
-  av::check(avcodec_send_frame(state.codec.get(), nullptr), "encoding video");
-  state.drain();
-  if (state.pushed) state.pushed->finish();
-  if (state.kept) state.kept->finish();
-  state.muxer.finish();
+  state.muxer.finish(instead);
 }
 
 }  // namespace wan

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "engine/base/rational.h"
+#include "engine/media/stream_times.h"
 
 namespace wan {
 
@@ -75,8 +76,11 @@ class VideoWriter {
   void write_audio(const at::Tensor& samples);
   /// Other metadata than the format's, of at most kMostMetadata: any time before finish(), where the index is written.
   void tell(const std::string& metadata);
-  /// Completes the file and puts it in its place.
-  void finish();
+  /// After the last frame and the last sound: encodes what is left, so that the times of the streams are known. After
+  /// it only tell() and finish() may come.
+  StreamTimes flush();
+  /// Completes the file and puts it in its place, or under the name `instead` beside it.
+  void finish(const std::string& instead = "");
 
  private:
   friend void check_header(const std::string& path, const VideoFormat& format);

@@ -39,12 +39,17 @@ constexpr const char* kFields[] = {
 constexpr const char* kNotOfSpeech[] = {"interpolator_model", "num_interpolated_frames", "adjust_fps_for_interpolation",
                                         "acceleration"};
 
+// The same: videos from texts and pictures are checked here alone.
+constexpr const char* kNotOfPictures[] = {"enable_output_safety_checker"};
+
 constexpr const char* kModels[] = {"model",        "models", "high_noise",    "low_noise", "transformer",
                                    "text_encoder", "vae",    "audio_encoder", "tokenizer", "interpolator"};
 // What whoever runs the server decides for all requests.
-constexpr const char* kMachine[] = {"device",        "dtype",     "noise_device", "precision", "weights",
-                                    "device_memory", "cache_dir", "loras",        "lora_lax",  "private_urls",
-                                    "threads",       "lora",      "calibration"};
+constexpr const char* kMachine[] = {
+    "device",      "dtype",        "noise_device",   "precision",        "weights",      "device_memory",
+    "cache_dir",   "loras",        "lora_lax",       "private_urls",     "threads",      "lora",
+    "calibration", "expander_url", "expander_model", "expander_timeout", "quality_check"};
+constexpr const char* kSafety[] = {"safety_checker", "safety_threshold", "safety_action", "discard", "blocked_words"};
 constexpr const char* kOutput[] = {"out", "contact_sheet", "overwrite"};
 constexpr const char* kWay[] = {"fresh", "dry_run", "order", "fail_fast"};
 
@@ -63,14 +68,16 @@ const char* hosted_path(Task task) {
 
 bool is_hosted(const Parameter& parameter, Task task) {
   return parameter.accepts(task) && holds(kFields, parameter.name) &&
-         !(task == Task::S2V && holds(kNotOfSpeech, parameter.name));
+         !(task == Task::S2V && holds(kNotOfSpeech, parameter.name)) &&
+         !((task == Task::T2V || task == Task::I2V) && holds(kNotOfPictures, parameter.name));
 }
 
 std::string local_only_text(const std::string& flag) {
   std::string name = flag;
   std::replace(name.begin(), name.end(), '-', '_');
   if (holds(kModels, name)) return "is for local runs: the server has models of its own; leave it out";
-  if (holds(kMachine, name)) return "is for local runs: whoever runs the server decides it; leave it out";
+  if (holds(kMachine, name) || holds(kSafety, name))
+    return "is for local runs: whoever runs the server decides it; leave it out";
   if (holds(kOutput, name))
     return "is for local runs: the video lies at the server, and wan-infer watch ID --out FILE brings it";
   if (holds(kWay, name)) return "is for local runs: the server's queue decides how a request is run; leave it out";

@@ -47,6 +47,8 @@ json typed(const json& flags) {
   for (auto& [name, value] : fields.items()) {
     const Parameter& parameter = *find_parameter(name);
     if (std::holds_alternative<bool Request::*>(parameter.field)) value = read_boolean(parameter, value, true);
+    if (std::holds_alternative<int64_t Request::*>(parameter.field)) value = read_integer(parameter, value, true);
+    if (std::holds_alternative<double Request::*>(parameter.field)) value = read_number(parameter, value, true);
     if (parameter.repeated) value = with_absolute_paths(read_loras(parameter, value, true));
     if (!parameter.path || ((parameter.named || parameter.part) && is_bare_name("", value))) continue;
     value = fs::absolute(value.get<std::string>()).string();
@@ -137,7 +139,7 @@ class Reader {
     if (listed && (!seeds.is_array() || seeds.empty()))
       throw InvalidRequest("seeds", "must be a list of whole numbers, got " + shown(seeds));
     if (listed) refuse_equal(seeds);
-    if (listed) return with_drawn(seeds.get<std::vector<json>>(), without_out(fields).dump());
+    if (listed) return with_drawn(seeds.get<std::vector<json>>(), drawn_for(fields).dump());
     if (repeated && (!repeat.is_number_integer() || repeat < 1 || repeat > kMostJobs))
       throw InvalidRequest("repeat", "must be a whole number from 1 to 100000, got " + shown(repeat));
     const bool counts =
@@ -146,7 +148,7 @@ class Reader {
       throw InvalidRequest("seed", "must be a whole number from which repeat counts up, got " + shown(seed));
 
     std::vector<json> result;
-    const std::string text = seed.is_null() ? without_out(fields).dump() : "";
+    const std::string text = seed.is_null() ? drawn_for(fields).dump() : "";
     for (int64_t i = 0; i < (repeated ? repeat.get<int64_t>() : 1); ++i)
       result.push_back(seed.is_null() ? json(draws_.next(text))
                        : counts       ? json(seed.get<uint64_t>() + uint64_t(i))
@@ -179,20 +181,25 @@ class Reader {
     return seeds;
   }
 
-  static json without_out(json fields) {
-    fields.erase("out");
+  /// What a drawn seed depends on: not what makes no other request of a line.
+  static json drawn_for(json fields) {
+    for (const char* name : {"out", "quality_check", "expander_url", "expander_timeout"}) fields.erase(name);
     return fields;
   }
 
-  /// The command's parts of a model are for lines that have no model of their own and whose task takes them, and its
-  /// interpolator for those that name whose weights it has.
+  /// The command's parts of a model are for lines that have no model of their own and whose task takes them, its
+  /// interpolator for those that name whose weights it has, and its language server for those whose task asks one.
   json defaults_for(const json& line) const {
     json fields = defaults_;
     const auto named = line.find("task");
     const auto task = named != line.end() && named->is_string() ? task_named(named->get<std::string>()) : std::nullopt;
+    const bool known = task.has_value();  // apart from its value: GCC 12 warns of one that is not there
+    const Task which = task.value_or(Task::T2V);
     for (const Parameter& parameter : parameters())
-      if (parameter.part && (line.contains("model") || (task && !parameter.accepts(*task))))
+      if (parameter.part && (line.contains("model") || (known && !parameter.accepts(which))))
         fields.erase(parameter.name);
+    if (known && !find_parameter("expander_url")->accepts(which))
+      for (const char* name : {"expander_url", "expander_model", "expander_timeout"}) fields.erase(name);
     if (!line.contains("interpolator_model")) fields.erase("interpolator");
     return fields;
   }

@@ -42,7 +42,7 @@ const Accepts* Parameter::accepts(Task task) const {
 
 std::string Parameter::flag() const {
   std::string text = "--" + std::string(name);
-  if (text.ends_with("_url")) text.resize(text.size() - std::strlen("_url"));
+  if (media && text.ends_with("_url")) text.resize(text.size() - std::strlen("_url"));
   if (repeated && text.ends_with("s")) text.pop_back();
   for (char& letter : text)
     if (letter == '_') letter = '-';
@@ -52,7 +52,9 @@ std::string Parameter::flag() const {
 const std::vector<Parameter>& parameters() {
   static const std::vector<Parameter> table = [] {
     std::vector<Parameter> all = rows::of_input();
-    for (const auto& part : {rows::of_sampling(), rows::of_run()}) all.insert(all.end(), part.begin(), part.end());
+    for (const auto& part :
+         {rows::of_sampling(), rows::of_quality(), rows::of_run(), rows::of_expansion(), rows::of_safety()})
+      all.insert(all.end(), part.begin(), part.end());
     return all;
   }();
   return table;

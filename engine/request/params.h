@@ -72,7 +72,8 @@ struct Parameter {
   bool is_told_by_content() const { return media || content; }
   /// Null where the task does not take it.
   const Accepts* accepts(Task task) const;
-  /// The command-line flag: num_frames is --num-frames, image_url is --image, loras is --lora.
+  /// The command-line flag: num_frames is --num-frames, image_url is --image (of media alone: expander_url is
+  /// --expander-url), loras is --lora.
   std::string flag() const;
 };
 

@@ -18,7 +18,13 @@ const std::vector<Task>& two_experts();
 std::vector<Parameter> of_input();
 /// Noise, steps, guidance, solver.
 std::vector<Parameter> of_sampling();
+/// What is looked at in the finished video.
+std::vector<Parameter> of_quality();
 /// The file, the model, the machine, and what this build does not have.
 std::vector<Parameter> of_run();
+/// The language server that makes a longer prompt of a short one.
+std::vector<Parameter> of_expansion();
+/// What is looked at before and after, and what becomes of it.
+std::vector<Parameter> of_safety();
 
 }  // namespace wan::rows

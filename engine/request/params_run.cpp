@@ -5,12 +5,6 @@ namespace wan::rows {
 
 using enum Task;
 
-namespace {
-
-const char* const kNotHere = "is not available in this build";
-
-}  // namespace
-
 std::vector<Parameter> of_run() {
   return {
       {.name = "video_quality",
@@ -217,25 +211,6 @@ std::vector<Parameter> of_run() {
                "them; unset, from the set or the folder that --model names.",
        .metavar = "FILE|DIR",
        .path = true},
-
-      {.name = "enable_prompt_expansion",
-       .field = &Request::enable_prompt_expansion,
-       .tasks = each(two_experts(), {.value = false}),
-       .group = "Not available in this build",
-       .help = "Let a language model enrich the prompt.",
-       .unserved = kNotHere},
-      {.name = "enable_safety_checker",
-       .field = &Request::enable_safety_checker,
-       .tasks = every({.value = false}),
-       .group = "Not available in this build",
-       .help = "Check the inputs before generating.",
-       .unserved = kNotHere},
-      {.name = "enable_output_safety_checker",
-       .field = &Request::enable_output_safety_checker,
-       .tasks = each({V2V, S2V}, {.value = false}),
-       .group = "Not available in this build",
-       .help = "Check the finished video.",
-       .unserved = kNotHere},
   };
 }
 

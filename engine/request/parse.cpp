@@ -5,6 +5,7 @@
 
 #include "engine/base/text.h"
 #include "engine/base/units.h"
+#include "engine/request/expander_url.h"
 #include "engine/request/files.h"
 #include "engine/request/geometry.h"
 #include "engine/request/guidance_interval.h"
@@ -12,6 +13,7 @@
 #include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "engine/request/presets.h"
+#include "engine/request/safety.h"
 #include "engine/request/schedule.h"
 #include "engine/request/values.h"
 
@@ -56,6 +58,8 @@ class Parser {
     collect([&] { check_device_memory(); });
     settle_times();
     collect([&] { check_interpolation(); });
+    collect([&] { settle_expansion(); });
+    if (!options_.by_server) collect([&] { settle_safety(fields_, from_flags(), request_); });
     if (!request_.seed_given) request_.seed = std::random_device()() & 0x7FFFFFFF;  // fits every endpoint
     collect([&] { settle_output(); });
     if (!errors_.empty()) throw InvalidRequest(errors_);
@@ -323,6 +327,18 @@ class Parser {
                            "voice; leave it out");
   }
 
+  /// A language server that is named is asked, unless the request says otherwise; a server has one of its own.
+  void settle_expansion() {
+    const bool named = !request_.expander_url.empty();
+    if (named) chat_address(request_.expander_url);
+    if (from_flags() && !named && !request_.expander_model.empty())
+      throw InvalidRequest("expander_model", "needs the server that has the model, got none; --expander-url names it");
+    if (named && !fields_.contains("enable_prompt_expansion")) request_.enable_prompt_expansion = true;
+    if (!request_.enable_prompt_expansion || named || !options_.need_expander || options_.by_server) return;
+    throw InvalidRequest("enable_prompt_expansion", "needs a language server, got none; " + called("expander_url") +
+                                                        " names one (docs/prompt-expansion.md)");
+  }
+
   void settle_size() {
     bool width = fields_.contains("width"), height = fields_.contains("height");
     if (width != height)
@@ -385,7 +401,9 @@ nlohmann::ordered_json to_json(const Request& request) {
     if (accepts->from_input && !(request.*parameter.given)) continue;
     nlohmann::ordered_json value =
         std::visit([&](auto field) { return nlohmann::ordered_json(request.*field); }, parameter.field);
-    bool unset = (parameter.path && value == "") || (value.is_array() && value.empty()) ||
+    const bool idle = parameter.field == Field(&Request::expander_model) &&
+                      (request.expander_model.empty() || !request.enable_prompt_expansion);
+    bool unset = idle || (parameter.path && value == "") || (value.is_array() && value.empty()) ||
                  (value.is_number() && !accepts->engine.contains(value.get<double>()));
     if (!unset) result[parameter.name] = value;
   }

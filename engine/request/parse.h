@@ -14,11 +14,12 @@ enum class Source { Fields, Flags };
 
 struct ParseOptions {
   Source source = Source::Fields;
-  std::string folder = {};  // where relative paths start; empty: the current folder
-  bool need_model = true;   // --dry-run does without
-  bool check_files = true;  // inputs exist, the output can be written
-  bool by_server = false;   // a server renders it: fields of its endpoint alone, in its ranges (hosted.h); a model is
-                            // not asked for, and what this build lacks may be there
+  std::string folder = {};    // where relative paths start; empty: the current folder
+  bool need_model = true;     // --dry-run does without
+  bool check_files = true;    // inputs exist, the output can be written
+  bool by_server = false;     // a server renders it: fields of its endpoint alone, in its ranges (hosted.h); a model is
+                              // not asked for, and what this build lacks may be there
+  bool need_expander = true;  // false: what a prompt was expanded to is known, or does not matter
 };
 
 /// `fields` maps the endpoints' names to values; unknown names are errors. A seed is drawn where none is given, a size

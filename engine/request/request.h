@@ -70,9 +70,14 @@ struct Request {
   std::string video_quality, video_write_mode;
   std::string metadata;  // full | minimal | none
 
+  std::string quality_check = "warn";  // warn | retry | off; not part of the metadata
+
   bool enable_safety_checker = false, enable_output_safety_checker = false, enable_prompt_expansion = false;
-  std::string acceleration;  // none | regular
-  std::string calibration;   // file of ratios for it, as given; empty: the published ones
+  /// Asked for a longer prompt, where enable_prompt_expansion says so. Neither url nor timeout is part of the metadata.
+  std::string expander_url, expander_model;
+  int64_t expander_timeout = 0;  // seconds
+  std::string acceleration;      // none | regular
+  std::string calibration;       // file of ratios for it, as given; empty: the published ones
 
   // What is drawn between the frames that the model makes; interpolation_of (interpolation.h) has it as one value.
   std::string interpolator_model;       // none | film | rife
@@ -80,6 +85,13 @@ struct Request {
   int64_t num_interpolated_frames = 0;  // between each two
   bool adjust_fps_for_interpolation = true;
   std::string interpolation_times;  // midpoints | direct: how FILM reaches several of them
+
+  // What is looked at, and what becomes of what is found (safety.h). The two switches stand above.
+  std::string safety_checker;    // folder of a checker, as given; empty: found in `model`, where a set names one
+  double safety_threshold = -2;  // from -1 to 1; -2: the checker's own
+  std::string safety_action;     // refuse | blur | flag
+  bool discard = false;          // a refused video is removed
+  std::string blocked_words;     // file with a word or phrase a line; empty: none. Not part of the metadata
 
   /// Frames the model renders: the next 4n + 1, or 4n for speech.
   int64_t rendered_frames() const {

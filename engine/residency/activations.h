@@ -11,9 +11,10 @@ namespace wan {
 /// In bytes: of the largest job that the networks are for.
 struct Activations {
   uint64_t text = 0, denoise = 0, vae = 0;
-  uint64_t vae_tiles = 0;      // of the VAE in tiles, where it may take them instead of whole frames
-  bool switches = false;       // whether a job has steps of both experts
-  uint64_t interpolation = 0;  // of an interpolator beside the VAE while it decodes, with its weights
+  uint64_t vae_tiles = 0;  // of the VAE in tiles, where it may take them instead of whole frames
+  bool switches = false;   // whether a job has steps of both experts
+  uint64_t interpolation =
+      0;  // of an interpolator and a safety checker beside the VAE while it decodes, with their weights
 
   bool operator==(const Activations&) const = default;
   uint64_t most() const;

@@ -8,6 +8,7 @@
 #include "engine/base/listing.h"
 #include "engine/request/interpolation.h"
 #include "engine/request/params.h"
+#include "engine/request/safety.h"
 #include "engine/residency/find_tokenizer.h"
 #include "engine/residency/folder_scan.h"
 #include "engine/residency/interpolator_file.h"
@@ -18,6 +19,7 @@
 #include "engine/residency/part_kinds.h"
 #include "engine/residency/part_paths.h"
 #include "engine/residency/recognised_files.h"
+#include "engine/residency/safety_files.h"
 #include "engine/residency/same_name.h"
 #include "engine/residency/short_names.h"
 #include "models/files/error.h"
@@ -39,6 +41,12 @@ class Search {
     return found_.interpolator;
   }
 
+  ModelPart safety_checker() {
+    take_safety_checker(open_model());
+    if (!errors_.empty()) throw errors_[0];
+    return found_.safety_checker;
+  }
+
   PartsSearch run() {
     const std::map<std::string, fs::path> set = open_model();
     for (Network network : networks_of(task_)) {
@@ -50,6 +58,7 @@ class Search {
     take_scanned();
     take_tokenizer(set);
     take_interpolator(set);
+    take_safety_checker(set);
     for (const auto& [network, part] : found_.networks) check(network, part);
     check_experts();
     if (!missing_.networks.empty() || missing_.tokenizer)
@@ -223,6 +232,27 @@ class Search {
     }
   }
 
+  void take_safety_checker(const std::map<std::string, fs::path>& set) {
+    if (!request_.enable_safety_checker && !request_.enable_output_safety_checker) return;
+    const auto in_set = set.find(kSafetyPart);
+    const bool named = !request_.safety_checker.empty();
+    if (!named && in_set == set.end()) {
+      if (needs_safety_checker(request_))
+        refuse("--safety-checker",
+               std::string("is needed: pictures are to be looked at; --safety-checker DIR names the "
+                           "folder of one") +
+                   kSafetyPublished);
+      return;
+    }
+    const fs::path place = without_slash(named ? fs::path(request_.safety_checker) : in_set->second);
+    try {
+      find_safety_checker(place);
+      found_.safety_checker = {place, place.filename().string(), named ? "--safety-checker" : rule_};
+    } catch (const ModelError& error) {
+      errors_.push_back(error);
+    }
+  }
+
   void check(Network network, const ModelPart& part) {
     const RecognisedFile& file = files_.at(part.path);
     if (file.broken) damaged_.emplace(network, *file.broken);
@@ -263,6 +293,11 @@ class Search {
 InterpolatorPart interpolator_of(const Request& request) {
   RecognisedFiles files;
   return Search(request, files).interpolator();
+}
+
+ModelPart safety_checker_of(const Request& request) {
+  RecognisedFiles files;
+  return Search(request, files).safety_checker();
 }
 
 std::vector<ModelPart> lora_parts(const Request& request) {

@@ -37,6 +37,10 @@ PartsSearch search_parts(const Request& request, RecognisedFiles& files);
 /// is looked for. Throws ModelError.
 InterpolatorPart interpolator_of(const Request& request);
 
+/// The folder of the request's safety checker alone, as find_parts has it; without a path where it looks at no pictures.
+/// Throws ModelError.
+ModelPart safety_checker_of(const Request& request);
+
 /// The files of the request's LoRAs, each once: ModelParts::loras of find_parts. Throws ModelError where one is no
 /// file.
 std::vector<ModelPart> lora_parts(const Request& request);

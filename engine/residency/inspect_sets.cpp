@@ -66,7 +66,7 @@ std::vector<Task> tasks_with_parts(const ModelSet& set) {
     const std::vector<Network> networks = networks_of(task);
     const auto is_one = [&](const auto& part) {
       const auto has = [&](Network network) { return part.first == field_of(network); };
-      return part.first == "tokenizer" || part.first == kInterpolatorPart ||
+      return part.first == "tokenizer" || part.first == kInterpolatorPart || part.first == kSafetyPart ||
              std::any_of(networks.begin(), networks.end(), has);
     };
     if (std::all_of(set.parts.begin(), set.parts.end(), is_one)) tasks.push_back(task);
@@ -103,6 +103,10 @@ Inspection inspect_set(const std::string& name, const ModelSet& set, const std::
     }
     if (field == kInterpolatorPart && is_folder(path)) {
       inspection.files.push_back({shown_name(path.string()) + "/", 0, rule + ", interpolator"});
+      continue;
+    }
+    if (field == kSafetyPart) {
+      inspection.files.push_back({shown_name(path.string()) + "/", 0, rule + ", safety checker"});
       continue;
     }
     InspectedNetwork network = inspect_or_tell({path, shown_name(path.string()), rule}, files);

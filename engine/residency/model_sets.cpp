@@ -22,7 +22,7 @@ namespace {
 using nlohmann::json;
 
 std::vector<std::string> part_fields() {
-  std::vector<std::string> fields = {"tokenizer", kInterpolatorPart};
+  std::vector<std::string> fields = {"tokenizer", kInterpolatorPart, kSafetyPart};
   for (Task task : {Task::T2V, Task::S2V})
     for (Network network : networks_of(task))
       if (std::find(fields.begin(), fields.end(), field_of(network)) == fields.end())

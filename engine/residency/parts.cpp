@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/residency/safety_files.h"
 #include "models/weights/checkpoint.h"
 
 namespace wan {
@@ -22,9 +23,9 @@ void add_files(const ModelPart& part, const std::string& field, const std::vecto
   }
 }
 
-/// LoRAs and interpolators, which other jobs of the same model do without.
+/// LoRAs, interpolators and safety checkers, which other jobs of the same model do without.
 bool comes_and_goes(const PartFile& file) {
-  return file.part == kLoraPart || file.part == kInterpolatorPart;
+  return file.part == kLoraPart || file.part == kInterpolatorPart || file.part == kSafetyPart;
 }
 
 /// Parts that were named one by one may lie in several folders under equal names. What the other parts are called does
@@ -58,7 +59,7 @@ std::vector<Network> networks_of(Task task) {
 // Paths are compared as they are written: download caches are symbolic links whose targets have other names.
 std::vector<PartFile> ModelParts::files() const {
   std::vector<PartFile> found = files_of("tokenizer");
-  for (const char* part : {kLoraPart, kInterpolatorPart})
+  for (const char* part : {kLoraPart, kInterpolatorPart, kSafetyPart})
     for (PartFile& file : files_of(part)) found.push_back(std::move(file));
   for (const auto& [network, part] : networks)
     for (PartFile& file : files_of(field_of(network))) found.push_back(std::move(file));
@@ -80,6 +81,12 @@ std::vector<PartFile> ModelParts::files_of(const std::string& field) const {
     for (const ModelPart& lora : loras) add_files(lora, field, {lora.path}, found);
   if (field == kInterpolatorPart && interpolator.is_there())
     add_files(interpolator.file, field, {interpolator.file.path}, found);
+  if (field == kSafetyPart && !safety_checker.path.empty()) {
+    const SafetyFiles files = find_safety_checker(safety_checker.path);
+    std::vector<fs::path> paths = Checkpoint::paths(files.folder);
+    paths.insert(paths.end(), {files.config, files.preprocessor});
+    add_files(safety_checker, field, paths, found);
+  }
   if (field != "tokenizer") return found;
   if (tokenizer.path.empty()) return found;
   if (fs::is_directory(tokenizer.path, ignored))

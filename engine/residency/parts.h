@@ -27,6 +27,9 @@ inline constexpr const char* kLoraPart = "loras";
 /// The same of an interpolator's file.
 inline constexpr const char* kInterpolatorPart = "interpolator";
 
+/// The same of the files of a safety checker.
+inline constexpr const char* kSafetyPart = "safety_checker";
+
 /// Where one part lies.
 struct ModelPart {
   std::filesystem::path path;  // a folder or a file
@@ -46,7 +49,7 @@ struct InterpolatorPart {
 struct PartFile {
   std::filesystem::path path;
   std::string name;  // ModelPart::name, with the file's own name behind that of a folder; each once in a model
-  std::string part;  // field_of, "tokenizer", kLoraPart or kInterpolatorPart
+  std::string part;  // field_of, "tokenizer", kLoraPart, kInterpolatorPart or kSafetyPart
   std::string rule;
 };
 
@@ -56,6 +59,7 @@ struct ModelParts {
   ModelPart tokenizer;                    // folder or file; the text encoder's own path where it holds one
   std::vector<ModelPart> loras;           // files of the request's LoRAs, each once
   InterpolatorPart interpolator;          // of the request; not there where it draws nothing
+  ModelPart safety_checker;               // folder, of the request; without a path where it looks at no pictures
   std::vector<std::string> remarks;       // what the search left out or took on trust, for notes
   SeenFiles seen;                         // its files as they were identified (engine/residency/unchanged.h); or empty
 
@@ -65,7 +69,7 @@ struct ModelParts {
   /// For identities and listings, by name. Of other files that lie there none counts, and what is absent is left to
   /// check_model. Throws ModelError for a broken index.
   std::vector<PartFile> files() const;
-  /// Those of one part: a network's field_of, "tokenizer", kLoraPart or kInterpolatorPart. A tokenizer inside the text encoder has none of its own.
+  /// Those of one part: a network's field_of, "tokenizer", kLoraPart, kInterpolatorPart or kSafetyPart. A tokenizer inside the text encoder has none of its own.
   std::vector<PartFile> files_of(const std::string& field) const;
 };
 

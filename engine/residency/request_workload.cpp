@@ -1,6 +1,7 @@
 #include "engine/residency/request_workload.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "engine/request/schedule.h"
 #include "engine/residency/interpolator_network.h"
@@ -9,6 +10,7 @@
 #include "engine/residency/needs.h"
 #include "engine/residency/network_sizes.h"
 #include "engine/residency/open_network.h"
+#include "engine/residency/safety_network.h"
 #include "engine/residency/tile_needs.h"
 
 namespace wan {
@@ -134,15 +136,20 @@ void count_steps(const Request& request, const StepReuse& reuse, Workload& workl
 
 namespace {
 
-/// A demand with what an interpolator takes beside the decoder.
-std::function<Demand(const Extent&)> with_interpolator(std::function<Demand(const Extent&)> demand,
-                                                       const InterpolatorPart& interpolator,
-                                                       const Placement& placement) {
-  if (!interpolator.is_there()) return demand;
-  const InterpolatorNeeds needs = interpolator_needs(interpolator, placement);
-  return [demand = std::move(demand), needs](const Extent& extent) {
+/// A demand with what an interpolator and a safety checker take beside the decoder.
+std::function<Demand(const Extent&)> with_chain(std::function<Demand(const Extent&)> demand, const ModelParts& parts,
+                                                const Placement& placement) {
+  uint64_t checker = 0;
+  if (!parts.safety_checker.path.empty()) {
+    const SafetyNeeds needs = safety_needs(find_safety_checker(parts.safety_checker.path), placement);
+    checker = needs.weights + needs.activations;
+  }
+  std::optional<InterpolatorNeeds> drawing;
+  if (parts.interpolator.is_there()) drawing = interpolator_needs(parts.interpolator, placement);
+  if (!drawing && checker == 0) return demand;
+  return [demand = std::move(demand), drawing, checker](const Extent& extent) {
     Demand all = demand(extent);
-    all.interpolation = needs.at(extent.height, extent.width);
+    all.interpolation = checker + (drawing ? drawing->at(extent.height, extent.width) : 0);
     return all;
   };
 }
@@ -157,9 +164,9 @@ Workload decode_workload(const ModelParts& parts, const Extent& extent, const Pl
   Workload workload;
   workload.extent = extent;
   workload.networks[Network::Vae] = network_sizes(Network::Vae, parts, placement, copies_on_cpu(placement));
-  workload.demand = with_interpolator(
+  workload.demand = with_chain(
       [width = vae_width(parts), placement](const Extent& size) { return decode_demand(width, size, placement); },
-      parts.interpolator, placement);
+      parts, placement);
   return workload;
 }
 
@@ -206,9 +213,9 @@ Workload workload_of(const Request& request, const ModelParts& parts, const Plac
   text_work.linear = text.block_flops * kPromptTokens * kPrompts;
   const uint64_t text_activations = text_bytes(parts, placement);
   workload.demand =
-      with_interpolator([shapes, text_work, text_activations](
-                            const Extent& extent) { return demand_of(shapes, extent, text_work, text_activations); },
-                        parts.interpolator, placement);
+      with_chain([shapes, text_work, text_activations](
+                     const Extent& extent) { return demand_of(shapes, extent, text_work, text_activations); },
+                 parts, placement);
   return workload;
 }
 

@@ -6,6 +6,7 @@
 #include "engine/base/listing.h"
 #include "engine/base/text.h"
 #include "engine/residency/part_paths.h"
+#include "engine/residency/safety_files.h"
 #include "engine/residency/safety_network.h"
 #include "models/files/error.h"
 

@@ -31,7 +31,7 @@ struct Demand {
   // job encodes nothing.
   uint64_t encode = 0, encode_tiles = 0;
   uint64_t vae_own = 0, vae_shared = 0, vae_tiles = 0;
-  uint64_t interpolation = 0;  // beside the decoder: an interpolator's weights and what it computes in
+  uint64_t interpolation = 0;  // beside the decoder: weights and activations of an interpolator and a safety checker
   // Bytes that tiles keep on the host; they cross the link twice with each latent frame. And the arithmetic of tiles
   // against that of whole frames. Of the decoder and of the encoder.
   uint64_t tiles_on_host = 0, encode_tiles_on_host = 0;

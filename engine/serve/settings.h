@@ -18,6 +18,11 @@ struct Settings {
   std::filesystem::path data;                 // 0700: database, files, work folders
   std::map<std::string, std::string> models;  // t2v, i2v, v2v, s2v -> folder, file or the name of a set; v2v: t2v's
   std::map<std::string, std::string> interpolators;  // film, rife -> file or folder of its weights
+  std::string expander_url, expander_model;          // the language server; without url no prompt is expanded
+  std::string safety_checker;                        // folder of a checker; empty: none
+  std::optional<double> safety_threshold;            // the checker's own where there is none
+  std::string safety_action = "refuse";              // refuse | blur | flag
+  std::string blocked_words;                         // file of words that no prompt may have; empty: none
   std::vector<std::string> devices;                  // one worker each: "cuda:0", "cpu"
   std::filesystem::path keys;                        // empty: no keys
   bool no_auth = false;                              // listens beyond loopback without keys

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <utility>
 
 namespace wan {
 
@@ -21,6 +22,8 @@ class AtomicFile {
   const std::string& part() const { return part_; }
   /// Appends to the part. Throws std::runtime_error with path and errno text.
   void write(const void* data, size_t size);
+  /// Another name than the constructor's for its place, in the same file system; before commit() or replace().
+  void move_place(std::string path) { path_ = std::move(path); }
   /// To the disk, then into its place, over what was there; the name is on the disk, too. Throws std::runtime_error with
   /// path and errno text.
   void commit();

@@ -29,10 +29,12 @@ TEST(Hosted, FieldsAreThoseOfTheEndpoints) {
   }
 }
 
-TEST(Hosted, AServerJudgesWhatThisBuildLacks) {
-  const nlohmann::json fields = {{"prompt", ""}, {"enable_safety_checker", true}};
+TEST(Hosted, AServerJudgesWhatItLacks) {
+  const nlohmann::json fields = {{"prompt", ""}, {"enable_prompt_expansion", true}};
   EXPECT_THROW(parse(Task::T2V, fields, {.need_model = false}), InvalidRequest);
-  EXPECT_TRUE(parse(Task::T2V, fields, {.by_server = true}).enable_safety_checker);
+  EXPECT_TRUE(parse(Task::T2V, fields, {.by_server = true}).enable_prompt_expansion);
+  EXPECT_TRUE(
+      parse(Task::T2V, {{"prompt", ""}, {"enable_safety_checker", true}}, {.by_server = true}).enable_safety_checker);
   // A server has an interpolator by default, so that frames alone can be asked for.
   EXPECT_EQ(
       parse(Task::T2V, {{"prompt", ""}, {"num_interpolated_frames", 3}}, {.by_server = true}).num_interpolated_frames,
@@ -49,6 +51,11 @@ TEST(Hosted, FieldsOfLocalRunsAreRefusedWithTheWayOut) {
         "[model] is for local runs: the server has models of its own; leave it out\n"
         "[unlocked] is for local runs: the endpoint of a server has no such field; leave it out, or render here");
   }
+}
+
+TEST(Hosted, WhoeverRunsAServerDecidesWhetherVideosAreLookedAt) {
+  EXPECT_FALSE(is_hosted(*find_parameter("quality_check"), Task::T2V));
+  EXPECT_EQ(local_only_text("quality-check"), "is for local runs: whoever runs the server decides it; leave it out");
 }
 
 }  // namespace

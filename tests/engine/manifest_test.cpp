@@ -191,6 +191,36 @@ TEST(Manifest, TheCommandsInterpolatorIsForLinesThatNameItsModel) {
   EXPECT_EQ(jobs[1].request.interpolator, std::filesystem::absolute("film.pt"));
 }
 
+TEST(Manifest, DrawnSeedsAreTheSameWhateverIsLookedAtAndWhoIsAsked) {
+  const auto seed = [](const nlohmann::json& defaults) {
+    return Manifest(line("", "a.mp4")).read({.defaults = defaults, .draw = 1}).at(0).request.seed;
+  };
+  EXPECT_EQ(seed({{"quality_check", "retry"}}), seed(nlohmann::json::object()));
+  EXPECT_EQ(seed({{"expander_url", "http://g"}}), seed({{"expander_url", "http://h"}, {"expander_timeout", "5"}}));
+  EXPECT_NE(seed({{"expander_url", "http://h"}, {"expander_model", "m"}}), seed({{"expander_url", "http://h"}}));
+}
+
+TEST(Manifest, NumbersOfTheCommandAreTextThatIsRead) {
+  Manifest manifest(line("", "a.mp4"));
+  const std::vector<ManifestJob> jobs = manifest.read({.defaults = {{"safety_threshold", "0.25"}}});
+  EXPECT_EQ(jobs.at(0).request.safety_threshold, 0.25);
+}
+
+TEST(Manifest, TheCommandsLanguageServerIsForLinesWhoseTaskAsksOne) {
+  Manifest manifest(
+      line("", "a.mp4") + "\n" + line(R"("enable_prompt_expansion": false)", "b.mp4") + "\n" +
+      R"({"task": "s2v", "model": "m", "prompt": "p", "image_url": "i", "audio_url": "s", "out": "c.mp4"})");
+  for (const char* input : {"i", "s"}) std::ofstream(manifest.folder / input) << "x";
+  const std::vector<ManifestJob> jobs =
+      manifest.read({.defaults = {{"expander_url", "http://h"}, {"expander_model", "m"}, {"expander_timeout", "5"}}});
+  ASSERT_EQ(jobs.size(), 3u);
+  EXPECT_TRUE(jobs[0].request.enable_prompt_expansion);
+  EXPECT_EQ(jobs[0].request.expander_timeout, 5);
+  EXPECT_FALSE(jobs[1].request.enable_prompt_expansion) << "a line says otherwise";
+  EXPECT_FALSE(jobs[2].request.enable_prompt_expansion);
+  EXPECT_EQ(jobs[2].request.expander_url, "");
+}
+
 TEST(Manifest, TheCommandsFlagsAreDefaults) {
   const nlohmann::json flags = {{"model", "here/model"}, {"unlocked", "true"}, {"device", "cpu"}};
   Manifest manifest(R"({"task": "t2v", "prompt": "p", "num_frames": 5, "out": "a.mp4"})"

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "engine/base/text.h"
+#include "engine/request/expander_url.h"
 #include "engine/request/parse.h"
 
 namespace wan {
@@ -262,13 +263,54 @@ TEST(Params, MessagesAreOneLineWhateverCame) {
   EXPECT_THROW(parse(Task::T2V, request, kFields), InvalidRequest);
 }
 
-TEST(Params, WhatIsNotServedIsRefusedOnlyWhereItWouldChangeTheVideo) {
-  for (const json& off : {json{{"enable_safety_checker", false}}, json{{"enable_prompt_expansion", false}}})
-    EXPECT_EQ(errors(Task::T2V, off), "") << off;
-  for (const json& on : {json{{"enable_safety_checker", true}}, json{{"enable_prompt_expansion", true}}})
-    EXPECT_EQ(errors(Task::T2V, on), on.begin().key() + ":not_available") << on;
-  EXPECT_EQ(message(Task::T2V, {{"enable_safety_checker", true}}),
-            "[enable_safety_checker] true is not available in this build");
+TEST(Params, APromptIsExpandedByAServerThatIsNamed) {
+  EXPECT_FALSE(parse(Task::T2V, fields(Task::T2V), kFields).enable_prompt_expansion);
+  EXPECT_EQ(message(Task::T2V, {{"enable_prompt_expansion", "true"}}, kFlags),
+            "[enable_prompt_expansion] needs a language server, got none; --expander-url names one "
+            "(docs/prompt-expansion.md)");
+  EXPECT_EQ(errors(Task::I2V, {{"enable_prompt_expansion", true}, {"expander_url", "http://h"}}), "");
+  for (const ParseOptions& source : {kFields, kFlags}) {
+    const Request named = parse(Task::V2V, fields(Task::V2V, {{"expander_url", "http://h:1/v1"}}), source);
+    EXPECT_TRUE(named.enable_prompt_expansion) << "the URL turns it on";
+    EXPECT_EQ(named.expander_timeout, 120);
+    const json off = {{"expander_url", "http://h"}, {"enable_prompt_expansion", false}};
+    EXPECT_FALSE(parse(Task::T2V, fields(Task::T2V, off), kFields).enable_prompt_expansion);
+  }
+  EXPECT_EQ(errors(Task::T2V, {{"expander_model", "m"}}, kFlags), "expander_model:value_error");
+  EXPECT_EQ(errors(Task::T2V, {{"expander_url", "http://h"}, {"expander_timeout", 0}}),
+            "expander_timeout:greater_than_equal");
+  EXPECT_EQ(errors(Task::S2V, {{"enable_prompt_expansion", false}}), "enable_prompt_expansion:unknown");
+  EXPECT_EQ(find_parameter("expander_url")->flag(), "--expander-url");
+}
+
+TEST(Params, TheUrlOfALanguageServerIsNotPartOfTheMetadata) {
+  const json given = {{"expander_url", "http://h"}, {"expander_model", "m"}, {"expander_timeout", 5}};
+  const json stored = to_json(parse(Task::T2V, fields(Task::T2V, given), kFields));
+  EXPECT_EQ(stored.at("enable_prompt_expansion"), true);
+  EXPECT_EQ(stored.at("expander_model"), "m");
+  EXPECT_FALSE(stored.contains("expander_url") || stored.contains("expander_timeout"));
+  EXPECT_FALSE(json(to_json(parse(Task::T2V, fields(Task::T2V), kFields))).contains("expander_model"))
+      << "videos without are as before";
+}
+
+TEST(Params, AChatHasOneAddressHoweverItsServerIsNamed) {
+  for (const char* url : {"http://h:8080", "http://h:8080/", "http://h:8080/v1", "http://h:8080/v1//",
+                          "HTTP://h:8080/v1/chat/completions"})
+    EXPECT_EQ(chat_address(url), "http://h:8080/v1/chat/completions") << url;
+  EXPECT_EQ(chat_address("https://h/api"), "https://h/api/v1/chat/completions");
+  EXPECT_EQ(chat_address("https://h/v1beta/openai/"), "https://h/v1beta/openai/chat/completions");
+  EXPECT_EQ(chat_address("http://[::1]:1"), "http://[::1]:1/v1/chat/completions");
+  for (const std::string url :
+       {"", "h:8080", "ftp://h", "file:///x", "http://", "http:///v1", "http://:80", "http://a:b@h", "http://h?x=1",
+        "http://h#x", "http://h/a b", "http://h/\n", "http://h\"", "http://Ã¤"})
+    EXPECT_THROW(chat_address(url), InvalidRequest) << url;
+  EXPECT_THROW(chat_address("http://h/" + std::string(3000, 'a')), InvalidRequest);
+  try {
+    chat_address("http://anna:secret@h");
+    FAIL();
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_EQ(std::string(invalid.what()).find("secret"), std::string::npos) << invalid.what();
+  }
 }
 
 TEST(Params, ACalibrationNeedsAccelerationRegular) {
@@ -365,6 +407,9 @@ TEST(Params, EveryParameterIsStored) {
     for (const char* name : {"last_image_url", "pose_video_url", "high_noise", "low_noise", "transformer",
                              "text_encoder", "vae", "audio_encoder", "tokenizer", "interpolator"})
       if (find_parameter(name)->accepts(task)) more[name] = "f";
+    if (find_parameter("expander_url")->accepts(task)) more["expander_url"] = "http://h", more["expander_model"] = "m";
+    more["safety_checker"] = "f";
+    more["safety_threshold"] = 0.5;
     more["loras"] = {{{"path", "l"}}};
     json stored = to_json(parse(task, fields(task, more), kFields));
     for (const Parameter& parameter : parameters())

@@ -57,6 +57,30 @@ Record secret_record(const char* metadata) {
                      {{"image_url", {"anna4.png", 3, "def"}}});
 }
 
+TEST(Record, HasTheExpandedPromptInFullAlone) {
+  Record record;
+  record.request.metadata = "full";
+  record.expanded_prompt = "anna walks along the beach";
+  EXPECT_EQ(nlohmann::json::parse(to_text(record)).at("expanded_prompt"), record.expanded_prompt);
+  EXPECT_EQ(to_text(record, Metadata::Minimal).find("anna"), std::string::npos);
+  record.expanded_prompt.clear();
+  EXPECT_FALSE(nlohmann::json::parse(to_text(record)).contains("expanded_prompt"));
+}
+
+TEST(Record, IsReadAgainWithoutALanguageServer) {
+  const Request request =
+      parse({{"task", "t2v"}, {"prompt", "x"}, {"expander_url", "http://h"}, {"expander_model", "secret-model"}},
+            {.need_model = false, .check_files = false});
+  Record record = make_record(request, Placement{}, {});
+  record.expanded_prompt = "a long text";
+  const Record read = parse_record(to_text(record), "video");
+  EXPECT_TRUE(read.request.enable_prompt_expansion);
+  EXPECT_EQ(read.request.expander_url, "");
+  EXPECT_EQ(read.expanded_prompt, "a long text");
+  EXPECT_EQ(to_text(record).find("http://h"), std::string::npos);
+  EXPECT_EQ(to_text(record, Metadata::Minimal).find("secret-model"), std::string::npos) << "minimal has no names";
+}
+
 TEST(Record, HoldsAsMuchAsIsAskedFor) {
   const std::string full = to_text(secret_record("full"));
   for (const char* name : {"anna1", "anna2", "anna3", "anna4", "anna5", "anna6"})

@@ -122,6 +122,7 @@ TEST(SafetyStep, LooksAtTheFirstTheLastAndThoseBetween) {
   EXPECT_EQ(looked_at(30, 81, 8), (Numbers{0, 11, 22, 29}));
   EXPECT_EQ(looked_at(23, 81, 8), (Numbers{0, 11, 22})) << "which was looked at";
   EXPECT_EQ(looked_at(20, 9, 3), (Numbers{0, 4, 8, 19}));
+  EXPECT_EQ(looked_at(40, 9, 3), (Numbers{0, 4, 8, 20, 32, 39})) << "every twelfth behind the stated end";
   EXPECT_EQ(looked_at(3, 9, 1), (Numbers{2}));
   EXPECT_EQ(looked_at(0, 9, 3), (Numbers{}));
 }

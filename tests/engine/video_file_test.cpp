@@ -5,6 +5,8 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "engine/media/metadata.h"
 #include "engine/media/writer.h"
 #include "engine/request/parse.h"
@@ -80,6 +82,28 @@ TEST_F(VideoFile, OfAnInputThatStaysAsItIsHasItsFrames) {
   const Inputs inputs = {.geometry = {.width = 32, .height = 48, .num_frames = 13}, .video = video};
   write_input(record_, inputs, out_.string(), {});
   EXPECT_TRUE(bytes() == bytes_of_frames(video.narrow(0, 0, 13)));
+}
+
+TEST_F(VideoFile, LateSoundOfTheInputIsNoOffsetWhetherItIsCopiedOrEncoded) {
+  const std::string clip = folder_ / "clip.mp4";
+  {
+    VideoWriter writer(clip, {.height = 48, .width = 32, .audio = AudioFormat{16000, 1}});
+    writer.write(moving_picture(32, 48, 32));
+    writer.write_audio(at::rand({1, 32000}) - 0.5);
+    writer.finish();
+  }
+  FrameChain chain;
+  chain.measures = true;
+  for (const auto& [name, codec] : {std::pair("late.mp4", "copy"), std::pair("late.mkv", "flac")}) {
+    SCOPED_TRACE(name);
+    const std::string late = folder_ / name;
+    ffmpeg("-i " + clip + " -itsoffset 0.3 -i " + clip + " -map 0:v -map 1:a -c:v copy -c:a " + codec + " " + late);
+    Inputs inputs = {.geometry = {.width = 32, .height = 48, .num_frames = 13}, .video = moving_picture(16, 48, 32)};
+    inputs.keep_audio_from = late;
+    const VideoFindings found = write_input(record_, inputs, out_.string(), {}, chain);
+    ASSERT_TRUE(found.quality && found.quality->sound_shift);
+    EXPECT_NEAR(*found.quality->sound_shift, 0, 40);
+  }
 }
 
 }  // namespace

@@ -4,11 +4,21 @@
 
 #include <cmath>
 
+#include "engine/frames/quality.h"
+#include "models/vae/frames.h"
 #include "tests/meaning/renderer.h"
 #include "tests/support.h"
 
 namespace wan {
 namespace {
+
+/// What --quality-check tells of a video [3, F, H, W] in [-1, 1], with its numbers; empty where it tells nothing.
+std::string found_in(const at::Tensor& video) {
+  QualityStep step;
+  step.take({vae::to_uint8(video), 0, {16, 1}}, [](const Frames&) {});
+  const QualityNumbers quality = step.result();
+  return findings(quality).empty() ? "" : to_json(quality).dump();
+}
 
 TEST(Meaning, ClipsShowWhatTheirPromptsSay) {
   Renderer renderer("float32");
@@ -18,6 +28,7 @@ TEST(Meaning, ClipsShowWhatTheirPromptsSay) {
     SCOPED_TRACE("clip " + std::to_string(i) + ": " + clip["prompt"].get<std::string>());
     Clip got = renderer.render(i);
     expect_meaning(measure(got.video), clip["measured"], tolerance);
+    EXPECT_EQ(found_in(got.video), "");
     if (!renderer.golden(i, "latent").defined()) continue;
     const double frame = tolerance["golden_frame_max_abs"];
     EXPECT_TRUE(is_close(got.latent, renderer.golden(i, "latent"), tolerance["golden_latent_max_abs"]));

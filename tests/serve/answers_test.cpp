@@ -148,6 +148,22 @@ TEST(WaveSpeedAnswers, AreTasks) {
   EXPECT_EQ(wavespeed_task(live(JobStatus::Failed, kWaveSpeed).job, kBase).at("error"), "it broke");
 }
 
+TEST(WaveSpeedAnswers, SayWhatWasFlagged) {
+  LiveJob done = live(JobStatus::Done, kWaveSpeed), refused = live(JobStatus::Failed, kWaveSpeed);
+  done.job.output->safety = {{"flagged", true}, {"action", "blur"}};
+  EXPECT_EQ(wavespeed_task(done.job, kBase).at("has_nsfw_contents"), ordered_json::array({true}));
+  refused.job.error = JobError{
+      422, "",
+      ordered_json::array({{{"type", "content_policy_violation"}, {"loc", {"body", "prompt"}}, {"msg", "no"}}})};
+  const ordered_json task = wavespeed_task(refused.job, kBase);
+  EXPECT_EQ(task.at("has_nsfw_contents"), ordered_json::array({true}));
+  EXPECT_EQ(task.at("status"), "failed");
+  EXPECT_EQ(task.at("outputs"), ordered_json::array());
+  EXPECT_EQ(result_answer(refused.job, kBase).status, 422);
+  EXPECT_EQ(wavespeed_task(live(JobStatus::Failed, kWaveSpeed).job, kBase).at("has_nsfw_contents"),
+            ordered_json::array());
+}
+
 TEST(WaveSpeedAnswers, GiveTheClientNoReasonToAskAgain) {
   LiveJob job = live(JobStatus::Failed, kWaveSpeed);
   job.job.error = JobError{

@@ -65,6 +65,33 @@ TEST(Endpoints, HaveTheFactsFields) {
   }
 }
 
+// Fields that the server itself answers, without a render.
+const std::set<std::string> kServersOwn = {"enable_sync_mode"};
+
+// Each parameter of the five pages does something: it is a value of a request that this build obeys, or the server's
+// own.
+TEST(Endpoints, EveryParameterOfThePagesHasItsFunction) {
+  std::set<std::string> without;
+  int64_t read = 0;
+  for (const auto& [path, known] : facts().at("endpoints").items()) {
+    const Endpoint* const endpoint = find_endpoint(path);
+    ASSERT_NE(endpoint, nullptr) << path;
+    for (const json& input : inputs_of(known)) {
+      ++read;
+      const std::string name = input.at("name");
+      const EndpointField* const field = endpoint->field(name);
+      if (field && !field->parameter && kServersOwn.contains(name)) continue;
+      const bool works =
+          field && field->parameter && field->parameter->accepts(endpoint->task) && !field->parameter->unserved;
+      if (!works) without.insert(name + " of " + path);
+    }
+  }
+  EXPECT_GT(read, 70) << "the pages have been read";
+  std::string names;
+  for (const std::string& name : without) names += "\n  " + name;
+  EXPECT_TRUE(without.empty()) << "without a function:" << names;
+}
+
 TEST(Endpoints, AreFoundInLettersOfEitherCase) {
   for (const auto& [path, known] : facts().at("endpoints").items()) {
     if (known.contains("path_as_written_in_seed")) {

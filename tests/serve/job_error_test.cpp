@@ -69,6 +69,22 @@ TEST(JobError, OfTheMachineIsTheServers) {
   EXPECT_EQ(mixed.detail.size(), 1u);
 }
 
+TEST(JobError, OfASafetyCheckIsAContentPolicyViolation) {
+  const JobError input =
+      job_error("refused", {said("image_url", "must not show what the safety checker flags: x")}, "");
+  EXPECT_EQ(input.status, 422);
+  EXPECT_TRUE(input.is_refusal());
+  EXPECT_EQ(input.detail[0]["type"], "content_policy_violation");
+  EXPECT_EQ(input.detail[0]["loc"], nlohmann::ordered_json({"body", "image_url"}));
+  const JobError video = job_error("refused", {said("out", "must not show it")}, "/home/anna/a.refused.mp4");
+  EXPECT_EQ(video.detail[0]["loc"], nlohmann::ordered_json({"body", "prompt"})) << "a field that each endpoint has";
+  EXPECT_EQ(video.detail.dump().find("anna"), std::string::npos);
+  EXPECT_FALSE(job_error("request", {said("image_url", "must be an image")}, "").is_refusal());
+  EXPECT_EQ(job_error("request", {said("expander_url", "must be a URL, got http://inside")}, "").status, 500);
+  EXPECT_EQ(job_error("request", {said("blocked_words", "cannot be read: /home/anna/words")}, "").status, 500)
+      << "the operator's";
+}
+
 TEST(JobError, OfACancelledJobIsNoFailureOfTheServer) {
   EXPECT_EQ(job_error("cancelled", {}, "").status, 400);
   EXPECT_EQ(job_error("cancelled", {}, "").type, "client_cancelled");

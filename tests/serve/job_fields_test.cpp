@@ -120,6 +120,65 @@ TEST(JobFields, HaveAnInterpolatorWhereTheServerHasItsWeights) {
   EXPECT_FALSE(none.job.fields.contains("interpolator"));
 }
 
+TEST(JobFields, HaveALanguageServerWhereTheServerKnowsOne) {
+  Settings with = settings();
+  with.expander_url = "http://127.0.0.1:8080";
+  with.expander_model = "small";
+  const Made made = make(kText, {{"prompt", "a cat"}, {"enable_prompt_expansion", true}}, with);
+  EXPECT_TRUE(made.errors.empty()) << made.errors.dump();
+  EXPECT_EQ(made.job.fields.at("enable_prompt_expansion"), true);
+  EXPECT_EQ(made.job.fields.at("expander_url"), "http://127.0.0.1:8080");
+  EXPECT_EQ(made.job.fields.at("expander_model"), "small");
+  EXPECT_EQ(made.job.fields.at("expander_timeout"), 120);
+  for (const json& body : {json{{"prompt", "a cat"}}, json{{"prompt", "a cat"}, {"enable_prompt_expansion", false}}}) {
+    const Made off = make(kText, body, with);
+    EXPECT_EQ(off.job.fields.at("enable_prompt_expansion"), false) << "nobody is asked unless the request wants it";
+    EXPECT_FALSE(off.job.fields.contains("expander_url"));
+    EXPECT_FALSE(has_note(off, "enable_prompt_expansion"));
+  }
+  with.worker_timeout = std::chrono::seconds(60);
+  EXPECT_EQ(make(kText, {{"prompt", ""}, {"enable_prompt_expansion", true}}, with).job.fields.at("expander_timeout"),
+            30)
+      << "a worker that waits is not taken for one that hangs";
+  with.render = {{"enable_prompt_expansion", "true"}, {"expander_timeout", "7"}};
+  const Made all = make(kText, {{"prompt", "a cat"}}, with);
+  EXPECT_EQ(all.job.fields.at("expander_url"), "http://127.0.0.1:8080");
+  EXPECT_EQ(all.job.fields.at("expander_timeout"), 7);
+  EXPECT_TRUE(has_note(all, "enable_prompt_expansion is true for every request"));
+}
+
+TEST(JobFields, AreCheckedWhereTheServerHasAChecker) {
+  Settings with = settings();
+  with.safety_checker = "/checkers/falconsai";
+  with.safety_threshold = 0.7;
+  const Made asked =
+      make(kVideo, {{"prompt", ""}, {"video_url", "http://h/v"}, {"enable_output_safety_checker", true}}, with);
+  EXPECT_TRUE(asked.errors.empty()) << asked.errors.dump();
+  EXPECT_EQ(asked.job.fields.at("enable_safety_checker"), false);
+  EXPECT_EQ(asked.job.fields.at("enable_output_safety_checker"), true);
+  EXPECT_EQ(asked.job.fields.at("safety_checker"), "/checkers/falconsai");
+  EXPECT_EQ(asked.job.fields.at("safety_threshold"), 0.7);
+  EXPECT_EQ(asked.job.fields.at("safety_action"), "refuse");
+  EXPECT_EQ(asked.job.fields.at("discard"), true) << "a refused video is kept nowhere";
+  const json unasked = make(kText, {{"prompt", ""}}, with).job.fields;
+  EXPECT_FALSE(unasked.contains("safety_checker"));
+  EXPECT_EQ(unasked.at("enable_output_safety_checker"), false) << "the endpoint has no such field";
+  with.render = {{"enable_output_safety_checker", "true"}};
+  EXPECT_EQ(make(kText, {{"prompt", ""}}, with).job.fields.at("safety_checker"), "/checkers/falconsai")
+      << "every video of this server";
+}
+
+TEST(JobFields, OfATextAreCheckedByWordsAlone) {
+  Settings with = settings();
+  with.blocked_words = "/words.txt";
+  const Made text = make(kText, {{"prompt", ""}, {"enable_safety_checker", true}}, with);
+  EXPECT_TRUE(text.errors.empty()) << text.errors.dump();
+  EXPECT_EQ(text.job.fields.at("blocked_words"), "/words.txt");
+  const Made video = make(kVideo, {{"prompt", ""}, {"video_url", "http://h/v"}, {"enable_safety_checker", true}}, with);
+  ASSERT_EQ(video.errors.size(), 1u) << video.errors.dump();
+  EXPECT_EQ(video.errors[0]["loc"][1], "enable_safety_checker");
+}
+
 TEST(JobFields, DrawASeedOfThirtyOneBits) {
   for (const json& seed : {json(), json(-1)}) {
     json body = {{"prompt", ""}};

@@ -53,6 +53,25 @@ void expect_one(const std::string& more, const std::string& begin, const std::st
   EXPECT_NE(lines[0].find(part), std::string::npos) << more << ": " << lines[0];
 }
 
+TEST(ServeFlags, NameASafetyChecker) {
+  const ScratchFolder scratch;
+  const std::string folder = scratch.path.string(), words = (scratch.path / "words.txt").string();
+  std::ofstream(words) << "word\n";
+  const Settings read = settings("--safety-checker " + folder + " --blocked-words " + words +
+                                 " --safety-threshold 0.25 --safety-action blur --render enable_safety_checker=true");
+  EXPECT_EQ(read.safety_checker, folder);
+  EXPECT_EQ(read.blocked_words, words);
+  EXPECT_EQ(read.safety_threshold, 0.25);
+  EXPECT_EQ(read.safety_action, "blur");
+  EXPECT_EQ(settings("").safety_action, "refuse");
+  expect_one("--safety-checker " + words, "[--safety-checker] must be a folder");
+  expect_one("--blocked-words " + folder, "[--blocked-words] must be a file");
+  expect_one("--safety-threshold 7", "[--safety-threshold] must be from -1 to 1");
+  expect_one("--safety-action hide", "[--safety-action] must be refuse, blur or flag");
+  expect_one("--render enable_output_safety_checker=true", "[--render] of enable_output_safety_checker needs");
+  expect_one("--render discard=false", "[--render] cannot set discard");
+}
+
 TEST(ServeFlags, HaveTheirDefaults) {
   const ServeCommand command = parse(kLeast);
   EXPECT_EQ(command.kind, ServeCommand::Kind::Serve);
@@ -240,6 +259,18 @@ TEST(Units, TimesAreRead) {
   EXPECT_EQ(read_duration("0.4s"), 0s);
   for (const char* text : {"", "s", "10", "-1s", "1y", "1e3s", "10 m x", "nan s", "inf d", "40000d", " 1s"})
     EXPECT_EQ(read_duration(text), std::nullopt) << text;
+}
+
+TEST(ServeFlags, TheLanguageServerIsNamedByItsUrl) {
+  EXPECT_EQ(settings("").expander_url, "");
+  const Settings with = settings("--expander-url http://127.0.0.1:11434/v1 --expander-model qwen3:8b");
+  EXPECT_EQ(with.expander_url, "http://127.0.0.1:11434/v1");
+  EXPECT_EQ(with.expander_model, "qwen3:8b");
+  expect_one("--expander-url ftp://h", "[--expander-url] must be the URL of a language server");
+  expect_one("--expander-model m", "[--expander-model] needs --expander-url");
+  expect_one("--expander-url http://h --render expander_model=x", "[--render] cannot set expander_model");
+  EXPECT_EQ(settings("--expander-url http://h --render enable_prompt_expansion=true").render.size(), 1u);
+  expect_one("--render enable_prompt_expansion=true", "[--render] of enable_prompt_expansion needs a language server");
 }
 
 }  // namespace

@@ -54,6 +54,13 @@ TEST_F(StoredFiles, StayAsTheyCame) {
   EXPECT_EQ(count("parts"), 0u);
 }
 
+TEST_F(StoredFiles, VideosThatAreBeingWrittenHaveNoName) {
+  const std::string video = std::string(32, 'a') + ".mp4";
+  EXPECT_EQ(files.output_path(video).filename(), video);
+  for (const char* end : {".part", ".unblurred.part", ".123.part"})
+    EXPECT_THROW(files.output_path(video + end), std::invalid_argument) << end << ": it may yet be refused";
+}
+
 TEST_F(StoredFiles, AreNotRemovedWhereASecondOneFails) {
   const UploadName upload = name_of_anna();
   ASSERT_EQ(put(upload, "one"), 0);

@@ -47,8 +47,11 @@ TEST(Cli, BadInputIsOneLineForEachErrorAndExitCode2) {
       {{"--prompt", "x", "--widht", "64"}, {"[--widht] is not a flag of t2v; the nearest is --width"}},
       {{"--prompt", "x", "--image", "a.png"}, {"[--image] is not a flag of t2v; it belongs to i2v and s2v"}},
       {{"--prompt", "x", "--width", "64"}, {"[--height] is required together with --width"}},
-      {{"--prompt", "x", "--enable-safety-checker"},
-       {"[--enable-safety-checker] 'true' is not available in this build"}},
+      {{"--prompt", "x", "--safety-action", "hide"}, {"[--safety-action] must be refuse, blur or flag, got 'hide'"}},
+      {{"--prompt", "x", "--safety-threshold", "2"}, {"[--safety-threshold] must be from -1 to 1, got 2"}},
+      {{"--prompt", "x", "--safety-action", "blur", "--discard"},
+       {"[--discard] needs --safety-action refuse, got 'blur': no video is refused otherwise; leave one of them "
+        "out"}},
       {{"--prompt", "x", "--precision", "faster"},
        {"[--precision] must be exact, balanced, fast or fp8, got 'faster'"}},
       {{"--prompt", "x", "--weights", "int4"}, {"[--weights] must be stored, bf16, fp8 or int8, got 'int4'"}},

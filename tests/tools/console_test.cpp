@@ -37,6 +37,15 @@ TEST(Console, PlainLinesWhereThereIsNoTerminal) {
             "load network=VAE prompt=\"two words\" seconds=0.1235 bytes=7\nas it is\n");
 }
 
+TEST(Console, WhatIsFoundInAVideoIsASentence) {
+  const Log::Fields fields = {{"out", "a.mp4"}, {"kind", "black"}, {"text", "it is black"}, {"change", "another seed"}};
+  EXPECT_EQ(log_line("quality", fields, true), "quality [a.mp4] it is black; another seed");
+  Log::Fields of_batch = fields;
+  of_batch["line"] = 3;
+  of_batch["change"] = "";
+  EXPECT_EQ(log_line("quality", of_batch, true), "quality [line 3, a.mp4] it is black");
+}
+
 TEST(Console, FetchingIsToldInBytesAndNotTooOften) {
   const std::string text = written(Console::Format::Text, [](Console& console) {
     for (int64_t bytes = 1'500'000; bytes < 2'000'000; bytes += 1000)

@@ -40,9 +40,9 @@ class Environment : public testing::Test {
   }
 
  private:
-  static constexpr const char* kNames[] = {"WAN_KERNELS",       "WAN_WGMMA", "WAN_ATTENTION_OFF",
-                                           "XDG_CACHE_HOME",    "HOME",      "PYTORCH_CUDA_ALLOC_CONF",
-                                           "PYTORCH_ALLOC_CONF"};
+  static constexpr const char* kNames[] = {
+      "WAN_KERNELS",        "WAN_WGMMA",       "WAN_ATTENTION_OFF", "XDG_CACHE_HOME", "HOME", "PYTORCH_CUDA_ALLOC_CONF",
+      "PYTORCH_ALLOC_CONF", "WAN_EXPANDER_KEY"};
   std::vector<std::pair<const char*, std::optional<std::string>>> before_;
 };
 
@@ -113,6 +113,22 @@ TEST_F(Environment, SegmentsGrowUnlessTheUserSaysOtherwise) {
   std::filesystem::create_directories(root / "dev");
   std::ofstream(root / "dev/dxg");
   EXPECT_EQ(allocator_settings(root.path()), "") << "below Windows";
+}
+
+TEST_F(Environment, TheKeyOfALanguageServerIsOneWord) {
+  EXPECT_EQ(expander_key(), "");
+  set("WAN_EXPANDER_KEY", "sk-a_B.1/2+3=");
+  EXPECT_EQ(expander_key(), "sk-a_B.1/2+3=");
+  for (const std::string& wrong :
+       {std::string("a b"), std::string("a\r\nx: y"), std::string("\xc3\xa4"), std::string(5000, 'a')}) {
+    set("WAN_EXPANDER_KEY", wrong.c_str());
+    try {
+      expander_key();
+      ADD_FAILURE() << wrong;
+    } catch (const EnvironmentError& error) {
+      EXPECT_EQ(std::string(error.what()).find(wrong), std::string::npos) << "a secret is not quoted";
+    }
+  }
 }
 
 }  // namespace

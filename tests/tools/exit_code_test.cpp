@@ -13,6 +13,7 @@
 #include <iostream>
 
 #include "engine/base/error.h"
+#include "engine/request/safety.h"
 #include "models/files/error.h"
 
 namespace wan {
@@ -47,6 +48,10 @@ TEST(ExitCode, EachKindHasItsNumberAndItsLine) {
        [](const Command&) -> int {
          throw c10::AcceleratorError({__func__, __FILE__, uint32_t(__LINE__)}, 999,
                                      "CUDA error: unknown error\nFor debugging consider CUDA_LAUNCH_BLOCKING=1");
+       }},
+      {5, "wan-infer: [--prompt] must have no blocked word, has 'x'; another goes on",
+       [](const Command&) -> int {
+         throw SafetyRefusal("prompt", "must have no blocked word, has 'x'", "another goes on", {});
        }},
       {130, "wan-infer: [stop] ", [](const Command&) -> int { throw Cancelled(); }},
       {1, "wan-infer: odd", [](const Command&) -> int { throw std::runtime_error("odd"); }},

@@ -132,6 +132,18 @@ TEST_F(Program, AVideoTellsItsRequestAndIsMadeAgainFromIt) {
                   "[--calibration] must be left out: the video was made without --acceleration regular");
 }
 
+TEST_F(Program, AReplayNeedsNoListOfBlockedWords) {
+  std::ofstream(at("words.txt")) << "square\n";
+  ASSERT_EQ(run(job({"--out", "a.mp4", "--blocked-words", "words.txt"})).code, 0);
+  const Outcome again = run({"replay", "a.mp4", "--threads", "1", "--model", kNano});
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_NE(again.err.find("replay: the prompt is not looked at"), std::string::npos) << again.err;
+  const Outcome refused =
+      run(with(job({"--out", "b.mp4", "--blocked-words", "words.txt"}), "--prompt", "a red Square"));
+  EXPECT_EQ(refused.code, 5);
+  expect_one_line(refused, "[--prompt] must have no blocked word, has 'square'");
+}
+
 TEST_F(Program, ADecodeThatStoppedIsFinishedFromItsLatents) {
   const Words words = with(job({"--out", "a.mp4"}), "--num-frames", "81");
   ASSERT_EQ(run(with(words, "--out", "whole.mp4")).code, 0);

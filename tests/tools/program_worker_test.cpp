@@ -15,6 +15,8 @@
 
 #include "models/files/folder_lock.h"
 #include "tests/support.h"
+#include "tests/support/chat_server.h"
+#include "tests/support/safety_checkers.h"
 #include "tests/tools/process.h"
 
 namespace wan {
@@ -226,6 +228,36 @@ TEST_F(ProgramWorker, RendersBatchesAndTellsOfEachJob) {
   EXPECT_TRUE(content(folder_ / "alone.mp4") == bytes("one"));
 }
 
+TEST_F(ProgramWorker, TellsWhatASafetyCheckSaid) {
+  const std::string everything = write_safety_checker(folder_ / "everything", Flags::Everything),
+                    nothing = write_safety_checker(folder_ / "nothing", Flags::Nothing);
+  Talk worker(folder_.path());
+  const auto checked = [&](const std::string& checker, const char* action) {
+    return json{{"safety_checker", checker}, {"safety_action", action}, {"discard", true}};
+  };
+  worker.say(batch("b1", {item("bad", checked(everything, "refuse")), item("good", checked(nothing, "refuse")),
+                          item("told", checked(everything, "flag"))}));
+  ASSERT_FALSE(worker.wait_for("batch").is_null()) << worker.errors();
+  int64_t seen = 0;
+  for (const json& message : worker.heard()) {
+    const std::string job = message.value("job", "");
+    if (message["is"] == "failed") {
+      ++seen;
+      EXPECT_EQ(job, "bad");
+      EXPECT_EQ(message["kind"], "refused");
+      EXPECT_EQ(message["errors"][0]["type"], "content_policy_violation");
+      EXPECT_EQ(message["errors"].dump().find("--"), std::string::npos) << "clients have no flags";
+    } else if (message["is"] == "done") {
+      ++seen;
+      EXPECT_EQ(message["safety"]["flagged"], job == "told") << job;
+    }
+  }
+  EXPECT_EQ(seen, 3);
+  for (const auto& entry : std::filesystem::directory_iterator(folder_.path()))
+    EXPECT_EQ(entry.path().string().find("refused"), std::string::npos) << entry.path();
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "bad.mp4"));
+}
+
 TEST_F(ProgramWorker, CancelsOneJobAlone) {
   Talk worker(folder_.path());
   const json many = {{"num_inference_steps", 40}, {"num_frames", 17}, {"width", 64}, {"height", 64}};
@@ -242,6 +274,35 @@ TEST_F(ProgramWorker, CancelsOneJobAlone) {
   EXPECT_EQ(worker.count("done", "three"), 1);
   EXPECT_EQ(worker.count("failed", "one") + worker.count("failed", "two"), 2);
   EXPECT_TRUE(bytes("one").empty() && bytes("two").empty());
+}
+
+TEST_F(ProgramWorker, TellsWhichPromptWasUsed) {
+  const ChatServer server;
+  const json expanded = {{"enable_prompt_expansion", true}, {"expander_url", server.url()}, {"expander_timeout", 20}};
+  std::string bytes_before;
+  for (int i = 0; i < 2; ++i) {  // the second worker finds the job finished
+    Talk worker(folder_.path());
+    worker.say(batch("b", {item("one", expanded), item("two")}));
+    EXPECT_EQ(worker.wait_for("done", "one")["prompt"], kExpandedPrompt) << worker.errors();
+    EXPECT_EQ(worker.wait_for("done", "two")["prompt"], "a red circle moves up");
+    EXPECT_EQ(worker.logged("one", "the prompt was expanded in "), i == 0);
+    EXPECT_FALSE(worker.logged("one", "127.0.0.1")) << "where the language server is concerns no client";
+    if (i == 0) bytes_before = bytes("one");
+  }
+  EXPECT_EQ(server.calls(), 1);
+  EXPECT_TRUE(bytes("one") == bytes_before);
+  EXPECT_FALSE(bytes("one") == bytes("two"));
+}
+
+TEST_F(ProgramWorker, AJobThatWaitsForALanguageServerCanBeCancelled) {
+  const ChatServer server([](WebClient& client, const json&) { client.wait(120'000); });
+  Talk worker(folder_.path());
+  worker.say(
+      batch("b", {item("one", {{"enable_prompt_expansion", true}, {"expander_url", server.url()}}), item("two")}));
+  ASSERT_FALSE(worker.wait_for("turn", "one").is_null()) << worker.errors();
+  worker.say(json{{"do", "cancel"}, {"job", "one"}});
+  EXPECT_EQ(worker.wait_for("failed", "one")["kind"], "cancelled");
+  EXPECT_FALSE(worker.wait_for("done", "two").is_null()) << "the others go on";
 }
 
 TEST_F(ProgramWorker, WhatOneLeavesTheNextGoesOnWith) {

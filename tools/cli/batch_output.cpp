@@ -1,6 +1,7 @@
 #include "tools/cli/batch_output.h"
 
 #include "engine/request/params.h"
+#include "models/files/error.h"
 #include "tools/cli/batch_report.h"
 
 namespace wan {
@@ -20,6 +21,10 @@ const char* word(JobState state) {
   return "";
 }
 
+nlohmann::ordered_json json_of(const std::optional<QualityNumbers>& quality) {
+  return quality ? to_json(*quality) : nlohmann::ordered_json();
+}
+
 std::vector<ReportRow> rows_of(const RunResult& result) {
   std::vector<ReportRow> rows;
   for (const JobResult& job : result.jobs)
@@ -29,7 +34,11 @@ std::vector<ReportRow> rows_of(const RunResult& result) {
                     .seed = job.request.seed,
                     .state = word(job.state),
                     .seconds = job.seconds,
-                    .error = job.error});
+                    .error = job.error,
+                    .quality = json_of(job.quality),
+                    .quality_first = json_of(job.quality_first),
+                    .first = job.first.empty() ? "" : shown_name(job.first),
+                    .safety = job.safety.is_there() ? to_json(job.safety) : nlohmann::ordered_json()});
   return rows;
 }
 

@@ -112,6 +112,12 @@ std::string log_line(std::string_view event, const Log::Fields& fields, bool for
                                                         : field;
     return "note [" + subject + "] " + fields.value("text", "") + (change.empty() ? "" : "; " + change);
   }
+  if (event == "quality") {
+    const std::string change = fields.value("change", ""),
+                      line = fields.contains("line") ? "line " + fields["line"].dump() + ", " : "";
+    return "quality [" + line + fields.value("out", "") + "] " + fields.value("text", "") +
+           (change.empty() ? "" : "; " + change);
+  }
   std::string text(event);
   for (const auto& [key, value] : fields.items()) text += " " + key + "=" + field_text(key, value, for_people);
   return text;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "engine/base/text.h"
+#include "engine/request/expander_url.h"
 #include "engine/request/geometry.h"
 #include "engine/request/guidance_interval.h"
 #include "engine/request/interpolation.h"
@@ -13,6 +14,7 @@
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
 #include "engine/request/presets.h"
+#include "engine/request/safety.h"
 #include "engine/request/schedule.h"
 
 namespace wan {
@@ -139,6 +141,7 @@ std::vector<Note> notes_of(const Request& request, const Schedule& schedule, con
   if (!reuse.nothing.empty())
     notes.push_back({"acceleration", "regular reuses nothing: " + reuse.nothing, reuse.way_out});
   notes.insert(notes.end(), reuse.notes.begin(), reuse.notes.end());
+  if (request.enable_prompt_expansion && !request.expander_url.empty()) notes.push_back(expansion_note(request));
   const Preset& preset = *find_preset(request.preset);
   if (preset.few_steps())
     notes.push_back(
@@ -161,6 +164,7 @@ std::string dry_run_text(const Request& request, const ReuseModel& model) {
   const bool known = !follows_input(request);
   if (const std::string chain = chain_text(interpolation_of(request), generated(request), known); !chain.empty())
     text += chain + "\n";
+  if (const std::string checks = safety_line(request); !checks.empty()) text += checks + "\n";
   text += line("seed %llu, %s, ", (unsigned long long)request.seed, request.solver.c_str());
   text += request.sigmas.empty() ? "shift " + number_text(request.shift) : std::string("explicit sigmas");
   if (request.task != Task::S2V) text += ", boundary " + number_text(request.boundary);

@@ -58,6 +58,16 @@ std::filesystem::path in_cache(const char* name) {
 
 }  // namespace
 
+std::string expander_key() {
+  const std::string key = value_of("WAN_EXPANDER_KEY");
+  const bool plain = std::all_of(key.begin(), key.end(), [](unsigned char c) { return c > ' ' && c < 127; });
+  if (!plain || key.size() > 4096)
+    throw EnvironmentError(
+        "[WAN_EXPANDER_KEY] must be one word of at most 4096 ASCII letters, digits and marks, without blanks and line "
+        "breaks");
+  return key;
+}
+
 kernels::Options options_of_environment() {
   constexpr Wgmma kUses[] = {Wgmma::Off, Wgmma::Measured, Wgmma::On};
   return {.reference = choice_of("WAN_KERNELS", {"fused", "reference"}, 0) == 1,

@@ -19,6 +19,10 @@ struct EnvironmentError : std::invalid_argument {
 /// and half-sums, with commas between). Unset and empty is the default. Throws EnvironmentError for other values.
 kernels::Options options_of_environment();
 
+/// WAN_EXPANDER_KEY, for the language server that expands prompts; empty where it is unset. Throws EnvironmentError,
+/// which does not quote it, where it has other letters than a header may have, or more than 4096.
+std::string expander_key();
+
 /// What libtorch's allocator on GPUs is told (c10::CachingAllocator::setAllocatorSettings): segments that grow, so that
 /// blocks of other sizes find room after long runs. Empty, for nothing, where the user has set PYTORCH_CUDA_ALLOC_CONF
 /// or PYTORCH_ALLOC_CONF, and below Windows, whose driver does not always have them. `root` stands for "/".

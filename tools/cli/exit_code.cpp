@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/base/error.h"
+#include "engine/request/safety.h"
 #include "engine/residency/failure.h"
 #include "models/files/error.h"
 #include "tools/cli/environment.h"
@@ -16,6 +17,8 @@
 
 namespace wan {
 namespace {
+
+constexpr int kRefused = 5;  // by a safety check
 
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
@@ -47,6 +50,10 @@ int exit_code(int argc, char** argv, int (*run)(const Command&)) {
   } catch (const ModelError& error) {
     for (const std::string& line : lines_of(error.what())) complain(line);
     return 3;
+  } catch (const SafetyRefusal& refused) {
+    const InvalidRequest told(refused.field, refused.wrong + (refused.way.empty() ? "" : "; " + refused.way));
+    for (const std::string& line : refusal_lines(told, command_word(argc, argv))) complain(line);
+    return kRefused;
   } catch (const Cancelled& stopped) {
     const int signal = signal_that_came() ? signal_that_came() : SIGINT;
     complain("[stop] " + signal_text(signal) + "; " + stopped.what());

@@ -25,6 +25,13 @@ namespace {
 
 constexpr const char* kMachine = "Machine";
 
+/// What is looked at, and what becomes of it, beside `others`.
+std::vector<const char*> with_safety(std::vector<const char*> others) {
+  others.insert(others.end(), {"enable_safety_checker", "enable_output_safety_checker", "safety_checker",
+                               "safety_threshold", "safety_action", "discard", "blocked_words"});
+  return others;
+}
+
 /// What names the model or its parts, and `others`.
 std::vector<const char*> with_model(const std::vector<const char*>& others) {
   std::vector<const char*> all = {"model",        "models", "high_noise",    "low_noise", "transformer",
@@ -34,16 +41,17 @@ std::vector<const char*> with_model(const std::vector<const char*>& others) {
 }
 
 // The parameters of a request that these commands take as flags.
-const std::vector<const char*> kBatchParameters =
-    with_model({"preset", "unlocked", "device", "dtype", "noise_device", "precision", "weights", "metadata",
-                "private_urls", "loras", "lora_lax", "interpolator"});
-const std::vector<const char*> kReplayParameters =
+const std::vector<const char*> kBatchParameters = with_safety(with_model(
+    {"preset", "unlocked", "device", "dtype", "noise_device", "precision", "weights", "metadata", "private_urls",
+     "loras", "lora_lax", "interpolator", "expander_url", "expander_model", "expander_timeout", "quality_check"}));
+const std::vector<const char*> kReplayParameters = with_safety(
     with_model({"image_url", "last_image_url", "video_url", "audio_url", "pose_video_url", "out", "metadata", "device",
-                "dtype", "private_urls", "loras", "lora_lax", "interpolator", "calibration"});
+                "dtype", "private_urls", "loras", "lora_lax", "interpolator", "calibration"}));
 const std::vector<const char*> kInspectParameters = {"models"};
 const std::vector<const char*> kDecodeParameters =
-    with_model({"out", "metadata", "device", "video_url", "keep_audio", "private_urls", "interpolator_model",
-                "num_interpolated_frames", "adjust_fps_for_interpolation", "interpolation_times", "interpolator"});
+    with_safety(with_model({"out", "metadata", "device", "video_url", "keep_audio", "private_urls",
+                            "interpolator_model", "num_interpolated_frames", "adjust_fps_for_interpolation",
+                            "interpolation_times", "interpolator", "quality_check"}));
 const std::vector<const char*> kFinishParameters = {"interpolator_model",
                                                     "num_interpolated_frames",
                                                     "adjust_fps_for_interpolation",
@@ -67,7 +75,7 @@ void add_parameter(CLI::App& app, const Parameter& parameter, Task task, bool re
   const std::string flag = parameter.flag(), name = flag.substr(2);
   std::string names = flag;
   if (boolean) names += ",!--no-" + name;
-  if (std::string(parameter.name).ends_with("_url")) names += "," + flag + "-url";
+  if (parameter.media && std::string(parameter.name).ends_with("_url")) names += "," + flag + "-url";
   add_flag(app, names, boolean ? "" : value_name(parameter, task), describe(parameter, task, required),
            parameter.group);
 }
@@ -281,8 +289,9 @@ void add_calibrate(CLI::App& app) {
     for (const Parameter& parameter : parameters()) {
       // What the measuring sets, and what is about a file that is not written.
       const std::string group = parameter.group, name = parameter.name;
-      const bool idle = group == "Output" || group == "Interpolation" || name == "acceleration" ||
-                        name == "calibration" || name == "guidance_interval" || name == "guidance_until";
+      const bool idle = group == "Output" || group == "Interpolation" || group == "Prompt expansion" ||
+                        group == "Safety" || name == "acceleration" || name == "calibration" ||
+                        name == "guidance_interval" || name == "guidance_until";
       if (CLI::Option* option = command->get_option_no_throw(parameter.flag()); option && idle && name != "out")
         command->remove_option(option);
     }

@@ -104,6 +104,8 @@ std::string describe_hosted(const Parameter& parameter, Task task) {
                       std::holds_alternative<double Request::*>(parameter.field);
   if (number) text += " Takes a number " + accepts.hosted.text(parameter.unit) + ".";
   const bool drawn = parameter.field == Field(&Request::interpolator_model) || parameter.switched_by;
+  if (parameter.field == Field(&Request::enable_prompt_expansion))
+    return "Let the server's language model write the prompt out; refused where it has none.";
   if (parameter.unserved || drawn) return text + " Unset: as the server has it.";
   const bool has_default = number ? accepts.value.is_number() : accepts.value == true || !accepts.words.empty();
   return has_default ? text + " Default " + value_text(accepts.value) + "." : text;

@@ -15,6 +15,7 @@
 #include "tools/cli/batch_output.h"
 #include "tools/cli/check_output.h"
 #include "tools/cli/dry_run.h"
+#include "tools/cli/environment.h"
 #include "tools/cli/plan_output.h"
 
 namespace wan {
@@ -46,7 +47,8 @@ int run_batch(const Command& command, Contexts& contexts, Console& console) {
   const RunOptions options{.given_order = command.order == "given",
                            .fail_fast = command.fail_fast,
                            .overwrite = command.overwrite,
-                           .contexts = &contexts};
+                           .contexts = &contexts,
+                           .expander_key = expander_key()};
   const RunResult result = run_jobs(jobs, folder, options, console.log(), console);
   std::cout << to_text(result) << std::flush;
   write_report(std::filesystem::path(command.work) / "report.json", result);

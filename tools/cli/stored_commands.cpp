@@ -15,6 +15,7 @@
 #include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
+#include "engine/request/safety.h"
 #include "engine/request/values.h"
 #include "engine/residency/find_parts.h"
 #include "engine/residency/interpolator_network.h"
@@ -43,7 +44,24 @@ Request overridden(const Request& stored, const Command& command, const std::str
   nlohmann::json fields = find_named(stored, command.fields, beside, which);
   fields["out"] = out;
   for (const auto& [name, value] : command.fields.items()) fields[name] = typed(*find_parameter(name), value);
-  return parse(fields, {.check_files = which == Named::ModelAndInputs});
+  return parse(fields, {.check_files = which == Named::ModelAndInputs, .need_expander = false});
+}
+
+/// The record's request. A list of blocked words is not stored: a check of it alone is left out, and a replay
+/// tells it.
+Request without_lost_words(const Record& record, const Command& command, Console& console) {
+  Request request = record.request;
+  const bool lost =
+      request.enable_safety_checker && request.safety_checker.empty() &&
+      std::ranges::none_of(record.files, [](const FileIdentity& file) { return file.part == kSafetyPart; });
+  if (!lost || std::ranges::any_of(kSafetyFields, [&](const char* field) { return command.fields.contains(field); }))
+    return request;
+  request.enable_safety_checker = false;
+  if (command.name == "replay")
+    console.say(
+        "replay: the prompt is not looked at: its list of blocked words is not stored; --blocked-words FILE names "
+        "one");
+  return request;
 }
 
 /// A warning for each file that is another than the record's where the user wants it so; else the end.
@@ -83,8 +101,12 @@ ModelParts check_same(const Record& record, const Request& request, const Comman
   const bool other_chain =
       !copies && std::ranges::any_of(kChainFields, [&](const char* field) { return command.fields.contains(field); });
   if (other_chain) used.interpolator = {};
+  const bool other_checks =
+      std::ranges::any_of(kSafetyFields, [&](const char* field) { return command.fields.contains(field); });
+  if (other_checks) used.safety_checker = {};
   std::erase_if(compared.files, [&](const FileIdentity& file) {
-    return (!copies && file.part == kLoraPart) || (other_chain && file.part == kInterpolatorPart);
+    return (!copies && file.part == kLoraPart) || (other_chain && file.part == kInterpolatorPart) ||
+           (other_checks && file.part == kSafetyPart);
   });
   std::vector<Difference> differences = other_files(compared, used, cache);
   if (copies)
@@ -126,13 +148,14 @@ SingleOptions single_options(const Command& command, Contexts& contexts) {
                      .preview = command.preview},
           .fresh = command.fresh,
           .overwrite = command.overwrite,
+          .expander_key = expander_key(),
           .contexts = &contexts,
           .previews = preview_cache_path()};
 }
 
 void run_replay(const Command& command, Contexts& contexts, Console& console) {
   Record record = parse_record(read_metadata({command.input, "video"}), "video");
-  Request request = overridden(record.request, command,
+  Request request = overridden(without_lost_words(record, command, console), command,
                                std::filesystem::path(command.input).replace_extension().string() + "-replay.mp4",
                                Named::ModelAndInputs);
   if (nlohmann::json::parse(read_metadata({command.input, "video"})).contains("finish"))
@@ -151,6 +174,8 @@ void run_replay(const Command& command, Contexts& contexts, Console& console) {
   SingleOptions options = single_options(command, contexts);
   options.attention = record.attention;
   if (record.device == "cuda") options.tiles = record.vae_tiles;
+  if (record.request.enable_prompt_expansion)
+    options.expansion = recorded_expansion(record.expanded_prompt, record.notes);
   options.copies = copies.path;
   options.prefix = std::filesystem::path(request.out).stem().string();
   request.out_given = command.fields.contains("out");
@@ -169,7 +194,8 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
   const std::unique_ptr<WorkFolder> work = work_holding(command.input);
   SavedLatents saved = load_latents(command.input);
   check_sound_flags(command, saved.record.request.task);
-  const Request request = overridden(saved.record.request, command, output_of(command.input), Named::Model);
+  const Request request =
+      overridden(without_lost_words(saved.record, command, console), command, output_of(command.input), Named::Model);
   check_writable("out", request.out);
   if (std::filesystem::exists(request.out) && !command.overwrite)
     throw InvalidRequest("out", "must not be there already: " + shown_path(request.out) + "; --overwrite replaces it");
@@ -186,6 +212,7 @@ void run_decode(const Command& command, Contexts& contexts, Console& console) {
   }
   if (!request.keep_audio) saved.audio_from.clear();
   set_chain(saved.record, request, identities(parts), !saved.audio_from.empty());
+  set_safety(saved.record, request, identities(parts));
   decode_saved(saved, request.out, resolve_placement(request, &contexts), parts,
                {.contact_sheet = command.contact_sheet}, console.log(), console);
   std::error_code ignored;

@@ -43,6 +43,7 @@ bool is_lost(const std::exception_ptr& failure) {
 BatchWorker::BatchWorker(std::string device, LineWriter& out)
     : contexts_(options_of_environment(), attention_file(attention_cache_path())),
       placement_(resolve(std::move(device), contexts_)),
+      expander_key_(expander_key()),
       out_(out),
       log_{[this](std::string_view event, const Log::Fields& fields) { take_event(event, fields); }},
       networks_(log_) {}
@@ -135,6 +136,8 @@ RunOptions BatchWorker::options() {
   // A file that is there already is an earlier attempt's, of which the folder had no time to note that it is finished.
   RunOptions options{.overwrite = true, .contexts = &contexts_};
   options.networks = &networks_;
+  options.expander_key = expander_key_;
+  options.keep_first = false;  // a job has one file
   options.previews = preview_cache_path();
   options.on_preview = [this](const Job& job) {
     const std::lock_guard lock(mutex_);
@@ -204,13 +207,15 @@ void BatchWorker::take_end(const JobResult& job) {
   begin(task);
   std::error_code unknown;
   const uint64_t bytes = fs::file_size(job.request.out, unknown);
-  out_.send({{"is", "done"},
-             {"job", task.item.id},
-             {"seed", job.request.seed},
-             {"prompt", job.request.prompt},
-             {"seconds", job.state == JobState::Kept ? 0 : job.seconds},
-             {"bytes", unknown ? 0 : bytes},
-             {"video_seconds", video_seconds}});
+  json done = {{"is", "done"},
+               {"job", task.item.id},
+               {"seed", job.request.seed},
+               {"prompt", job.expanded_prompt.empty() ? job.request.prompt : job.expanded_prompt},
+               {"seconds", job.state == JobState::Kept ? 0 : job.seconds},
+               {"bytes", unknown ? 0 : bytes},
+               {"video_seconds", video_seconds}};
+  if (job.safety.is_there()) done["safety"] = to_json(job.safety);
+  out_.send(done);
 }
 
 }  // namespace wan

@@ -98,6 +98,7 @@ class BatchWorker : public Progress {
 
   Contexts contexts_;
   const Placement placement_;
+  const std::string expander_key_;
   LineWriter& out_;
 
   std::mutex mutex_;

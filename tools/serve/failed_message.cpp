@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/job/preflight.h"
+#include "engine/request/safety.h"
 #include "engine/residency/failure.h"
 #include "engine/serve/work/protocol.h"
 #include "models/files/error.h"
@@ -35,6 +36,11 @@ nlohmann::json failed_message(const std::string& job, const std::exception_ptr& 
   } catch (const InvalidRequest& refused) {
     message["kind"] = is_about_disk(refused) ? "disk" : "request";
     message["errors"] = serve::to_json(refused.errors);
+    message["text"] = refused.what();
+  } catch (const SafetyRefusal& refused) {
+    message["kind"] = "refused";
+    message["errors"] =
+        serve::to_json(std::vector<FieldError>{{refused.field, refused.wrong, "content_policy_violation", "", ""}});
     message["text"] = refused.what();
   } catch (const ModelError& error) {
     message["kind"] = "model";

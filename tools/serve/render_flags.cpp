@@ -18,7 +18,9 @@ bool is_taken(const Parameter& parameter) {
   const std::string name = parameter.name;
   return parameter.media || name == "prompt" || name == "out" || name == "seed" || name == "model" ||
          name == "interpolator" || name == "device" || name == "precision" || name == "acceleration" ||
-         name == "private_urls" || name == "width" || name == "height";
+         name == "expander_url" || name == "expander_model" || name == "safety_checker" || name == "safety_threshold" ||
+         name == "safety_action" || name == "discard" || name == "blocked_words" || name == "private_urls" ||
+         name == "width" || name == "height";
 }
 
 std::string near(const std::string& name) {
@@ -37,6 +39,7 @@ void check_render(FlagWords& words, const Settings& settings) {
     if (!served) continue;
     // For the jobs that have it: as a flag a calibration is refused without.
     nlohmann::json fields = {{"prompt", ""}, {"acceleration", "regular"}};
+    if (!settings.expander_url.empty() && task != Task::S2V) fields["expander_url"] = settings.expander_url;
     for (const auto& [field, value] : settings.render)
       if (const Parameter& parameter = *find_parameter(field); parameter.accepts(task)) {
         fields[field] = parameter.repeated ? nlohmann::json(std::vector<std::string>{value}) : nlohmann::json(value);

@@ -24,6 +24,22 @@ void add_flags(CLI::App& app) {
                 "Weights of the model that draws frames between the generated ones, a file or a folder of them; may be "
                 "repeated, once for each. Without film requests that name no interpolator have none.",
                 kWork);
+  add_word_flag(app, "--expander-url", "URL",
+                "The language server, OpenAI-compatible, that writes out the prompts of requests with "
+                "enable_prompt_expansion: llama-server, Ollama, vLLM. Its key stands in the environment: "
+                "WAN_EXPANDER_KEY. Without it such requests are refused.",
+                kWork);
+  add_word_flag(app, "--expander-model", "NAME", "The model that it is to use; llama-server needs none.", kWork);
+  add_word_flag(app, "--safety-checker", "DIR",
+                "Folder of the checker that requests with enable_safety_checker or enable_output_safety_checker are "
+                "looked at by. Without it they are refused; --render enable_safety_checker=true looks at all.",
+                kWork);
+  add_word_flag(app, "--safety-threshold", "X", "The score above which a picture is flagged. Default: the checker's.",
+                kWork);
+  add_word_flag(app, "--safety-action", "refuse|blur|flag",
+                "What becomes of what is flagged. Default refuse: the job fails, and its video is removed.", kWork);
+  add_word_flag(app, "--blocked-words", "FILE",
+                "Words that no prompt of a request with enable_safety_checker may have, one a line.", kWork);
   add_word_flag(app, "--gpus", "N,N|all", "A worker on each of these GPUs. Default: the first one, or the CPU.", kWork);
   add_word_flag(app, "--device", "cpu|cuda[:N]", "One worker, there.", kWork);
   add_word_flag(app, "--precision", "exact|balanced|fast", "Of every job. Default exact.", kWork);

@@ -9,8 +9,10 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/base/units.h"
+#include "engine/request/expander_url.h"
 #include "engine/request/files.h"
 #include "engine/request/params.h"
+#include "engine/request/values.h"
 #include "tools/serve/flag_sections.h"
 
 namespace wan {
@@ -44,9 +46,12 @@ class Reader {
     read_access();
     read_models();
     read_interpolators();
+    read_expander();
+    read_safety();
     read_work();
     read_storage();
     read_render(words_, settings());
+    check_rendered_checks();
     if (!words_.errors.empty()) throw InvalidRequest(words_.errors);
     return command_;
   }
@@ -176,6 +181,49 @@ class Reader {
                                           shown_missing(file) + ", which is not there");
       else
         settings().interpolators[model] = fs::absolute(file, ignored).lexically_normal().string();
+    }
+  }
+
+  void read_expander() {
+    settings().expander_url = words_.text("--expander-url");
+    settings().expander_model = words_.text("--expander-model");
+    if (words_.has("--expander-url")) collect("--expander-url", [&] { chat_address(settings().expander_url); });
+    if (words_.has("--expander-model") && !words_.has("--expander-url"))
+      words_.fail("--expander-model", "needs --expander-url, the server that has the model");
+  }
+
+  void read_safety() {
+    std::error_code ignored;
+    const auto path = [&](const char* flag, std::string& into, bool folder) {
+      if (!words_.has(flag)) return;
+      const std::string text = words_.text(flag);
+      if (folder ? !fs::is_directory(text, ignored) : !fs::is_regular_file(text, ignored))
+        return words_.fail(flag, std::string("must be a ") + (folder ? "folder" : "file") + ", got " +
+                                     shown_missing(text) + ", which is none");
+      into = fs::absolute(text, ignored).lexically_normal().string();
+    };
+    path("--safety-checker", settings().safety_checker, true);
+    path("--blocked-words", settings().blocked_words, false);
+    settings().safety_action = choice("--safety-action", {"refuse", "blur", "flag"});
+    if (!words_.has("--safety-threshold")) return;
+    const Parameter& threshold = *find_parameter("safety_threshold");
+    collect("--safety-threshold", [&] {
+      const double value = read_number(threshold, words_.text("--safety-threshold"), true);
+      const Range& range = threshold.accepts(Task::T2V)->engine;
+      if (!range.contains(value))
+        throw InvalidRequest("safety_threshold", "must be " + range.text() + ", got " + number_text(value));
+      settings().safety_threshold = value;
+    });
+  }
+
+  /// Checks of every request need what they are made by.
+  void check_rendered_checks() {
+    if (!settings().safety_checker.empty()) return;
+    for (const auto& [field, value] : settings().render) {
+      const bool input = field == "enable_safety_checker", output = field == "enable_output_safety_checker";
+      if ((!input && !output) || value == "false" || (input && !settings().blocked_words.empty())) continue;
+      words_.fail("--render", "of " + field + " needs --safety-checker DIR" +
+                                  (input ? ", or --blocked-words FILE for prompts alone" : ""));
     }
   }
 

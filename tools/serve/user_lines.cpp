@@ -36,11 +36,19 @@ std::optional<UserLine> user_line(std::string_view event, const Log::Fields& fie
     return UserLine{"INFO", "drew " + word(fields, "between") + " between each two frames by " + word(fields, "model") +
                                 ": " + word(fields, "pairs") + " pairs, " + word(fields, "still") + " of them still, " +
                                 word(fields, "cuts") + " cut"};
+  if (event == "expansion" && fields.contains("text"))
+    return UserLine{"INFO", "the prompt was expanded" + in_seconds(fields) + ": " + word(fields, "text")};
+  if (event == "safety")
+    return UserLine{
+        fields.value("flagged", false) ? "WARN" : "INFO",
+        std::string("safety check: ") + (fields.value("flagged", false) ? "flagged" : "nothing is flagged")};
   if (event == "note") {
     const std::string change = word(fields, "change");
     return UserLine{
         "WARN", "[" + word(fields, "subject") + "] " + word(fields, "text") + (change.empty() ? "" : "; " + change)};
   }
+  // Its ways out name flags of the operator's.
+  if (event == "quality") return UserLine{"WARN", "quality: " + word(fields, "text")};
   if (event == "acceleration")
     return UserLine{"INFO", word(fields, "reused_forwards") + " of " + word(fields, "forwards") +
                                 " forwards reuse what an earlier step computed"};

@@ -155,7 +155,13 @@ void Program::stop() {
 
 std::string Program::own_end() {
   int status = 0;
-  if (process_ < 0 || waitpid(process_, &status, WNOHANG) != process_) return own_end_;
+  if (process_ < 0) return own_end_;
+  // The sockets of a program that is killed close some time before it counts as ended.
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(200);
+  while (waitpid(process_, &status, WNOHANG) != process_) {
+    if (std::chrono::steady_clock::now() > end) return own_end_;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
   process_ = -1;
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, std::chrono::milliseconds(200), [this] { return ended_; });  // its last lines

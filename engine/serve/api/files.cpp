@@ -38,10 +38,11 @@ std::string name_of(const std::string& wanted, char mark) {
   return random_hex(kRandomLetters / 2) + mark + letters;
 }
 
-/// A name of the folder of outputs: "0123...ef.mp4", or what Files::new_name made.
+/// A name of the folder of outputs: "0123...ef.mp4", or what Files::new_name made. What is being written is not shown:
+/// nobody has said yet whether it is refused or blurred.
 bool is_output_name(std::string_view name) {
   return name.size() >= kRandomLetters && name.size() <= kLongestName && all_are(name, kNameLetters) &&
-         all_are(name.substr(0, kRandomLetters), kIdLetters);
+         all_are(name.substr(0, kRandomLetters), kIdLetters) && !name.ends_with(".part");
 }
 
 const std::string& checked(const std::string& name, bool good) {

@@ -1,5 +1,6 @@
 #include "engine/serve/api/job_fields.h"
 
+#include <algorithm>
 #include <random>
 
 #include "engine/base/error.h"
@@ -12,7 +13,10 @@ namespace {
 
 using nlohmann::json;
 
+constexpr const char *kInputCheck = "enable_safety_checker", *kOutputCheck = "enable_output_safety_checker";
 constexpr const char *kInterpolator = "interpolator_model", *kDrawn = "num_interpolated_frames";
+constexpr const char* kExpansion = "enable_prompt_expansion";
+constexpr int64_t kExpanderSeconds = 120;  // that a language server may take for one prompt
 
 /// Text of an operator as the type that the field has.
 json typed(const Parameter& parameter, const std::string& text) {
@@ -47,6 +51,8 @@ class Maker {
     take_size();
     take_interpolator();
     take_render();
+    take_expander();
+    take_safety();
     check();
     return std::move(result_);
   }
@@ -61,6 +67,9 @@ class Maker {
     const std::string name = field.parameter->name;
     if (name == kInterpolator) return !has_interpolator(value);
     if (name == kDrawn) return !has_interpolator(interpolator());
+    if (name == kExpansion) return settings_.expander_url.empty();
+    if (name == kInputCheck) return !can_check_inputs();
+    if (name == kOutputCheck) return settings_.safety_checker.empty();
     return field.parameter->unserved != nullptr;
   }
 
@@ -84,6 +93,35 @@ class Maker {
     if (model == result_.fields.end() || !model->is_string()) return;
     const auto file = settings_.interpolators.find(model->get<std::string>());
     if (file != settings_.interpolators.end()) set("interpolator", file->second);
+  }
+
+  /// The language server, which whoever runs this one named. It ends before a worker that waits for it is taken for one
+  /// that hangs.
+  void take_expander() {
+    if (result_.fields.value(kExpansion, json()) != true || settings_.expander_url.empty()) return;
+    set("expander_url", settings_.expander_url);
+    if (!settings_.expander_model.empty()) set("expander_model", settings_.expander_model);
+    if (result_.fields.contains("expander_timeout")) return;
+    const int64_t hang = settings_.worker_timeout ? settings_.worker_timeout->count() : 0;
+    set("expander_timeout", hang > 0 ? std::clamp<int64_t>(hang / 2, 1, kExpanderSeconds) : kExpanderSeconds);
+  }
+
+  /// Of a text nothing but its words is looked at.
+  bool can_check_inputs() const {
+    return !settings_.safety_checker.empty() || (endpoint_.task == Task::T2V && !settings_.blocked_words.empty());
+  }
+
+  /// How a check is made, which whoever runs the server decided. A refused video is kept nowhere.
+  void take_safety() {
+    for (const char* check : {kInputCheck, kOutputCheck})
+      if (!result_.fields.contains(check)) set(check, false);
+    const bool input = result_.fields[kInputCheck] == true, output = result_.fields[kOutputCheck] == true;
+    if (!input && !output) return;
+    if (!settings_.safety_checker.empty()) set("safety_checker", settings_.safety_checker);
+    if (settings_.safety_threshold) set("safety_threshold", *settings_.safety_threshold);
+    if (input && !settings_.blocked_words.empty()) set("blocked_words", settings_.blocked_words);
+    set("safety_action", settings_.safety_action);
+    set("discard", true);
   }
 
   void take(const EndpointField& field) {

@@ -18,7 +18,8 @@ struct JobFields {
 
 /// `values` are those of check_body(), with inputs that lie on this server as paths. Defaults are the hosted ones. A seed is
 /// drawn where none was given, so that a job that is taken up again is the same job. What this server does not have, in
-/// its build or for want of an interpolator's weights, is left out with a note where it is only the hosted default, and is an error where it was asked for. `errors` has
+/// its build or for want of an interpolator's weights, a safety checker or a language server, is left out with a note where
+/// it is only the hosted default, and is an error where it was asked for. `errors` has
 /// everything that is wrong with the values, in the vendor's names.
 /// Throws InvalidRequest where the operator's settings do not make a request: the model, `render`.
 JobFields job_fields(const Endpoint& endpoint, const nlohmann::json& values, const Settings& settings,

@@ -52,17 +52,24 @@ Answer page_answer(std::string_view name, const char* type) {
 
 Awaitable<Answer> set_up(Exchange& exchange, ApiContext& context) {
   const Caller caller = context.access.caller(exchange);
-  Json endpoints = Json::object(), tasks = Json::array();
+  Json endpoints = Json::object(), tasks = Json::array(), checks = Json::object();
+  const bool has_checker = !context.settings.safety_checker.empty();
   for (const auto& [task, endpoint] : kEndpoints) {
     endpoints[task] = endpoint;
     const std::string model = std::string(task) == "v2v" && !context.settings.models.count("v2v") ? "t2v" : task;
     if (context.settings.models.count(model)) tasks.push_back(task);
+    checks[task] = Json::array();
+    const bool words = std::string(task) == "t2v" && !context.settings.blocked_words.empty();
+    if (has_checker || words) checks[task].push_back("enable_safety_checker");
+    if (has_checker) checks[task].push_back("enable_output_safety_checker");
   }
   Json answer = page_workers(context.dispatcher, caller.admin);
   answer.update(Json{{"version", version()},
                      {"size_override", context.settings.size_override},
+                     {"expands_prompts", !context.settings.expander_url.empty()},
                      {"endpoints", endpoints},
-                     {"tasks", tasks}});
+                     {"tasks", tasks},
+                     {"checks", checks}});
   co_return json_answer(answer);
 }
 

@@ -83,6 +83,7 @@ Json page_job(const LiveJob& live, const Jobs& jobs, const Dispatcher& dispatche
     out["bytes"] = job.output->bytes;
     out["seed"] = job.output->seed;
     out["seconds"] = job.output->seconds;
+    if (!job.output->safety.is_null()) out["safety"] = job.output->safety;
   }
   if (job.error) out["error"] = job.error->text();
   return out;

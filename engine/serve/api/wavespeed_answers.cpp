@@ -45,9 +45,10 @@ ordered_json wavespeed_task(const Job& job, const std::string& base_url) {
   double seconds = 0;
   if (job.output) {
     outputs.push_back(base_url + "/files/outputs/" + job.output->file);
-    unsafe.push_back(false);
+    unsafe.push_back(job.output->is_flagged());
     seconds = job.output->seconds;
   }
+  if (job.error && job.error->is_refusal()) unsafe.push_back(true);
   ordered_json task;
   task["id"] = job.id;
   task["model"] = job.endpoint;

@@ -4,7 +4,15 @@
 const $ = (id) => document.getElementById(id);
 const TASKS = { t2v: "Text", i2v: "Picture", v2v: "Video", s2v: "Speech" };
 const MAIN = ["prompt", "image_url", "audio_url", "video_url", "resolution", "aspect_ratio", "num_frames", "seed"];
-const HIDDEN = ["enable_safety_checker", "enable_output_safety_checker", "enable_prompt_expansion"];
+const HIDDEN = ["enable_safety_checker", "enable_output_safety_checker"];
+const EXPANSION = "enable_prompt_expansion";
+
+// Whether the server lacks what a field needs.
+function isHidden(name) {
+  if (name === EXPANSION) return !state.setup.expands_prompts;
+  const there = (state.setup && state.setup.checks && state.setup.checks[state.task]) || [];
+  return HIDDEN.includes(name) && !there.includes(name);
+}
 const LABELS = { image_url: "Picture", audio_url: "Speech", video_url: "Video", num_frames: "Frames", seed: "Seed (empty: drawn)" };
 const RECENT = "wan-serve.recent-prompts";
 
@@ -153,7 +161,7 @@ function buildForm(values = {}) {
   $("more-fields").replaceChildren();
   if (!schema) return;
   const names = Object.keys(schema.properties);
-  const order = [...MAIN.filter((name) => names.includes(name)), ...names.filter((name) => !MAIN.includes(name) && !HIDDEN.includes(name))];
+  const order = [...MAIN.filter((name) => names.includes(name)), ...names.filter((name) => !MAIN.includes(name) && !isHidden(name))];
   const pair = el("div", { className: "pair" });
   for (const name of order) {
     const node = fieldNode(name, schema.properties[name], (schema.required || []).includes(name));
@@ -329,6 +337,7 @@ function showEnded(job, older) {
   row.append(remove);
   const text = el("div", {}, el("p", { className: "prompt" }, job.prompt || TASKS[job.task] || ""));
   if (job.status !== "done") text.append(el("p", { className: "error" }, job.status === "cancelled" ? "Cancelled" : job.error || "Failed"));
+  if (job.safety && job.safety.flagged) text.append(el("p", { className: "error" }, job.safety.action === "blur" ? "Blurred by the safety check" : "Flagged by the safety check"));
   text.append(el("details", {}, el("summary", {}, "Settings"), el("dl", {}, ...valueRows(job))), log, row);
   card.append(text);
   if (older) $("gallery-list").append(card);

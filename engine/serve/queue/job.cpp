@@ -76,6 +76,13 @@ const char* status_name(JobStatus status) {
   return "unknown";
 }
 
+bool JobError::is_refusal() const {
+  if (!detail.is_array()) return false;
+  return std::any_of(detail.begin(), detail.end(), [](const Json& entry) {
+    return entry.is_object() && entry.value("type", Json()) == "content_policy_violation";
+  });
+}
+
 void to_json(Json& json, const JobError& error) {
   json = {{"status", error.status}, {"type", error.type}, {"detail", error.detail}};
 }
@@ -89,6 +96,7 @@ void from_json(const Json& json, JobError& error) {
 void to_json(Json& json, const JobOutput& output) {
   json = {{"file", output.file},     {"bytes", output.bytes},     {"seed", output.seed},
           {"prompt", output.prompt}, {"seconds", output.seconds}, {"video_seconds", output.video_seconds}};
+  if (!output.safety.is_null()) json["safety"] = output.safety;
 }
 
 void from_json(const Json& json, JobOutput& output) {
@@ -98,6 +106,7 @@ void from_json(const Json& json, JobOutput& output) {
   output.prompt = json.at("prompt").get<std::string>();
   output.seconds = json.at("seconds").get<double>();
   output.video_seconds = json.value("video_seconds", 0.0);
+  if (const auto said = json.find("safety"); said != json.end()) output.safety = *said;
 }
 
 std::optional<std::string> priced_resolution(const Job& job) {

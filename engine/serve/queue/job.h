@@ -24,6 +24,8 @@ struct JobError {
   nlohmann::ordered_json detail;  // of 422 the list of fields, else a text
   /// One line for people: the text, or "field: message; field: message".
   std::string text() const;
+  /// Whether a safety check refused an input or the video.
+  bool is_refusal() const;
 };
 
 struct LogEntry {
@@ -37,9 +39,12 @@ struct JobOutput {
   std::string file;  // name in the folder of outputs
   uint64_t bytes = 0;
   uint64_t seed = 0;
-  std::string prompt;        // that was used
-  double seconds = 0;        // of work
-  double video_seconds = 0;  // how long it is; 0: not known
+  std::string prompt;                       // that was used
+  double seconds = 0;                       // of work
+  double video_seconds = 0;                 // how long it is; 0: not known
+  nlohmann::ordered_json safety = nullptr;  // what was said of it (engine/request/safety.h); null: nothing
+
+  bool is_flagged() const { return safety.is_object() && safety.value("flagged", false); }
 };
 
 struct Job {

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "engine/request/params.h"
+#include "engine/request/safety.h"
 
 namespace wan::serve {
 namespace {
@@ -83,7 +84,8 @@ bool is_clients(const std::string& field) {
   const Parameter* parameter = find_parameter(field);
   if (!parameter) return false;
   const std::string group = parameter->group;
-  return field != "out" && field != "metadata" && group != "Run" && group != "LoRA";
+  return field != "out" && field != "metadata" && group != "Run" && group != "LoRA" &&
+         ((group != "Safety" && group != "Prompt expansion") || field.starts_with("enable_"));
 }
 
 ordered_json entry(const FieldError& error) {
@@ -113,10 +115,27 @@ std::string short_text(const std::string& kind, const std::vector<FieldError>& e
   return told + "; its log says why";
 }
 
+/// Of a video that was refused, and of what a language server made of the prompt, the prompt is named, which every
+/// endpoint has.
+JobError refused_error(const std::vector<FieldError>& errors) {
+  ordered_json list = ordered_json::array();
+  for (const FieldError& error : errors) {
+    const bool output = error.field == "out";
+    ordered_json entry;
+    entry["type"] = "content_policy_violation";
+    entry["loc"] = {"body", output || error.field == kExpandedField ? "prompt" : error.field};
+    entry["msg"] = (output ? "The video " : "The input ") + error.wrong;
+    entry["input"] = nullptr;
+    list.push_back(std::move(entry));
+  }
+  return {.status = 422, .type = "", .detail = std::move(list)};
+}
+
 }  // namespace
 
 JobError job_error(const std::string& kind, const std::vector<FieldError>& errors, const std::string& text) {
   if (kind == "cancelled") return cancelled_error();
+  if (kind == "refused") return refused_error(errors);
   JobError result{.status = 500, .type = "runner_server_error", .detail = short_text(kind, errors, text)};
   if (kind != "request") return result;
   ordered_json list = ordered_json::array();

@@ -13,9 +13,9 @@
 //   {"is": "progress", "job": ID, "stage", "step", "steps", "expert"?, "seconds_left"?}
 //   {"is": "log", "job": ID, "level", "message"}
 //   {"is": "preview", "job": ID}     the file was replaced
-//   {"is": "done", "job": ID, "seed", "prompt", "seconds", "bytes", "video_seconds"?}
+//   {"is": "done", "job": ID, "seed", "prompt", "seconds", "bytes", "video_seconds"?, "safety"?}
 //                                    0 seconds (of work): an earlier worker had finished it
-//   {"is": "failed", "job": ID, "kind": "request"|"model"|"cancelled"|"device"|"disk"|"machine",
+//   {"is": "failed", "job": ID, "kind": "request"|"refused"|"model"|"cancelled"|"device"|"disk"|"machine",
 //    "errors": [FieldError...], "text"}
 //   {"is": "batch", "batch": ID, "resident": BOOL}   every job of it has ended; whether all its weights stayed loaded
 //   {"is": "alive"}                  some seconds after the last one, by a thread that computes nothing. Who said it

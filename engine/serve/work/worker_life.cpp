@@ -317,6 +317,7 @@ void Dispatcher::State::take_done(Worker& worker, Member& member, const json& me
   output.prompt = message.value("prompt", "");
   output.seconds = number(message, "seconds").value_or(0);
   output.video_seconds = std::max(0.0, number(message, "video_seconds").value_or(0));
+  if (const auto said = message.find("safety"); said != message.end() && said->is_object()) output.safety = *said;
   if (job.job.deaths == 0) costs.add(job.job, output.seconds);
   // One that an earlier process finished has taken this one no time.
   if (output.seconds <= 0) output.seconds = double(std::max<int64_t>(now_ms() - job.job.started, 0)) / 1000;

@@ -365,7 +365,8 @@ TEST_F(Acceleration, CalibrateGoesOnBehindAnInterruptWithTheSameFigures) {
     const int64_t steps = task == Task::T2V ? 8 : 4;
     const Request asked = request(task, "a.mp4", {{"acceleration", "none"}, {"num_inference_steps", steps}});
     Steps all;
-    const std::string want = to_text(measured(asked, prompts, all, "whole"));
+    const std::string whole = task_name(task) + std::string(" whole");
+    const std::string want = to_text(measured(asked, prompts, all, whole.c_str()));
     ASSERT_EQ(all.made, 2 * steps);
     // Between the phases, within each of them, in the first video and in the second.
     for (int64_t stop : {int64_t(1), steps - 1, steps, steps + 1, 2 * steps - 1}) {

@@ -167,7 +167,7 @@ TEST_F(QualityJob, WhatIsFoundIsToldAndRenderedOnceMore) {
 
 TEST_F(QualityJob, AVideoInWhichNothingIsFoundGoesToItsName) {
   const Request asked =
-      request({{"precision", "balanced"}, {"quality_check", "retry"}, {"num_frames", 9}, {"num_inference_steps", 8}});
+      request({{"precision", "balanced"}, {"quality_check", "retry"}, {"num_frames", 17}, {"num_inference_steps", 8}});
   Steps steps;
   run(asked, steps);
   EXPECT_EQ(steps.made, 8);

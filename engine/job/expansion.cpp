@@ -173,7 +173,8 @@ Expansion Expander::asked(const ExpansionAsk& ask, Progress& progress) {
 PostAnswer Expander::sent(const std::string& address, const std::string& body, Clock::time_point end,
                           Progress& progress) const {
   for (;;) {
-    const auto time = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
+    // Rounded up: a question that runs into its limit then ends behind `end`, and is told as --expander-timeout.
+    const auto time = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
     if (time.count() <= 0) throw NoPostAnswer("its time is over", true);
     PostAnswer answer = post_json({address, key_, body}, {.whole = time}, progress);
     // It loads its model: asked again until the time is over.

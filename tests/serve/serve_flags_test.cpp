@@ -57,6 +57,11 @@ TEST(ServeFlags, NameASafetyChecker) {
   const ScratchFolder scratch;
   const std::string folder = scratch.path.string(), words = (scratch.path / "words.txt").string();
   std::ofstream(words) << "word\n";
+  expect_one("--safety-checker " + folder, "[--safety-checker] must be a folder that holds config.json");
+  fs::create_directory(scratch.path / "safety_checker");
+  std::ofstream(scratch.path / "safety_checker" / "config.json") << "{}";  // of a whole Stable Diffusion
+  EXPECT_EQ(settings("--safety-checker " + folder).safety_checker, folder);
+  std::ofstream(scratch.path / "config.json") << "{}";
   const Settings read = settings("--safety-checker " + folder + " --blocked-words " + words +
                                  " --safety-threshold 0.25 --safety-action blur --render enable_safety_checker=true");
   EXPECT_EQ(read.safety_checker, folder);

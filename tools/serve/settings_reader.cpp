@@ -203,6 +203,7 @@ class Reader {
       into = fs::absolute(text, ignored).lexically_normal().string();
     };
     path("--safety-checker", settings().safety_checker, true);
+    check_safety_folder();
     path("--blocked-words", settings().blocked_words, false);
     settings().safety_action = choice("--safety-action", {"refuse", "blur", "flag"});
     if (!words_.has("--safety-threshold")) return;
@@ -214,6 +215,17 @@ class Reader {
         throw InvalidRequest("safety_threshold", "must be " + range.text() + ", got " + number_text(value));
       settings().safety_threshold = value;
     });
+  }
+
+  /// The worker opens the network; a folder that holds none is told before anything is served.
+  void check_safety_folder() {
+    const fs::path folder = settings().safety_checker;
+    if (folder.empty()) return;
+    std::error_code ignored;
+    if (!fs::exists(folder / "config.json", ignored) && !fs::exists(folder / "safety_checker" / "config.json", ignored))
+      words_.fail("--safety-checker",
+                  "must be a folder that holds config.json, which tells which safety checker it is, got " +
+                      shown_missing(words_.text("--safety-checker")) + ", which holds none");
   }
 
   /// Checks of every request need what they are made by.

@@ -126,7 +126,9 @@ const std::vector<Preset>& presets() {
 
 std::vector<double> preset_sigmas(const Preset& preset, double shift) {
   std::vector<double> sigmas;
-  for (double level : preset.levels) sigmas.push_back(shift * level / 1000 / (1 + (shift - 1) * level / 1000));
+  // Where rounding gives more than 1, 1: the list of a replay is within (0, 1].
+  for (double level : preset.levels)
+    sigmas.push_back(std::min(shift * level / 1000 / (1 + (shift - 1) * level / 1000), 1.0));
   return sigmas;
 }
 

@@ -38,7 +38,7 @@ std::vector<double> flow_sigmas(SolverKind solver, int64_t steps, double shift) 
   std::vector<double> sigmas;
   for (int64_t i = 0; i < steps; ++i) {
     const double u = double(i) * step + highest;
-    sigmas.push_back(shift * u / (1 + (shift - 1) * u));
+    sigmas.push_back(std::min(shift * u / (1 + (shift - 1) * u), 1.0));  // shift 0.08: 1 + 2^-52 without the bound
   }
   sigmas.push_back(0);
   return sigmas;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/request/guidance_interval.h"
+#include "engine/request/presets.h"
 
 namespace wan {
 namespace {
@@ -71,6 +72,16 @@ TEST(Schedule, GuidanceWorksInItsIntervalAlone) {
   EXPECT_FALSE(make_schedule(asked).guides()) << "no negative prompt is encoded";
   asked.guidance_until = 0.5;
   EXPECT_EQ(guidance("0:0.75"), (std::vector<double>{1, 3, 3, 1})) << "both hold";
+}
+
+TEST(Schedule, NoLevelIsAboveOne) {
+  for (int hundredths = 1; hundredths <= 1000; ++hundredths) {
+    const double shift = hundredths / 100.0;
+    for (const SolverKind solver : {SolverKind::Euler, SolverKind::UniPc})
+      EXPECT_LE(flow_sigmas(solver, 4, shift).front(), 1) << shift;
+    for (const Preset& preset : presets())
+      for (const double level : preset_sigmas(preset, shift)) EXPECT_LE(level, 1) << preset.name << ' ' << shift;
+  }
 }
 
 TEST(Schedule, AnIntervalTakesLevelsAsTheyWereGiven) {

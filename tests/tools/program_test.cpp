@@ -705,12 +705,18 @@ TEST_F(Program, CalibrateWritesAFileThatARenderTakes) {
   EXPECT_EQ(run(words).code, 2) << "it is there";
   // A mark before the first prompt is none of it, and few steps are told.
   std::ofstream(folder / "p.txt") << "\xEF\xBB\xBF"
-                                  << "a red circle moves up\r\na blue square moves left\r\n";
+                                  << "a red circle moves up\r\n \t\r\na blue square moves left\r\n";
   Words marked = words;
   *std::find(marked.begin(), marked.end(), "c.json") = "d.json";
   EXPECT_EQ(run(marked).code, 0);
   EXPECT_EQ(nlohmann::json::parse(std::ifstream(folder / "d.json")), json);
   *std::find(marked.begin(), marked.end(), "d.json") = "e.json";
+  std::ofstream(folder / "long.txt") << std::string((1 << 20) + 1, 'x') << '\n';
+  Words lengthy = marked;
+  *std::find(lengthy.begin(), lengthy.end(), "p.txt") = "long.txt";
+  const Outcome refused = run(lengthy);
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("has a line of more than 1 MiB"), std::string::npos) << refused.err;
   *std::find(marked.begin(), marked.end(), "10") = "4";
   const Outcome few = run(marked);
   EXPECT_NE(few.out.find("reuses 0 of 8 forwards of these steps: the run makes 4 steps"), std::string::npos) << few.out;

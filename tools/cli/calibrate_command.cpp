@@ -18,7 +18,7 @@
 namespace wan {
 namespace {
 
-constexpr size_t kMostPrompts = 1000, kMostBytes = 4 << 20;
+constexpr size_t kMostPrompts = 1000, kMostBytes = 4 << 20, kMostLine = 1 << 20;
 
 /// A prompt in each line that is not empty.
 std::vector<std::string> prompts_in(const std::string& path) {
@@ -40,7 +40,9 @@ std::vector<std::string> prompts_in(const std::string& path) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     if (line.ends_with('\r')) line.pop_back();
-    if (!line.empty()) prompts.push_back(line);
+    if (line.find_first_not_of(" \t") == line.npos) continue;
+    if (line.size() > kMostLine) refuse("has a line of more than 1 MiB, the most that a prompt may have");
+    prompts.push_back(line);
   }
   if (prompts.empty()) refuse("has none");
   if (prompts.size() > kMostPrompts) refuse("has " + std::to_string(prompts.size()) + ", more than 1000");
@@ -79,9 +81,10 @@ void run_calibrate(const Command& command, Contexts& contexts, Console& console)
   AtomicFile file(command.output);
   file.write(text.data(), text.size());
   file.commit();
+  const std::string last = told(command);  // reads the file: what was measured stays until it can be used
   work.discard();
   console.log()("calibrated", {{"out", shown_name(command.output)}, {"videos", prompts.size()}});
-  std::cout << told(command) << std::flush;
+  std::cout << last << std::flush;
 }
 
 }  // namespace wan

@@ -25,7 +25,8 @@ struct FreeList {
 };
 
 bool is_this_machine(const std::string& host) {
-  return host == "localhost" || host.ends_with(".localhost") || host.starts_with("127.") || host == "[::1]";
+  const bool loopback = host.starts_with("127.") && host.find_first_not_of("0123456789.") == host.npos;
+  return host == "localhost" || host.ends_with(".localhost") || loopback || host == "[::1]";
 }
 
 std::string size_text(size_t bytes) {
@@ -88,6 +89,8 @@ class Post {
   [[noreturn]] void fail(CURLcode code) const {
     const bool proxied = proxy_is_set() && !is_this_machine(address_.host);
     const std::string proxies = proxied ? ", or to the proxy of the environment" : "";
+    if (header_bytes_ > kMostHeaderBytes)
+      throw NoPostAnswer("its answer's headers have more than " + size_text(kMostHeaderBytes), false);
     if (too_long_) throw NoPostAnswer("its answer has more than " + size_text(limits_.most_bytes), false);
     if (const long proxy = curl_.info<long>(CURLINFO_HTTP_CONNECTCODE); proxy >= 300)
       throw NoPostAnswer("the proxy of the environment answers " + status_text(proxy), true);
@@ -129,8 +132,7 @@ class Post {
   static size_t on_header(char*, size_t, size_t size, void* self) noexcept {
     auto& post = *static_cast<Post*>(self);
     post.header_bytes_ += size;
-    post.too_long_ = post.header_bytes_ > kMostHeaderBytes;
-    return post.too_long_ ? 0 : size;
+    return post.header_bytes_ > kMostHeaderBytes ? 0 : size;
   }
 
   const WebAddress& address_;

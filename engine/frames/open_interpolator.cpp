@@ -15,8 +15,17 @@ std::string tiles_text(const TileGrid& grid) {
          std::to_string(grid.columns[0].size) + "x" + std::to_string(grid.rows[0].size);
 }
 
+/// Of one pair in tiles of this size: with what TiledInterpolator holds of whole frames, the two of the pair, the result,
+/// and in float32 its sum and the weights of that.
+uint64_t peak_in_tiles(const InterpolatorNeeds& needs, int64_t height, int64_t width, int64_t rows, int64_t columns) {
+  const uint64_t peak = needs.peak(rows, columns);
+  if (rows == height && columns == width) return peak;
+  return peak + uint64_t(height) * uint64_t(width) * (4 * sizeof(float) + 3 * 3 * c10::elementSize(needs.dtype));
+}
+
 TileGrid grid_of(const InterpolatorNeeds& needs, int64_t height, int64_t width) {
-  return tile_grid(height, width, needs.room, [&](int64_t rows, int64_t columns) { return needs.peak(rows, columns); });
+  return tile_grid(height, width, needs.room,
+                   [&](int64_t rows, int64_t columns) { return peak_in_tiles(needs, height, width, rows, columns); });
 }
 
 }  // namespace
@@ -31,7 +40,7 @@ OpenInterpolator::OpenInterpolator(const InterpolatorPart& part, const Placement
                                    int64_t width, const Log& log) {
   const InterpolatorNeeds needs = interpolator_needs(part, placement);
   const TileGrid grid = grid_of(needs, height, width);
-  const uint64_t activations = needs.peak(grid.rows[0].size, grid.columns[0].size);
+  const uint64_t activations = peak_in_tiles(needs, height, width, grid.rows[0].size, grid.columns[0].size);
   if (placement.budget) {
     weights_ = placement.budget->take(needs.weights, "interpolator");
     activations_ = placement.budget->take(activations, "interpolation");

@@ -18,6 +18,7 @@ using std::string;
 using std::string_view;
 
 constexpr JsonLimits kLimits{.bytes = 2 << 20, .depth = 32, .values = 200'000};
+const string kHoldsTheKey = "its text holds the key";
 constexpr size_t kMostToClean = 32 << 10;  // bytes without thoughts: cleaning takes time with the square of them
 
 string lower(string_view text) {
@@ -36,10 +37,16 @@ void replace_all(string& text, string_view from, string_view to) {
   for (size_t at = 0; (at = text.find(from, at)) != string::npos; at += to.size()) text.replace(at, from.size(), to);
 }
 
+/// Whether it begins with one of them as whole words: "Sorry-looking" does not begin with "sorry".
 template <size_t size>
 bool begins(const string& text, const std::array<const char*, size>& words) {
   const string small = lower(text.substr(0, 64));
-  return std::any_of(words.begin(), words.end(), [&](const char* word) { return small.starts_with(word); });
+  return std::any_of(words.begin(), words.end(), [&](const string_view word) {
+    if (!small.starts_with(word)) return false;
+    const auto last = static_cast<unsigned char>(word.back());
+    const auto next = static_cast<unsigned char>(small.size() > word.size() ? small[word.size()] : ' ');
+    return !std::isalpha(last) || !(std::isalnum(next) || next == '-');
+  });
 }
 
 constexpr std::array kAnnounces = {"here is",
@@ -82,7 +89,7 @@ constexpr std::array kQuestions = {"could you",  "can you",   "please provide", 
                                    "请提供",     "请问",      "请告诉"};
 constexpr std::array kRemarks = {
     "let me know", "would you like",    "word count", "(word count", "note:",  "(note",  "feel free", "i hope",
-    "this prompt", "is there anything", "字数",       "希望",        "如果您", "如果你", "注："};
+    "this prompt", "is there anything", "字数",       "希望这",      "如果您", "如果你", "注："};
 
 /// Whether a letter belongs to Chinese, Japanese or Korean, where no blanks stand between words.
 bool is_cjk(char32_t c) {
@@ -228,6 +235,16 @@ string content_of(const json& content) {
   return text;
 }
 
+/// Whether a text tells a secret, with or without the marks and blanks that cleaning takes away.
+bool holds(const string& text, const string& secret) {
+  const auto bare = [](string without) {
+    std::erase_if(without, [](char c) { return string_view("*_`#> \t\r\n").find(c) != string_view::npos; });
+    return without;
+  };
+  const string needle = bare(secret);
+  return !needle.empty() && bare(text).find(needle) != string::npos;
+}
+
 bool looks_like_html(string_view answer) {
   const string begin = lower(answer.substr(0, 256));
   const size_t at = begin.find_first_not_of(" \t\r\n");
@@ -283,7 +300,7 @@ ExpandedText cleaned_text(string text) {
   return {.text = text, .wrong = {}};
 }
 
-ExpandedText expanded_text(string_view answer) {
+ExpandedText expanded_text(string_view answer, const string& secret) {
   if (answer.empty()) return refused("its answer is empty");
   json body;
   try {
@@ -302,13 +319,14 @@ ExpandedText expanded_text(string_view answer) {
   if (message == choice.end() || !message->is_object()) return refused(no_chat);
   const auto refusal = message->find("refusal");
   if (refusal != message->end() && refusal->is_string() && !refusal->get<string>().empty())
-    return refused("it refuses: " + shown(*refusal, 100));
+    return refused(holds(*refusal, secret) ? kHoldsTheKey : "it refuses: " + shown(*refusal, 100));
   const auto finish = choice.find("finish_reason");
   const string reason = finish != choice.end() && finish->is_string() ? finish->get<string>() : "";
   if (reason == "content_filter") return refused("it refuses: its filter took the text away");
   if (reason == "length") return refused("its text was cut off before its end");
   const auto content = message->find("content");
-  return cleaned_text(content == message->end() ? "" : content_of(*content));
+  const string text = content == message->end() ? "" : content_of(*content);
+  return holds(text, secret) ? refused(kHoldsTheKey) : cleaned_text(text);
 }
 
 string told_error(string_view answer, const string& secret) {
@@ -321,7 +339,7 @@ string told_error(string_view answer, const string& secret) {
     if (!text && body.contains("message")) text = &body.at("message");
     if (!text || !text->is_string()) return "";
     const string told = text->get<string>();
-    if (!secret.empty() && told.find(secret) != string::npos) return "";
+    if (holds(told, secret)) return "";
     return shown(told, 160);
   } catch (const BrokenJson&) {
     return "";

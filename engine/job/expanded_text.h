@@ -18,8 +18,8 @@ inline constexpr size_t kFewestWords = 10, kMostWords = 400, kMostBytes = 4000;
 /// The text of a chat's answer (OpenAI's chat.completion): choices[0].message.content, a string or a list of parts. What
 /// models put around a text is taken away: their thoughts in <think>, fences, a line that announces it, quotes, Markdown,
 /// remarks behind it. Refused are refusals, questions, markup, text that was cut off, that repeats itself or that has too
-/// few or too many words.
-ExpandedText expanded_text(std::string_view answer);
+/// few or too many words, and one that holds `secret` (empty: none), the key that the server was asked with.
+ExpandedText expanded_text(std::string_view answer, const std::string& secret = {});
 
 /// The same of the text alone, as a model wrote it.
 ExpandedText cleaned_text(std::string content);

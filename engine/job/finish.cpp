@@ -47,14 +47,20 @@ Rational true_rate(const MediaFile& input, const VideoInfo& info, Notes& notes) 
   return *pace;
 }
 
-/// In terms that an encoder takes: else to a thousandth of a frame a second.
+/// In terms that an encoder takes: else to a thousandth of a frame a second, of high rates to fewer decimals.
 Rational rate_of(const MediaFile& input, const VideoInfo& info, const Interpolation& how, Notes& notes) {
   const Rational rate = true_rate(input, info, notes);
   if (rate.numerator <= 0)
     throw InvalidRequest(kField,
                          "must say how many frames it has a second, says nothing; convert it to a constant rate");
   if (rate.numerator * (how.between + 1) <= kMostTerm && rate.denominator <= kMostTerm) return rate;
-  return Rational{std::llround(rate.value() * 1000), 1000}.reduced();
+  for (int64_t denominator = 1000; denominator >= 1; denominator /= 10) {
+    const Rational near = Rational{std::llround(rate.value() * double(denominator)), denominator}.reduced();
+    if (near.numerator > 0 && near.numerator * (how.between + 1) <= kMostTerm) return near;
+  }
+  throw InvalidRequest(kField, "must have a rate whose product with the frames drawn for each is at most " +
+                                   std::to_string(kMostTerm) + ", has " + decimals(rate.value()) +
+                                   " frames a second; convert it to a constant rate");
 }
 
 /// What was done, as the file says it.
@@ -92,6 +98,27 @@ Json minimal(Json done) {
   return done;
 }
 
+/// A record as short as it may be: written with --metadata minimal.
+bool is_minimal(const Json& request) {
+  return request.is_object() && !request.contains("prompt") && request.value("metadata", Json()) == "minimal";
+}
+
+/// A record at the minimal level. Of one that cannot be read, as of a newer version's, what was done and what a checker
+/// said of it alone.
+Json minimal_record(const std::string& text, const Json& json) {
+  try {
+    return Json::parse(to_text(parse_record(text, kField), Metadata::Minimal));
+  } catch (const InvalidRequest&) {
+    Json left = {{"wan_infer", json["wan_infer"]}};
+    try {
+      if (const auto safety = json.find("safety"); safety != json.end())
+        left["safety"] = to_json(read_safety(nlohmann::json(*safety)), /*with_words=*/false);
+    } catch (const nlohmann::json::exception&) {  // no verdict of this program's form
+    }
+    return left;
+  }
+}
+
 /// What the input says of itself, where it is wan-infer's; an empty object else.
 Json carried(const std::string& path, Metadata level) {
   try {
@@ -100,7 +127,7 @@ Json carried(const std::string& path, Metadata level) {
     if (!json.is_object() || !json.contains("wan_infer")) return Json::object();
     if (level == Metadata::Full) return json;
     const Json done = minimal(json.value("finish", Json::array()));
-    if (json.contains("request")) json = Json::parse(to_text(parse_record(text, kField), level));
+    if (json.contains("request") && !is_minimal(json["request"])) json = minimal_record(text, json);
     if (!done.empty()) json["finish"] = done;
     return json;
   } catch (const InvalidRequest&) {

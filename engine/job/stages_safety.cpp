@@ -26,7 +26,8 @@ SafetyRecord Stages::look_at_inputs(const Job& job, const InputFiles& files, boo
   };
   if (!rendered) return look(files);
   const Record made = load_latents(files_.latents(job)).record;
-  SafetyRecord before = made.safety;
+  // What a checker said that this run does not name is not said of it.
+  SafetyRecord before = job.safety->is_there() ? made.safety : SafetyRecord();
   if (!knows_inputs(before, job.request, *job.safety))
     return look(input_files(job.request, folder_.path(), progress_, job.label));
   for (const char* words : {"prompt", kExpandedField}) before.inputs.erase(words);

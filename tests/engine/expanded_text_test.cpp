@@ -98,6 +98,29 @@ TEST(ExpandedText, RefusesWhatIsNoDescription) {
   EXPECT_TRUE(refuses(kGood + "\xc2\x9b", "control characters"));
 }
 
+TEST(ExpandedText, WordsThatBeginAsARefusalDoesAreNone) {
+  const std::string rest =
+      " dog trots along a wet road while the camera follows it: grey light, slow and quiet, in the rain.";
+  for (const char* begin : {"Sorry-looking", "Surefooted", "Sure-footed"})
+    EXPECT_EQ(cleaned_text(begin + rest).text, begin + rest);
+  const std::string chinese =
+      "一只红色的圆慢慢向上移动，光线柔和，背景是灰色的墙。\n希望之光照在它的身上，镜头缓缓推进。";
+  EXPECT_NE(cleaned_text(chinese).text.find("希望之光"), std::string::npos);
+  EXPECT_EQ(cleaned_text(chinese + "\n希望这个提示词对你有帮助").text.find("希望这"), std::string::npos);
+}
+
+TEST(ExpandedText, WithTheKeyIsRefusedBeforeItIsCut) {
+  const std::string key = "sk-proj-" + std::string(160, 'k') + "__" + std::string(8, 'z');
+  const auto wrong = [&](const std::string& content) { return expanded_text(chat_of(content), key).wrong; };
+  EXPECT_EQ(wrong("Invalid key " + key), "its text holds the key") << "cut it would be told in part";
+  EXPECT_EQ(wrong(kGood + " " + key + "."), "its text holds the key")
+      << "of the two marks of Markdown none would be left";
+  std::string parted = key;
+  parted.insert(20, "**");
+  EXPECT_EQ(wrong(kGood + " " + parted), "its text holds the key") << "the marks between go";
+  EXPECT_EQ(wrong(kGood), "");
+}
+
 TEST(ExpandedText, RefusesTooMuchAndTheSameOverAndOver) {
   std::string many, same, bytes;
   for (int i = 0; i < 401; ++i) many += "word" + std::to_string(i) + " ";

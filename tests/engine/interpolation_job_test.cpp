@@ -344,6 +344,14 @@ TEST_F(InterpolationJob, FinishMakesOddSidesEvenAndSaysSo) {
   EXPECT_TRUE(told);
 }
 
+TEST_F(InterpolationJob, FinishRoundsARateWhoseTermsAreTooLarge) {
+  const std::string in = folder_ / "in.mov", out = folder_ / "out.mp4";
+  ffmpeg("-f lavfi -i testsrc=size=32x32:rate=1000000/2997 -frames:v 3 -c:v png -video_track_timescale 1000000 " + in);
+  ASSERT_EQ(VideoReader({in, "IN"}).info().rate, (Rational{1'000'000, 2997}));
+  finish(drawn("film", 2, {{"task", "v2v"}, {"video_url", in}, {"out", out}}), out);
+  EXPECT_EQ(read(out).info.rate, (Rational{100'101, 100})) << "333.67 times 3";
+}
+
 TEST_F(InterpolationJob, FinishTakesThePaceOfTheFramesWhereTheFileStatesAnother) {
   const std::string in = folder_ / "in.mkv", out = folder_ / "out.mp4";
   ffmpeg("-f lavfi -i testsrc=size=32x32:rate=30 -frames:v 15 -vf setpts=2*PTS -fps_mode passthrough -c:v ffv1 " + in);
@@ -445,6 +453,27 @@ TEST_F(InterpolationJob, FinishSaysNoMoreOfItsInputThanItsLevelOfMetadata) {
     EXPECT_FALSE(one.at("files").at(0).contains("name")) << one;
     EXPECT_FALSE(one.contains("notes")) << one;
   }
+  const std::string least = folder_ / "least.mp4";
+  finish(drawn("rife", 1, {{"task", "v2v"}, {"video_url", less}, {"out", least}, {"metadata", "minimal"}}), least);
+  EXPECT_EQ(said(least).at("request"), minimal.at("request")) << "it was as short as it may be";
+  EXPECT_EQ(said(least)["finish"].size(), 3u);
+}
+
+TEST_F(InterpolationJob, FinishKeepsTheVerdictOfARecordThatItCannotRead) {
+  const std::string in = folder_ / "in.mp4", out = folder_ / "out.mp4";
+  const nlohmann::json later = {
+      {"wan_infer", "9.0.0"},
+      {"request", {{"prompt", "a secret"}, {"task", "t9v"}}},
+      {"safety",
+       {{"checker", "c"}, {"threshold", 0.5}, {"action", "flag"}, {"output", {{"flagged", true}, {"score", 0.9}}}}}};
+  VideoWriter writer(in, {.height = 32, .width = 32, .rate = {10, 1}, .metadata = later.dump()});
+  writer.write(moving_picture(3, 32, 32));
+  writer.finish();
+  finish(drawn("rife", 1, {{"task", "v2v"}, {"video_url", in}, {"out", out}, {"metadata", "minimal"}}), out);
+  const nlohmann::json said = nlohmann::json::parse(read_metadata({out, "out"}));
+  EXPECT_EQ(said["safety"]["output"]["flagged"], true) << said;
+  EXPECT_FALSE(said.contains("request")) << said;
+  EXPECT_EQ(said["finish"].size(), 1u);
 }
 
 TEST_F(InterpolationJob, TheLogCountsPairsAndTheSheetShowsDrawnFrames) {

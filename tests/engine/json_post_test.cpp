@@ -78,6 +78,15 @@ TEST(JsonPost, ReadsNoMoreThanItsLimit) {
   EXPECT_EQ(post(endless.url(), "", nullptr, {.whole = 60s}), "its answer has more than 1 MiB");
 }
 
+TEST(JsonPost, ReadsNoMoreHeadersThanItsLimit) {
+  const ChatServer server([](WebClient& client, const nlohmann::json&) {
+    client.send("HTTP/1.1 200 OK\r\n");
+    for (int i = 0; i < 40 && client.send("X-Long: " + std::string(10'000, 'x') + "\r\n"); ++i) {
+    }
+  });
+  EXPECT_EQ(post(server.url(), "", nullptr, {.whole = 60s}), "its answer's headers have more than 262144 bytes");
+}
+
 TEST(JsonPost, TellsWhyNothingCame) {
   std::string gone;
   {

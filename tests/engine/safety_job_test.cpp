@@ -389,6 +389,21 @@ TEST_F(SafetyJob, WhatWasSaidOfInputsIsKeptWithTheLatents) {
   EXPECT_EQ(said_in(asked.out)["safety"]["inputs"]["image_url"]["flagged"], false);
 }
 
+TEST_F(SafetyJob, WhatACheckerSaidCountsNotWithoutIt) {
+  const Request asked = picture("bright.png", 240, {{"safety_checker", "bright"}, {"safety_action", "flag"}});
+  Steps broken(INT64_MAX, 1);
+  EXPECT_THROW(run(asked, broken), Cancelled);
+  std::ofstream(folder_ / "words.txt") << "elephant\n";
+  Steps rest;
+  run(picture("bright.png", 240,
+              {{"enable_safety_checker", true}, {"blocked_words", folder_ / "words.txt"}, {"safety_action", "refuse"}}),
+      rest);
+  EXPECT_EQ(rest.made, 0);
+  const json said = said_in(asked.out)["safety"];
+  EXPECT_FALSE(said.contains("checker")) << said;
+  EXPECT_FALSE(said["inputs"].contains("image_url")) << said;
+}
+
 TEST_F(SafetyJob, BadCheckersAreOneLineBeforeAnyWork) {
   write_safety_checker(folder_ / "noconfig", Flags::Nothing);
   fs::remove(folder_ / "noconfig/config.json");

@@ -34,7 +34,9 @@ GuidanceInterval read_guidance_interval(const std::string& text) {
 std::optional<Note> guides_nowhere(const Request& request, const Schedule& schedule) {
   if (schedule.empty() || schedule.guides() || request.guidance_interval.empty()) return std::nullopt;
   const GuidanceInterval interval = read_guidance_interval(request.guidance_interval);
-  const bool has_level = std::ranges::any_of(schedule, [&](const Step& step) { return interval.contains(step.sigma); });
+  // A step's level is rounded to float32, what was given is not: both are compared so.
+  const GuidanceInterval rounded = {float(interval.low), float(interval.high)};
+  const bool has_level = std::ranges::any_of(schedule, [&](const Step& step) { return rounded.contains(step.sigma); });
   if (has_level || (request.guidance_scale == 1 && request.guidance_scale_2 == 1)) return std::nullopt;
   return Note{"guidance_interval",
               "it has the noise level of no step: nothing is guided, and the negative prompt has no effect",

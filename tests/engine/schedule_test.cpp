@@ -102,6 +102,9 @@ TEST(Schedule, AnIntervalWithoutAnyLevelIsTold) {
   EXPECT_TRUE(told("0.6:0.7"));
   EXPECT_FALSE(told("0.6:0.75"));
   EXPECT_FALSE(told("0:1"));
+  asked.sigmas = {0.9, 0.6, 0.3};
+  EXPECT_TRUE(told("0.6:0.7")) << "in float32 0.6 lies above itself";
+  EXPECT_FALSE(told("0.5:0.6"));
   asked.guidance_scale = asked.guidance_scale_2 = 1;
   EXPECT_FALSE(told("0.6:0.7")) << "it would not guide anyway";
 }

@@ -257,6 +257,26 @@ size_t count_words(string_view text) {
   return words_of(text).size();
 }
 
+bool repeats(string_view text, string_view other) {
+  constexpr size_t kRun = 10;
+  const auto bare = [](string_view marked) {
+    string plain = lower(marked);
+    std::ranges::replace_if(
+        plain, [](unsigned char c) { return c < 0x80 && std::ispunct(c); }, ' ');
+    return words_of(plain);
+  };
+  const std::vector<string> words = bare(text), others = bare(other);
+  if (words.size() < kRun || others.size() < kRun) return false;
+  std::set<std::vector<string>> runs;
+  const auto run_at = [](const std::vector<string>& all, size_t at) {
+    return std::vector<string>(all.begin() + ptrdiff_t(at), all.begin() + ptrdiff_t(at + kRun));
+  };
+  for (size_t at = 0; at + kRun <= others.size(); ++at) runs.insert(run_at(others, at));
+  for (size_t at = 0; at + kRun <= words.size(); ++at)
+    if (runs.contains(run_at(words, at))) return true;
+  return false;
+}
+
 ExpandedText cleaned_text(string text) {
   if (has_control(text)) return refused("its text has control characters");
   if (!drop_thoughts(text)) return refused("its text ends within its thoughts");

@@ -24,6 +24,10 @@ ExpandedText expanded_text(std::string_view answer, const std::string& secret = 
 /// The same of the text alone, as a model wrote it.
 ExpandedText cleaned_text(std::string content);
 
+/// Whether ten words of a text stand in another one in the same order, whatever marks are between them: small models give
+/// back what they were told.
+bool repeats(std::string_view text, std::string_view other);
+
 /// How many words a text has: runs of other letters than blanks, and each Chinese character.
 size_t count_words(std::string_view text);
 

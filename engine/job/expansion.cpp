@@ -154,6 +154,8 @@ Expansion Expander::asked(const ExpansionAsk& ask, Progress& progress) {
     }
     const ExpandedText text = expanded_text(answer.body, key_);
     if (text.text.empty()) return fail(text.wrong);
+    if (repeats(text.text, system_text(request.task, language_of(request.prompt), int(pictures.size()))))
+      return fail("its text repeats what it was told to do; a larger model may do it");
     made.text = text.text;
   } catch (const NoPostAnswer& silent) {
     silences = silent.silent ? silences + 1 : 0;

@@ -109,6 +109,16 @@ TEST(ExpandedText, WordsThatBeginAsARefusalDoesAreNone) {
   EXPECT_EQ(cleaned_text(chinese + "\n希望这个提示词对你有帮助").text.find("希望这"), std::string::npos);
 }
 
+TEST(ExpandedText, ThatRepeatsItsInstructionsIsKnown) {
+  for (const Language language : {Language::English, Language::Chinese}) {
+    const std::string told = system_text(Task::T2V, language, 0);
+    EXPECT_TRUE(repeats(told, told));
+    EXPECT_TRUE(repeats(kGood + " " + told.substr(told.size() / 2 - told.size() / 2 % 3), told));
+    EXPECT_FALSE(repeats(kGood, told));
+  }
+  EXPECT_FALSE(repeats("one two three", "one two three"));
+}
+
 TEST(ExpandedText, WithTheKeyIsRefusedBeforeItIsCut) {
   const std::string key = "sk-proj-" + std::string(160, 'k') + "__" + std::string(8, 'z');
   const auto wrong = [&](const std::string& content) { return expanded_text(chat_of(content), key).wrong; };

@@ -132,6 +132,14 @@ int64_t attentions(const StepReuse& reuse, int64_t layers) {
   return sum;
 }
 
+/// Report::share before each step of denoising.
+struct Shares : Progress {
+  void at(const Report& report) override {
+    if (report.stage == Stage::Denoise) shares.push_back(report.share.value_or(-1));
+  }
+  std::vector<double> shares;
+};
+
 TEST_F(Acceleration, TheForwardsThatRunAreThoseOfThePlan) {
   for (Task task : kTasks) {
     SCOPED_TRACE(task_name(task));
@@ -150,7 +158,9 @@ TEST_F(Acceleration, TheForwardsThatRunAreThoseOfThePlan) {
     EXPECT_NE(reuse.reused_steps(kConditional), reuse.reused_steps(kUnconditional)) << "branches part";
     rendered(plain);
     EXPECT_TRUE(reuse_.empty());
-    rendered(regular);
+    Shares progress;
+    rendered(regular, progress);
+    EXPECT_EQ(progress.shares, reuse.shares());
     const Record none = record_of(plain), some = record_of(regular);
     const int64_t layers = transformer_config(parts).num_layers;
     EXPECT_EQ(none.skipped.all % attentions(all, layers), 0);
@@ -252,8 +262,13 @@ TEST_F(Acceleration, ACalibrationOfOtherWeightsIsRefusedBeforeAnythingRuns) {
 }
 
 TEST_F(Acceleration, TheVideoSaysWhichCalibrationByItsContent) {
-  const Request asked = request(Task::T2V, "a.mp4", {{"num_inference_steps", 9}});
+  request(Task::T2V, "a.mp4");  // writes t2v.json, of 12 steps
+  const Request asked = request(Task::T2V, "a.mp4", {{"num_inference_steps", 9}, {"calibration", "t2v.json"}});
   rendered(asked);
+  const auto is_of_others = [](const std::string& text) {
+    return text.find("was measured with the noise levels of 12 steps") != std::string::npos;
+  };
+  EXPECT_EQ(std::ranges::count_if(told_, is_of_others), 1) << "a note says that it has other settings";
   const Record record = record_of(asked);
   EXPECT_EQ(record.request.acceleration, "regular");
   EXPECT_EQ(record.request.calibration, "t2v.json") << "a name and no path";
@@ -281,6 +296,15 @@ TEST_F(Acceleration, APlanCountsWhatIsKeptAndNoMoreThanAStep) {
   const WanConfig config = transformer_config(parts);
   EXPECT_EQ(reused.kept, 2u * uint64_t(with.extent.tokens() * config.dim) * sizeof(float)) << "float32 on the CPU";
   EXPECT_EQ(reused.denoise, plain.denoise) << "it lies where a step's activations were";
+  const StepReuse reuse = step_reuse(nano, parts);
+  const std::string want = std::to_string(reuse.reused()) + " of " + std::to_string(reuse.forwards()) +
+                           " forwards are reused (--acceleration regular); what is kept for them between steps, ";
+  const auto is_told = [&](const Request& asked) {
+    const std::vector<std::string> assumed = job_plan(asked, {.gpu = "24GB", .host = "32GB"}).machine.assumed;
+    return std::ranges::any_of(assumed, [&](const std::string& text) { return text.starts_with(want); });
+  };
+  EXPECT_TRUE(is_told(nano));
+  EXPECT_FALSE(is_told(off));
   // At 720p in bf16.
   StepReuse both;
   both.steps = {{.has = {true, true}, .reuses = {true, true}}};
@@ -322,7 +346,9 @@ TEST_F(AccelerationGuided, AComputedStepHasTheBitsOfNoneAndAReusedOneTheResidual
 }
 
 TEST_F(Acceleration, CalibrateMeasuresTheModelAndItsFileIsTaken) {
-  const Request asked = request(Task::T2V, "a.mp4", {{"acceleration", "none"}, {"num_inference_steps", 10}});
+  // Both branches of all steps are measured, also where the request would not guide.
+  const Request asked =
+      request(Task::T2V, "a.mp4", {{"acceleration", "none"}, {"num_inference_steps", 10}, {"guidance_until", 0.9}});
   Silent silent;
   const Calibration made =
       measured(asked, {"a red circle moves to the right on a black background", "a blue square"}, silent);
@@ -344,6 +370,15 @@ TEST_F(Acceleration, CalibrateMeasuresTheModelAndItsFileIsTaken) {
   const Request regular = request(Task::T2V, "b.mp4", {{"calibration", "made.json"}, {"num_inference_steps", 10}});
   rendered(regular);
   for (const std::string& text : told_) EXPECT_EQ(text.find("mapped by noise level"), std::string::npos) << text;
+}
+
+TEST_F(Acceleration, CalibrateGivesEachVideoNoiseOfItsOwn) {
+  const Request asked = request(Task::T2V, "a.mp4", {{"acceleration", "none"}, {"num_inference_steps", 3}});
+  Silent silent;
+  const std::vector<std::string> once = {"a red circle"}, twice = {"a red circle", "a red circle"};
+  const Calibration one = measured(asked, once, silent, "one"), two = measured(asked, twice, silent, "two");
+  EXPECT_EQ(two.videos, 2);
+  EXPECT_FALSE(two.steps == one.steps) << "equal prompts are two measurements";
 }
 
 TEST_F(Acceleration, CalibrateMeasuresSpeechAndPictures) {

@@ -168,6 +168,8 @@ TEST(Calibration, FilesThatAreNoneAreRefusedWithWhatIsWrong) {
   for (const char* text : {"", "{", "[]", "{}", "7", "{\"kind\": 7}", "\xff", "{\"kind\": \"wan-infer calibration\"}"})
     EXPECT_TRUE(refusal(text).starts_with("must be a file that wan-infer calibrate wrote, and 'a.json' ")) << text;
   EXPECT_NE(refusal(std::string(100, '[')).find("cannot be read as JSON"), std::string::npos);
+  for (const std::string& other : {with("/kind", "calibration of a camera"), with("/kind", 7), without("kind")})
+    EXPECT_NE(other.find("is something else"), std::string::npos) << "though all else is there: " << other;
   for (const char* member : {"task", "solver", "shift", "boundary", "networks", "steps", "videos", "dtype"})
     EXPECT_NE(without(member).find(std::string("lacks ") + member), std::string::npos) << without(member);
   EXPECT_NE(with("/task", "t2i").find("names no task"), std::string::npos);

@@ -224,6 +224,14 @@ TEST_F(Compare, PicturesAreVideosOfOneFrame) {
   EXPECT_EQ(notes_of(first), "[A] has 12 frames, B 1: the first 1 are compared\n");
 }
 
+TEST_F(Compare, AGifIsAVideo) {
+  const std::string gif = made("a.gif", "-frames:v 3 -c:v gif -pix_fmt rgb8");
+  const Comparison found = compared(gif, gif);
+  EXPECT_FALSE(found.a.is_picture);
+  EXPECT_EQ(found.times.size(), 3u);
+  EXPECT_EQ(found.equal_frames, 3);
+}
+
 TEST_F(Compare, FilesThatCannotBeReadAreNamed) {
   write_bytes(file("text.mp4"), "no video");
   EXPECT_TRUE(refusal(kA, file("text.mp4")).starts_with("[B] must be a video, got ")) << refusal(kA, file("text.mp4"));

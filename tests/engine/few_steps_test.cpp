@@ -6,6 +6,7 @@
 
 #include "engine/request/parse.h"
 #include "engine/residency/distilled.h"
+#include "engine/residency/model_reuse.h"
 #include "models/weights/format/safetensors.h"
 #include "tests/parts.h"
 #include "tests/support.h"
@@ -52,6 +53,16 @@ TEST(Distilled, TheNumberOfStepsOfALora) {
   EXPECT_EQ(lora_steps("/x/wan_18steps.safetensors"), 0);
   write_safetensors(plain, {{"x", at::ones({1})}}, {{"modelspec.title", "Wan in 6 steps"}, {"ss_log", "2 steps"}});
   EXPECT_EQ(lora_steps(plain), 6);
+}
+
+TEST(Distilled, NothingOfItIsReusedByAcceleration) {
+  Request request = parse(Task::T2V, {{"prompt", "x"}, {"seed", 1}, {"acceleration", "regular"}},
+                          {.need_model = false, .check_files = false});
+  const ModelParts parts = parts_of(kNano, Task::T2V);
+  EXPECT_FALSE(reuse_model(request, parts).distilled);
+  request.loras.push_back({.path = "wan_4steps_high.safetensors", .scales = {1}, .transformer = "high"});
+  EXPECT_TRUE(reuse_model(request, parts).distilled);
+  EXPECT_EQ(step_reuse(request, parts).nothing, "the model is distilled to few steps, of which each changes much");
 }
 
 struct FewSteps : testing::Test {

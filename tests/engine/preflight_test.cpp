@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "engine/base/error.h"
 #include "engine/request/parse.h"
 #include "engine/request/prompt_syntax.h"
@@ -129,6 +131,18 @@ TEST(Preflight, EqualJobsAreLookedAtOnce) {
   std::filesystem::copy_file(media_file("rgb.png"), job.path(), std::filesystem::copy_options::overwrite_existing);
   EXPECT_THROW(job.look(preflight), InvalidRequest) << "what was refused is not tried again";
   EXPECT_NO_THROW(Preflight fresh(Look::Whole); job.look(fresh));
+}
+
+TEST(Preflight, AnIntervalWithoutAnyLevelIsTold) {
+  PictureJob job;
+  Preflight preflight(Look::Whole);
+  const auto told = [&](const char* interval) {
+    job.request.guidance_interval = interval;
+    const std::vector<Note> notes = job.look(preflight);
+    return std::ranges::count(notes, std::string("guidance_interval"), &Note::subject);
+  };
+  EXPECT_EQ(told("0:1"), 0);
+  EXPECT_EQ(told("0.001:0.002"), 1);
 }
 
 TEST(InputContents, AreReadAgainWhereTheFileChanged) {

@@ -388,6 +388,10 @@ TEST(QualityRetry, AsksForExactKernelsOnce) {
   const Request exact = exact_of(request);
   EXPECT_TRUE(computes_exactly(exact, {}));
   EXPECT_FALSE(computes_exactly(request, {}));
+  StepReuse reuse;
+  reuse.steps = {{.has = {true, true}, .reuses = {true, false}}};
+  EXPECT_FALSE(computes_exactly(exact, reuse)) << "a step reuses what an earlier one computed";
+  EXPECT_EQ(exact.acceleration, "none");
   EXPECT_EQ(exact.quality_check, "warn") << "it never loops";
   EXPECT_EQ(exact.calibration, "");
   EXPECT_EQ(exact.skip_softmax_dense, -1);

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <stdexcept>
 
 #include "models/wan/residual.h"
@@ -41,6 +42,7 @@ struct Model {
   StepForward forward(const Step& step, const at::Tensor& x) {
     const auto compute = [this, step, x](const BranchList& branches, const SeeBranch* ends) {
       std::vector<at::Tensor> found;
+      if (begins) begins();
       for (size_t place = 0; place < branches.size(); ++place) {
         log += std::to_string(step.index) + (branches[place] == 0 ? "c" : "u") + " ";
         if (fails) throw std::runtime_error("no memory");
@@ -48,14 +50,16 @@ struct Model {
         if (ends) (*ends)(place, behind);
         found.push_back(head(behind));
       }
+      if (fails_behind) throw std::runtime_error("no memory");
       return found;
     };
     return {compute, [this, x] { return tokens(x); }, [this](const at::Tensor& behind) { return head(behind); }};
   }
   at::Tensor head(const at::Tensor& behind) const { return behind.mean().expand({16, 1, 2, 2}).clone(); }
 
-  std::string log = {};  // "3c 3u 5c": what was computed
-  bool fails = false;
+  std::string log = {};                      // "3c 3u 5c": what was computed
+  bool fails = false, fails_behind = false;  // before and behind the blocks
+  std::function<void()> begins = {};         // called before the blocks of a step
 };
 
 at::Tensor latents(double value) {
@@ -69,9 +73,11 @@ double given(double x, size_t branch, int64_t step) {
 
 struct StepCaching : testing::Test {
   Log log{[this](std::string_view event, const Log::Fields& fields) {
-    if (event == "warning") warnings.push_back(fields.at("text"));
+    if (event != "warning") return;
+    warnings.push_back(fields.at("text"));
+    jobs.push_back(fields.value("job", "none"));
   }};
-  std::vector<std::string> warnings;
+  std::vector<std::string> warnings, jobs;  // jobs: whose each warning is
 
   /// The velocities of step `i` of the run, as numbers.
   std::vector<double> make(StepCache& cache, Model& model, const Planned& run, int64_t i, double x, size_t count = 2) {
@@ -116,11 +122,28 @@ TEST_F(StepCaching, OnlyWhatTheNextStepReusesIsKept) {
   EXPECT_EQ(kept(), 0);
 }
 
+TEST_F(StepCaching, WhatNoStepNeedsAnyMoreTakesNoMemoryBesideTheBlocks) {
+  const Planned run({"CrC", "Cr."});
+  StepCache cache(run.reuse, at::kFloat, log);
+  Model model;
+  make(cache, model, run, 0, 1);
+  make(cache, model, run, 1, 1);
+  EXPECT_TRUE(cache.kept(1).defined()) << "until the step after it begins";
+  int64_t seen = 0;
+  model.begins = [&] {
+    ++seen;
+    EXPECT_FALSE(cache.kept(0).defined());
+    EXPECT_FALSE(cache.kept(1).defined()) << "a branch that the step does not have";
+  };
+  make(cache, model, run, 2, 1, 1);
+  EXPECT_EQ(seen, 1);
+}
+
 TEST_F(StepCaching, AResidualWithNaNIsComputedAgainAndSaid) {
   const Planned run({"Crr", "Crr"});
   for (const double bad : {double(NAN), double(INFINITY)}) {
     warnings.clear();
-    StepCache cache(run.reuse, at::kFloat, log);
+    StepCache cache(run.reuse, at::kFloat, log, "b.mp4");
     Model model;
     make(cache, model, run, 0, 1);
     cache.kept(1).view(-1)[3] = bad;
@@ -130,6 +153,7 @@ TEST_F(StepCaching, AResidualWithNaNIsComputedAgainAndSaid) {
         warnings[0],
         "the residual that is kept of step 4 (unconditional branch) holds NaN or Inf: step 5 is computed instead of "
         "reusing it");
+    EXPECT_EQ(jobs.back(), "b.mp4");
     // What was computed serves the step after it.
     EXPECT_EQ(make(cache, model, run, 2, 3), (Values{given(3, 0, 3), given(3, 1, 4)}));
     EXPECT_EQ(model.log, "3c 3u 4u ");
@@ -170,6 +194,15 @@ TEST_F(StepCaching, ALaterProcessComputesTheKeptStepsAgainWithTheSameBranches) {
   }
 }
 
+TEST_F(StepCaching, KeptStepsAreComputedAgainInTheirOrder) {
+  // Before its third step one branch keeps the second step, the other one the first step, in which both were computed.
+  const Planned run({"CCrC", "CrrC"});
+  const auto [made, computed] = resumed(*this, run, 2);
+  EXPECT_EQ(computed, "3c 3u 4c ");
+  EXPECT_EQ(made,
+            (std::vector<Values>{Values{given(2, 0, 4), given(2, 1, 3)}, Values{given(3, 0, 6), given(3, 1, 6)}}));
+}
+
 TEST_F(StepCaching, AStateThatIsSavedWithinAStepIsThatBeforeIt) {
   const Planned run({"CrrC", "CrCC"});
   StepCache cache(run.reuse, at::kFloat, log);
@@ -187,6 +220,20 @@ TEST_F(StepCaching, AStateThatIsSavedWithinAStepIsThatBeforeIt) {
   later.load(state, run.schedule, at::kCPU);
   for (const StepCache::Lost& lost : later.take_lost()) later.restore(lost, again.forward(lost.step, lost.x));
   EXPECT_EQ(make(later, again, run, 2, 3), (Values{given(3, 0, 3), given(3, 1, 5)}));
+}
+
+TEST_F(StepCaching, WhatAStepComputedThatFailedIsNotSaved) {
+  const Planned run({"Crr", "Crr"});
+  StepCache cache(run.reuse, at::kFloat, log);
+  Model model;
+  make(cache, model, run, 0, 1);
+  cache.kept(1).fill_(NAN);  // so that this branch is computed, and kept for the step after it
+  model.fails_behind = true;
+  EXPECT_THROW(make(cache, model, run, 1, 2), std::runtime_error);
+  EXPECT_TRUE(cache.kept(1).defined());
+  const auto state = cache.save(run.schedule, 1);
+  ASSERT_TRUE(state.contains("steps"));
+  EXPECT_TRUE(state.at("steps").equal(at::tensor({0, 3, 1}, at::kLong).view({1, 3})));
 }
 
 TEST_F(StepCaching, AStateThatIsSavedAgainBeforeAnyStepIsTheSame) {

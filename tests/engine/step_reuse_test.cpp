@@ -88,6 +88,11 @@ TEST(StepReuse, EachBranchHasRatiosOfItsOwn) {
   EXPECT_FALSE(reuse.reuses(-1, kConditional));
   EXPECT_FALSE(reuse.reuses(12, kConditional));
   EXPECT_EQ(reuse_at(1).kept(), 2);
+  StepReuse late = reuse;
+  late.first = 4;  // as of video to video, whose first steps are not made
+  EXPECT_EQ(late.reused_steps(kConditional), (std::vector<int64_t>{5, 6, 8, 11, 12, 14}));
+  EXPECT_TRUE(late.reuses(5, kConditional));
+  EXPECT_FALSE(late.reuses(2, kConditional));
 }
 
 TEST(StepReuse, TheFirstStepsOfEachExpertAreComputed) {
@@ -190,6 +195,15 @@ TEST(StepReuse, ACalibrationOfOtherSettingsIsNoted) {
             "made was measured with solver euler, shift 12: its ratios are mapped by noise level");
   made.solver = std::string(5000, 'x') + "\x1b[2J";
   EXPECT_LT(told(request).size(), 200u) << "a stranger's file";
+}
+
+TEST(StepReuse, ACalibrationOfAnotherTaskIsRefused) {
+  const Request request = with_levels(6, 6);
+  Calibration made = steady(request, 1, 1);
+  made.task = Task::V2V;
+  EXPECT_NO_THROW(reuse_by(made, kFree, request, make_schedule(request))) << "the same model";
+  made.task = Task::I2V;
+  EXPECT_THROW(reuse_by(made, kFree, request, make_schedule(request)), InvalidRequest);
 }
 
 TEST(StepReuse, TheBranchesThatAStepHas) {

@@ -214,6 +214,8 @@ TEST(ServeFlags, FieldsOfEveryJobAreCheckedByTheTable) {
   expect_one("--render shift", "[--render] must be NAME=VALUE");
   expect_one("--render shift=5 --render shift=6", "[--render] was given twice for shift");
   EXPECT_TRUE(wrong(kLeast + "--render strength=0.5").empty());  // v2v takes t2v's model
+  // Of the jobs that are accelerated.
+  EXPECT_EQ(settings("--render calibration=/ratios.json").render.at("calibration"), "/ratios.json");
   const std::vector<std::string> lines = wrong("--data data --device cpu --model s2v=small --render strength=0.5");
   ASSERT_EQ(lines.size(), 1u);
   EXPECT_TRUE(lines[0].starts_with("[--render] of strength has no effect")) << lines[0];

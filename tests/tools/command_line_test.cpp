@@ -204,6 +204,9 @@ TEST(CommandLine, DryRunListsWhatIsReused) {
       read({"t2v", "--prompt", "x", "--dry-run", "--acceleration", "regular", "--num-inference-steps", "27"});
   const std::string text = dry_run_text(command.request);
   EXPECT_NE(text.find("expert  guidance         reused\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("  both\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("  -\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find("mapped by noise level"), std::string::npos) << "published ratios are made for it: " << text;
   EXPECT_NE(text.find("\nacceleration: 14 of 54 forwards reuse a residual, at most 2 in a row, while the sum of their "
                       "errors stays below 0.06; ratios: published for Wan 2.2 T2V A14B (MagCache)\n"),
             std::string::npos)

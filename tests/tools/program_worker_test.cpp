@@ -258,6 +258,17 @@ TEST_F(ProgramWorker, TellsWhatASafetyCheckSaid) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "bad.mp4"));
 }
 
+TEST_F(ProgramWorker, TellsHowManyForwardsAreReused) {
+  Talk worker(folder_.path());
+  json regular = {{"num_inference_steps", 27}, {"acceleration", "regular"}};
+  regular["calibration"] = WAN_SOURCE_DIR "/tests/nano/calibration.json";
+  worker.say(batch("b", {item("one", regular), item("two")}));
+  ASSERT_FALSE(worker.wait_for("batch").is_null()) << worker.errors();
+  EXPECT_EQ(worker.count("done", "one"), 1) << worker.errors();
+  EXPECT_TRUE(worker.logged("one", " of 54 forwards reuse what an earlier step computed"));
+  EXPECT_FALSE(worker.logged("two", "forwards reuse"));
+}
+
 TEST_F(ProgramWorker, CancelsOneJobAlone) {
   Talk worker(folder_.path());
   const json many = {{"num_inference_steps", 40}, {"num_frames", 17}, {"width", 64}, {"height", 64}};

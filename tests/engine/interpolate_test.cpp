@@ -7,6 +7,7 @@
 
 #include <limits>
 #include <mutex>
+#include <stdexcept>
 
 #include "engine/frames/steady.h"
 #include "engine/frames/step_thread.h"
@@ -149,6 +150,37 @@ TEST(Interpolate, CopiesWhereThePictureStandsAndAcrossCuts) {
   EXPECT_TRUE(got[7].equal(other));
 }
 
+TEST(Interpolate, DrawsBehindACutFromTheFramesBehindIt) {
+  at::manual_seed(10);
+  const at::Tensor one = at::randint(0, 200, {32, 32, 3}, at::kByte),
+                   other = at::randint(0, 200, {32, 32, 3}, at::kByte);
+  const at::Tensor frames = at::stack({one, one + 24, other, other + 24});
+  const Mixing network;
+  InterpolateStep step({"film", 1, true, false}, &network);
+  const at::Tensor got = joined(given(step, frames, {16, 1}));
+  ASSERT_EQ(step.counts().cuts, 1);
+  ASSERT_EQ(network.times.size(), 2u);
+  EXPECT_TRUE(got[1].equal(one + 12));
+  EXPECT_TRUE(got[5].equal(other + 12));
+}
+
+TEST(Interpolate, HoldsOneFrameAndNotThePieceThatItCameIn) {
+  const Mixing network;
+  InterpolateStep step({"film", 1, true, false}, &network);
+  given(step, shades(4), {16, 1});
+  EXPECT_EQ(step.last().storage().nbytes(), step.last().nbytes());
+}
+
+TEST(Interpolate, RefusesFramesOfAnotherSize) {
+  const Mixing network;
+  InterpolateStep step({"film", 1, true, false}, &network);
+  const at::Tensor frame = shades(1);
+  step.go_on_after(frame[0]);
+  const FrameSink nowhere = [](const Frames&) {};
+  const Frames narrower = {frame.narrow(2, 0, 32).contiguous(), 0, {16, 1}};
+  EXPECT_THROW(step.take(narrower, nowhere), std::invalid_argument);
+}
+
 TEST(Interpolate, GoesOnAfterAFrameAsIfItHadNotEnded) {
   const at::Tensor frames = shades(6);
   const Mixing network;
@@ -237,6 +269,19 @@ TEST(StepThread, HandsFramesOverOneByOneWithTheirNumbersAndEndsItsStep) {
   EXPECT_TRUE(joined(given(thread, frames, {16, 1})).equal(frames)) << "the last one comes with the end";
   EXPECT_EQ(step.sizes, std::vector<int64_t>(7, 1));
   EXPECT_EQ(step.numbers, (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6}));
+}
+
+TEST(FrameStream, TakesWhatAStepGivesAtTheEndThroughTheStepsBehindIt) {
+  const c10::InferenceMode inference;
+  Holding first, second;
+  const std::vector<FrameStep*> steps = {&first, &second};
+  std::vector<Frames> all;
+  FrameStream stream(steps, [&](const Frames& some) { all.push_back(some); }, {16, 1});
+  const at::Tensor frames = shades(3);
+  for (int64_t i = 0; i < 3; ++i) stream.push(frames.narrow(0, i, 1));
+  stream.end();
+  EXPECT_EQ(second.numbers, (std::vector<int64_t>{0, 1, 2}));
+  EXPECT_TRUE(joined(all).equal(frames));
 }
 
 TEST(Scene, OfEqualFramesIsOneAndOfOthersBelow) {
@@ -349,6 +394,9 @@ TEST(Steady, HasOneSlotForEachFrameThatComesAboutInTime) {
   EXPECT_EQ(repeated, 0);
   EXPECT_EQ(dropped, 1);
   EXPECT_EQ(slots({{0, 1}}, {1, 25}, {25, 1}), (std::vector<int64_t>{0}));
+  // The last one is there however short it is shown.
+  EXPECT_EQ(slots({{0, 10}, {1, 10}}, {12, 100}, {10, 1}), (std::vector<int64_t>{0, 1}));
+  EXPECT_EQ(dropped, 0);
 }
 
 }  // namespace

@@ -353,13 +353,19 @@ TEST_F(InterpolationJob, FinishRoundsARateWhoseTermsAreTooLarge) {
 }
 
 TEST_F(InterpolationJob, FinishTakesThePaceOfTheFramesWhereTheFileStatesAnother) {
-  const std::string in = folder_ / "in.mkv", out = folder_ / "out.mp4";
+  const std::string in = folder_ / "in.mkv", out = folder_ / "out.mp4", sheet = folder_ / "sheet.png";
   ffmpeg("-f lavfi -i testsrc=size=32x32:rate=30 -frames:v 15 -vf setpts=2*PTS -fps_mode passthrough -c:v ffv1 " + in);
   ASSERT_EQ(VideoReader({in, "IN"}).info().rate, (Rational{30, 1}));
-  finish(drawn("film", 1, {{"task", "v2v"}, {"video_url", in}, {"out", out}}), out);
+  const Request asked = drawn("film", 1, {{"task", "v2v"}, {"video_url", in}, {"out", out}});
+  Silent silent;
+  finish_video(asked, out, chain(asked), {.contact_sheet = sheet}, log_, silent);
   const Read got = read(out);
   EXPECT_EQ(got.frames.size(), 29u) << "none is repeated";
   EXPECT_EQ(got.info.rate, (Rational{30, 1}));
+  ContactSheet want(29);
+  for (const at::Tensor& frame : got.frames) want.add(frame.unsqueeze(0));
+  EXPECT_EQ(read_image({sheet, "sheet"}).sizes(), want.image().sizes())
+      << "it has as many pictures as there is room for";
   const nlohmann::json said = nlohmann::json::parse(read_metadata({out, "out"}))["finish"][0];
   EXPECT_EQ(said["chain"][0]["rate"], "15");
   ASSERT_EQ(said["notes"].size(), 1u) << said["notes"];

@@ -54,6 +54,17 @@ TEST(Interpolation, IsSaidInOneLine) {
   EXPECT_EQ(chain_text({"none", 1, true, false}, {81, {16, 1}}), "");
 }
 
+TEST(Interpolation, SaysOfFilmHowItComesToItsTimes) {
+  const auto times = [](const Interpolation& how) {
+    const nlohmann::ordered_json chain = chain_json(how, {5, {16, 1}});
+    return chain.at(1).value("times", "");
+  };
+  EXPECT_EQ(times({"film", 2, true, true}), "direct");
+  EXPECT_EQ(times({"film", 2, true, false}), "midpoints");
+  EXPECT_EQ(times({"film", 1, true, true}), "") << "one frame is in the middle";
+  EXPECT_EQ(times({"rife", 2, true, false}), "");
+}
+
 TEST(Interpolation, OfARequestIsOffUnlessItIsAskedFor) {
   EXPECT_FALSE(interpolation_of(request(json::object())).is_on());
   const Interpolation film = interpolation_of(request({{"interpolator_model", "film"}}));

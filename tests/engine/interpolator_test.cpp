@@ -1,16 +1,22 @@
 // Weights of interpolators: where they are found, what they take of memory and time, and how they are opened.
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 
+#include "engine/frames/interpolate.h"
 #include "engine/frames/open_interpolator.h"
 #include "engine/residency/drawing_time.h"
 #include "engine/residency/find_parts.h"
 #include "engine/residency/interpolator_file.h"
 #include "engine/residency/interpolator_network.h"
 #include "models/files/error.h"
+#include "models/film/needs.h"
+#include "models/rife/needs.h"
+#include "models/weights/checkpoint.h"
 #include "tests/engine/media_support.h"
 #include "tests/support.h"
 #include "tests/support/interpolators.h"
@@ -70,6 +76,8 @@ TEST_F(Interpolators, OfAFolderTheFirstOfTheNamesCounts) {
   EXPECT_EQ(found({.model = "rife", .named = folder}), "flownet.pkl");
   EXPECT_NE(found({.model = "film", .named = folder / "train_log"}).find("none of film_net_fp32.pt"),
             std::string::npos);
+  touch("published/train_log/flownet.pkl");
+  EXPECT_EQ(found({.model = "rife", .named = folder / "published"}), "published/train_log/flownet.pkl");
   EXPECT_NE(found({.model = "film"}).find("no file is named"), std::string::npos);
   EXPECT_NE(found({.model = "film"}).find("--interpolator-model none does without"), std::string::npos);
   EXPECT_EQ(found({.model = "film", .is_all = true}).find("--interpolator-model"), std::string::npos);
@@ -114,6 +122,45 @@ TEST_F(Interpolators, TakeNoMoreThanTheirRoom) {
   EXPECT_EQ(interpolator_needs(part("film"), placement).room, uint64_t(8) << 30);
 }
 
+/// Counts how many frames are held at once.
+class Counting : public Interpolator {
+ public:
+  struct Held : Frame {
+    explicit Held(const Counting& network) : of(network) { of.most = std::max(of.most, ++of.held); }
+    ~Held() override { --of.held; }
+    const Counting& of;
+  };
+  at::Device device() const override { return at::kCPU; }
+  at::ScalarType dtype() const override { return at::kFloat; }
+  std::shared_ptr<const Frame> frame(const at::Tensor&) const override { return std::make_shared<Held>(*this); }
+  at::Tensor between(const Frame&, const Frame&, double) const override { return at::zeros({1, 3, 32, 32}); }
+  mutable int64_t held = 0, most = 0;
+};
+
+TEST_F(Interpolators, HaveMemoryForAllFramesThatAreHeldAtOnce) {
+  const auto held = [](const Interpolation& how) {
+    at::manual_seed(4);
+    const at::Tensor texture = at::randint(0, 200, {32, 32, 3}, at::kByte);
+    const Counting network;
+    InterpolateStep step(how, &network);
+    step.take({at::stack({texture, texture + 24, texture}), 0, {16, 1}}, [](const Frames&) {});
+    return network.most;
+  };
+  int64_t by_midpoints = 0;
+  for (int64_t between = 1; between <= 4; ++between)
+    by_midpoints = std::max(by_midpoints, held({"film", between, true, false}));
+  EXPECT_EQ(by_midpoints, 4) << "the pair, and two between that lead to others";
+  const Checkpoint weights = Checkpoint::open(part("film").file.path);
+  const film::Needs pair = film::needs(film::Config::of(weights.tensors(), "film"), 64, 96);
+  EXPECT_GE(interpolator_needs(part("film"), Placement{}).peak(64, 96),
+            uint64_t(pair.peak_bytes + (by_midpoints - 2) * pair.frame_bytes));
+
+  EXPECT_EQ(held({"rife", 4, true, false}), 2);
+  const rife::Architecture published{rife::Version::V4_6, {192, 128, 96, 64}};
+  const rife::Memory memory = rife::memory_of(published, 64, 96, {}, at::get_num_threads());
+  EXPECT_GE(interpolator_needs(part("rife"), Placement{}).peak(64, 96), uint64_t(2 * memory.frame + memory.between));
+}
+
 TEST_F(Interpolators, AreCountedInTheBudgetWhileTheyAreOpen) {
   Placement placement;
   placement.budget = std::make_shared<DeviceBudget>(uint64_t(1) << 30);
@@ -155,6 +202,29 @@ TEST_F(Interpolators, DrawInTilesWhereWholeFramesTakeMore) {
   const OpenInterpolator at_once(part("film"), Placement{}, height, width, {});
   const at::Tensor difference = (drawn(open.network()) - drawn(at_once.network())).abs();
   EXPECT_LT(difference.mean().item<double>(), 0.02);
+}
+
+TEST_F(Interpolators, TilesAreToldInRowsAndColumns) {
+  const int64_t height = 256, width = 1024;  // no side is cut below 256
+  Placement placement;
+  placement.budget =
+      std::make_shared<DeviceBudget>(2 * interpolator_needs(part("film"), placement).peak(height, width));
+  const std::string tiles = drawing_details(part("film"), placement, height, width).tiles;
+  EXPECT_TRUE(tiles.starts_with("1 x ")) << tiles;
+  EXPECT_TRUE(tiles.ends_with("x256")) << tiles;
+}
+
+TEST_F(Interpolators, TellTheLogWhichVersionAFileIs) {
+  const auto version = [](const std::string& model) {
+    std::string told = "nothing";
+    const Log log{[&](std::string_view event, const Log::Fields& fields) {
+      if (event == "interpolator") told = fields.value("version", "");
+    }};
+    const OpenInterpolator open(part(model), Placement{}, 64, 64, log);
+    return told;
+  };
+  EXPECT_EQ(version("rife"), "4.6");
+  EXPECT_EQ(version("film"), "") << "it has one";
 }
 
 TEST_F(Interpolators, TimeIsThatOfTheirArithmetic) {

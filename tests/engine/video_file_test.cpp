@@ -5,11 +5,13 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <utility>
 
 #include "engine/media/metadata.h"
 #include "engine/media/writer.h"
 #include "engine/request/parse.h"
+#include "engine/residency/not_finite.h"
 #include "tests/engine/media_support.h"
 #include "tests/parts.h"
 #include "tests/support.h"
@@ -75,6 +77,21 @@ TEST_F(VideoFile, HasEachDecodedFrameInItsPlace) {
     EXPECT_FALSE(frames[i].equal(frames[i - 1])) << "an order that would not show";
   }
   EXPECT_TRUE(bytes() == bytes_of_frames(frames));
+}
+
+TEST_F(VideoFile, HasNoPictureOfNaN) {
+  at::Tensor latents = at::zeros({16, 2, 6, 4});
+  latents.select(1, 1).fill_(std::numeric_limits<float>::quiet_NaN());
+  Networks networks(parts_of(kModel, Task::T2V), Placement{}, Networks::Keep::All, Log{});
+  QuietRun quiet;
+  int64_t given = 0;
+  try {
+    decode_frames(networks, latents, 5, quiet, [&](const at::Tensor& rgb) { given += rgb.size(0); });
+    ADD_FAILURE() << "not refused";
+  } catch (const NotFinite& error) {
+    EXPECT_NE(std::string(error.what()).find("chunk 2 of 2"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(given, 1);
 }
 
 TEST_F(VideoFile, OfAnInputThatStaysAsItIsHasItsFrames) {

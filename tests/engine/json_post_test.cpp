@@ -67,9 +67,25 @@ TEST(JsonPost, EndsInTimeWhateverComes) {
   }
 }
 
+struct Counted : Silent {
+  void check() override { ++asked; }
+  int asked = 0;
+};
+
+TEST(JsonPost, WaitsNoLongerThanItsLimit) {
+  const ChatServer server([](WebClient& client, const nlohmann::json&) { client.wait(60'000); });
+  Counted counted;
+  EXPECT_EQ(post(server.url(), "", &counted, short_limits()), "it does not answer within 400 ms");
+  // Where nothing comes it asks ten times a second, and less often where the cores are busy.
+  EXPECT_LT(counted.asked, 15);
+}
+
 TEST(JsonPost, ReadsNoMoreThanItsLimit) {
   const ChatServer large(std::string(10 << 20, ' '));
   EXPECT_EQ(post(large.url(), "", nullptr, {.whole = 60s}), "its answer has more than 1 MiB");
+  const ChatServer whole(std::string(1 << 20, ' ')), over(std::string((1 << 20) + 1, ' '));
+  EXPECT_EQ(post(whole.url()).size(), 4u + (1u << 20)) << "with the status before it";
+  EXPECT_EQ(post(over.url()).substr(0, 40), "its answer has more than 1 MiB") << "by one byte";
   const ChatServer endless([](WebClient& client, const nlohmann::json&) {
     client.send("HTTP/1.1 200 OK\r\n\r\n");
     while (client.send(std::string(1 << 16, 'x'))) {

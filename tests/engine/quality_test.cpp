@@ -112,6 +112,7 @@ TEST_F(QualityOfFrames, FrozenOnesAreTold) {
   at::Tensor pause = waves(kFrames, 1);
   pause.slice(0, 41, 50).copy_(pause.slice(0, 40, 41).expand({9, -1, -1, -1}));
   EXPECT_EQ(told_of(pause), "") << "half a second";
+  EXPECT_EQ(told_of(waves(kFrames, 0.1)), "") << "motion that is slow adds up";
 }
 
 TEST_F(QualityOfFrames, FlickeringOnesAreTold) {
@@ -128,10 +129,12 @@ TEST_F(QualityOfFrames, FlickeringOnesAreTold) {
 TEST_F(QualityOfFrames, DriftOfBrightnessIsTold) {
   const QualityNumbers brighter = measured(to_bytes(waves(kFrames, 1, 85, 50) + 80 * growing(kFrames)));
   EXPECT_NEAR(brighter.brightness_drift, 65, 2) << "from the middle of the first second to that of the last";
-  EXPECT_EQ(told(brighter), "brightness");
+  ASSERT_EQ(told(brighter), "brightness");
+  EXPECT_TRUE(findings(brighter)[0].text.starts_with("the picture grows brighter ")) << findings(brighter)[0].text;
   const QualityNumbers darker = measured(to_bytes(waves(kFrames, 1, 165, 50) - 80 * growing(kFrames)));
   EXPECT_LT(darker.brightness_drift, -60);
-  EXPECT_EQ(told(darker), "brightness");
+  ASSERT_EQ(told(darker), "brightness");
+  EXPECT_TRUE(findings(darker)[0].text.starts_with("the picture grows darker ")) << findings(darker)[0].text;
 }
 
 TEST_F(QualityOfFrames, DriftOfColourIsTold) {
@@ -172,6 +175,9 @@ TEST_F(QualityOfFrames, OrdinaryPicturesAreNotTold) {
   at::Tensor dim = waves(kFrames, 1, 2, 2);
   dim.slice(1, 60, 64).slice(2, 100, 108).fill_(200);
   EXPECT_EQ(told_of(dim), "") << "with a lamp far away";
+  at::Tensor dark = waves(kFrames, 4, 1, 1);  // its mean is that of a black frame
+  dark.slice(1, 60, 64).slice(2, 100, 108).fill_(200);
+  EXPECT_EQ(told_of(dark), "") << "with nothing but that lamp";
   EXPECT_EQ(told_of(at::cat({waves(40, 2, 50, 40), waves(41, -1, 180, 60).flip({1, 3})})), "") << "a cut";
   at::Tensor flashes = waves(kFrames, 1);
   for (const int64_t at : {10, 33, 61}) flashes[at].add_(90);
@@ -250,7 +256,11 @@ TEST(QualityOfSound, AnOffsetIsToldFromFortyMillisecondsOn) {
   EXPECT_EQ(told_at(0.05, 0), "sound");
   EXPECT_EQ(told_at(0.5, 0.5), "") << "the input's own";
   EXPECT_EQ(told_at(0, 0.5), "sound") << "what was late comes early";
-  QualityNumbers silent;
+  QualityNumbers late, early, silent;
+  add_times(late, {.picture = {0, 5}, .sound = StreamSpan{0.05, 5}});
+  add_times(early, {.picture = {0, 5}, .sound = StreamSpan{0, 5}}, 0.5);
+  EXPECT_EQ(findings(late).at(0).text, "the sound is 50.00 ms late against the picture");
+  EXPECT_EQ(findings(early).at(0).text, "the sound is 500.00 ms early against the picture");
   add_times(silent, {.picture = {0, 5}, .sound = {}});
   EXPECT_FALSE(silent.sound_offset);
 }

@@ -9,15 +9,11 @@
 #include "engine/job/check.h"
 #include "engine/job/finish.h"
 #include "engine/job/frame_chain.h"
-#include "engine/media/metadata.h"
-#include "engine/media/png.h"
-#include "engine/media/video_reader.h"
-#include "engine/request/parse.h"
+#include "engine/job/video_file.h"
 #include "engine/residency/find_parts.h"
 #include "models/files/error.h"
 #include "tests/support/interpolators.h"
-#include "tests/support/render.h"
-#include "tests/support/safety_checkers.h"
+#include "tests/support/safety_scene.h"
 
 namespace wan {
 namespace {
@@ -25,89 +21,11 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::vector<at::Tensor> frames_of(const std::string& path) {
-  VideoReader reader({path, "video"});
-  std::vector<at::Tensor> frames;
-  while (std::optional<VideoFrame> frame = reader.next()) frames.push_back(frame->rgb);
-  return frames;
-}
-
 /// How much two neighbours differ at most, in levels: little in what is blurred.
 double detail(const at::Tensor& rgb) {
   const at::Tensor values = rgb.to(at::kFloat);
   return (values.narrow(1, 1, values.size(1) - 1) - values.narrow(1, 0, values.size(1) - 1)).abs().max().item<double>();
 }
-
-json said_in(const std::string& path) {
-  return json::parse(read_metadata({path, "out"}));
-}
-
-class SafetyScene : public testing::Test {
- protected:
-  SafetyScene() {
-    write_safety_checker(folder_ / "nothing", Flags::Nothing);
-    write_safety_checker(folder_ / "everything", Flags::Everything);
-    write_safety_checker(folder_ / "bright", Flags::Bright);
-  }
-
-  /// Null takes a field away.
-  Request request(const json& more = json::object()) const {
-    json fields = {{"task", "t2v"},
-                   {"model", WAN_SOURCE_DIR "/tests/nano/Wan2.2-T2V-A14B-nano"},
-                   {"prompt", "a circle"},
-                   {"unlocked", true},
-                   {"width", 64},
-                   {"height", 64},
-                   {"num_frames", 5},
-                   {"num_inference_steps", 2},
-                   {"seed", 3},
-                   {"device", "cpu"},
-                   {"out", folder_ / "a.mp4"}};
-    fields.update(more);
-    for (auto field = fields.begin(); field != fields.end();)
-      field = field->is_null() ? fields.erase(field) : std::next(field);
-    return parse(fields, {.folder = folder_.path()});
-  }
-  Request picture(const char* name, int64_t level, const json& more = json::object()) const {
-    write_png(folder_ / name, at::full({64, 64, 3}, level, at::kByte));
-    json fields = {
-        {"task", "i2v"}, {"model", WAN_SOURCE_DIR "/tests/golden/checkpoints/Wan2.2-I2V-A14B"}, {"image_url", name}};
-    fields.update(more);
-    return request(fields);
-  }
-  std::string run(const Request& request, Progress& progress, const SingleOptions& options = {}) {
-    return render(request, options, log_, progress);
-  }
-  std::string run(const Request& request) {
-    Silent silent;
-    return run(request, silent);
-  }
-  /// The refusal that rendering ends in; a failure of the test where it ends otherwise.
-  SafetyRefusal refusal_of(const Request& request, Progress& progress, const SingleOptions& options = {}) {
-    try {
-      run(request, progress, options);
-    } catch (const SafetyRefusal& refusal) {
-      return refusal;
-    } catch (const std::exception& error) {
-      ADD_FAILURE() << error.what();
-      return {"", "", "", {}};
-    }
-    ADD_FAILURE() << "nothing is refused";
-    return {"", "", "", {}};
-  }
-  bool told(const std::string& event) const {
-    for (const auto& [name, fields] : told_)
-      if (name == event) return true;
-    return false;
-  }
-
-  TemporaryFolder folder_;
-  std::vector<std::pair<std::string, Log::Fields>> told_;
-  Log log_{[this](std::string_view event, const Log::Fields& fields) { told_.emplace_back(event, fields); }};
-
- private:
-  c10::InferenceMode inference_;
-};
 
 class SafetyJob : public SafetyScene {};
 
@@ -164,7 +82,9 @@ TEST_F(SafetyJob, BlurIsASecondPassOverEveryFrame) {
   ASSERT_EQ(got.size(), want.size());
   for (size_t i = 0; i < got.size(); ++i) EXPECT_LT(detail(got[i]), detail(want[i]) / 2) << i;
   EXPECT_EQ(said_in(asked.out)["safety"]["action"], "blur");
-  EXPECT_TRUE(fs::exists(sheet)) << "of the blurred frames";
+  const std::string blurred = folder_ / "blurred.png";
+  write_sheet(blurred, asked.out, int64_t(got.size()));
+  EXPECT_TRUE(bytes_of(sheet) == bytes_of(blurred)) << "it shows the frames of the file";
   for (const auto& entry : fs::directory_iterator(folder_.path()))
     EXPECT_EQ(entry.path().string().find("unblurred"), std::string::npos) << entry.path();
 }
@@ -340,7 +260,8 @@ TEST_F(SafetyJob, AnInputThatIsPassedOnIsCheckedToo) {
 TEST_F(SafetyJob, OfABatchTheOthersGoOn) {
   const std::vector<JobRequest> jobs = {
       {.line = 1, .request = request({{"safety_checker", "everything"}, {"out", folder_ / "1.mp4"}})},
-      {.line = 2, .request = request({{"safety_checker", "nothing"}, {"out", folder_ / "2.mp4"}})},
+      {.line = 2,
+       .request = request({{"safety_checker", "nothing"}, {"metadata", "none"}, {"out", folder_ / "2.mp4"}})},
       {.line = 3,
        .request =
            request({{"safety_checker", "everything"}, {"discard", true}, {"seed", 4}, {"out", folder_ / "3.mp4"}})}};
@@ -357,6 +278,7 @@ TEST_F(SafetyJob, OfABatchTheOthersGoOn) {
   EXPECT_EQ(again.reports, 0) << "nothing is rendered again, that which was discarded neither";
   for (const RunResult* result : {&first, &second}) {
     EXPECT_TRUE(result->jobs[0].safety.flagged());
+    ASSERT_TRUE(result->jobs[1].safety.output) << "also where the file says nothing";
     EXPECT_EQ(result->jobs[1].safety.output->score, kScoreOfNothing);
     EXPECT_TRUE(result->jobs[2].safety.flagged());
   }
@@ -538,6 +460,19 @@ TEST_F(SafetySpeech, IsCheckedClipByClipAndGoesOnFromItsClips) {
   EXPECT_EQ(frames_of(folder_ / "a.mp4").size(), 82u);
   EXPECT_TRUE(VideoReader({folder_ / "a.mp4", "video"}).info().has_audio);
   EXPECT_LT(detail(frames_of(folder_ / "a.mp4")[40]), detail(frames_of(folder_ / "a.refused.mp4")[40]));
+}
+
+TEST_F(SafetySpeech, FramesDrawnBetweenOthersAreNotCounted) {
+  write_interpolator(folder_ / "film_net.safetensors", "film");
+  const Request asked = speech({{"num_frames", 9},
+                                {"interpolator_model", "film"},
+                                {"num_interpolated_frames", 1},
+                                {"interpolator", "film_net.safetensors"},
+                                {"safety_checker", "nothing"},
+                                {"enable_safety_checker", false}});
+  run(asked);
+  EXPECT_EQ(frames_of(asked.out).size(), 17u);
+  EXPECT_EQ(said_in(asked.out)["safety"]["output"]["frames"], 8) << "of 9 frames";
 }
 
 TEST_F(SafetySpeech, ResumedOnesSayTheSameAndThePictureIsLookedAtFirst) {

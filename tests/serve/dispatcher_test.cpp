@@ -17,10 +17,11 @@ class Dispatching : public WorkScene {};
 
 TEST_F(Dispatching, AJobIsRenderedAndWhatCameOfItIsTold) {
   begin();
-  const JobPtr job = submit({{"seed", 5}});
+  const JobPtr job = submit({{"seed", 5}, {"safety", {{"action", "blur"}, {"flagged", true}}}});
   ASSERT_TRUE(until_ended({job}));
   ASSERT_EQ(job->job.status, JobStatus::Done);
   ASSERT_TRUE(job->job.output.has_value());
+  EXPECT_TRUE(job->job.output->is_flagged()) << job->job.output->safety;
   EXPECT_EQ(job->job.output->seed, 5u);
   EXPECT_EQ(job->job.output->prompt, "a cat");
   EXPECT_EQ(job->job.output->seconds, 10);

@@ -71,8 +71,9 @@ def done(job, behave):
         with open(job["out"] + ".part", "w") as out:
             out.write("video of " + job["id"])
         os.rename(job["out"] + ".part", job["out"])
+    said = {"safety": job["fields"]["safety"]} if "safety" in job["fields"] else {}
     say(**{"is": "done"}, job=job["id"], seed=job["fields"].get("seed", 7), prompt=job["fields"].get("prompt", ""),
-        seconds=job["fields"].get("seconds", 10), bytes=1)
+        seconds=job["fields"].get("seconds", 10), bytes=1, **said)
 
 
 def save(folder, name):

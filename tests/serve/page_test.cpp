@@ -135,6 +135,36 @@ TEST_F(Page, SavingsAreThoseOfTheFinishedVideosThatAreThere) {
   EXPECT_NEAR(told("root")["dollars"].get<double>(), 1.56 + 0.04, 1e-9);
 }
 
+TEST_F(Page, AJobHasWhatTheChecksSaidOfItsVideo) {
+  begin_api();
+  finished("", "fal-ai/wan/v2.2-a14b/text-to-video", job().fields);
+  const JobPtr flagged = submit();
+  JobOutput output{.file = "v.mp4", .bytes = 1, .seed = 1, .prompt = "", .seconds = 1};
+  output.safety = {{"flagged", true}, {"action", "blur"}};
+  jobs_->done(flagged, output);
+  ASSERT_TRUE(until_ended({flagged}));
+  json jobs = json_of(ask("GET", "/page/jobs"))["jobs"];
+  ASSERT_EQ(jobs.size(), 2u);
+  EXPECT_EQ(jobs[0]["safety"]["flagged"], true) << jobs[0];
+  EXPECT_FALSE(jobs[1].contains("safety")) << "nothing was said of it";
+}
+
+TEST_F(Page, OffersTheChecksThatTheServerHas) {
+  begin_api();
+  const auto checks = [&] { return json_of(ask("GET", "/page/setup"))["checks"]; };
+  const json pictures = json::array({"enable_safety_checker", "enable_output_safety_checker"}),
+             words = json::array({"enable_safety_checker"});
+  json found = checks();
+  for (const char* task : {"t2v", "i2v", "v2v", "s2v"}) EXPECT_EQ(found[task], json::array()) << task;
+  settings_.blocked_words = "words.txt";
+  found = checks();
+  EXPECT_EQ(found["t2v"], words);
+  EXPECT_EQ(found["i2v"], json::array()) << "a list of words is for prompts alone";
+  settings_.safety_checker = "/checkers/falconsai";
+  found = checks();
+  for (const char* task : {"t2v", "i2v", "v2v", "s2v"}) EXPECT_EQ(found[task], pictures) << task;
+}
+
 TEST_F(Page, TroublesOfWorkersAreForAdmins) {
   start_as("exit3");
   begin_api({key_named("anna"), key_named("root", {}, true)});

@@ -26,8 +26,9 @@ std::string all_of(const Job& job) {
   const nlohmann::ordered_json error =
       job.error ? nlohmann::ordered_json{job.error->status, job.error->type, job.error->detail} : nullptr;
   const nlohmann::ordered_json output =
-      job.output ? nlohmann::ordered_json{job.output->file, job.output->bytes, job.output->seed, job.output->prompt,
-                                          job.output->seconds}
+      job.output ? nlohmann::ordered_json{job.output->file,   job.output->bytes,   job.output->seed,
+                                          job.output->prompt, job.output->seconds, job.output->video_seconds,
+                                          job.output->safety}
                  : nullptr;
   const nlohmann::ordered_json all = {
       job.id,          job.owner,
@@ -128,12 +129,15 @@ TEST(Store, GivesBackEverythingOfAJob) {
     job.started = 5;
     job.ended = 6;
     job.output = JobOutput{"f.mp4", 7, std::numeric_limits<uint64_t>::max(), "a cat", 0.25};
+    job.output->video_seconds = 5.0625;
+    job.output->safety = {{"action", "blur"}, {"flagged", true}};
     job.error = JobError{422, "", {{{"loc", {"body", "z"}}, {"msg", "m"}, {"input", {{"z", 1}, {"a", 2}}}}}};
     job.input = {{"other", 1}};
     store->apply({PutJob{job}});
     EXPECT_EQ(store->count({}), 1);
   }
   EXPECT_EQ(all_of(*open_sqlite(folder.file())->find(job.id)), all_of(job));
+  EXPECT_TRUE(open_sqlite(folder.file())->find(job.id)->output->is_flagged());
   EXPECT_FALSE(open_sqlite(folder.file())->find("x"));
 }
 

@@ -15,6 +15,7 @@ std::vector<ReportRow> rows() {
   plain.quality = to_json(fine);
   told.line = 2;
   told.quality = to_json(black);
+  told.safety = {{"flagged", true}, {"action", "flag"}};
   again.line = 3;
   again.quality = to_json(fine);
   again.quality_first = to_json(black);
@@ -34,6 +35,9 @@ TEST(BatchReport, HasTheNumbers) {
   const nlohmann::ordered_json json = report_json(rows());
   EXPECT_EQ(json["jobs"][0]["quality"]["black_frames"], 0);
   EXPECT_EQ(json["jobs"][1]["quality"]["found"][0]["kind"], "black");
+  ASSERT_TRUE(json["jobs"][1].contains("safety"));
+  EXPECT_EQ(json["jobs"][1]["safety"]["flagged"], true);
+  EXPECT_FALSE(json["jobs"][0].contains("safety")) << "nothing was said of it";
   EXPECT_EQ(json["jobs"][2]["quality_first"]["black_frames"], 81);
   EXPECT_EQ(json["jobs"][2]["first"], "c.first.mp4");
   EXPECT_FALSE(json["jobs"][3].contains("quality")) << "it was not looked at";

@@ -243,6 +243,15 @@ TEST(CommandLine, DryRunHasTheFramesThatAreDrawn) {
   EXPECT_EQ(nlohmann::json::parse(dry_run_json(none.request)).at("chain").size(), 1u);
 }
 
+TEST(CommandLine, DryRunSaysWhatIsLookedAt) {
+  Request request = read({"t2v", "--prompt", "x", "--dry-run"}).request;
+  EXPECT_EQ(dry_run_text(request).find("safety: "), std::string::npos);
+  request.enable_safety_checker = request.enable_output_safety_checker = true;
+  request.safety_threshold = 0.75;
+  EXPECT_NE(dry_run_text(request).find("\nsafety: inputs and frames, refuse above 0.75\n"), std::string::npos)
+      << dry_run_text(request);
+}
+
 TEST(CommandLine, DryRunTellsAnIntervalInWhichNoStepLies) {
   const Command nowhere = read({"t2v", "--prompt", "x", "--dry-run", "--guidance-interval", "0.001:0.002"});
   const std::string text = dry_run_text(nowhere.request);

@@ -14,7 +14,8 @@ namespace {
 constexpr int64_t kRed = 54, kGreen = 183, kBlue = 19;
 constexpr double kLevel = 256.0 * CellFrame::kPixels;  // of a cell's luma in these integers
 constexpr double kCut = 25;                            // levels of mean change between two scenes
-constexpr int64_t kMostSecond = 240;                   // frames that a second has at most here
+constexpr double kMostLevels = 255;
+constexpr int64_t kMostSecond = 240;  // frames that a second has at most here
 constexpr double kSizesPerDoubling = 8, kDoublingsBelow = 8;
 constexpr double kVersion = 1;  // of the saved state
 
@@ -227,7 +228,10 @@ QualityNumbers QualityStep::result() const {
   q.usual_change = rounded(quantile(inside_, 0.5));
   // Of a video below two seconds its first and last third.
   const size_t second = std::min(window(), size_t(seen_ / 3));
-  if (second > 0 && first_.size() >= second) {
+  // What cuts changed in all is taken off; beyond the levels of a picture the rest of it is no drift of anything.
+  const bool joined = std::max({std::abs(shift_.luma), std::abs(shift_.blue), std::abs(shift_.red),
+                                std::abs(shift_.saturation)}) <= kMostLevels;
+  if (joined && second > 0 && first_.size() >= second) {
     const auto mean = [&](const auto& value_of) {
       double sum = 0;
       for (size_t i = 0; i < second; ++i) sum += value_of(i);

@@ -137,6 +137,17 @@ TEST_F(QualityOfFrames, DriftOfBrightnessIsTold) {
   EXPECT_TRUE(findings(darker)[0].text.starts_with("the picture grows darker ")) << findings(darker)[0].text;
 }
 
+TEST_F(QualityOfFrames, OfManyCutsNoDriftIsTold) {
+  // Sixteen scenes that grow brighter by 38 levels and cut back: what is left without the cuts is more than there are levels.
+  constexpr int64_t kScene = 20, kScenes = 16;
+  const at::Tensor ramp = growing(kScene).mul(38).repeat({kScenes, 1, 1, 1});
+  const QualityNumbers many = measured(to_bytes(waves(kScene * kScenes, 1, 110, 40) + ramp));
+  EXPECT_EQ(many.brightness_drift, 0);
+  EXPECT_EQ(told(many), "");
+  const at::Tensor two = growing(kScene).mul(38).repeat({2, 1, 1, 1});
+  EXPECT_GT(measured(to_bytes(waves(2 * kScene, 1, 110, 40) + two)).brightness_drift, 40) << "over one cut it is";
+}
+
 TEST_F(QualityOfFrames, DriftOfColourIsTold) {
   const at::Tensor warm = at::tensor({36.0F, 0.0F, -36.0F}).view({1, 1, 1, 3});
   EXPECT_EQ(told_of(waves(kFrames, 1, 110, 40) + warm * growing(kFrames)), "colour");

@@ -107,7 +107,9 @@ bool is_minimal(const Json& request) {
 /// said of it alone.
 Json minimal_record(const std::string& text, const Json& json) {
   try {
-    return Json::parse(to_text(parse_record(text, kField), Metadata::Minimal));
+    Record record = parse_record(text, kField);
+    record.request.metadata = "minimal";
+    return Json::parse(to_text(record, Metadata::Minimal));
   } catch (const InvalidRequest&) {
     Json left = {{"wan_infer", json["wan_infer"]}};
     try {

@@ -50,6 +50,14 @@ TEST(HostedCost, FollowsFromTheVideoWhereNoLengthWasAskedFor) {
   EXPECT_DOUBLE_EQ(cost_of(video).value_or(0), 0.04 * 4);
 }
 
+TEST(HostedCost, OfAJobIsThatOfItsVideo) {
+  Job speech = made_job(kWaveSpeed, {{"resolution", "480p"}, {"max_seconds", 120}});
+  speech.output->video_seconds = 12;
+  EXPECT_DOUBLE_EQ(hosted_cost(speech, hosted_prices()).value_or(0), cost_of(speech).value_or(-1));
+  speech.output.reset();
+  EXPECT_FALSE(hosted_cost(speech, hosted_prices()).has_value()) << "it has none";
+}
+
 TEST(JobOutputs, OfEarlierVersionsHaveNoLength) {
   nlohmann::ordered_json json =
       JobOutput{.file = "v", .bytes = 1, .seed = 2, .prompt = "p", .seconds = 3, .video_seconds = 4};

@@ -135,6 +135,25 @@ TEST_F(Page, SavingsAreThoseOfTheFinishedVideosThatAreThere) {
   EXPECT_NEAR(told("root")["dollars"].get<double>(), 1.56 + 0.04, 1e-9);
 }
 
+TEST_F(Page, APriceOfAJobIsThatOfItsOwnEndpoint) {
+  begin_api();
+  finished("", "wavespeed-ai/wan-2.2/speech-to-video", {{"task", "s2v"}, {"resolution", "480p"}}, 12);
+  finished("", "fal-ai/wan/v2.2-a14b/text-to-video", {{"task", "t2v"}, {"resolution", "720p"}, {"num_frames", 80}});
+  submit();
+  const auto jobs = [&] { return json_of(ask("GET", "/page/jobs"))["jobs"]; };
+  json told = jobs();
+  ASSERT_EQ(told.size(), 3u);
+  EXPECT_NEAR(told[2].value("hosted", 0.0), 0.03 * 12, 1e-9) << "as in the sum";
+  EXPECT_FALSE(told[1].contains("hosted")) << "no price is known";
+  EXPECT_FALSE(told[0].contains("hosted")) << "there is no video yet";
+  const std::string prices = R"({"prices": [{"endpoint": "fal-ai/wan/v2.2-a14b/text-to-video", "720p": 0.1}]})";
+  EXPECT_EQ(ask("PUT", "/page/prices", prices).status, 204);
+  told = jobs();
+  ASSERT_EQ(told.size(), 3u);
+  EXPECT_NEAR(told[1].value("hosted", 0.0), 0.1 * 5, 1e-9) << "by what was kept since";
+  EXPECT_FALSE(told[2].contains("hosted"));
+}
+
 TEST_F(Page, AJobHasWhatTheChecksSaidOfItsVideo) {
   begin_api();
   finished("", "fal-ai/wan/v2.2-a14b/text-to-video", job().fields);
@@ -163,6 +182,16 @@ TEST_F(Page, OffersTheChecksThatTheServerHas) {
   settings_.safety_checker = "/checkers/falconsai";
   found = checks();
   for (const char* task : {"t2v", "i2v", "v2v", "s2v"}) EXPECT_EQ(found[task], pictures) << task;
+}
+
+TEST_F(Page, OffersTheInterpolatorsThatTheServerHas) {
+  begin_api();
+  EXPECT_EQ(json_of(ask("GET", "/page/setup"))["interpolators"], json::array());
+  settings_.interpolators = {{"film", "/weights/film.pt"}, {"rife", "/weights/rife"}};
+  const Answer answer = ask("GET", "/page/setup");
+  const json both = json::array({"film", "rife"});
+  EXPECT_EQ(json_of(answer)["interpolators"], both);
+  EXPECT_EQ(answer.body.find("/weights"), answer.body.npos) << "where they lie is the operator's";
 }
 
 TEST_F(Page, TroublesOfWorkersAreForAdmins) {

@@ -52,7 +52,7 @@ Answer page_answer(std::string_view name, const char* type) {
 
 Awaitable<Answer> set_up(Exchange& exchange, ApiContext& context) {
   const Caller caller = context.access.caller(exchange);
-  Json endpoints = Json::object(), tasks = Json::array(), checks = Json::object();
+  Json endpoints = Json::object(), tasks = Json::array(), checks = Json::object(), interpolators = Json::array();
   const bool has_checker = !context.settings.safety_checker.empty();
   for (const auto& [task, endpoint] : kEndpoints) {
     endpoints[task] = endpoint;
@@ -63,10 +63,12 @@ Awaitable<Answer> set_up(Exchange& exchange, ApiContext& context) {
     if (has_checker || words) checks[task].push_back("enable_safety_checker");
     if (has_checker) checks[task].push_back("enable_output_safety_checker");
   }
+  for (const auto& [model, weights] : context.settings.interpolators) interpolators.push_back(model);
   Json answer = page_workers(context.dispatcher, caller.admin);
   answer.update(Json{{"version", version()},
                      {"size_override", context.settings.size_override},
                      {"expands_prompts", !context.settings.expander_url.empty()},
+                     {"interpolators", interpolators},
                      {"endpoints", endpoints},
                      {"tasks", tasks},
                      {"checks", checks}});
@@ -113,9 +115,10 @@ void add_page_routes(Router& router, ApiContext& context) {
 
   router.add("GET", "/page/setup",
              [&context](Exchange& exchange, const Captures&) { return set_up(exchange, context); });
+  const auto prices = std::make_shared<Prices>(context.settings.data / "prices.json");
   add_session_routes(router, context);
-  add_page_job_routes(router, context);
-  add_price_routes(router, context);
+  add_page_job_routes(router, context, prices);
+  add_price_routes(router, context, prices);
 }
 
 }  // namespace wan::serve

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <memory>
 
 #include "engine/serve/api/page.h"
 #include "engine/serve/api/page_parts.h"
@@ -46,13 +47,14 @@ bool is_news(const Told& told, const Told& now) {
 }
 
 /// Of a job that is no longer among the open ones: how it ended, or that it is gone.
-std::string told_of_ended(const std::string& id, const JobPtr& job, const ApiContext& context) {
-  return (job ? page_job(*job, context.jobs, context.dispatcher) : Json{{"id", id}}).dump();
+std::string told_of_ended(const std::string& id, const JobPtr& job, const ApiContext& context, const Prices& prices) {
+  return (job ? page_job(*job, context.jobs, context.dispatcher, prices.get()) : Json{{"id", id}}).dump();
 }
 
 }  // namespace
 
-Awaitable<void> tell_page(EventStream& events, ApiContext& context, Caller caller) {
+Awaitable<void> tell_page(EventStream& events, ApiContext& context, Caller caller,
+                          std::shared_ptr<const Prices> prices) {
   const std::optional<std::string> owner = caller.owner(), key = context.access.key_hash(caller.name);
   boost::asio::steady_timer timer(co_await boost::asio::this_coro::executor);
   std::map<std::string, Told> told;
@@ -77,14 +79,14 @@ Awaitable<void> tell_page(EventStream& events, ApiContext& context, Caller calle
       }
       open[job->job.id] = now;
       sent = true;
-      std::string text = page_job(*job, context.jobs, context.dispatcher).dump();
+      std::string text = page_job(*job, context.jobs, context.dispatcher, prices->get()).dump();
       if (!co_await events.send(std::move(text), "job")) co_return;
     }
     for (const auto& [id, known] : told) {
       if (open.count(id)) continue;
       const JobPtr job = co_await context.jobs.find(id, owner);
       sent = true;
-      std::string text = told_of_ended(id, job, context);
+      std::string text = told_of_ended(id, job, context, *prices);
       if (!co_await events.send(std::move(text), job ? "job" : "removed")) co_return;
     }
     told = std::move(open);

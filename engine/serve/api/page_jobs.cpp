@@ -1,4 +1,6 @@
 // Jobs as the page shows them.
+#include <memory>
+
 #include "engine/serve/api/page.h"
 #include "engine/serve/api/page_parts.h"
 #include "engine/serve/queue/job_json.h"
@@ -21,7 +23,7 @@ std::optional<int64_t> before_of(const Exchange& exchange) {
   return std::stoll(text);
 }
 
-Awaitable<Answer> list_jobs(Exchange& exchange, ApiContext& context) {
+Awaitable<Answer> list_jobs(Exchange& exchange, ApiContext& context, std::shared_ptr<const Prices> prices) {
   const Caller caller = context.access.caller(exchange);
   JobFilter filter;
   filter.owner = caller.owner();
@@ -38,7 +40,7 @@ Awaitable<Answer> list_jobs(Exchange& exchange, ApiContext& context) {
     if (!is_ended(job.status)) live = co_await context.jobs.find(job.id, caller.owner());
     LiveJob stored;
     stored.job = std::move(job);
-    jobs.push_back(page_job(live ? *live : stored, context.jobs, context.dispatcher));
+    jobs.push_back(page_job(live ? *live : stored, context.jobs, context.dispatcher, prices->get()));
   }
   co_return json_answer({{"jobs", jobs}, {"older", older}, {"next", next}});
 }
@@ -52,7 +54,7 @@ Awaitable<Answer> remove_job(Exchange& exchange, ApiContext& context, std::strin
 
 }  // namespace
 
-Json page_job(const LiveJob& live, const Jobs& jobs, const Dispatcher& dispatcher) {
+Json page_job(const LiveJob& live, const Jobs& jobs, const Dispatcher& dispatcher, const Json& prices) {
   const Job& job = live.job;
   Json out = {{"id", job.id},
               {"task", job.fields.value("task", "")},
@@ -85,20 +87,23 @@ Json page_job(const LiveJob& live, const Jobs& jobs, const Dispatcher& dispatche
     out["seconds"] = job.output->seconds;
     if (!job.output->safety.is_null()) out["safety"] = job.output->safety;
   }
+  if (const std::optional<double> cost = hosted_cost(job, prices)) out["hosted"] = *cost;
   if (job.error) out["error"] = job.error->text();
   return out;
 }
 
-void add_page_job_routes(Router& router, ApiContext& context) {
+void add_page_job_routes(Router& router, ApiContext& context, std::shared_ptr<const Prices> prices) {
   router.add("GET", "/page/jobs",
-             [&context](Exchange& exchange, const Captures&) { return list_jobs(exchange, context); });
+             [&context, prices](Exchange& exchange, const Captures&) { return list_jobs(exchange, context, prices); });
   router.add("DELETE", "/page/jobs/{id}", [&context](Exchange& exchange, const Captures& captures) {
     return remove_job(exchange, context, captures.at("id"));
   });
-  router.add("GET", "/page/events", [&context](Exchange& exchange, const Captures&) -> Awaitable<Answer> {
+  router.add("GET", "/page/events", [&context, prices](Exchange& exchange, const Captures&) -> Awaitable<Answer> {
     const Caller caller = context.access.caller(exchange);
     Answer answer{.type = "text/event-stream"};
-    answer.events = [&context, caller](EventStream& events) { return tell_page(events, context, caller); };
+    answer.events = [&context, caller, prices](EventStream& events) {
+      return tell_page(events, context, caller, prices);
+    };
     co_return answer;
   });
 }

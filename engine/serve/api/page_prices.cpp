@@ -4,6 +4,7 @@
 
 #include "engine/serve/api/page.h"
 #include "engine/serve/api/page_parts.h"
+#include "engine/serve/queue/job_json.h"
 #include "models/files/atomic_file.h"
 #include "models/files/json.h"
 #include "models/files/mapped_file.h"
@@ -12,33 +13,6 @@ namespace wan::serve {
 namespace {
 
 constexpr const char* kResolutions[] = {"480p", "580p", "720p"};
-
-/// Prices that the operator keeps in the data folder, else those of the hosted pages.
-class Prices {
- public:
-  explicit Prices(std::filesystem::path file) : file_(std::move(file)) {
-    prices_ = hosted_prices();
-    std::error_code absent;
-    if (!std::filesystem::exists(file_, absent)) return;
-    try {
-      prices_ = checked_prices(read_json(*MappedFile::open(file_)));
-    } catch (const std::exception&) {
-      // A file that somebody damaged: the hosted prices, until others are kept.
-    }
-  }
-  const nlohmann::ordered_json& get() const { return prices_; }
-  void keep(nlohmann::ordered_json prices) {
-    const std::string text = prices.dump(2) + "\n";
-    AtomicFile file(file_.string());
-    file.write(text.data(), text.size());
-    file.commit();
-    prices_ = std::move(prices);
-  }
-
- private:
-  std::filesystem::path file_;
-  nlohmann::ordered_json prices_;
-};
 
 Awaitable<Answer> savings(Exchange& exchange, ApiContext& context, std::shared_ptr<const Prices> prices) {
   const std::optional<std::string> owner = context.access.caller(exchange).owner();
@@ -64,6 +38,25 @@ Awaitable<Answer> keep_prices(Exchange& exchange, ApiContext& context, std::shar
 }
 
 }  // namespace
+
+Prices::Prices(std::filesystem::path file) : file_(std::move(file)) {
+  prices_ = hosted_prices();
+  std::error_code absent;
+  if (!std::filesystem::exists(file_, absent)) return;
+  try {
+    prices_ = checked_prices(read_json(*MappedFile::open(file_)));
+  } catch (const std::exception&) {
+    // A file that somebody damaged: the hosted prices, until others are kept.
+  }
+}
+
+void Prices::keep(nlohmann::ordered_json prices) {
+  const std::string text = prices.dump(2) + "\n";
+  AtomicFile file(file_.string());
+  file.write(text.data(), text.size());
+  file.commit();
+  prices_ = std::move(prices);
+}
 
 // The endpoints' pages, 2025: text and image to video state no price; the speech of WaveSpeed is 0.15 for 5 seconds.
 nlohmann::ordered_json hosted_prices() {
@@ -117,8 +110,16 @@ std::optional<double> hosted_cost(const MadeVideos& made, const nlohmann::ordere
   return {};
 }
 
-void add_price_routes(Router& router, ApiContext& context) {
-  const auto prices = std::make_shared<Prices>(context.settings.data / "prices.json");
+std::optional<double> hosted_cost(const Job& job, const nlohmann::ordered_json& prices) {
+  if (!job.output) return {};
+  return hosted_cost(MadeVideos{.endpoint = job.endpoint,
+                                .resolution = priced_resolution(job).value_or(""),
+                                .videos = 1,
+                                .frames = priced_frames(job)},
+                     prices);
+}
+
+void add_price_routes(Router& router, ApiContext& context, std::shared_ptr<Prices> prices) {
   router.add("GET", "/page/prices", [&context, prices](Exchange& exchange, const Captures&) -> Awaitable<Answer> {
     context.access.caller(exchange);
     co_return json_answer({{"prices", prices->get()}});

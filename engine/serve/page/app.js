@@ -6,10 +6,19 @@ const TASKS = { t2v: "Text", i2v: "Picture", v2v: "Video", s2v: "Speech" };
 const MAIN = ["prompt", "image_url", "audio_url", "video_url", "resolution", "aspect_ratio", "num_frames", "seed"];
 const HIDDEN = ["enable_safety_checker", "enable_output_safety_checker"];
 const EXPANSION = "enable_prompt_expansion";
+const INTERPOLATOR = "interpolator_model";
+const INTERPOLATION = [INTERPOLATOR, "num_interpolated_frames", "adjust_fps_for_interpolation"];
+// Where these are absent the server's own default holds, which need not be the hosted one.
+const OWN = ["acceleration", INTERPOLATOR];
+// Fields of WaveSpeed's requests by their names in the form, which is that of the fal endpoints.
+const NAMES = { image: "image_url", audio: "audio_url" };
+// What the server says of a cancel that changed nothing.
+const REFUSED = { ALREADY_COMPLETED: "This job has ended already.", NOT_FOUND: "The server does not know this job." };
 
 // Whether the server lacks what a field needs.
 function isHidden(name) {
   if (name === EXPANSION) return !state.setup.expands_prompts;
+  if (INTERPOLATION.includes(name)) return !state.setup.interpolators.length;
   const there = (state.setup && state.setup.checks && state.setup.checks[state.task]) || [];
   return HIDDEN.includes(name) && !there.includes(name);
 }
@@ -51,7 +60,7 @@ async function call(method, path, body, headers = {}) {
   if (answer.status === 401 && path !== "/page/session") show(null);
   const detail = json && json.detail;
   if (Array.isArray(detail)) throw new Error(detail.map((one) => `${one.loc.at(-1)}: ${one.msg}`).join("\n"));
-  throw new Error(detail || `The server answered ${answer.status}.`);
+  throw new Error(detail || (json && REFUSED[json.status]) || `The server answered ${answer.status}.`);
 }
 
 // --- form
@@ -69,6 +78,11 @@ function typeOf(field) {
   return any ? any.type : "string";
 }
 
+// The choices of a field, without interpolators that the server has no weights of.
+function wordsOf(name, field) {
+  return field.enum.filter((word) => name !== INTERPOLATOR || word === "none" || state.setup.interpolators.includes(word));
+}
+
 function helpId(name) { return `help-${name}`; }
 
 function fieldNode(name, field, required) {
@@ -78,7 +92,9 @@ function fieldNode(name, field, required) {
   const type = typeOf(field);
   let input;
   if (field.enum) {
-    input = el("select", { id, name }, ...field.enum.map((word) => el("option", { value: word, selected: word === field.default }, word)));
+    const own = OWN.includes(name);
+    input = el("select", { id, name }, ...(own ? [el("option", { value: "" }, "The server's default")] : []),
+      ...wordsOf(name, field).map((word) => el("option", { value: word, selected: !own && word === field.default }, word)));
   } else if (type === "boolean") {
     input = el("input", { id, name, type: "checkbox", checked: field.default === true });
     input.setAttribute("aria-describedby", helpId(name));
@@ -155,6 +171,11 @@ function recentNode(input) {
   return select;
 }
 
+// Jobs name files of this server by their paths; a request names them by URLs.
+function ownUrl(value) {
+  return typeof value === "string" && value.startsWith("/files/") ? location.origin + value : value;
+}
+
 function buildForm(values = {}) {
   const schema = schemaOf(state.task);
   $("main-fields").replaceChildren();
@@ -171,15 +192,15 @@ function buildForm(values = {}) {
   }
   $("main-fields").append(pair);
   for (const [name, value] of Object.entries(values)) {
-    const input = $("request").elements.namedItem(name);
+    const input = $("request").elements.namedItem(NAMES[name] || name);
     if (!input || value === null || typeof value === "object") continue;
     if (input.type === "checkbox") input.checked = value;
-    else input.value = value;
+    else if (input.tagName !== "SELECT" || [...input.options].some((option) => option.value === value)) input.value = ownUrl(value);
   }
   showCost();
 }
 
-// What differs from the defaults, and what is required.
+// What differs from the defaults or was chosen in place of the server's own, and what is required.
 function formValues() {
   const schema = schemaOf(state.task);
   const values = {};
@@ -191,7 +212,7 @@ function formValues() {
       if (value === "") continue;
       value = Number(value);
     }
-    if (value === field.default || (value === "" && !(schema.required || []).includes(name))) continue;
+    if ((value === field.default && !OWN.includes(name)) || (value === "" && !(schema.required || []).includes(name))) continue;
     values[name] = value;
   }
   return values;
@@ -255,20 +276,30 @@ function stageText(job) {
   return `${STAGES[job.stage] || "Begun"}${step}${left}`;
 }
 
+// Where a job's item or card says what went wrong with a button of its own.
+const errorNode = () => el("p", { className: "error", role: "alert" });
+
 // Changes an item in place, so that a player or a focused button is not replaced under the user.
 function showOpen(job) {
   let item = $(`open-${job.id}`);
   if (!item) {
     const cancel = el("button", { type: "button" }, "Cancel");
     cancel.setAttribute("aria-label", `Cancel: ${job.prompt || job.task}`);
+    const wrong = errorNode();
     cancel.addEventListener("click", async () => {
       cancel.disabled = true;
-      try { await call("PUT", `/queue/fal-ai/wan/requests/${job.id}/cancel`); } catch (error) { say(error.message); }
+      wrong.textContent = "";
+      try {
+        await call("PUT", `/queue/fal-ai/wan/requests/${job.id}/cancel`);
+      } catch (error) {
+        wrong.textContent = error.message;
+        cancel.disabled = false;
+      }
     });
     item = el("li", { id: `open-${job.id}`, className: "job" },
       el("div", { className: "blank" }),
       el("div", {}, el("p", { className: "prompt" }, job.prompt || TASKS[job.task] || ""), el("p", { className: "quiet stage" }),
-        el("progress", { max: 1, value: 0 }), cancel));
+        el("progress", { max: 1, value: 0 }), cancel, wrong));
     item.querySelector("progress").setAttribute("aria-label", "Progress");
     $("queue-list").append(item);
   }
@@ -294,13 +325,14 @@ function valueRows(job) {
     rows.push(el("dt", {}, labelOf(name)), el("dd", {}, String(value).slice(0, 300)));
   }
   if (job.seconds) rows.push(el("dt", {}, "Took"), el("dd", {}, timeText(job.seconds)));
-  const amount = price(job.task, job.input);
-  if (amount !== null) rows.push(el("dt", {}, "Hosted price"), el("dd", {}, dollars(amount)));
+  if (typeof job.hosted === "number") rows.push(el("dt", {}, "Hosted price"), el("dd", {}, dollars(job.hosted)));
   return rows;
 }
 
 function showEnded(job, older) {
-  if ($(`ended-${job.id}`)) return;
+  // Of a card that is there the price may be another one.
+  const there = $(`ended-${job.id}`);
+  if (there) return there.querySelector("dl").replaceChildren(...valueRows(job));
   const again = el("button", { type: "button" }, "Use again");
   again.addEventListener("click", () => {
     state.task = job.task;
@@ -309,6 +341,7 @@ function showEnded(job, older) {
     $("new").scrollIntoView();
     $("field-prompt")?.focus();
   });
+  const wrong = errorNode();
   const remove = el("button", { type: "button" }, "Delete");
   remove.addEventListener("click", async () => {
     if (!confirm("Delete this video from the server?")) return;
@@ -316,16 +349,20 @@ function showEnded(job, older) {
       await call("DELETE", `/page/jobs/${job.id}`);
       drop(job.id);
       showCounts();
-    } catch (error) { say(error.message); }
+    } catch (error) { wrong.textContent = error.message; }
   });
-  const log = el("details", {}, el("summary", {}, "Log"), el("div", { className: "logs" }));
+  const lines = el("div", { className: "logs" });
+  const log = el("details", {}, el("summary", {}, "Log"), lines);
+  let isRead = false;
   log.addEventListener("toggle", async () => {
-    if (!log.open) return;
+    if (!log.open || isRead) return;
     try {
       const status = await call("GET", `/queue/fal-ai/wan/requests/${job.id}/status?logs=1`);
-      log.lastChild.textContent = (status.logs || []).map((entry) => `${entry.timestamp.slice(11, 19)} ${entry.message}`).join("\n") || "It is empty.";
-    } catch (error) { log.lastChild.textContent = error.message; }
-  }, { once: true });
+      lines.textContent = (status.logs || []).map((entry) => `${entry.timestamp.slice(11, 19)} ${entry.message}`).join("\n") || "It is empty.";
+      isRead = true;
+    } catch (error) { lines.textContent = error.message; }
+    lines.classList.toggle("error", !isRead);
+  });
   const row = el("p", { className: "row" }, again);
   const card = el("li", { id: `ended-${job.id}`, className: "card" });
   if (job.video) {
@@ -338,7 +375,7 @@ function showEnded(job, older) {
   const text = el("div", {}, el("p", { className: "prompt" }, job.prompt || TASKS[job.task] || ""));
   if (job.status !== "done") text.append(el("p", { className: "error" }, job.status === "cancelled" ? "Cancelled" : job.error || "Failed"));
   if (job.safety && job.safety.flagged) text.append(el("p", { className: "error" }, job.safety.action === "blur" ? "Blurred by the safety check" : "Flagged by the safety check"));
-  text.append(el("details", {}, el("summary", {}, "Settings"), el("dl", {}, ...valueRows(job))), log, row);
+  text.append(el("details", {}, el("summary", {}, "Settings"), el("dl", {}, ...valueRows(job))), log, row, wrong);
   card.append(text);
   if (older) $("gallery-list").append(card);
   else $("gallery-list").prepend(card);
@@ -449,6 +486,7 @@ async function keepPrices(event) {
     $("price-kept").textContent = "Kept.";
     showCost();
     showSaved();
+    await refresh();
   } catch (error) { $("price-kept").textContent = error.message; }
 }
 

@@ -1,12 +1,14 @@
-"""The page in a headless Chromium: submit, preview, cancel, play, reload, a second tab, a phone's width."""
+"""The page in a headless Chromium: submit, preview, cancel, play, reload, use again, a second tab, a phone's width."""
 
+import io
 import os
 import pathlib
 import shutil
 import time
 import unittest
+import wave
 
-from serving import Server
+from serving import I2V, Server
 
 try:
     from selenium import webdriver
@@ -15,6 +17,7 @@ try:
 except ImportError:
     webdriver = None
 
+WAVESPEED = "/api/v3/wavespeed-ai/wan-2.2/speech-to-video"
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PICTURES = os.environ.get("WAN_SCREENSHOTS")
 
@@ -56,6 +59,34 @@ class Page(unittest.TestCase):
                 "e.dispatchEvent(new Event('input', {bubbles: true}))", name, str(value))
         self.find("#submit")[0].click()
 
+    def upload(self, name, kind, content):
+        """The URL of a file that was sent to the server."""
+        headers = {"Content-Type": kind, "X-Fal-File-Name": name}
+        return self.server.call("POST", "/files/upload", content, headers)[2]["access_url"]
+
+    def picture_url(self):
+        from PIL import Image
+        content = io.BytesIO()
+        Image.new("RGB", (64, 64), (200, 80, 40)).save(content, "PNG")
+        return self.upload("fox.png", "image/png", content.getvalue())
+
+    def speech_url(self):
+        content = io.BytesIO()
+        with wave.open(content, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(16000)
+            file.writeframes(b"\0\0\0\x10" * 8000)
+        return self.upload("speech.wav", "audio/wav", content.getvalue())
+
+    def use_again(self):
+        """Of the only card."""
+        card = self.until(lambda: self.find("#gallery-list .card"))[0]
+        [one for one in card.find_elements(By.TAG_NAME, "button") if one.text == "Use again"][0].click()
+
+    def value(self, name):
+        return self.find(f"#field-{name}")[0].get_attribute("value")
+
     def test_from_the_form_to_the_player(self):
         self.open()
         self.picture("empty")
@@ -94,6 +125,57 @@ class Page(unittest.TestCase):
         self.assertEqual(self.find("#field-seed")[0].get_attribute("value"), "1")
         wrong = [entry for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
         self.assertEqual(wrong, [], "nothing was refused by the page's policy, and no script failed")
+
+    def test_use_again_sends_the_files_of_the_job(self):
+        picture = self.picture_url()
+        job = self.server.submit(I2V, prompt="a fox", image_url=picture, num_frames=17, num_inference_steps=2, acceleration="regular")
+        self.server.wait(job)
+        self.open()
+        self.use_again()
+        self.assertEqual(self.value("image_url"), picture)
+        self.assertEqual(self.value("acceleration"), "regular")
+        self.find("#submit")[0].click()
+        error = self.find("#request-error")[0]
+        self.until(lambda: error.text or self.find("#queue-list .job") or len(self.find("#gallery-list .card")) == 2)
+        self.assertEqual(error.text, "")
+
+    def test_use_again_of_a_wavespeed_task_takes_its_files(self):
+        picture, speech = self.picture_url(), self.speech_url()
+        status, _, answer = self.server.call("POST", WAVESPEED, {"image": picture, "audio": speech, "prompt": "she speaks", "seed": 7})
+        self.assertEqual(status, 200, answer)
+        self.open()
+        self.use_again()
+        self.assertEqual((self.value("image_url"), self.value("audio_url")), (picture, speech))
+        self.assertEqual((self.value("prompt"), self.value("seed")), ("she speaks", "7"))
+
+    def test_the_server_decides_what_is_left_to_it(self):
+        self.open()
+        values = lambda: self.browser.execute_script("return formValues()")
+        self.assertEqual(self.value("acceleration"), "")
+        self.assertNotIn("acceleration", values())
+        self.browser.execute_script("document.getElementById('field-acceleration').value = 'regular'")
+        self.assertEqual(values()["acceleration"], "regular", "what was chosen is sent, also where it is the hosted default")
+        self.assertEqual(self.find("#field-interpolator_model"), [], "the server has no weights for it")
+        # With weights of one of the two.
+        choices = self.browser.execute_script(
+            "state.setup.interpolators = ['film']; buildForm();"
+            "return [...document.getElementById('field-interpolator_model').options].map((one) => one.value)")
+        self.assertEqual(choices, ["", "none", "film"])
+        self.browser.execute_script("document.getElementById('field-interpolator_model').value = 'film'")
+        self.assertEqual(values()["interpolator_model"], "film")
+
+    def test_what_cannot_be_cancelled_or_read_is_told_in_its_place(self):
+        self.open()
+        self.browser.execute_script(
+            "showOpen({id: 'gone', status: 'running', task: 't2v', prompt: 'a job'});"
+            "showEnded({id: 'lost', status: 'failed', task: 't2v', prompt: 'a job', input: {}})")
+        cancel = self.find("#open-gone button")[0]
+        cancel.click()
+        self.until(lambda: self.find("#open-gone .error")[0].text == "The server does not know this job.")
+        self.assertTrue(cancel.is_enabled())
+        log = self.find("#ended-lost details")[1]
+        log.find_element(By.TAG_NAME, "summary").click()
+        self.until(lambda: self.find("#ended-lost .logs.error") and "not found" in self.find("#ended-lost .logs.error")[0].text)
 
     def test_what_was_saved_is_a_sentence(self):
         self.open()

@@ -24,7 +24,6 @@ void InterpolateStep::use(const Interpolator* network) {
 
 void InterpolateStep::go_on_after(const at::Tensor& frame) {
   last_ = frame.contiguous();
-  small_ = small_frame(last_);
   handle_.reset();
 }
 
@@ -51,8 +50,7 @@ at::Tensor InterpolateStep::pair(const at::Tensor& frame) {
   if (frame.sizes() != last_.sizes())
     throw std::invalid_argument("[InterpolateStep] frames must be of one size, got " + c10::str(last_.sizes()) +
                                 " and " + c10::str(frame.sizes()));
-  const SmallFrame small = small_frame(frame);
-  const Pair kind = pair_of(*small_, small);
+  const Pair kind = pair_of(last_, frame);
   ++counts_.pairs;
   if (kind == Pair::Still) ++counts_.still;
   if (kind == Pair::Cut) ++counts_.cuts;
@@ -67,7 +65,6 @@ at::Tensor InterpolateStep::pair(const at::Tensor& frame) {
     handle_.reset();
   }
   last_ = frame;
-  small_ = small;
   return given;
 }
 

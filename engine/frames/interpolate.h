@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "engine/frames/midpoints.h"
@@ -49,10 +48,9 @@ class InterpolateStep : public FrameStep {
   const Interpolation how_;
   const std::vector<DrawnFrame> order_;
   const Interpolator* network_;
-  at::Tensor last_;                  // uint8 [H, W, 3]
-  std::optional<SmallFrame> small_;  // of it
-  Handle handle_;                    // of it; null where none was needed yet
-  int64_t given_ = 0;                // frames that were passed on
+  at::Tensor last_;    // uint8 [H, W, 3]
+  Handle handle_;      // of it; null where none was needed yet
+  int64_t given_ = 0;  // frames that were passed on
   PairCounts counts_;
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace wan {
@@ -60,12 +61,31 @@ Volume product(const Values& a, const Values& b) {
   return result;
 }
 
+void check_frame(const std::string& who, const at::Tensor& rgb) {
+  if (rgb.dim() != 3 || rgb.size(2) != kChannels || rgb.scalar_type() != at::kByte || !rgb.is_cpu() ||
+      !rgb.is_contiguous())
+    throw std::invalid_argument("[" + who + "] a frame must be uint8 [H, W, 3] on the CPU, contiguous");
+}
+
+/// Row by row, so that most pairs that move are told by a few of them.
+bool stands(const at::Tensor& first, const at::Tensor& second) {
+  const int64_t row = first.size(1) * kChannels;
+  const uint8_t *a = first.const_data_ptr<uint8_t>(), *b = second.const_data_ptr<uint8_t>();
+  for (int64_t y = 0; y < first.size(0); ++y, a += row, b += row) {
+    uint8_t most = 0;
+    for (int64_t i = 0; i < row; ++i) {
+      const uint8_t apart = a[i] > b[i] ? a[i] - b[i] : b[i] - a[i];
+      most = std::max(most, apart);
+    }
+    if (most > kStillLevels) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 SmallFrame small_frame(const at::Tensor& rgb) {
-  if (rgb.dim() != 3 || rgb.size(2) != kChannels || rgb.scalar_type() != at::kByte || !rgb.is_cpu() ||
-      !rgb.is_contiguous())
-    throw std::invalid_argument("[small_frame] a frame must be uint8 [H, W, 3] on the CPU, contiguous");
+  check_frame("small_frame", rgb);
   const int64_t height = rgb.size(0), width = rgb.size(1);
   const uint8_t* const pixels = rgb.const_data_ptr<uint8_t>();
   SmallFrame small;
@@ -101,9 +121,12 @@ double similarity(const SmallFrame& a, const SmallFrame& b) {
   return sum / double(mean_a.size());
 }
 
-Pair pair_of(const SmallFrame& first, const SmallFrame& second) {
-  const double similar = similarity(first, second);
-  return similar > kStillSimilarity ? Pair::Still : similar < kCutSimilarity ? Pair::Cut : Pair::Moving;
+Pair pair_of(const at::Tensor& first, const at::Tensor& second) {
+  check_frame("pair_of", first);
+  check_frame("pair_of", second);
+  if (first.sizes() != second.sizes()) throw std::invalid_argument("[pair_of] frames must be of one size");
+  if (stands(first, second)) return Pair::Still;
+  return similarity(small_frame(first), small_frame(second)) < kCutSimilarity ? Pair::Cut : Pair::Moving;
 }
 
 }  // namespace wan

@@ -1,4 +1,4 @@
-// Whether frames can be drawn between two: not where the picture stands still, and not across a cut.
+// Whether frames are drawn between two: not where the picture stands still, and not across a cut.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -7,7 +7,7 @@
 
 namespace wan {
 
-/// A frame in 32 x 32 pixels, by which pairs are compared.
+/// A frame in 32 x 32 pixels, by which cuts are found.
 struct SmallFrame {
   static constexpr int kSide = 32;
   std::array<float, 3 * kSide * kSide> values;  // RGB in [0, 1], channel by channel, row by row
@@ -22,13 +22,17 @@ SmallFrame small_frame(const at::Tensor& rgb);
 double similarity(const SmallFrame& a, const SmallFrame& b);
 
 enum class Pair {
-  Moving,  // frames can be drawn between them
-  Still,   // the picture stands
-  Cut,     // two scenes
+  Moving,  // frames are drawn between them
+  Still,   // no value of the whole frames differs by more than kStillLevels
+  Cut,     // two scenes: small frames are less similar than kCutSimilarity
 };
 
-/// Above and below these. Source: inference_video.py of Practical-RIFE.
-constexpr double kStillSimilarity = 0.996, kCutSimilarity = 0.2;
-Pair pair_of(const SmallFrame& first, const SmallFrame& second);
+/// A step of one luma or chroma value changes R, G and B by as much. Small frames do not tell what stands: a small thing
+/// that moves is between their pixels.
+constexpr int kStillLevels = 2;
+/// Source: inference_video.py of Practical-RIFE. Above its other threshold, 0.996, it draws over one frame more.
+constexpr double kCutSimilarity = 0.2;
+/// Of frames as small_frame takes them, of one size.
+Pair pair_of(const at::Tensor& first, const at::Tensor& second);
 
 }  // namespace wan

@@ -150,6 +150,40 @@ TEST(Interpolate, CopiesWhereThePictureStandsAndAcrossCuts) {
   EXPECT_TRUE(got[7].equal(other));
 }
 
+/// uint8 [360, width, 3]: smooth colours that change by some levels from pixel to pixel.
+at::Tensor soft_picture(int64_t width) {
+  at::manual_seed(3);
+  const at::Tensor cells = at::rand({1, 3, 12, 22}).mul(255);
+  const at::Tensor picture = at::upsample_bilinear2d(cells, {360, width}, /*align_corners=*/false)[0];
+  return picture.round().to(at::kByte).permute({1, 2, 0}).contiguous();
+}
+
+// In 32 x 32 pixels most of these pairs have a similarity above 0.996.
+TEST(Interpolate, DrawsWhatIsSmallOrSlow) {
+  constexpr int64_t kFrames = 5;
+  const auto still = [](const std::vector<at::Tensor>& frames) {
+    const Mixing network;
+    InterpolateStep step({"rife", 1, true, true}, &network);
+    given(step, at::stack(frames), {16, 1});
+    EXPECT_EQ(step.counts().pairs, kFrames - 1);
+    EXPECT_EQ(step.counts().cuts, 0);
+    return step.counts().still;
+  };
+  const at::Tensor ground = soft_picture(640), wide = soft_picture(660);
+  for (const int64_t side : {12, 24, 40})
+    for (const int64_t pixels : {4, 8}) {
+      std::vector<at::Tensor> frames;
+      for (int64_t i = 0; i < kFrames; ++i) {
+        frames.push_back(ground.clone());
+        frames.back().narrow(0, 150, side).narrow(1, 100 + i * pixels, side).fill_(255);
+      }
+      EXPECT_EQ(still(frames), 0) << "a box of " << side << " that moves by " << pixels;
+    }
+  std::vector<at::Tensor> pan;
+  for (int64_t i = 0; i < kFrames; ++i) pan.push_back(wide.narrow(1, i, 640));
+  EXPECT_EQ(still(pan), 0) << "everything moves by a pixel";
+}
+
 TEST(Interpolate, DrawsBehindACutFromTheFramesBehindIt) {
   at::manual_seed(10);
   const at::Tensor one = at::randint(0, 200, {32, 32, 3}, at::kByte),
@@ -289,10 +323,23 @@ TEST(Scene, OfEqualFramesIsOneAndOfOthersBelow) {
   EXPECT_NEAR(similarity(small_frame(picture), small_frame(picture)), 1, 1e-12);
   const at::Tensor inverse = (255 - picture).contiguous();
   EXPECT_LT(similarity(small_frame(picture), small_frame(inverse)), 0.2);
-  EXPECT_EQ(pair_of(small_frame(picture), small_frame(picture)), Pair::Still);
-  EXPECT_EQ(pair_of(small_frame(picture), small_frame(inverse)), Pair::Cut);
+  EXPECT_EQ(pair_of(picture, picture), Pair::Still);
+  EXPECT_EQ(pair_of(picture, inverse), Pair::Cut);
   const at::Tensor frames = shades(2);
-  EXPECT_EQ(pair_of(small_frame(frames[0]), small_frame(frames[1])), Pair::Moving);
+  EXPECT_EQ(pair_of(frames[0], frames[1]), Pair::Moving);
+}
+
+TEST(Scene, StandsWhereNoValueDiffersByMoreThanTwoLevels) {
+  at::manual_seed(5);
+  const at::Tensor picture = moving_picture(1, 40, 56)[0].clamp_max(250).contiguous(),
+                   near = picture + at::randint(0, 3, picture.sizes(), at::kByte);
+  EXPECT_EQ(pair_of(picture, near), Pair::Still);
+  EXPECT_EQ(pair_of(near, picture), Pair::Still);
+  const at::Tensor other = picture.clone();
+  other[39][55][2].add_(3);  // the last one
+  EXPECT_EQ(pair_of(picture, other), Pair::Moving);
+  EXPECT_EQ(pair_of(other, picture), Pair::Moving);
+  EXPECT_THROW(pair_of(picture, picture.narrow(0, 0, 39)), std::invalid_argument);
 }
 
 TEST(Scene, SmallFramesAreATensBilinear) {

@@ -8,6 +8,7 @@
 #include "engine/base/error.h"
 #include "engine/compare/fidelity.h"
 #include "engine/compare/frame_source.h"
+#include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "models/files/error.h"
 #include "models/lpips/model.h"
@@ -33,9 +34,9 @@ void check_sizes(const MediaFile& a, const VideoInfo& of_a, const MediaFile& b, 
                  const lpips::Model* lpips) {
   if (of_a.width != of_b.width || of_a.height != of_b.height)
     throw InvalidRequest(b.field, "must have the size of " + a.field + ", " + size_text(of_a) + ", has " +
-                                      size_text(of_b) + "; scale one of them first: ffmpeg -i " + b.field +
+                                      size_text(of_b) + "; scale one of them first: ffmpeg -i " + b.shown() +
                                       " -vf scale=" + std::to_string(of_a.width) + ":" + std::to_string(of_a.height) +
-                                      " -c:v ffv1 scaled.mkv");
+                                      ",setsar=1 -c:v ffv1 scaled.mkv");
   const int64_t side = std::min(of_a.width, of_a.height);
   if (side < kSsimWindow)
     throw InvalidRequest(a.field, "must have sides of at least " + std::to_string(kSsimWindow) +
@@ -55,10 +56,16 @@ void check_rates(const MediaFile& a, const FrameSource& of_a, const MediaFile& b
   if (of_a.is_picture() || of_b.is_picture() || first.numerator <= 0 || second.numerator <= 0 || first == second)
     return;
   const std::string rates = number_of(first.value()) + " frames a second, has " + number_of(second.value());
-  if (std::abs(first.value() - second.value()) > kSameRate * std::max(first.value(), second.value()))
+  if (std::abs(first.value() - second.value()) > kSameRate * std::max(first.value(), second.value())) {
+    // Each slot of the slower one gets the frame of the faster one that stands at its time, or the last before it. The
+    // first filter undoes the rounding of times to milliseconds in Matroska, which would give another frame.
+    const bool is_faster = first.value() > second.value();
+    const std::string from = rate_text(is_faster ? first : second), to = rate_text(is_faster ? second : first);
     throw InvalidRequest(b.field, "must have the rate of " + a.field + ", " + rates +
-                                      "; bring both to one rate first: ffmpeg -i " + b.field + " -r " +
-                                      number_of(first.value()) + " -c:v ffv1 other.mkv");
+                                      "; bring the faster one to the rate of the other first: ffmpeg -i " +
+                                      (is_faster ? a : b).shown() + " -vf fps=" + from + ",fps=" + to +
+                                      ":round=up -c:v ffv1 other.mkv");
+  }
   notes.add({b.field, "its rate is stated as " + number_of(second.value()) + " frames a second, that of " + a.field +
                           " as " + number_of(first.value()) +
                           ": frames are compared by their numbers, at the times of " + a.field});
@@ -115,9 +122,11 @@ class Measuring {
 void note_counts(const MediaFile& a, int64_t of_a, const MediaFile& b, int64_t of_b, Notes& notes) {
   if (of_a == of_b) return;
   const bool longer = of_b > of_a;
+  const int64_t common = std::min(of_a, of_b);
+  const std::string first = common == 1 ? "is compared" : std::to_string(common) + " are compared";
   notes.add({longer ? b.field : a.field, "has " + frames_text(std::max(of_a, of_b)) + ", " +
-                                             (longer ? a.field : b.field) + " " + std::to_string(std::min(of_a, of_b)) +
-                                             ": the first " + std::to_string(std::min(of_a, of_b)) + " are compared"});
+                                             (longer ? a.field : b.field) + " " + std::to_string(common) +
+                                             ": the first " + first});
 }
 
 /// The first frame whose times in both files lie apart by more than half of a frame's time.

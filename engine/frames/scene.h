@@ -30,7 +30,8 @@ enum class Pair {
 /// A step of one luma or chroma value changes R, G and B by as much. Small frames do not tell what stands: a small thing
 /// that moves is between their pixels.
 constexpr int kStillLevels = 2;
-/// Source: inference_video.py of Practical-RIFE. Above its other threshold, 0.996, it draws over one frame more.
+/// Source: inference_video.py of Practical-RIFE, which repeats no frame above its other threshold, 0.996: it draws that
+/// one anew, between the one before and the one after.
 constexpr double kCutSimilarity = 0.2;
 /// Of frames as small_frame takes them, of one size.
 Pair pair_of(const at::Tensor& first, const at::Tensor& second);

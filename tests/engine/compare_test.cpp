@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <limits>
 
@@ -62,6 +63,14 @@ class Compare : public testing::Test {
   std::string made(const std::string& name, const std::string& arguments) const {
     ffmpeg("-i " + kA + " " + arguments + " " + file(name));
     return file(name);
+  }
+  /// Runs the command of ffmpeg that a refusal ends with, where the files lie.
+  void follow(const std::string& refused) const {
+    const size_t at = refused.find("ffmpeg ");
+    ASSERT_NE(at, std::string::npos) << refused;
+    const std::string command = "cd '" + folder_.path().string() + "' && ffmpeg -nostdin -loglevel error -y " +
+                                refused.substr(at + std::string("ffmpeg ").size());
+    EXPECT_EQ(std::system(command.c_str()), 0) << command;
   }
   std::string weights(const std::string& name, const NamedTensors& tensors) const {
     write_safetensors(file(name), tensors);
@@ -160,14 +169,15 @@ TEST_F(Compare, OfAnotherLengthTheCommonFramesAreCompared) {
 }
 
 TEST_F(Compare, OtherSizesAndRatesAreRefusedWithTheWayOut) {
-  EXPECT_EQ(
-      refusal(kA, made("small.mkv", "-vf scale=40:36 -c:v ffv1")),
-      "[B] must have the size of A, 48x36, has 40x36; scale one of them first: ffmpeg -i B -vf scale=48:36 -c:v ffv1 "
-      "scaled.mkv");
-  EXPECT_EQ(
-      refusal(kA, made("fast.mkv", "-vf setpts=PTS/2 -r 20 -c:v ffv1")),
-      "[B] must have the rate of A, 10 frames a second, has 20; bring both to one rate first: ffmpeg -i B -r 10 -c:v "
-      "ffv1 other.mkv");
+  EXPECT_EQ(refusal(kA, made("small.mkv", "-vf scale=40:36 -c:v ffv1")),
+            "[B] must have the size of A, 48x36, has 40x36; scale one of them first: ffmpeg -i 'small.mkv' -vf "
+            "scale=48:36,setsar=1 -c:v ffv1 scaled.mkv");
+  const std::string fast = made("fast.mkv", "-vf fps=20 -c:v ffv1"),
+                    way =
+                        "bring the faster one to the rate of the other first: ffmpeg -i 'fast.mkv' -vf "
+                        "fps=20,fps=10:round=up -c:v ffv1 other.mkv";
+  EXPECT_EQ(refusal(kA, fast), "[B] must have the rate of A, 10 frames a second, has 20; " + way);
+  EXPECT_EQ(refusal(fast, kA), "[B] must have the rate of A, 20 frames a second, has 10; " + way);
   const std::string tiny = made("tiny.mkv", "-vf scale=48:10 -c:v ffv1");
   EXPECT_EQ(refusal(tiny, tiny),
             "[A] must have sides of at least 11 pixels, as the window of SSIM has, has 48x10; enlarge both first");
@@ -178,6 +188,22 @@ TEST_F(Compare, OtherSizesAndRatesAreRefusedWithTheWayOut) {
             "[lpips] of AlexNet takes sides of at least 31 pixels, A has 48x30; leave --lpips out");
   EXPECT_EQ(refusal(low, low), "");
   EXPECT_TRUE(refusal(kA, low).starts_with("[B] must have the size of A, 48x36, has 48x30; ")) << refusal(kA, low);
+}
+
+TEST_F(Compare, WhatIsAdvisedMakesFilesThatGoTogether) {
+  const std::string wide = made("wide.mkv", "-vf setsar=2 -c:v ffv1");
+  follow(refusal(kA, wide));
+  EXPECT_EQ(refusal(kA, file("scaled.mkv")), "") << "its pixels are square";
+  // Others between the frames of the slower one, at times that Matroska rounds to milliseconds.
+  const std::string slow = made("slow.mkv", "-vf setpts=N/16/TB -r 16 -c:v ffv1"),
+                    fast = made("fast.mkv",
+                                "-vf \"setpts=N/16/TB,fps=32,format=gbrp,negate=enable='mod(n,2)'\" -c:v ffv1");
+  for (const std::string& text : {refusal(slow, fast), refusal(fast, slow)}) {
+    follow(text);
+    const Comparison found = compared(slow, file("other.mkv"));
+    EXPECT_EQ(found.equal_frames, 12);
+    EXPECT_EQ(notes_of(found), "");
+  }
 }
 
 TEST_F(Compare, RatesThatHardlyDifferAndOtherTimesAreNoted) {
@@ -221,7 +247,7 @@ TEST_F(Compare, PicturesAreVideosOfOneFrame) {
   const Comparison first = compared(kA, file("b.png")), whole = compared(kA, kB);
   ASSERT_EQ(first.times, std::vector<double>{0});
   EXPECT_EQ(first.measures[1].values[0], whole.measures[1].values[0]);
-  EXPECT_EQ(notes_of(first), "[A] has 12 frames, B 1: the first 1 are compared\n");
+  EXPECT_EQ(notes_of(first), "[A] has 12 frames, B 1: the first is compared\n");
 }
 
 TEST_F(Compare, AGifIsAVideo) {

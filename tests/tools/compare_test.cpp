@@ -180,6 +180,9 @@ TEST(ComparePlot, OneFrameAndEqualFramesAreShown) {
   EXPECT_TRUE(is_well_formed(equal));
   EXPECT_NE(equal.find("all frames are identical: there is no finite value"), std::string::npos);
   EXPECT_EQ(count_of(equal, "<polyline"), 2u);
+  EXPECT_NE(equal.find(">1.00</text>"), std::string::npos) << equal;
+  for (const char* beyond : {">1.05</text>", ">-0.05</text>"})
+    EXPECT_EQ(equal.find(beyond), std::string::npos) << "no SSIM is above 1, no LPIPS below 0: " << equal;
 }
 
 TEST(ComparePlot, OfALongVideoTheExtremesStay) {

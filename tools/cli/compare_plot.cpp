@@ -136,6 +136,11 @@ class Panel {
     }
     const auto [low, high] = range();
     value_ = Axis::over(low, high, 5).rounded();
+    // No SSIM is above 1, nothing else below 0.
+    if (measure_.name == "ssim")
+      value_.high = std::min(value_.high, 1.0);
+    else
+      value_.low = std::max(value_.low, 0.0);
     svg += frame();
     for (const double number : value_.numbers()) {
       svg += line_at("grid", kLeft, y(number), kWidth - kRight, y(number));

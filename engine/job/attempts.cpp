@@ -20,7 +20,7 @@ std::string no_room_text(const Attempts& attempts, const c10::Error& error) {
   // CUDA's errors have advice for programmers in the lines that follow.
   const std::string text = "[memory] " + attempts.stage + " ran out on " + attempts.device() +
                            " with as little on it as can be: " + error.what_without_backtrace();
-  return text.substr(0, text.find('\n')) + "; " + attempts.kept + ", fewer frames or a smaller size need less";
+  return text.substr(0, text.find('\n')) + "; " + attempts.kept + ", " + attempts.less;
 }
 
 }  // namespace

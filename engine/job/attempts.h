@@ -13,6 +13,7 @@ struct Attempts {
   std::function<std::string()> device;        // "cuda:0"
   std::function<bool()> answers;              // whether the device can still compute (engine/residency/failure.h)
   std::function<bool(bool first)> make_room;  // Networks::make_room
+  std::string less = "fewer frames or a smaller size need less";  // what the user can do
 };
 
 /// Runs `work`. Where the device runs out of memory it is run again with less on the device, until there is nothing left

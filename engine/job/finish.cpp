@@ -250,7 +250,7 @@ void finish_video(const Request& request, const std::string& out, const FrameCha
   note_times(steady, rate, notes);
   if (chain.how.is_on() && read == 1)
     notes.add({"num_interpolated_frames", "nothing is drawn: the video has one frame, and there is none after it"});
-  if (sound) note_longer_sound(input, FrameRun{written, format.rate}.seconds(), rate.value(), notes);
+  if (sound) note_longer_sound(input, FrameRun{written, format.rate}.seconds(), rate.value(), notes, kField);
   if (!said.is_null()) writer.tell(with_notes(said, request, notes));
   progress.at({Stage::Write, read, read, "", ""});  // the last: once the file is in its place, the work is done
   writer.finish();

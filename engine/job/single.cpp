@@ -160,9 +160,9 @@ void log_done(const Request& request, const RunResult& result, const Placement& 
   log("done", fields);
 }
 
-/// A path as a word of a command line, quoted for a shell. Of an absolute one ".../" stands for the folders.
+/// A path as a word of a command line, quoted for a shell. Of an absolute one DIR stands for the folders above.
 std::string shell_word(const std::string& path) {
-  const std::string text = (path.starts_with('/') ? ".../" : "") + shown_name(path, true);
+  const std::string text = (path.starts_with('/') ? "DIR/" : "") + shown_name(path, true);
   constexpr const char* kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
   if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos) return text;
   std::string quoted = "'";

@@ -159,12 +159,12 @@ void check_kept_sound(const MediaFile& video, Container into, double seconds, No
              "--no-keep-audio leaves the sound out"});
 }
 
-void note_longer_sound(const MediaFile& video, double seconds, double rate, Notes& notes) {
+void note_longer_sound(const MediaFile& video, double seconds, double rate, Notes& notes, const std::string& called) {
   const double lost = heard_after(video, seconds);
   if (lost <= std::max(kNoticed, 2 / rate)) return;
   notes.add({"keep_audio",
              decimals(lost) + " s of the sound are left out: the picture ends after " + decimals(seconds) + " s",
-             "ffmpeg -i FILE -vf tpad=stop_mode=clone:stop_duration=" + decimals(lost) +
+             "ffmpeg -i " + called + " -vf tpad=stop_mode=clone:stop_duration=" + decimals(lost) +
                  " -c:a copy OTHER.mkv holds the last picture for as long"});
 }
 

@@ -32,7 +32,8 @@ void check_kept_sound(const MediaFile& video, Container into, double seconds, No
 
 /// To be asked where the whole picture of the file is used: notes under keep_audio how much of its sound is heard after
 /// the picture and so left out. Less than two of its frames, and less than 0.1 s, which an encoder adds, is not told.
-///   seconds: that the picture lasts, its first frame being at 0; rate: frames a second
-void note_longer_sound(const MediaFile& video, double seconds, double rate, Notes& notes);
+///   seconds: that the picture lasts, its first frame being at 0; rate: frames a second; called: the file in a command
+void note_longer_sound(const MediaFile& video, double seconds, double rate, Notes& notes,
+                       const std::string& called = "FILE");
 
 }  // namespace wan

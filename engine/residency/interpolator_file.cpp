@@ -1,5 +1,7 @@
 #include "engine/residency/interpolator_file.h"
 
+#include <algorithm>
+#include <system_error>
 #include <vector>
 
 #include "engine/base/text.h"
@@ -43,14 +45,27 @@ const char* shown_model(const std::string& model) {
   return model == "film" ? "FILM" : "RIFE";
 }
 
+/// A file of the names above in one of the folder's folders, whatever that is called; of several the first by name.
+fs::path one_level_down(const std::string& model, const fs::path& folder) {
+  std::vector<fs::path> found;
+  std::error_code failed;
+  for (fs::directory_iterator entry(folder, failed), end; !failed && entry != end; entry.increment(failed))
+    for (const PublishedInterpolator& file : kPublished)
+      if (const fs::path path = entry->path() / file.name; model == file.model && is_there(path)) found.push_back(path);
+  return found.empty() ? fs::path() : *std::min_element(found.begin(), found.end());
+}
+
 ModelError missing(const InterpolatorSearch& search, const fs::path& folder) {
   std::vector<std::string> names;
   for (const PublishedInterpolator& file : kPublished)
     if (search.model == file.model) names.emplace_back(file.name);
   const std::string where = folder.empty() ? "no file is named" : "none of " + either(names, " and ") + " is there";
+  const fs::path near = folder.empty() ? fs::path() : one_level_down(search.model, folder);
+  const std::string way =
+      near.empty() ? publication(search.model) + ": --interpolator FILE names it"
+                   : shown_name(name_in(folder, near)) + " has one of these names: --interpolator FILE names it";
   return {folder.empty() ? find_parameter(kInterpolatorPart)->flag() : folder.string(),
-          std::string("must hold the weights of ") + shown_model(search.model) + ", " + where + "; " +
-              publication(search.model) + ": --interpolator FILE names it" +
+          std::string("must hold the weights of ") + shown_model(search.model) + ", " + where + "; " + way +
               (search.is_all ? "" : ", --interpolator-model none does without")};
 }
 

@@ -63,12 +63,11 @@ void check_kind(const InterpolatorPart& part, const Checkpoint& checkpoint) {
   const std::string found = recognise(checkpoint.tensors()).name;
   if (found == interpolator_kind(part.model)) return;
   const bool other = found == interpolator_kind(film ? "rife" : "film");
-  throw ModelError(part.file.path.string(),
-                   "must be the weights of " + std::string(film ? "FILM" : "RIFE") + ", is: " + found + "; " +
-                       "--interpolator names another file" +
-                       (other ? ", and --interpolator-model " + std::string(film ? "rife" : "film") +
-                                    ", which replay does not have, takes this one"
-                              : ""));
+  throw ModelError(
+      part.file.path.string(),
+      "must be the weights of " + std::string(film ? "FILM" : "RIFE") + ", is: " + found + "; " +
+          "--interpolator names another file" +
+          (other ? ", or --interpolator-model " + std::string(film ? "rife" : "film") + " takes this one" : ""));
 }
 
 Checkpoint open(const InterpolatorPart& part) {

@@ -68,7 +68,7 @@ void probe_cpu(Machine& machine) {
   machine.device_total = machine.device_free = machine.budget = machine.host_available;
   set_link(machine, kHostBandwidth / 4);
   machine.assumed.push_back("the processor computes " + std::to_string(int64_t(machine.linear / 1e9)) + " GFLOP/s on " +
-                            std::to_string(threads) + " threads");
+                            std::to_string(threads) + (threads == 1 ? " thread" : " threads"));
 }
 
 }  // namespace

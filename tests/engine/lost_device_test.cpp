@@ -2,6 +2,7 @@
 // on. The hook of the device's budget throws what libtorch throws then.
 #include "engine/residency/failure.h"
 
+#include "engine/job/attempts.h"
 #include "tests/engine/device_memory_support.h"
 
 namespace wan {
@@ -270,6 +271,28 @@ TEST_F(LostDeviceDecoding, WhereALibraryFailsTheDeviceIsAsked) {
   EXPECT_TRUE(failure<DeviceLost>(told, hook, answers(false)).starts_with("[device] cpu can compute nothing more"));
   EXPECT_NE(failure<c10::Error>(told, hook, answers(true)).find("CUDNN_STATUS_EXECUTION_FAILED"), std::string::npos);
   EXPECT_EQ(asked, 2);
+}
+
+TEST(Attempts, ThatRunOutNameTheWayOutOfTheirStage) {
+  Attempts attempts{.stage = "finish",
+                    .kept = "the input is as it was",
+                    .device = [] { return std::string("cuda:0"); },
+                    .answers = [] { return true; },
+                    .make_room = [](bool) { return false; }};
+  const auto text = [&]() -> std::string {
+    try {
+      attempt(attempts, [] { TORCH_CHECK_WITH(OutOfMemoryError, false, "full"); });
+    } catch (const std::runtime_error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const std::string begin =
+      "[memory] finish ran out on cuda:0 with as little on it as can be: full; "
+      "the input is as it was, ";
+  EXPECT_EQ(text(), begin + "fewer frames or a smaller size need less");
+  attempts.less = "a smaller size needs less";
+  EXPECT_EQ(text(), begin + "a smaller size needs less");
 }
 
 TEST(Failure, ErrorsOfADeviceAreOneLineWithAWayOut) {

@@ -1,6 +1,7 @@
 // Machines in a user's words, and what this one says of itself.
 #include "engine/residency/machine.h"
 
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "engine/base/error.h"
 #include "engine/base/units.h"
 #include "engine/residency/host_memory.h"
+#include "engine/residency/probed_machine.h"
 #include "tests/support/plans.h"
 
 namespace wan {
@@ -190,6 +192,15 @@ TEST(HostMemory, TheDriverNamesTheCard) {
 TEST(HostMemory, OfThisMachine) {
   EXPECT_GT(host_available(), 100'000'000u);
   EXPECT_LT(host_available(), 100'000'000'000'000u);
+}
+
+TEST(ProbedMachine, OfOneThreadHasOneThread) {
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const Machine machine = probed_machine(Placement(), /*measure=*/false);
+  at::set_num_threads(threads);
+  ASSERT_FALSE(machine.assumed.empty());
+  EXPECT_TRUE(machine.assumed.back().ends_with(" GFLOP/s on 1 thread")) << machine.assumed.back();
 }
 
 }  // namespace

@@ -154,7 +154,9 @@ TEST_F(Program, ADecodeThatStoppedIsFinishedFromItsLatents) {
   EXPECT_EQ(kept.code, 130);
   EXPECT_EQ(files(), (std::vector<std::string>{"a.mp4.work", "whole.mp4"}));
   const std::string latents = latents_in("a.mp4.work");
-  EXPECT_NE(kept.err.find("wan-infer decode " + latents + " --model "), std::string::npos) << kept.err;
+  EXPECT_NE(kept.err.find("wan-infer decode " + latents + " --model DIR/nano/Wan2.2-T2V-A14B-nano --out a.mp4"),
+            std::string::npos)
+      << kept.err;
 
   Outcome full = run({"decode", latents, "--threads", "1", "--model", kNano}, {.file_bytes = 2048});
   EXPECT_EQ(full.code, 1);
@@ -197,6 +199,11 @@ TEST_F(Program, FramesAreDrawnIntoLatentsAndVideosThatAreThere) {
   const Outcome same = run({"replay", "a.mp4", "--model", kNano, "--interpolator", "film.safetensors"});
   EXPECT_EQ(same.err.find("--anyway"), std::string::npos) << same.err;
 
+  const Outcome bare = run({"finish", "a.mp4"});
+  EXPECT_EQ(bare.code, 2);
+  for (const char* line : {"[--out] is required; give it with --out FILE\n",
+                           "[--interpolator-model] is required; give it with --interpolator-model film|rife\n"})
+    EXPECT_NE(bare.err.find(line), std::string::npos) << bare.err;
   const Outcome itself = run(joined({"finish", "a.mp4", "--out", "a.mp4", "--overwrite"}, rife));
   EXPECT_EQ(itself.code, 2);
   expect_one_line(itself, "[--out] must be another file than IN, got ");
@@ -223,6 +230,8 @@ TEST_F(Program, FramesAreDrawnIntoLatentsAndVideosThatAreThere) {
   const std::string help = run({"finish", "--help"}).out;
   EXPECT_NE(help.find("The video that is written. Required."), std::string::npos) << help;
   EXPECT_NE(help.find("between those of IN. Required."), std::string::npos) << help;
+  EXPECT_NE(help.find("--interpolator-model film|rife\n"), std::string::npos) << help;
+  EXPECT_NE(help.find("from 1 to 4. Default 1."), std::string::npos) << help;
 }
 
 TEST_F(Program, CtrlCKeepsTheStepsAndTheSameCommandGoesOn) {

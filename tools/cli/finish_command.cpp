@@ -1,6 +1,8 @@
 #include "tools/cli/finish_command.h"
 
 #include <filesystem>
+#include <utility>
+#include <vector>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
@@ -37,7 +39,12 @@ Request request_of(const Command& command) {
   nlohmann::json fields = command.fields;
   fields["prompt"] = "";
   fields["video_url"] = command.input;
-  if (!fields.contains("out")) throw InvalidRequest("out", "is required; give it with --out FILE");
+  std::vector<FieldError> missing;
+  for (const auto& [name, way] :
+       {std::pair("out", "--out FILE"), std::pair("interpolator_model", "--interpolator-model film|rife")})
+    if (!fields.contains(name))
+      missing.push_back({name, std::string("is required; give it with ") + way, "missing", "", ""});
+  if (!missing.empty()) throw InvalidRequest(missing);
   Request request = parse(Task::V2V, fields, {.source = Source::Flags, .need_model = false});
   if (request.interpolator_model == "none")
     throw InvalidRequest("interpolator_model",
@@ -63,7 +70,10 @@ void finish(const Command& command, Contexts& contexts, Console& console) {
                           .kept = "the input is as it was",
                           .device = [&] { return placement.device.str(); },
                           .answers = [&] { return answers(placement.device); },
-                          .make_room = [](bool) { return false; }};
+                          .make_room = [](bool) { return false; },
+                          .less = request.device_memory.empty()
+                                      ? "a smaller size needs less"
+                                      : "a smaller size needs less, and a larger --device-memory gives more"};
   attempt(attempts,
           [&] { finish_video(request, out, chain, {.contact_sheet = command.contact_sheet}, console.log(), console); });
 }

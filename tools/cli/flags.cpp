@@ -191,7 +191,11 @@ void add_commands(CLI::App& app) {
   CLI::App* finish =
       add_command(app, "finish", "IN", "Draw frames into any video, and write it anew", kFinishParameters);
   finish->get_option("--out")->description("The video that is written. Required.");
-  finish->get_option("--interpolator-model")->description("Model that draws frames between those of IN. Required.");
+  finish->get_option("--interpolator-model")
+      ->description("Model that draws frames between those of IN. Required.")
+      ->type_name("film|rife");
+  finish->get_option("--num-interpolated-frames")
+      ->description("Frames drawn between each two. Takes a number from 1 to 4. Default 1.");
   finish->get_option("--model")->description(
       "Folder of a model, or a set of models.json, in which the weights are looked for where --interpolator names "
       "none.");

@@ -91,6 +91,7 @@ std::vector<CheckResult> check_jobs(const std::vector<JobRequest>& jobs, const C
     progress.check();
     Notes notes;
     CheckResult result{job.line, job.name.empty() ? shown_name(job.request.out) : job.name, {}, {}};
+    if (job.line > 0) note_idle_safety(job.request, notes);
     try {
       check.look(job.request, notes);
     } catch (const Cancelled&) {

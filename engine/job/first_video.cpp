@@ -152,6 +152,7 @@ void FirstVideos::recall_finished(Job& job) const {
     const Record made = parse_record(read_metadata({job.request.out, "out"}), "out");
     job.result.quality = made.quality;
     job.result.quality_first = made.quality_first;
+    if (job.result.expanded_prompt.empty()) job.result.expanded_prompt = made.expanded_prompt;
     if (!job.result.safety.is_there()) job.result.safety = made.safety;
     const json* const note = folder_.find(key_of(job));
     if (const std::string first = note ? path_in(folder_, *note) : ""; made.quality_first && fs::exists(first))

@@ -73,7 +73,15 @@ void InputSafety::look_at_words(const Request& request, const std::string& field
   record.inputs[field] = {.flagged = !found.empty(), .score = 0, .found = found, .frame = 0, .frames = 0};
   if (!found.empty() && safety_rule(request).action == SafetyAction::Refuse)
     throw SafetyRefusal(field, "must have no blocked word, has " + shown(found),
-                        "another prompt, or --no-enable-safety-checker or --safety-action flag, goes on", record);
+                        std::string("another prompt, ") +
+                            (field == kExpandedField ? "--no-enable-prompt-expansion, " : "") +
+                            "--no-enable-safety-checker or --safety-action flag goes on",
+                        record);
+}
+
+void InputSafety::look_at_texts(const Request& request, const std::string& expanded, SafetyRecord& record) {
+  look_at_prompt(request, record);
+  if (!expanded.empty()) look_at_words(request, kExpandedField, expanded, record);
 }
 
 const SafetyVerdict& InputSafety::verdict_of(const Request& request, const MediaFile& file, const std::string& content,
@@ -123,6 +131,17 @@ SafetyRecord InputSafety::look(const Request& request, const InputFiles& files, 
                           way_on(), record);
   }
   return record;
+}
+
+void note_idle_safety(const Request& request, Notes& notes) {
+  if (request.enable_safety_checker || request.enable_output_safety_checker) return;
+  const char* const field = request.safety_action != "refuse" ? "safety_action"
+                            : request.discard                 ? "discard"
+                            : request.safety_threshold >= -1  ? "safety_threshold"
+                                                              : nullptr;
+  if (field)
+    notes.add({field, "it has no effect: no check is asked for",
+               "--safety-checker DIR or --blocked-words FILE turns one on"});
 }
 
 bool knows_inputs(const SafetyRecord& record, const Request& request, const UsedSafety& used) {

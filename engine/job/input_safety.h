@@ -23,6 +23,8 @@ class InputSafety {
   }
   /// The same of another text, which records call `field`: the expanded prompt.
   void look_at_words(const Request& request, const std::string& field, const std::string& text, SafetyRecord& record);
+  /// The prompt, then what it was expanded to, where that is not empty.
+  void look_at_texts(const Request& request, const std::string& expanded, SafetyRecord& record);
   /// The prompt, then each picture, and of videos frames that are spread over what is used of them. Notes what is not
   /// looked at. `inputs`: the identities of all files. Throws the same; InvalidRequest where an input cannot be read,
   /// Cancelled.
@@ -36,6 +38,9 @@ class InputSafety {
   std::map<std::filesystem::path, BlockedWords> lists_;
   std::map<std::string, SafetyVerdict> known_;  // by content, checker, and what is used of it
 };
+
+/// Notes fields about what is flagged, of a request in which nothing is looked at.
+void note_idle_safety(const Request& request, Notes& notes);
 
 /// Whether an earlier run, whose record this is, looked at all pictures that are given, with the same checker and threshold:
 /// they need not be there any more.

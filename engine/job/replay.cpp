@@ -113,7 +113,10 @@ std::string way_out(const std::string& part, const ModelParts& parts) {
 
 /// The file of that name beside the video or in the current folder.
 std::string find_name(const Parameter& parameter, const std::string& name, const fs::path& beside) {
-  const std::string way = "; " + parameter.flag() + " " + (parameter.named ? "DIR" : "FILE") + " gives it";
+  const bool checker = parameter.field == Field(&Request::safety_checker);
+  const std::string way =
+      "; " + parameter.flag() + " " + (parameter.named || checker ? "DIR" : "FILE") + " gives it" +
+      (checker ? ", --no-enable-safety-checker with --no-enable-output-safety-checker does without" : "");
   if (name.starts_with("data:")) throw InvalidRequest(parameter.name, "was a data URL, which is not kept" + way);
   std::error_code ignored;
   for (const fs::path& path : {beside / name, fs::path(name)})

@@ -9,7 +9,9 @@
 #include "engine/job/attention_notes.h"
 #include "engine/job/fetched.h"
 #include "engine/job/first_video.h"
+#include "engine/job/input_safety.h"
 #include "engine/job/outputs.h"
+#include "engine/media/metadata.h"
 #include "engine/request/files.h"
 #include "engine/request/interpolation.h"
 #include "engine/request/params.h"
@@ -258,6 +260,9 @@ std::string render(const Request& asked, const SingleOptions& options, const Log
     if (!made)
       throw InvalidRequest("out", "must not be there already, and " + shown_path(request.out) +
                                       " is another request's, or does not say whose; --overwrite replaces it");
+    SafetyRecord said;  // by the list of blocked words as it is now
+    InputSafety().look_at_texts(request, parse_record(read_metadata({request.out, "out"}), "out").expanded_prompt,
+                                said);
     log("finished",
         {{"out", shown_name(request.out)}, {"text", "this request has made it before; --overwrite renders it again"}});
     if (!options.output.contact_sheet.empty())

@@ -61,8 +61,7 @@ void Stages::prepare(Job& job) {
     job.finished = true;
     job.result.state = JobState::Kept;
     if (note && note->contains(kSafetySaid)) job.result.safety = read_safety(note->at(kSafetySaid));
-    firsts_.recall_finished(job);
-    return;
+    return end_finished(job);
   }
   if (note) refuse_again(job, *note);
   if (firsts_.recall(job)) return;
@@ -91,8 +90,7 @@ void Stages::prepare(Job& job) {
                                       " is another request's, or does not say whose; --overwrite replaces it");
     job.finished = true;
     job.result.state = JobState::Kept;
-    firsts_.recall_finished(job);
-    return;
+    return end_finished(job);
   }
   job.schedule = make_schedule(job.request);
   check_calibration(job.request, job.group->parts, job.group->files);
@@ -107,6 +105,12 @@ void Stages::prepare(Job& job) {
   look_ahead(job);
   expand(job);
   begin_preview(job);
+}
+
+/// Of a job whose file an earlier run made. The list of blocked words may be another one by now: it is looked at again.
+void Stages::end_finished(Job& job) {
+  firsts_.recall_finished(job);
+  input_safety_.look_at_texts(job.request, job.result.expanded_prompt, job.result.safety);
 }
 
 /// Now, while no weights are loaded. Of a job whose steps are all made nothing is shown.

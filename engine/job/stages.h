@@ -69,6 +69,7 @@ class Stages {
   // Of the notes about jobs: what was said of a finished one, and why a video was refused.
   static constexpr const char *kSafetySaid = "safety", *kRefused = "refused";
 
+  void end_finished(Job& job);
   Run run_of(const Job& job) const;
   void look_ahead(Job& job);
   void begin_preview(Job& job);

@@ -20,6 +20,7 @@ FrameChain Stages::chain(const Job& job) {
 /// Before anything is computed of them. Of a job whose latents are there the inputs may have gone: what was said of them then
 /// stands, where the same checker looked at all of them.
 SafetyRecord Stages::look_at_inputs(const Job& job, const InputFiles& files, bool rendered, Notes& notes) {
+  if (job.result.line > 0) note_idle_safety(job.request, notes);
   if (!job.request.enable_safety_checker) return {};
   const auto look = [&](const InputFiles& all) {
     return input_safety_.look(job.request, all, job.record.inputs, *job.safety, notes, progress_, job.label);
@@ -32,9 +33,7 @@ SafetyRecord Stages::look_at_inputs(const Job& job, const InputFiles& files, boo
     return look(input_files(job.request, folder_.path(), progress_, job.label));
   for (const char* words : {"prompt", kExpandedField}) before.inputs.erase(words);
   before.action = job.request.safety_action;
-  input_safety_.look_at_prompt(job.request, before);
-  if (!made.expanded_prompt.empty())
-    input_safety_.look_at_words(job.request, kExpandedField, made.expanded_prompt, before);
+  input_safety_.look_at_texts(job.request, made.expanded_prompt, before);
   for (const auto& [field, finding] : before.inputs)
     if (finding.flagged && field != "prompt" && field != kExpandedField && job.request.safety_action == "refuse")
       throw SafetyRefusal(field,

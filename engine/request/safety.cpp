@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
@@ -16,6 +17,18 @@ nlohmann::ordered_json finding_json(const SafetyFinding& finding, bool with_foun
   if (finding.frames > 0) json.update({{"score", finding.score}, {"frame", finding.frame}, {"frames", finding.frames}});
   if (!finding.found.empty() && with_found) json["found"] = finding.found;
   return json;
+}
+
+/// Flags about what is flagged, where nothing is looked at: who gives them may take the video for checked.
+void refuse_idle(const nlohmann::json& fields, const Request& request) {
+  std::vector<FieldError> errors;
+  for (const char* field : {"safety_threshold", "safety_action", "discard"})
+    if (fields.contains(field) && (request.discard || field != std::string("discard")))
+      errors.push_back({field,
+                        "needs a check, and none is asked for; --safety-checker DIR or --blocked-words FILE turns one "
+                        "on",
+                        "value_error", "", ""});
+  if (!errors.empty()) throw InvalidRequest(std::move(errors));
 }
 
 SafetyFinding read_finding(const nlohmann::json& json) {
@@ -51,6 +64,7 @@ void settle_safety(const nlohmann::json& fields, bool from_flags, Request& reque
   if (from_flags && request.discard && request.safety_action != "refuse")
     throw InvalidRequest("discard", "needs --safety-action refuse, got " + shown(request.safety_action) +
                                         ": no video is refused otherwise; leave one of them out");
+  if (from_flags && !checker && !words && !input_given && !output_given) refuse_idle(fields, request);
 }
 
 bool needs_safety_checker(const Request& request) {

@@ -7,6 +7,7 @@
 #include "engine/residency/folder_scan.h"
 #include "engine/residency/inspect_network.h"
 #include "engine/residency/inspect_parts.h"
+#include "engine/residency/inspect_safety.h"
 #include "engine/residency/part_kinds.h"
 #include "models/files/error.h"
 
@@ -58,7 +59,10 @@ void refuse_unreadable(const Inspection& inspection, const fs::path& subject) {
   std::string remarks;
   for (const std::string& remark : inspection.remarks) remarks += "; " + remark;
   if (inspection.networks.empty() && inspection.files.empty())
-    throw ModelError(subject.string(), "must hold checkpoints, holds none" + remarks + "; weights.md lists the files");
+    throw ModelError(subject.string(),
+                     "must hold checkpoints, holds none" + remarks + "; " +
+                         (has_safety_config(subject) ? "docs/safety.md lists the files of a safety checker"
+                                                     : "weights.md lists the files"));
   const auto readable = [](const InspectedNetwork& network) { return !network.why; };
   if (inspection.networks.empty() || std::any_of(inspection.networks.begin(), inspection.networks.end(), readable))
     return;

@@ -12,8 +12,12 @@ namespace wan {
 namespace fs = std::filesystem;
 
 bool is_safety_folder(const fs::path& folder) {
+  return has_safety_config(folder) && holds_checkpoint(folder);
+}
+
+bool has_safety_config(const fs::path& folder) {
   std::error_code ignored;
-  if (!fs::is_regular_file(folder / "config.json", ignored) || !holds_checkpoint(folder)) return false;
+  if (!fs::is_regular_file(folder / "config.json", ignored)) return false;
   try {
     const ConfigJson json = ConfigJson::read(folder / "config.json");
     const auto type = json.json().find("model_type");

@@ -12,6 +12,8 @@ namespace wan {
 /// Whether `folder` is the folder of such a checker as it is published, or claims to be: its config.json says "vit" or
 /// "clip", and weights lie beside it.
 bool is_safety_folder(const std::filesystem::path& folder);
+/// Whether its config.json says so, whatever lies beside it.
+bool has_safety_config(const std::filesystem::path& folder);
 
 /// Whether what was recognised is a network that safety checkers are made of.
 bool is_safety_checker(const Recognised& found);

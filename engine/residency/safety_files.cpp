@@ -44,11 +44,11 @@ SafetyFiles find_safety_checker(const fs::path& place) {
   fs::path preprocessor = folder / "preprocessor_config.json";
   const fs::path beside = fs::absolute(folder).parent_path() / "feature_extractor" / "preprocessor_config.json";
   if (!has(preprocessor) && has(beside)) preprocessor = beside;
-  if (!has(preprocessor))
-    throw ModelError(folder.string(),
-                     "must hold preprocessor_config.json, which tells how pictures are resized, holds "
-                     "none; of Stable Diffusion it lies in the folder feature_extractor beside");
-  return {folder, folder / "config.json", preprocessor};
+  if (has(preprocessor)) return {folder, folder / "config.json", preprocessor};
+  safety::read_config(folder / "config.json");  // throws what is wrong with it
+  throw ModelError(folder.string(),
+                   "must hold preprocessor_config.json, which tells how pictures are resized, holds "
+                   "none; of Stable Diffusion it lies in the folder feature_extractor beside");
 }
 
 std::string safety_description(const safety::Config& config) {

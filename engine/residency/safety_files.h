@@ -18,7 +18,8 @@ struct SafetyFiles {
 };
 
 /// `place`: a folder as it is published, or that of a whole Stable Diffusion model, whose safety_checker is taken. Reads
-/// nothing of the files. Throws ModelError where one is absent, with what to download.
+/// nothing of the files but config.json where the other one is absent: what is wrong with it is told first. Throws
+/// ModelError where one is absent, with what to download.
 SafetyFiles find_safety_checker(const std::filesystem::path& place);
 
 }  // namespace wan

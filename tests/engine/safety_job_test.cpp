@@ -2,6 +2,7 @@
 // what is flagged.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -227,6 +228,66 @@ TEST_F(SafetyJob, PromptsAreRefusedByBlockedWords) {
   const json minimal = said_in(flagged.out)["safety"];
   EXPECT_EQ(minimal["flagged"], true);
   EXPECT_FALSE(minimal["inputs"]["prompt"].contains("found")) << "a word of the prompt";
+}
+
+TEST_F(SafetyJob, AFinishedVideoIsLookedAtByTheListOfNow) {
+  const auto block = [&](const char* words) { std::ofstream(folder_ / "words.txt") << words << "\n"; };
+  const Request asked = request({{"blocked_words", "words.txt"}});
+  block("square");
+  run(asked);
+  Steps steps;
+  run(asked, steps);
+  block("circle");
+  EXPECT_EQ(refusal_of(asked, steps).field, "prompt");
+  EXPECT_EQ(steps.made + steps.decoded, 0);
+  EXPECT_TRUE(fs::exists(asked.out));
+  fs::remove(folder_ / "words.txt");
+  EXPECT_THROW(run(asked), InvalidRequest);
+
+  // Of a batch: what it made itself, and what lay there.
+  const std::vector<JobRequest> jobs = {
+      {.line = 1, .request = request({{"blocked_words", "words.txt"}, {"out", folder_ / "1.mp4"}})},
+      {.line = 2, .request = asked}};
+  const auto run_all = [&] {
+    WorkFolder work(folder_ / "work", WorkFolder::draw_number(folder_ / "work"));
+    return run_jobs(jobs, work, {}, log_, steps);
+  };
+  block("square");
+  EXPECT_EQ(run_all().count(JobState::Failed), 0);
+  const RunResult again = run_all();
+  EXPECT_EQ(again.count(JobState::Kept), 2);
+  block("circle");
+  const RunResult refused = run_all();
+  for (const JobResult& job : refused.jobs) {
+    EXPECT_EQ(job.state, JobState::Failed) << job.name;
+    EXPECT_NE(job.error.find("has 'circle'"), std::string::npos) << job.error;
+    EXPECT_TRUE(job.safety.flagged()) << job.name;
+    EXPECT_TRUE(fs::exists(job.request.out));
+  }
+}
+
+TEST_F(SafetyJob, FieldsWithoutACheckAreTold) {
+  fs::create_directory(folder_ / "scratch");
+  Silent silent;
+  const auto noted = [&](const json& more) {
+    const CheckResult result = check_jobs({{.line = 1, .request = request(more)}},
+                                          {.work = folder_ / "work", .scratch = folder_ / "scratch"}, silent)
+                                   .at(0);
+    std::string subjects;
+    for (const Note& note : result.notes)
+      if (note.text == "it has no effect: no check is asked for") subjects += note.subject;
+    return subjects;
+  };
+  EXPECT_EQ(noted({{"safety_action", "blur"}}), "safety_action");
+  EXPECT_EQ(noted({{"discard", true}}), "discard");
+  EXPECT_EQ(noted({{"safety_threshold", 0.4}}), "safety_threshold");
+  EXPECT_EQ(noted({{"safety_action", "blur"}, {"safety_checker", "nothing"}}), "");
+  EXPECT_EQ(noted(json::object()), "");
+  WorkFolder work(folder_ / "work", WorkFolder::draw_number(folder_ / "work"));
+  run_jobs({{.line = 1, .request = request({{"safety_action", "blur"}})}}, work, {}, log_, silent);
+  EXPECT_TRUE(std::any_of(told_.begin(), told_.end(), [](const auto& event) {
+    return event.first == "note" && event.second.value("subject", "") == "safety_action";
+  }));
 }
 
 TEST_F(SafetyJob, FramesDrawnBetweenOthersAreNotCounted) {

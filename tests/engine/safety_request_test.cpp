@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/base/error.h"
 #include "engine/job/output_safety.h"
 #include "engine/job/record.h"
 #include "engine/job/replay.h"
@@ -84,7 +85,15 @@ TEST(SafetyRequest, RecordsComeBack) {
 TEST(SafetyRequest, AReplayNeedsNoCheckerForChecksThatAreOff) {
   const TemporaryFolder folder;
   const Request stored = parsed({{"safety_checker", "falconsai"}});
-  EXPECT_THROW(find_named(stored, {{"model", "m"}}, folder.path(), Named::Model), InvalidRequest);
+  try {
+    find_named(stored, {{"model", "m"}}, folder.path(), Named::Model);
+    ADD_FAILURE() << "found";
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_TRUE(invalid.errors.at(0).wrong.ends_with(
+        "; --safety-checker DIR gives it, --no-enable-safety-checker with --no-enable-output-safety-checker does "
+        "without"))
+        << invalid.what();
+  }
   const json off = find_named(
       stored, {{"model", "m"}, {"enable_safety_checker", "false"}, {"enable_output_safety_checker", "false"}},
       folder.path(), Named::Model);

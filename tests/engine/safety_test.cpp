@@ -255,6 +255,11 @@ TEST_F(SafetyFolder, IsRefusedInOneLine) {
   EXPECT_TRUE(
       has(refusal(at), "must hold config.json, which tells which safety checker it is, holds none" + published));
   at = copy("vit_small");
+  fs::remove(at / "preprocessor_config.json");
+  std::ofstream(at / "config.json") << "{";
+  EXPECT_TRUE(has(refusal(at), "config.json] ")) << refusal(at);
+  EXPECT_FALSE(has(refusal(at), "preprocessor_config.json")) << refusal(at);
+  at = copy("vit_small");
   fs::remove(at / "model.safetensors");
   EXPECT_TRUE(has(refusal(at), "must hold model.safetensors or pytorch_model.bin, holds neither" + published));
   at = copy("vit_small");

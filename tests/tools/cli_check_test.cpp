@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "engine/base/error.h"
+#include "engine/request/safety.h"
 #include "models/files/error.h"
 
 namespace wan {
@@ -44,6 +45,9 @@ TEST(CheckOutput, TheLowestCodeCounts) {
   EXPECT_EQ(exit_code_of({fits}), 0);
   EXPECT_EQ(exit_code_of({fits, model}), 3);
   EXPECT_EQ(exit_code_of({model, request, fits}), 2);
+  const CheckResult refused = {4, "d.mp4", {}, std::make_exception_ptr(SafetyRefusal("prompt", "has", "another", {}))};
+  EXPECT_EQ(exit_code_of({refused, fits}), 5) << "as the render ends";
+  EXPECT_EQ(exit_code_of({refused, model}), 3);
 }
 
 }  // namespace

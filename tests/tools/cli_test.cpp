@@ -47,8 +47,13 @@ TEST(Cli, BadInputIsOneLineForEachErrorAndExitCode2) {
       {{"--prompt", "x", "--widht", "64"}, {"[--widht] is not a flag of t2v; the nearest is --width"}},
       {{"--prompt", "x", "--image", "a.png"}, {"[--image] is not a flag of t2v; it belongs to i2v and s2v"}},
       {{"--prompt", "x", "--width", "64"}, {"[--height] is required together with --width"}},
-      {{"--prompt", "x", "--safety-action", "hide"}, {"[--safety-action] must be refuse, blur or flag, got 'hide'"}},
-      {{"--prompt", "x", "--safety-threshold", "2"}, {"[--safety-threshold] must be from -1 to 1, got 2"}},
+      {{"--prompt", "x", "--blocked-words", "w", "--safety-action", "hide"},
+       {"[--safety-action] must be refuse, blur or flag, got 'hide'"}},
+      {{"--prompt", "x", "--blocked-words", "w", "--safety-threshold", "2"},
+       {"[--safety-threshold] must be from -1 to 1, got 2"}},
+      {{"--prompt", "x", "--safety-action", "blur"},
+       {"[--safety-action] needs a check, and none is asked for; --safety-checker DIR or --blocked-words FILE turns "
+        "one on"}},
       {{"--prompt", "x", "--safety-action", "blur", "--discard"},
        {"[--discard] needs --safety-action refuse, got 'blur': no video is refused otherwise; leave one of them "
         "out"}},

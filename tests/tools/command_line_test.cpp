@@ -149,6 +149,44 @@ TEST(CommandLine, AnUnknownFlagNamesTheNearest) {
   EXPECT_EQ(message("-prompt"), "[-prompt] is not a flag of t2v; the nearest is --prompt");
 }
 
+TEST(CommandLine, AFlagThatOtherPlacesHaveSaysWhich) {
+  const auto message = [](const std::vector<const char*>& words) {
+    try {
+      read(words);
+    } catch (const InvalidRequest& invalid) {
+      return invalid.errors.at(0).line();
+    }
+    return std::string();
+  };
+  const std::string all =
+      " is not a flag of calibrate t2v; a calibration computes all steps, and guides in all of them";
+  for (const char* flag : {"--acceleration", "--guidance-interval"})
+    EXPECT_EQ(message({"calibrate", "t2v", "--model", "m", "--out", "c.json", flag, "x"}),
+              "[" + std::string(flag) + "]" + all);
+  EXPECT_EQ(message({"calibrate", "t2v", "--model", "m", "--out", "c.json", "--zzzzzz"}),
+            "[--zzzzzz] is not a flag of calibrate t2v; wan-infer calibrate t2v --help lists them");
+  EXPECT_EQ(message({"batch", "a", "--width", "64"}),
+            "[--width] is not a flag of batch; a line of the manifest has it, as \"width\"");
+  EXPECT_EQ(message({"batch", "a", "--image", "a.png"}),
+            "[--image] is not a flag of batch; a line of the manifest has it, as \"image_url\"");
+}
+
+TEST(CommandLine, FlagsAboutWhatIsFlaggedNeedACheck) {
+  const auto of_render = [](const std::vector<const char*>& more) {
+    std::vector<const char*> words = {"t2v", "--model", "m", "--prompt", "x"};
+    words.insert(words.end(), more.begin(), more.end());
+    return wrong(words);
+  };
+  EXPECT_EQ(of_render({"--safety-action", "blur", "--safety-threshold", "0.4"}), "safety_threshold safety_action");
+  EXPECT_EQ(of_render({"--discard"}), "discard");
+  EXPECT_EQ(of_render({"--no-discard"}), "");
+  for (const char* check :
+       {"--safety-checker=d", "--blocked-words=w", "--enable-output-safety-checker", "--no-enable-safety-checker"})
+    EXPECT_EQ(of_render({"--safety-action", "blur", check}), "") << check;
+  EXPECT_EQ(wrong({"batch", "a", "--safety-action", "blur"}), "") << "lines may ask for one";
+  EXPECT_EQ(wrong({"replay", "a.mp4", "--safety-action", "blur"}), "") << "the video may have been made with one";
+}
+
 TEST(CommandLine, APlanIsForThisMachineOrADescribedOne) {
   const Command here = read({"plan", "t2v", "--model", "m", "--prompt", "x"});
   EXPECT_TRUE(here.plan);

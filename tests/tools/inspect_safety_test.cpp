@@ -3,6 +3,7 @@
 
 #include <fstream>
 
+#include "models/files/error.h"
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
 #include "tools/cli/inspect_output.h"
@@ -59,6 +60,18 @@ TEST(InspectSafety, SaysWhyAFolderIsNone) {
   write_sparse_pth(folder / "alone/pytorch_model.bin", published_tensors("sd_safety_checker"));
   EXPECT_NE(note("alone").find("must hold config.json, which tells which safety checker it is, holds none"),
             std::string::npos);
+}
+
+TEST(InspectSafety, AFolderWithoutWeightsIsToldWhatItLacks) {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "alone");
+  fs::copy_file(kGolden / "vit_small/config.json", folder / "alone/config.json");
+  try {
+    inspect(folder / "alone");
+    ADD_FAILURE() << "listed";
+  } catch (const ModelError& error) {
+    EXPECT_TRUE(error.text.ends_with("; docs/safety.md lists the files of a safety checker")) << error.text;
+  }
 }
 
 TEST(InspectSafety, OfAWholeModelIsOneOfItsNetworks) {

@@ -15,6 +15,7 @@
 #include "tests/sparse_checkpoint.h"
 #include "tests/support.h"
 #include "tests/support/interpolators.h"
+#include "tests/support/safety_checkers.h"
 #include "tests/tools/process.h"
 
 namespace wan {
@@ -142,6 +143,26 @@ TEST_F(Program, AReplayNeedsNoListOfBlockedWords) {
       run(with(job({"--out", "b.mp4", "--blocked-words", "words.txt"}), "--prompt", "a red Square"));
   EXPECT_EQ(refused.code, 5);
   expect_one_line(refused, "[--prompt] must have no blocked word, has 'square'");
+}
+
+TEST_F(Program, AReplayTellsAnotherSafetyCheckerUnlessOneIsNamed) {
+  write_safety_checker(at("checker"), Flags::Nothing);
+  ASSERT_EQ(run(job({"--out", "a.mp4", "--safety-checker", "checker"})).code, 0);
+  write_safety_checker(at("checker"), Flags::Nothing, {{"_name_or_path", "another"}});
+  const auto replayed = [&](const std::string& flag, const std::string& value) {
+    return run({"replay", "a.mp4", "--model", kNano, "--threads", "1", flag, value});
+  };
+  for (const Outcome& other : {replayed("--safety-action", "flag"), replayed("--safety-threshold", "0.6")}) {
+    EXPECT_EQ(other.code, 3) << other.err;
+    expect_one_line(other, "[checker/config.json] must be as recorded");
+  }
+  const Outcome named = replayed("--safety-checker", "checker");
+  EXPECT_EQ(named.code, 0) << named.err;
+
+  ASSERT_EQ(run(job({"--out", "b.mp4"})).code, 0);
+  const Outcome idle = run({"replay", "b.mp4", "--model", kNano, "--safety-action", "flag"});
+  EXPECT_EQ(idle.code, 2);
+  expect_one_line(idle, "[--safety-action] must be left out: the video was made without a check");
 }
 
 TEST_F(Program, ADecodeThatStoppedIsFinishedFromItsLatents) {

@@ -36,7 +36,7 @@ Verdict found_in(const CheckResult& result) {
   } catch (const ModelError& error) {
     return {3, {field_error(error)}};
   } catch (const SafetyRefusal& refused) {
-    return {2, {{refused.field, refused.wrong + "; " + refused.way, "content_policy_violation", "", ""}}};
+    return {5, {{refused.field, refused.wrong + "; " + refused.way, "content_policy_violation", "", ""}}};
   } catch (const std::exception& error) {
     return {2, {{"check", text_of(error), "failure", "", ""}}};
   }

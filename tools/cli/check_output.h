@@ -9,7 +9,8 @@
 
 namespace wan {
 
-/// 0: all can run; 2: a request, an input or an output is wrong; 3: a model is. The lowest that is not 0 counts.
+/// 0: all can run; 2: a request, an input or an output is wrong; 3: a model is; 5: a prompt has a blocked
+/// word. The lowest that is not 0 counts.
 int exit_code_of(const std::vector<CheckResult>& results);
 
 /// A block of lines for each job: its name and what was found. Fields of a job that is no line of a manifest are flags of

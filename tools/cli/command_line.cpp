@@ -64,23 +64,30 @@ class Reader {
       if (flag && command_.submit && is_local_flag(*task_named(command_.name), name))
         fail(name, local_only_text(name.substr(2)), "unknown");
       else if (flag)
-        fail(unquoted(name), "is not a flag of " + command_.name + way_out(name, known), "unknown", word);
+        fail(unquoted(name), "is not a flag of " + typed_command() + way_out(name, known), "unknown", word);
       else if (!after_flag)  // what follows an unknown flag is its value
         fail("argument", "is not wanted here: " + shown_path(word) + "; a value follows its flag", "unknown", word);
       after_flag = flag && name == word;
     }
   }
 
+  std::string typed_command() const { return (command_.calibrate ? "calibrate " : "") + command_.name; }
+
   /// Which tasks take the flag, where others do; else its nearest neighbour here, or where all are listed.
   std::string way_out(const std::string& flag, const std::vector<std::string>& known) const {
+    if (command_.calibrate && (flag == "--acceleration" || flag == "--guidance-interval"))
+      return "; a calibration computes all steps, and guides in all of them";
     std::vector<std::string> takers;
     for (const Parameter& parameter : parameters()) {
-      if (parameter.flag() != flag || !command_.is_render() || command_.calibrate) continue;
+      if (parameter.flag() != flag) continue;
+      if (command_.name == "batch")
+        return "; a line of the manifest has it, as \"" + std::string(parameter.name) + "\"";
+      if (!command_.is_render() || command_.calibrate) continue;
       for (const auto& [task, accepts] : parameter.tasks) takers.push_back(task_name(task));
     }
     if (!takers.empty()) return "; it belongs to " + either(takers, " and ");
     const std::string near = nearest_text(flag, known);
-    return near.empty() ? "; wan-infer " + command_.name + " --help lists them" : near;
+    return near.empty() ? "; wan-infer " + typed_command() + " --help lists them" : near;
   }
 
   static std::string unquoted(const std::string& name) {
@@ -230,6 +237,7 @@ class Reader {
     // What the stored request has, or finish itself asks for.
     if (!fields.contains("interpolator_model")) fields["interpolator_model"] = "none";
     if (fields.contains("calibration")) fields["acceleration"] = "regular";
+    fields.emplace("enable_safety_checker", "true");
     const bool writes = fields.contains("out");
     for (const auto& [name, value] : command_.fields.items()) {
       const Parameter& parameter = *find_parameter(name);
@@ -319,7 +327,7 @@ std::vector<std::string> split_values(int argc, const char* const* argv, CLI::Ap
 std::string about(const std::string& before) {
   if (before == "check")
     return "Look whether a render or a batch can run, and stop; makes no file. Exit 0: it can, 2: a request, an "
-           "input or an output is wrong, 3: a model is.";
+           "input or an output is wrong, 3: a model is, 5: a prompt has a blocked word.";
   if (before == "plan")
     return "Print where the weights of a render lie in each phase and what it takes, on this machine or on a described "
            "one, and stop; reads the headers of the model's files. Exit 0: it fits, 2: it does not, or a request is "

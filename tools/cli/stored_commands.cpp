@@ -27,12 +27,28 @@
 namespace wan {
 namespace {
 
+/// Of kSafetyFields: who looks, and at what.
+constexpr const char* kCheckerFields[] = {"safety_checker", "enable_safety_checker", "enable_output_safety_checker"};
+
 /// What a flag's text says, in the type that the field of a stored request has.
 nlohmann::json typed(const Parameter& parameter, const nlohmann::json& text) {
   if (std::holds_alternative<bool Request::*>(parameter.field)) return read_boolean(parameter, text, true);
   if (std::holds_alternative<int64_t Request::*>(parameter.field)) return read_integer(parameter, text, true);
   if (std::holds_alternative<double Request::*>(parameter.field)) return read_number(parameter, text, true);
   return parameter.repeated ? nlohmann::json(read_loras(parameter, text, true)) : text;
+}
+
+/// Flags about what is flagged, where nothing is looked at, and no flag says so.
+void check_safety_flags(const Request& request, const Command& command) {
+  const auto is_given = [&](const char* field) { return command.fields.contains(field); };
+  if (request.enable_safety_checker || request.enable_output_safety_checker ||
+      std::ranges::any_of(kCheckerFields, is_given))
+    return;
+  for (const char* field : {"safety_threshold", "safety_action", "discard"})
+    if (is_given(field))
+      throw InvalidRequest(field,
+                           "must be left out: the video was made without a check; --safety-checker DIR or "
+                           "--blocked-words FILE turns one on");
 }
 
 /// The stored request, its model and inputs found by their names, with the flags that were given in place of what it
@@ -44,7 +60,9 @@ Request overridden(const Request& stored, const Command& command, const std::str
   nlohmann::json fields = find_named(stored, command.fields, beside, which);
   fields["out"] = out;
   for (const auto& [name, value] : command.fields.items()) fields[name] = typed(*find_parameter(name), value);
-  return parse(fields, {.check_files = which == Named::ModelAndInputs, .need_expander = false});
+  const Request request = parse(fields, {.check_files = which == Named::ModelAndInputs, .need_expander = false});
+  check_safety_flags(request, command);
+  return request;
 }
 
 /// The record's request. A list of blocked words is not stored: a check of it alone is left out, and a replay
@@ -101,8 +119,9 @@ ModelParts check_same(const Record& record, const Request& request, const Comman
   const bool other_chain =
       !copies && std::ranges::any_of(kChainFields, [&](const char* field) { return command.fields.contains(field); });
   if (other_chain) used.interpolator = {};
+  // Of the flags about safety those that choose the checker, or do without one.
   const bool other_checks =
-      std::ranges::any_of(kSafetyFields, [&](const char* field) { return command.fields.contains(field); });
+      std::ranges::any_of(kCheckerFields, [&](const char* field) { return command.fields.contains(field); });
   if (other_checks) used.safety_checker = {};
   std::erase_if(compared.files, [&](const FileIdentity& file) {
     return (!copies && file.part == kLoraPart) || (other_chain && file.part == kInterpolatorPart) ||

@@ -81,11 +81,14 @@ bool may_be_about_pictures(long status) {
 }
 
 /// "it answers 401 and asks for a key, ...". What the server itself says is for the log alone: it may quote anything.
-std::string refusal_text(long status, bool has_key) {
+std::string refusal_text(long status, bool has_key, int64_t timeout) {
   const std::string text = "it answers " + std::to_string(status);
   if (status == 401 || status == 403)
     return text + (has_key ? " and does not take the key in WAN_EXPANDER_KEY"
                            : " and asks for a key, which stands in the environment: WAN_EXPANDER_KEY");
+  if (status == 503)
+    return text + " for " + std::to_string(timeout) +
+           " s, as a server does that loads its model; --expander-timeout SECONDS waits longer";
   if (status == 404) return text + "; --expander-url or --expander-model may be wrong";
   if (status >= 300 && status < 400) return text + "; redirects are not followed, its own URL is wanted";
   return text;
@@ -127,8 +130,11 @@ Expansion Expander::asked(const ExpansionAsk& ask, Progress& progress) {
   if (silences >= kMostSilences)
     return left("the language server gave no answer " + std::to_string(kMostSilences) +
                 " times in a row and is not asked again");
-  Log::Fields told = {{"server", public_url(request.expander_url)}};
+  Log::Fields told = {{"out", shown_name(request.out)}, {"server", public_url(request.expander_url)}};
   if (!request.expander_model.empty()) told["model"] = request.expander_model;
+  Log::Fields begun = told;
+  begun["timeout_seconds"] = request.expander_timeout;
+  log_("expanding", begun);  // the answer may take long
   const Clock::time_point start = Clock::now(), end = start + std::chrono::seconds(request.expander_timeout);
   const auto fail = [&](const std::string& why) {
     told["failed"] = why;
@@ -140,7 +146,7 @@ Expansion Expander::asked(const ExpansionAsk& ask, Progress& progress) {
     const std::vector<std::string> pictures = ask.picture_urls ? ask.picture_urls() : std::vector<std::string>();
     PostAnswer answer = sent(address, question(ask, pictures).dump(), end, progress);
     if (!pictures.empty() && may_be_about_pictures(answer.status)) {
-      const std::string why = refusal_text(answer.status, !key_.empty());
+      const std::string why = refusal_text(answer.status, !key_.empty(), request.expander_timeout);
       answer = sent(address, question(ask, {}).dump(), end, progress);
       if (answer.status == 200)
         made.notes.push_back({kExpansionSubject,
@@ -150,7 +156,7 @@ Expansion Expander::asked(const ExpansionAsk& ask, Progress& progress) {
     silences = 0;
     if (answer.status != 200) {
       if (const std::string says = told_error(answer.body, key_); !says.empty()) told["says"] = says;
-      return fail(refusal_text(answer.status, !key_.empty()));
+      return fail(refusal_text(answer.status, !key_.empty(), request.expander_timeout));
     }
     const ExpandedText text = expanded_text(answer.body, key_);
     if (text.text.empty()) return fail(text.wrong);

@@ -95,6 +95,11 @@ TEST_F(ExpansionJob, IsTheVideoOfTheExpandedPrompt) {
   EXPECT_NE(asked["messages"][1]["content"].get<std::string>().find(kPrompt), std::string::npos);
   ASSERT_EQ(logged("expansion").size(), 1u);
   EXPECT_NE(logged("expansion")[0].find(kExpandedPrompt), std::string::npos);
+  // Before the answer, which may take long, it is told which job waits for whom.
+  ASSERT_EQ(logged("expanding").size(), 1u);
+  for (const char* words : {"a.mp4", "127.0.0.1", "\"timeout_seconds\":20"})
+    EXPECT_NE(logged("expanding")[0].find(words), std::string::npos) << logged("expanding")[0];
+  EXPECT_NE(logged("expansion")[0].find("a.mp4"), std::string::npos) << logged("expansion")[0];
 }
 
 TEST_F(ExpansionJob, NobodyIsAskedUnlessTheRequestWantsIt) {
@@ -280,6 +285,10 @@ TEST_F(ExpansionJob, AServerThatLoadsItsModelIsWaitedFor) {
   run(request("a.mp4", server.url()));
   EXPECT_EQ(record_of(request("a.mp4")).expanded_prompt, kExpandedPrompt);
   EXPECT_EQ(server.calls(), 2);
+  const ChatServer loads(R"({"error": {"message": "Loading model"}})", "503 Service Unavailable");
+  EXPECT_EQ(fallback(loads, "loads", {{"expander_timeout", 1}}),
+            "the language server: it answers 503 for 1 s, as a server does that loads its model; --expander-timeout "
+            "SECONDS waits longer");
 }
 
 TEST_F(ExpansionJob, AnInterruptWhileItWaitsEndsTheRun) {
@@ -377,6 +386,7 @@ TEST_F(ExpansionJob, BlockedWordsAreLookedForInTheExpandedPrompt) {
   } catch (const SafetyRefusal& refused) {
     EXPECT_EQ(refused.field, "expanded_prompt");
     EXPECT_NE(refused.wrong.find("lynx"), std::string::npos) << refused.wrong;
+    EXPECT_NE(refused.way.find("--no-enable-prompt-expansion"), std::string::npos) << refused.way;
   }
   EXPECT_FALSE(fs::exists(folder_ / "a.mp4"));
   json flag = words;
@@ -384,6 +394,12 @@ TEST_F(ExpansionJob, BlockedWordsAreLookedForInTheExpandedPrompt) {
   const Request told = request("b.mp4", server.url(), flag);
   run(told);
   EXPECT_TRUE(record_of(told).safety.inputs.at("expanded_prompt").flagged);
+  // Of a finished video by the list as it is now.
+  std::ofstream(folder_ / "words.txt") << "bear\n";
+  const Request made = request("c.mp4", server.url(), words);
+  run(made);
+  std::ofstream(folder_ / "words.txt") << "lynx\n";
+  EXPECT_THROW(run(made), SafetyRefusal);
 }
 
 TEST_F(ExpansionJob, ACheckAsksNobodyAndSaysSo) {

@@ -41,8 +41,7 @@ class Scheduler {
     for (const JobRequest& job : asked) {
       const std::string name = job.name.empty() ? shown_name(job.request.out) : job.name;
       result_.jobs.push_back({.line = job.line, .request = job.request, .name = name});
-      Job& made =
-          jobs_.emplace_back(result_.jobs.back(), label(asked, job.request), job.output, of_line(log, job.line));
+      Job& made = jobs_.emplace_back(result_.jobs.back(), label(asked, job), job.output, of_line(log, job.line));
       made.id = job.id;
       made.attention = job.attention;
       made.replayed_tiles = job.tiles;
@@ -146,10 +145,10 @@ class Scheduler {
   }
 
   /// "2/12 NAME.mp4"; nothing for one alone.
-  std::string label(const std::vector<JobRequest>& asked, const Request& request) const {
+  std::string label(const std::vector<JobRequest>& asked, const JobRequest& job) const {
     if (asked.size() == 1 && asked[0].line == 0) return "";
     return std::to_string(jobs_.size() + 1) + "/" + std::to_string(asked.size()) + " " +
-           std::filesystem::path(request.out).filename().string();
+           std::filesystem::path(job.name.empty() ? job.request.out : job.name).filename().string();
   }
 
   Jobs all() {

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "engine/base/error.h"
+#include "engine/request/params.h"
 #include "engine/residency/distilled.h"
 #include "engine/residency/open_network.h"
 #include "models/files/error.h"
@@ -52,14 +53,17 @@ std::vector<CalibratedNetwork> calibrated_networks(const ModelParts& parts, cons
 void check_calibration(const Request& request, const ModelParts& parts, const std::vector<FileIdentity>& files) {
   if (request.acceleration != "regular" || request.calibration.empty()) return;
   const Calibration calibration = read_calibration(request.calibration);
+  check_task(calibration, request.task);  // another task has other weights, too
   for (const CalibratedNetwork& here : calibrated_networks(parts, files)) {
     const auto is_it = [&](const CalibratedNetwork& had) { return had.part == here.part; };
     const auto had = std::ranges::find_if(calibration.networks, is_it);
     if (had != calibration.networks.end() && had->weights == here.weights) continue;
-    const std::string of = had == calibration.networks.end() ? "none" : shown_text(had->name, 120);
+    const std::string of = had == calibration.networks.end() ? "none" : had->name;
+    const std::string names =
+        of == here.name ? "" : " (" + shown_text(of, 120) + ", here " + shown_text(here.name, 120) + ")";
     throw InvalidRequest("calibration", "must be measured on this model, and " + calibration.source +
-                                            " is of other weights as " + here.part + " (" + of + ", here " +
-                                            shown_text(here.name, 120) + "); wan-infer calibrate measures this one");
+                                            " is of other weights as " + here.part + names + "; wan-infer calibrate " +
+                                            task_name(request.task) + " measures this one");
   }
 }
 

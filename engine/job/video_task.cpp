@@ -8,6 +8,7 @@
 #include "engine/media/kept_sound.h"
 #include "engine/media/resize.h"
 #include "engine/media/video_reader.h"
+#include "engine/request/params.h"
 
 namespace wan {
 
@@ -74,12 +75,14 @@ at::Tensor hold_last(const at::Tensor& frames, int64_t count) {
 /// A file with fewer frames than were asked for is an error; without a wish it decides the length.
 void settle_length(const Request& request, const MediaFile& file, int64_t frames, Geometry& geometry, Notes& notes) {
   if (frames >= geometry.num_frames) return;
+  const auto usual = find_parameter("num_frames")->accepts(request.task)->value.get<int64_t>();
   if (request.num_frames_given)
     throw InvalidRequest(
         "num_frames",
         "must be at most " + std::to_string(frames) + ", the frames that " + file.shown() + " has" +
             (request.resample_fps ? " at " + std::to_string(request.frames_per_second) + " a second" : "") + ", got " +
-            std::to_string(request.num_frames));
+            std::to_string(request.num_frames) +
+            (frames <= usual ? "; left out, it is " + std::to_string(frames) : ""));
   geometry.num_frames = frames;
   notes.add({"num_frames",
              std::to_string(frames) + (frames == 1 ? " frame is made" : " frames are made") +

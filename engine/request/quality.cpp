@@ -8,7 +8,8 @@ namespace wan {
 namespace {
 
 constexpr const char* kRetryOrSeed =
-    "another seed; where the kernels were not exact, --quality-check retry renders once more with those that are";
+    "another seed; where --precision, --skip-softmax or --acceleration was given, --quality-check retry renders once "
+    "more without them";
 
 bool reaches(int64_t part, int64_t all, double share) {
   return part > 0 && double(part) >= share * double(all);
@@ -23,8 +24,12 @@ double drift_limit(const QualityNumbers& quality, double single, double chained)
   return quality.clips > 1 ? chained : single;
 }
 
-std::string chained_words(const QualityNumbers& quality, const char* single) {
-  return quality.clips > 1 ? "fewer clips: --max-seconds, or a sound that is cut where the speaker pauses" : single;
+/// What to do about drift.
+std::string steadier(const QualityNumbers& quality) {
+  constexpr int64_t kTrained = 81;  // frames: the length that the model was trained at
+  if (quality.clips > 1) return "fewer clips: --max-seconds, or a sound that is cut where the speaker pauses";
+  return std::string(quality.frames > kTrained ? "81 frames or fewer, " : "") +
+         "another seed, or a lower --guidance-scale";
 }
 
 }  // namespace
@@ -61,13 +66,11 @@ std::vector<Finding> findings(const QualityNumbers& q) {
   if (std::abs(q.brightness_drift) >= drift_limit(q, kBrightnessDrift, kChainedBrightnessDrift))
     add("brightness",
         "the picture grows " + std::string(q.brightness_drift > 0 ? "brighter" : "darker") +
-            " from its first second to "
-            "its last, by " +
-            decimals(std::abs(q.brightness_drift)) + " of 255",
-        chained_words(q, "81 frames or fewer, or another seed"));
+            " from its beginning to its end, by " + decimals(std::abs(q.brightness_drift)) + " of 255",
+        steadier(q));
   if (q.colour_drift >= drift_limit(q, kColourDrift, kChainedColourDrift))
-    add("colour", "the colours drift from the first second to the last, by " + decimals(q.colour_drift) + " of 255",
-        chained_words(q, "81 frames or fewer, or a lower --guidance-scale"));
+    add("colour", "the colours drift from the beginning to the end, by " + decimals(q.colour_drift) + " of 255",
+        steadier(q));
   if (q.seams > 0)
     add("seam",
         (q.seams == 1 ? "one border between clips is" : std::to_string(q.seams) + " borders between clips are") +

@@ -99,6 +99,7 @@ TEST(LoadInputs, NamesTheLongestVideoPossible) {
   } catch (const InvalidRequest& error) {
     EXPECT_EQ(error.errors.at(0).field, "num_frames");
     EXPECT_NE(error.errors.at(0).wrong.find("at most 7"), std::string::npos) << error.what();
+    EXPECT_TRUE(error.errors.at(0).wrong.ends_with(", got 9; left out, it is 7")) << error.what();
   }
 }
 

@@ -130,7 +130,12 @@ TEST_F(QualityOfFrames, DriftOfBrightnessIsTold) {
   const QualityNumbers brighter = measured(to_bytes(waves(kFrames, 1, 85, 50) + 80 * growing(kFrames)));
   EXPECT_NEAR(brighter.brightness_drift, 65, 2) << "from the middle of the first second to that of the last";
   ASSERT_EQ(told(brighter), "brightness");
-  EXPECT_TRUE(findings(brighter)[0].text.starts_with("the picture grows brighter ")) << findings(brighter)[0].text;
+  EXPECT_TRUE(findings(brighter)[0].text.starts_with("the picture grows brighter from its beginning to its end, by "))
+      << findings(brighter)[0].text;
+  EXPECT_EQ(findings(brighter)[0].change, "another seed, or a lower --guidance-scale") << "it has 81 frames";
+  QualityNumbers longer = brighter;
+  longer.frames = 82;
+  EXPECT_EQ(findings(longer)[0].change, "81 frames or fewer, another seed, or a lower --guidance-scale");
   const QualityNumbers darker = measured(to_bytes(waves(kFrames, 1, 165, 50) - 80 * growing(kFrames)));
   EXPECT_LT(darker.brightness_drift, -60);
   ASSERT_EQ(told(darker), "brightness");

@@ -173,12 +173,14 @@ void Service::write_metrics(MetricText& out) const {
 }
 
 void Service::say_where() {
-  const size_t workers = settings_.devices.size();
+  const std::vector<std::string>& devices = settings_.devices;
   NetOptions net = settings_.net;
   net.port = server_->port();
   const std::string url = (net.certificate.empty() ? "http://" : "https://") + listen_text(net);
-  options_.listens("listens at " + url + " (page at /), " + std::to_string(workers) +
-                   (workers == 1 ? " worker" : " workers"));
+  std::string names;
+  for (const std::string& device : devices) names += (names.empty() ? "" : ", ") + device;
+  options_.listens("listens at " + url + " (page at /), " + std::to_string(devices.size()) +
+                   (devices.size() == 1 ? " worker on " : " workers on ") + names);
   if (settings_.keys.empty() && settings_.no_auth)
     options_.report("[keys] none are asked for: everybody may do everything");
 }

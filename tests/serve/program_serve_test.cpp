@@ -36,7 +36,7 @@ TEST(ServeProgram, ServesAJobAndKeepsItOverARestart) {
   {
     ServeProcess server(folder, folder.flags());
     ASSERT_TRUE(server.listens()) << server.err();
-    EXPECT_TRUE(server.said("wan-serve listens at http://127\\.0\\.0\\.1:[0-9]+ \\(page at /\\), 1 worker\n"))
+    EXPECT_TRUE(server.said("wan-serve listens at http://127\\.0\\.0\\.1:[0-9]+ \\(page at /\\), 1 worker on cpu\n"))
         << server.err();
     EXPECT_EQ(server.call("GET", "/health").json(), json({{"status", "ok"}}));
     ASSERT_TRUE(server.until("/ready", 200)) << server.err();

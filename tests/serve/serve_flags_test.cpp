@@ -71,8 +71,12 @@ TEST(ServeFlags, NameASafetyChecker) {
   EXPECT_EQ(settings("").safety_action, "refuse");
   expect_one("--safety-checker " + words, "[--safety-checker] must be a folder");
   expect_one("--blocked-words " + folder, "[--blocked-words] must be a file");
-  expect_one("--safety-threshold 7", "[--safety-threshold] must be from -1 to 1");
-  expect_one("--safety-action hide", "[--safety-action] must be refuse, blur or flag");
+  expect_one("--safety-threshold 7 --safety-checker " + folder, "[--safety-threshold] must be from -1 to 1");
+  expect_one("--safety-action hide --blocked-words " + words, "[--safety-action] must be refuse, blur or flag");
+  EXPECT_EQ(settings("--safety-action flag --blocked-words " + words).safety_action, "flag");
+  expect_one("--safety-threshold 0.5", "[--safety-threshold] needs --safety-checker DIR");
+  expect_one("--safety-threshold 0.5 --blocked-words " + words, "[--safety-threshold] needs --safety-checker DIR");
+  expect_one("--safety-action blur", "[--safety-action] needs --safety-checker DIR, or --blocked-words FILE");
   expect_one("--render enable_output_safety_checker=true", "[--render] of enable_output_safety_checker needs");
   expect_one("--render discard=false", "[--render] cannot set discard");
 }
@@ -147,7 +151,7 @@ TEST(ServeFlags, EverythingWrongIsToldAtOnce) {
 
 TEST(ServeFlags, EachWrongValueIsNamed) {
   for (const char* listen :
-       {"localhost:", ":8000", "127.0.0.1:65536", "127.0.0.1:x", "http://localhost:8000", "::1:8000", "a/b:1"})
+       {"localhost:", ":8000", "127.0.0.1:65536", "127.0.0.1:x", "http://localhost:8000", "::1:8000", "a/b:1", "8950"})
     expect_one(std::string("--listen ") + listen, "[--listen] must be HOST:PORT");
   for (const char* url : {"wan.example", "ftp://wan.example", "https://", "https://wan.example?x=1"})
     expect_one(std::string("--public-url ") + url, "[--public-url] must be a URL");
@@ -158,6 +162,8 @@ TEST(ServeFlags, EachWrongValueIsNamed) {
   expect_one("--keep 10m", "[--keep] must be 0 or a time from 1 h");
   for (const char* size : {"200", "-1G", "lots", "1 2G"})
     EXPECT_FALSE(wrong(kLeast + "--keep-bytes " + size).empty()) << size;
+  expect_one("--keep-bytes 1",
+             "[--keep-bytes] must be a size with its unit, like 500M, 200G or 2TiB, got '1'; leave it out for no limit");
   expect_one("--max-file 1K", "[--max-file] must be a size from 1.05 MB");
   for (const char* size : {"64", "64x", "x64", "64x65", "0x0", "64X64", "99999x64"})
     expect_one(std::string("--size-override ") + size, "[--size-override] must be WIDTHxHEIGHT");
@@ -179,10 +185,24 @@ TEST(ServeFlags, DevicesAreNamedOnce) {
   const auto devices = [](const std::string& flags) {
     return parse("--data data --model t2v=small " + flags).settings.devices;
   };
-  EXPECT_EQ(devices("--device cuda"), std::vector<std::string>{"cuda:0"});
-  EXPECT_EQ(devices("--device cuda:3"), std::vector<std::string>{"cuda:3"});
-  EXPECT_EQ(devices("--gpus 0,2"), (std::vector<std::string>{"cuda:0", "cuda:2"}));
+  const std::vector<std::string> cards = cuda_devices();
   EXPECT_EQ(devices("").size(), 1u);
+  EXPECT_EQ(devices("--device cpu"), std::vector<std::string>{"cpu"});
+  if (!cards.empty()) {
+    EXPECT_EQ(devices("--device cuda"), std::vector<std::string>{"cuda:0"});
+    EXPECT_EQ(devices("--gpus 0"), std::vector<std::string>{"cuda:0"});
+    EXPECT_EQ(devices("--gpus all"), cards);
+  }
+  // Cards that are not there, of two flags.
+  const std::string next = std::to_string(cards.size()), begin = "must be cards of this machine, ";
+  for (const auto& [flags, flag] : {std::pair<std::string, std::string>{"--device cuda:" + next, "--device"},
+                                    std::pair<std::string, std::string>{"--gpus " + next, "--gpus"}}) {
+    const std::vector<std::string> lines = wrong("--data data --model t2v=small " + flags);
+    ASSERT_EQ(lines.size(), 1u) << flags;
+    EXPECT_TRUE(lines[0].starts_with("[" + flag + "] " + begin)) << lines[0];
+    EXPECT_NE(lines[0].find(cards.empty() ? "none is found; --device cpu works" : "got cuda:" + next), std::string::npos)
+        << lines[0];
+  }
   for (const char* flags :
        {"--gpus 0,0", "--gpus 0,", "--gpus x", "--gpus -1", "--device gpu", "--device cuda:x", "--device cpu --gpus 0"})
     EXPECT_EQ(wrong("--data data --model t2v=small " + std::string(flags)).size(), 1u) << flags;

@@ -104,6 +104,24 @@ TEST_F(Submits, WaveSpeedsWebhookMayStandInTheBody) {
   EXPECT_EQ(file.status, 400);
 }
 
+TEST_F(Submits, TasksOfWaveSpeedHaveStatusAndCancelToo) {
+  settings_.models["s2v"] = "/models/s2v";
+  begin_api({key_named("anna"), key_named("bert")});
+  const json body = {{"image", "http://192.0.2.1/x.png"}, {"audio", "http://192.0.2.1/x.wav"}};
+  const Answer sent = ask("POST", "/api/v3/" + kSpeech, body.dump(), "anna");
+  ASSERT_EQ(sent.status, 200) << sent.body;
+  const std::string id = json_of(sent)["data"]["id"], path = "/queue/fal-ai/wan/requests/" + id;
+  const Answer status = ask("GET", path + "/status?logs=1", "", "anna");
+  EXPECT_EQ(status.status, 202) << status.body;
+  EXPECT_EQ(json_of(status)["status"], "IN_QUEUE");
+  EXPECT_TRUE(bool(ask("GET", path + "/status/stream", "", "anna").events));
+  EXPECT_EQ(ask("GET", path + "/status", "", "bert").status, 404);
+  EXPECT_EQ(ask("PUT", path + "/cancel", "", "bert").status, 404);
+  EXPECT_EQ(ask("PUT", path + "/cancel", "", "anna").status, 202);
+  EXPECT_EQ(json_of(ask("GET", path + "/status", "", "anna"))["status"], "COMPLETED");
+  EXPECT_EQ(json_of(ask("GET", "/api/v3/predictions/" + id, "", "anna"))["data"]["status"], "cancelled");
+}
+
 TEST_F(Submits, ASyncRunIsMarkedAndNotRenderedForNobodyAfterARestart) {
   begin_api();
   ApiExchange exchange = request("POST", "/" + kText, R"({"prompt": "a cat"})");

@@ -365,6 +365,61 @@ TEST_F(ProgramRemote, WatchEndsAsALocalRunWould) {
   EXPECT_FALSE(has(key.err, "wrong-key"));
 }
 
+// The result of a failed job has the job's own status, which is no word about the server.
+TEST_F(ProgramRemote, AJobThatFailedWithABusyStatusHasFailed) {
+  for (const char* status : {"503 Service Unavailable", "504 Gateway Timeout", "429 Too Many Requests"}) {
+    const Outcome seen = watch({.states = {failed("runner_disconnected", "the process ended twice")},
+                                .result_status = status,
+                                .result = {{"detail", "the process ended twice"}}});
+    EXPECT_EQ(seen.code, 1) << status;
+    EXPECT_TRUE(has(seen.err, " failed: the process ended twice")) << seen.err;
+    EXPECT_FALSE(has(seen.err, "goes on at the server")) << seen.err;
+  }
+}
+
+TEST_F(ProgramRemote, AnInterruptAfterTheEndDoesNotSayThatTheJobGoesOn) {
+  server.instead = [](WebClient& client) {
+    if (!client.path.starts_with("/files/outputs/")) return false;
+    client.wait(60'000);
+    return true;
+  };
+  const std::string id = server.add_job({.states = {running(1), kDone}});
+  Process process("wan-infer", with_server({"watch", id}), folder.path());
+  ASSERT_TRUE(process.wait_for("denoise 1/3"));
+  for (int i = 0; i < 3000 && server.requests() < 3; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  ASSERT_EQ(server.requests(), 3) << "stream, result, video";
+  process.signal(SIGINT);
+  const Outcome stopped = process.finish();
+  EXPECT_EQ(stopped.code, 130) << stopped.err;
+  EXPECT_TRUE(has(stopped.err, "the job has ended at the server: wan-infer watch " + id)) << stopped.err;
+  EXPECT_FALSE(has(stopped.err, "goes on at the server")) << stopped.err;
+}
+
+TEST_F(ProgramRemote, ATaskWithoutAModelIsToldInTheServersWords) {
+  server.instead = [](WebClient& client) {
+    client.read_body();
+    RemoteServer::answer(client, "404 Not Found",
+                         {{"detail", "This server has no model for t2v"}, {"error_type", "not_found"}});
+    return true;
+  };
+  const Outcome refused = run({"submit", "t2v", "--prompt", ""});
+  EXPECT_EQ(refused.code, 2) << refused.err;
+  EXPECT_EQ(refused.err, "wan-infer: [request] is refused by the server: This server has no model for t2v\n");
+}
+
+TEST_F(ProgramRemote, AKeyThatWasNotGivenIsRequired) {
+  server.instead = [](WebClient& client) {
+    client.read_body();
+    RemoteServer::answer(client, "401 Unauthorized", {{"detail", "A key is needed"}, {"error_type", "auth_error"}});
+    return true;
+  };
+  for (const Words& words : {Words{"status", "0000-1"}, Words{"watch", "0000-1"}, Words{"submit", "t2v", "--prompt", ""}}) {
+    const Outcome refused = run(words);
+    EXPECT_EQ(refused.code, 2) << refused.err;
+    EXPECT_TRUE(has(refused.err, "[--key] is required by the server; --key or WAN_SERVER_KEY gives one")) << refused.err;
+  }
+}
+
 TEST_F(ProgramRemote, AFileIsReplacedOnlyWhenAsked) {
   std::ofstream(folder / "a.mp4") << "mine";
   const Outcome refused = watch({}, {"--out", "a.mp4"});
@@ -458,6 +513,25 @@ TEST_F(ProgramRemoteBatch, SendsEveryLineOnce) {
   EXPECT_EQ(server.bodies().size(), 4u);
   EXPECT_EQ(server.bodies()[3].at("prompt"), "two");
   EXPECT_EQ(file("b.mp4"), "a video");
+}
+
+TEST_F(ProgramRemoteBatch, AJobThatFailedWithABusyStatusHoldsUpNoOther) {
+  std::filesystem::copy_file(kPicture, folder / "p.png");
+  write_manifest(kThree);
+  server.script = [](int number, const json&) {
+    Script made{.states = {running(1), kDone}};
+    if (number < 3) {
+      made.states = {failed("runner_disconnected", "the process ended twice")};
+      made.result_status = number == 1 ? "503 Service Unavailable" : "504 Gateway Timeout";
+      made.result = {{"detail", "the process ended twice"}};
+    }
+    return made;
+  };
+  const Outcome made = run({"batch", "list.jsonl"});
+  EXPECT_EQ(made.code, 1) << made.err;
+  EXPECT_TRUE(has(made.out, "failed: the process ended twice; --resend sends it again")) << made.out;
+  EXPECT_TRUE(has(made.out, "3 jobs: 1 done, 2 failed\n")) << made.out;
+  EXPECT_EQ(file("c.mp4"), "a video");
 }
 
 TEST_F(ProgramRemoteBatch, GoesOnAfterKill) {

@@ -26,8 +26,9 @@ std::string dumped(const json& value) {
 }
 
 /// How to go on with a job that stays at the server. The key is not said.
-std::string at_server(const Command& command, const std::string& id) {
+std::string at_server(const Command& command, const std::string& id, bool has_ended = false) {
   const std::string words = id + " --server " + public_url(command.server.url);
+  if (has_ended) return "the job has ended at the server: wan-infer watch " + words + " looks at it again";
   return "the job goes on at the server: wan-infer watch " + words + " looks at it again, wan-infer cancel " + words +
          " ends it";
 }
@@ -150,11 +151,12 @@ int run_watch(const Command& command, Console& console) {
   Server server(command.server, console);
   server.be_patient();
   const std::string& id = command.input;
-  bool begun = false;
+  bool begun = false, has_ended = false;
   try {
     Shower shower(command, console);
     const JobView ended = follow(server, id, [&](const JobView& job) {
       begun = true;
+      has_ended = job.state == JobView::Ended;
       shower.show(job);
     });
     const VideoView video = result_of(server, id, ended);
@@ -166,7 +168,7 @@ int run_watch(const Command& command, Console& console) {
     console.log()("done", fields);
     return 0;
   } catch (const Cancelled&) {
-    throw Cancelled(at_server(command, id));
+    throw Cancelled(at_server(command, id, has_ended));
   } catch (const ServerFailure& failure) {
     if (!begun) throw;
     throw ServerFailure(std::string(failure.what()) + "; wan-infer watch " + id + " looks again");

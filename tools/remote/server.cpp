@@ -43,17 +43,23 @@ bool is_later(long status) {
   return status == 429 || status == 502 || status == 503 || status == 504;
 }
 
-void refuse(const HttpAnswer& answer, const std::string& subject, const std::string& server) {
+void refuse(const HttpAnswer& answer, const std::string& subject, const std::string& server, bool has_key) {
   const std::string words = words_of(answer), told = words.empty() ? "" : ": " + words;
   const std::string who = "[server] " + shown_url(server);
   switch (answer.status) {
     case 401:
+      if (!has_key)
+        throw WrongKey("--key",
+                       "is required by the server; --key or WAN_SERVER_KEY gives one that wan-serve key add NAME printed");
       throw WrongKey("--key", "is not known to the server" + told +
                                   "; --key or WAN_SERVER_KEY gives one that wan-serve key add NAME printed");
     case 404:
       if (subject == "ID")
         throw InvalidRequest("ID", "must be of a job that this server has for this key; it has none" + told +
                                        ". Ended jobs are removed after some time");
+      // wan-serve itself says what it has not, a model for the task for one; its answer to an unknown path has no type.
+      if (const json body = read_answer(answer.body); body.is_object() && body.contains("error_type"))
+        throw InvalidRequest(subject, "is refused by the server" + told);
       throw ServerFailure(who + " has no such address" + told +
                           "; is it a wan-serve, and is the path of --server right?");
     case 413:
@@ -106,9 +112,12 @@ void Server::pause_after(const NoAnswer& none, int64_t failures) {
   if (none.final || (patient ? Clock::now() - first_failure_ > kPatience : failures + 1 >= kTries))
     throw ServerFailure("[server] " + shown_url(words_.url) + " gives no answer: " + none.what() +
                         (none.final ? "" : "; is wan-serve running there?"));
-  const milliseconds time = pause_of(failures);
+  pause(pause_of(failures), none.what());
+}
+
+void Server::pause(milliseconds time, const std::string& why) {
   if (time >= milliseconds(2000))
-    console_.log()("retry", {{"seconds", double(time.count()) / 1000}, {"why", none.what()}});
+    console_.log()("retry", {{"seconds", double(time.count()) / 1000}, {"why", why}});
   wait(time);
 }
 
@@ -120,18 +129,21 @@ void Server::check_later(const HttpAnswer& answer, int64_t failures) const {
               later_pause(answer, failures));
 }
 
-HttpAnswer Server::ask(const HttpRequest& request, const std::string& subject) {
+HttpAnswer Server::ask(const HttpRequest& request, const std::string& subject, Busy busy) {
   const bool once = request.method == "POST";
   for (int64_t failures = 0;; ++failures) {
     try {
       HttpAnswer answer = http_.ask(request);
       answered_ = true;
       if (answer.status >= 200 && answer.status < 300) return answer;
-      if (!is_later(answer.status) || (once && answer.status != 429 && answer.status != 503))
-        refuse(answer, subject, words_.url);
+      const bool later = is_later(answer.status) && busy == Busy::AskAgain;
+      if (!later || (once && answer.status != 429 && answer.status != 503))
+        refuse(answer, subject, words_.url, !words_.key.empty());
       if (once) check_later(answer, failures);
-      if (failures + 1 >= kTries && !patient_) refuse(answer, subject, words_.url);
-      wait(later_pause(answer, failures));
+      if (failures == 0) first_failure_ = Clock::now();
+      if (patient_ ? Clock::now() - first_failure_ > kPatience : failures + 1 >= kTries)
+        refuse(answer, subject, words_.url);
+      pause(later_pause(answer, failures), "it answers " + status_text(answer.status));
     } catch (const NoAnswer& none) {
       if (once && none.sent)
         throw Unsure("[server] " + shown_url(words_.url) + " may or may not have got the request: " + none.what());
@@ -149,6 +161,10 @@ json Server::json_of(const HttpAnswer& answer) const {
 
 json Server::get(const std::string& path, const std::string& subject) {
   return json_of(ask(request("GET", path), subject));
+}
+
+json Server::get_of_failed(const std::string& path, const std::string& subject) {
+  return json_of(ask(request("GET", path), subject, Busy::Refuse));
 }
 
 json Server::put(const std::string& path, const std::string& subject) {
@@ -169,7 +185,7 @@ HttpAnswer Server::stream(const std::string& path, const std::string& subject, c
   made.headers.front() = "Accept: text/event-stream";
   HttpAnswer answer = http_.ask(made, sink);
   answered_ = true;
-  if (answer.status != 200 && !is_later(answer.status)) refuse(answer, subject, words_.url);
+  if (answer.status != 200 && !is_later(answer.status)) refuse(answer, subject, words_.url, !words_.key.empty());
   if (answer.status != 200) throw NoAnswer("it answers " + status_text(answer.status), true, false);
   return answer;
 }

@@ -36,7 +36,8 @@ class Server {
  public:
   Server(const ServerWords& words, Console& console);
 
-  /// From now on it may be away for ten minutes, once it has answered: a server that is started anew is waited for.
+  /// From now on it may be away or busy for ten minutes, once it has answered: a server that is started anew is waited
+  /// for.
   void be_patient() { patient_ = true; }
 
   /// The path of a job, "/queue/fal-ai/wan/requests/ID", and what follows it.
@@ -48,6 +49,8 @@ class Server {
   /// is asked again after growing pauses; a POST never once something of it was sent: Unsure. A POST that is answered
   /// by 429 or 503 throws Later. Throws ServerFailure, and InvalidRequest or ServerFailure for a refusal (refuse).
   nlohmann::json get(const std::string& path, const std::string& subject);
+  /// Of a failed job's result, whose status is the job's own: its 429, 502, 503 and 504 are refusals, too.
+  nlohmann::json get_of_failed(const std::string& path, const std::string& subject);
   nlohmann::json put(const std::string& path, const std::string& subject);
   nlohmann::json post(const std::string& path, const nlohmann::json& body, const std::string& subject,
                       const std::vector<std::string>& headers = {});
@@ -74,7 +77,11 @@ class Server {
  private:
   using Clock = std::chrono::steady_clock;
   HttpRequest request(const std::string& method, const std::string& path) const;
-  HttpAnswer ask(const HttpRequest& request, const std::string& subject);
+  /// What an answer means that asks to come again later.
+  enum class Busy { AskAgain, Refuse };
+  HttpAnswer ask(const HttpRequest& request, const std::string& subject, Busy busy = Busy::AskAgain);
+  /// Waits, and says so where it is long.
+  void pause(std::chrono::milliseconds time, const std::string& why);
   nlohmann::json json_of(const HttpAnswer& answer) const;
 
   ServerWords words_;
@@ -88,8 +95,9 @@ class Server {
 bool is_later(long status);
 
 /// Throws what an answer means that is no success: InvalidRequest for what whoever typed the command can put right
-/// (400,
-/// 403, 404, 413, 422; WrongKey for 401), else ServerFailure. `subject` is what was asked for: "ID", or a field.
-[[noreturn]] void refuse(const HttpAnswer& answer, const std::string& subject, const std::string& server);
+/// (400, 403, 404, 413, 422; WrongKey for 401), else ServerFailure. `subject` is what was asked for: "ID", or a field.
+/// `has_key`: a key was sent.
+[[noreturn]] void refuse(const HttpAnswer& answer, const std::string& subject, const std::string& server,
+                         bool has_key = true);
 
 }  // namespace wan::remote

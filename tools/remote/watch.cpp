@@ -10,8 +10,6 @@
 namespace wan::remote {
 namespace {
 
-using nlohmann::json;
-
 /// Takes the events of one connection.
 class Follower {
  public:
@@ -72,15 +70,14 @@ JobView follow(Server& server, const std::string& id, const std::function<void(c
 
 VideoView result_of(Server& server, const std::string& id, const JobView& ended) {
   if (ended.cancelled()) throw JobFailure("[ID] " + id + " was cancelled");
-  json result;
-  try {
-    result = server.get(Server::job_path(id), "ID");
-  } catch (const ServerFailure&) {
-    if (!ended.failed()) throw;
-  }
-  if (ended.failed())
+  if (ended.failed()) {
+    try {  // its result names the fields of a request that was wrong
+      server.get_of_failed(Server::job_path(id), "ID");
+    } catch (const ServerFailure&) {
+    }
     throw JobFailure("[ID] " + id + " failed: " + (ended.error.empty() ? ended.error_type : ended.error));
-  const std::optional<VideoView> video = read_result(result);
+  }
+  const std::optional<VideoView> video = read_result(server.get(Server::job_path(id), "ID"));
   if (!video) throw ServerFailure("[server] " + shown_url(server.url()) + " gives a result without a video");
   return *video;
 }

@@ -12,6 +12,16 @@ namespace {
 namespace fs = std::filesystem;
 using serve::Settings;
 
+/// How many of a folder's entries have such a name.
+template <class Function>
+size_t count_in(const char* folder, Function is_wanted) {
+  size_t count = 0;
+  std::error_code failed;
+  for (fs::directory_iterator at(folder, failed), end; !failed && at != end; at.increment(failed))
+    if (is_wanted(at->path().filename().string())) ++count;
+  return count;
+}
+
 bool is_number(const std::string& text) {
   return !text.empty() && text.size() <= 3 && text.find_first_not_of("0123456789") == text.npos;
 }
@@ -29,13 +39,24 @@ void read_gpus(FlagWords& words, Settings& settings, const std::string& text) {
   }
 }
 
+/// The worker of a card that is not there would be started again and again.
+void check_cards(FlagWords& words, const Settings& settings, const std::string& flag) {
+  const std::vector<std::string> cards = cuda_devices();
+  if (cards.empty())
+    return words.fail(flag, "must be cards of this machine, and none is found; --device cpu works without one");
+  for (const std::string& device : settings.devices)
+    if (std::find(cards.begin(), cards.end(), device) == cards.end())
+      return words.fail(flag, "must be cards of this machine, from cuda:0 to " + cards.back() + ", got " + device);
+}
+
 }  // namespace
 
 std::vector<std::string> cuda_devices() {
-  size_t count = 0;
+  size_t count = count_in("/proc/driver/nvidia/gpus", [](const std::string&) { return true; });
+  // In containers that do not show it.
+  if (count == 0)
+    count = count_in("/dev", [](const std::string& name) { return name.starts_with("nvidia") && is_number(name.substr(6)); });
   std::error_code failed;
-  for (fs::directory_iterator at("/proc/driver/nvidia/gpus", failed), end; !failed && at != end; at.increment(failed))
-    ++count;
   if (count == 0 && fs::exists("/dev/dxg", failed)) count = 1;  // WSL2
   if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES")) {
     const std::string text = visible;
@@ -55,13 +76,15 @@ void read_devices(FlagWords& words, Settings& settings) {
     const std::string number = device.starts_with("cuda:") ? device.substr(5) : "0";
     if ((device != "cpu" && device != "cuda" && !device.starts_with("cuda:")) || !is_number(number))
       return words.fail("--device", "must be cpu, cuda or cuda:N, got " + shown(device));
-    settings.devices = {device == "cuda" ? "cuda:0" : device};
-  } else if (gpus == "all") {
-    settings.devices = cuda_devices();
-    if (settings.devices.empty())
-      words.fail("--gpus", "must be cards of this machine, and none is found; --device cpu works without one");
+    settings.devices = {device == "cpu" ? device : "cuda:" + std::to_string(std::stoi(number))};
+    if (device != "cpu") check_cards(words, settings, "--device");
   } else if (words.has("--gpus")) {
-    read_gpus(words, settings, gpus);
+    const size_t errors = words.errors.size();
+    if (gpus == "all")
+      settings.devices = cuda_devices();
+    else
+      read_gpus(words, settings, gpus);
+    if (words.errors.size() == errors) check_cards(words, settings, "--gpus");
   } else {
     settings.devices = cuda_devices();
     if (settings.devices.empty()) settings.devices = {"cpu"};

@@ -83,7 +83,8 @@ class Reader {
     const std::optional<uint64_t> read = read_bytes(text);
     if (!read || *read < least)
       return words_.fail(flag, "must be a size" + (least > 0 ? " from " + gigabytes(least) : std::string()) +
-                                   " like 500M, 200G or 2TiB, got " + shown(text));
+                                   " with its unit, like 500M, 200G or 2TiB, got " + shown(text) +
+                                   (flag == "--keep-bytes" ? "; leave it out for no limit" : ""));
     into = *read;
   }
 
@@ -104,8 +105,8 @@ class Reader {
     const bool brackets = host.starts_with('[') && host.ends_with(']');
     if (brackets) host = host.substr(1, host.size() - 2);
     const bool digits = !port.empty() && port.size() <= 5 && port.find_first_not_of("0123456789") == port.npos;
-    const bool is_host =
-        !host.empty() && host.find_first_of("/?#@[] \t") == host.npos && (brackets || host.find(':') == host.npos);
+    const bool is_host = host.find_first_not_of("0123456789") != host.npos &&  // a port alone
+                         host.find_first_of("/?#@[] \t") == host.npos && (brackets || host.find(':') == host.npos);
     if (!is_host || !digits || std::stoi(port) > 65535) {
       words_.fail("--listen", "must be HOST:PORT like 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000, got " + shown(text));
       host = "127.0.0.1", port = "8000";
@@ -206,7 +207,11 @@ class Reader {
     check_safety_folder();
     path("--blocked-words", settings().blocked_words, false);
     settings().safety_action = choice("--safety-action", {"refuse", "blur", "flag"});
+    if (words_.has("--safety-action") && !words_.has("--safety-checker") && !words_.has("--blocked-words"))
+      words_.fail("--safety-action", "needs --safety-checker DIR, or --blocked-words FILE: nothing is flagged without");
     if (!words_.has("--safety-threshold")) return;
+    if (!words_.has("--safety-checker"))
+      return words_.fail("--safety-threshold", "needs --safety-checker DIR, whose scores it is compared with");
     const Parameter& threshold = *find_parameter("safety_threshold");
     collect("--safety-threshold", [&] {
       const double value = read_number(threshold, words_.text("--safety-threshold"), true);

@@ -83,11 +83,12 @@ Awaitable<Answer> run(ApiContext& context, Exchange& exchange, const Endpoint& e
                           {{"Retry-After", "10"}}));
 }
 
-/// The caller's job. Throws HttpError 404.
+/// The caller's job, whichever endpoint it was sent to: status, result and cancel are for WaveSpeed's tasks, too. Throws
+/// HttpError 404.
 Awaitable<JobPtr> find(ApiContext& context, Exchange& exchange, const std::string& id) {
   const std::optional<std::string> owner = context.access.caller(exchange).owner();
   JobPtr job = co_await context.jobs.find(id, owner);
-  if (!job || job->job.hidden || !job->job.endpoint.starts_with(kFalApp))
+  if (!job || job->job.hidden)
     throw HttpError(error_answer(404, "Request not found", "not_found"));
   co_return job;
 }
@@ -156,8 +157,7 @@ Awaitable<Answer> cancel(ApiContext& context, Exchange& exchange, std::string id
   const std::optional<std::string> owner = context.access.caller(exchange).owner();
   const JobPtr job = co_await context.jobs.find(id, owner);
   CancelAnswer answer = CancelAnswer::NotFound;
-  if (job && !job->job.hidden && job->job.endpoint.starts_with(kFalApp))
-    answer = co_await context.jobs.cancel(id, owner);
+  if (job && !job->job.hidden) answer = co_await context.jobs.cancel(id, owner);
   switch (answer) {
     case CancelAnswer::Requested:
       co_return json_answer({{"status", "CANCELLATION_REQUESTED"}}, 202);

@@ -65,6 +65,7 @@ std::string AgeClock::doubt() {
 
 void AgeClock::keep_time() const {
   AtomicFile out(file_.string());
+  std::filesystem::permissions(out.part(), std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
   const std::string text = std::to_string(now()) + "\n";
   out.write(text.data(), text.size());
   out.replace();

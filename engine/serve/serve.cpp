@@ -17,6 +17,7 @@
 #include "engine/serve/api/page.h"
 #include "engine/serve/data_folder.h"
 #include "engine/serve/net/answer.h"
+#include "engine/serve/queue/job_json.h"
 #include "engine/serve/service.h"
 
 namespace wan::serve {
@@ -110,10 +111,16 @@ Service::~Service() = default;
 void Service::set_up_jobs() {
   // The dispatcher has set on_submit before.
   jobs_.on_submit = [this, next = std::move(jobs_.on_submit)](const JobPtr& job) {
+    const std::string& owner = job->job.owner;
+    options_.report("job=" + job->job.id + " queued endpoint=" + job->job.endpoint +
+                    (owner.empty() ? "" : " key=" + owner));
     retention_.submitted(job);
     if (next) next(job);
   };
   jobs_.on_end = [this, next = std::move(jobs_.on_end)](const JobPtr& job) {
+    const JobError* error = job->job.error ? &*job->job.error : nullptr;
+    options_.report("job=" + job->job.id + " " + status_name(job->job.status) +
+                    (error && !error->type.empty() ? " error_type=" + error->type : ""));
     metrics_.job_ended(job->job);
     retention_.ended(job);
     webhooks_.ended(job);

@@ -462,6 +462,7 @@ TEST_F(Dispatching, TheDeviceIsFreedAfterAWhileWithoutWork) {
   int64_t count = 0;
   for (const auto& line : log()) count += line.value("do", "") == "unload";
   EXPECT_EQ(count, 1);
+  EXPECT_EQ(std::count(reported_.begin(), reported_.end(), "worker cpu: freed after 1.00 s without a job"), 1);
 }
 
 TEST_F(Dispatching, AFullDiskMakesJobsWaitAndFailsNone) {

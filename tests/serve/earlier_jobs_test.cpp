@@ -3,6 +3,8 @@
 
 #include <signal.h>
 
+#include <algorithm>
+
 namespace wan::serve {
 namespace {
 
@@ -65,7 +67,10 @@ TEST_F(EarlierServers, AJobThatIsPreparedHasItsTurn) {
   const JobPtr job = submit("hang_preparing");
   ASSERT_TRUE(until([&] { return job->job.turn; }));
   EXPECT_EQ(job->job.status, JobStatus::Queued);
+  EXPECT_TRUE(std::none_of(reported_.begin(), reported_.end(),
+                           [](const std::string& line) { return line.starts_with("[work]"); }));
   restart();
+  EXPECT_EQ(std::count(reported_.begin(), reported_.end(), "[work] 1 job waits"), 1);
   EXPECT_TRUE(until_interrupted(again(job), 1));
 }
 

@@ -140,12 +140,13 @@ TEST(Keys, WrongFilesAreRefusedWithTheirFault) {
     return R"({"keys": [{"name": "anna", "sha256": ")" + kHash + "\"" + more + "}]}";
   };
   const std::pair<std::string, std::string> cases[] = {
-      {"", "JSON"},
+      {"", "got 'keys.json', which is empty; wan-serve key add NAME"},
+      {" \n", "got 'keys.json', which is empty"},
       {"{\"keys\": [", "JSON"},
       {"[]", "must be a JSON object"},
       {"{\"keys\": {}}", "must be a JSON object"},
       {R"({"keys": [], "other": 1})", "must be a JSON object"},
-      {R"({"keys": [1]})", "key 1 must be an object"},
+      {R"({"keys": [1]})", "must be a file of keys, got 'keys.json': key 1 must be an object"},
       {R"({"keys": [{"name": "anna"}]})", "must have name and sha256"},
       {R"({"keys": [{"name": "an na", "sha256": ")" + kHash + "\"}]}", "the name of key 1"},
       {R"({"keys": [{"name": "anna", "sha256": "secret"}]})", "64 lower-case hexadecimal digits"},
@@ -170,6 +171,17 @@ TEST(Keys, WrongFilesAreRefusedWithTheirFault) {
   }
   write(file, std::string(2 << 20, ' '));
   EXPECT_NE(refusal([&] { read_keys(file); }).find("1 MiB"), std::string::npos);
+}
+
+TEST(Keys, AFolderThatIsAbsentIsNamedOnce) {
+  const ScratchFolder folder;
+  const fs::path absent = folder.path / "etc-wan";
+  const std::string told = refusal([&] { add_key(absent / "keys.json", "anna", false, {}); });
+  EXPECT_TRUE(told.starts_with("[keys] must lie in a folder that is there; install -d -m 0755 ")) << told;
+  const size_t named = told.find("etc-wan");
+  EXPECT_NE(named, std::string::npos) << told;
+  EXPECT_EQ(told.find("etc-wan", named + 1), std::string::npos) << told;
+  EXPECT_FALSE(fs::exists(absent));
 }
 
 TEST(Keys, NamesAreOfFewLetters) {

@@ -43,6 +43,8 @@ TEST(ServeProgram, ServesAJobAndKeepsItOverARestart) {
     EXPECT_NE(server.call("GET", "/").body.find("<html"), std::string::npos);
     id = submit(server);
     ASSERT_TRUE(server.until(kRequests + id + "/status", 200));
+    EXPECT_TRUE(server.said("job=" + id + " queued endpoint=fal-ai/wan/v2.2-a14b/text-to-video\n")) << server.err();
+    EXPECT_TRUE(server.said("job=" + id + " done\n")) << server.err();
     const Reply result = server.call("GET", kRequests + id);
     ASSERT_EQ(result.status, 200) << result.body;
     const std::string url = result.json()["video"]["url"];

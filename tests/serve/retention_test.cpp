@@ -466,6 +466,7 @@ TEST(Retention, AServerThatWasAwayWaitsAnHour) {
   place.sweep();
   EXPECT_FALSE(place.knows(id));
   EXPECT_EQ(std::stoll(bytes_of(place.options.data / "clock")), time.wall);
+  EXPECT_EQ(fs::status(place.options.data / "clock").permissions(), fs::perms::owner_read | fs::perms::owner_write);
 }
 
 TEST(Retention, AFullDiskPausesTheQueueOnceAndResumesIt) {

@@ -104,6 +104,24 @@ TEST_F(Submits, WaveSpeedsWebhookMayStandInTheBody) {
   EXPECT_EQ(file.status, 400);
 }
 
+TEST_F(Submits, AFieldThatTheEndpointHasNotIsToldInTheLog) {
+  begin_api();
+  const auto notes = [&](const json& body) {
+    EXPECT_EQ(ask("POST", "/queue/" + kText, body.dump()).status, 200);
+    std::vector<std::string> found;
+    const JobPtr job = jobs_->unfinished().back();
+    for (const LogEntry& entry : job->logs)
+      if (entry.message.find("no field of this endpoint") != std::string::npos)
+        found.push_back(entry.level + " " + entry.message);
+    return found;
+  };
+  EXPECT_EQ(notes({{"prompt", "a cat"}, {"num_inference_steps", 8}, {"sync_mode", true}}), std::vector<std::string>());
+  const std::vector<std::string> told = notes({{"prompt", "a cat"}, {"num_inferense_steps", 8}});
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_TRUE(told[0].starts_with("INFO num_inferense_steps is no field of this endpoint: left out")) << told[0];
+  EXPECT_NE(told[0].find("num_inference_steps"), std::string::npos) << told[0];
+}
+
 TEST_F(Submits, TasksOfWaveSpeedHaveStatusAndCancelToo) {
   settings_.models["s2v"] = "/models/s2v";
   begin_api({key_named("anna"), key_named("bert")});

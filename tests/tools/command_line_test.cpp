@@ -187,6 +187,21 @@ TEST(CommandLine, FlagsAboutWhatIsFlaggedNeedACheck) {
   EXPECT_EQ(wrong({"replay", "a.mp4", "--safety-action", "blur"}), "") << "the video may have been made with one";
 }
 
+TEST(CommandLine, HelpOfSubmitIsAboutTheServer) {
+  for (const char* task : {"t2v", "i2v", "v2v", "s2v"}) {
+    const std::string help = read({"submit", task, "--help"}).answer;
+    EXPECT_NE(help.find("--server URL"), std::string::npos) << task;
+    for (const char* local : {"--dry-run", "--preset", "--blocked-words", "--safety-checker", "told by"})
+      EXPECT_EQ(help.find(local), std::string::npos) << task << " " << local;
+  }
+  try {
+    read({"submit", "t2v", "--server", "http://127.0.0.1:1", "--prompt", "x", "--zzzzzz", "1"});
+    FAIL() << "an unknown flag is taken";
+  } catch (const InvalidRequest& invalid) {
+    EXPECT_STREQ(invalid.what(), "[--zzzzzz] is not a flag of submit t2v; wan-infer submit t2v --help lists them");
+  }
+}
+
 TEST(CommandLine, APlanIsForThisMachineOrADescribedOne) {
   const Command here = read({"plan", "t2v", "--model", "m", "--prompt", "x"});
   EXPECT_TRUE(here.plan);

@@ -639,6 +639,19 @@ TEST_F(ProgramRemoteBatch, FieldsOfLocalRunsAreRefusedByLine) {
   EXPECT_EQ(server.requests(), 0);
 }
 
+TEST_F(ProgramRemoteBatch, TheServerOfTheEnvironmentAloneSendsNone) {
+  write_manifest(std::string(kThree, strchr(kThree, '\n') + 1));
+  const auto told = [&] {
+    return Process("wan-infer", {"batch", "list.jsonl"}, folder.path()).finish().err;
+  };
+  EXPECT_FALSE(has(told(), "[--server]"));
+  setenv("WAN_SERVER", server.url().c_str(), 1);
+  const std::string err = told();
+  unsetenv("WAN_SERVER");
+  EXPECT_TRUE(has(err, "[--server] is absent, so the batch is rendered here")) << err;
+  EXPECT_EQ(server.requests(), 0);
+}
+
 TEST_F(ProgramRemoteBatch, ReplacesNoFileOfOthers) {
   std::ofstream(folder / "a.mp4") << "mine";
   write_manifest(std::string(kThree, strchr(kThree, '\n') + 1));

@@ -71,7 +71,9 @@ class Reader {
     }
   }
 
-  std::string typed_command() const { return (command_.calibrate ? "calibrate " : "") + command_.name; }
+  std::string typed_command() const {
+    return std::string(command_.submit ? "submit " : command_.calibrate ? "calibrate " : "") + command_.name;
+  }
 
   /// Which tasks take the flag, where others do; else its nearest neighbour here, or where all are listed.
   std::string way_out(const std::string& flag, const std::vector<std::string>& known) const {

@@ -1,5 +1,6 @@
 #include "tools/cli/help.h"
 
+#include <map>
 #include <sstream>
 
 #include "engine/base/text.h"
@@ -96,17 +97,30 @@ std::string describe(const Parameter& parameter, Task task, bool required) {
   return text + ".";
 }
 
+/// The help without what only local runs have: flags for the weights, presets, --dry-run.
+static std::string hosted_help(const Parameter& parameter) {
+  static const std::map<std::string, const char*> kOther = {
+      {"negative_prompt", "What the video should avoid."},
+      {"interpolator_model", "Model that draws frames between those that are generated."},
+      {"acceleration", "regular reuses the transformer's residual in steps that would hardly change it."},
+      {"enable_safety_checker", "Look at the prompt and the input pictures before anything is computed."},
+      {"enable_output_safety_checker", "Look at frames of the finished video before its file appears."}};
+  const auto found = kOther.find(parameter.name);
+  return found == kOther.end() ? parameter.help : found->second;
+}
+
 std::string describe_hosted(const Parameter& parameter, Task task) {
   const Accepts& accepts = *parameter.accepts(task);
-  std::string text = parameter.help;
+  std::string text = hosted_help(parameter);
   if (parameter.required) text += " Required.";
   const bool number = std::holds_alternative<int64_t Request::*>(parameter.field) ||
                       std::holds_alternative<double Request::*>(parameter.field);
   if (number) text += " Takes a number " + accepts.hosted.text(parameter.unit) + ".";
-  const bool drawn = parameter.field == Field(&Request::interpolator_model) || parameter.switched_by;
+  const bool by_server = parameter.field == Field(&Request::interpolator_model) ||
+                         parameter.field == Field(&Request::acceleration) || parameter.switched_by;
   if (parameter.field == Field(&Request::enable_prompt_expansion))
     return "Let the server's language model write the prompt out; refused where it has none.";
-  if (parameter.unserved || drawn) return text + " Unset: as the server has it.";
+  if (parameter.unserved || by_server) return text + " Unset: as the server has it.";
   const bool has_default = number ? accepts.value.is_number() : accepts.value == true || !accepts.words.empty();
   return has_default ? text + " Default " + value_text(accepts.value) + "." : text;
 }

@@ -1,6 +1,7 @@
 #include "tools/cli/refusal.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -68,6 +69,13 @@ std::vector<std::string> refusal_lines(const InvalidRequest& invalid, const std:
     if (alike.count > kFew)
       lines.push_back("[manifest] has " + about + std::to_string(alike.count - kFew) + " more errors like that of " +
                       alike.first);
+  const char* server = std::getenv("WAN_SERVER");
+  const auto lacks_model = [](const FieldError& error) {
+    return error.type == "missing" && field_in_line(error.field) == "model";
+  };
+  if (command == "batch" && server && *server &&
+      std::any_of(invalid.errors.begin(), invalid.errors.end(), lacks_model))
+    lines.push_back("[--server] is absent, so the batch is rendered here: WAN_SERVER alone sends none; give --server URL");
   return lines;
 }
 

@@ -146,10 +146,10 @@ void BatchWorker::take_event(std::string_view event, const Log::Fields& fields) 
     const int64_t index = number->get<int64_t>() - 1;
     if (index >= 0 && index < int64_t(tasks_.size())) task = &tasks_[size_t(index)];
   }
-  if (line && task)
-    tell_line(*task, *line);
-  else
-    std::cerr << log_line(event, fields, /*for_people=*/true) << std::endl;
+  if (line && task) return tell_line(*task, *line);
+  Log::Fields told = fields;
+  if (task) told["job"] = task->item.id;
+  std::cerr << log_line(event, told, /*for_people=*/true) << std::endl;
 }
 
 }  // namespace wan

@@ -142,6 +142,18 @@ std::vector<Key> parse_keys(const std::string& text) {
   return keys;
 }
 
+/// Of the file's text; what is wrong in it names the file.
+std::vector<Key> keys_in(const fs::path& file, const std::string& text) {
+  if (text.find_first_not_of(" \t\r\n") == text.npos)
+    refuse("must be a file of keys, got " + shown_path(file) +
+           ", which is empty; wan-serve key add NAME --keys FILE adds one");
+  try {
+    return parse_keys(text);
+  } catch (const InvalidRequest& invalid) {
+    refuse("must be a file of keys, got " + shown_path(file) + ": " + invalid.errors.front().wrong);
+  }
+}
+
 void write_keys(const fs::path& named, const std::vector<Key>& keys) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const Key& key : keys) {
@@ -215,7 +227,7 @@ std::string draw_key() {
 }  // namespace
 
 std::vector<Key> list_keys(const std::filesystem::path& file) {
-  return parse_keys(content(file, false));
+  return keys_in(file, content(file, false));
 }
 
 std::vector<Key> read_keys(const std::filesystem::path& file) {
@@ -229,9 +241,12 @@ std::vector<Key> read_keys(const std::filesystem::path& file) {
 
 std::string add_key(const std::filesystem::path& file, const std::string& name, bool admin, const Quota& quota) {
   if (!is_name(name)) throw InvalidRequest("name", "must be 1 to 64 of A-Z a-z 0-9 . _ -, got " + shown(name));
+  const fs::path folder = file.parent_path();
+  if (std::error_code ignored; !folder.empty() && !fs::is_directory(folder, ignored))
+    refuse("must lie in a folder that is there; install -d -m 0755 " + shown(folder.string(), 200) + " makes it");
   const KeysLock lock(file, /*may_make=*/true);
   const std::string text = content(file, true);
-  std::vector<Key> keys = text.empty() ? std::vector<Key>() : parse_keys(text);
+  std::vector<Key> keys = text.empty() ? std::vector<Key>() : keys_in(file, text);
   if (std::any_of(keys.begin(), keys.end(), [&](const Key& key) { return key.name == name; }))
     throw InvalidRequest("name", "must be one that no key has yet, got " + shown(name) +
                                      "; wan-serve key remove NAME --keys FILE takes that key out");

@@ -1,7 +1,10 @@
 #include "engine/serve/api/submit.h"
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 
+#include "engine/base/text.h"
 #include "engine/serve/api/answers.h"
 #include "engine/serve/api/hook_sender.h"
 #include "engine/serve/api/inputs.h"
@@ -9,6 +12,7 @@
 #include "engine/serve/queue/ids.h"
 #include "engine/serve/queue/job_json.h"
 #include "engine/serve/queue/times.h"
+#include "models/files/error.h"
 
 namespace wan::serve {
 namespace {
@@ -40,6 +44,23 @@ json known_part(const Endpoint& endpoint, const json& body, const OwnInputs& inp
     if (const auto sent = body.find(field.name); sent != body.end() && !inputs.contains(field.name))
       input[field.name] = *sent;
   return input;
+}
+
+/// Lines of the job's log about what was sent and is no field of the endpoint. What the vendors' clients may send to any
+/// endpoint is not told.
+std::vector<std::string> unknown_notes(const Endpoint& endpoint, const json& body, const std::string& webhook_field) {
+  constexpr size_t kMost = 20;
+  constexpr const char* kOfAll[] = {"sync_mode", "enable_base64_output"};
+  std::vector<std::string> fields, notes;
+  for (const EndpointField& field : endpoint.fields) fields.push_back(field.name);
+  for (auto sent = body.begin(); sent != body.end() && notes.size() < kMost; ++sent) {
+    const std::string& name = sent.key();
+    const bool is_of_all = std::find(std::begin(kOfAll), std::end(kOfAll), name) != std::end(kOfAll);
+    if (endpoint.field(name) || name == webhook_field || is_of_all) continue;
+    notes.push_back(shown_text(name, 100) + " is no field of this endpoint: left out" +
+                    nearest_text(name.substr(0, 100), fields));
+  }
+  return notes;
 }
 
 }  // namespace
@@ -75,6 +96,7 @@ Awaitable<Submitted> submit_job(ApiContext& context, Exchange& exchange, const E
   const OwnInputs inputs = co_await find_inputs(context, exchange, endpoint, caller, values, errors);
   JobFields made = job_fields(endpoint, values, context.settings, errors);
   if (!errors.empty()) throw HttpError(bad_fields(endpoint, errors));
+  for (std::string& note : unknown_notes(endpoint, body, submission.webhook_field)) made.notes.push_back(std::move(note));
 
   Job job;
   job.id = new_uuid();

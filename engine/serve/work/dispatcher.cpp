@@ -154,6 +154,7 @@ void Dispatcher::State::look() {
       worker->unloaded = true;
       worker->resident.clear();
       worker->child->send(line_of({{"do", "unload"}}));
+      tell(*worker, "freed after " + duration(double(settings.idle_unload.count())) + " without a job");
     }
   }
 }
@@ -219,6 +220,8 @@ Dispatcher::~Dispatcher() {
 void Dispatcher::start() {
   state_->begun = State::Clock::now();
   state_->take_up();
+  if (const size_t left = state_->jobs.unfinished().size(); left > 0 && state_->report)
+    state_->report("[work] " + std::to_string(left) + (left == 1 ? " job waits" : " jobs wait"));
   state_->remove_old_folders();
   for (size_t i = 0; i < state_->workers.size(); ++i)
     asio::co_spawn(state_->io, State::live(state_, i), asio::detached);

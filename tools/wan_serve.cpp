@@ -12,6 +12,7 @@
 #include "engine/base/text.h"
 #include "engine/serve/reporter.h"
 #include "engine/serve/serve.h"
+#include "tools/serve/check_models.h"
 #include "tools/serve/serve_flags.h"
 
 namespace wan {
@@ -49,8 +50,10 @@ int serve(const ServeCommand& command) {
   std::signal(SIGPIPE, SIG_IGN);
   raise_file_limit();
   const serve::Reporter report(command.settings.log_json);
+  const std::filesystem::path programs = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  check_models(command.settings, programs / "wan-inspect");
   serve::RunOptions options;
-  options.worker = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "wan-engine";
+  options.worker = programs / "wan-engine";
   options.self_signed = command.self_signed;
   options.report = report;
   options.listens = [&](const std::string& line) {

@@ -162,8 +162,9 @@ TEST(ServeFlags, EachWrongValueIsNamed) {
   expect_one("--keep 10m", "[--keep] must be 0 or a time from 1 h");
   for (const char* size : {"200", "-1G", "lots", "1 2G"})
     EXPECT_FALSE(wrong(kLeast + "--keep-bytes " + size).empty()) << size;
-  expect_one("--keep-bytes 1",
-             "[--keep-bytes] must be a size with its unit, like 500M, 200G or 2TiB, got '1'; leave it out for no limit");
+  expect_one(
+      "--keep-bytes 1",
+      "[--keep-bytes] must be a size with its unit, like 500M, 200G or 2TiB, got '1'; leave it out for no limit");
   expect_one("--max-file 1K", "[--max-file] must be a size from 1.05 MB");
   for (const char* size : {"64", "64x", "x64", "64x65", "0x0", "64X64", "99999x64"})
     expect_one(std::string("--size-override ") + size, "[--size-override] must be WIDTHxHEIGHT");
@@ -200,7 +201,8 @@ TEST(ServeFlags, DevicesAreNamedOnce) {
     const std::vector<std::string> lines = wrong("--data data --model t2v=small " + flags);
     ASSERT_EQ(lines.size(), 1u) << flags;
     EXPECT_TRUE(lines[0].starts_with("[" + flag + "] " + begin)) << lines[0];
-    EXPECT_NE(lines[0].find(cards.empty() ? "none is found; --device cpu works" : "got cuda:" + next), std::string::npos)
+    EXPECT_NE(lines[0].find(cards.empty() ? "none is found; --device cpu works" : "got cuda:" + next),
+              std::string::npos)
         << lines[0];
   }
   for (const char* flags :

@@ -413,10 +413,12 @@ TEST_F(ProgramRemote, AKeyThatWasNotGivenIsRequired) {
     RemoteServer::answer(client, "401 Unauthorized", {{"detail", "A key is needed"}, {"error_type", "auth_error"}});
     return true;
   };
-  for (const Words& words : {Words{"status", "0000-1"}, Words{"watch", "0000-1"}, Words{"submit", "t2v", "--prompt", ""}}) {
+  for (const Words& words :
+       {Words{"status", "0000-1"}, Words{"watch", "0000-1"}, Words{"submit", "t2v", "--prompt", ""}}) {
     const Outcome refused = run(words);
     EXPECT_EQ(refused.code, 2) << refused.err;
-    EXPECT_TRUE(has(refused.err, "[--key] is required by the server; --key or WAN_SERVER_KEY gives one")) << refused.err;
+    EXPECT_TRUE(has(refused.err, "[--key] is required by the server; --key or WAN_SERVER_KEY gives one"))
+        << refused.err;
   }
 }
 
@@ -641,9 +643,7 @@ TEST_F(ProgramRemoteBatch, FieldsOfLocalRunsAreRefusedByLine) {
 
 TEST_F(ProgramRemoteBatch, TheServerOfTheEnvironmentAloneSendsNone) {
   write_manifest(std::string(kThree, strchr(kThree, '\n') + 1));
-  const auto told = [&] {
-    return Process("wan-infer", {"batch", "list.jsonl"}, folder.path()).finish().err;
-  };
+  const auto told = [&] { return Process("wan-infer", {"batch", "list.jsonl"}, folder.path()).finish().err; };
   EXPECT_FALSE(has(told(), "[--server]"));
   setenv("WAN_SERVER", server.url().c_str(), 1);
   const std::string err = told();

@@ -73,9 +73,9 @@ std::vector<std::string> refusal_lines(const InvalidRequest& invalid, const std:
   const auto lacks_model = [](const FieldError& error) {
     return error.type == "missing" && field_in_line(error.field) == "model";
   };
-  if (command == "batch" && server && *server &&
-      std::any_of(invalid.errors.begin(), invalid.errors.end(), lacks_model))
-    lines.push_back("[--server] is absent, so the batch is rendered here: WAN_SERVER alone sends none; give --server URL");
+  if (command == "batch" && server && *server && std::any_of(invalid.errors.begin(), invalid.errors.end(), lacks_model))
+    lines.push_back(
+        "[--server] is absent, so the batch is rendered here: WAN_SERVER alone sends none; give --server URL");
   return lines;
 }
 

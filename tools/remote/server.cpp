@@ -49,8 +49,9 @@ void refuse(const HttpAnswer& answer, const std::string& subject, const std::str
   switch (answer.status) {
     case 401:
       if (!has_key)
-        throw WrongKey("--key",
-                       "is required by the server; --key or WAN_SERVER_KEY gives one that wan-serve key add NAME printed");
+        throw WrongKey(
+            "--key",
+            "is required by the server; --key or WAN_SERVER_KEY gives one that wan-serve key add NAME printed");
       throw WrongKey("--key", "is not known to the server" + told +
                                   "; --key or WAN_SERVER_KEY gives one that wan-serve key add NAME printed");
     case 404:
@@ -116,8 +117,7 @@ void Server::pause_after(const NoAnswer& none, int64_t failures) {
 }
 
 void Server::pause(milliseconds time, const std::string& why) {
-  if (time >= milliseconds(2000))
-    console_.log()("retry", {{"seconds", double(time.count()) / 1000}, {"why", why}});
+  if (time >= milliseconds(2000)) console_.log()("retry", {{"seconds", double(time.count()) / 1000}, {"why", why}});
   wait(time);
 }
 

@@ -55,7 +55,8 @@ std::vector<std::string> cuda_devices() {
   size_t count = count_in("/proc/driver/nvidia/gpus", [](const std::string&) { return true; });
   // In containers that do not show it.
   if (count == 0)
-    count = count_in("/dev", [](const std::string& name) { return name.starts_with("nvidia") && is_number(name.substr(6)); });
+    count = count_in("/dev",
+                     [](const std::string& name) { return name.starts_with("nvidia") && is_number(name.substr(6)); });
   std::error_code failed;
   if (count == 0 && fs::exists("/dev/dxg", failed)) count = 1;  // WSL2
   if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES")) {

@@ -88,8 +88,7 @@ Awaitable<Answer> run(ApiContext& context, Exchange& exchange, const Endpoint& e
 Awaitable<JobPtr> find(ApiContext& context, Exchange& exchange, const std::string& id) {
   const std::optional<std::string> owner = context.access.caller(exchange).owner();
   JobPtr job = co_await context.jobs.find(id, owner);
-  if (!job || job->job.hidden)
-    throw HttpError(error_answer(404, "Request not found", "not_found"));
+  if (!job || job->job.hidden) throw HttpError(error_answer(404, "Request not found", "not_found"));
   co_return job;
 }
 

@@ -96,7 +96,8 @@ Awaitable<Submitted> submit_job(ApiContext& context, Exchange& exchange, const E
   const OwnInputs inputs = co_await find_inputs(context, exchange, endpoint, caller, values, errors);
   JobFields made = job_fields(endpoint, values, context.settings, errors);
   if (!errors.empty()) throw HttpError(bad_fields(endpoint, errors));
-  for (std::string& note : unknown_notes(endpoint, body, submission.webhook_field)) made.notes.push_back(std::move(note));
+  for (std::string& note : unknown_notes(endpoint, body, submission.webhook_field))
+    made.notes.push_back(std::move(note));
 
   Job job;
   job.id = new_uuid();

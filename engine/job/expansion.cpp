@@ -11,6 +11,7 @@
 #include "engine/request/expander_url.h"
 #include "engine/request/params.h"
 #include "models/files/digest.h"
+#include "models/files/error.h"
 
 namespace wan {
 

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <algorithm>
+
 #include "engine/residency/interpolator_network.h"
 
 namespace wan {
@@ -15,16 +17,23 @@ std::string tiles_text(const TileGrid& grid) {
          std::to_string(grid.columns[0].size) + "x" + std::to_string(grid.rows[0].size);
 }
 
-/// Of one pair in tiles of this size: with what TiledInterpolator holds of whole frames, the two of the pair, the result,
-/// and in float32 its sum and the weights of that.
+/// What TiledInterpolator holds of whole frames: the two of a pair, the result, and in float32 its sum and the weights of
+/// that.
+uint64_t held_whole(const InterpolatorNeeds& needs, int64_t height, int64_t width) {
+  return uint64_t(height) * uint64_t(width) * (4 * sizeof(float) + 3 * 3 * c10::elementSize(needs.dtype));
+}
+
+/// Of one pair in tiles of this size.
 uint64_t peak_in_tiles(const InterpolatorNeeds& needs, int64_t height, int64_t width, int64_t rows, int64_t columns) {
   const uint64_t peak = needs.peak(rows, columns);
   if (rows == height && columns == width) return peak;
-  return peak + uint64_t(height) * uint64_t(width) * (4 * sizeof(float) + 3 * 3 * c10::elementSize(needs.dtype));
+  return peak + held_whole(needs, height, width);
 }
 
+/// Tiles have a quarter of the room at least, also where whole frames take more than the rest: smaller ones take ages.
 TileGrid grid_of(const InterpolatorNeeds& needs, int64_t height, int64_t width) {
-  return tile_grid(height, width, needs.room,
+  const uint64_t room = std::max(needs.room, held_whole(needs, height, width) + needs.room / 4);
+  return tile_grid(height, width, room,
                    [&](int64_t rows, int64_t columns) { return peak_in_tiles(needs, height, width, rows, columns); });
 }
 

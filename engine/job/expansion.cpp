@@ -144,11 +144,12 @@ Expansion Expander::asked(const ExpansionAsk& ask, Progress& progress) {
   };
   Expansion made;
   try {
-    const std::vector<std::string> pictures = ask.picture_urls ? ask.picture_urls() : std::vector<std::string>();
+    std::vector<std::string> pictures = ask.picture_urls ? ask.picture_urls() : std::vector<std::string>();
     PostAnswer answer = sent(address, question(ask, pictures).dump(), end, progress);
     if (!pictures.empty() && may_be_about_pictures(answer.status)) {
       const std::string why = refusal_text(answer.status, !key_.empty(), request.expander_timeout);
-      answer = sent(address, question(ask, {}).dump(), end, progress);
+      pictures.clear();
+      answer = sent(address, question(ask, pictures).dump(), end, progress);
       if (answer.status == 200)
         made.notes.push_back({kExpansionSubject,
                               "the language server takes no pictures (" + why + "): the prompt was expanded without",

@@ -64,7 +64,10 @@ void Stages::prepare(Job& job) {
     return end_finished(job);
   }
   if (note) refuse_again(job, *note);
-  if (firsts_.recall(job)) return;
+  if (firsts_.recall(job)) {
+    if (!job.set_aside) input_safety_.look_at_texts(job.request, job.result.expanded_prompt, job.result.safety);
+    return;
+  }
   const auto placement = [&] {
     return resolve_placement(job.request, options_.contexts, options_.budget_hook, options_.budget_look);
   };

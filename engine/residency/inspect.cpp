@@ -1,6 +1,8 @@
 #include "engine/residency/inspect.h"
 
+#include <algorithm>
 #include <system_error>
+#include <utility>
 
 #include "engine/residency/inspect_folder.h"
 #include "engine/residency/inspect_network.h"
@@ -25,7 +27,15 @@ Inspection inspect_folder(const fs::path& root, const std::string& path) {
   refuse_unreadable(inspection, root);
   const bool one_network = paths.size() == 1 && inspection.networks[0].name == ".";
   const bool may_be_whole = !one_network || inspection.networks[0].model == Model::Speech;
-  tell_model(may_be_whole ? tasks_of(inspection) : std::vector<Task>(), root.string(), "", paths, files, inspection);
+  std::vector<Task> tasks = may_be_whole ? tasks_of(inspection) : std::vector<Task>();
+  // A render takes an expert at its usual place, whatever the listing saw: it ends at a number of files, and where folders
+  // of ComfyUI's lie beside it lists these alone.
+  for (const auto& [task, model] : {std::pair(Task::T2V, Model::TextExpert), std::pair(Task::I2V, Model::ImageExpert)})
+    if (const fs::path expert = root / "high_noise_model"; may_be_whole && is_folder(expert) &&
+                                                           std::ranges::find(tasks, task) == tasks.end() &&
+                                                           files.at(expert).network.model == model)
+      tasks.push_back(task);
+  tell_model(tasks, root.string(), "", paths, files, inspection);
   if (paths.size() == 1) inspection.kind = inspection.networks[0].kind;
   if (paths.size() > 1 && inspection.tasks.empty())
     add_remark(inspection,

@@ -45,7 +45,7 @@ void check_safety_flags(const Request& request, const Command& command) {
       std::ranges::any_of(kCheckerFields, is_given))
     return;
   for (const char* field : {"safety_threshold", "safety_action", "discard"})
-    if (is_given(field))
+    if (is_given(field) && (field != std::string("discard") || request.discard))
       throw InvalidRequest(field,
                            "must be left out: the video was made without a check; --safety-checker DIR or "
                            "--blocked-words FILE turns one on");

@@ -188,10 +188,14 @@ int run_logs(const Command& command, Console& console) {
   if (!command.follow) return print_log(command, status_of(server, command.input, true).logs), 0;
   server.be_patient();
   NewLines lines;
+  bool has_ended = false;
   try {
-    follow(server, command.input, [&](const JobView& job) { print_log(command, lines.of(job.logs)); });
+    follow(server, command.input, [&](const JobView& job) {
+      has_ended = job.state == JobView::Ended;
+      print_log(command, lines.of(job.logs));
+    });
   } catch (const Cancelled&) {
-    throw Cancelled(at_server(command, command.input));
+    throw Cancelled(at_server(command, command.input, has_ended));
   }
   return 0;
 }

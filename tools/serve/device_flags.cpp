@@ -44,6 +44,8 @@ void check_cards(FlagWords& words, const Settings& settings, const std::string& 
   const std::vector<std::string> cards = cuda_devices();
   if (cards.empty())
     return words.fail(flag, "must be cards of this machine, and none is found; --device cpu works without one");
+  std::error_code ignored;  // WSL2 does not say how many there are
+  if (fs::exists("/dev/dxg", ignored) && !fs::exists("/proc/driver/nvidia/gpus", ignored)) return;
   for (const std::string& device : settings.devices)
     if (std::find(cards.begin(), cards.end(), device) == cards.end())
       return words.fail(flag, "must be cards of this machine, from cuda:0 to " + cards.back() + ", got " + device);

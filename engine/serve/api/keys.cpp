@@ -246,7 +246,8 @@ std::string add_key(const std::filesystem::path& file, const std::string& name, 
     refuse("must lie in a folder that is there; install -d -m 0755 " + shown(folder.string(), 200) + " makes it");
   const KeysLock lock(file, /*may_make=*/true);
   const std::string text = content(file, true);
-  std::vector<Key> keys = text.empty() ? std::vector<Key>() : keys_in(file, text);
+  const bool is_empty = text.find_first_not_of(" \t\r\n") == text.npos;
+  std::vector<Key> keys = is_empty ? std::vector<Key>() : keys_in(file, text);
   if (std::any_of(keys.begin(), keys.end(), [&](const Key& key) { return key.name == name; }))
     throw InvalidRequest("name", "must be one that no key has yet, got " + shown(name) +
                                      "; wan-serve key remove NAME --keys FILE takes that key out");

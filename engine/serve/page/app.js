@@ -486,6 +486,10 @@ async function keepPrices(event) {
     $("price-kept").textContent = "Kept.";
     showCost();
     showSaved();
+    // Every card has its price from the server: all of them are asked for again.
+    $("gallery-list").replaceChildren();
+    state.jobs.clear();
+    state.oldest = null;
     await refresh();
   } catch (error) { $("price-kept").textContent = error.message; }
 }

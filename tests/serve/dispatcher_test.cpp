@@ -157,6 +157,15 @@ TEST_F(Dispatching, WhatWasFinishedBeforeADeathIsNotRepeated) {
   EXPECT_EQ(rendered(job), 1);
 }
 
+TEST_F(Dispatching, AVideoThatIsThereIsNotLostToASecondDeath) {
+  begin();
+  const JobPtr job = submit("die_made");
+  ASSERT_TRUE(until_ended({job}));
+  EXPECT_EQ(job->job.status, JobStatus::Done) << "it was told at the third attempt";
+  EXPECT_EQ(job->job.deaths, 2);
+  EXPECT_EQ(rendered(job), 1);
+}
+
 TEST_F(Dispatching, NonsenseEndsTheWorkerAndCountsAsADeath) {
   for (const char* behave : {"garbage", "huge", "deep", "no_output"}) {
     SCOPED_TRACE(behave);

@@ -97,6 +97,8 @@ def render(batch, job):
     current[0] = job["id"]
     if os.path.exists(finished):
         say(**{"is": "begun"}, job=job["id"])
+        if behave == "die_made" and first_time(batch["folder"], "died again"):
+            die()
         return done(job, behave)
     if behave == "die_preparing":
         die()
@@ -150,7 +152,7 @@ def render(batch, job):
     say(**{"is": "preview"}, job=job["id"])
     if behave != "no_output":
         open(finished, "w").close()
-    if behave == "die_finished" and first_time(batch["folder"], "died"):
+    if behave in ("die_finished", "die_made") and first_time(batch["folder"], "died"):
         with open(job["out"], "w") as out:
             out.write("video of " + job["id"])
         die()

@@ -24,6 +24,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr size_t kLastLines = 100;
+constexpr int64_t kMostDeathsOfMade = 4;  // of workers under a job whose video is there
 
 /// Of a number that is no such thing, or absent, `absent`.
 int64_t whole(const json& message, const char* name, int64_t absent = 0) {
@@ -37,10 +38,11 @@ std::optional<double> number(const json& message, const char* name) {
 }
 
 /// `how`: "signal 9 (Killed)".
-JobError died_error(const std::string& how) {
+JobError died_error(int64_t times, const std::string& how) {
   return {.status = 503,
           .type = "runner_disconnected",
-          .detail = "The process that rendered this job ended twice while it worked on it: " + how};
+          .detail = "The process that rendered this job ended " +
+                    (times == 2 ? "twice" : std::to_string(times) + " times") + " while it worked on it: " + how};
 }
 
 /// The last lines that the process wrote, for people.
@@ -175,8 +177,12 @@ void Dispatcher::State::give_back(Worker& worker, const std::string& how, bool i
     } else if (is_death && !for_cancel && &member == blamed) {
       jobs.log(member.job, "WARN", "the process that worked on it ended: " + worker.death);
       tell(worker, "it ended while it worked on job " + job.job.id + ": " + how);
-      if (job.job.deaths >= 1) {
-        jobs.fail(member.job, died_error(worker.death));
+      // A video in its place is finished, and the next worker finds it so: more deaths are no reason to lose it.
+      std::error_code ignored;
+      const std::filesystem::path video = output_of(job.job, data);
+      if (job.job.deaths >= (std::filesystem::exists(video, ignored) ? kMostDeathsOfMade : 1)) {
+        std::filesystem::remove(video, ignored);
+        jobs.fail(member.job, died_error(job.job.deaths + 1, worker.death));
         member.ended = true;
       } else {
         jobs.requeue(member.job, true);

@@ -111,6 +111,8 @@ TEST_F(Dispatching, AJobThatKillsItsWorkerTwiceFailsAlone) {
   EXPECT_EQ(rendered(jobs[0]), 1);
   EXPECT_EQ(rendered(jobs[1]), 2);
   EXPECT_EQ(rendered(jobs[2]), 1);
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "data/outputs"))
+    EXPECT_EQ(entry.path().extension(), ".mp4") << "no half of a video stays: " << entry.path();
   EXPECT_EQ(jobs[0]->job.deaths, 0);
   EXPECT_EQ(jobs[2]->job.deaths, 0);
   EXPECT_TRUE(no_folders());

@@ -107,6 +107,9 @@ def render(batch, job):
     say(**{"is": "begun"}, job=job["id"])
     note(rendered=job["id"])
     say(**{"is": "log"}, job=job["id"], level="INFO", message="step 1 of 2")
+    if behave == "die":
+        with open(job["out"] + ".part", "w") as out:
+            out.write("half a video")
     if behave == "die" or (behave == "die_once" and first_time(batch["folder"], "died")):
         die()
     if behave == "exit7":

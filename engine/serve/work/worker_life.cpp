@@ -45,6 +45,13 @@ JobError died_error(int64_t times, const std::string& how) {
                     (times == 2 ? "twice" : std::to_string(times) + " times") + " while it worked on it: " + how};
 }
 
+/// What a process that is gone left of a video that is not to be: all of it, or the part that it had written.
+void remove_video(const std::filesystem::path& video) {
+  std::error_code ignored;
+  std::filesystem::remove(video, ignored);
+  std::filesystem::remove(video.string() + ".part", ignored);
+}
+
 /// The last lines that the process wrote, for people.
 std::string last_words(const Worker& worker, size_t most) {
   std::string text;
@@ -172,6 +179,7 @@ void Dispatcher::State::give_back(Worker& worker, const std::string& how, bool i
     if (member.ended) continue;
     LiveJob& job = *member.job;
     if (job.cancelling || member.give_up) {
+      remove_video(output_of(job.job, data));
       jobs.cancelled(member.job);
       member.ended = true;
     } else if (is_death && !for_cancel && &member == blamed) {
@@ -181,7 +189,7 @@ void Dispatcher::State::give_back(Worker& worker, const std::string& how, bool i
       std::error_code ignored;
       const std::filesystem::path video = output_of(job.job, data);
       if (job.job.deaths >= (std::filesystem::exists(video, ignored) ? kMostDeathsOfMade : 1)) {
-        std::filesystem::remove(video, ignored);
+        remove_video(video);
         jobs.fail(member.job, died_error(job.job.deaths + 1, worker.death));
         member.ended = true;
       } else {

@@ -11,6 +11,7 @@
 #include "engine/sampling/attention_record.h"
 #include "kernels/op/pieces.h"
 #include "models/files/bus_error.h"
+#include "tools/cli/batch_jobs.h"
 #include "tools/cli/calibrate_command.h"
 #include "tools/cli/command_line.h"
 #include "tools/cli/compare_command.h"
@@ -51,6 +52,7 @@ int run(const Command& command) {
   if (command.name == "inspect") return run_verify(command, console);
   if (command.name == "convert") return run_convert(command, console), 0;
   if (command.name == "compare") return run_compare(command, console), 0;
+  if (command.name == "batch" && (command.dry_run || command.report)) return run_batch_view(command);
   Contexts contexts(options_of_environment(), attention_file(attention_cache_path()));
   if (command.check) return run_check(command, contexts, console);
   if (command.calibrate) return run_calibrate(command, contexts, console), 0;

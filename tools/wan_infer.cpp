@@ -57,7 +57,8 @@ int main(int argc, char** argv) {
   wan::take_signals();
   try {
     const wan::Command command = wan::parse_command_line(argc, argv);
-    if (command.answer.empty() && (!command.dry_run || command.names_model())) return become_other(argv, command);
+    const bool ends_here = command.dry_run && command.is_render() && !command.names_model();
+    if (command.answer.empty() && !ends_here) return become_other(argv, command);
     std::cout << (!command.answer.empty()        ? command.answer
                   : command.log_format == "json" ? wan::dry_run_json(command.request)
                                                  : wan::dry_run_text(command.request));

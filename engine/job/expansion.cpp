@@ -105,13 +105,13 @@ Expansion recorded_expansion(const std::string& expanded_prompt, const std::vect
 }
 
 std::optional<Expansion> Expander::noted(const std::string& job) const {
-  return read_noted(folder_.find(key_of_job(job)));
+  return read_noted(folder_.recall(key_of_job(job)));
 }
 
 Expansion Expander::of(const ExpansionAsk& ask, Progress& progress) {
   if (std::optional<Expansion> known = noted(ask.job)) return *known;
   const std::string prompt = key_of_prompt(ask);
-  std::optional<Expansion> found = read_noted(folder_.find(prompt));
+  std::optional<Expansion> found = read_noted(folder_.recall(prompt));
   if (!found) {
     found = asked(ask, progress);
     folder_.note(prompt, to_json(*found));

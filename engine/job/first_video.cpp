@@ -81,7 +81,7 @@ std::string free_first_name(const std::string& out) {
 void FirstVideos::begin(Job& job) {
   job.first.clear();
   if (quality_check_of(job.request) != QualityCheck::Retry || computes_exactly(job.request, job.reuse)) return;
-  const json* const note = folder_.find(key_of(job));
+  const json* const note = folder_.recall(key_of(job));
   if (note) job.first = path_in(folder_, *note);
   if (!job.first.empty()) return;
   job.first = free_first_name(job.request.out);
@@ -117,7 +117,7 @@ bool FirstVideos::end(Job& job) {
 }
 
 bool FirstVideos::recall(Job& job) {
-  const json* const note = folder_.find(key_of(job));
+  const json* const note = folder_.recall(key_of(job));
   if (!note || !waits(*note)) return false;
   std::error_code unreadable;
   // The second video, of which an earlier run had no time to note that it is finished, or somebody's file.
@@ -154,7 +154,7 @@ void FirstVideos::recall_finished(Job& job) const {
     job.result.quality_first = made.quality_first;
     if (job.result.expanded_prompt.empty()) job.result.expanded_prompt = made.expanded_prompt;
     if (!job.result.safety.is_there()) job.result.safety = made.safety;
-    const json* const note = folder_.find(key_of(job));
+    const json* const note = folder_.recall(key_of(job));
     if (const std::string first = note ? path_in(folder_, *note) : ""; made.quality_first && fs::exists(first))
       job.result.first = first;
   } catch (const InvalidRequest&) {  // written without metadata

@@ -37,7 +37,7 @@ std::string WorkFiles::sound(const Job& job) const {
 }
 
 void WorkFiles::recall(Job& job) const {
-  job.files = noted_files(folder_.find(job.key));
+  job.files = noted_files(folder_.recall(job.key));
 }
 
 void WorkFiles::settle(Job& job) const {

@@ -24,7 +24,7 @@ class WorkFiles {
   /// The video whose sound the job keeps: the input's file, or the copy of its URL.
   std::string sound(const Job& job) const;
 
-  /// What earlier runs noted that the job may have left.
+  /// What earlier runs noted that the job may have left; what lies in other folders of the batch is taken over first.
   void recall(Job& job) const;
   /// Fills the job's files, from its names and its request.
   void settle(Job& job) const;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <random>
@@ -27,6 +28,8 @@ using nlohmann::json;
 constexpr const char* kName = "journal.jsonl";
 constexpr const char* kJob = "job";
 constexpr int kFormat = 1;
+// What notes of jobs have, as far as it is known here: places of videos, seen from the folder, and names of work files.
+constexpr const char *kDone = "done", *kFirst = "first", *kFiles = "files";
 
 [[noreturn]] void cannot_write(const fs::path& path) {
   throw std::runtime_error("[" + shown_path(path.string()) + "] cannot be written: " + std::strerror(errno));
@@ -97,6 +100,41 @@ bool is_work_file(const std::string& name) {
   return name.find_first_not_of("0123456789abcdef") == 32 && name[32] == '.' && name.find('/') == name.npos;
 }
 
+/// Whether a work file holds more the later it was written; others are whole as they are.
+bool is_progress(const std::string& name) {
+  return name.ends_with(".sampling.safetensors") || name.ends_with(".clips");
+}
+
+fs::path whole(const fs::path& path) {
+  return fs::absolute(path).lexically_normal();
+}
+
+std::set<std::string> files_in(const json& note) {
+  const auto found = note.find(kFiles);
+  if (found == note.end() || !found->is_array()) return {};
+  std::set<std::string> names;
+  for (const json& name : *found)
+    if (name.is_string()) names.insert(name.get<std::string>());
+  return names;
+}
+
+/// A file as another name of the same content, or as a copy where the file system has no such names.
+void link_or_copy(const fs::path& from, const fs::path& to) {
+  std::error_code failed;
+  fs::create_hard_link(from, to, failed);
+  if (!failed) return;
+  fs::copy_file(from, to);
+  fs::last_write_time(to, fs::last_write_time(from));
+}
+
+/// A work file, or a folder of them.
+void link_or_copy_all(const fs::path& from, const fs::path& to) {
+  if (!fs::is_directory(from)) return link_or_copy(from, to);
+  fs::create_directory(to);
+  for (const auto& entry : fs::directory_iterator(from))
+    if (entry.is_regular_file()) link_or_copy(entry.path(), to / entry.path().filename());
+}
+
 [[noreturn]] void cannot_make(const fs::path& folder, const std::string& field, int error) {
   const fs::path parent = folder.has_parent_path() ? folder.parent_path() : ".";
   const std::string why = std::generic_category().message(error);
@@ -117,17 +155,70 @@ fs::path made(fs::path folder, const std::string& field) {
   return folder;
 }
 
+/// The line about the journal, with its end.
+std::string begin_line(uint64_t draw) {
+  return json{{"wan_infer_journal", kFormat}, {"draw", draw}}.dump() + "\n";
+}
+
+/// A journal of one line, whole or not at all; where another process was first, its journal stays.
+void place_journal(const fs::path& path, const std::string& line) {
+  std::string part = path.string() + ".XXXXXX";  // mkstemp's name is free, whatever other machines begin, too
+  const int file = mkstemp(part.data());
+  if (file < 0) cannot_write(path);
+  const bool written = ::write(file, line.data(), line.size()) == ssize_t(line.size()) && fsync(file) == 0;
+  const bool placed = written && (::link(part.c_str(), path.c_str()) == 0 || errno == EEXIST);
+  const int error = errno;
+  close(file);
+  unlink(part.c_str());
+  errno = error;
+  if (!placed) cannot_write(path);
+  sync_folder(path.parent_path().string());
+  sync_folder(fs::absolute(path.parent_path()).parent_path().string());
+}
+
 }  // namespace
 
 fs::path WorkFolder::beside(const fs::path& out) {
   return out.string() + ".work";
 }
 
-uint64_t WorkFolder::draw_number(const fs::path& folder) {
+std::optional<uint64_t> WorkFolder::known_draw(const fs::path& folder) {
   const std::optional<json> first = first_line(content(folder / kName));
-  if (first && is_journal(*first)) return first->at("draw").get<uint64_t>();
+  if (!first || !is_journal(*first)) return std::nullopt;
+  return first->at("draw").get<uint64_t>();
+}
+
+uint64_t WorkFolder::draw_number(const fs::path& folder) {
+  if (const std::optional<uint64_t> known = known_draw(folder)) return *known;
   std::random_device random;
   return uint64_t(random()) << 32 | random();
+}
+
+uint64_t WorkFolder::agree_on_draw(const fs::path& asked, uint64_t draw) {
+  const fs::path folder = made(asked, "work"), path = folder / kName;
+  const std::string where = shown_path(folder.string());
+  if (!fs::is_directory(folder))
+    throw InvalidRequest("work", "must be a folder, and " + where + " is a file; remove it, or --work names another");
+  if (!fs::exists(path)) place_journal(path, begin_line(draw));
+  if (const std::optional<uint64_t> known = known_draw(folder)) return *known;
+  throw InvalidRequest("work", "must have a " + std::string(kName) +
+                                   " that begins as wan-infer writes it, and that in " + where +
+                                   " does not; move that file away, or --work names another folder");
+}
+
+std::set<std::string> WorkFolder::finished_in(const fs::path& folder) {
+  const std::string text = content(folder / kName);
+  const std::optional<json> first = first_line(text);
+  if (!first || !is_journal(*first)) return {};
+  std::map<std::string, std::string> places;  // by job: a later note may take it back
+  read_notes(text, [&](const json& note) {
+    const auto done = note.find(kDone);
+    places[note[kJob].get<std::string>()] = done != note.end() && done->is_string() ? done->get<std::string>() : "";
+  });
+  std::set<std::string> outputs;
+  for (const auto& [job, place] : places)
+    if (!place.empty()) outputs.insert(whole(folder / place).string());
+  return outputs;
 }
 
 std::optional<json> WorkFolder::peek(const fs::path& folder, const std::string& key) {
@@ -183,7 +274,7 @@ void WorkFolder::refuse_journal(const json& first) const {
 
 void WorkFolder::begin_journal(uint64_t draw) {
   size_ = 0;
-  append({{"wan_infer_journal", kFormat}, {"draw", draw}});
+  append(begin_line(draw));
   first_ = size_;
   sync_folder(folder_.string());
   sync_folder(fs::absolute(folder_).parent_path().string());
@@ -204,9 +295,8 @@ void WorkFolder::load(uint64_t draw, Broken broken) {
   if (!lines.ended) damaged_line_ = lines.count + 1;
 }
 
-void WorkFolder::append(const json& line) {
+void WorkFolder::append(const std::string& text) {
   const fs::path path = folder_ / kName;
-  const std::string text = line.dump() + "\n";
   // Cut first: an earlier attempt, or a crash, may have left a part of a line.
   if (ftruncate(file_, off_t(size_)) != 0) cannot_write(path);
   for (size_t done = 0; done < text.size();) {
@@ -221,7 +311,7 @@ void WorkFolder::append(const json& line) {
 void WorkFolder::note(const std::string& key, const json& fields) {
   json line = fields;
   line[kJob] = key;
-  append(line);
+  append(line.dump() + "\n");
   notes_[key] = std::move(line);
 }
 
@@ -231,7 +321,82 @@ const json* WorkFolder::find(const std::string& key) const {
 }
 
 bool WorkFolder::any_note(const std::function<bool(const json& note)>& wanted) const {
-  return std::any_of(notes_.begin(), notes_.end(), [&](const auto& entry) { return wanted(entry.second); });
+  const auto any_in = [&](const std::map<std::string, json>& notes) {
+    return std::any_of(notes.begin(), notes.end(), [&](const auto& entry) { return wanted(entry.second); });
+  };
+  return any_in(notes_) ||
+         std::any_of(others_.begin(), others_.end(), [&](const Other& other) { return any_in(other.notes); });
+}
+
+void WorkFolder::look_into(const std::vector<fs::path>& others) {
+  const fs::path here = whole(folder_);
+  std::vector<std::pair<fs::file_time_type, Other>> found;
+  for (const fs::path& path : others) {
+    const std::string text = content(path / kName);
+    const std::optional<json> first = first_line(text);
+    std::error_code absent;
+    const fs::file_time_type time = fs::last_write_time(path / kName, absent);
+    if (absent || !first || !is_journal(*first)) continue;
+    Other other{path, {}};
+    read_notes(text, [&](const json& note) {
+      json seen = note;
+      for (const char* name : {kDone, kFirst})
+        if (const auto place = seen.find(name); place != seen.end() && place->is_string())
+          *place = whole(path / place->get<std::string>()).lexically_relative(here).string();
+      other.notes[note[kJob].get<std::string>()] = std::move(seen);
+    });
+    found.emplace_back(time, std::move(other));
+  }
+  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  others_.clear();
+  for (auto& [time, other] : found) others_.push_back(std::move(other));
+}
+
+const json* WorkFolder::recall(const std::string& key) {
+  for (const Other& other : others_) take_over(key, other);
+  return find(key);
+}
+
+/// A job that is finished anywhere is finished; what is unfinished goes on from whatever has come furthest.
+void WorkFolder::take_over(const std::string& key, const Other& other) {
+  const auto found = other.notes.find(key);
+  const json* const own = find(key);
+  if (found == other.notes.end() || (own && own->contains(kDone))) return;
+  const json& theirs = found->second;
+  if (!own || theirs.contains(kDone)) {
+    note(key, theirs);
+  } else {
+    json both = *own;
+    std::set<std::string> files = files_in(*own);
+    files.merge(files_in(theirs));
+    if (files != files_in(*own)) {
+      both[kFiles] = files;
+      note(key, both);
+    }
+  }
+  if (theirs.contains(kDone)) return;
+  for (const std::string& name : files_in(theirs)) take_file(name, other);
+}
+
+void WorkFolder::take_file(const std::string& name, const Other& other) {
+  if (!is_work_file(name) || name.ends_with(".part")) return;
+  const fs::path from = other.path / name, to = folder_ / name, part = folder_ / (name + ".part");
+  std::error_code absent, absent_here, ignored;
+  const fs::file_time_type theirs = fs::last_write_time(from, absent);
+  const fs::file_time_type own = fs::last_write_time(to, absent_here);
+  if (absent || (!absent_here && (!is_progress(name) || own >= theirs))) return;
+  try {
+    fs::remove_all(part);
+    link_or_copy_all(from, part);
+    if (fs::is_directory(to)) fs::remove_all(to);
+    fs::rename(part, to);
+  } catch (const fs::filesystem_error&) {  // removed meanwhile, or no room
+    fs::remove_all(part, ignored);
+    return;
+  }
+  // What computed it: of the file's folder, whatever this one noted of another file.
+  const std::string stem = name.substr(0, name.find('.'));
+  if (const auto noted = other.notes.find(stem); noted != other.notes.end()) note(stem, noted->second);
 }
 
 fs::path WorkFolder::file(const std::string& name, const std::string& ending) const {

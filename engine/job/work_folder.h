@@ -7,7 +7,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "models/files/folder_lock.h"
 
@@ -22,6 +24,14 @@ class WorkFolder {
   static std::filesystem::path beside(const std::filesystem::path& out);
   /// The number that a batch with this work folder draws its seeds from: the one kept there, or a fresh one.
   static uint64_t draw_number(const std::filesystem::path& folder);
+  /// The same where one is kept there.
+  static std::optional<uint64_t> known_draw(const std::filesystem::path& folder);
+  /// The number of a folder in which several processes begin at once: that of its journal. Where it has none yet, one of
+  /// them makes it, and the folder, with the number that it gave; the others take that. Throws InvalidRequest where the
+  /// journal is not ours or damaged, or the folder cannot be made; std::runtime_error where the disk refuses.
+  static uint64_t agree_on_draw(const std::filesystem::path& folder, uint64_t draw);
+  /// The whole paths of the outputs that a folder, which may be another process's, notes as finished.
+  static std::set<std::string> finished_in(const std::filesystem::path& folder);
   /// The last note under `key` of a folder that may be another process's; nothing where none can be read.
   static std::optional<nlohmann::json> peek(const std::filesystem::path& folder, const std::string& key);
 
@@ -40,7 +50,15 @@ class WorkFolder {
   void note(const std::string& key, const nlohmann::json& fields);
   /// The last note under `key`; null where there is none.
   const nlohmann::json* find(const std::string& key) const;
+  /// Whether a note of this folder, or of one that it looks into, is wanted.
   bool any_note(const std::function<bool(const nlohmann::json& note)>& wanted) const;
+
+  /// Reads the journals of other folders with work on the same jobs, which other processes may hold: recall() takes over
+  /// what they know. One that is absent or cannot be read tells nothing.
+  void look_into(const std::vector<std::filesystem::path>& others);
+  /// As find(). Where another folder knows more of the key, that is taken over first: its note, and of an unfinished job
+  /// the files that it lists, with what is noted of them. What cannot be taken over is made again.
+  const nlohmann::json* recall(const std::string& key);
 
   const std::filesystem::path& path() const { return folder_; }
   /// The first line of the journal that a disk has damaged, from 1: it and what follows is lost. Nothing where all lines
@@ -64,12 +82,20 @@ class WorkFolder {
   void discard();
 
  private:
+  /// Another folder as its journal tells of it; places of outputs are seen from here.
+  struct Other {
+    std::filesystem::path path;
+    std::map<std::string, nlohmann::json> notes;
+  };
+
+  void take_over(const std::string& key, const Other& other);
+  void take_file(const std::string& name, const Other& other);
   [[noreturn]] void refuse(const std::string& wrong) const;
   [[noreturn]] void refuse_journal(const nlohmann::json& first) const;
   void open_journal();
   void begin_journal(uint64_t draw);
   void load(uint64_t draw, Broken broken);
-  void append(const nlohmann::json& line);
+  void append(const std::string& text);
   std::optional<std::filesystem::path> find_file(const std::string& ending) const;
   template <typename Unwanted>
   void remove_where(Unwanted unwanted) const;
@@ -81,6 +107,7 @@ class WorkFolder {
   uint64_t size_ = 0;   // of the lines that are whole
   uint64_t first_ = 0;  // of the line about the journal
   std::map<std::string, nlohmann::json> notes_;
+  std::vector<Other> others_;  // the newest first
   std::optional<int64_t> damaged_line_;
 };
 

@@ -51,7 +51,7 @@ constexpr const char* kMachine[] = {
     "calibration", "expander_url", "expander_model", "expander_timeout", "quality_check"};
 constexpr const char* kSafety[] = {"safety_checker", "safety_threshold", "safety_action", "discard", "blocked_words"};
 constexpr const char* kOutput[] = {"out", "contact_sheet", "overwrite"};
-constexpr const char* kWay[] = {"fresh", "dry_run", "order", "fail_fast"};
+constexpr const char* kWay[] = {"fresh", "dry_run", "order", "fail_fast", "shard", "report"};
 
 template <size_t size>
 bool holds(const char* const (&names)[size], const std::string& name) {

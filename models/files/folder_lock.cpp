@@ -6,9 +6,9 @@
 
 namespace wan {
 
-FolderLock::FolderLock(const std::filesystem::path& folder)
+FolderLock::FolderLock(const std::filesystem::path& folder, Hold hold)
     : file_(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-  if (file_ < 0 || flock(file_, LOCK_EX | LOCK_NB) == 0) return;
+  if (file_ < 0 || flock(file_, (hold == Hold::Alone ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0) return;
   close(file_);
   file_ = -1;
 }

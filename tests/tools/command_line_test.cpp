@@ -83,6 +83,11 @@ TEST(CommandLine, OtherCommands) {
   EXPECT_TRUE(batch.fail_fast);
   EXPECT_EQ(batch.fields, (nlohmann::json{{"model", "m"}, {"device", "cpu"}}));
   EXPECT_EQ(read({"batch", "list.jsonl"}).order, "phases");
+  EXPECT_TRUE(read({"batch", "list.jsonl"}).shard.is_whole());
+  EXPECT_EQ(read({"batch", "list.jsonl", "--shard=3/8"}).shard.text(), "3/8");
+  EXPECT_EQ(read({"check", "batch", "list.jsonl", "--shard", "3/8"}).shard.text(), "3/8");
+  EXPECT_TRUE(read({"batch", "list.jsonl", "--report"}).report);
+  EXPECT_TRUE(read({"batch", "list.jsonl", "--dry-run"}).dry_run);
   EXPECT_EQ(read({"show", "a.mp4"}).input, "a.mp4");
   EXPECT_EQ(read({"replay", "a.mp4", "--out", "b.mp4"}).fields.at("out"), "b.mp4");
   std::ofstream("face.png") << "x";
@@ -111,6 +116,9 @@ TEST(CommandLine, WhatIsWrongIsNamed) {
   EXPECT_EQ(wrong({"batch"}), "MANIFEST");
   EXPECT_EQ(wrong({"batch", "a", "b"}), "argument");
   EXPECT_EQ(wrong({"batch", "a", "--device", "tpu"}), "device");
+  EXPECT_EQ(wrong({"batch", "a", "--shard", "-1/4", "--order", "none"}), "order shard");
+  EXPECT_EQ(wrong({"check", "batch", "a", "--report"}), "--report");
+  EXPECT_EQ(wrong({"t2v", "--model", "m", "--prompt", "x", "--shard", "0/2"}), "--shard");
   EXPECT_EQ(wrong({"replay", "a.mp4", "--seed", "3"}), "--seed");
   EXPECT_EQ(wrong({"replay", "a.mp4", "--video", "absent.mp4", "--metadata", "some"}), "video_url metadata");
   EXPECT_EQ(wrong({"replay", "a.mp4", "--image", ""}), "image_url");

@@ -57,8 +57,10 @@ nlohmann::ordered_json to_json(const RunResult& result) {
   return json;
 }
 
-void write_report(const std::string& path, const RunResult& result) {
-  write_report(path, to_json(result));
+void write_report(const std::string& path, const RunResult& result, const std::string& shard) {
+  nlohmann::ordered_json report = to_json(result);
+  if (!shard.empty()) report["shard"] = shard;
+  write_report(path, report);
 }
 
 }  // namespace wan

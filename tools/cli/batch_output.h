@@ -15,7 +15,8 @@ std::string to_text(const RunResult& result);
 /// "failed", "left", "cancelled", "prompts_encoded", "inputs_encoded", "expert_loads"}.
 nlohmann::ordered_json to_json(const RunResult& result);
 
-/// Writes to_json to `path`, whole or not at all. Throws std::runtime_error where the disk refuses.
-void write_report(const std::string& path, const RunResult& result);
+/// Writes to_json to `path`, whole or not at all, with "shard" where the run was one: "3/8". Throws std::runtime_error
+/// where the disk refuses.
+void write_report(const std::string& path, const RunResult& result, const std::string& shard = {});
 
 }  // namespace wan

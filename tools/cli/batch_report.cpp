@@ -59,7 +59,7 @@ std::string report_text(const std::vector<ReportRow>& rows, const std::string& b
     if (const int64_t jobs = count(rows, state))
       sums += (sums.empty() ? " " : ", ") + std::to_string(jobs) + " " + state;
   if (const int64_t found = with_findings(rows)) sums += ", " + std::to_string(found) + " with findings";
-  if (!behind.empty()) sums += ", " + behind;
+  if (!behind.empty()) sums += (sums.empty() ? " " : ", ") + behind;
   return text + std::to_string(rows.size()) + " jobs:" + sums + "\n";
 }
 

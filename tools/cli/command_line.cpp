@@ -151,6 +151,8 @@ class Reader {
   void read_own() {
     command_.log_format = choice("--log-format", {"text", "json"});
     command_.order = choice("--order", {"phases", "given"});
+    if (texts_.count("--shard")) collect([&] { command_.shard = read_shard(text("--shard")); });
+    command_.report = is_set("--report");
     command_.fail_fast = is_set("--fail-fast");
     command_.fresh = is_set("--fresh");
     command_.overwrite = is_set("--overwrite");

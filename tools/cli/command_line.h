@@ -9,6 +9,7 @@
 #include "engine/base/error.h"
 #include "engine/request/machine_words.h"
 #include "engine/request/request.h"
+#include "engine/request/shard.h"
 
 namespace wan {
 
@@ -35,6 +36,8 @@ struct Command {
       // replaces the stored value in replay and decode, and what finish is to do. Texts, as typed; `parse` with Source::Flags
   std::string work;        // batch: the work folder, MANIFEST.work where it is absent
   std::string order;       // batch: phases | given
+  Shard shard;             // batch: the part that is rendered; the whole manifest where --shard is absent
+  bool report = false;     // batch: print how far it is, and stop
   bool fail_fast = false;  // batch
   bool fresh = false;      // t2v and its like, replay: forget unfinished work
   bool overwrite = false;  // replace files that other requests made
@@ -52,7 +55,7 @@ struct Command {
   std::string captured_heads;  // of t2v, i2v and v2v: queries and keys for wan-bench skip-softmax; empty: none
   std::string preview;         // of t2v and its like, replay: PNG or JPEG, replaced while it renders; empty: none
   int64_t threads = 0;         // CPU threads; 0: as many as the machine has
-  bool dry_run = false;        // print the steps, and where a model is given its plan, and stop
+  bool dry_run = false;  // print the steps, and where a model is given its plan, and stop; of batch its jobs
 
   // At a server, by wan-remote.
   bool submit = false;  // of t2v and its like: send it, print its id, and stop

@@ -171,8 +171,16 @@ void add_commands(CLI::App& app) {
   add_flag(*batch, "--work", "DIR", "Folder of the journal and of what is half done. Default MANIFEST.work.", "Batch");
   add_flag(*batch, "--order", "phases|given",
            "phases moves the weights least; given keeps the manifest's order. Default phases.", "Batch");
+  add_flag(*batch, "--shard", "I/N",
+           "Render one of N parts of the manifest, counted from 0: 0/8 to 7/8, each a process of its own, on any machine "
+           "that sees the same folders.",
+           "Batch");
+  add_flag(*batch, "--report", "",
+           "Print how far the batch is, over all its shards, and stop. Exit 0: every video is there, 1: not yet.",
+           "Batch");
   add_flag(*batch, "--fail-fast", "", "Stop at the first job that fails.", "Batch");
   add_overwrite(*batch, "Replace outputs that were not made with this work folder; what it finished stays.");
+  add_flag(*batch, "--dry-run", "", "Check the manifest, print its jobs, or those of the shard, and stop.", kGeneral);
   add_run_flags(*batch);
   add_batch_server_flags(*batch);
 
@@ -313,10 +321,14 @@ void add_calibrate(CLI::App& app) {
 
 void add_check(CLI::App& app) {
   for (CLI::App* command : app.get_subcommands({})) {
-    if (command->get_name() == "batch" || task_named(command->get_name()))
-      add_flag(*command, "--json", "", "Print what was found as one JSON object.", kGeneral);
-    else
+    const bool batch = command->get_name() == "batch";
+    if (!batch && !task_named(command->get_name())) {
       app.remove_subcommand(command);
+      continue;
+    }
+    add_flag(*command, "--json", "", "Print what was found as one JSON object.", kGeneral);
+    if (!batch) continue;
+    for (const char* flag : {"--dry-run", "--report"}) command->remove_option(command->get_option(flag));
   }
 }
 

@@ -2,16 +2,18 @@
 
 #include <filesystem>
 #include <iostream>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
+#include "engine/job/batch_folder.h"
 #include "engine/job/check.h"
 #include "engine/job/single.h"
-#include "engine/request/manifest.h"
 #include "engine/residency/find_parts.h"
 #include "engine/residency/job_plan.h"
 #include "engine/residency/model_reuse.h"
 #include "models/files/scratch_folder.h"
+#include "tools/cli/batch_jobs.h"
 #include "tools/cli/batch_output.h"
 #include "tools/cli/check_output.h"
 #include "tools/cli/dry_run.h"
@@ -21,11 +23,10 @@
 namespace wan {
 namespace {
 
-/// The jobs of the command's manifest, whose drawn seeds follow from `draw`.
-std::vector<JobRequest> jobs_of(const Command& command, uint64_t draw) {
+std::vector<JobRequest> requests_of(BatchJobs batch) {
   std::vector<JobRequest> jobs;
-  for (const ManifestJob& job : read_manifest(command.input, {.defaults = command.fields, .draw = draw}))
-    jobs.push_back({.line = job.line, .request = job.request, .name = job.name});
+  for (ManifestJob& job : batch.jobs)
+    jobs.push_back({.line = job.line, .request = std::move(job.request), .name = std::move(job.name)});
   return jobs;
 }
 
@@ -41,17 +42,23 @@ ReuseModel reuse_model_of(const Request& request) {
 
 // The manifest is read before anything is made on disk: a wrong one leaves no work folder.
 int run_batch(const Command& command, Contexts& contexts, Console& console) {
-  const uint64_t draw = WorkFolder::draw_number(command.work);
-  const std::vector<JobRequest> jobs = jobs_of(command, draw);
-  WorkFolder folder(command.work, draw);
+  const uint64_t draw = batch_draw(command.work);
+  BatchJobs batch = batch_jobs(command, draw);
+  BatchFolder place(command.work, draw, command.shard);
+  if (place.draw() != draw) batch = batch_jobs(command, place.draw());  // another shard began at the same moment
+  const bool is_shard = !command.shard.is_whole();
+  const std::string shard = is_shard ? command.shard.text() : "";
+  if (is_shard)
+    console.log()("shard",
+                  {{"shard", shard}, {"jobs", batch.jobs.size()}, {"of", batch.all}, {"share", batch.share()}});
   const RunOptions options{.given_order = command.order == "given",
                            .fail_fast = command.fail_fast,
                            .overwrite = command.overwrite,
                            .contexts = &contexts,
                            .expander_key = expander_key()};
-  const RunResult result = run_jobs(jobs, folder, options, console.log(), console);
-  std::cout << to_text(result) << std::flush;
-  write_report(std::filesystem::path(command.work) / "report.json", result);
+  const RunResult result = run_jobs(requests_of(std::move(batch)), place.folder(), options, console.log(), console);
+  std::cout << (is_shard ? "shard " + shard + "\n" : "") << to_text(result) << std::flush;
+  write_report(place.folder().path() / "report.json", result, shard);
   if (!result.cancelled && result.count(JobState::Left) > 0)
     console.say("the same command goes on where this one ended");
   if (result.cancelled) throw Cancelled(shown_path(command.work) + " keeps what was done: the same command goes on");
@@ -65,7 +72,7 @@ int run_check(const Command& command, Contexts& contexts, Console& console) {
     jobs.push_back({.line = 0, .request = command.request});
     work = WorkFolder::beside(command.request.out);
   } else {
-    jobs = jobs_of(command, WorkFolder::draw_number(command.work));
+    jobs = requests_of(batch_jobs(command, batch_draw(command.work)));
   }
   const ScratchFolder scratch;
   const std::vector<CheckResult> results = check_jobs(jobs,

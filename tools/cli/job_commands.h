@@ -7,8 +7,8 @@
 
 namespace wan {
 
-/// Renders a manifest. Returns the exit code: 1 where a job failed. Throws InvalidRequest for the manifest and the work
-/// folder, and Cancelled.
+/// Renders a manifest, or a shard of it. Returns the exit code: 1 where a job failed. Throws InvalidRequest for the
+/// manifest and the work folder, and Cancelled.
 int run_batch(const Command& command, Contexts& contexts, Console& console);
 /// Prints the plan of a render.
 void run_plan(const Command& command, Contexts& contexts);

@@ -40,8 +40,8 @@ std::string typed_name(const std::string& command, const std::string& field) {
   if (const Parameter* parameter = find_parameter(field))
     return has_flag(command, *parameter) ? parameter->flag() : field;
   for (const char* flag :
-       {"--contact-sheet", "--capture-qk", "--preview", "--threads", "--log-format", "--order", "--work", "--verify",
-        "--prompts", "--gpu", "--host", "--link", "--disk", "--to", "--merge-lora", "--lpips", "--plot"}) {
+       {"--contact-sheet", "--capture-qk", "--preview", "--threads", "--log-format", "--order", "--work", "--shard",
+        "--verify", "--prompts", "--gpu", "--host", "--link", "--disk", "--to", "--merge-lora", "--lpips", "--plot"}) {
     if (flag == std::string("--work") && command != "batch") continue;
     std::string name = flag + 2;
     if (field == name) return flag;

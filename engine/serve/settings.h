@@ -32,6 +32,8 @@ struct Settings {
   std::string size_override;                  // "64x64": every request is rendered at that size; empty: as asked
   std::map<std::string, std::string> render;  // further fields for every job: steps of tests, device_memory, loras
   uint64_t most_file_bytes = uint64_t(1) << 30;
+  std::filesystem::path latents_dir;    // whose files requests of /v1/videos may name as latent_path; empty: none
+  bool answer_paths = false;            // those calls may answer the path of a video in `data`
   bool private_urls = true;             // inputs and webhooks may lead to private addresses
   std::chrono::seconds window{300};     // how long a job may wait for others of its batch
   std::chrono::seconds idle_unload{0};  // 0: never

@@ -188,6 +188,35 @@ TEST(Refusals, HaveTheVendorsForm) {
     EXPECT_EQ(in_form(Access::Form::WaveSpeed, answer).body, answer.body);
 }
 
+TEST(Refusals, HaveOpenAisFormBelowV1) {
+  const Answer fal = refusal(Access::Form::Fal, 404, "not_found", "Not here", {{"Retry-After", "5"}});
+  const Answer other = in_form(Access::Form::OpenAi, fal);
+  const ordered_json error = {
+      {"message", "Not here"}, {"type", "invalid_request_error"}, {"param", nullptr}, {"code", "not_found"}};
+  EXPECT_EQ(other.status, 404);
+  EXPECT_EQ(ordered_json::parse(other.body).at("error"), error);
+  EXPECT_EQ(header(other, "X-Fal-Error-Type"), nullptr);
+  ASSERT_NE(header(other, "Retry-After"), nullptr);
+  EXPECT_EQ(in_form(Access::Form::OpenAi, other).body, other.body);
+
+  ErrorList errors = ErrorList::array();
+  add_error(errors, "prompt", "missing", "Field required", nullptr);
+  add_error(errors, "shift", "float_type", "Input should be a valid number", "x");
+  const Answer fields = in_form(Access::Form::OpenAi, bad_fields(Access::Form::Fal, errors));
+  EXPECT_EQ(fields.status, 400);
+  const ordered_json told = ordered_json::parse(fields.body).at("error");
+  EXPECT_EQ(told.at("message"), "prompt: Field required; shift: Input should be a valid number");
+  EXPECT_EQ(told.at("param"), "prompt");
+  EXPECT_EQ(told.at("code"), "missing");
+  EXPECT_EQ(refusal(Access::Form::OpenAi, 429, "rate_limited", "Later").status, 429);
+
+  ApiExchange exchange;
+  exchange.path_segments = {"v1", "videos"};
+  EXPECT_EQ(form_of(exchange), Access::Form::OpenAi);
+  exchange.path_segments = {"queue", "v1"};
+  EXPECT_EQ(form_of(exchange), Access::Form::Fal);
+}
+
 TEST(Refusals, OfAFullDiskAreForNow) {
   EXPECT_TRUE(is_full_disk(std::system_error(ENOSPC, std::generic_category())));
   EXPECT_TRUE(is_full_disk(std::system_error(EDQUOT, std::system_category())));

@@ -81,6 +81,18 @@ TEST(ServeFlags, NameASafetyChecker) {
   expect_one("--render discard=false", "[--render] cannot set discard");
 }
 
+TEST(ServeFlags, SayWhatGenerationsMayName) {
+  const ScratchFolder scratch;
+  const std::string file = (scratch.path / "noise.pt").string();
+  std::ofstream(file) << "x";
+  const Settings read = settings("--answer-paths --latents-dir " + scratch.path.string());
+  EXPECT_TRUE(read.answer_paths);
+  EXPECT_EQ(read.latents_dir, scratch.path);
+  EXPECT_FALSE(settings("").answer_paths);
+  EXPECT_TRUE(settings("").latents_dir.empty());
+  expect_one("--latents-dir " + file, "[--latents-dir] must be a folder");
+}
+
 TEST(ServeFlags, HaveTheirDefaults) {
   const ServeCommand command = parse(kLeast);
   EXPECT_EQ(command.kind, ServeCommand::Kind::Serve);

@@ -204,6 +204,28 @@ TEST(Store, AnswersEveryFilter) {
   }
 }
 
+TEST(Store, ListsFromTheOldestOnWhereThatIsAsked) {
+  const QueueFolder folder;
+  const auto store = open_sqlite(folder.file());
+  std::vector<Job> jobs;
+  for (int i = 0; i < 5; ++i) {
+    jobs.push_back(a_job(i == 3 ? "bert" : "anna"));
+    store->apply({PutJob{jobs.back()}});
+  }
+  JobFilter filter;
+  filter.oldest_first = true;
+  EXPECT_EQ(ids_of(store->list(filter)), ids_of(jobs));
+  filter.after = 2;  // the place of a job is its sequence, from 1
+  EXPECT_EQ(ids_of(store->list(filter)), ids_of({jobs[2], jobs[3], jobs[4]}));
+  filter.most = 2;
+  EXPECT_EQ(ids_of(store->list(filter)), ids_of({jobs[2], jobs[3]}));
+  filter.owner = "anna";
+  EXPECT_EQ(ids_of(store->list(filter)), ids_of({jobs[2], jobs[4]}));
+  filter.oldest_first = false;
+  EXPECT_EQ(ids_of(store->list(filter)), ids_of({jobs[4], jobs[2]}));
+  EXPECT_EQ(store->count(filter), 2);
+}
+
 TEST(Store, NamesTheJobsThatEndedFirst) {
   const QueueFolder folder;
   const auto store = open_sqlite(folder.file());

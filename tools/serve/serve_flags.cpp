@@ -59,6 +59,14 @@ void add_flags(CLI::App& app) {
                 "A field of every job that the hosted endpoints do not have or a request leaves out, by its name in "
                 "manifests; may be repeated.",
                 kWork);
+  add_word_flag(app, "--latents-dir", "DIR",
+                "Folder whose files requests of /v1/videos/generations may name as latent_path. Names are checked; what "
+                "is named is refused for now, as no engine of this build begins with given latents.",
+                kWork);
+  add_word_flag(app, "--answer-paths", "",
+                "Requests of /v1/videos/generations and /v1/videos/sync may be answered by the path of their video in "
+                "--data: for a load generator on this machine that may read it.",
+                kAccess);
   add_word_flag(app, "--listen", "HOST:PORT", "Default 127.0.0.1:8000. Another address than loopback needs --keys.",
                 kNetwork);
   add_word_flag(app, "--public-url", "URL",
@@ -106,9 +114,8 @@ ServeCommand parse_serve_command(int argc, const char* const* argv) {
   const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
   if (!words.empty() && words[0] == "key") return parse_key_command({words.begin() + 1, words.end()});
   CLI::App app(
-      "Serve the hosted endpoints of Wan 2.2 on this machine: fal's and WaveSpeed's calls, a queue that loses nothing, "
-      "and "
-      "a page at /. wan-serve key add|list|remove keeps the keys.",
+      "Serve the hosted endpoints of Wan 2.2 on this machine: fal's, WaveSpeed's and OpenAI's video calls, a queue that "
+      "loses nothing, and a page at /. wan-serve key add|list|remove keeps the keys.",
       "wan-serve");
   use_help(app);
   add_flags(app);

@@ -48,6 +48,7 @@ class Reader {
     read_interpolators();
     read_expander();
     read_safety();
+    read_generations();
     read_work();
     read_storage();
     read_render(words_, settings());
@@ -220,6 +221,16 @@ class Reader {
         throw InvalidRequest("safety_threshold", "must be " + range.text() + ", got " + number_text(value));
       settings().safety_threshold = value;
     });
+  }
+
+  void read_generations() {
+    settings().answer_paths = words_.is_set("--answer-paths");
+    if (!words_.has("--latents-dir")) return;
+    const std::string folder = words_.text("--latents-dir");
+    std::error_code ignored;
+    if (!fs::is_directory(folder, ignored))
+      return words_.fail("--latents-dir", "must be a folder, got " + shown_missing(folder) + ", which is none");
+    settings().latents_dir = fs::absolute(folder, ignored).lexically_normal();
   }
 
   /// The worker opens the network; a folder that holds none is told before anything is served.

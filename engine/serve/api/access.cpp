@@ -7,6 +7,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "engine/serve/api/openai_error.h"
 #include "engine/serve/net/text.h"
 #include "engine/serve/queue/ids.h"
 #include "models/files/digest.h"
@@ -95,12 +96,14 @@ Answer refusal(Access::Form form, int status, const std::string& type, const std
                std::vector<Header> headers) {
   if (form == Access::Form::WaveSpeed)
     return json_answer({{"code", status}, {"message", text}}, status, std::move(headers));
+  if (form == Access::Form::OpenAi) return openai_error(status, type, text, "", std::move(headers));
   headers.emplace_back("X-Fal-Error-Type", type);
   return json_answer({{"detail", text}, {"error_type", type}}, status, std::move(headers));
 }
 
 Access::Form form_of(const Exchange& exchange) {
   const std::vector<std::string>& segments = exchange.segments();
+  if (!segments.empty() && same_word(segments[0], "v1")) return Access::Form::OpenAi;
   const bool below = segments.size() >= 2 && same_word(segments[0], "api") && same_word(segments[1], "v3");
   return below ? Access::Form::WaveSpeed : Access::Form::Fal;
 }
@@ -210,7 +213,8 @@ std::vector<Header> Access::cors_headers(const Exchange& exchange) const {
   if (!origin || !same_word(*origin, options_.cors)) return {{"Vary", "Origin"}};
   return {{"Access-Control-Allow-Origin", std::string(*origin)},
           {"Access-Control-Expose-Headers",
-           "x-fal-request-id, x-fal-error-type, x-fal-retryable, x-fal-request-timeout-type, retry-after, etag"},
+           "x-fal-request-id, x-fal-error-type, x-fal-retryable, x-fal-request-timeout-type, retry-after, etag, "
+           "openai-poll-after-ms"},
           {"Vary", "Origin"}};
 }
 
@@ -219,7 +223,8 @@ std::optional<Answer> Access::preflight(const Exchange& exchange) const {
   if (exchange.method() != "OPTIONS" || options_.cors.empty() || !origin || !same_word(*origin, options_.cors) ||
       !exchange.header("Access-Control-Request-Method"))
     return std::nullopt;
-  // There is no form for "x-fal-*" in this header, so that of the names that were asked for the allowed ones come back.
+  // There is no form for "x-fal-*" and "x-stainless-*" in this header, so that of the names that were asked for the
+  // allowed ones come back.
   std::string allowed = "authorization, content-type, x-fal-target-url";
   const std::string asked = lower_case(exchange.header("Access-Control-Request-Headers").value_or(""));
   for (size_t at = 0; at < asked.size();) {
@@ -227,8 +232,9 @@ std::optional<Answer> Access::preflight(const Exchange& exchange) const {
     std::string name = begin < end ? asked.substr(begin, end - begin) : "";
     name.resize(name.find_last_not_of(' ') + 1);
     const bool is_word = name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == name.npos;
-    if (is_word && (name.starts_with("x-fal-") || name.starts_with("x-client-")) && name != "x-fal-target-url")
-      allowed += ", " + name;
+    const bool is_known =
+        name.starts_with("x-fal-") || name.starts_with("x-client-") || name.starts_with("x-stainless-");
+    if (is_word && is_known && name != "x-fal-target-url") allowed += ", " + name;
     at = end + 1;
   }
   Answer answer{.status = 204, .type = ""};

@@ -33,7 +33,7 @@ class Access {
   explicit Access(Options options);
 
   /// Which vendor's words a refusal uses.
-  enum class Form { Fal, WaveSpeed };
+  enum class Form { Fal, WaveSpeed, OpenAi };
   /// Who calls: "Authorization: Key|Bearer TEXT", or the cookie of the page. Throws HttpError 401, or 429 with
   /// Retry-After.
   Caller caller(const Exchange& exchange, Form form = Form::Fal);
@@ -80,10 +80,11 @@ class Access {
   uint64_t sessions_begun_ = 0;
 };
 
-/// Which words a refusal of this path is told in: WaveSpeed's below /api/v3, else fal's.
+/// Which words a refusal of this path is told in: WaveSpeed's below /api/v3, OpenAI's below /v1, else fal's.
 Access::Form form_of(const Exchange& exchange);
 
-/// A refusal in a vendor's form: {"detail": text, "error_type": type} with X-Fal-Error-Type, or {"code", "message"}.
+/// A refusal in a vendor's form: {"detail": text, "error_type": type} with X-Fal-Error-Type, {"code", "message"}, or
+/// openai_error().
 Answer refusal(Access::Form form, int status, const std::string& type, const std::string& text,
                std::vector<Header> headers = {});
 

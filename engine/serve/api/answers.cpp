@@ -5,12 +5,38 @@
 #include <memory>
 #include <system_error>
 
+#include "engine/serve/api/openai_error.h"
+
 namespace wan::serve {
 namespace {
 
 using nlohmann::json;
 
 constexpr size_t kLongText = 64 << 10;  // bytes that are parsed in less than a millisecond
+
+/// OpenAI's error for a list of fields: it names the first, and says all of them in words.
+Answer openai_fields_error(const ErrorList& errors) {
+  std::string param, code = "bad_request";
+  if (!errors.empty()) {
+    const ErrorList& first = errors.front();
+    const ErrorList& loc = first.at("loc");
+    if (loc.size() > 1 && loc[1].is_string()) param = loc[1].get<std::string>();
+    code = first.value("type", code);
+  }
+  return openai_error(400, code, error_text(Endpoint(), errors), param);
+}
+
+/// fal's {"detail"} as OpenAI's error. Other answers stay as they are.
+Answer openai_form(Answer answer) {
+  const ErrorList body = ErrorList::parse(answer.body, nullptr, /*allow_exceptions=*/false);
+  if (!body.is_object() || !body.contains("detail")) return answer;
+  std::erase_if(answer.headers, [](const Header& header) { return header.first.starts_with("X-Fal-"); });
+  const ErrorList& detail = body.at("detail");
+  if (detail.is_array()) return openai_fields_error(detail);
+  const std::string text = detail.is_string() ? detail.get<std::string>() : detail.dump();
+  const std::string absent = answer.status == 404 ? "not_found" : "bad_request";
+  return openai_error(answer.status, body.value("error_type", absent), text, "", std::move(answer.headers));
+}
 
 }  // namespace
 
@@ -31,12 +57,14 @@ Answer bad_fields(const Endpoint& endpoint, ErrorList errors) {
 
 Answer bad_fields(Access::Form form, const ErrorList& errors) {
   if (form == Access::Form::Fal) return json_answer({{"detail", errors}}, 422, {{"X-Fal-Retryable", "false"}});
+  if (form == Access::Form::OpenAi) return openai_fields_error(errors);
   return refusal(form, 400, "bad_request", error_text(Endpoint(), errors));
 }
 
 Answer in_form(Access::Form form, Answer answer) {
   const bool is_json = !answer.file && !answer.events && answer.type == "application/json";
-  if (form != Access::Form::WaveSpeed || answer.status < 400 || !is_json) return answer;
+  if (form == Access::Form::Fal || answer.status < 400 || !is_json) return answer;
+  if (form == Access::Form::OpenAi) return openai_form(std::move(answer));
   const json body = json::parse(answer.body, nullptr, /*allow_exceptions=*/false);
   if (!body.is_object() || body.contains("code") || !body.contains("detail")) return answer;
   const json& detail = body["detail"];
@@ -54,8 +82,7 @@ bool is_full_disk(const std::exception& error) {
   return system && (system->code() == std::errc::no_space_on_device || system->code().value() == EDQUOT);
 }
 
-Awaitable<json> read_any(Exchange& exchange, Pool& pool, Access::Form form, uint64_t most, ErrorList& errors,
-                         BodyBudget::Share* share) {
+Awaitable<std::string> read_text(Exchange& exchange, Access::Form form, uint64_t most, BodyBudget::Share* share) {
   const Answer too_large =
       refusal(form, 413, "bad_request", "The body must have at most " + std::to_string(most) + " bytes");
   if (exchange.content_length().value_or(0) > most) throw HttpError(too_large);
@@ -68,6 +95,12 @@ Awaitable<json> read_any(Exchange& exchange, Pool& pool, Access::Form form, uint
     if (error.answer.status != 413) throw;
     throw HttpError(too_large);
   }
+  co_return text;
+}
+
+Awaitable<json> read_any(Exchange& exchange, Pool& pool, Access::Form form, uint64_t most, ErrorList& errors,
+                         BodyBudget::Share* share) {
+  const std::string text = co_await read_text(exchange, form, most, share);
   if (text.size() <= kLongText) co_return read_body_json(text, errors);
   co_return co_await pool.run([&] { return read_body_json(text, errors); });
 }

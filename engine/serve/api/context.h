@@ -34,6 +34,8 @@ void add_upload_routes(Router& router, ApiContext& context);
 void add_fal_routes(Router& router, ApiContext& context);
 /// /api/v3: submit and result.
 void add_wavespeed_routes(Router& router, ApiContext& context);
+/// /v1/videos: OpenAI's video calls, and those of the load generator.
+void add_openai_routes(Router& router, ApiContext& context);
 /// /api/fal/proxy, which answers by the router's other routes.
 void add_proxy_routes(Router& router, ApiContext& context);
 /// All of these, in the order in which they are to be asked.

@@ -1,10 +1,6 @@
 // The fal endpoints: sync runs, and the queue with status, stream, result and cancel.
-#include "engine/serve/net/asio.h"
-
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/this_coro.hpp>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <memory>
 
@@ -17,11 +13,9 @@
 namespace wan::serve {
 namespace {
 
-namespace asio = boost::asio;
 using nlohmann::ordered_json;
 
-constexpr std::chrono::milliseconds kLook{500};  // between looks whether the server ends
-constexpr std::chrono::seconds kBeat{15};        // between comments of a stream in which nothing happens
+constexpr std::chrono::seconds kBeat{15};  // between comments of a stream in which nothing happens
 
 bool is_set(const Exchange& exchange, const char* name) {
   const auto found = exchange.query().find(name);
@@ -59,28 +53,13 @@ Awaitable<Answer> submit(ApiContext& context, Exchange& exchange, const Endpoint
                         {{"x-fal-request-id", job.job.id}});
 }
 
-Awaitable<void> cancel_for_all(Jobs& jobs, std::string id) {
-  const std::optional<std::string> everybody;
-  co_await jobs.cancel(id, everybody);
-}
-
 Awaitable<Answer> run(ApiContext& context, Exchange& exchange, const Endpoint& endpoint) {
   Submission submission = submission_of(exchange);
   submission.awaited = true;
   const Submitted submitted = co_await submit_job(context, exchange, endpoint, submission);
   const JobPtr job = submitted.job;
-  const auto executor = co_await asio::this_coro::executor;
-  // Whoever has left waits for nothing.
-  asio::co_spawn(executor, exchange.gone(),
-                 [&jobs = context.jobs, executor, id = job->job.id](const std::exception_ptr& stayed) {
-                   if (!stayed) asio::co_spawn(executor, cancel_for_all(jobs, id), asio::detached);
-                 });
-  while (!is_ended(job->job.status) && !context.ends) co_await wait_for_end(context.jobs, job, kLook);
-  if (is_ended(job->job.status)) co_return run_answer(job->job, exchange.base_url());
-  // Nobody else knows of the job.
-  co_await cancel_for_all(context.jobs, job->job.id);
-  throw HttpError(refusal(Access::Form::Fal, 503, "runner_disconnected", "The server is ending; send the request again",
-                          {{"Retry-After", "10"}}));
+  co_await wait_for_run(context, exchange, job, Access::Form::Fal);
+  co_return run_answer(job->job, exchange.base_url());
 }
 
 /// The caller's job, whichever endpoint it was sent to: status, result and cancel are for WaveSpeed's tasks, too. Throws

@@ -227,6 +227,22 @@ Awaitable<Answer> Files::answer(Exchange& exchange) {
   co_return file_answer(exchange, path, name, *known);
 }
 
+Awaitable<Answer> Files::output(const Exchange& exchange, std::string name) {
+  if (!is_output_name(name)) co_return not_found();
+  const fs::path path = output_path(name);
+  const std::optional<Known> known = co_await pool_.run([&] { return look_at(path); });
+  if (!known) co_return not_found();
+  co_return file_answer(exchange, path, name, *known);
+}
+
+Awaitable<std::optional<Answer>> Files::preview(std::string key) {
+  const fs::path path = preview_path(key);
+  std::optional<std::string> bytes = co_await pool_.run([&] { return read_preview(path); });
+  std::optional<Answer> answer;
+  if (bytes) answer = preview_answer(std::move(*bytes));
+  co_return answer;
+}
+
 /// Empty where it says nothing that may be sent, or the store does not answer.
 Awaitable<std::string> Files::type_that_came_with(const std::string& upload) {
   const std::function<std::string(Store&)> question = [upload](Store& store) {

@@ -41,6 +41,11 @@ class Files {
   /// range outside of the file.
   Awaitable<Answer> answer(Exchange& exchange);
 
+  /// The same for a video by its name in outputs, whatever the path of the request is.
+  Awaitable<Answer> output(const Exchange& exchange, std::string name);
+  /// The picture that the worker of a job showed last, by the job's preview_key: a JPEG. Nothing where there is none.
+  Awaitable<std::optional<Answer>> preview(std::string key);
+
   /// The upload that a URL of this server names: "B/files/uploads/NAME", whatever B a client used; nothing for others.
   std::optional<std::string> upload_of(const std::string& url, const Exchange& exchange) const;
   /// The same of "B/files/outputs/NAME".

@@ -61,6 +61,7 @@ void put_server_calls(Json& paths) {
 nlohmann::ordered_json openapi(bool wants_keys) {
   Json paths;
   put_job_calls(paths);
+  put_openai_calls(paths);
   put_file_calls(paths);
   put_server_calls(paths);
   Json security = Json::array({{{"key", Json::array()}}, {{"bearer", Json::array()}}});

@@ -5,6 +5,12 @@
 namespace wan::serve::description {
 namespace {
 
+/// The error of a call's vendor; before the call is known, errors have fal's form.
+Json error_of(const Operation& of) {
+  if (of.wavespeed) return any_of({schema_ref("WaveSpeedError"), schema_ref("Error")});
+  return of.openai ? any_of({schema_ref("OpenAiError"), schema_ref("Error")}) : schema_ref("Error");
+}
+
 /// What any call may be answered. `form`: the vendor's error.
 void put_errors(Json& responses, const Json& form) {
   static const std::map<int, const char*> kErrors = {
@@ -29,8 +35,7 @@ void put_errors(Json& responses, const Json& form) {
 }  // namespace
 
 Json operation(Operation of) {
-  const Json form = of.wavespeed ? any_of({schema_ref("WaveSpeedError"), schema_ref("Error")}) : schema_ref("Error");
-  put_errors(of.responses, form);
+  put_errors(of.responses, error_of(of));
   Json result = {{"operationId", of.id}, {"summary", of.summary}};
   if (*of.tag) result["tags"] = {of.tag};
   if (!of.parameters.empty()) result["parameters"] = of.parameters;

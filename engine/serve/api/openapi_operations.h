@@ -14,6 +14,7 @@ struct Operation {
   Json parameters = Json::array();
   Json body = nullptr;  // content
   bool wavespeed = false;
+  bool openai = false;
   bool open = false;  // needs no key
   const char* tag = "";
 };
@@ -36,5 +37,7 @@ Json any_body();
 void put_job_calls(Json& paths);
 /// Uploads of both vendors' clients, and files.
 void put_file_calls(Json& paths);
+/// OpenAI's video calls, and those of the load generator.
+void put_openai_calls(Json& paths);
 
 }  // namespace wan::serve::description

@@ -178,6 +178,7 @@ Json schemas() {
   all["UploadName"] = object({}, {{"file_name", maybe_text}, {"content_type", maybe_text}});
   all["UploadTicket"] = object({}, {{"filename", maybe_text}, {"size", size}, {"content_type", maybe_text}});
   all["UploadUrls"] = object({"file_url", "upload_url"}, {{"file_url", text()}, {"upload_url", text()}});
+  put_openai_schemas(all);
   return all;
 }
 

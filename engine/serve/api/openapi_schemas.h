@@ -25,5 +25,7 @@ Json words(const std::vector<std::string>& choices);
 std::string schema_name(const Endpoint& endpoint, const char* what);
 /// All of them, by their names.
 Json schemas();
+/// Adds those of OpenAI's calls.
+void put_openai_schemas(Json& all);
 
 }  // namespace wan::serve::description

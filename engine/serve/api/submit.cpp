@@ -1,8 +1,14 @@
 #include "engine/serve/api/submit.h"
 
+#include "engine/serve/net/asio.h"
+
 #include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <chrono>
 #include <iterator>
+#include <utility>
 
 #include "engine/base/text.h"
 #include "engine/serve/api/answers.h"
@@ -17,14 +23,39 @@
 namespace wan::serve {
 namespace {
 
+namespace asio = boost::asio;
 using nlohmann::json;
 
-constexpr uint64_t kMostText = 4 << 20;    // bytes of a body beside the files in it
-constexpr uint64_t kShortBody = 64 << 10;  // bytes
+constexpr uint64_t kMostText = 4 << 20;          // bytes of a body beside the files in it
+constexpr uint64_t kShortBody = 64 << 10;        // bytes
+constexpr std::chrono::milliseconds kLook{500};  // between looks whether the server ends
 
-/// What a body may have: its files in base64, and some text.
-uint64_t most_body(const Settings& settings) {
-  return settings.most_file_bytes / 3 * 4 + kMostText;
+Access::Form refusal_form(const Endpoint& endpoint, const Submission& submission) {
+  return submission.form.value_or(form_of(endpoint.vendor));
+}
+
+void check_model(const Endpoint& endpoint, const Settings& settings, Access::Form form) {
+  if (!model_for(endpoint.task, settings).empty()) return;
+  throw HttpError(refusal(form, 404, "not_found",
+                          std::string("This server has no model for ") + task_name(endpoint.task) +
+                              "; its operator gives one with --model " + task_name(endpoint.task) + "=DIR"));
+}
+
+/// The answer to wrong fields, by the names that the client has for them.
+Answer refused_fields(const Endpoint& endpoint, const Submission& submission, ErrorList errors) {
+  if (!submission.form) return bad_fields(endpoint, std::move(errors));
+  for (ErrorList& entry : errors) {
+    ErrorList& loc = entry.at("loc");
+    if (loc.size() < 2 || !loc[1].is_string()) continue;
+    const auto called = submission.names.find(loc[1].get<std::string>());
+    if (called != submission.names.end()) loc[1] = called->second;
+  }
+  return bad_fields(*submission.form, errors);
+}
+
+Awaitable<void> cancel_for_all(Jobs& jobs, std::string id) {
+  const std::optional<std::string> everybody;
+  co_await jobs.cancel(id, everybody);
 }
 
 /// The webhook of a request: of its URL, else of its body. What is wrong with the field is added to `errors`.
@@ -71,31 +102,42 @@ void check_webhook(const std::string& url, Access::Form form) {
     throw HttpError(refusal(form, 400, "bad_request", "The webhook must be an http(s) URL of at most 2048 bytes"));
 }
 
+uint64_t most_body(const Settings& settings) {
+  return settings.most_file_bytes / 3 * 4 + kMostText;
+}
+
 Awaitable<Submitted> submit_job(ApiContext& context, Exchange& exchange, const Endpoint& endpoint,
                                 const Submission& submission) {
-  const Access::Form form = form_of(endpoint.vendor);
+  const Access::Form form = refusal_form(endpoint, submission);
   const Caller caller = context.access.caller(exchange, form);
   check_webhook(submission.webhook, form);
-  if (model_for(endpoint.task, context.settings).empty())
-    throw HttpError(refusal(form, 404, "not_found",
-                            std::string("This server has no model for ") + task_name(endpoint.task) +
-                                "; its operator gives one with --model " + task_name(endpoint.task) + "=DIR"));
+  check_model(endpoint, context.settings, form);
   ErrorList errors = ErrorList::array();
   BodyBudget::Share share(context.bodies);
-  json body = co_await read_any(exchange, context.files.slow_pool(), form, most_body(context.settings), errors, &share);
+  const json body =
+      co_await read_any(exchange, context.files.slow_pool(), form, most_body(context.settings), errors, &share);
+  co_return co_await submit_body(context, exchange, endpoint, caller, submission, body, errors);
+}
+
+Awaitable<Submitted> submit_body(ApiContext& context, Exchange& exchange, const Endpoint& endpoint,
+                                 const Caller& caller, const Submission& submission, const json& body,
+                                 ErrorList& errors) {
+  const Access::Form form = refusal_form(endpoint, submission);
+  check_model(endpoint, context.settings, form);
   const std::string webhook = webhook_of(submission, body, errors);
   check_webhook(webhook, form);
   json values = json::object();
   // A body with files in it is copied for more than a moment.
   const bool is_long = exchange.content_length().value_or(UINT64_MAX) > kShortBody;
-  if (errors.empty() && is_long)
+  const bool is_checked = errors.empty() || body.is_object();
+  if (is_checked && is_long)
     values = co_await context.files.slow_pool().run([&] { return check_body(endpoint, body, errors); });
-  else if (errors.empty())
+  else if (is_checked)
     values = check_body(endpoint, body, errors);
   const bool wants_end = values.value("enable_sync_mode", false);
   const OwnInputs inputs = co_await find_inputs(context, exchange, endpoint, caller, values, errors);
   JobFields made = job_fields(endpoint, values, context.settings, errors);
-  if (!errors.empty()) throw HttpError(bad_fields(endpoint, errors));
+  if (!errors.empty()) throw HttpError(refused_fields(endpoint, submission, errors));
   for (std::string& note : unknown_notes(endpoint, body, submission.webhook_field))
     made.notes.push_back(std::move(note));
 
@@ -118,12 +160,29 @@ Awaitable<Submitted> submit_job(ApiContext& context, Exchange& exchange, const E
   const JobQuotas::Place place = co_await context.quotas.take(context.jobs, form, caller, job.id, seconds);
   json input = known_part(endpoint, body, inputs);
   co_await keep_inputs(context, endpoint, caller, inputs, body, job.fields, input, errors);
-  if (!errors.empty()) throw HttpError(bad_fields(endpoint, errors));
+  if (!errors.empty()) throw HttpError(refused_fields(endpoint, submission, errors));
   job.input = std::move(input);
+  job.input.update(submission.beside);
   // Not within the braces of an aggregate: GCC 12 destroys its members twice then.
   const JobPtr kept = co_await context.jobs.submit(std::move(job));
+  for (const std::string& note : submission.notes) context.jobs.log(kept, "INFO", note);
   for (const std::string& note : made.notes) context.jobs.log(kept, "INFO", note);
   co_return Submitted{kept, wants_end};
+}
+
+Awaitable<void> wait_for_run(ApiContext& context, Exchange& exchange, JobPtr job, Access::Form form) {
+  const auto executor = co_await asio::this_coro::executor;
+  // Whoever has left waits for nothing.
+  asio::co_spawn(executor, exchange.gone(),
+                 [&jobs = context.jobs, executor, id = job->job.id](const std::exception_ptr& stayed) {
+                   if (!stayed) asio::co_spawn(executor, cancel_for_all(jobs, id), asio::detached);
+                 });
+  while (!is_ended(job->job.status) && !context.ends) co_await wait_for_end(context.jobs, job, kLook);
+  if (is_ended(job->job.status)) co_return;
+  // Nobody else knows of the job.
+  co_await cancel_for_all(context.jobs, job->job.id);
+  throw HttpError(refusal(form, 503, "runner_disconnected", "The server is ending; send the request again",
+                          {{"Retry-After", "10"}}));
 }
 
 Awaitable<void> wait_for_end(Jobs& jobs, const JobPtr& job, std::chrono::milliseconds most) {

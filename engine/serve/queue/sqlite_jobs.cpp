@@ -54,16 +54,20 @@ std::string source_of(const JobFilter& filter, const std::string& join) {
   if (!filter.hidden) sql += " AND hidden = 0";
   if (filter.ended) sql += *filter.ended ? " AND status >= 2" : " AND status < 2";
   if (filter.owner) sql += " AND jobs.owner = ?";
-  if (filter.before) sql += " AND jobs.sequence < ?";
+  if (filter.before)
+    sql += " AND jobs.sequence < ?";
+  else if (filter.after)
+    sql += " AND jobs.sequence > ?";
   return sql;
 }
 
 /// Runs the statement of a filter; `more` follows its conditions.
 template <typename... More>
 Rows filter_rows(Statement& statement, const JobFilter& filter, const More&... more) {
-  if (filter.owner && filter.before) return statement.rows(*filter.owner, *filter.before, more...);
+  const std::optional<int64_t>& bound = filter.before ? filter.before : filter.after;
+  if (filter.owner && bound) return statement.rows(*filter.owner, *bound, more...);
   if (filter.owner) return statement.rows(*filter.owner, more...);
-  if (filter.before) return statement.rows(*filter.before, more...);
+  if (bound) return statement.rows(*bound, more...);
   return statement.rows(more...);
 }
 
@@ -194,7 +198,8 @@ std::vector<Job> SqliteStore::unfinished() {
 std::vector<Job> SqliteStore::list(const JobFilter& filter) {
   return available([&] {
     std::vector<Job> jobs;
-    const std::string sql = kSelectJob + source_of(filter, kWithInput) + " ORDER BY sequence DESC LIMIT ?";
+    const std::string order = filter.oldest_first ? " ORDER BY sequence LIMIT ?" : " ORDER BY sequence DESC LIMIT ?";
+    const std::string sql = kSelectJob + source_of(filter, kWithInput) + order;
     Rows row = filter_rows(statement(sql), filter, std::clamp<int64_t>(filter.most, 0, kMostListed));
     while (row.next()) jobs.push_back(read(row));
     return jobs;

@@ -44,11 +44,13 @@ struct RemoveUpload {
 using Change = std::variant<PutJob, AddLogs, RemoveJob, PutHook, RemoveHook, PutUpload, RemoveUpload>;
 
 struct JobFilter {
-  std::optional<std::string> owner;  // nothing: all
-  std::optional<bool> ended;         // nothing: both
-  std::optional<int64_t> before;     // that arrived before the job of this sequence
-  int64_t most = 50;                 // up to 10,000
-  bool hidden = false;               // also those that their owner has removed
+  std::optional<std::string> owner;   // nothing: all
+  std::optional<bool> ended;          // nothing: both
+  std::optional<int64_t> before;      // that arrived before the job of this sequence
+  int64_t most = 50;                  // up to 10,000
+  bool hidden = false;                // also those that their owner has removed
+  std::optional<int64_t> after = {};  // that arrived behind the job of this sequence; not with `before`
+  bool oldest_first = false;          // the order of a list
 };
 
 /// Seconds of work of earlier jobs, by what their cost follows from.
@@ -98,7 +100,7 @@ class Store {
   virtual std::optional<Job> find(const std::string& id) = 0;
   /// Oldest first.
   virtual std::vector<Job> unfinished() = 0;
-  /// Newest first.
+  /// Newest first, unless the filter says otherwise.
   virtual std::vector<Job> list(const JobFilter& filter) = 0;
   virtual int64_t count(const JobFilter& filter) = 0;
   virtual std::vector<LogEntry> logs(const std::string& job) = 0;

@@ -40,13 +40,13 @@ def main():
     names = names or sorted(path.stem for path in HERE.glob("test_*.py"))
     failed = []
     # The clients' calls share one server, and one that asks for a key; the other tests start their own.
-    clients = [name for name in names if name in ("test_fal", "test_wavespeed")]
+    clients = [name for name in names if name in ("test_fal", "test_wavespeed", "test_openai")]
     if clients:
         with tempfile.TemporaryDirectory() as folder:
             for key, options in (("", []), serving.add_key(pathlib.Path(folder, "keys.json"))):
                 with_key = " with a key" if key else ""
                 try:
-                    with serving.Server("--max-file", "256MiB", *options) as server:
+                    with serving.Server("--max-file", "256MiB", "--answer-paths", *options) as server:
                         for name in clients:
                             told = {"WAN_SERVER": server.base, "WAN_SERVER_KEY": key, "WAN_MOST_FILE_BYTES": str(256 << 20)}
                             if run(python, name, told):

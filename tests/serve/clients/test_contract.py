@@ -17,7 +17,7 @@ class Contract(unittest.TestCase):
             run = subprocess.run([str(program), "run", server.base + "/openapi.json", "--checks",
                                   "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
                                   "--max-examples", "40", "--phases", "examples,coverage,fuzzing", "--request-timeout", "30",
-                                  "--exclude-path-regex", "^/fal-ai/|/stream$|^/page/events$"],
+                                  "--exclude-path-regex", "^/fal-ai/|/stream$|^/page/events$|^/v1/videos/(generations|sync)$"],
                                  capture_output=True, text=True, timeout=900, cwd=folder)
             self.assertEqual(run.returncode, 0, run.stdout[-8000:] + run.stderr[-2000:])
 

@@ -70,13 +70,13 @@ void BatchFolder::enter_shard(const fs::path& work, const Shard& shard) {
   if (!beside_others_->held())
     throw InvalidRequest("work", "must be free, and a run without --shard works in " + where +
                                      "; wait for it, or --work names another folder");
-  // Shards of another count have the same jobs.
+  folder_.emplace(work / shard_folder_name(shard), draw_);
+  // Shards of another count have the same jobs. Behind the own lock: of two that begin at once at least one sees the other.
   for (const ShardFolder& other : shard_folders(work))
     if (other.shard.count != shard.count && !FolderLock(other.path, FolderLock::Hold::WithOthers).held())
       throw InvalidRequest("shard", "must be one of " + std::to_string(other.shard.count) + " as long as " +
                                         other.shard.text() + " works in " + where + ", got " + shown(shard.text()) +
                                         "; wait for those, or --work names another folder");
-  folder_.emplace(work / shard_folder_name(shard), draw_);
 }
 
 }  // namespace wan

@@ -37,7 +37,11 @@ std::string WorkFiles::sound(const Job& job) const {
 }
 
 void WorkFiles::recall(Job& job) const {
-  job.files = noted_files(folder_.recall(job.key));
+  const auto normal = [](const std::filesystem::path& path) {
+    return std::filesystem::absolute(path).lexically_normal();
+  };
+  const std::string place = normal(job.request.out).lexically_relative(normal(folder_.path())).string();
+  job.files = noted_files(folder_.recall(job.key, place));
 }
 
 void WorkFiles::settle(Job& job) const {

@@ -29,7 +29,7 @@ constexpr const char* kName = "journal.jsonl";
 constexpr const char* kJob = "job";
 constexpr int kFormat = 1;
 // What notes of jobs have, as far as it is known here: places of videos, seen from the folder, and names of work files.
-constexpr const char *kDone = "done", *kFirst = "first", *kFiles = "files";
+constexpr const char *kDone = "done", *kFirst = "first", *kFiles = "files", *kRefused = "refused";
 
 [[noreturn]] void cannot_write(const fs::path& path) {
   throw std::runtime_error("[" + shown_path(path.string()) + "] cannot be written: " + std::strerror(errno));
@@ -166,7 +166,13 @@ void place_journal(const fs::path& path, const std::string& line) {
   const int file = mkstemp(part.data());
   if (file < 0) cannot_write(path);
   const bool written = ::write(file, line.data(), line.size()) == ssize_t(line.size()) && fsync(file) == 0;
-  const bool placed = written && (::link(part.c_str(), path.c_str()) == 0 || errno == EEXIST);
+  bool placed = written && (::link(part.c_str(), path.c_str()) == 0 || errno == EEXIST);
+  if (written && !placed && (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS)) {  // no second names here
+    const int made = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    placed = made >= 0 ? ::write(made, line.data(), line.size()) == ssize_t(line.size()) && fsync(made) == 0
+                       : errno == EEXIST;
+    if (made >= 0) ::close(made);
+  }
   const int error = errno;
   close(file);
   unlink(part.c_str());
@@ -343,6 +349,11 @@ void WorkFolder::look_into(const std::vector<fs::path>& others) {
       for (const char* name : {kDone, kFirst})
         if (const auto place = seen.find(name); place != seen.end() && place->is_string())
           *place = whole(path / place->get<std::string>()).lexically_relative(here).string();
+      if (const auto refused = seen.find(kRefused); refused != seen.end() && refused->is_object())
+        for (const char* name : {"out", "kept"})
+          if (const auto place = refused->find(name);
+              place != refused->end() && place->is_string() && !place->get_ref<const std::string&>().empty())
+            *place = whole(path / place->get<std::string>()).lexically_relative(here).string();
       other.notes[note[kJob].get<std::string>()] = std::move(seen);
     });
     found.emplace_back(time, std::move(other));
@@ -352,18 +363,26 @@ void WorkFolder::look_into(const std::vector<fs::path>& others) {
   for (auto& [time, other] : found) others_.push_back(std::move(other));
 }
 
-const json* WorkFolder::recall(const std::string& key) {
-  for (const Other& other : others_) take_over(key, other);
+const json* WorkFolder::recall(const std::string& key, const std::string& place) {
+  for (const Other& other : others_) take_over(key, place, other);
   return find(key);
 }
 
 /// A job that is finished anywhere is finished; what is unfinished goes on from whatever has come furthest.
-void WorkFolder::take_over(const std::string& key, const Other& other) {
+void WorkFolder::take_over(const std::string& key, const std::string& place, const Other& other) {
+  const auto is_done = [&](const json& note) {
+    const auto done = note.find(kDone);
+    return done != note.end() && (place.empty() || *done == place);
+  };
   const auto found = other.notes.find(key);
   const json* const own = find(key);
-  if (found == other.notes.end() || (own && own->contains(kDone))) return;
+  if (found == other.notes.end() || (own && is_done(*own))) return;
   const json& theirs = found->second;
-  if (!own || theirs.contains(kDone)) {
+  if (is_done(theirs)) {
+    notes_[key] = theirs;  // in memory alone: it stands in the other journal
+    return;
+  }
+  if (!own || (theirs.contains(kRefused) && !own->contains(kRefused))) {
     note(key, theirs);
   } else {
     json both = *own;

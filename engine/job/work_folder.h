@@ -58,7 +58,8 @@ class WorkFolder {
   void look_into(const std::vector<std::filesystem::path>& others);
   /// As find(). Where another folder knows more of the key, that is taken over first: its note, and of an unfinished job
   /// the files that it lists, with what is noted of them. What cannot be taken over is made again.
-  const nlohmann::json* recall(const std::string& key);
+  /// `place`: where a finished job's output is to lie; empty: anywhere.
+  const nlohmann::json* recall(const std::string& key, const std::string& place = "");
 
   const std::filesystem::path& path() const { return folder_; }
   /// The first line of the journal that a disk has damaged, from 1: it and what follows is lost. Nothing where all lines
@@ -88,7 +89,7 @@ class WorkFolder {
     std::map<std::string, nlohmann::json> notes;
   };
 
-  void take_over(const std::string& key, const Other& other);
+  void take_over(const std::string& key, const std::string& place, const Other& other);
   void take_file(const std::string& name, const Other& other);
   [[noreturn]] void refuse(const std::string& wrong) const;
   [[noreturn]] void refuse_journal(const nlohmann::json& first) const;

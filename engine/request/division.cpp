@@ -9,10 +9,13 @@
 #include <string>
 #include <utility>
 
+#include "engine/request/expander_url.h"
 #include "engine/request/files.h"
 #include "engine/request/geometry.h"
+#include "engine/request/interpolation.h"
 #include "engine/request/params.h"
 #include "engine/request/parse.h"
+#include "engine/request/safety.h"
 #include "engine/request/schedule.h"
 #include "models/files/digest.h"
 
@@ -68,9 +71,12 @@ json loras_of(const Request& request) {
 /// Equal for jobs that are never parted.
 std::string unit_of(const Request& request) {
   if (request.enable_prompt_expansion && !request.expander_url.empty())
-    return digest({"expansion", task_name(request.task), request.prompt, inputs_of(request), request.expander_url,
-                   request.expander_model});
+    return digest({"expansion", task_name(request.task), request.prompt, one_spelling(request.image_url),
+                   one_spelling(request.last_image_url), chat_address(request.expander_url), request.expander_model});
   json values = to_json(request);
+  // Frames between frames and checks are made of the same steps.
+  for (const char* field : kChainFields) values.erase(field);
+  for (const char* field : kSafetyFields) values.erase(field);
   for (const Parameter& parameter : parameters()) {
     if (!parameter.path || !values.contains(parameter.name) || !values[parameter.name].is_string()) continue;
     json& value = values[parameter.name];

@@ -53,12 +53,8 @@ class OpenAi : public HandlersScene {
   /// Ends a job with a video of these bytes.
   void finish(const JobPtr& job, const std::string& bytes = "a video") {
     std::ofstream(settings_.data / "outputs" / kFile, std::ios::binary) << bytes;
-    jobs_->done(job, {.file = kFile,
-                      .bytes = bytes.size(),
-                      .seed = 1,
-                      .prompt = "a cat",
-                      .seconds = 1,
-                      .video_seconds = 4});
+    jobs_->done(job,
+                {.file = kFile, .bytes = bytes.size(), .seed = 1, .prompt = "a cat", .seconds = 1, .video_seconds = 4});
     ASSERT_TRUE(until_ended({job}));
   }
   std::vector<std::string> listed(const std::map<std::string, std::string>& query, const std::string& key = "") {
@@ -128,8 +124,7 @@ TEST_F(OpenAi, AFormMayHoldAPicture) {
   const std::string picture = std::string("\x89PNG\r\n\x1A\n\0\r\n--lin", 16);
   ApiExchange exchange = request("POST", "/v1/videos");
   exchange.headers["Content-Type"] = "multipart/form-data; boundary=line";
-  exchange.body = part("prompt", "a cat") + part("seconds", "2") + part("num_inference_steps", "3") +
-                  part("seed", "") +
+  exchange.body = part("prompt", "a cat") + part("seconds", "2") + part("num_inference_steps", "3") + part("seed", "") +
                   part("input_reference", picture, "; filename=\"a.png\"\r\nContent-Type: image/png") + "--line--\r\n";
   const Answer answer = send(exchange);
   ASSERT_EQ(answer.status, 200) << answer.body;
@@ -217,6 +212,9 @@ TEST_F(OpenAi, ListsHavePages) {
   EXPECT_EQ(list_.at("has_more"), false);
   EXPECT_EQ(listed({{"order", "asc"}, {"limit", "3"}}), (std::vector<std::string>{ids[0], ids[1], ids[2]}));
   EXPECT_EQ(listed({{"order", "asc"}, {"after", ids[2]}}), std::vector<std::string>{ids[3]});
+  for (const std::string& id : {ids[3], ids[2]}) EXPECT_EQ(ask("DELETE", "/v1/videos/" + id).status, 200);
+  EXPECT_EQ(listed({{"limit", "2"}, {"after", ids[2]}}), (std::vector<std::string>{ids[1], ids[0]}))
+      << "whoever removes what is listed goes on behind it";
 }
 
 TEST_F(OpenAi, AFinishedVideoHasContent) {
@@ -286,10 +284,17 @@ TEST_F(OpenAi, ARemixBeginsWithItsSource) {
   std::ifstream in(job->job.fields.at("video_url").get<std::string>(), std::ios::binary);
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(in), {}), "the source");
 
+  const Answer other = post(path, {{"prompt", "a dog"}, {"size", "1280x720"}, {"fps", 24}});
+  ASSERT_EQ(other.status, 200) << other.body;
+  EXPECT_EQ(job_of(json_of(other))->job.fields.at("resolution"), "720p") << "not that of the source";
+  EXPECT_EQ(job_of(json_of(other))->job.fields.at("frames_per_second"), 24);
+
   const Answer edit = post("/v1/videos/edits", {{"prompt", "a fox"}, {"video", {{"id", id}}}});
   ASSERT_EQ(edit.status, 200) << edit.body;
   EXPECT_EQ(job_of(json_of(edit))->job.endpoint, kVideo);
   EXPECT_EQ(error(post("/v1/videos/edits", {{"prompt", "a fox"}}), 400).at("param"), "video");
+  fs::remove(settings_.data / "outputs" / kFile);
+  error(post(path, {{"prompt", "a dog"}}), 400);
 }
 
 TEST_F(OpenAi, GenerationsAnswerWithTheVideo) {
@@ -297,10 +302,18 @@ TEST_F(OpenAi, GenerationsAnswerWithTheVideo) {
   begin_api();
   dispatcher_->resume();
   // As MLPerf's load generator sends it.
-  json body = {{"prompt", "a cat"},          {"negative_prompt", "bad"}, {"size", "1280x720"},
-               {"seconds", 5.0},             {"fps", 16},                {"num_inference_steps", 20},
-               {"guidance_scale", 4.0},      {"guidance_scale_2", 3.0},  {"seed", 42},
-               {"num_frames", 81},           {"boundary_ratio", 0.8},    {"output_format", "auto"},
+  json body = {{"prompt", "a cat"},
+               {"negative_prompt", "bad"},
+               {"size", "1280x720"},
+               {"seconds", 5.0},
+               {"fps", 16},
+               {"num_inference_steps", 20},
+               {"guidance_scale", 4.0},
+               {"guidance_scale_2", 3.0},
+               {"seed", 42},
+               {"num_frames", 81},
+               {"boundary_ratio", 0.8},
+               {"output_format", "auto"},
                {"response_format", "video_path"}};
   const auto generate = [&](const std::string& path) {
     ApiExchange exchange = request("POST", path, body.dump());
@@ -403,6 +416,9 @@ TEST(OpenAiFields, ANewModelsNameIsChosenByWhatComesWithIt) {
   EXPECT_EQ(endpoint_of({{"image_url", url}, {"audio_url", url}}), "fal-ai/wan/v2.2-14b/speech-to-video");
   EXPECT_EQ(endpoint_of({{"model", "v2v"}, {"input_reference", url}}), kVideo);
   EXPECT_EQ(endpoint_of({{"model", kPicture}}), kPicture);
+  ErrorList errors = ErrorList::array();
+  EXPECT_EQ(video_request({{"audio_url", ""}}, VideoDoor::Videos, true, errors).endpoint.path, kText)
+      << "an empty field of a form is none";
 }
 
 }  // namespace

@@ -164,9 +164,8 @@ TEST_F(Deploy, TheTasksOfAnArrayRenderAllShards) {
   const std::string script = (kDeploy / "slurm/wan-batch.sbatch").string(), run = "bash '" + script + "' ";
   ASSERT_EQ(shell("bash -n '" + script + "'"), 0);
   const std::string text = content(script);
-  for (const char* option : {"--array=0-7", "--signal=B:TERM@120", "--requeue"})
+  for (const char* option : {"--array=0-7", "--signal=B:USR1@120", "--requeue"})
     EXPECT_TRUE(holds(text, std::string("\n#SBATCH ") + option + "\n")) << option;
-  program("srun", "while [[ $1 == -* ]]; do shift; done; exec \"$@\"");
   program("scontrol", "echo \"$@\" >>scontrol.txt");
   program("wan-infer", "exec " + kTools + "/wan-infer \"$@\"");
   const std::string task = "SLURM_ARRAY_JOB_ID=9 SLURM_ARRAY_TASK_COUNT=8 SLURM_ARRAY_TASK_ID=";
@@ -195,13 +194,16 @@ TEST_F(Deploy, ATaskWhoseTimeIsOverIsQueuedAgain) {
   const std::string run = "bash '" + (kDeploy / "slurm/wan-batch.sbatch").string() + "' night.jsonl";
   program("scontrol", "echo \"$@\" >>scontrol.txt");
   // It tells its script that the time is almost over, as Slurm does, and ends as wan-infer does when that comes back.
-  program("srun", "trap 'exit 143' TERM; kill -TERM $PPID; while :; do sleep 0.05; done");
+  program("wan-infer", "trap 'exit 143' TERM; kill -USR1 $PPID; while :; do sleep 0.05; done");
   EXPECT_EQ(shell("SLURM_ARRAY_JOB_ID=9 SLURM_ARRAY_TASK_COUNT=8 SLURM_ARRAY_TASK_ID=3 " + run), 143);
   EXPECT_EQ(content(folder_ / "scontrol.txt"), "requeue 9_3\n");
   fs::remove(folder_ / "scontrol.txt");
-  program("srun", "trap 'exit 0' TERM; kill -TERM $PPID; while :; do sleep 0.05; done");
+  program("wan-infer", "trap 'exit 0' TERM; kill -USR1 $PPID; while :; do sleep 0.05; done");
   EXPECT_EQ(shell("SLURM_ARRAY_JOB_ID=9 SLURM_ARRAY_TASK_COUNT=8 SLURM_ARRAY_TASK_ID=3 " + run), 0);
   EXPECT_FALSE(fs::exists(folder_ / "scontrol.txt")) << "it was done in the meantime";
+  program("wan-infer", "trap 'exit 143' TERM; kill -TERM $PPID; while :; do sleep 0.05; done");
+  EXPECT_EQ(shell("SLURM_ARRAY_JOB_ID=9 SLURM_ARRAY_TASK_COUNT=8 SLURM_ARRAY_TASK_ID=3 " + run), 143);
+  EXPECT_FALSE(fs::exists(folder_ / "scontrol.txt")) << "whoever cancels a task does not want it again";
 }
 
 TEST_F(Deploy, TheReadmesCommandsAreCommands) {

@@ -55,6 +55,11 @@ bool is_done(const ReportRow& row) {
 
 using RowKey = std::pair<int64_t, std::string>;
 
+struct Reported {
+  ReportRow row;
+  fs::file_time_type time;  // of the report
+};
+
 RowKey key_of(const ReportRow& row) {
   return {row.line, row.out};
 }
@@ -67,18 +72,18 @@ std::vector<fs::path> folders_of(const std::string& work) {
 }
 
 /// What the reports in these folders say last of each job; that a run left a job says nothing against an earlier one.
-std::map<RowKey, ReportRow> reported_in(const std::vector<fs::path>& folders) {
+std::map<RowKey, Reported> reported_in(const std::vector<fs::path>& folders) {
   std::multimap<fs::file_time_type, fs::path> reports;  // the oldest first
   for (const fs::path& folder : folders) {
     std::error_code absent;
     const fs::file_time_type time = fs::last_write_time(folder / "report.json", absent);
     if (!absent) reports.emplace(time, folder / "report.json");
   }
-  std::map<RowKey, ReportRow> known;
+  std::map<RowKey, Reported> known;
   for (const auto& [time, report] : reports)
     for (ReportRow& row : rows_in(report)) {
       const RowKey key = key_of(row);
-      if (row.state != "left" || !known.contains(key)) known[key] = std::move(row);
+      if (row.state != "left" || !known.contains(key)) known[key] = {std::move(row), time};
     }
   return known;
 }
@@ -138,7 +143,7 @@ std::string listing_json(const BatchJobs& batch, const Shard& shard) {
 
 std::vector<ReportRow> progress_rows(const BatchJobs& batch, const std::string& work) {
   const std::vector<fs::path> folders = folders_of(work);
-  const std::map<RowKey, ReportRow> reported = reported_in(folders);
+  const std::map<RowKey, Reported> reported = reported_in(folders);
   std::set<std::string> finished;
   for (const fs::path& folder : folders) finished.merge(WorkFolder::finished_in(folder));
   std::vector<ReportRow> rows;
@@ -148,11 +153,17 @@ std::vector<ReportRow> progress_rows(const BatchJobs& batch, const std::string& 
                   .out = job.name,
                   .seed = job.request.seed,
                   .state = "left"};
-    if (const auto found = reported.find(key_of(row)); found != reported.end()) row = found->second;
+    const auto found = reported.find(key_of(row));
+    const bool is_same =
+        found != reported.end() && found->second.row.seed == row.seed && found->second.row.task == row.task;
+    if (is_same) row = found->second.row;
     const bool is_there = fs::exists(job.request.out);
     if (is_done(row) && !is_there) row.state = "left";
     const std::string out = fs::absolute(job.request.out).lexically_normal().string();
-    if (!is_done(row) && is_there && finished.contains(out)) {
+    // What a report says of a job that failed counts, unless its video is newer: an earlier line's may lie there.
+    std::error_code gone;
+    const bool counts = row.state == "left" || fs::last_write_time(job.request.out, gone) > found->second.time;
+    if (!is_done(row) && is_there && counts && finished.contains(out)) {
       row.state = "done";
       row.error.clear();
     }

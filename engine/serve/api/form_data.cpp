@@ -60,7 +60,7 @@ FormPart part_of(std::string_view head) {
     is_named = field && !field->empty();
     if (field) part.name = *field;
     if (file) part.file_name = *file;
-    part.is_file = file.has_value();
+    part.is_file = file.has_value() || parameter(line, "filename*").has_value();
   }
   if (!is_named) throw BrokenForm("has a part without a name; each needs Content-Disposition: form-data; name=\"...\"");
   return part;

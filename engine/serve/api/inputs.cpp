@@ -24,7 +24,7 @@ constexpr const char* kDownload = "file_download_error";
 
 /// Whether a URL leads to this server by the name under which it was called.
 bool leads_here(const std::string& url, const Exchange& exchange) {
-  return url.starts_with(plain_url(exchange.base_url()) + "/");
+  return url.starts_with(plain_url(exchange.base_url()) + "/") || url.starts_with(std::string(kOwnHost) + "/");
 }
 
 /// Whether a text is a data URL, which may be as long as a video: it is not copied for that.

@@ -13,6 +13,9 @@
 
 namespace wan::serve {
 
+/// Of URLs by which the server names its own files to itself: a host that is nobody's (RFC 6761).
+inline constexpr const char* kOwnHost = "http://wan-serve.invalid";
+
 /// An input that is not fetched from elsewhere.
 struct OwnInput {
   enum Kind { Upload, Output, Data } kind = Upload;

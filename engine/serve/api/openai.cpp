@@ -55,7 +55,8 @@ Awaitable<int64_t> place_of(ApiContext& context, const Caller& caller, std::stri
   const std::optional<std::string> owner = caller.owner();
   const std::function<std::optional<Job>(Store&)> question = [id](Store& store) { return store.find(id); };
   const std::optional<Job> job = co_await context.jobs.ask(question);
-  if (!job || job->hidden || (owner && *owner != job->owner)) throw no_video(id);
+  // One that its owner has removed meanwhile still has a place: clients remove what they list.
+  if (!job || (owner && *owner != job->owner)) throw no_video(id);
   co_return job->sequence;
 }
 
@@ -174,9 +175,8 @@ void add_openai_routes(Router& router, ApiContext& context) {
   router.add("GET", "/v1/videos/{id}", [&context](Exchange& at, const Captures& names) {
     return in_openai_form(show_video(context, at, names.at("id")));
   });
-  router.add("GET", "/v1/videos", [&context](Exchange& at, const Captures&) {
-    return in_openai_form(list_videos(context, at));
-  });
+  router.add("GET", "/v1/videos",
+             [&context](Exchange& at, const Captures&) { return in_openai_form(list_videos(context, at)); });
   router.add("GET", "/v1/videos/{id}/content", [&context](Exchange& at, const Captures& names) {
     return in_openai_form(send_content(context, at, names.at("id")));
   });

@@ -6,6 +6,7 @@
 
 #include "engine/serve/api/answers.h"
 #include "engine/serve/api/form_data.h"
+#include "engine/serve/api/inputs.h"
 #include "engine/serve/api/stored_files.h"
 #include "engine/serve/api/submit.h"
 #include "engine/serve/api/uploads.h"
@@ -37,9 +38,8 @@ Awaitable<std::string> keep_file(ApiContext& context, const Caller& caller, cons
   if (part.bytes.size() > most)
     throw HttpError(
         refusal(kForm, 413, "file_too_large", "A file may have at most " + std::to_string(most) + " bytes"));
-  const std::string bytes(part.bytes);
-  const RoomHold room = co_await take_room(context, kForm, caller.name, caller.quota, bytes.size());
-  co_await keep_bytes(context, kForm, upload, bytes);
+  const RoomHold room = co_await take_room(context, kForm, caller.name, caller.quota, part.bytes.size());
+  co_await keep_bytes(context, kForm, upload, part.bytes);
   co_return own_url("uploads", upload.file);
 }
 
@@ -73,7 +73,11 @@ std::string wrong_file(const FormPart& part) {
 }  // namespace
 
 std::string own_url(const char* folder, const std::string& file) {
-  return std::string("http://localhost/files/") + folder + "/" + file;
+  std::string url = kOwnHost;
+  for (const std::string_view part :
+       {std::string_view("/files/"), std::string_view(folder), std::string_view("/"), std::string_view(file)})
+    url += part;
+  return url;
 }
 
 Awaitable<VideoBody> read_video_body(ApiContext& context, Exchange& exchange, const Caller& caller, ErrorList& errors,
@@ -88,25 +92,26 @@ Awaitable<VideoBody> read_video_body(ApiContext& context, Exchange& exchange, co
   const std::string text = co_await read_text(exchange, kForm, most, &share);
   std::vector<FormPart> parts;
   std::string why;
+  body.json = json::object();
   auto read = [&] {
     try {
       parts = form_parts(text, *boundary);
     } catch (const BrokenForm& broken) {
       why = broken.what();
+      return;
     }
+    for (const FormPart& part : parts)
+      if (!part.is_file) put_text(body.json, part, errors);
   };
   co_await context.files.slow_pool().run(read);
   if (!why.empty()) {
+    body.json = nullptr;
     add_error(errors, "", "form_invalid", "The form " + why, nullptr);
     co_return body;
   }
   body.is_form = true;
-  body.json = json::object();
   for (const FormPart& part : parts) {
-    if (!part.is_file) {
-      put_text(body.json, part, errors);
-      continue;
-    }
+    if (!part.is_file) continue;
     const std::string wrong = wrong_file(part);
     if (!wrong.empty()) {
       add_error(errors, is_utf8(part.name) ? part.name : "", "file_type", wrong, nullptr);

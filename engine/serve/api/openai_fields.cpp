@@ -22,8 +22,7 @@ constexpr double kLongest = 1e6;  // seconds: beyond it a number is a mistake
 
 class Reader {
  public:
-  Reader(json sent, VideoDoor door, bool is_form, ErrorList& errors)
-      : door_(door), is_form_(is_form), errors_(errors) {
+  Reader(json sent, VideoDoor door, bool is_form, ErrorList& errors) : door_(door), is_form_(is_form), errors_(errors) {
     request_.body = std::move(sent);
   }
 
@@ -47,7 +46,7 @@ class Reader {
   json& body() { return request_.body; }
   bool has(const char* name) {
     const auto found = body().find(name);
-    return found != body().end() && !found->is_null();
+    return found != body().end() && !is_absent(*found);
   }
   bool is_absent(const json& value) const { return value.is_null() || (is_form_ && value == ""); }
   void fail(const char* field, const std::string& wrong, const json& value) {
@@ -187,10 +186,11 @@ class Reader {
   void take_settings() {
     const EndpointField* const drawn = request_.endpoint.field("interpolator_model");
     if (drawn && !has(drawn->name.c_str())) body()[drawn->name] = "none";
-    json boundary = taken(body(), "boundary_ratio");
+    json boundary = nullptr;
     const Parameter* const parameter = find_parameter("boundary");
     const Accepts* const accepts = parameter ? parameter->accepts(request_.endpoint.task) : nullptr;
-    if (!is_absent(boundary) && accepts) {
+    if (accepts) boundary = taken(body(), "boundary_ratio");
+    if (!is_absent(boundary)) {
       EndpointField field;
       field.name = "boundary";
       field.parameter = parameter;

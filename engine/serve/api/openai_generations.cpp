@@ -105,11 +105,19 @@ Awaitable<Answer> answer_with(ApiContext& context, Exchange& exchange, const Job
   if (reply == Reply::File) co_return co_await context.files.output(exchange, file);
   const fs::path path = context.files.output_path(file);
   if (reply == Reply::Path) co_return json_answer(generated(job.id, "video_path", path.string()));
-  std::optional<std::string> bytes = co_await context.files.slow_pool().run([&] { return read_base64(path); });
-  if (!bytes)
+  // On the pool: the text of a video has many megabytes.
+  auto read = [&]() -> std::optional<std::string> {
+    std::optional<std::string> bytes = read_base64(path);
+    if (!bytes) return std::nullopt;
+    return generated(job.id, "video_bytes", std::move(*bytes)).dump();
+  };
+  std::optional<std::string> text = co_await context.files.slow_pool().run(read);
+  if (!text)
     co_return openai_error(400, "video_too_large",
                            "The video is too large for JSON; fetch it from /v1/videos/" + job.id + "/content");
-  co_return json_answer(generated(job.id, "video_bytes", std::move(*bytes)));
+  Answer answer;
+  answer.body = std::move(*text);
+  co_return answer;
 }
 
 Awaitable<Answer> generate(ApiContext& context, Exchange& exchange, bool is_sync) {
@@ -137,12 +145,10 @@ Awaitable<Answer> generate(ApiContext& context, Exchange& exchange, bool is_sync
 }  // namespace
 
 void add_video_generations(Router& router, ApiContext& context) {
-  router.add("POST", "/v1/videos/generations", [&context](Exchange& at, const Captures&) {
-    return in_openai_form(generate(context, at, false));
-  });
-  router.add("POST", "/v1/videos/sync", [&context](Exchange& at, const Captures&) {
-    return in_openai_form(generate(context, at, true));
-  });
+  router.add("POST", "/v1/videos/generations",
+             [&context](Exchange& at, const Captures&) { return in_openai_form(generate(context, at, false)); });
+  router.add("POST", "/v1/videos/sync",
+             [&context](Exchange& at, const Captures&) { return in_openai_form(generate(context, at, true)); });
 }
 
 }  // namespace wan::serve

@@ -1,5 +1,6 @@
 // OpenAI's calls that make videos: create, edit, remix.
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "engine/base/text.h"
@@ -33,14 +34,25 @@ constexpr const char* kInherited[] = {"negative_prompt",
                                       "video_quality",
                                       "video_write_mode"};
 
+/// Whether a request says this of itself, by the field's name or by OpenAI's.
+bool is_said(const json& body, std::string_view name) {
+  const auto says = [&](const char* one) {
+    const auto sent = body.find(one);
+    return sent != body.end() && !sent->is_null() && *sent != "";
+  };
+  if (name == "resolution" && (says("size") || (says("width") && says("height")))) return true;
+  if (name == "frames_per_second" && says("fps")) return true;
+  return body.contains(std::string(name));
+}
+
 /// Makes the body one of video to video that begins with this video. Throws HttpError 400 where it is not finished.
 void begin_with(const Job& source, json& body) {
-  if (source.status != JobStatus::Done || !source.output)
-    throw HttpError(openai_error(400, "video_not_ready",
-                                 "Only a completed video can be changed; GET /v1/videos/" + source.id +
-                                     " says how far this one is"));
+  if (source.hidden || source.status != JobStatus::Done || !source.output)
+    throw HttpError(openai_error(
+        400, "video_not_ready",
+        "Only a completed video can be changed; GET /v1/videos/" + source.id + " says how far this one is"));
   for (const char* name : kInherited)
-    if (const auto found = source.input.find(name); found != source.input.end() && !body.contains(name))
+    if (const auto found = source.input.find(name); found != source.input.end() && !is_said(body, name))
       body[name] = *found;
   body["video_url"] = own_url("outputs", source.output->file);
   // With drawn frames it has more of them a second than the model makes.

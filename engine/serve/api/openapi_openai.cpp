@@ -43,16 +43,18 @@ Json own_fields(const char* door) {
   properties["image_url"] = text("Of image to video and speech to video: a picture, where no input_reference comes.");
   properties["audio_url"] = text("Of speech to video: the speech.");
   properties["video_url"] = text("Of video to video: the source.");
-  properties["size"] = may_be_null(
-      "string", "WIDTHxHEIGHT. The nearest size of the endpoint is rendered and told; resolution and aspect_ratio go "
-                "before it.");
+  properties["size"] =
+      may_be_null("string",
+                  "WIDTHxHEIGHT. The nearest size of the endpoint is rendered and told; resolution and aspect_ratio go "
+                  "before it.");
   properties["seconds"] = number_or_text(
       "Length of the video. The nearest number of frames that the endpoint takes is rendered and told; num_frames goes "
       "before it.");
   properties["fps"] = number_or_text("As frames_per_second, which goes before it.");
-  properties["model"] = may_be_null(
-      "string", "t2v, i2v, v2v, s2v, the path of an endpoint, or one of OpenAI's names that begin with sora-2: image "
-                "to video with an input_reference, text to video without.");
+  properties["model"] =
+      may_be_null("string",
+                  "t2v, i2v, v2v, s2v, the path of an endpoint, or one of OpenAI's names that begin with sora-2: image "
+                  "to video with an input_reference, text to video without.");
   properties["input_reference"] = {
       {"description", "The picture (of v2v the video): a file of a form, a URL, a data URL, or {\"image_url\": URL}."}};
   return properties;
@@ -69,8 +71,9 @@ Json generation_schema() {
   properties["latent_path"] =
       may_be_null("string", "Plain name of a file in the folder of --latents-dir. Refused by this version.");
   properties["response_format"] =
-      may_be_null("string", "video_bytes: base64 in JSON. video_path: the path of the file, where the server was "
-                            "started with --answer-paths. Absent: video_bytes, of /v1/videos/sync the file itself.");
+      may_be_null("string",
+                  "video_bytes: base64 in JSON. video_path: the path of the file, where the server was "
+                  "started with --answer-paths. Absent: video_bytes, of /v1/videos/sync the file itself.");
   properties["output_format"] = may_be_null("string", "mp4 or auto.");
   properties["interpolator_model"]["default"] = "none";
   return object({"prompt"}, std::move(properties));
@@ -120,16 +123,16 @@ void put_one_video(Json& paths) {
                                    .parameters = id,
                                    .openai = true,
                                    .tag = kTag});
-  paths[video]["delete"] = operation(
-      {.id = "openai_remove",
-       .summary = "Remove a video; one that is not finished is cancelled first",
-       .responses = {{"200", response("It is gone", object({"id", "object", "deleted"},
-                                                           {{"id", text()},
-                                                            {"object", words({"video.deleted"})},
-                                                            {"deleted", {{"type", "boolean"}}}}))}},
-       .parameters = id,
-       .openai = true,
-       .tag = kTag});
+  paths[video]["delete"] =
+      operation({.id = "openai_remove",
+                 .summary = "Remove a video; one that is not finished is cancelled first",
+                 .responses = {{"200", response("It is gone", object({"id", "object", "deleted"},
+                                                                     {{"id", text()},
+                                                                      {"object", words({"video.deleted"})},
+                                                                      {"deleted", {{"type", "boolean"}}}}))}},
+                 .parameters = id,
+                 .openai = true,
+                 .tag = kTag});
   const Json variant = in_query("variant", words({"video", "thumbnail", "spritesheet"}),
                                 "thumbnail: the last preview, a JPEG. spritesheet: not offered, 404.");
   const Json bytes = file_content({"video/mp4", "image/jpeg", "application/octet-stream"});
@@ -158,7 +161,6 @@ void put_generation(Json& paths, const char* path, const char* id, const char* s
   Json content = file_content({"video/mp4", "application/octet-stream"});
   content["application/json"] = {{"schema", schema_ref("OpenAiGeneration")}};
   Json responses = {{"200", {{"description", "The video"}, {"content", content}}}};
-  responses["504"] = response("It did not begin in time", schema_ref("OpenAiError"));
   paths[path]["post"] = operation({.id = id,
                                    .summary = summary,
                                    .responses = responses,

@@ -107,7 +107,7 @@ Awaitable<void> adopt(ApiContext& context, Access::Form form, const UploadName& 
   std::rethrow_exception(failed);
 }
 
-Awaitable<void> keep_bytes(ApiContext& context, Access::Form form, const UploadName& upload, const std::string& bytes) {
+Awaitable<void> keep_bytes(ApiContext& context, Access::Form form, const UploadName& upload, std::string_view bytes) {
   const fs::path part = new_part(context.files);
   auto write = [&] {
     NewFile file(part);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "engine/serve/api/context.h"
 
@@ -42,7 +43,7 @@ std::filesystem::path new_part(const Files& files);
 Awaitable<void> adopt(ApiContext& context, Access::Form form, const UploadName& upload,
                       const std::filesystem::path& part, uint64_t bytes);
 /// The same for bytes in memory.
-Awaitable<void> keep_bytes(ApiContext& context, Access::Form form, const UploadName& upload, const std::string& bytes);
+Awaitable<void> keep_bytes(ApiContext& context, Access::Form form, const UploadName& upload, std::string_view bytes);
 /// The same for the copy of a file that is on the server already, a hard link where the disk has such. Throws as
 /// take_room(), too.
 Awaitable<void> keep_copy(ApiContext& context, Access::Form form, const Quota& quota, const UploadName& upload,
